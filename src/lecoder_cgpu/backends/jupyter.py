@@ -1,0 +1,105 @@
+"""Backend `jupyter`: any Jupyter server, JupyterHub user server or gateway, by its address and token.
+
+The server is not ours: it is never started or stopped. What we started on it are kernels, and whoever closes the
+session ends those (see `runtime.Session.close`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from .. import config, errors
+from ..sessions import Proxy, Record, new_record
+from . import Endpoint
+
+
+def normalise(url: str) -> tuple[str, str | None]:
+    """A server's base address with its final slash, and the token if the address carried one (`?token=`).
+
+    People paste what the browser shows, so a trailing /lab, /tree or /notebooks/… is taken off.
+
+    Raises:
+        errors.UsageError: it is no http or https address.
+    """
+    from urllib.parse import parse_qs
+
+    parts = urlsplit(url.strip())
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise errors.UsageError(
+            f"{url!r} is not the address of a server", hint="give it as http://HOST:PORT/ or https://HOST/BASE/"
+        )
+    if parts.username or parts.password:
+        raise errors.UsageError("the address must not hold a password", hint="give the token with --token-stdin")
+    path = parts.path
+    for page in ("/lab", "/tree", "/notebooks", "/login", "/api"):
+        head, found, tail = path.partition(page)
+        if found and (not tail or tail.startswith("/")):
+            path = head
+    token = parse_qs(parts.query).get("token", [None])[0]
+    return urlunsplit((parts.scheme, parts.netloc, path.rstrip("/") + "/", "", "")), token
+
+
+class Backend:
+    """Jupyter servers, from the stored session or from the settings `jupyterUrl` and `jupyterToken`."""
+
+    def __init__(self, settings: config.Config, state_dir: Path) -> None:
+        self._settings = settings
+
+    def create(self, name: str) -> Record:
+        """A record for the server that the settings name. Its token stays in the settings.
+
+        Raises:
+            errors.UsageError: they name none.
+        """
+        found = self._settings.get("jupyterUrl").value
+        if not found:
+            raise errors.UsageError(
+                "no Jupyter server is known",
+                name="NoServer",
+                hint="add one: lecoder-cgpu sessions add NAME --url URL --token-stdin "
+                "(or set LECODER_CGPU_JUPYTER_URL and LECODER_CGPU_JUPYTER_TOKEN)",
+            )
+        return self.record(name, found, None)
+
+    @staticmethod
+    def record(name: str, url: str, token: str | None) -> Record:
+        """A record for the server at `url`."""
+        address, attached = normalise(url)
+        return new_record(
+            name,
+            "jupyter",
+            f"Jupyter {urlsplit(address).netloc}",
+            address,
+            Proxy(url=address, token=token or attached),
+        )
+
+    def obtain(self, record: Record) -> tuple[Endpoint, bool]:
+        return self._endpoint(record), False
+
+    def find(self, record: Record) -> Endpoint | None:
+        return self._endpoint(record)
+
+    def release(self, record: Record) -> bool:
+        return False
+
+    def renewable(self) -> bool:
+        return False
+
+    def _endpoint(self, record: Record) -> Endpoint:
+        proxy = record.runtime.proxy
+        if proxy is None:
+            raise errors.ConfigError(
+                f"the session {record.name!r} has no address", hint=f"lecoder-cgpu sessions close {record.name}"
+            )
+        token = proxy.token
+        if token is None:
+            url = self._settings.get("jupyterUrl").value
+            # A token from the settings belongs to the server that they name, and is sent to no other.
+            if url is None or normalise(url)[0] == proxy.url:
+                token = self._settings.get("jupyterToken").value or (normalise(url)[1] if url else None)
+        return Endpoint(url=proxy.url, token=token)

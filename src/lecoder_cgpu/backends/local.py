@@ -1,0 +1,284 @@
+"""Backend `local`: a jupyter_server of our own on 127.0.0.1, a detached child that later commands find again.
+
+Each session has a folder under `state/local/`, with the record of its server (`server.json`, which holds the token),
+its log, its runtime files and, unless another one was asked for, its working folder. A server is recognised by its
+process id together with the moment at which that process was created, so that neither a reboot nor a reused id
+deceives us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .. import config, errors, logs, process_identity, state
+from ..sessions import Record, new_record
+from . import Endpoint
+
+START_TIMEOUT = 60.0  # seconds
+STOP_TIMEOUT = 5.0  # seconds that a server has to end in order
+POLL = 0.02
+HINT = 'pip install "lecoder-cgpu[local]"'
+
+# Settings of the child. Nothing is left out of its output, however fast that comes: it is our own machine.
+OPTIONS = (
+    "--ServerApp.ip=127.0.0.1",
+    "--ServerApp.port=0",
+    "--ServerApp.open_browser=False",
+    "--ServerApp.allow_root=True",
+    "--ServerApp.jpserver_extensions={}",
+    "--ZMQChannelsWebsocketConnection.limit_rate=False",
+    "--ServerApp.websocket_ping_interval=0",
+    "--ServerApp.max_body_size=1073741824",
+    "--ServerApp.tornado_settings={'websocket_max_message_size': 1073741824}",
+    "--FileContentsManager.delete_to_trash=False",
+)
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """A running server. While it starts, `url` is empty. `token` is a secret."""
+
+    pid: int
+    identity: str
+    root: str
+    token: str
+    url: str = ""
+
+    def __repr__(self) -> str:
+        return f"Server(pid={self.pid}, url={self.url!r})"
+
+
+class Backend:
+    """Local runtimes, one folder each."""
+
+    def __init__(self, settings: config.Config, state_dir: Path) -> None:
+        self._settings = settings
+        self._folder = state_dir / "local"
+
+    def create(self, name: str) -> Record:
+        record = new_record(name, "local", "Local runtime", f"local:{name}")
+        record.root = self._settings.get("localRoot").value
+        return record
+
+    def obtain(self, record: Record) -> tuple[Endpoint, bool]:
+        server, fresh = ensure(self._folder / record.id, Path(record.root).expanduser() if record.root else None)
+        return endpoint(server), fresh
+
+    def find(self, record: Record) -> Endpoint | None:
+        server = find(self._folder / record.id)
+        return endpoint(server) if server is not None and server.url else None
+
+    def release(self, record: Record) -> bool:
+        folder = self._folder / record.id
+        if not folder.exists():
+            return False
+        ended = stop(folder)
+        if not (folder / "work").exists() or not any((folder / "work").iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)  # what the user left in the working folder is kept
+        return ended
+
+    def renewable(self) -> bool:
+        return True
+
+
+def endpoint(server: Server) -> Endpoint:
+    """How to reach the server."""
+    return Endpoint(url=server.url, token=server.token)
+
+
+def check_installed() -> None:
+    """Raise an error that names the extra if jupyter_server or a kernel is missing here.
+
+    Raises:
+        errors.ConfigError
+    """
+    import importlib.util
+
+    missing = [name for name in ("jupyter_server", "ipykernel") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise errors.ConfigError(
+            f"the local backend needs {' and '.join(missing)}, which the extra 'local' installs",
+            name="MissingExtra",
+            hint=HINT,
+        )
+
+
+def find(folder: Path) -> Server | None:
+    """The server of this folder if its very process is alive; None for a stale record. Starts and asks nothing."""
+    path = folder / "server.json"
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise state.unusable(path, error) from error
+    try:
+        server = msgspec.json.decode(content, type=Server)
+    except msgspec.DecodeError:
+        kept = state.set_aside(path)
+        logs.current().warn("LOCAL", f"a damaged record of a local server was kept as {kept.name}")
+        return None
+    return server if process_identity.of(server.pid) == server.identity else None
+
+
+def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
+    """The folder's server, started if there is none, and whether it was. Many processes at once start one server.
+
+    Raises:
+        errors.ConfigError: the extra is missing, or the folder is unusable. errors.UsageError: there is no such root.
+        errors.CapacityError: the server does not start.
+    """
+    server = find(folder)
+    if server is not None and server.url:
+        return server, False
+    check_installed()
+    if root is not None and not root.is_dir():
+        raise errors.UsageError(f"{root} is not a folder", hint="create it, or give another one")
+    with state.lock(folder / "server.json", wait=START_TIMEOUT + 10):
+        server = find(folder)
+        if server is not None and server.url:
+            return server, False
+        if server is not None:  # whoever started it was killed before it was ready
+            _end(server)
+        return start(folder, root), True
+
+
+def start(folder: Path, root: Path | None = None) -> Server:
+    """Start a server and wait until it answers; the caller holds the lock. A failed start leaves no process behind.
+
+    Raises:
+        errors.CapacityError: it does not start; the end of its log is in the message.
+    """
+    state.ensure_dir(folder)
+    work = root or folder / "work"
+    if root is None:
+        state.ensure_dir(work)
+    token = os.urandom(24).hex()
+    runtime = folder / "runtime"
+    shutil.rmtree(runtime, ignore_errors=True)
+    state.ensure_dir(runtime)
+    process = _spawn(folder, work, token)
+    server = None
+    try:
+        server = Server(
+            pid=process.pid, identity=process_identity.of(process.pid) or "gone", root=str(work), token=token
+        )
+        _record(folder, server)  # before it is ready, so that a start that is killed leaves no orphan
+        url = _wait_until_ready(process, runtime, folder / "server.log", token)
+        ready = msgspec.structs.replace(server, url=url)
+        _record(folder, ready)
+        return ready
+    except BaseException:
+        _end(server) if server is not None else process.kill()
+        process.wait()
+        (folder / "server.json").unlink(missing_ok=True)
+        raise
+
+
+def _spawn(folder: Path, work: Path, token: str) -> subprocess.Popen[bytes]:
+    log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
+    detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.local_server", *OPTIONS, f"--ServerApp.root_dir={work}"],
+            cwd=work, env=_environment(folder, token), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached,
+        )  # fmt: skip
+    finally:
+        os.close(log)
+
+
+def _environment(folder: Path, token: str) -> dict[str, str]:
+    """The user's environment, less our own secrets and Jupyter's settings, which are not for this server."""
+    environment = {
+        key: value
+        for key, value in config.child_environment().items()
+        if not key.startswith(("JUPYTER_", "LECODER_CGPU_", "JPY_"))
+    }
+    return environment | {
+        "JUPYTER_TOKEN": token,
+        "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "IPYTHONDIR": str(folder / "ipython"),
+        "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
+    }
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], runtime: Path, log: Path, token: str) -> str:
+    """The server's address, once it listens. The server writes it down itself, with the port that it was given."""
+    info = runtime / f"jpserver-{process.pid}.json"
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise _not_started(f"it ended with status {process.returncode}", log, token)
+        with contextlib.suppress(OSError, msgspec.DecodeError, KeyError):
+            content = msgspec.json.decode(info.read_bytes())
+            with socket.create_connection(("127.0.0.1", content["port"]), timeout=1):
+                return f"http://127.0.0.1:{content['port']}{content.get('base_url', '/')}"
+        time.sleep(POLL)
+    raise _not_started(f"it was not ready after {START_TIMEOUT:g} s", log, token)
+
+
+def _not_started(reason: str, log: Path, token: str) -> errors.CapacityError:
+    with contextlib.suppress(OSError):
+        lines = log.read_text("utf-8", "replace").replace(token, "***").strip().splitlines()
+        reason += ": " + " | ".join(lines[-3:]) if lines else ""
+    return errors.CapacityError(
+        f"the local server did not start: {reason}", name="LocalStartFailed", retryable=False, hint=f"see {log}"
+    )
+
+
+def _record(folder: Path, server: Server) -> None:
+    state.write_atomic(folder / "server.json", msgspec.json.encode(server))
+
+
+def stop(folder: Path) -> bool:
+    """End the folder's server with all its kernels and forget it; True when there was one."""
+    with state.lock(folder / "server.json"):
+        server = find(folder)
+        if server is not None:
+            _end(server)
+        (folder / "server.json").unlink(missing_ok=True)
+    return server is not None
+
+
+def _end(server: Server) -> None:
+    """End the server's process and every process that it started."""
+    below = list(_descendants(server.pid))
+    _signal(server.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while process_identity.of(server.pid) == server.identity and time.monotonic() < deadline:
+        time.sleep(POLL)
+    if process_identity.of(server.pid) == server.identity:
+        _signal(server.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    for pid, identity in below:
+        if process_identity.of(pid) == identity:
+            _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+def _descendants(pid: int) -> Iterator[tuple[int, str]]:
+    """The processes that the server started: kernels, and what runs in them."""
+    for child in process_identity.children(pid):
+        identity = process_identity.of(child)
+        if identity is not None:
+            yield child, identity
+            yield from _descendants(child)

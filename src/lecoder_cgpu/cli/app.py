@@ -1,0 +1,210 @@
+"""The table of commands and the click groups made from it. A command's module is imported when it is called, never for
+`--help`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import config, errors
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..logs import Log
+    from .output import Printer
+
+HELP = {"help_option_names": ["-h", "--help"]}
+
+# command -> (module under cli.commands, one line of help)
+COMMANDS = {
+    "run": ("run", "Run Python or a shell command on a runtime."),
+    "status": ("status", "Show login, runtimes, GPUs and sessions."),
+    "sessions": ("sessions", "List, add, switch, restart and close sessions."),
+    "job": ("job", "List, follow, wait for and end detached runs."),
+    "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
+    "logs": ("logs", "Show what was run, and how it ended."),
+    "debug": ("debug", "Show the tool's own log."),
+}
+
+
+@dataclass
+class App:
+    """What every command gets: how to answer, the settings, the session that was asked for."""
+
+    printer: Printer
+    arguments: Sequence[str] = ()
+    options: dict[str, str] = field(default_factory=dict)
+    config_file: str | None = None
+    session: str | None = None
+
+    @cached_property
+    def log(self) -> Log:
+        """The debug log, opened with a record of this command. A folder that cannot be used must not hide the error
+        that the command itself will report about it."""
+        from .. import __version__, logs
+
+        mirror = self.printer.note if config.debug() else None
+        try:
+            log = logs.Log(self.config.state_dir / "logs", mirror)
+        except errors.ConfigError:
+            return logs.current()
+        logs.install(log)
+        log.info("COMMAND", "start", {"arguments": shown(self.arguments), "version": __version__})
+        return log
+
+    @cached_property
+    def config(self) -> config.Config:
+        from pathlib import Path
+
+        path = Path(self.config_file).expanduser() if self.config_file else None
+        return config.Config(options=self.options, config_file=path)
+
+    @cached_property
+    def client(self) -> Client:
+        from ..client import Client
+
+        return Client(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    if value is None or value is False:
+        return
+    app = context.find_object(App)
+    assert app is not None
+    match parameter.name:
+        case "backend":
+            app.options["backend"] = value
+        case "config_file":
+            app.config_file = value
+        case "session":
+            app.session = value
+
+
+def common_options() -> list[click.Option]:
+    """The options that every command takes, before or after its name."""
+    return [
+        click.Option(["--json", "json_mode"], is_flag=True, expose_value=False, help="Print one JSON document."),
+        click.Option(
+            ["-s", "--session"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
+            help="Use this session: its name, its id, or a unique prefix.",
+        ),
+        click.Option(
+            ["--backend"], type=click.Choice(config.BACKENDS), expose_value=False, callback=_remember, is_eager=True,
+            help="Where runtimes come from.",
+        ),
+        click.Option(
+            ["-c", "--config", "config_file"], metavar="PATH", expose_value=False, callback=_remember, is_eager=True,
+            help="Another config.json.",
+        ),
+    ]  # fmt: skip
+
+
+class Command(click.Command):
+    """A command with the common options. Its own options win: `debug show -c` is a category, not a config file."""
+
+    def invoke(self, context: click.Context) -> Any:
+        context.ensure_object(App).log  # noqa: B018 - opened here, and not for --help
+        return super().invoke(context)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = {**HELP, **self.context_settings}
+        taken = {name for parameter in self.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        for option in common_options():
+            option.opts = [name for name in option.opts if name not in taken]
+            if option.opts:
+                self.params.append(option)
+
+
+class Group(click.Group):
+    """A group whose commands take the common options."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.context_settings = {**HELP, **self.context_settings}
+        if type(self) is Group:
+            self.params += common_options()
+
+    def invoke(self, context: click.Context) -> Any:
+        if self.invoke_without_command and type(self) is Group:
+            context.ensure_object(App).log  # noqa: B018
+        return super().invoke(context)
+
+
+def shown(arguments: Sequence[str]) -> list[str]:
+    """The arguments as the log may keep them: without the values of --env."""
+    kept = list(arguments)
+    for position, word in enumerate(kept):
+        attached = word.startswith("--env=")
+        if attached or (position and kept[position - 1] in ("-e", "--env")):
+            name, separator, value = word.removeprefix("--env=").partition("=")
+            kept[position] = ("--env=" if attached else "") + name + separator + ("***" if value else "")
+    return kept
+
+
+class Root(Group):
+    """The root command: knows its commands by name only, until one of them is called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            context.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from .. import __version__
+
+        click.echo(__version__)
+        context.exit()
+
+
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    params=[
+        *common_options(),
+        click.Option(
+            ["-v", "-V", "--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version,
+            help="Print the version.",
+        ),
+    ],
+    epilog="Every command takes --json: stdout is then exactly one JSON document.",
+)  # fmt: skip
+@click.pass_context
+def root(context: click.Context) -> Any:
+    """Run code on GPUs and Jupyter runtimes from the command line.
+
+    \b
+    lecoder-cgpu --backend local run -m kernel "print(6*7)"     Python in a kernel that keeps its state
+    lecoder-cgpu run "nvidia-smi" --json                        a shell command, answered as JSON
+    lecoder-cgpu status --json                                  runtimes, GPUs, memory
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

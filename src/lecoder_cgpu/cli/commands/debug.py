@@ -1,0 +1,93 @@
+"""`debug`: the tool's own log, for finding out what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ... import logs, models
+from ..app import App, Group
+from ..output import Answer
+
+
+@click.group(cls=Group, name="debug")
+def command() -> None:
+    """Show the tool's own log: every command, its requests, and the error of those that failed."""
+
+
+def _folder(app: App) -> Path:
+    return app.client.state_dir / "logs"
+
+
+def _reading(lines: int, level: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of the commands that read the log, with these defaults."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option("-n", "--lines", type=click.IntRange(min=1), default=lines, show_default=True),
+            click.option(
+                "-l", "--level", default=level, show_default=True, help="debug, info, warn or error, and above."
+            ),
+            click.option("-c", "--category", help="Only records of that category, such as HTTP or COMMAND."),
+            click.option("-s", "--search", help="Only records that contain this text."),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+@command.command()
+@_reading(lines=50, level="info")
+@click.pass_obj
+def show(app: App, lines: int, level: str, category: str | None, search: str | None) -> Answer:
+    """Show the newest records, oldest of them first."""
+    records = logs.records(_folder(app), lines, level, category, search)
+    return Answer(records, lambda: "\n".join(_line(record) for record in records))
+
+
+@command.command()
+@_reading(lines=20, level="debug")
+@click.option("-f", "--follow", is_flag=True, help="Go on with records as they are written.")
+@click.pass_obj
+def tail(app: App, lines: int, level: str, category: str | None, search: str | None, follow: bool) -> Answer:
+    """Show the newest records; with -f, go on until Ctrl-C."""
+    later = logs.follow(_folder(app), level=level, category=category, search=search)  # from this moment on
+    records = logs.records(_folder(app), lines, level, category, search)
+    if not follow or app.printer.mode == "json":
+        return Answer(records, lambda: "\n".join(_line(record) for record in records))
+    for record in records:
+        app.printer.write((_line(record) + "\n").encode())
+    for record in later:
+        app.printer.write((_line(record) + "\n").encode())
+    return Answer(records, printed=True)
+
+
+@command.command("list")
+@click.pass_obj
+def list_(app: App) -> Answer:
+    """List the log files, newest first."""
+    files = logs.files(_folder(app))
+    return Answer(models.LogFiles(files=files), lambda: "\n".join(f"{item.path}\t{item.size}" for item in files))
+
+
+@command.command()
+@click.pass_obj
+def path(app: App) -> Answer:
+    """Print the folder of the log files."""
+    folder = str(_folder(app))
+    return Answer(models.LogPath(path=folder), lambda: folder)
+
+
+def _line(record: models.LogRecord) -> str:
+    import msgspec
+
+    parts = [record.timestamp, f"{record.level_name:<5}", record.category, record.message]
+    if isinstance(record.data, dict) and record.data:
+        parts.append(msgspec.json.encode(record.data).decode())
+    if isinstance(record.error, dict):  # its stack is in the JSON form
+        parts.append(str(record.error.get("name", "")))
+    return " ".join(parts)

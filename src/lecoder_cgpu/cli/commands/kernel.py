@@ -1,0 +1,55 @@
+"""`kernel`: the kernel that keeps a session's variables."""
+
+from __future__ import annotations
+
+import click
+
+from ... import models
+from ..app import App, Group
+from ..output import Answer
+
+
+@click.group(cls=Group, name="kernel")
+def command() -> None:
+    """Show, interrupt or restart the session's kernel."""
+
+
+@command.command()
+@click.pass_obj
+def status(app: App) -> Answer:
+    """Show whether the kernel is idle or busy."""
+    session = app.client.session(app.session)
+    kernel = None if session.is_lost() else session.kernel()
+    document = models.KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
+    return Answer(document, lambda: f"{session.record.name}: {document.kernel.state}")
+
+
+@command.command()
+@click.pass_obj
+def interrupt(app: App) -> Answer:
+    """Interrupt what the kernel executes now; its variables stay."""
+    session = app.client.session(app.session)
+    kernel = session.running_kernel()
+    session.server.interrupt(kernel.id)
+    document = models.KernelDocument(
+        session=session.record.ref, kernel=session.kernel_info(session.kernel()), action="interrupted"
+    )
+    return Answer(document, lambda: f"{session.record.name}: interrupted")
+
+
+@command.command()
+@click.pass_obj
+def restart(app: App) -> Answer:
+    """Restart the kernel: its variables are lost, files stay."""
+    return restart_kernel(app, app.session)
+
+
+def restart_kernel(app: App, key: str | None) -> Answer:
+    """Restart the kernel of the session `key`, the active one when it is None."""
+    session = app.client.session(key)
+    kernel = session.running_kernel()
+    session.server.restart(kernel.id)
+    document = models.KernelDocument(
+        session=session.record.ref, kernel=session.kernel_info(session.kernel()), action="restarted"
+    )
+    return Answer(document, lambda: f"{session.record.name}: restarted; its variables are gone")

@@ -1,0 +1,99 @@
+"""`logs`: what was run and how it ended, from the history."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from ... import models
+from ...history import History, parse_since
+from ..app import App, Group
+from ..output import Answer, Table
+
+
+def _filters(function: click.Command) -> click.Command:
+    for option in (
+        click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many."),
+        click.option("--status", metavar="STATUS", help="ok, error, abort or unknown."),
+        click.option("--category", metavar="NAME", help="An error category, such as import or memory."),
+        click.option("--mode", metavar="MODE", help="kernel or terminal."),
+        click.option("--since", metavar="WHEN", help="30m, 2h, 1d, 2w, today, yesterday, or a date."),
+        click.option("--stats", is_flag=True, help="Only summary statistics."),
+        click.option("--clear", is_flag=True, help="Delete the history."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Group, name="logs", invoke_without_command=True)
+@_filters  # type: ignore[arg-type]
+@click.pass_context
+def command(
+    context: click.Context, limit: int, status: str | None, category: str | None, mode: str | None,
+    since: str | None, stats: bool, clear: bool,
+) -> Answer | None:  # fmt: skip
+    """Show what was run, newest first.
+
+    \b
+    lecoder-cgpu logs -n 10 --json
+    lecoder-cgpu logs --status error --since 1d
+    lecoder-cgpu logs stats
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    history = History(context.ensure_object(App).client.state_dir)
+    if clear:
+        return _clear(history)
+    if stats:
+        return _stats(history)
+    start = parse_since(since, datetime.now(UTC)) if since else None
+    entries = history.entries(limit, status=status, category=category, mode=mode, since=start)
+    rows = [_row(entry) for entry in entries]
+    headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
+    return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
+
+
+@command.command()
+@click.pass_obj
+def stats(app: App) -> Answer:
+    """Summary statistics of the whole history."""
+    return _stats(History(app.client.state_dir))
+
+
+@command.command()
+@click.pass_obj
+def clear(app: App) -> Answer:
+    """Delete the history."""
+    return _clear(History(app.client.state_dir))
+
+
+def _clear(history: History) -> Answer:
+    history.clear()
+    return Answer(models.HistoryCleared(), lambda: "the history is empty now")
+
+
+def _stats(history: History) -> Answer:
+    document = history.stats()
+
+    def text() -> str:
+        lines = [
+            f"runs         {document.total_executions}",
+            f"successful   {document.successful_executions} ({document.success_rate:.1f} %)",
+            f"failed       {document.failed_executions}",
+            f"aborted      {document.aborted_executions}",
+        ]
+        lines += [f"  {category:<10} {count}" for category, count in sorted(document.errors_by_category.items())]
+        return "\n".join(lines)
+
+    return Answer(document, text)
+
+
+def _row(entry: models.HistoryEntry) -> tuple[str, ...]:
+    first = next((line for line in entry.command.splitlines() if line.strip()), "")
+    shown = first if len(first) <= 60 else first[:59] + "…"
+    if first.strip() != entry.command.strip() and not shown.endswith("…"):
+        shown += " …"
+    took = f"{entry.timing.duration_ms / 1000:.1f} s" if isinstance(entry.timing, models.Timing) else "-"
+    failed = entry.error.ename if isinstance(entry.error, models.HistoryError) else ""
+    return entry.status, entry.timestamp[:19].replace("T", " "), entry.mode, took, shown, failed

@@ -1,0 +1,184 @@
+"""`sessions`: the stored sessions and what becomes of their runtimes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from ... import errors, models
+from ...sessions import Record
+from ..app import App, Group
+from ..output import Answer, Table
+
+
+@click.group(cls=Group, name="sessions")
+def command() -> None:
+    """List, add, switch, restart and close sessions.
+
+    A session is a named hold on a runtime. Plain commands use the active one.
+    """
+
+
+@command.command("list")
+@click.option("--stats", is_flag=True, help="Only count them.")
+@click.pass_obj
+def list_(app: App, stats: bool) -> Answer:
+    """Show the stored sessions and whether their runtimes answer."""
+    documents = app.client.list_sessions()
+    if stats:
+        return Answer(_stats(documents), lambda: _stats_text(documents))
+    rows = [
+        (
+            "*" if item.is_active else "", item.name, item.id[:8], item.backend, item.status, _kernel_state(item),
+            item.last_used_at, item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint,
+        )
+        for item in documents
+    ]  # fmt: skip
+    headers = ("", "NAME", "ID", "BACKEND", "STATUS", "KERNEL", "LAST USED", "WHERE")
+    return Answer(documents, lambda: Table(headers, rows, empty="There are no sessions."))
+
+
+@command.command()
+@click.argument("name")
+@click.option("--url", metavar="URL", help="Address of a Jupyter server, with its base path.")
+@click.option("--token-stdin", is_flag=True, help="Read the server's token from stdin.")
+@click.option("--root", metavar="DIR", help="Working folder of a new local runtime.")
+@click.option("--force", is_flag=True, help="Replace a session of that name.")
+@click.pass_obj
+def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | None, force: bool) -> Answer:
+    """Add a Jupyter server as a session, or start another local runtime, and make it the active one.
+
+    \b
+    lecoder-cgpu sessions add lab --url https://lab.example.org/user/ada/ --token-stdin < token.txt
+    lecoder-cgpu --backend local sessions add scratch --root ~/scratch
+    """
+    local = app.options.get("backend") == "local" or root is not None
+    if local:
+        if url is not None or token_stdin:
+            raise errors.UsageError(
+                "a local runtime has no --url and no token", hint="leave them out, or leave out --root"
+            )
+        session = app.client.add_local(name, root)
+    else:
+        if url is None:
+            raise errors.UsageError(
+                "an address is missing", hint=f"lecoder-cgpu sessions add {name} --url URL --token-stdin"
+            )
+        token = sys.stdin.readline().strip() if token_stdin else None
+        if token_stdin and not token:
+            raise errors.UsageError("there is no token on stdin", hint="pipe it in: … --token-stdin < token.txt")
+        session = app.client.add_server(name, url, token, replace=force)
+    document = models.SessionAdded(session=app.client.inspect(session.record))
+    return Answer(document, lambda: f"added {name}; plain commands use it now")
+
+
+@command.command()
+@click.argument("session", required=False)
+@click.pass_obj
+def switch(app: App, session: str | None) -> Answer:
+    """Make a session the active one."""
+    record = app.client.store.find(_key(app, session))
+    app.client.store.activate(record.id)
+    return Answer(models.SessionSwitched(session_id=record.id, label=record.label), lambda: f"active: {record.name}")
+
+
+@command.command()
+@click.argument("sessions", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Close every session.")
+@click.option("--force", is_flag=True, help="Forget the session even if its server cannot be told.")
+@click.pass_obj
+def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) -> Answer:
+    """Release the runtimes of sessions and forget them.
+
+    A local runtime is ended. On a server that is not ours, only the kernels that we started are.
+    """
+    client = app.client
+    if everything:
+        if sessions:
+            raise errors.UsageError("--all closes every session; names make no sense with it", hint="leave out one")
+        records = client.store.records()
+    else:
+        records = [client.store.find(key) for key in (sessions or [_key(app, None)])]
+    closed = [_close(app, record, force=force) for record in records]
+    document = models.SessionsClosed(deleted=bool(closed), closed=closed)
+    if closed:
+        document.session_id = closed[0].session_id
+    texts = {"server": "its server was ended", "kernels": "our kernels were ended", "nothing": "nothing was running"}
+    return Answer(document, lambda: "\n".join(f"closed {item.name}: {texts[item.released]}" for item in closed))
+
+
+def _close(app: App, record: Record, *, force: bool) -> models.SessionClosed:
+    try:
+        return app.client.close(record)
+    except errors.Error as error:
+        if not force:
+            error.hint = (
+                f"nothing was forgotten; to forget it anyway: lecoder-cgpu sessions close {record.name} --force"
+            )
+            raise
+        app.printer.notify(f"{record.name}: {error.message}; kernels may still be running there")
+        app.client.store.remove(record.id)
+        return models.SessionClosed(session_id=record.id, name=record.name, released="nothing")
+
+
+@command.command()
+@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.pass_obj
+def clean(app: App, dry_run: bool) -> Answer:
+    """Forget the sessions whose runtimes are certainly gone."""
+    document = app.client.clean(dry_run=dry_run)
+
+    def text() -> str:
+        verb = "would remove" if dry_run else "removed"
+        lines = [f"{verb} {len(document.removed)} session(s)"]
+        if document.kept:
+            lines.append(f"kept {len(document.kept)} that do not answer but may still exist")
+        return "\n".join(lines)
+
+    return Answer(document, text)
+
+
+@command.command()
+@click.argument("session", required=False)
+@click.pass_obj
+def restart(app: App, session: str | None) -> Answer:
+    """Restart a session's kernel: the same as `kernel restart`."""
+    from .kernel import restart_kernel
+
+    return restart_kernel(app, session or app.session)
+
+
+def _key(app: App, given: str | None) -> str:
+    """The session that was named, as argument or with --session; the active one when none was.
+
+    Raises:
+        errors.NotFoundError: there is none.
+    """
+    if key := given or app.session:
+        return key
+    active = app.client.store.active()
+    if active is None:
+        raise errors.NotFoundError(
+            "there is no active session", name="SessionNotFound", hint="lecoder-cgpu sessions list"
+        )
+    return active.id
+
+
+def _kernel_state(item: models.SessionDocument) -> str:
+    return item.kernel.state if isinstance(item.kernel, models.KernelInfo) else "-"
+
+
+def _stats(documents: list[models.SessionDocument]) -> models.SessionStats:
+    return models.SessionStats(
+        total_sessions=len(documents),
+        active_sessions=sum(item.status == "active" for item in documents),
+        connected_sessions=sum(item.status in ("active", "idle") for item in documents),
+        stale_sessions=sum(item.status == "stale" for item in documents),
+    )
+
+
+def _stats_text(documents: list[models.SessionDocument]) -> str:
+    stats: Any = _stats(documents)
+    return f"{stats.total_sessions} session(s), {stats.connected_sessions} reachable, {stats.stale_sessions} gone"

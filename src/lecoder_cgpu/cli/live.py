@@ -1,0 +1,173 @@
+"""Shows a run while it goes on: as text for people, or as events; a terminal gets redraws, a pipe gets whole lines."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from .. import models, outputs, wire
+from .output import Printer
+
+
+class KernelView:
+    """Shows the events of a kernel run.
+
+    On a terminal, carriage returns and colour go through, and `clear_output` and display updates redraw. In a pipe,
+    lines come when they are complete, without escape sequences, and of a display that is updated only the last state
+    is printed, at the end. With `raw`, text goes through untouched.
+    """
+
+    def __init__(self, printer: Printer, *, raw: bool = False) -> None:
+        self._printer = printer
+        self._raw = raw
+        self._terminal = printer.out_is_terminal
+        self._feeds = {"stdout": outputs.LineFeed(), "stderr": outputs.LineFeed()}
+        self._shown = ""  # what this run has put on the terminal since the last clearing
+        self._clear_on_next = False
+        self._pending: dict[str, str] = {}  # display id -> its latest text, not printed yet
+        self._last_display: tuple[str, str] | None = None
+
+    def show(self, event: wire.Event) -> None:
+        """Show one event at once."""
+        if self._printer.mode == "events":
+            self._printer.event(as_event(event))
+        elif self._printer.mode == "human":
+            self._show_text(event)
+
+    def finish(self) -> None:
+        """Show what was held back."""
+        for name, feed in self._feeds.items():
+            if rest := feed.flush():
+                self._write(name, self._plain(rest))
+        for text in self._pending.values():
+            self._write("stdout", text + "\n")
+        self._pending.clear()
+
+    def _show_text(self, event: wire.Event) -> None:
+        match event:
+            case wire.Stream(name=name, text=text):
+                self._clear_if_due()
+                self._last_display = None
+                if self._raw or self._terminal:
+                    self._write(name, text)
+                else:
+                    self._write(name, self._plain(self._feeds[name].feed(text)))
+            case wire.Display():
+                self._display(event)
+            case wire.Clear(wait=True):
+                self._clear_on_next = True
+            case wire.Clear():
+                self._clear()
+
+    def _display(self, event: wire.Display) -> None:
+        text = _as_text(event.data)
+        key = event.display_id
+        if key is not None and not self._terminal and not self._raw:
+            self._pending[key] = text
+            return
+        if event.update and self._terminal and self._last_display is not None and self._last_display[0] == key:
+            self._rub_out(self._last_display[1] + "\n")
+        else:
+            self._clear_if_due()
+        self._write("stdout", text + "\n")
+        self._last_display = (key, text) if key is not None else None
+
+    def _clear_if_due(self) -> None:
+        if self._clear_on_next:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._clear_on_next = False
+        self._pending.clear()
+        if self._terminal and not self._raw:
+            self._rub_out(self._shown)
+            self._shown = ""
+
+    def _rub_out(self, text: str) -> None:
+        """Take back `text`, the last thing written to the terminal, as far as it is still on the screen."""
+        size = shutil.get_terminal_size()
+        lines = outputs.collapse(outputs.strip_ansi(text)).split("\n")
+        rows = sum(max((len(line) + size.columns - 1) // size.columns, 1) for line in lines) - 1
+        up = min(rows, size.lines - 1)
+        self._printer.write(b"\r" + (f"\x1b[{up}A".encode() if up else b"") + b"\x1b[J")
+
+    def _plain(self, text: str) -> str:
+        return text if self._raw else outputs.strip_ansi(text)
+
+    def _write(self, name: str, text: str) -> None:
+        if not text:
+            return
+        content = text.encode("utf-8", "backslashreplace")
+        if name == "stderr":
+            self._printer.write_error_stream(content)
+        else:
+            self._printer.write(content)
+        if self._terminal:
+            self._shown += text
+
+
+class ProcessView:
+    """Shows the output of a process: its bytes, untouched, on the same streams; or as events."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+        self._write: dict[str, Callable[[bytes], None]] = {
+            "stdout": printer.write, "stderr": printer.write_error_stream,
+        }  # fmt: skip
+        self._cut: dict[str, bytes] = {"stdout": b"", "stderr": b""}
+
+    def show(self, name: str, content: bytes) -> None:
+        if self._printer.mode == "human":
+            self._write[name](content)
+        elif self._printer.mode == "events":
+            self._event(name, self._cut[name] + content, last=False)
+
+    def finish(self) -> None:
+        if self._printer.mode == "events":
+            for name, rest in self._cut.items():
+                if rest:
+                    self._event(name, rest, last=True)
+
+    def _event(self, name: str, content: bytes, *, last: bool) -> None:
+        from base64 import b64encode
+
+        event = models.StreamEvent(name=name)  # type: ignore[arg-type]
+        self._cut[name] = b""
+        try:
+            event.text = content.decode()
+        except UnicodeDecodeError as error:
+            # A character may be cut by the end of a chunk; its rest comes with the next one.
+            if not last and error.start >= len(content) - 3 and error.reason == "unexpected end of data":
+                self._cut[name] = content[error.start :]
+                content = content[: error.start]
+                if not content:
+                    return
+                event.text = content.decode()
+            else:
+                event.base64 = b64encode(content).decode()
+        self._printer.event(event)
+
+
+def as_event(event: wire.Event) -> Any:
+    """A kernel event as `--events` prints it."""
+    match event:
+        case wire.Stream(name=name, text=text):
+            return models.StreamEvent(name=name, text=text)
+        case wire.Display():
+            return models.DisplayEvent(
+                data=event.data, metadata=event.metadata, display_id=event.display_id, update=event.update
+            )
+        case wire.Clear(wait=wait):
+            return models.ClearEvent(wait=wait)
+        case wire.Dropped(notice=notice):
+            return models.NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
+    raise TypeError(event)
+
+
+def _as_text(data: dict[str, Any]) -> str:
+    """A rich output for a text terminal: its plain form, or what kinds there are."""
+    text = data.get("text/plain") or data.get("text/markdown")
+    if text is None:
+        return "[" + ", ".join(data) + "]"
+    return text if isinstance(text, str) else "".join(text)

@@ -1,0 +1,134 @@
+"""`main`: the only place where an error becomes an exit status, and where a bug still yields a document."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import signal
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__, config, errors
+from . import parse
+from .output import Answer, Printer
+
+if TYPE_CHECKING:
+    from .app import App
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came; treated like Ctrl-C, with its own exit status."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command line and return the exit status. Never raises."""
+    arguments = list(arguments)
+    if arguments in (["--version"], ["-V"], ["-v"]):
+        sys.stdout.write(__version__ + "\n")
+        return 0
+    printer = Printer(parse.output_mode(arguments))  # type: ignore[arg-type]
+    _catch_signals()
+    try:
+        return _invoke(arguments, printer)
+    except KeyboardInterrupt as interrupt:  # a second Ctrl-C while we were cleaning up
+        return errors.interrupted_status(interrupt)
+
+
+def _invoke(arguments: list[str], printer: Printer) -> int:
+    from .app import App
+
+    app = App(printer, arguments)
+    status: int
+    try:
+        answer = _dispatch(arguments, app)
+        status = printer.answer(answer)
+        _log_end(app, status, None, answer.document)
+    except errors.Error as error:
+        _log_end(app, error.exit_status, error)
+        status = printer.failure(error)
+    except KeyboardInterrupt as interrupt:
+        status = errors.interrupted_status(interrupt)
+        interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
+        _log_end(app, status, interrupted)
+        printer.failure(interrupted)
+    except Exception as error:
+        bug = errors.InternalError(
+            f"{type(error).__name__}: {error}",
+            name="InternalError",
+            hint="this is a bug in lecoder-cgpu; `lecoder-cgpu debug tail` has the details to report",
+        )
+        _log_end(app, bug.exit_status, error)
+        status = printer.failure(bug)
+        if config.debug():
+            import traceback
+
+            traceback.print_exc(file=sys.stderr)
+    return status
+
+
+def _dispatch(arguments: list[str], app: App) -> Answer:
+    """Parse and run; what click itself prints (help, version) becomes the document in JSON mode."""
+    import click
+
+    from .app import root
+
+    captured = io.StringIO()
+    shield = contextlib.redirect_stdout(captured) if app.printer.mode != "human" else contextlib.nullcontext()
+    try:
+        with shield:
+            result = root.main(args=arguments, prog_name="lecoder-cgpu", standalone_mode=False, obj=app)
+    except click.exceptions.NoArgsIsHelpError as error:
+        raise errors.UsageError(f"{error.ctx.command_path}: a command is missing", hint=_help(error)) from None
+    except click.UsageError as error:
+        raise errors.UsageError(error.format_message(), hint=_help(error)) from error
+    except click.ClickException as error:
+        raise errors.UsageError(error.format_message()) from error
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    if isinstance(result, Answer):
+        return result
+    if app.printer.mode == "human":  # click has printed it
+        return Answer(None, printed=True)
+    from .. import models
+
+    return Answer(models.Done(message=captured.getvalue().rstrip("\n")), printed=True)
+
+
+def _help(error: Any) -> str:
+    path = error.ctx.command_path if error.ctx else "lecoder-cgpu"
+    return f"{path} --help"
+
+
+def _log_end(app: App, status: int, error: BaseException | None, document: Any = None) -> None:
+    """Record how the command ended. What needed no log (--help) opens none; a failure is always recorded."""
+    detail: dict[str, Any] = {"exitStatus": status}
+    if error is None:
+        failure: Any = getattr(document, "error", None)
+        if name := getattr(failure, "name", None):  # what failed was the user's code
+            detail |= {"errorCode": document.error_code, "category": failure.category}
+            app.log.error("RUN", f"failed: {name}: {failure.message}", detail)
+        elif "log" in vars(app):
+            app.log.info("COMMAND", "end", detail)
+        return
+    if isinstance(error, errors.Error):
+        detail["errorCode"] = error.code
+    app.log.error("COMMAND", f"failed: {error}", detail, error)
+
+
+def _catch_signals() -> None:
+    """Turn SIGTERM and SIGHUP into an orderly end: remote work is interrupted and the document printed."""
+
+    def handle(number: int, frame: object) -> None:
+        raise Terminated(number)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # A process started by nohup ignores SIGHUP on purpose; leave that alone.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError, OSError):
+                signal.signal(number, handle)

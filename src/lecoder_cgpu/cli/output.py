@@ -1,0 +1,196 @@
+"""The Printer: the only place that writes to stdout and stderr.
+
+stdout is the answer: the remote program's own output, one JSON document, or NDJSON events. Everything else that we
+feel like saying goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal
+
+from .. import config, errors
+
+Mode = Literal["human", "json", "events"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for people: drawn on a terminal, separated by tabs in a pipe."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command returns: its document, the same for people, and the exit status.
+
+    `human` gives lines of text or a `Table`; it is called only when a person will read it. With `printed`, the
+    command's output has been streamed already and only JSON modes print the document.
+    """
+
+    document: Any
+    human: Callable[[], str | Table] = field(default=lambda: "")
+    exit_status: int = 0
+    printed: bool = False
+
+
+class ReaderGone(KeyboardInterrupt):
+    """Whoever read our stdout has closed it (`| head`): we end as a local program does, and take the work along."""
+
+    number = 13  # SIGPIPE
+
+
+class Printer:
+    """Writes answers in the mode that was asked for."""
+
+    def __init__(self, mode: Mode) -> None:
+        self.mode: Mode = mode
+        self._out: BinaryIO = sys.stdout.buffer
+        self.out_is_terminal = sys.stdout.isatty()
+        self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._notices: list[str] = []
+
+    @property
+    def colour(self) -> bool:
+        return self.mode == "human" and self.err_is_terminal and config.colour_allowed()
+
+    # --- the answer ---
+
+    def write(self, content: bytes) -> None:
+        """Bytes of the answer, at once.
+
+        Raises:
+            ReaderGone: nobody reads them, for the first time; after that, they go nowhere.
+        """
+        try:
+            self._out.write(content)
+            self._out.flush()
+        except BrokenPipeError:
+            self._give_up()
+            raise ReaderGone from None
+
+    def write_error_stream(self, content: bytes) -> None:
+        """Bytes of the remote program's stderr."""
+        sys.stderr.buffer.write(content)
+        sys.stderr.buffer.flush()
+
+    def event(self, event: Any) -> None:
+        """One NDJSON line."""
+        import msgspec
+
+        self.write(msgspec.json.encode(event) + b"\n")
+
+    def answer(self, answer: Answer) -> int:
+        """Print a command's answer and return the exit status."""
+        if self.mode == "human":
+            if not answer.printed:
+                self._human(answer.human())
+        else:
+            self.document(answer.document)
+        return answer.exit_status
+
+    def document(self, document: Any) -> None:
+        """The one JSON document; on one line when it is the last of the events."""
+        import msgspec
+
+        encoded = msgspec.json.encode(document)
+        if self.mode == "json":
+            encoded = msgspec.json.format(encoded, indent=2)
+        self.write(encoded + b"\n")
+
+    def failure(self, error: errors.Error) -> int:
+        """Print a failure in the mode that was asked for and return its exit status."""
+        if self.mode == "human":
+            self.note(f"error: {error.message}")
+            if error.hint:
+                self.note(f"hint: {error.hint}")
+        else:
+            self.document(failure_document(error, self.notice))
+        return error.exit_status
+
+    def _human(self, content: str | Table) -> None:
+        if isinstance(content, Table):
+            if not content.rows:
+                self.note(content.empty)
+            elif self.out_is_terminal:
+                self._draw(content)
+            else:
+                lines = ["\t".join(" ".join(cell.split()) for cell in row) for row in content.rows]
+                self.write(("\n".join(lines) + "\n").encode())
+        elif content:
+            self.write((content.rstrip("\n") + "\n").encode())
+
+    def _draw(self, table: Table) -> None:
+        from rich.console import Console
+        from rich.table import Table as RichTable
+
+        drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
+        for row in table.rows:
+            drawn.add_row(*row)
+        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(drawn)
+
+    # --- asides ---
+
+    def note(self, text: str) -> None:
+        """A line for people, on stderr."""
+        if text:
+            with contextlib.suppress(OSError, ValueError):
+                print(text, file=sys.stderr, flush=True)
+
+    def notify(self, text: str) -> None:
+        """Something the user should know: on stderr now, and in the document as `notice`."""
+        self._notices.append(text)
+        self.note(f"note: {text}")
+
+    @property
+    def notice(self) -> str | None:
+        return "; ".join(self._notices) or None
+
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Any:
+        """A spinner on a terminal while something takes long; nothing at all elsewhere."""
+        if self.mode != "human" or not self.err_is_terminal:
+            yield
+            return
+        from rich.console import Console
+
+        with Console(stderr=True, no_color=not config.colour_allowed()).status(text):
+            yield
+
+    def ask(self, prompt: str, password: bool) -> str | None:
+        """A line from the person at the terminal, None at its end (Ctrl-D). Only called in human mode."""
+        if password:
+            import getpass
+
+            with contextlib.suppress(EOFError):
+                return getpass.getpass(prompt)
+            return None
+        print(prompt, end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        return line.rstrip("\n") if line else None
+
+    def _give_up(self) -> None:
+        """Write nowhere from now on, so that neither the document nor exiting can fail."""
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def failure_document(error: errors.Error, notice: str | None = None) -> Any:
+    """The document of a failure, of any command."""
+    from msgspec import UNSET
+
+    from .. import models
+
+    return models.Failure(
+        error_code=error.code,
+        exit_code=error.exit_status,
+        error=models.ErrorInfo.of(error),
+        notice=notice or UNSET,
+    )

@@ -1,0 +1,128 @@
+"""Which words of the command line are ours and which belong to the remote command. Pure.
+
+Options before the first word of the remote command are ours. What follows it is ours only when all of it is options
+that `run` knows; otherwise all of it belongs to the remote command, and `--` settles any doubt. Two refinements keep
+the rule from taking what was not meant for us:
+
+* behind a plain word (`ls -s /`, `python3 -c 'print(1)'`) a short option belongs to the remote command, but for
+  `-m kernel` and `-m terminal`; behind a word with white space (a whole shell command) it is ours, since such a
+  command takes no further arguments;
+* in kernel mode the arguments are lines of code, so options of `run` at the end of the line are always ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+# The options of the root command that take a value; the others are flags.
+ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend"})
+MODES = ("kernel", "terminal")
+
+# Options of `run`, and whether each takes a value. The command checks this table against its own declaration.
+RUN_OPTIONS: Mapping[str, bool] = {
+    "-m": True, "--mode": True, "-k": False, "--kernel": False, "-f": True, "--file": True, "--json": False,
+    "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
+    "--detach": False, "--background": False, "--key": True, "--attach": True,
+    "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": False, "--cpu": False,
+    "--gpu": True, "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
+    "-v": False, "--verbose": False, "-h": False, "--help": False,
+}  # fmt: skip
+
+
+@dataclass
+class Split:
+    """`ours` are options for `run`, `remote` the words of the remote command (or the code)."""
+
+    ours: list[str] = field(default_factory=list)
+    remote: list[str] = field(default_factory=list)
+
+
+def split_run(arguments: Sequence[str]) -> Split:
+    """Divide what follows `run` on the command line."""
+    split = Split()
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "--":
+            split.remote = list(arguments[position + 1 :])
+            return split
+        if word == "-" or not word.startswith("-"):
+            break
+        length = option_length(arguments[position:]) or 1  # an unknown option is refused when it is parsed
+        split.ours += arguments[position : position + length]
+        position += length
+    words = list(arguments[position:])
+    if not words:
+        return split
+    start = _tail_start(words, kernel=_is_kernel(split.ours))
+    split.ours += words[start:]
+    split.remote = words[:start]
+    return split
+
+
+def _is_kernel(ours: Sequence[str]) -> bool:
+    return any(
+        word in ("-k", "--kernel", "--mode=kernel", "-mkernel")
+        or (word == "kernel" and position > 0 and ours[position - 1] in ("-m", "--mode"))
+        for position, word in enumerate(ours)
+    )
+
+
+def _tail_start(words: Sequence[str], *, kernel: bool) -> int:
+    """Where options of ours begin behind the remote command's words; `len(words)` when nowhere."""
+    if kernel:
+        candidates = range(1, len(words) + 1)
+        return next(start for start in candidates if _all_ours(words[start:], short=True))
+    short = bool(re.search(r"\s", words[0]))
+    return 1 if _all_ours(words[1:], short=short) else len(words)
+
+
+def _all_ours(words: Sequence[str], *, short: bool) -> bool:
+    position = 0
+    while position < len(words):
+        word = words[position]
+        length = option_length(words[position:])
+        if length is None:
+            return False
+        names_mode = word == "-m" and position + 1 < len(words) and words[position + 1] in MODES
+        if not (short or word.startswith("--") or names_mode):
+            return False
+        position += length
+    return True
+
+
+def option_length(words: Sequence[str]) -> int | None:
+    """How many words the option at the front of `words` takes; None when `run` does not know it."""
+    name, _, attached = words[0].partition("=")
+    if words[0].startswith("--"):
+        takes_value = RUN_OPTIONS.get(name)
+        if takes_value is None or (attached and not takes_value):
+            return None
+        if not takes_value or "=" in words[0]:
+            return 1
+        return 2 if len(words) > 1 else None
+    takes_value = RUN_OPTIONS.get(words[0][:2])
+    if takes_value is None:
+        return None
+    if len(words[0]) > 2:  # -mkernel
+        return 1 if takes_value else None
+    if not takes_value:
+        return 1
+    return 2 if len(words) > 1 else None
+
+
+def output_mode(arguments: Sequence[str]) -> str:
+    """`json`, `events` or `human`: how to answer, known before anything else is parsed and even if parsing fails."""
+    position = 0
+    ours: list[str] = []
+    while position < len(arguments) and arguments[position].startswith("-"):
+        ours.append(arguments[position])
+        position += 2 if arguments[position] in ROOT_VALUES else 1
+    command, rest = arguments[position : position + 1], list(arguments[position + 1 :])
+    if list(command) == ["run"]:
+        ours += split_run(rest).ours
+    else:
+        ours += rest[: rest.index("--")] if "--" in rest else rest
+    return "events" if "--events" in ours else "json" if "--json" in ours else "human"

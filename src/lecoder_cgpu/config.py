@@ -1,0 +1,156 @@
+"""Settings and where each came from; the only module that reads environment variables.
+
+Precedence: command line, environment, `config.json`, default. Every value keeps its source, so that a wrong one
+can be traced. `config.json` is shared with the predecessor: keys we do not know are left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import errors
+
+BACKENDS = ("colab", "jupyter", "local")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its `config.json` key, its environment variable and what it is for."""
+
+    key: str
+    env: str
+    help: str
+    default: str | None = None
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("backend", "LECODER_CGPU_BACKEND", "where runtimes come from: colab, jupyter or local", "colab"),
+    Setting("jupyterUrl", "LECODER_CGPU_JUPYTER_URL", "address of a Jupyter server, for the jupyter backend"),
+    Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
+    Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
+    Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """A setting's value and its source: `option`, `environment`, `config` or `default`."""
+
+    value: str | None
+    source: str
+
+
+@dataclass
+class Config:
+    """The settings of one invocation.
+
+    Raises `errors.ConfigError` when `config.json` is unreadable; commands that must work without it (such as `logs`)
+    never ask for anything but the paths.
+    """
+
+    options: dict[str, str] = field(default_factory=dict)
+    config_file: Path | None = None
+    _file: dict[str, Any] | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.config_file or config_dir() / "config.json"
+
+    @property
+    def file(self) -> dict[str, Any]:
+        """`config.json` as it stands, `{}` when there is none."""
+        if self._file is None:
+            self._file = _read(self.path, required=self.config_file is not None)
+        return self._file
+
+    def get(self, key: str) -> Value:
+        setting = next(item for item in SETTINGS if item.key == key)
+        if key in self.options:
+            return Value(self.options[key], "option")
+        if found := os.environ.get(setting.env):
+            return Value(found, "environment")
+        found = self.file.get(key)
+        if found is not None:
+            if not isinstance(found, str):
+                raise errors.ConfigError(
+                    f"{self.path}: {key} must be a string, not {type(found).__name__}",
+                    hint=f"edit {self.path}",
+                )
+            return Value(found, "config")
+        return Value(setting.default, "default")
+
+    @property
+    def backend(self) -> Value:
+        """The backend's name, checked against the list of those there are."""
+        chosen = self.get("backend")
+        if chosen.value not in BACKENDS:
+            error = errors.ConfigError if chosen.source == "config" else errors.UsageError
+            raise error(
+                f"unknown backend {chosen.value!r} (from {chosen.source})",
+                hint="use one of: " + ", ".join(BACKENDS),
+            )
+        return chosen
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of the state files; a relative `storageDir` is taken from the folder of `config.json`."""
+        chosen = self.get("storageDir").value
+        return self.path.parent / Path(chosen).expanduser() if chosen else config_dir() / "state"
+
+
+def config_dir() -> Path:
+    """Where the reference page says that files live. The macOS and Windows folders are the predecessor's."""
+    if moved := os.environ.get("LECODER_CGPU_CONFIG_DIR"):
+        return Path(moved).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Preferences" / "lecoder-cgpu"
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA")
+        return (Path(base) if base else Path.home() / "AppData" / "Roaming") / "lecoder-cgpu" / "Config"
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "lecoder-cgpu"
+
+
+def debug() -> bool:
+    """Whether debug records are mirrored to stderr (`LECODER_CGPU_DEBUG`)."""
+    return os.environ.get("LECODER_CGPU_DEBUG", "") not in ("", "0")
+
+
+def colour_allowed() -> bool:
+    """False when the user asked for no colour (https://no-color.org) or the terminal cannot show any."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def environment(name: str) -> str | None:
+    """One variable of the local environment, for `--env NAME` and `--secret NAME`."""
+    return os.environ.get(name)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a process that we start ourselves on this machine."""
+    return dict(os.environ)
+
+
+def _read(path: Path, *, required: bool) -> dict[str, Any]:
+    import json
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if required:
+            raise errors.ConfigError(f"{path}: no such file", hint="check the path given to --config") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"{path} cannot be read: {error}", hint=f"check the permissions of {path}") from error
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise errors.ConfigError(f"{path} is not JSON: {error}", hint=f"repair or remove {path}") from error
+    if not isinstance(content, dict):
+        raise errors.ConfigError(f"{path} must hold a JSON object", hint=f"repair or remove {path}")
+    return content

@@ -1,0 +1,220 @@
+"""Jobs: runs that do not need their client. State, output and exit status live on the runtime, so that any machine that
+knows the session can ask for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+import msgspec
+from msgspec import UNSET
+
+from . import errors, explain, models, wire
+from .process_runs import signal_number
+from .processes import ProcessRun
+from .resident import Follower, Resident, RunState
+from .runtime import Session
+
+
+def start(
+    session: Session,
+    command: str | list[str],
+    *,
+    key: str | None = None,
+    cwd: str | None = None,
+    environment: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    timeout: float | None = None,
+) -> models.JobStarted:
+    """Start a command that goes on without us.
+
+    Args:
+        key: makes the start idempotent: the same key with the same input is the same job.
+
+    Raises:
+        errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
+    """
+    # Values of secrets are left out: they may be rotated, and not even their hash is to be written down.
+    described = [command, cwd, sorted((environment or {}).items()), sorted(secrets or {}), timeout]
+    digest = sha256(msgspec.json.encode(described)).hexdigest()
+    run = ProcessRun(session, command, lambda stream, data: None, run_id=key_id(key) if key else wire.new_run_id())
+    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, digest=digest)
+    run.close()
+    assert run.state is not None
+    job = describe(run.state)
+    job.command = command
+    return models.JobStarted(job_id=run.id, job=job, session=session.record.ref, next=f"lecoder-cgpu job wait {run.id}")
+
+
+def key_id(key: str) -> str:
+    """The id of the job that a key stands for."""
+    return "run-" + sha256(f"key:{key}".encode()).hexdigest()[:16]
+
+
+def describe(state: RunState) -> models.Job:
+    """A run's state as documents show it."""
+    job = models.Job(
+        id=state.run,
+        state=state.state,
+        kind=state.kind,
+        command=state.shell or state.argv or UNSET,
+        cwd=state.cwd or UNSET,
+        created=state.created or UNSET,
+        started=state.started or UNSET,
+        pid=state.pid or UNSET,
+        reason=state.reason or UNSET,
+        stdout_bytes=state.stdout_size or 0,
+        stderr_bytes=state.stderr_size or 0,
+    )
+    if state.alive is not None:
+        job.alive = state.alive
+    if (result := state.result) is not None:
+        job.exit_code = exit_status(state) or 0
+        job.ended, job.seconds = result.ended, result.seconds
+        job.signal = result.signal or UNSET
+        if result.timed_out:
+            job.timed_out = True
+    return job
+
+
+def exit_status(state: RunState) -> int | None:
+    """The status that a shell would show for the job; 75 when its time limit ended it, None when it is not known."""
+    result = state.result
+    if result is None:
+        return None
+    if result.timed_out:
+        return errors.TimeLimit.exit_status
+    return result.exit if result.exit is not None else 128 + signal_number(result.signal or "")
+
+
+class Jobs:
+    """The jobs on a session's runtime. A context manager: it holds one connection.
+
+    Every method raises errors.NotFoundError for a job that the runtime does not know, and errors.ConnectionFailed when
+    the connection drops.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._resident: Resident = session.connect_resident()
+
+    def __enter__(self) -> Jobs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resident.close()
+
+    def list(self, limit: int) -> models.JobList:
+        """The newest jobs."""
+        return models.JobList(
+            jobs=[describe(state) for state in self._resident.runs(limit)], session=self.session.record.ref
+        )
+
+    def find(self, key: str) -> RunState:
+        """The job of that id, or of that unique prefix of one.
+
+        Raises:
+            errors.UsageError: several begin so.
+        """
+        if len(key) == len("run-") + 16:
+            return self._resident.show(key)
+        prefix = key if key.startswith("run-") else f"run-{key}"
+        found = [state for state in self._resident.runs(1000) if state.run.startswith(prefix)]
+        if len(found) > 1:
+            raise errors.UsageError(
+                f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
+                name="AmbiguousJob",
+                hint="give more of the id",
+            )
+        if not found:
+            raise errors.NotFoundError(
+                f"there is no job {key!r} on this runtime", name="JobNotFound", hint="lecoder-cgpu job list"
+            )
+        return found[0]
+
+    def wait(self, key: str, timeout: float | None) -> models.JobDocument:
+        """Wait for a job's end, at most `timeout` seconds."""
+        state = self.find(key)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not state.ended:
+            # Only its end is of interest: a follower that stands at the end of the output is told of nothing else.
+            follower = Follower(
+                state.run,
+                lambda stream, data: None,
+                stdout_offset=state.stdout_size or 0,
+                stderr_offset=state.stderr_size or 0,
+            )
+            follower.follow(self._resident, deadline)
+            state = self._resident.show(state.run)
+        return self.document(state)
+
+    def document(self, state: RunState) -> models.JobDocument:
+        """A job with what its state means for our exit status."""
+        document = models.JobDocument(job=describe(state), session=self.session.record.ref)
+        if not state.ended:
+            document.status = "running"
+            document.exit_code = errors.EXIT_STOPPED_WAITING
+        elif state.result is None:
+            lost = errors.LostError(
+                f"how the job ended cannot be known: {state.reason}",
+                name="SupervisorLost",
+                hint="lecoder-cgpu job logs",
+            )
+            document.status = "unknown"
+            document.error_code, document.exit_code, document.error = (
+                lost.code,
+                lost.exit_status,
+                models.ErrorInfo.of(lost),
+            )
+        elif (status := exit_status(state)) or state.result.timed_out:
+            tail = self._resident.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data
+            command = state.shell or (state.argv or [""])[0]
+            failure, document.error = explain.process(
+                state.result.exit,
+                state.result.signal,
+                tail.decode("utf-8", "replace"),
+                command,
+                timed_out=state.result.timed_out,
+            )
+            document.status, document.error_code, document.exit_code = "error", failure.code, status or 1
+        return document
+
+    def read(self, key: str, stream: str, offset: int, limit: int | None) -> tuple[RunState, bytes]:
+        """A stream's bytes from `offset` on (from the end when negative), at most `limit`, and the job."""
+        state = self.find(key)
+        size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
+        start = max(size + offset, 0) if offset < 0 else offset
+        content = bytearray()
+        while start + len(content) < size and (limit is None or len(content) < limit):
+            chunk = self._resident.read(state.run, stream, start + len(content))
+            if not chunk.data:
+                break
+            content += chunk.data
+        return state, bytes(content if limit is None else content[:limit])
+
+    def follow(self, key: str, on_output: Callable[[str, bytes], None], stdout: int, stderr: int) -> RunState | None:
+        """Deliver output from these offsets on until the job ends."""
+        state = self.find(key)
+        follower = Follower(state.run, on_output, stdout_offset=stdout, stderr_offset=stderr)
+        return follower.follow(self._resident)
+
+    def kill(self, key: str, signal: str) -> models.JobDocument:
+        """Send a signal to the job and everything that it started."""
+        state = self.find(key)
+        if state.kind == "kernel":
+            raise errors.UsageError("that is code in the session's kernel", hint="lecoder-cgpu kernel interrupt")
+        sent = self._resident.signal(state.run, signal)
+        return models.JobDocument(
+            job=describe(self._resident.show(state.run)), session=self.session.record.ref, sent=sent
+        )
+
+    def remove(self, key: str) -> str:
+        """Delete a job that has ended, with its output; returns its id.
+
+        Raises:
+            errors.UsageError: it has not ended.
+        """
+        state = self.find(key)
+        self._resident.forget(state.run)
+        return state.run

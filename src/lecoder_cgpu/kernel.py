@@ -1,0 +1,138 @@
+"""A client's channels to one kernel: sends requests, takes messages, and gets a dropped socket back.
+
+How one execution is watched to its end, whatever happens on the way, is in `watch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from . import errors, wire
+from .server import Server
+from .transport import WebSocket
+from .watch import InputSource, Outcome, Recorder, Watch
+
+RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
+BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
+BACK_PAUSE = 0.2
+BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
+_BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
+
+
+class KernelConnection:
+    """One client's channels to one kernel.
+
+    Args:
+        server: where the kernel lives.
+        kernel_id: which one.
+    Raises:
+        errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed: as transport has it.
+    """
+
+    def __init__(self, server: Server, kernel_id: str) -> None:
+        self.server = server
+        self.kernel_id = kernel_id
+        self.session_id = wire.new_id()
+        self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
+
+    def execute(
+        self,
+        code: str,
+        on_event: Callable[[wire.Event], None],
+        *,
+        timeout: float | None = None,
+        on_input: InputSource | None = None,
+        recorder: Recorder | None = None,
+    ) -> Outcome:
+        """Run `code` and report what it does to `on_event` as it happens.
+
+        Args:
+            timeout: seconds from when the code starts; then it is interrupted, and if need be the kernel restarted.
+            on_input: answers `input()`; None as answer means that there is no more input. Without it `input()` fails.
+            recorder: where to read what the socket loses.
+        """
+        request = wire.execute_request(
+            code, session=self.session_id, allow_stdin=on_input is not None, msg_id=wire.new_run_id()
+        )
+        outcome = Outcome(wire.Execution(request.msg_id), datetime.now(UTC))
+        self._send(request)
+        Watch(self, outcome, on_event, timeout, on_input, recorder).until_finished()
+        return outcome
+
+    def exception_bases(self) -> list[str]:
+        """The dotted names in the method-resolution order of the last exception; [] when the kernel does not say."""
+        request = wire.execute_request("", session=self.session_id, silent=True, user_expressions={"bases": _BASES})
+        execution = wire.Execution(request.msg_id)
+        deadline = time.monotonic() + BASES_WAIT
+        try:
+            self._send(request)
+            while not execution.replied and (left := deadline - time.monotonic()) > 0:
+                message = self.receive(left)
+                if message is not None:
+                    execution.receive(message)
+        except errors.ConnectionFailed:
+            return []
+        text = execution.user_expressions.get("bases", {}).get("data", {}).get("text/plain", "")
+        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def wait_until_back(self) -> None:
+        """After a crash, wait until the new kernel's messages reach us, for `BACK_WAIT` seconds at most.
+
+        Until the server's subscription is renewed, a run would be executed and its output go nowhere; some servers
+        also skip their own check for a kernel that they last saw busy. Whoever comes next must not meet that.
+        """
+        deadline = time.monotonic() + BACK_WAIT
+        with contextlib.suppress(errors.ConnectionFailed):
+            asked: set[str] = set()
+            while time.monotonic() < deadline:
+                request = wire.request("kernel_info_request", {}, session=self.session_id)
+                asked.add(request.msg_id)
+                self._send(request)
+                again = time.monotonic() + BACK_PAUSE
+                while (left := again - time.monotonic()) > 0:
+                    message = self.receive(left)
+                    if message is not None and message.type == "status" and message.parent in asked:
+                        return
+
+    def receive(self, timeout: float | None) -> wire.Message | None:
+        """The next message, None when none came in time; frames that are no Jupyter messages are passed over."""
+        frame = self._socket.receive(timeout)
+        if frame is None:
+            return None
+        try:
+            return wire.decode(frame, self._socket.subprotocol)
+        except ValueError:
+            return None
+
+    def send_input(self, value: str) -> None:
+        """Answer an `input_request`."""
+        self._send(wire.request("input_reply", {"value": value}, session=self.session_id, channel="stdin"))
+
+    def _send(self, request: wire.Request) -> None:
+        self._socket.send(request.frame(self._socket.subprotocol))
+
+    def reconnect(self) -> None:
+        """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
+
+        Raises:
+            errors.ConnectionFailed: the server did not come back. errors.NotFoundError: it did, without this kernel.
+            errors.AuthError: it did, and does not know us.
+        """
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        self._socket.close()
+        while True:
+            try:
+                self._socket = self.server.open_channels(self.kernel_id, self.session_id)
+                return
+            except errors.ConnectionFailed as error:
+                if time.monotonic() + pause > deadline or not error.retryable:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,254 @@
+"""Kernel runs as users see them: Python in the session's own kernel, and the `run` document of whatever happened."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from . import errors, explain, models, outputs, wire
+from .runtime import Session
+from .watch import InputSource, Outcome, Recorder
+
+if TYPE_CHECKING:
+    from .recording import Recording
+
+ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
+
+
+def kernel_run(
+    session: Session,
+    code: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    filename: str | None = None,
+    timeout: float | None = None,
+    on_input: InputSource | None = None,
+    raw: bool = False,
+    outputs_dir: Path | None = None,
+) -> models.Run:
+    """Run Python in the session's kernel; its variables stay for the next run.
+
+    Args:
+        on_event: told of every output as it comes.
+        filename: the local file that `code` was read from; tracebacks name it.
+        timeout: seconds of execution after which the code is interrupted.
+        on_input: answers `input()`.
+        raw: keep escape sequences and carriage returns in the document.
+        outputs_dir: folder for rich outputs.
+
+    Raises:
+        errors.Error: nothing was sent. What happens after that is in the document.
+    """
+    collector = outputs.Collector(raw=raw)
+
+    def take(event: wire.Event) -> None:
+        collector.add(event)
+        on_event(event)
+
+    connection = session.connect_kernel()
+    try:
+        outcome = connection.execute(code, take, timeout=timeout, on_input=on_input, recorder=_recorder(session))
+        raised = outcome.execution.raised
+        if raised is not None and explain.needs_bases(raised.name):
+            outcome.bases = connection.exception_bases()
+    finally:
+        connection.close()
+    document = _kernel_document(session, outcome, filename)
+    document.stdout = collector.text("stdout")
+    document.stderr = collector.text("stderr") or UNSET
+    document.output_bytes = collector.bytes_written
+    if outputs_dir is not None:
+        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    document.display_data = collector.displays or UNSET
+    return document
+
+
+def is_kernel_run(session: Session, run_id: str) -> bool:
+    """Whether a run of the past was code in a kernel.
+
+    Raises:
+        errors.NotFoundError: the runtime does not know it.
+    """
+    resident = session.connect_resident()
+    try:
+        return resident.show(run_id).kind == "kernel"
+    finally:
+        resident.close()
+
+
+def attached_kernel_run(
+    session: Session, run_id: str, on_event: Callable[[wire.Event], None], *, raw: bool = False
+) -> models.Run:
+    """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
+
+    Raises:
+        errors.NotFoundError: nothing was recorded of it. errors.Error: the runtime cannot be reached.
+    """
+    from .recording import Recording
+
+    collector = outputs.Collector(raw=raw)
+    execution = wire.Execution(run_id)
+    outcome = Outcome(execution, datetime.now(UTC))
+    recording = Recording(session.connect_resident(), run_id)
+    try:
+        while not recording.ended:
+            for message in recording.pull():
+                event = execution.receive(message)
+                if event is not None and not isinstance(event, wire.InputRequested):
+                    collector.add(event)
+                    on_event(event)
+            if recording.is_abandoned():
+                outcome.unknown = True
+                outcome.steps.append("its end was not recorded: the kernel or the helper ended before it")
+                break
+            if not recording.ended:
+                time.sleep(ATTACH_PAUSE)
+    except KeyboardInterrupt as interrupt:
+        outcome.interrupted = errors.interrupted_status(interrupt)
+        outcome.unknown = True
+        outcome.steps.append("stopped watching; the code may still be running")
+    finally:
+        recording.close()
+    execution.status = "error" if execution.raised else "ok"
+    outcome.dropped = recording.bytes_dropped > 0
+    outcome.bytes_dropped = recording.bytes_dropped
+    document = _kernel_document(session, outcome, None)
+    document.stdout = collector.text("stdout")
+    document.stderr = collector.text("stderr") or UNSET
+    document.output_bytes = collector.bytes_written
+    document.display_data = collector.displays or UNSET
+    document.timing = recording.timing or UNSET
+    return document
+
+
+def _recorder(session: Session) -> Recorder | None:
+    """Opens recordings of the session's kernel, if it is recorded."""
+    if session.record.kernel is None or not session.record.kernel.recorded:
+        return None
+
+    def open_recording(run: str, skip: int) -> Recording:
+        from .recording import Recording  # only who lost something pays for it
+
+        return Recording(session.connect_resident(), run, skip)
+
+    return open_recording
+
+
+def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -> models.Run:
+    execution = outcome.execution
+    document = models.Run(
+        status="ok",
+        error_code=0,
+        exit_code=0,
+        mode="kernel",
+        session=session.record.ref,
+        timing=outcome.timing,
+        execution_count=execution.execution_count,
+        output_complete=not (outcome.dropped or outcome.unknown),
+        run_id=execution.msg_id,
+    )
+    if outcome.bytes_dropped:
+        document.bytes_dropped = outcome.bytes_dropped
+    if outcome.interrupted is not None:
+        document.interrupted = True
+    if outcome.timed_out:
+        document.timed_out = True
+    if outcome.unknown:
+        document.fail(_unknown(session, outcome), status="unknown")
+    elif execution.death is not None:
+        document.fail(_death(session, outcome))
+    elif execution.status == "aborted":
+        aborted = errors.UnknownFailure(
+            "the request was dropped by the kernel before it was executed, because code queued before it failed",
+            name="Aborted",
+            retryable=True,
+            hint="run it again",
+        )
+        document.fail(aborted, status="abort")
+    elif execution.raised is not None:
+        _python_failure(document, outcome, execution.raised, filename)
+    if outcome.interrupted is not None and document.status != "ok":
+        document.exit_code = outcome.interrupted
+    return document
+
+
+def _unknown(session: Session, outcome: Outcome) -> errors.Error:
+    history = "; ".join(outcome.steps)
+    if outcome.problem is not None and session.is_lost():
+        return errors.LostError(
+            f"the runtime of session {session.record.name!r} is gone; it was lost while the code ran ({history})",
+            name="RuntimeLost",
+            hint="the next run starts a new one; state and files of the old one are lost",
+        )
+    if outcome.problem is not None:
+        problem = outcome.problem
+        return type(problem)(
+            f"contact was lost while the code ran, and it may still be running: {problem.message} ({history})",
+            name="ContactLost",
+            retryable=False,
+            hint="lecoder-cgpu kernel status",
+        )
+    if outcome.interrupted is not None:
+        return errors.RuntimeFailure(history, name="Interrupted", hint="lecoder-cgpu kernel status")
+    return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint="lecoder-cgpu kernel status")
+
+
+def _death(session: Session, outcome: Outcome) -> errors.Error:
+    death = outcome.execution.death or ""
+    if outcome.timed_out:
+        return errors.TimeLimit(f"time limit reached; {death}", name="TimeLimit", hint="allow more with --timeout")
+    return errors.RuntimeFailure(
+        f"{death} while the code ran; its variables are lost",
+        name="KernelDied",
+        hint="a crash of native code, os._exit, or too little memory does this; lecoder-cgpu status shows the memory",
+    )
+
+
+def _python_failure(document: models.Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
+    if raised.name == "SystemExit" and _system_exit(document, raised):
+        return
+    traceback = raised.traceback
+    if filename is not None and outcome.execution.execution_count is not None:
+        traceback = [name_file(line, filename, outcome.execution.execution_count) for line in traceback]
+    info = explain.exception(raised.name, raised.message, traceback, outcome.bases)
+    document.status = "error"
+    document.error = info
+    document.error_code = explain.classify(raised.name, raised.message, outcome.bases).code
+    document.exit_code = 1
+    if outcome.timed_out:
+        limit = errors.TimeLimit(f"time limit reached; the code was interrupted ({raised.name})", name="TimeLimit")
+        document.fail(limit)
+        assert isinstance(document.error, models.ErrorInfo)
+        document.error.traceback = info.traceback
+        document.error.suggestion = "allow more with --timeout, or let it work in parts"
+
+
+def _system_exit(document: models.Run, raised: wire.Raised) -> bool:
+    """`sys.exit(n)` is a status, not a crash; False when it was called with a message instead of a number."""
+    text = raised.message.strip()
+    if text in ("", "None", "0", "False"):
+        return True
+    if not re.fullmatch(r"-?\d+", text):
+        return False
+    ended = errors.RuntimeFailure(f"the code ended itself with sys.exit({text})", name="SystemExit")
+    document.fail(ended)
+    document.exit_code = (int(text) & 0xFF) or 1
+    return True
+
+
+def name_file(line: str, filename: str, count: int) -> str:
+    """A traceback line with our cell's invented name replaced by the file that the code came from."""
+    plain = outputs.strip_ansi(line)
+    named = re.sub(rf"(?:Cell )?In\s?\[{count}\], line (\d+)", rf'File "{_escaped(filename)}", line \1', plain)
+    named = re.sub(rf"<ipython-input-{count}-[0-9a-f]+>", _escaped(filename), named)
+    return re.sub(r'(?:File )?"?/\S*ipykernel_\d+/\d+\.py"?', _escaped(filename), named)
+
+
+def _escaped(filename: str) -> str:
+    return filename.replace("\\", "\\\\")

@@ -1,0 +1,585 @@
+"""Every document that we print, store or accept. Their JSON Schemas in `schemas/` are made from these classes.
+
+Field names follow the reference page where it has them (`errorCode`, `display_data`, `duration_ms`); fields that we
+add are camelCase. An optional field that does not apply is absent, never null, unless its docstring says otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from .errors import Error
+
+Optional = UnsetType  # `str | Optional` reads as "may be absent"
+
+
+def now() -> str:
+    """The present moment as the predecessor writes it: UTC, milliseconds, `Z`."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+class ErrorInfo(Struct, kw_only=True):
+    """What went wrong, in every document that reports a failure."""
+
+    name: str
+    message: str
+    category: str
+    description: str
+    retryable: bool = False
+    traceback: list[str] | Optional = UNSET
+    suggestion: str | Optional = UNSET
+
+    @classmethod
+    def of(cls, error: Error) -> ErrorInfo:
+        """What documents say about an error of ours."""
+        return cls(
+            name=error.name,
+            message=error.message,
+            category=error.category,
+            description=error.description,
+            retryable=error.retryable,
+            suggestion=error.hint or UNSET,
+        )
+
+
+class Failure(Struct, kw_only=True):
+    """The document of a command that failed before it had an answer of its own."""
+
+    status: Literal["error"] = "error"
+    error_code: int = field(name="errorCode")
+    exit_code: int = field(name="exitCode")
+    error: ErrorInfo
+    notice: str | Optional = UNSET
+
+
+class Done(Struct, kw_only=True):
+    """The document of a command whose answer is only that it was done."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    message: str | Optional = UNSET
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+class Timing(Struct):
+    """When a run was sent and when it was finished, as seen by the client; `duration_ms` in milliseconds."""
+
+    started: str
+    completed: str
+    duration_ms: int
+
+
+class DisplayData(Struct, kw_only=True):
+    """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class OutputFile(Struct, kw_only=True):
+    """One file written by `--outputs DIR`; `path` is relative to that folder, `size` in bytes."""
+
+    path: str
+    mime: str
+    size: int
+    output: int
+
+
+class Manifest(Struct, kw_only=True):
+    """`manifest.json` of `--outputs DIR`."""
+
+    version: int = 1
+    created: str
+    files: list[OutputFile]
+
+
+class SessionRef(Struct, kw_only=True):
+    """Which session a command used."""
+
+    id: str
+    name: str
+    backend: str
+
+
+class Run(Struct, kw_only=True):
+    """The document of `run`, in both modes.
+
+    `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it.
+    `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
+    `outputBytes` is what the program wrote to both streams.
+    """
+
+    status: Literal["ok", "error", "abort", "unknown"]
+    error_code: int = field(name="errorCode")
+    stdout: str = ""
+    stderr: str | Optional = UNSET
+    display_data: list[DisplayData] | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    execution_count: int | None = None
+    exit_code: int = field(name="exitCode")
+    mode: Literal["kernel", "terminal"]
+    session: SessionRef | Optional = UNSET
+    run_id: str | Optional = field(name="runId", default=UNSET)
+    signal: str | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    interrupted: bool | Optional = UNSET
+    max_rss_bytes: int | Optional = field(name="maxRssBytes", default=UNSET)
+    output_complete: bool = field(name="outputComplete", default=True)
+    output_bytes: int = field(name="outputBytes", default=0)
+    bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
+    stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
+    stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
+    outputs: list[OutputFile] | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:
+        """Report `error` as the outcome of the run."""
+        self.status = status
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
+
+    @classmethod
+    def not_started(cls, error: Error, mode: Literal["kernel", "terminal"]) -> Run:
+        """The document of a run of which nothing was sent."""
+        document = cls(status="error", error_code=0, exit_code=0, mode=mode)
+        document.fail(error)
+        return document
+
+
+class StreamEvent(Struct, kw_only=True, tag_field="type", tag="stream"):
+    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8."""
+
+    name: Literal["stdout", "stderr"]
+    text: str | Optional = UNSET
+    base64: str | Optional = UNSET
+
+
+class DisplayEvent(Struct, kw_only=True, tag_field="type", tag="display"):
+    """`--events`: a rich output, or with `update` the new content of an earlier one with the same `displayId`."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    display_id: str | None = field(name="displayId", default=None)
+    update: bool = False
+
+
+class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
+    """`--events`: the code cleared its output so far; with `wait`, when the next output comes."""
+
+    wait: bool
+
+
+class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
+    """`--events`: something the user should know."""
+
+    text: str
+
+
+RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent
+
+
+class Job(Struct, kw_only=True):
+    """A run as the runtime keeps it. `state`: starting, running, exited, or unknown with the `reason`.
+
+    `exitCode` is the status that `job wait` ends with, absent while the job is not known to have ended; sizes in bytes.
+    """
+
+    id: str
+    state: str
+    kind: str
+    command: str | list[str] | Optional = UNSET
+    cwd: str | Optional = UNSET
+    created: str | Optional = UNSET
+    started: str | Optional = UNSET
+    ended: str | Optional = UNSET
+    seconds: float | Optional = UNSET
+    exit_code: int | Optional = field(name="exitCode", default=UNSET)
+    signal: str | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    pid: int | Optional = UNSET
+    alive: bool | Optional = UNSET
+    reason: str | Optional = UNSET
+    stdout_bytes: int = field(name="stdoutBytes", default=0)
+    stderr_bytes: int = field(name="stderrBytes", default=0)
+
+
+class JobStarted(Struct, kw_only=True):
+    """`run --detach`: the job goes on without us; `next` is the command that waits for it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    job_id: str = field(name="jobId")
+    job: Job
+    session: SessionRef
+    next: str
+
+
+class JobDocument(Struct, kw_only=True):
+    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs."""
+
+    status: Literal["ok", "error", "running", "unknown"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    job: Job
+    session: SessionRef
+    error: ErrorInfo | Optional = UNSET
+    sent: bool | Optional = UNSET
+
+
+class JobList(Struct, kw_only=True):
+    """`job list`, newest first."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    jobs: list[Job]
+    session: SessionRef
+
+
+class JobLogs(Struct, kw_only=True):
+    """`job logs`: a stream from `offset` on; `nextOffset` is where the next call goes on."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    job: Job
+    session: SessionRef
+    stream: Literal["stdout", "stderr"]
+    offset: int
+    next_offset: int = field(name="nextOffset")
+    text: str
+    base64: str | Optional = UNSET
+
+
+# --- kernel, sessions, status -------------------------------------------------------------------------------------
+
+
+class KernelInfo(Struct, kw_only=True):
+    """The session's kernel. `state` is Jupyter's execution state, or `none` when no kernel was started yet."""
+
+    id: str | None = None
+    state: str = "none"
+    execution_count: int | None = field(name="executionCount", default=None)
+    connections: int | Optional = UNSET
+    last_activity: str | Optional = field(name="lastActivity", default=UNSET)
+
+
+class KernelDocument(Struct, kw_only=True):
+    """The document of `kernel status`, `kernel interrupt` and `kernel restart`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kernel: KernelInfo
+    action: Literal["interrupted", "restarted"] | Optional = UNSET
+
+
+class RuntimeRef(Struct, kw_only=True):
+    label: str
+    accelerator: str
+    endpoint: str
+    url: str | Optional = UNSET
+
+
+class SessionDocument(Struct, kw_only=True):
+    """One entry of `sessions list`.
+
+    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`.
+    """
+
+    id: str
+    name: str
+    label: str
+    backend: str
+    runtime: RuntimeRef
+    variant: str
+    created_at: str = field(name="createdAt")
+    last_used_at: str = field(name="lastUsedAt")
+    is_active: bool = field(name="isActive")
+    status: Literal["active", "idle", "stale", "unreachable"]
+    kernel: KernelInfo | Optional = UNSET
+
+
+class SessionStats(Struct, kw_only=True):
+    """`sessions list --stats`."""
+
+    total_sessions: int = field(name="totalSessions")
+    active_sessions: int = field(name="activeSessions")
+    connected_sessions: int = field(name="connectedSessions")
+    stale_sessions: int = field(name="staleSessions")
+    max_sessions: int | None = field(name="maxSessions", default=None)
+    tier: str | None = None
+
+
+class SessionAdded(Struct, kw_only=True):
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionDocument
+
+
+class SessionSwitched(Struct, kw_only=True):
+    switched: Literal[True] = True
+    session_id: str = field(name="sessionId")
+    label: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class SessionClosed(Struct, kw_only=True):
+    """`released` says what ended on the runtime: `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
+
+    deleted: Literal[True] = True
+    session_id: str = field(name="sessionId")
+    name: str
+    released: Literal["server", "kernels", "nothing"]
+    kernels: list[str] = field(default_factory=list)
+
+
+class SessionsClosed(Struct, kw_only=True):
+    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`."""
+
+    deleted: bool
+    session_id: str | Optional = field(name="sessionId", default=UNSET)
+    closed: list[SessionClosed]
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class SessionsCleaned(Struct, kw_only=True):
+    """`sessions clean`: the ids of the records that were removed, and those kept because we could not tell."""
+
+    removed: list[str]
+    kept: list[str] = field(default_factory=list)
+    dry_run: bool = field(name="dryRun", default=False)
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class Memory(Struct, kw_only=True):
+    """Sizes for people (binary units written as the predecessor does), and the same as exact byte counts."""
+
+    total: str
+    used: str
+    free: str
+    total_bytes: int = field(name="totalBytes")
+    used_bytes: int = field(name="usedBytes")
+    free_bytes: int = field(name="freeBytes")
+
+    @classmethod
+    def of(cls, total: int, used: int) -> Memory:
+        free = max(total - used, 0)
+        return cls(
+            total=readable(total),
+            used=readable(used),
+            free=readable(free),
+            total_bytes=total,
+            used_bytes=used,
+            free_bytes=free,
+        )
+
+
+class Utilization(Struct, kw_only=True):
+    gpu: str
+    memory: str
+
+
+class Gpu(Struct, kw_only=True):
+    """A GPU; what its driver does not tell is absent, or "unknown"."""
+
+    name: str
+    memory: Memory | Optional = UNSET
+    utilization: Utilization
+    index: int = 0
+    uuid: str | Optional = UNSET
+    driver: str | Optional = UNSET
+
+
+class Host(Struct, kw_only=True):
+    """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
+
+    kind: Literal["gpu", "cpu"]
+    hostname: str
+    system: str
+    python: str
+    cpus: float
+    memory: Memory | Optional = UNSET
+    disk: Memory | Optional = UNSET
+
+
+class RuntimeStatus(Struct, kw_only=True):
+    label: str
+    endpoint: str
+    accelerator: str
+    connected: bool
+    backend: str
+    session: str
+    gpu: Gpu | Optional = UNSET
+    gpus: list[Gpu] = field(default_factory=list)
+    host: Host | Optional = UNSET
+    kernel: KernelInfo | Optional = UNSET
+    runs: int = 0
+    problem: str | Optional = UNSET
+
+
+class ActiveSession(Struct, kw_only=True):
+    id: str
+    label: str
+    runtime: str
+    name: str
+
+
+class SessionCounts(Struct, kw_only=True):
+    total: int
+    active: int
+    connected: int
+    stale: int
+    max: int | None = None
+    tier: str | None = None
+    active_session: ActiveSession | Optional = field(name="activeSession", default=UNSET)
+
+
+class Account(Struct, kw_only=True):
+    id: str
+    label: str
+
+
+class Status(Struct, kw_only=True):
+    """The document of `status`. `authenticated` is about Google; other backends need no login."""
+
+    authenticated: bool
+    account: Account | Optional = UNSET
+    eligible_gpus: list[str] = field(name="eligibleGpus", default_factory=list)
+    runtimes: list[RuntimeStatus] = field(default_factory=list)
+    sessions: SessionCounts
+    backend: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+# --- history ------------------------------------------------------------------------------------------------------
+
+
+class HistoryError(Struct, kw_only=True):
+    """The predecessor's names; they differ from those of `run`."""
+
+    ename: str
+    evalue: str
+    traceback: list[str] = field(default_factory=list)
+
+
+class HistoryRuntime(Struct, kw_only=True):
+    label: str
+    accelerator: str
+
+
+class StoredDisplay(Struct, kw_only=True):
+    """A rich output as history keeps it: text inline, anything large only as a reference (`mime`, size in bytes)."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class HistoryEntry(Struct, kw_only=True):
+    """One line of `state/history.jsonl`; the predecessor's lines decode into it too."""
+
+    status: str
+    execution_count: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    traceback: list[str] = field(default_factory=list)
+    display_data: list[StoredDisplay] = field(default_factory=list)
+    error: HistoryError | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    id: str
+    timestamp: str
+    command: str
+    mode: str
+    runtime: HistoryRuntime
+    error_code: int | Optional = field(name="errorCode", default=UNSET)
+    error_category: str | Optional = field(name="errorCategory", default=UNSET)
+    exit_code: int | Optional = field(name="exitCode", default=UNSET)
+    session: str | Optional = UNSET
+    run_id: str | Optional = field(name="runId", default=UNSET)
+    output_bytes: int | Optional = field(name="outputBytes", default=UNSET)
+
+
+class HistoryStats(Struct, kw_only=True):
+    """`logs --stats`: `successRate` is an unrounded percentage; the two dates are absent when there is no entry."""
+
+    total_executions: int = field(name="totalExecutions")
+    successful_executions: int = field(name="successfulExecutions")
+    failed_executions: int = field(name="failedExecutions")
+    aborted_executions: int = field(name="abortedExecutions")
+    success_rate: float = field(name="successRate")
+    errors_by_category: dict[str, int] = field(name="errorsByCategory")
+    executions_by_mode: dict[str, int] = field(name="executionsByMode")
+    oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
+    newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryCleared(Struct, kw_only=True):
+    cleared: Literal[True] = True
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+# --- debug log ----------------------------------------------------------------------------------------------------
+
+
+class LogRecord(Struct, kw_only=True):
+    """One line of the debug log. `level`: 0 DEBUG, 1 INFO, 2 WARN, 3 ERROR."""
+
+    timestamp: str
+    level: int
+    level_name: str = field(name="levelName")
+    category: str
+    message: str
+    data: dict[str, Any] | Optional = UNSET
+    error: dict[str, Any] | Optional = UNSET
+
+
+class LogFile(Struct, kw_only=True):
+    path: str
+    size: int
+    modified: str
+
+
+class LogFiles(Struct, kw_only=True):
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    files: list[LogFile]
+
+
+class LogPath(Struct, kw_only=True):
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+
+
+class Version(Struct, kw_only=True):
+    """`--version --json`."""
+
+    version: str
+    python: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+def readable(size: int) -> str:
+    """A byte count in the predecessor's manner: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
+    mebibytes = size / 2**20
+    return f"{mebibytes / 1024:.1f} GB" if round(mebibytes) >= 1024 else f"{round(mebibytes)} MB"
+
+
+def encode(document: object) -> bytes:
+    return msgspec.json.encode(document)

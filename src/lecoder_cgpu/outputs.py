@@ -1,0 +1,200 @@
+"""What a kernel run showed, as a notebook would show it at the end: streams joined, `clear_output` and display updates
+applied, carriage returns carried out. Pure, but for `write_files`, which puts rich outputs into a folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from . import errors, models, wire
+
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+
+# Extension by MIME type; anything else that is text ends in .txt, anything binary in .bin.
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/svg+xml": "svg",
+    "application/pdf": "pdf",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/latex": "tex",
+    "application/javascript": "js",
+    "application/json": "json",
+    "text/csv": "csv",
+    "text/plain": "txt",
+    "video/mp4": "mp4",
+    "audio/wav": "wav",
+    "audio/mpeg": "mp3",
+}
+
+
+def strip_ansi(text: str) -> str:
+    """The text without terminal escape sequences."""
+    return ANSI.sub("", text) if "\x1b" in text else text
+
+
+def collapse(text: str) -> str:
+    """What a terminal would show at the end: `\\r` goes back to the start of the line, `\\b` one column back."""
+    if "\r" not in text and "\b" not in text:
+        return text
+    return "\n".join(_overwritten(line) for line in text.split("\n"))
+
+
+def _overwritten(line: str) -> str:
+    if "\b" in line:
+        return _typed(line)
+    shown = ""
+    for part in line.split("\r"):
+        shown = part + shown[len(part) :]
+    return shown
+
+
+def _typed(line: str) -> str:
+    cells: list[str] = []
+    column = 0
+    for character in line:
+        if character == "\r":
+            column = 0
+        elif character == "\b":
+            column = max(column - 1, 0)
+        else:
+            cells[column : column + 1] = [character]
+            column += 1
+    return "".join(cells)
+
+
+class LineFeed:
+    """Passes on whole lines with carriage returns carried out, for output that goes into a pipe or a file."""
+
+    def __init__(self) -> None:
+        self._rest = ""
+
+    def feed(self, text: str) -> str:
+        """The lines completed by `text`."""
+        complete, newline, rest = text.rpartition("\n")
+        if not newline:
+            self._rest += text
+            if len(self._rest) > 65536 and "\r" in self._rest:  # an endless progress bar must not fill the memory
+                self._rest = _overwritten(self._rest) + "\r"
+            return ""
+        ready, self._rest = self._rest + complete + "\n", rest
+        return collapse(ready)
+
+    def flush(self) -> str:
+        """What is left of the last line."""
+        rest, self._rest = self._rest, ""
+        return collapse(rest)
+
+
+class Collector:
+    """Gathers the events of one run. `raw` keeps every byte: no escape is stripped and nothing is overwritten."""
+
+    def __init__(self, raw: bool = False) -> None:
+        self.raw = raw
+        self._streams: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        self._displays: list[models.DisplayData] = []
+        self._by_id: dict[str, list[int]] = {}
+        self._clear_on_next = False
+        self.bytes_written = 0  # to both streams, cleared or not
+
+    def add(self, event: wire.Event) -> None:
+        match event:
+            case wire.Clear(wait=True):
+                self._clear_on_next = True
+            case wire.Clear():
+                self._clear()
+            case wire.Stream(name=name, text=text):
+                self._clear_if_due()
+                self._streams[name].append(text)
+                self.bytes_written += len(text.encode("utf-8", "surrogatepass"))
+            case wire.Display():
+                self._display(event)
+
+    def _display(self, event: wire.Display) -> None:
+        shown = models.DisplayData(data=event.data, metadata=event.metadata)
+        known = self._by_id.get(event.display_id, []) if event.display_id else []
+        if event.update and known:
+            for index in known:
+                self._displays[index] = shown
+            return
+        self._clear_if_due()
+        if event.display_id:
+            self._by_id.setdefault(event.display_id, []).append(len(self._displays))
+        self._displays.append(shown)
+
+    def _clear_if_due(self) -> None:
+        if self._clear_on_next:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._clear_on_next = False
+        if self.raw:
+            return
+        for chunks in self._streams.values():
+            chunks.clear()
+        self._displays.clear()
+        self._by_id.clear()
+
+    def text(self, name: str) -> str:
+        joined = "".join(self._streams[name])
+        return joined if self.raw else collapse(strip_ansi(joined))
+
+    @property
+    def displays(self) -> list[models.DisplayData]:
+        return list(self._displays)
+
+
+def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models.OutputFile]:
+    """Write every rich output into `folder` as `001.png`, `001.html`, … with a `manifest.json`; returns what it holds.
+
+    Raises:
+        errors.ConfigError: the folder cannot be written.
+    """
+    files: list[models.OutputFile] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, display in enumerate(displays, 1):
+            for mime, value in display.data.items():
+                content = _content(mime, value)
+                extension = EXTENSIONS.get(mime) or (
+                    "json" if mime.endswith("json") else "txt" if _is_text(mime) else "bin"
+                )
+                path = folder / f"{number:03d}.{extension}"
+                if any(item.path == path.name for item in files):
+                    path = folder / f"{number:03d}-{re.sub(r'[^a-z0-9]+', '-', mime.lower())}.{extension}"
+                path.write_bytes(content)
+                files.append(models.OutputFile(path=path.name, mime=mime, size=len(content), output=number))
+        manifest = models.Manifest(created=models.now(), files=files)
+        (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    except OSError as error:
+        raise errors.ConfigError(
+            f"{folder}: the outputs cannot be written: {error.strerror or error}",
+            name="OutputsNotWritten",
+            hint="give another folder to --outputs",
+        ) from error
+    return files
+
+
+def _is_text(mime: str) -> bool:
+    return mime.startswith("text/") or mime.endswith(("+xml", "javascript"))
+
+
+def _content(mime: str, value: Any) -> bytes:
+    """The bytes of one format of a MIME bundle: JSON for JSON types, text as UTF-8, everything else base64-decoded."""
+    if mime.endswith("json") or not isinstance(value, (str, list)):
+        return msgspec.json.encode(value)
+    text = value if isinstance(value, str) else "".join(str(part) for part in value)
+    if _is_text(mime):
+        return text.encode()
+    try:
+        return base64.b64decode(text, validate=False)
+    except ValueError:
+        return text.encode()

@@ -1,0 +1,237 @@
+"""One process run seen from the client: started once, followed to its end across dropped connections, interrupted when
+the user says so, fed from our stdin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from . import errors, models
+from .resident import Follower, Resident, RunState
+from .runtime import Session
+from .wire import new_run_id
+
+RECONNECT_FOR = 60.0  # seconds of trying to reach the runtime again
+ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
+STEP = 5.0  # seconds that the command has to react to each of these
+
+
+class ProcessRun:
+    """A command on the runtime.
+
+    `state` is the last that was heard of it: `None` or `running` after `until_finished` means that contact was lost.
+    `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
+
+    Args:
+        run_id: that of a run which is there already; a fresh one otherwise.
+        only_watch: Ctrl-C ends the watching and not the command.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        command: str | list[str],
+        on_output: Callable[[str, bytes], None],
+        *,
+        stdin: BinaryIO | None = None,
+        run_id: str | None = None,
+        only_watch: bool = False,
+    ) -> None:
+        self.id = run_id or new_run_id()
+        self._only_watch = only_watch
+        self.session = session
+        self.command = command
+        self.state: RunState | None = None
+        self.interrupted: int | None = None
+        self.problem: errors.Error | None = None
+        self.steps: list[str] = []
+        self._follower = Follower(self.id, on_output, stdin=stdin)
+        self._takes_stdin = stdin is not None
+        self._sent_at = datetime.now(UTC)
+        self._ended_at: datetime | None = None
+        self._escalate_at: float | None = None
+        self._resident: Resident | None = None
+
+    @property
+    def timing(self) -> models.Timing:
+        ended = self._ended_at or datetime.now(UTC)
+        milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
+        return models.Timing(models.timestamp(self._sent_at), models.timestamp(ended), milliseconds)
+
+    def start(
+        self,
+        *,
+        cwd: str | None,
+        environment: dict[str, str] | None,
+        secrets: dict[str, str] | None,
+        timeout: float | None,
+        digest: str | None = None,
+    ) -> None:
+        """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
+
+        Raises:
+            errors.Error: it was not started.
+        """
+        for attempt in range(3):
+            self._resident = self.session.connect_resident()
+            self._sent_at = datetime.now(UTC)
+            try:
+                self.state = self._resident.start(
+                    self.id,
+                    self.command,
+                    cwd=cwd,
+                    environment=environment,
+                    secrets=secrets,
+                    stdin=self._takes_stdin,
+                    timeout=timeout,
+                    digest=digest,
+                )
+                return
+            except errors.ConnectionFailed as error:
+                self._resident.close()
+                if error.name == "HelperDead":
+                    self.session.replace_resident()
+                if attempt == 2 or not error.retryable:
+                    raise
+
+    def attach(self) -> None:
+        """Take up a run that is there already.
+
+        Raises:
+            errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
+        """
+        self._resident = self.session.connect_resident()
+        self.state = self._resident.show(self.id)
+
+    def close(self) -> None:
+        """Let go of the connection; the run goes on."""
+        if self._resident is not None:
+            self._resident.close()
+
+    def until_finished(self) -> None:
+        """Deliver the output until the command has ended, or nothing more can be learnt."""
+        assert self._resident is not None
+        while True:
+            try:
+                if self._step():
+                    break
+            except KeyboardInterrupt as interrupt:
+                if not self._interrupt(errors.interrupted_status(interrupt)):
+                    break
+            except errors.ConnectionFailed as error:
+                if not self._reconnect(error):
+                    break
+            except errors.NotFoundError as error:  # the runtime is another one, or has forgotten the run
+                self.problem = error
+                break
+        self._ended_at = datetime.now(UTC)
+        self._resident.close()
+
+    def _step(self) -> bool:
+        """Follow for a while; True when the run is over."""
+        assert self._resident is not None
+        until = None
+        if self._escalate_at is not None:
+            if time.monotonic() >= self._escalate_at:
+                self._signal_next()
+            until = self._escalate_at
+        state = self._follower.follow(self._resident, until)
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+    # --- interrupts ---
+
+    def _interrupt(self, status: int) -> bool:
+        """Ctrl-C, SIGTERM or SIGHUP: end the command, gently first. The second time, stop watching."""
+        again = self.interrupted is not None
+        self.interrupted = status
+        if again or self._only_watch:
+            self.steps.append("stopped watching; the command goes on")
+            self.state = None
+            return False
+        self._signal_next()
+        return True
+
+    def _signal_next(self) -> None:
+        """Send the next of the escalating signals."""
+        assert self._resident is not None
+        sent = [step for step in self.steps if step in ESCALATE]
+        if len(sent) == len(ESCALATE):
+            self._escalate_at = None
+            return
+        name = ESCALATE[len(sent)]
+        self.steps.append(name)
+        self._escalate_at = time.monotonic() + STEP
+        try:
+            self._resident.signal(self.id, name)
+        except errors.ConnectionFailed as error:
+            self._reconnect(error)
+
+    # --- the connection ---
+
+    def _reconnect(self, cause: errors.ConnectionFailed) -> bool:
+        """Reach the runtime again; False when it is gone or stays away."""
+        assert self._resident is not None
+        self.steps.append("the connection dropped")
+        self._resident.close()
+        if cause.name == "HelperDead":
+            self.session.replace_resident()
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        while not self.session.is_lost():
+            try:
+                self._resident = self.session.connect_resident()
+                self._resident.state(self.id, follow=True)
+            except errors.NotFoundError as error:
+                self.problem = error
+                return False
+            except errors.ConnectionFailed as error:
+                if time.monotonic() > deadline:
+                    self.problem = error
+                    return False
+                time.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            except errors.Error as error:
+                self.problem = error
+                return False
+            else:
+                self.steps.append("reconnected")
+                return True
+        self.problem = cause
+        return False
+
+    def unknown_error(self) -> errors.Error:
+        """Why it is not known how the command ended."""
+        history = "; ".join(self.steps)
+        if self.state is not None and self.state.state == "unknown":
+            child = "it is still alive" if self.state.alive else "it is not running any more"
+            return errors.LostError(
+                f"how the command ended cannot be known: {self.state.reason or 'its supervisor was killed'} ({child})",
+                name="SupervisorLost",
+                hint="run it again if that does no harm",
+            )
+        if self.session.is_lost():
+            return errors.LostError(
+                f"the runtime of session {self.session.record.name!r} is gone, lost while the command ran ({history})",
+                name="RuntimeLost",
+                hint="the next run starts a new one; files of the old one are lost",
+            )
+        if isinstance(self.problem, errors.NotFoundError):
+            return errors.LostError(
+                f"the runtime does not know the run any more: {self.problem.message} ({history})",
+                name="RuntimeLost",
+                hint="lecoder-cgpu status",
+            )
+        if self.interrupted is not None:
+            return errors.RuntimeFailure(history, name="Interrupted", hint="lecoder-cgpu status")
+        message = self.problem.message if self.problem is not None else "the connection was lost"
+        return errors.ConnectionFailed(
+            f"contact was lost while the command ran, and it may still be running: {message} ({history})",
+            name="ContactLost",
+            retryable=False,
+            hint="lecoder-cgpu status",
+        )

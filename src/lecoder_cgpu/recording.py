@@ -1,0 +1,60 @@
+"""A kernel run as the runtime recorded it: what a client reads when its own socket did not bring everything."""
+
+from __future__ import annotations
+
+from . import models, wire
+from .resident import Resident
+
+
+class Recording:
+    """The messages that the kernel published for one run, in order.
+
+    Args:
+        resident: where the run is recorded.
+        run: its id, which is the `msg_id` of its request.
+        skip: messages at the beginning that are known already.
+
+    Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
+    nothing was recorded of the run.
+    """
+
+    def __init__(self, resident: Resident, run: str, skip: int = 0) -> None:
+        self._resident = resident
+        self._run = run
+        self._skip = skip
+        self._offset = 0
+        self._rest = b""
+        self.ended = False
+        self.bytes_dropped = 0
+        self.timing: models.Timing | None = None
+
+    def pull(self) -> list[wire.Message]:
+        """What was recorded since the last call."""
+        messages = []
+        while not self.ended:
+            chunk = self._resident.read(self._run, "messages", self._offset)
+            if not chunk.data:
+                break
+            self._offset += len(chunk.data)
+            *lines, self._rest = (self._rest + chunk.data).split(b"\n")
+            for line in lines:
+                message = wire.decode(line.decode())
+                self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
+                if self._skip:
+                    self._skip -= 1
+                else:
+                    messages.append(message)
+        if self.ended:
+            result = self._resident.state(self._run).result
+            if result is not None:
+                self.bytes_dropped = result.bytes_dropped
+                milliseconds = round(1000 * result.seconds)
+                self.timing = models.Timing(result.started, result.ended, milliseconds)
+        return messages
+
+    def is_abandoned(self) -> bool:
+        """Whether nothing more will be recorded although the end is not there."""
+        return not self.ended and self._resident.state(self._run).state == "unknown"
+
+    def close(self) -> None:
+        self._resident.close()

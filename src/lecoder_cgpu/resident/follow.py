@@ -1,0 +1,250 @@
+"""Follows one run to its end: takes pushes, fetches what they do not carry or what was dropped, and asks when it is
+quiet. A `Follower` remembers how far it got, so that it can go on over another socket."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from .. import errors
+from .client import READ_LIMIT, Resident
+from .documents import Chunk, RunState, Update
+
+OnOutput = Callable[[str, bytes], None]
+
+QUIET = 1.0  # seconds without a push before the first question; then longer
+QUIET_MOST = 5.0
+READ_LEAST = 64 << 10
+READ_FAST = 0.4  # seconds
+READ_SLOW = 2.0
+TICK = 0.25  # seconds between calls of `on_tick`
+PIECE = 64 << 10  # bytes given to `on_output` at once
+STDIN_CHUNK = 64 << 10
+STDIN_AHEAD = 1 << 20  # bytes sent that the process has not taken
+STDIN_PAUSE = 0.05
+
+
+class Follower:
+    """One run, and how much of its output has been handed on.
+
+    Args:
+        run: the run's id.
+        on_output: gets "stdout" or "stderr" and bytes, in order. When it raises (say, `KeyboardInterrupt`), the piece
+            that it was given counts as not delivered and comes again: at most 64 KiB, and nothing is lost.
+        on_tick: called about four times a second; may raise to stop following.
+        stdin: sent to the run, which must have been started with `stdin`. Read by a thread.
+        stdout_offset, stderr_offset: where to begin.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        on_output: OnOutput,
+        *,
+        on_tick: Callable[[], None] | None = None,
+        stdin: BinaryIO | None = None,
+        stdout_offset: int = 0,
+        stderr_offset: int = 0,
+    ) -> None:
+        self.run = run
+        self.state: RunState | None = None
+        self._on_output = on_output
+        self._on_tick = on_tick
+        self._streams = {"stdout": _Stream(stdout_offset), "stderr": _Stream(stderr_offset)}
+        self._resident: Resident | None = None
+        self._read_size = READ_LEAST * 4
+        self._quiet = QUIET
+        self._ask_at = 0.0
+        self._restarts = 0
+        self._input = _Input(self, stdin) if stdin is not None else None
+
+    @property
+    def stdout_offset(self) -> int:
+        """How many bytes of stdout have been handed on."""
+        return self._streams["stdout"].delivered
+
+    @property
+    def stderr_offset(self) -> int:
+        """How many bytes of stderr have been handed on."""
+        return self._streams["stderr"].delivered
+
+    def follow(self, resident: Resident, until: float | None = None) -> RunState | None:
+        """Follow until the run has ended and all its output has been handed on; returns how it ended.
+
+        Args:
+            resident: where the run is. After its socket was lost, another one to go on with.
+            until: a moment of `time.monotonic` at which to return None if the run has not ended; call again to go on.
+
+        Raises:
+            errors.ConnectionFailed: the socket was lost.
+            errors.NotFoundError: the runtime has no such run.
+        """
+        if resident is not self._resident:
+            self._attach(resident)
+        if self._input is not None:
+            self._input.start()
+        next_tick = time.monotonic() + TICK
+        while True:
+            self._deliver()
+            behind = next((name for name, stream in self._streams.items() if stream.size > stream.have), None)
+            if behind is None and self.state is not None and self.state.ended:
+                resident.unwatch(self.run)
+                return self.state
+            if until is not None and time.monotonic() >= until:
+                return None
+            if behind is not None:
+                self._fetch(resident, behind)
+            else:
+                moments = [self._ask_at, until, next_tick if self._on_tick is not None else None]
+                self._wait(resident, min(moment for moment in moments if moment is not None))
+            if self._on_tick is not None and time.monotonic() >= next_tick:
+                next_tick = time.monotonic() + TICK
+                self._on_tick()
+
+    def _attach(self, resident: Resident) -> None:
+        self._restarts = resident.restarts
+        if not resident.watch(self.run, self._take):
+            self._ask(resident)
+        self._resident = resident
+
+    # --- what comes in ---
+
+    def _take(self, update: Update) -> None:
+        for name, chunk in (("stdout", update.stdout), ("stderr", update.stderr)):
+            if chunk is not None:
+                self._streams[name].take(chunk)
+        if update.state is not None and not (self.state is not None and self.state.ended):
+            self.state = update.state
+        self._quiet = QUIET
+        self._ask_at = time.monotonic() + self._quiet
+
+    def _wait(self, resident: Resident, until: float) -> None:
+        """Wait for a push, or for the moment to do something."""
+        resident.receive(max(until - time.monotonic(), 0))
+        if time.monotonic() >= self._ask_at or resident.restarts != self._restarts:
+            self._restarts = resident.restarts
+            self._ask(resident)
+
+    def _ask(self, resident: Resident) -> None:
+        quiet = self._quiet
+        self._take(resident.poll(self.run, self._streams["stdout"].have, self._streams["stderr"].have))
+        self._quiet = min(quiet * 1.5, QUIET_MOST)
+        self._ask_at = time.monotonic() + self._quiet
+
+    def _fetch(self, resident: Resident, name: str) -> None:
+        stream = self._streams[name]
+        began = time.monotonic()
+        chunk = resident.read(self.run, name, stream.have, self._read_size)
+        stream.take(chunk)
+        took = time.monotonic() - began
+        # As much as comes in about a second: a slow line must not look like a helper that does not answer.
+        if took > READ_SLOW:
+            self._read_size = max(self._read_size // 2, READ_LEAST)
+        elif took < READ_FAST and len(chunk.data) == self._read_size:
+            self._read_size = min(self._read_size * 2, READ_LIMIT)
+        if not chunk.data:
+            stream.size = stream.have  # the file holds less than was announced: somebody cut it
+
+    # --- what goes out ---
+
+    def _deliver(self) -> None:
+        for name, stream in self._streams.items():
+            while stream.ready:
+                data = stream.ready[0]
+                piece = bytes(data[:PIECE])
+                self._on_output(name, piece)
+                stream.delivered += len(piece)
+                if len(piece) == len(data):
+                    stream.ready.popleft()
+                else:
+                    stream.ready[0] = data[len(piece) :]
+
+    def post(self, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
+        """Send a call about stdin from the thread that reads it."""
+        if self._resident is not None:
+            self._resident.post("stdin", on_reply, run=self.run, **arguments)
+
+
+class _Stream:
+    """How much of a stream was handed on, is here, and exists."""
+
+    def __init__(self, offset: int) -> None:
+        self.delivered = offset
+        self.have = offset
+        self.size = offset
+        self.ready: deque[memoryview] = deque()
+
+    def take(self, chunk: Chunk) -> None:
+        """Keep what connects to what is here; what lies behind a gap will be fetched, for `size` tells of it."""
+        self.size = max(self.size, chunk.size)
+        end = chunk.offset + len(chunk.data)
+        if chunk.offset <= self.have < end:
+            self.ready.append(memoryview(chunk.data)[self.have - chunk.offset :])
+            self.have = end
+
+
+class _Input:
+    """Sends a file to a run's stdin, with at most a megabyte on the way."""
+
+    def __init__(self, follower: Follower, file: BinaryIO) -> None:
+        self._follower = follower
+        self._file = file
+        self._offset = 0
+        self._answered = threading.Condition()
+        self._answer: dict[str, Any] | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._forward, daemon=True)
+            self._thread.start()
+
+    def _forward(self) -> None:
+        eof = False
+        while not eof:
+            try:
+                data = self._read()
+            except (OSError, ValueError):
+                data = b""  # a file that fails or is closed has ended
+            eof = not data
+            buffered = self._send(data, eof)
+            while buffered is not None and buffered > STDIN_AHEAD - STDIN_CHUNK and not eof:
+                time.sleep(STDIN_PAUSE)
+                buffered = self._send(b"", False)
+            if buffered is None:
+                return
+
+    def _read(self) -> bytes:
+        # Not through the buffer: a daemon thread that holds its lock makes the interpreter's shutdown fail.
+        try:
+            descriptor = self._file.fileno()
+        except (OSError, AttributeError):
+            return self._file.read(STDIN_CHUNK)
+        return os.read(descriptor, STDIN_CHUNK)
+
+    def _send(self, data: bytes, eof: bool) -> int | None:
+        """Send until it is answered, over a later socket if need be; None when the run takes no input any more."""
+        arguments = {"offset": self._offset, "data": base64.b64encode(data).decode(), "eof": eof}
+        while True:
+            self._answer = None
+            with contextlib.suppress(errors.ConnectionFailed):
+                self._follower.post(self._take, **arguments)
+            with self._answered:
+                self._answered.wait_for(lambda: self._answer is not None, timeout=5.0)
+                answer = self._answer
+            if self._follower.state is not None and self._follower.state.ended:
+                return None
+            if answer is not None:
+                self._offset += len(data)
+                return int(answer["buffered"]) if answer.get("ok") else None
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        with self._answered:
+            self._answer = answer
+            self._answered.notify()

@@ -1,0 +1,190 @@
+"""Records what users' kernels publish, so that a client gets every byte of a run, whatever becomes of its socket.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library and the pyzmq that ipykernel
+brings). A recorder subscribes to one kernel's iopub socket with an unlimited queue and writes the messages of our runs
+(those whose request carries a run id of ours) into `runs/<id>/messages`, one JSON object a line, in the order in which
+the kernel published them. The kernel's work is not touched: to it, a recorder is one more subscriber.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+from typing import Any
+
+from . import supervisor
+from .runs import Failure
+
+LIMIT = 1 << 30  # bytes kept of one run's messages
+IDLE_CLOSE = 5.0  # seconds after which the file of a run without news is closed
+_RUN_ID = re.compile(r"run-[0-9a-f]{16}")
+_DELIMITER = b"<IDS|MSG>"
+
+
+class Recorders:
+    """The recorders of this runtime, one for each kernel that a client asked to record.
+
+    Args:
+        home: the folder of this tool on the runtime.
+        folder: where runs are kept.
+        connections: the folder of Jupyter's connection files, None when this kernel does not know it.
+    """
+
+    def __init__(self, home: str, folder: str, connections: str | None) -> None:
+        self._note = os.path.join(home, "recorded.json")
+        self._folder = folder
+        self._connections = connections
+        self._recorders: dict[str, Recorder] = {}
+        for kernel in self._noted():  # an earlier resident of this runtime recorded these
+            with contextlib.suppress(Failure):
+                self.record(kernel)
+
+    def record(self, kernel: str) -> bool:
+        """Record a kernel from now on; False when that was done already.
+
+        Raises:
+            Failure: its connection file is not on this machine, or there is no pyzmq.
+        """
+        known = self._recorders.get(kernel)
+        if known is not None and known.is_alive():
+            return False
+        connection = self._connection(kernel)
+        self._recorders[kernel] = recorder = Recorder(connection, self._folder)
+        recorder.start()
+        supervisor.write_json(self._note, {"kernels": sorted(self._recorders)})
+        return True
+
+    def _noted(self) -> list[str]:
+        try:
+            with open(self._note, encoding="utf-8") as file:
+                return [str(kernel) for kernel in json.load(file)["kernels"]]
+        except (OSError, ValueError, KeyError):
+            return []
+
+    def _connection(self, kernel: str) -> dict[str, Any]:
+        if not re.fullmatch(r"[\w-]+", kernel):
+            raise Failure("BadRequest", f"{kernel!r} is no kernel's id")
+        path = os.path.join(self._connections or "", f"kernel-{kernel}.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                found: dict[str, Any] = json.load(file)
+                return found
+        except (OSError, ValueError) as error:
+            raise Failure("NoConnection", f"the kernel's connection file cannot be read: {error}") from error
+
+
+class Recorder(threading.Thread):
+    """Subscribes to one kernel, for as long as this process lives: a restarted kernel keeps its address."""
+
+    def __init__(self, connection: dict[str, Any], folder: str) -> None:
+        super().__init__(daemon=True)
+        import zmq
+
+        # A context of its own: the kernel in which we live ends its own one when it ends.
+        self._socket = zmq.Context().socket(zmq.SUB)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        separator = "-" if connection["transport"] == "ipc" else ":"
+        self._socket.connect(f"{connection['transport']}://{connection['ip']}{separator}{connection['iopub_port']}")
+        self._folder = folder
+        self._runs: dict[str, _Recording] = {}
+
+    def run(self) -> None:
+        import zmq
+
+        while True:
+            try:
+                if not self._socket.poll(1000 if self._runs else None):
+                    self._close_quiet()
+                    continue
+                while True:  # all that waits, then let it be read
+                    try:
+                        self._take(self._socket.recv_multipart(zmq.NOBLOCK))
+                    except zmq.Again:
+                        break
+                for recording in self._runs.values():
+                    recording.flush()
+            except OSError:  # a full disk: what is lost is counted by the recording
+                time.sleep(0.1)
+
+    def _take(self, parts: list[bytes]) -> None:
+        start = parts.index(_DELIMITER) + 2  # behind the signature
+        header, parent, metadata, content = parts[start : start + 4]
+        run = json.loads(parent).get("msg_id", "")
+        if not _RUN_ID.fullmatch(run):
+            return
+        recording = self._runs.get(run)
+        if recording is None:
+            recording = self._runs[run] = _Recording(os.path.join(self._folder, run), run)
+        recording.add(header, parent, metadata, content)
+        if b'"status"' in header and json.loads(content).get("execution_state") == "idle":
+            recording.finish()
+            del self._runs[run]
+
+    def _close_quiet(self) -> None:
+        for recording in self._runs.values():
+            if time.monotonic() - recording.written_at > IDLE_CLOSE:
+                recording.rest()
+
+
+class _Recording:
+    """The file of one run, and what is known of it."""
+
+    def __init__(self, folder: str, run: str) -> None:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._folder = folder
+        self._path = os.path.join(folder, "messages")
+        self._file: Any = None
+        self._size = 0
+        self._dropped = 0
+        self._error: dict[str, Any] | None = None
+        self._started = time.time()
+        self.written_at = time.monotonic()
+        spec = {
+            "run": run, "kind": "kernel", "created": supervisor.timestamp(self._started), "supervisorPid": os.getpid(),
+            "supervisorStart": supervisor.identity(os.getpid()),
+        }  # fmt: skip
+        supervisor.write_json(os.path.join(folder, "spec.json"), spec)
+        started = {"started": spec["created"], "pid": None}
+        supervisor.write_json(os.path.join(folder, "state.json"), started)
+
+    def add(self, header: bytes, parent: bytes, metadata: bytes, content: bytes) -> None:
+        """Write one message down as it came; its parts are JSON already."""
+        self.written_at = time.monotonic()
+        if b'"error"' in header:
+            found = json.loads(content)
+            self._error = {"ename": found.get("ename"), "evalue": found.get("evalue")}
+        line = b'{"channel":"iopub","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
+            header, parent, metadata, content,
+        )  # fmt: skip
+        if self._size + len(line) > LIMIT and b'"status"' not in header:
+            self._dropped += len(line)
+            return
+        if self._file is None:
+            self._file = open(self._path, "ab", buffering=1 << 16)  # noqa: SIM115 - closed by `rest`
+        self._file.write(line)
+        self._size += len(line)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+    def rest(self) -> None:
+        """Close the file until there is more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def finish(self) -> None:
+        """The run has ended: say how."""
+        self.rest()
+        result = {
+            "exit": 1 if self._error else 0, "signal": None, "started": supervisor.timestamp(self._started),
+            "ended": supervisor.timestamp(time.time()), "seconds": time.time() - self._started,
+            "bytesDropped": self._dropped, "error": self._error,
+        }  # fmt: skip
+        supervisor.write_json(os.path.join(self._folder, "result.json"), result)

@@ -1,0 +1,174 @@
+"""What the machine has and uses: GPUs, memory, disk, processors. Runs on the runtime as a part of the resident.
+
+The GPUs are asked with `nvidia-smi` in a thread, because that takes up to seconds and a call may not block.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+QUERY = "index,name,uuid,driver_version,memory.total,memory.used,utilization.gpu"
+LIMIT = 3.0  # seconds that nvidia-smi gets
+PATIENCE = 0.05  # seconds that a call waits for a fresh sample
+
+
+class Reporter:
+    """Takes samples on demand."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder  # whose disk is reported
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._gpus: list[dict[str, Any]] | None = None
+        self._problem: str | None = None
+
+    def report(self) -> dict[str, Any]:
+        """The present figures. `sampling: true` means that the GPUs are still being asked: come again.
+
+        A sample answers the caller that started it and whoever asked meanwhile; it is not kept for later.
+        """
+        with self._lock:
+            if self._gpus is None and self._thread is None:
+                self._thread = threading.Thread(target=self._sample, daemon=True)
+                self._thread.start()
+            thread = self._thread
+        if thread is not None:
+            thread.join(PATIENCE)
+        with self._lock:
+            gpus, problem = self._gpus, self._problem
+            if gpus is not None:
+                self._gpus = None
+        return {
+            "sampling": gpus is None,
+            "gpus": gpus or [],
+            "gpuProblem": problem if gpus is not None else None,
+            "memory": memory(),
+            "disk": disk(self._folder),
+            "cpus": processors(),
+            "hostname": socket.gethostname(),
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "uptimeSeconds": uptime(),
+        }
+
+    def _sample(self) -> None:
+        gpus: list[dict[str, Any]] = []
+        problem = None
+        try:
+            gpus = nvidia_gpus()
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            problem = f"nvidia-smi: {error}"
+        with self._lock:
+            self._gpus, self._problem, self._thread = gpus, problem, None
+
+
+def nvidia_gpus() -> list[dict[str, Any]]:
+    """Every NVIDIA GPU; [] on a machine without them. Figures that the driver does not give are None."""
+    command = shutil.which("nvidia-smi") or _first("/usr/bin/nvidia-smi", "/opt/bin/nvidia-smi")
+    if command is None:
+        return []
+    done = subprocess.run(
+        [command, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False,
+    )  # fmt: skip
+    output = done.stdout.decode("utf-8", "replace")
+    if done.returncode != 0:
+        text = (output + done.stderr.decode("utf-8", "replace")).strip()
+        if "No devices were found" in text or "couldn't communicate" in text:
+            return []  # the program is there, a GPU is not
+        raise ValueError(" ".join(text.split())[:200] or f"status {done.returncode}")
+    return [_gpu([field.strip() for field in line.split(",")]) for line in output.splitlines() if line.strip()]
+
+
+def _gpu(fields: list[str]) -> dict[str, Any]:
+    index, name, uuid, driver, total, used, utilization = fields
+    return {
+        "index": int(index),
+        "name": name,
+        "uuid": uuid,
+        "driver": driver,
+        "memoryTotalBytes": _number(total, 1 << 20),
+        "memoryUsedBytes": _number(used, 1 << 20),
+        "utilization": _number(utilization, 1),
+    }
+
+
+def _number(text: str, unit: int) -> int | None:
+    try:
+        return int(float(text)) * unit
+    except ValueError:
+        return None  # "[N/A]"
+
+
+def _first(*paths: str) -> str | None:
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
+
+
+def memory() -> dict[str, int] | None:
+    """Main memory as this process may use it: the machine's, or less where a control group says so."""
+    values = {}
+    for line in (_read("/proc/meminfo") or "").splitlines():
+        name, _, rest = line.partition(":")
+        values[name] = int(rest.split()[0]) * 1024
+    if "MemTotal" not in values:
+        return None
+    total, available = values["MemTotal"], values.get("MemAvailable", values.get("MemFree", 0))
+    limit, used = _cgroup_memory()
+    if limit is not None and limit < total:
+        total = limit
+        available = min(available, max(limit - (used or 0), 0))
+    return {"totalBytes": total, "availableBytes": available}
+
+
+def _cgroup_memory() -> tuple[int | None, int | None]:
+    for limit, usage in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        text = (_read(limit) or "").strip()
+        if text.isdigit():
+            used = (_read(usage) or "").strip()
+            return int(text), int(used) if used.isdigit() else None
+    return None, None
+
+
+def disk(folder: str) -> dict[str, Any] | None:
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return {"totalBytes": usage.total, "freeBytes": usage.free, "path": folder}
+
+
+def processors() -> float:
+    """How many processors' worth of time this process can get: affinity and the control group's quota."""
+    count = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    words = (_read("/sys/fs/cgroup/cpu.max") or "").split()
+    if not words:
+        quota = (_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "").strip()
+        words = [quota, (_read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or "").strip()]
+    if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
+        count = min(count, round(int(words[0]) / int(words[1]), 2))
+    return count
+
+
+def uptime() -> float:
+    text = _read("/proc/uptime")
+    return float(text.split()[0]) if text else time.monotonic()
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return None

@@ -1,0 +1,232 @@
+"""One run on this runtime: what became of it, told from what is on the disk.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). A run is a folder
+`runs/<id>/` with `spec.json`, `stdout`, `stderr`, `state.json` and, at the end, `result.json`. The supervisor writes
+the last four, so a run of which this resident never heard is known as well as one that it started.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import threading
+import time
+from typing import Any
+
+from . import supervisor
+
+START_LIMIT = 10.0  # seconds between making the folder of a run and writing its spec, far more than it takes
+INLINE = 64 << 10  # bytes of one stream that travel with an update
+FOLLOW_FOR = 60.0  # seconds for which one sign of life keeps a follower registered
+STREAMS = ("stdout", "stderr")
+FILES = (*STREAMS, "messages")  # the last is what a recorder keeps of a kernel run
+ENDED = ("exited", "unknown")
+
+
+class Failure(Exception):
+    """What a call reports as its error."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
+class Run:
+    """One run as this resident knows it. `process` is its supervisor, None when another resident started it."""
+
+    def __init__(self, run: str, folder: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        self.id = run
+        self.folder = folder
+        self.process = process
+        self.pending = False  # its spec has not been read by a supervisor yet
+        self.followed_until = 0.0
+        self.read_at = float("-inf")
+        self.pushed = {"stdout": 0, "stderr": 0}
+        self.changed = True  # there may be something to push
+        self.told: dict[str, Any] | None = None  # the state that was pushed last
+        self.feeder: Feeder | None = None
+        self.signals_wanted: list[int] = []
+        self.signals_seen: set[str] = set()
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.folder, name)
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        try:
+            with open(self.path(name), "rb") as file:
+                found: dict[str, Any] = json.loads(file.read())
+                return found
+        except (OSError, ValueError):
+            return None
+
+    def size(self, stream: str) -> int:
+        try:
+            return os.stat(self.path(stream)).st_size
+        except OSError:
+            return 0
+
+    @property
+    def followed(self) -> bool:
+        return self.followed_until > time.monotonic()
+
+    def state(self) -> dict[str, Any]:
+        """What is known: state `starting`, `running`, `exited` (with `result`) or `unknown` (with `reason`)."""
+        spec = self.document("spec.json") or {}
+        alive = self._supervised(spec)  # looked at first: when it is dead, what it wrote before is complete
+        result = self.document("result.json")
+        started = self.document("state.json") or {}
+        state: dict[str, Any] = {
+            "run": self.id,
+            "state": "running" if started else "starting",
+            "label": spec.get("label"),
+            "created": spec.get("created"),
+            "started": started.get("started"),
+            "pid": started.get("pid"),
+            "kind": spec.get("kind", "process"),
+        }
+        if result is not None:
+            state["state"] = "exited"
+            state["result"] = result
+        elif self.pending or (not spec and self._is_young()):
+            state["state"] = "starting"  # the folder is made a moment before the spec is written
+        elif not alive:
+            state["state"] = "unknown"
+            state.update(self._lost(spec, started))
+        return state
+
+    def _supervised(self, spec: dict[str, Any]) -> bool:
+        if self.process is not None:
+            return self.process.poll() is None
+        pid = spec.get("supervisorPid")
+        return pid is not None and supervisor.identity(pid) == spec.get("supervisorStart")
+
+    def _is_young(self) -> bool:
+        with contextlib.suppress(OSError):
+            return time.time() - os.stat(self.folder).st_mtime < START_LIMIT
+        return False
+
+    def _lost(self, spec: dict[str, Any], started: dict[str, Any]) -> dict[str, Any]:
+        failure = self.document("failure.json")
+        if failure is not None:
+            reason = f"its supervisor failed: {failure.get('message')}"
+        elif not spec:
+            reason = "its start was not completed: the helper on the runtime ended while it was starting it"
+        elif not started:
+            reason = "its supervisor ended before it reported the start"
+        else:
+            reason = "its supervisor was killed; how the process ended, or will end, cannot be known"
+        pid = started.get("pid")
+        alive = pid is not None and supervisor.identity(pid) == started.get("start")
+        return {"reason": reason, "alive": alive}
+
+    def read(self, stream: str, offset: int, limit: int) -> bytes:
+        try:
+            with open(self.path(stream), "rb") as file:
+                file.seek(offset)
+                return file.read(limit)
+        except FileNotFoundError:
+            return b""
+
+    def chunk(self, stream: str, offset: int, room: int) -> dict[str, Any]:
+        """The size of a stream, with what lies behind `offset` if that is at most `room` bytes."""
+        size = self.size(stream)
+        chunk: dict[str, Any] = {"offset": offset, "size": size}
+        if 0 < size - offset <= min(room, INLINE):
+            data = self.read(stream, offset, size - offset)
+            chunk["data"] = base64.b64encode(data).decode()
+        return chunk
+
+    def signal(self, number: int) -> bool:
+        """Send a signal to the process group; False when the process has ended."""
+        state = self.state()
+        if state["state"] == "starting":
+            if self.process is None and not self.pending:
+                return False  # nobody here will hear of its start
+            self.signals_wanted.append(number)
+            if self.state()["state"] != "starting":
+                self.send_wanted()  # it was started just now, and its notice may have come before ours
+            return True
+        started = self.document("state.json")
+        if state["state"] == "exited" or started is None or started.get("pid") is None:
+            return False  # a kernel run has no process of its own; its kernel is interrupted through the server
+        if supervisor.identity(started["pid"]) != started.get("start"):
+            return False
+        return supervisor.send_signal(started["pid"], number)
+
+    def send_wanted(self) -> None:
+        """Send the signals that came before there was a process."""
+        while self.signals_wanted:
+            with contextlib.suppress(IndexError):
+                number = self.signals_wanted.pop(0)
+                self.signal(number)
+
+
+class Feeder:
+    """Writes to a supervisor's stdin without making the caller wait.
+
+    `first` is written before anything else; without `more`, the pipe is closed after it.
+    """
+
+    def __init__(self, pipe: Any, first: bytes = b"", *, more: bool = True) -> None:
+        self._pipe = pipe
+        self._parts: list[bytes | None] = [first] if more else [first, None]  # None: close
+        self._sizes: list[int] = []  # of the frames that the process has not taken yet
+        self._wake = threading.Condition()
+        self.received = 0
+        self.ended = not more
+        self.broken = False
+        threading.Thread(target=self._write, daemon=True).start()
+
+    def put(self, offset: int | None, data: bytes, eof: bool) -> int:
+        """Queue input and return how many bytes the process has not taken yet. What came before is passed over."""
+        with self._wake:
+            offset = self.received if offset is None else offset
+            if offset > self.received:
+                raise Failure("StdinGap", f"input from {self.received} on is missing; {offset} came")
+            data = data[self.received - offset :]
+            if data and not self.ended:
+                self.received += len(data)
+                self._sizes.append(len(data))
+                self._parts.append(b"d" + len(data).to_bytes(4, "big") + data)
+            if eof and not self.ended:
+                self.ended = True
+                self._parts.append(b"e" + bytes(4))
+            self._wake.notify()
+            return 0 if self.broken else sum(self._sizes)
+
+    def taken(self) -> None:
+        """The process took the oldest frame."""
+        with self._wake:
+            if self._sizes:
+                del self._sizes[0]
+
+    def close(self) -> None:
+        """Close the pipe when everything is written."""
+        with self._wake:
+            self._parts.append(None)
+            self._wake.notify()
+
+    def _write(self) -> None:
+        while True:
+            with self._wake:
+                while not self._parts:
+                    self._wake.wait()
+                part = self._parts.pop(0)
+            try:
+                if part is None:
+                    self._pipe.close()
+                    return
+                write_all(self._pipe, part)
+            except (OSError, ValueError):
+                self.broken = True  # the supervisor has ended; the run's state says what there is to say
+                return
+
+
+def write_all(pipe: Any, data: bytes) -> None:
+    """Write to an unbuffered pipe, which may take less than it is given."""
+    view = memoryview(data)
+    while view:
+        view = view[pipe.write(view) :]

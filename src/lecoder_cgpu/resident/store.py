@@ -1,0 +1,310 @@
+"""All runs of this runtime: starting, finding and forgetting them.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import supervisor
+from .runs import ENDED, FILES, Failure, Feeder, Run, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEP_BYTES = 2 << 30
+KEEP_RUNS = 200
+KEEP_FRESH = 120.0  # seconds for which a finished run is kept in any case: its client may be about to fetch the rest
+TIDY_AFTER = 0.05  # seconds: first the process that was just started has the processors
+LISTEN_PACE = 0.002  # seconds between wake-ups for one run, however often it writes
+PIPE_ROOM = 32 << 10  # bytes that an empty pipe takes at once on every system
+_RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
+_NOTED = ("run", "shell", "argv", "cwd", "timeout", "label", "digest")
+
+
+class Store:
+    """All runs under one folder.
+
+    Args:
+        home: the folder of this tool on the runtime.
+        cwd: where processes start unless they say otherwise.
+        source: the text of `supervisor.py`.
+        environment: what processes inherit.
+        changed: called when a run may have something to push.
+    """
+
+    def __init__(
+        self, home: str, cwd: str, source: str, environment: dict[str, str], changed: Callable[[], None]
+    ) -> None:
+        self.home = home
+        self.cwd = cwd
+        self.environment = environment
+        self.folder = os.path.join(home, "runs")
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        self._supervisor = self._write_supervisor(source)
+        self._changed = changed
+        self._runs: dict[str, Run] = {}
+        self._lock = threading.Lock()
+        self._spare: subprocess.Popen[bytes] | None = None
+        self._tidy = threading.Event()
+        self._tidy.set()
+        self.shell = shutil.which("bash", path=environment.get("PATH")) or "sh"
+        threading.Thread(target=self._keep_tidy, daemon=True).start()
+
+    def _write_supervisor(self, source: str) -> str:
+        import hashlib
+
+        path = os.path.join(self.home, f"supervisor-{hashlib.sha256(source.encode()).hexdigest()[:12]}.py")
+        temporary = f"{path}.{os.getpid()}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(source)
+        os.replace(temporary, path)
+        return path
+
+    # --- finding ---
+
+    def find(self, run: str) -> Run:
+        """A run, whoever started it."""
+        _check_id(run)
+        with self._lock:
+            known = self._runs.get(run)
+            if known is None:
+                folder = os.path.join(self.folder, run)
+                if not os.path.isdir(folder):
+                    raise Failure("RunNotFound", f"there is no run {run!r} on this runtime")
+                known = self._runs[run] = Run(run, folder)
+        return known
+
+    def all(self) -> list[Run]:
+        """Every run, newest first."""
+        created = sorted(((self._created(entry), entry.name) for entry in os.scandir(self.folder)), reverse=True)
+        runs = []
+        for _, name in created:
+            with contextlib.suppress(Failure):
+                runs.append(self.find(name))
+        return runs
+
+    @staticmethod
+    def _created(entry: os.DirEntry[str]) -> float:
+        for path in (os.path.join(entry.path, "spec.json"), entry.path):
+            with contextlib.suppress(OSError):
+                return os.stat(path).st_mtime
+        return 0.0
+
+    def followed(self) -> list[Run]:
+        with self._lock:
+            return [run for run in self._runs.values() if run.followed]
+
+    # --- starting ---
+
+    def start(self, request: dict[str, Any]) -> Run:
+        """Start what `request` describes, or find what an earlier request of the same id has started."""
+        run_id = _check_id(request.get("run"))
+        argv = request.get("argv")
+        if request.get("shell") is not None:
+            argv = [self.shell, "-c", request["shell"]]
+        if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+            raise Failure("BadRequest", "a command is needed, without NUL characters")
+        folder = os.path.join(self.folder, run_id)
+        if os.path.isdir(folder):
+            return self._same(self.find(run_id), request.get("digest"))
+        cwd = os.path.join(self.cwd, os.path.expanduser(request.get("cwd") or ""))
+        if not os.path.isdir(cwd):
+            raise Failure("NotFound", f"there is no folder {cwd} on the runtime")
+        environment = {**self.environment, **(request.get("env") or {}), **(request.get("secrets") or {})}
+        if not all(isinstance(value, str) and _is_variable(name, value) for name, value in environment.items()):
+            raise Failure("BadRequest", "a name or value of the environment cannot be one")
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            return self._same(self.find(run_id), request.get("digest"))
+        spec = {
+            "folder": folder, "argv": argv, "cwd": os.path.abspath(cwd), "env": environment,
+            "stdin": bool(request.get("stdin")), "timeout": request.get("timeout"), "grace": request.get("grace"),
+            "limit": request.get("limit"),
+        }  # fmt: skip
+        run = Run(run_id, folder)
+        run.pending = True
+        with self._lock:
+            self._runs[run_id] = run
+        try:
+            line = json.dumps(spec).encode() + b"\n"
+            self._hand_over(run, line, self._note(request), self._take_spare() or self._launch(), again=True)
+        except OSError as error:
+            with self._lock:
+                self._runs.pop(run_id, None)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Failure("StartFailed", f"no process could be made: {error.strerror}") from error
+        self._tidy.set()
+        return run
+
+    @staticmethod
+    def _same(run: Run, digest: str | None) -> Run:
+        """The run, if what is asked for now is what it was started for."""
+        known = (run.document("spec.json") or {}).get("digest")
+        if digest is not None and known is not None and digest != known:
+            raise Failure("KeyConflict", f"run {run.id!r} was started under that key with other input")
+        return run
+
+    @staticmethod
+    def _note(request: dict[str, Any]) -> dict[str, Any]:
+        """What is written down about a run: the names of variables, never their values."""
+        note = {name: request.get(name) for name in _NOTED}
+        note["stdin"] = bool(request.get("stdin"))
+        note["created"] = supervisor.timestamp(time.time())
+        note["env"] = sorted(request.get("env") or {})
+        note["secrets"] = sorted(request.get("secrets") or {})
+        return note
+
+    def _hand_over(
+        self, run: Run, line: bytes, note: dict[str, Any], process: subprocess.Popen[bytes], *, again: bool
+    ) -> None:
+        """Give a run's spec to a supervisor; `again` if another one may be tried when this one is found dead."""
+        note.update(supervisorPid=process.pid, supervisorStart=supervisor.identity(process.pid))
+        supervisor.write_json(run.path("spec.json"), note)
+        assert process.stdin is not None
+        run.process = process
+        if note["stdin"] or len(line) > PIPE_ROOM:
+            run.feeder = Feeder(process.stdin, line, more=bool(note["stdin"]))
+        else:
+            with contextlib.suppress(OSError):  # a dead one, as the listener will find
+                write_all(process.stdin, line)
+            with contextlib.suppress(OSError):  # closing writes what a failed write has left
+                process.stdin.close()
+        threading.Thread(target=self._listen, args=(run, line, note, process, again), daemon=True).start()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", self._supervisor],
+            cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def _take_spare(self) -> subprocess.Popen[bytes] | None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        if spare is not None and spare.poll() is not None:
+            _discard(spare)
+            return None
+        return spare
+
+    def _listen(
+        self, run: Run, line: bytes, note: dict[str, Any], process: subprocess.Popen[bytes], again: bool
+    ) -> None:
+        """Hear a run's supervisor until it ends."""
+        assert process.stdout is not None
+        while True:
+            heard = os.read(process.stdout.fileno(), 4096)
+            if b"r" in heard:
+                run.pending = False
+                line = b""  # it may hold secrets
+            if b"s" in heard:
+                run.send_wanted()
+            for _ in range(heard.count(b"w")):
+                if run.feeder is not None:
+                    run.feeder.taken()
+            if not heard:
+                process.wait()
+                process.stdout.close()
+                if run.feeder is not None:
+                    run.feeder.close()
+                # Whoever kills processes at random may hit a spare. It had not read its spec, so nothing was started.
+                if run.pending and not (again and self._try_another(run, line, note)):
+                    run.pending = False
+            run.changed = True
+            self._changed()
+            if not heard:
+                return
+            time.sleep(LISTEN_PACE)
+
+    def _try_another(self, run: Run, line: bytes, note: dict[str, Any]) -> bool:
+        if run.feeder is not None and run.feeder.received:
+            return False  # the input that was sent is lost
+        try:
+            self._hand_over(run, line, note, self._launch(), again=False)
+        except OSError:
+            return False
+        return True
+
+    # --- keeping the house ---
+
+    def _keep_tidy(self) -> None:
+        """After each start: a fresh spare supervisor, and no more old runs than the disk is to hold."""
+        while True:
+            self._tidy.wait()
+            time.sleep(TIDY_AFTER)
+            self._tidy.clear()
+            with contextlib.suppress(OSError, Failure):  # the next start will try again
+                if self._spare is None:
+                    fresh = self._launch()
+                    with self._lock:
+                        self._spare = fresh
+                self.prune(KEEP_BYTES, KEEP_RUNS)
+
+    def close(self) -> None:
+        """End the spare supervisor; runs go on."""
+        spare = self._take_spare()
+        if spare is not None:
+            _discard(spare)
+
+    def prune(self, keep_bytes: int, keep_runs: int, keep_fresh: float = KEEP_FRESH) -> None:
+        """Remove the oldest finished runs beyond these bounds. Nothing that runs or is being fetched is touched."""
+        total = 0
+        for count, run in enumerate(self.all(), 1):
+            total += sum(run.size(name) for name in FILES)
+            if (total > keep_bytes or count > keep_runs) and self._is_past(run, keep_fresh):
+                self.forget(run)
+
+    @staticmethod
+    def _is_past(run: Run, seconds: float) -> bool:
+        state = run.state()
+        if (
+            run.followed
+            or time.monotonic() - run.read_at < seconds
+            or state["state"] not in ENDED
+            or state.get("alive")
+        ):
+            return False
+        with contextlib.suppress(OSError):
+            return time.time() - max(os.stat(run.path(name)).st_mtime for name in os.listdir(run.folder)) > seconds
+        return False
+
+    def forget(self, run: Run) -> None:
+        """Remove a run that has ended."""
+        state = run.state()
+        if state["state"] not in ENDED or state.get("alive"):
+            raise Failure("StillRunning", f"run {run.id!r} has not ended")
+        with self._lock:
+            self._runs.pop(run.id, None)
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def _discard(process: subprocess.Popen[bytes]) -> None:
+    """End a supervisor that has got nothing to do."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def _check_id(run: Any) -> str:
+    if not isinstance(run, str) or not _RUN_ID.fullmatch(run):
+        raise Failure("BadRequest", f"{run!r} is no run id: 6 to 40 of a-z, 0-9 and -")
+    return run
+
+
+def _is_variable(name: str, value: str) -> bool:
+    return bool(name) and "=" not in name and "\0" not in name + value

@@ -1,0 +1,217 @@
+"""A session in use: reaches its runtime, its kernel and its resident, and starts what is missing.
+
+The warm path costs nothing: with a kernel id in the record, the first request is the WebSocket handshake, and only
+its failure makes us ask the server what became of the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from . import errors, logs, models, sessions
+from .backends import Backend, Endpoint
+from .kernel import KernelConnection
+from .server import Kernel, Server
+
+if TYPE_CHECKING:
+    from .resident import Resident
+
+Notify = Callable[[str], None]
+Waiting = Callable[[str], AbstractContextManager[None]]
+
+RESIDENT_PATH = "lecoder-cgpu-resident"
+
+
+class Session:
+    """One session of the store, on its backend."""
+
+    def __init__(
+        self, record: sessions.Record, store: sessions.Store, backend: Backend, notify: Notify, waiting: Waiting
+    ) -> None:
+        self.record = record
+        self.store = store
+        self.backend = backend
+        self.notify = notify
+        self.waiting = waiting
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The runtime's endpoint, started if the backend can start it.
+
+        Raises:
+            errors.Error: as the backend has it.
+        """
+        found = self.backend.find(self.record)
+        if found is not None:
+            return found
+        with self.waiting(f"starting {self.record.label} …"):
+            endpoint, fresh = self.backend.obtain(self.record)
+        if fresh and (self.record.kernel or self.record.resident):
+            self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
+            self._remember(kernel=None, resident=None)
+        return endpoint
+
+    @cached_property
+    def server(self) -> Server:
+        return Server(self.endpoint)
+
+    # --- the kernel ---
+
+    @property
+    def kernel_path(self) -> str:
+        """The path of the kernel's Jupyter session: what makes it findable from another machine."""
+        folder = self.endpoint.folder
+        return f"{folder}/lecoder-{self.record.name}.ipynb".lstrip("/")
+
+    def connect_kernel(self) -> KernelConnection:
+        """Channels to the session's kernel, which is started if there is none.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        server = self.server  # may find that the runtime is a new one, and then forget the kernel
+        if self.record.kernel is not None:
+            try:
+                return KernelConnection(server, self.record.kernel.id)
+            except errors.NotFoundError:
+                logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
+                lost = True
+        else:
+            lost = False
+        return KernelConnection(server, self._open_kernel(lost))
+
+    def _open_kernel(self, lost: bool) -> str:
+        with self.waiting("starting a kernel …"):
+            opened, ours = self.server.open_session(self.kernel_path)
+        if opened.kernel is None:
+            raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
+        if lost and ours:
+            self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+        recorded = self._start_recording(opened.kernel.id)
+        record = sessions.KernelRecord(id=opened.kernel.id, path=self.kernel_path, ours=ours, recorded=recorded)
+        self._remember(kernel=record)
+        return opened.kernel.id
+
+    def _start_recording(self, kernel_id: str) -> bool:
+        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say)."""
+        try:
+            resident = self.connect_resident()
+            try:
+                resident.record(kernel_id)
+            finally:
+                resident.close()
+        except errors.Error as error:
+            logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
+            return False
+        return True
+
+    def kernel(self) -> Kernel | None:
+        """The kernel as the server sees it now, None when none is running.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        if self.record.kernel is None:
+            return None
+        try:
+            return self.server.kernel(self.record.kernel.id)
+        except errors.NotFoundError:
+            return None
+
+    def running_kernel(self) -> Kernel:
+        """The kernel, for commands that need one to be there.
+
+        Raises:
+            errors.NotFoundError: none was started, or it is gone.
+        """
+        kernel = self.kernel() if self.backend.find(self.record) is not None else None
+        if kernel is None:
+            raise errors.NotFoundError(
+                f"session {self.record.name!r} has no running kernel",
+                name="KernelNotFound",
+                hint='start one with: lecoder-cgpu run -m kernel "print(1)"',
+            )
+        return kernel
+
+    # --- the resident ---
+
+    @property
+    def resident_path(self) -> str:
+        """One resident serves all sessions on a server, whoever holds them."""
+        return f"{self.endpoint.folder}/{RESIDENT_PATH}".lstrip("/")
+
+    def connect_resident(self) -> Resident:
+        """The helper on the runtime, started if it is not there.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        from .resident import Resident
+        from .wire import new_id
+
+        server = self.server
+        client_id = new_id()
+        if self.record.resident is not None:
+            with contextlib.suppress(errors.NotFoundError):
+                return Resident(server.open_channels(self.record.resident.id, client_id), client_id)
+        with self.waiting("starting the helper on the runtime …"):
+            opened, ours = server.open_session(self.resident_path)
+        if opened.kernel is None:
+            raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
+        self._remember(resident=sessions.KernelRecord(id=opened.kernel.id, path=self.resident_path, ours=ours))
+        return Resident(server.open_channels(opened.kernel.id, client_id), client_id)
+
+    def replace_resident(self) -> None:
+        """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
+        if self.record.resident is not None:
+            self.server.delete_kernel(self.record.resident.id)
+            self._remember(resident=None)
+
+    # --- the record ---
+
+    def _remember(self, **fields: sessions.KernelRecord | None) -> None:
+        def change(record: sessions.Record) -> None:
+            for name, value in fields.items():
+                setattr(record, name, value)
+
+        change(self.record)
+        self.store.change(self.record.id, change)
+
+    def used(self) -> None:
+        """Note the use of the session; a state folder that cannot be written spoils no run."""
+        try:
+            self.store.touch(self.record)
+        except errors.ConfigError as error:
+            self.notify(f"the use of the session was not noted: {error.message}")
+
+    def is_lost(self) -> bool:
+        """Whether the runtime is certainly gone."""
+        return self.backend.find(self.record) is None
+
+    def kernel_info(self, kernel: Kernel | None) -> models.KernelInfo:
+        if kernel is None:
+            return models.KernelInfo()
+        return models.KernelInfo(
+            id=kernel.id,
+            state=kernel.execution_state,
+            connections=UNSET if kernel.connections is None else kernel.connections,
+            last_activity=kernel.last_activity or UNSET,
+        )
+
+    def close_kernels(self) -> list[str]:
+        """End the kernels that we started on a server that is not ours; returns their ids.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        ended = []
+        for kernel in (self.record.kernel, self.record.resident):
+            if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
+                ended.append(kernel.id)
+        return ended

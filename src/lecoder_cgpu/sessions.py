@@ -1,0 +1,246 @@
+"""The stored sessions: `state/sessions.json`, and how a name or a prefix finds one of them.
+
+A session is our named hold on a runtime. The file is the predecessor's array with additions. One record that cannot
+be understood never hides the others and is written back untouched; a file that is no JSON array is set aside and
+reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from . import errors, models, state
+
+TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Proxy(Struct, kw_only=True):
+    """How to reach the runtime. `token` is a secret; it is null when it comes from the environment instead."""
+
+    url: str
+    token: str | None = None
+    token_expires_in_seconds: float | None = field(name="tokenExpiresInSeconds", default=None)
+
+    def __repr__(self) -> str:
+        return f"Proxy(url={self.url!r})"
+
+
+class Runtime(Struct, kw_only=True):
+    label: str
+    accelerator: str = "none"
+    endpoint: str
+    proxy: Proxy | None = None
+
+
+class KernelRecord(Struct, kw_only=True):
+    """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
+    whether the helper was asked to keep what it publishes."""
+
+    id: str
+    path: str
+    ours: bool = True
+    recorded: bool = False
+
+
+class Record(Struct, kw_only=True):
+    """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
+
+    id: str
+    label: str
+    runtime: Runtime
+    variant: str = "DEFAULT"
+    created_at: str = field(name="createdAt")
+    last_used_at: str = field(name="lastUsedAt")
+    is_active: bool = field(name="isActive", default=False)
+    name: str = ""
+    backend: str = "colab"
+    root: str | None = None
+    kernel: KernelRecord | None = None
+    resident: KernelRecord | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.id[:8]
+
+    @property
+    def ref(self) -> models.SessionRef:
+        return models.SessionRef(id=self.id, name=self.name, backend=self.backend)
+
+
+class Store:
+    """The owner of `sessions.json` in the folder `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "sessions.json"
+        self.damaged: list[msgspec.Raw] = []
+
+    def records(self) -> list[Record]:
+        """All sessions that can be read, most recently used first; `damaged` holds the others.
+
+        Raises:
+            errors.ConfigError: the file cannot be read, or is not a JSON array (it is set aside then).
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise state.unusable(self.path, error) from error
+        try:
+            raw = msgspec.json.decode(content, type=list[msgspec.Raw])
+        except msgspec.DecodeError as error:
+            kept = state.set_aside(self.path)
+            raise errors.ConfigError(
+                f"{self.path} is not a JSON array of sessions: {error}; it was kept as {kept.name}",
+                hint=f"look at {kept}; the next command starts with no sessions",
+            ) from error
+        self.damaged = []
+        records = []
+        for item in raw:
+            try:
+                records.append(msgspec.json.decode(item, type=Record))
+            except msgspec.DecodeError:
+                self.damaged.append(item.copy())
+        return sorted(records, key=lambda record: record.last_used_at, reverse=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[Record]]:
+        """The records, to be changed in place; written back at the end, with nobody else writing in between."""
+        with state.lock(self.path):
+            records = self.records()
+            before = msgspec.json.encode(records)
+            yield records
+            if msgspec.json.encode(records) != before:
+                everything = [*(msgspec.Raw(msgspec.json.encode(record)) for record in records), *self.damaged]
+                state.write_atomic(self.path, msgspec.json.format(msgspec.json.encode(everything), indent=2))
+
+    def find(self, key: str) -> Record:
+        """The session of that id or name, or with that unique prefix of either.
+
+        Raises:
+            errors.NotFoundError: there is none. errors.UsageError: several begin so.
+        """
+        records = self.records()
+        for record in records:
+            if key in (record.id, record.name):
+                return record
+        matches = [record for record in records if key and (record.id.startswith(key) or record.name.startswith(key))]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise errors.UsageError(
+                f"{key!r} is ambiguous: " + ", ".join(f"{record.name} ({record.id[:8]})" for record in matches),
+                name="AmbiguousSession",
+                hint="give more of the id, or the whole name",
+            )
+        known = ", ".join(record.name for record in records) or "none"
+        raise errors.NotFoundError(
+            f"there is no session {key!r} (known: {known})", name="SessionNotFound", hint="lecoder-cgpu sessions list"
+        )
+
+    def active(self) -> Record | None:
+        """The session that plain commands use."""
+        return next((record for record in self.records() if record.is_active), None)
+
+    def add(self, record: Record, *, replace: bool = False) -> None:
+        """Store a new session and make it the active one.
+
+        Raises:
+            errors.UsageError: the name is taken (without `replace`) or malformed.
+        """
+        check_name(record.name)
+        with self.transaction() as records:
+            taken = next((item for item in records if item.name == record.name), None)
+            if taken is not None:
+                if not replace:
+                    raise errors.UsageError(
+                        f"there is a session {record.name!r} already",
+                        name="SessionExists",
+                        hint="choose another name, or replace it with --force",
+                    )
+                records.remove(taken)
+            insert(records, record)
+
+    def change(self, session_id: str, change: Callable[[Record], None]) -> Record | None:
+        """Apply `change` to one stored record; None when it is not there any more."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id:
+                    change(record)
+                    return record
+        return None
+
+    def activate(self, session_id: str) -> None:
+        with self.transaction() as records:
+            for record in records:
+                record.is_active = record.id == session_id
+
+    def remove(self, session_id: str) -> None:
+        """Forget a session; the most recently used one that remains becomes active if this one was."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id:
+                    records.remove(record)
+                    if record.is_active and records:
+                        max(records, key=lambda item: item.last_used_at).is_active = True
+                    return
+
+    def touch(self, record: Record) -> None:
+        """Note that the session was used, at most once a minute."""
+        try:
+            used = datetime.fromisoformat(record.last_used_at)
+            recent = (datetime.now(used.tzinfo) - used).total_seconds() < TOUCH_INTERVAL
+        except ValueError:
+            recent = False
+        if not recent:
+            moment = models.now()
+
+            def change(stored: Record) -> None:
+                stored.last_used_at = moment
+
+            self.change(record.id, change)
+
+
+def insert(records: list[Record], record: Record) -> None:
+    """Add a record to those of a transaction, as the active one."""
+    for item in records:
+        item.is_active = False
+    record.is_active = True
+    records.append(record)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be typed as an argument or used in a path.
+
+    Raises:
+        errors.UsageError
+    """
+    if not NAME.fullmatch(name):
+        raise errors.UsageError(
+            f"{name!r} cannot be a session's name",
+            hint="use letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        )
+
+
+def new_record(name: str, backend: str, label: str, endpoint: str, proxy: Proxy | None = None) -> Record:
+    """A fresh record with an id of its own."""
+    import uuid
+
+    moment = models.now()
+    return Record(
+        id=str(uuid.uuid4()),
+        name=name,
+        label=label,
+        backend=backend,
+        created_at=moment,
+        last_used_at=moment,
+        runtime=Runtime(label=label, endpoint=endpoint, proxy=proxy),
+    )

@@ -1,0 +1,300 @@
+"""The one HTTP client and the one WebSocket, and where their failures become ours.
+
+Everything that crosses the network goes through here, so that time limits, retries, proxies, TLS and the wording of
+failures are the same everywhere. Nothing here knows what a kernel is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from . import __version__, errors, logs
+
+if TYPE_CHECKING:
+    import httpx2
+    from websockets.sync.client import ClientConnection
+
+USER_AGENT = f"lecoder-cgpu/{__version__}"
+CONNECT_TIMEOUT = 30.0  # seconds for a handshake
+PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
+PING_TIMEOUT = 20.0
+ATTEMPTS = 4  # of an idempotent request that meets a transient failure
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this machine's own; such traffic never goes through a proxy."""
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def status_error(status: int, what: str, body: str = "") -> errors.Error:
+    """The error for an HTTP status that is not a success; `what` names the request for people."""
+    detail = _excerpt(body)
+    said = f"HTTP {status}" + (f" ({detail})" if detail else "")
+    if status in (401, 403):
+        return errors.AuthError(
+            f"{what}: the server refused the token: {said}",
+            name="TokenRefused",
+            hint="check the token; give a new one with: lecoder-cgpu sessions add NAME --url URL --token-stdin --force",
+        )
+    if status == 404:
+        return errors.NotFoundError(
+            f"{what}: {said}", name="NotFound", hint="is the address right, with the server's base path?"
+        )
+    if status == 429 or status >= 500:
+        return errors.ConnectionFailed(
+            f"{what}: the server failed with {said}", name="ServerError", hint="try again in a moment"
+        )
+    return errors.ConnectionFailed(
+        f"{what}: the server answered {said}",
+        name="UnexpectedAnswer",
+        retryable=False,
+        hint="is this the address of a Jupyter server?",
+    )
+
+
+def _excerpt(body: str) -> str:
+    """A short plain part of an error body; HTML pages say nothing that helps."""
+    text = body.strip()
+    if not text or text.startswith("<"):
+        return ""
+    with contextlib.suppress(ValueError):
+        import json
+
+        content = json.loads(text)
+        if isinstance(content, dict):
+            text = str(content.get("message") or content.get("reason") or "")
+    return " ".join(text.split())[:200]
+
+
+def _unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
+    parts = urlsplit(url)
+    where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (OSError, TimeoutError)):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return errors.ConnectionFailed(
+            f"{where}: its TLS certificate is not trusted: {cause.verify_message}",
+            name="CertificateError",
+            retryable=False,
+            hint="set SSL_CERT_FILE to the file with its certificate authority",
+        )
+    if isinstance(cause, socket.gaierror):
+        return errors.ConnectionFailed(
+            f"{where}: there is no host of that name", name="NameResolution", hint="check the address and the network"
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return errors.ConnectionFailed(
+            f"{where}: nothing listens there (connection refused)",
+            name="ConnectionRefused",
+            hint="is the server running?",
+        )
+    if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
+        return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint="try again")
+    reason = str(cause or error) or type(error).__name__
+    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint="try again")
+
+
+class Http:
+    """A client for one base address. Requests that may be repeated safely are, when the network or the server falters.
+
+    Args:
+        base_url: ends with a slash.
+        headers: sent with every request; they may hold a token and never reach a log.
+    """
+
+    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+        import httpx2
+
+        self.base_url = base_url
+        self._client = httpx2.Client(
+            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+            timeout=httpx2.Timeout(60.0, connect=CONNECT_TIMEOUT),
+            # As the WebSocket has it: the system's authorities, or SSL_CERT_FILE; and no proxy to this machine itself.
+            verify=ssl.create_default_context(),
+            trust_env=not is_loopback(base_url),
+            follow_redirects=False,
+        )
+
+    def request(self, method: str, path: str, *, json: Any = None, params: dict[str, str] | None = None) -> bytes:
+        """Send a request and return the body of a successful answer.
+
+        Raises:
+            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: as `status_error` has it.
+        """
+        if method not in ("GET", "PUT", "DELETE"):
+            return self._once(method, path, json, params)
+        try:
+            return self._once(method, path, json, params)
+        except errors.ConnectionFailed as error:
+            if not error.retryable or error.name == "ConnectionRefused":
+                raise
+        import stamina
+
+        for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=0.2, wait_max=3.0):
+            with attempt:
+                return self._once(method, path, json, params)
+        raise AssertionError("retry_context returns or raises")
+
+    def _once(self, method: str, path: str, json: Any, params: dict[str, str] | None) -> bytes:
+        import httpx2
+
+        what = f"{method} {self.base_url}{path}"
+        try:
+            answer = self._client.request(method, self.base_url + path, json=json, params=params)
+        except httpx2.HTTPError as error:
+            logs.current().debug("HTTP", what, {"error": str(error)})
+            raise _unreachable(self.base_url, error) from error
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise errors.UsageError(
+                f"{self.base_url} is not an address: {error}", hint="use http://HOST:PORT/"
+            ) from error
+        logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
+        if not answer.is_success:
+            if answer.is_redirect:
+                raise _not_jupyter(what, f"it redirects to {answer.headers.get('location', 'another page')}")
+            raise status_error(answer.status_code, what, answer.text[:2000])
+        if "html" in answer.headers.get("content-type", ""):
+            raise _not_jupyter(what, "it sent a web page")
+        return answer.content
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _milliseconds(answer: httpx2.Response) -> int:
+    return round(answer.elapsed.total_seconds() * 1000)
+
+
+def _transient(error: Exception) -> bool:
+    return isinstance(error, errors.ConnectionFailed) and error.retryable
+
+
+def _not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
+    return errors.ConnectionFailed(
+        f"{what}: this is not the address of a Jupyter server: {saw}",
+        name="NotJupyter",
+        retryable=False,
+        hint="give the base address of the server, without /lab or /tree; a login page means that the token is wrong",
+    )
+
+
+class WebSocket:
+    """A WebSocket to a Jupyter server: text or binary frames of any size, pings, and our errors."""
+
+    def __init__(self, connection: ClientConnection, url: str) -> None:
+        self._connection = connection
+        self._url = url
+        self._socket = connection.socket
+        self.subprotocol = connection.subprotocol
+
+    @classmethod
+    def connect(
+        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float = CONNECT_TIMEOUT
+    ) -> WebSocket:
+        """Open a socket.
+
+        Args:
+            url: `ws://` or `wss://`, without a token in it.
+            headers: sent with the handshake.
+            subprotocols: those that we speak, the best first; the server may choose one or none.
+            timeout: seconds for the whole handshake.
+
+        Raises:
+            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
+        """
+        from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+        from websockets.sync.client import connect
+        from websockets.typing import Subprotocol
+
+        where = url.partition("?")[0]
+        try:
+            connection = connect(
+                url,
+                additional_headers=headers,
+                user_agent_header=USER_AGENT,
+                subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+                compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
+                max_size=None,
+                open_timeout=timeout,
+                close_timeout=1,
+                ping_interval=PING_INTERVAL,
+                ping_timeout=PING_TIMEOUT,
+                proxy=None if is_loopback(url) else True,
+            ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
+        except InvalidStatus as error:
+            response = error.response
+            body = (response.body or b"")[:2000].decode("utf-8", "replace")
+            logs.current().debug("WEBSOCKET", f"refused {where}", {"status": response.status_code})
+            if 300 <= response.status_code < 400:
+                raise _not_jupyter(where, "it redirects to another page") from error
+            if response.status_code == 200:
+                raise _not_jupyter(where, "it sent a web page") from error
+            raise status_error(response.status_code, where, body) from error
+        except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
+            logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
+            if isinstance(error, InvalidURI):
+                raise errors.UsageError(f"{where} is not an address: {error}", hint="use http://HOST:PORT/") from error
+            raise _unreachable(url, error) from error
+        logs.current().debug("WEBSOCKET", f"open {where}")
+        return cls(connection, where)
+
+    def send(self, frame: str | bytes) -> None:
+        """Send one frame: text as text, bytes as binary.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            self._connection.send(frame)
+        except (ConnectionClosed, OSError) as error:
+            raise self._closed(error) from error
+        self._acknowledge_at_once()
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next frame, None when none came within `timeout` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            frame = self._connection.recv(timeout=timeout)
+        except TimeoutError:
+            return None
+        except (ConnectionClosed, OSError) as error:
+            raise self._closed(error) from error
+        self._acknowledge_at_once()
+        return frame
+
+    def close(self) -> None:
+        """Close without waiting for the peer: the work that mattered is done."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError, RuntimeError):
+            self._connection.close()
+
+    def _acknowledge_at_once(self) -> None:
+        # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which
+        # Linux delays by 40 ms. The option is not sticky, hence once per frame.
+        quick = getattr(socket, "TCP_QUICKACK", None)
+        if quick is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, quick, 1)
+
+    def _closed(self, error: BaseException) -> errors.ConnectionFailed:
+        logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
+        return errors.ConnectionFailed(
+            f"the connection to {urlsplit(self._url).netloc} was closed: {error}",
+            name="ConnectionClosed",
+            hint="try again",
+        )

@@ -1,0 +1,323 @@
+"""Watches one execution in a kernel to its end: clocks, interrupts, input, dropped connections, lost output.
+
+A request is sent once and never again. When the socket drops, we reconnect under the same session id and take the
+rest from what the runtime recorded; if the end cannot be established, the outcome says that it is unknown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from . import errors, models, wire
+
+if TYPE_CHECKING:
+    from .kernel import KernelConnection
+
+INTERRUPT_GRACE = 10.0  # seconds that interrupted code has to end before the kernel is restarted
+SETTLE_GRACE = 5.0  # seconds to wait for the second of reply and idle, once the kernel is known to be idle
+PROBE_AFTER = 2.0  # seconds of silence after a reconnection before the server is asked for the kernel's state
+SILENCE = 5.0  # seconds of silence before the same is asked on a sound socket; doubled each time, up to MAX_SILENCE
+MAX_SILENCE = 30.0
+
+
+PULL_PAUSE = 0.2  # seconds between two looks at the recording, once the socket has lost something
+PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended
+
+InputSource = Callable[[str, bool], str | None]
+
+
+class Recording(Protocol):
+    """What the runtime kept of a run; see `recording.Recording`."""
+
+    ended: bool
+    bytes_dropped: int
+
+    def pull(self) -> list[wire.Message]: ...
+    def close(self) -> None: ...
+
+
+# Opens the recording of a run, without its first messages, which are known already.
+Recorder = Callable[[str, int], Recording]
+
+
+@dataclass
+class Outcome:
+    """How a kernel run ended.
+
+    `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
+    `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
+    `unknown` means that the code may still be running, or that it ended and we could not learn how.
+    """
+
+    execution: wire.Execution
+    started: datetime
+    completed: datetime | None = None
+    timed_out: bool = False
+    interrupted: int | None = None
+    dropped: bool = False
+    bytes_dropped: int = 0
+    unknown: bool = False
+    problem: errors.Error | None = None
+    steps: list[str] = field(default_factory=list)
+    bases: list[str] = field(default_factory=list)
+
+    @property
+    def timing(self) -> models.Timing:
+        completed = self.completed or datetime.now(UTC)
+        milliseconds = round((completed - self.started).total_seconds() * 1000)
+        return models.Timing(models.timestamp(self.started), models.timestamp(completed), milliseconds)
+
+
+class Watch:
+    """Follows one execution to its end, whatever happens on the way."""
+
+    def __init__(
+        self,
+        connection: KernelConnection,
+        outcome: Outcome,
+        on_event: Callable[[wire.Event], None],
+        timeout: float | None,
+        on_input: InputSource | None,
+        recorder: Recorder | None,
+    ) -> None:
+        self.connection = connection
+        self.outcome = outcome
+        self.execution = outcome.execution
+        self.on_event = on_event
+        self.timeout = timeout
+        self.on_input = on_input
+        self.deadline: float | None = None
+        self.silence = SILENCE
+        self.probe_at = time.monotonic() + self.silence
+        self.settle_at: float | None = None
+        self.dropped = False
+        self.recorder = recorder
+        self.recording: Recording | None = None
+        self.pull_at: float | None = None
+        self.in_order = 0  # messages of this run taken from the socket before anything was lost
+
+    def until_finished(self) -> None:
+        while not self.execution.finished and self.outcome.problem is None and not self.outcome.unknown:
+            try:
+                self._step()
+            except KeyboardInterrupt as interrupt:
+                self._interrupted_by_user(errors.interrupted_status(interrupt))
+        self.outcome.completed = datetime.now(UTC)
+        if self.execution.missing and self.recording is None:
+            self.outcome.dropped = True
+            self.outcome.steps.append(f"{self.execution.missing} messages of the kernel were lost on the way")
+        if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
+            self._read_on()
+        if self.recording is not None:
+            self._read_to_the_end(self.recording)
+        if self.execution.death is not None:
+            self.connection.wait_until_back()
+
+    def _step(self) -> None:
+        clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at)
+        moments = [moment for moment in clocks if moment is not None]
+        wait = max(min(moments) - time.monotonic(), 0)
+        try:
+            message = self.connection.receive(wait)
+        except errors.ConnectionFailed as error:
+            self._reconnect(error)
+            return
+        if message is not None:
+            self._take(message)
+        now = time.monotonic()
+        if self.recording is not None and self.pull_at is not None and now >= self.pull_at:
+            self._pull(self.recording)
+            self.pull_at = time.monotonic() + PULL_PAUSE
+        if self.execution.finished:
+            return
+        if self.deadline is not None and now >= self.deadline:
+            self._time_is_up()
+        elif self.settle_at is not None and now >= self.settle_at:
+            self._settle()
+        elif now >= self.probe_at:
+            self._probe()
+
+    def _take(self, message: wire.Message) -> None:
+        was_started = self.execution.started
+        self.silence = SILENCE
+        self.probe_at = time.monotonic() + self.silence
+        if not self.execution.replied:
+            self.settle_at = None
+        if self.execution.gap_before(message):
+            self._read_on()
+        event = self.execution.receive(message)
+        if self.execution.started and not was_started and self.timeout is not None:
+            self.deadline = time.monotonic() + self.timeout
+        if self.execution.replied and not self.execution.idle and self.settle_at is None:
+            self.settle_at = time.monotonic() + SETTLE_GRACE
+        if isinstance(event, wire.InputRequested):
+            self._answer(event)
+            return
+        if isinstance(event, wire.Dropped):
+            self._read_on()
+        if self.recording is not None:
+            return  # which has this message too, behind those that are missing here
+        if message.channel == "iopub" and message.parent == self.execution.msg_id:
+            self.in_order += 1
+        if event is not None:
+            self.on_event(event)
+
+    def _answer(self, wanted: wire.InputRequested) -> None:
+        value = self.on_input(wanted.prompt, wanted.password) if self.on_input else None
+        if value is None:  # end of input: what `input()` at a closed terminal does is up to the code, so interrupt it
+            self._interrupt("the code asked for input and there was none")
+        else:
+            self.connection.send_input(value)
+
+    # --- clocks and interrupts ---
+
+    def _time_is_up(self) -> None:
+        if not self.outcome.timed_out and self.outcome.interrupted is None:
+            self.outcome.timed_out = True
+            self._interrupt(f"time limit of {self.timeout:g} s")
+            self.deadline = time.monotonic() + INTERRUPT_GRACE
+            return
+        self._kill()
+
+    def _interrupted_by_user(self, status: int) -> None:
+        again = self.outcome.interrupted is not None
+        self.outcome.interrupted = status
+        if again or not self.execution.started:
+            # A second Ctrl-C stops watching. A queued request cannot be taken back: interrupting the kernel now would
+            # hit somebody else's code.
+            self.outcome.unknown = True
+            self.outcome.steps.append(
+                "stopped watching; the code may still be running"
+                if self.execution.started
+                else "stopped watching; the code is queued behind other code and will run when its turn comes"
+            )
+            return
+        self._interrupt("interrupted by the user")
+        self.deadline = time.monotonic() + INTERRUPT_GRACE
+
+    def _interrupt(self, reason: str) -> None:
+        self.outcome.steps.append(f"interrupt ({reason})")
+        try:
+            self.connection.server.interrupt(self.connection.kernel_id)
+        except errors.Error as error:
+            self.outcome.steps.append(f"the interrupt failed: {error.message}")
+
+    def _kill(self) -> None:
+        self.outcome.steps.append("kernel restart (the code did not react to the interrupt)")
+        self.deadline = None
+        try:
+            self.connection.server.restart(self.connection.kernel_id)
+        except errors.Error as error:
+            self.outcome.steps.append(f"the restart failed: {error.message}")
+            self.outcome.unknown = True
+            return
+        self.execution.death = "the kernel was restarted, because the code did not react to the interrupt"
+
+    # --- the socket ---
+
+    def _reconnect(self, error: errors.ConnectionFailed) -> None:
+        self.outcome.steps.append("the connection dropped")
+        try:
+            self.connection.reconnect()
+        except errors.NotFoundError:
+            self.execution.death = "the kernel is gone"
+        except errors.Error as failure:
+            self.outcome.problem = failure if isinstance(failure, errors.AuthError) else error
+            self.outcome.unknown = True
+        else:
+            self.outcome.steps.append("reconnected")
+            self.dropped = True
+            self._read_on()
+            self.probe_at = time.monotonic() + PROBE_AFTER
+
+    def _probe(self) -> None:
+        """After a silence: ask the server whether the kernel still works on our request.
+
+        A restart asked for over REST reaches the other clients as nothing at all: the new process says `starting`
+        before their subscriptions are renewed.
+        """
+        self.silence = min(self.silence * 2, MAX_SILENCE)
+        self.probe_at = time.monotonic() + self.silence
+        try:
+            state = self.connection.server.kernel(self.connection.kernel_id).execution_state
+        except errors.NotFoundError:
+            self.execution.death = "the kernel is gone"
+            return
+        except errors.Error:  # the socket will tell; until then nothing is known
+            return
+        if state == "idle" and self.settle_at is None:
+            # What is still on its way arrives within the grace. Then the end of this run will not come any more.
+            self.settle_at = time.monotonic() + SETTLE_GRACE
+
+    def _settle(self) -> None:
+        """Only one of reply and idle came, or neither after a drop: say what is known, guess nothing."""
+        self.settle_at = None
+        if self.execution.replied:
+            self.outcome.steps.append("the end of the output was not confirmed by the server")
+            self.outcome.dropped = True
+            self.execution.idle = True
+            return
+        if not self.dropped:  # on a sound socket a reply cannot be lost: the kernel that owed it is no more
+            began = "" if self.execution.started else " before the code began"
+            self.execution.death = f"the kernel was restarted{began}"
+            return
+        self.outcome.dropped = True
+        self.outcome.unknown = True
+        self.outcome.steps.append("the code has ended; its result was lost with the connection")
+
+    # --- the recording ---
+
+    def _read_on(self) -> None:
+        """The socket has lost something: from here on, take the output from what the runtime recorded."""
+        if self.recording is not None:
+            return
+        self.outcome.dropped = True
+        if self.recorder is None:
+            return
+        try:
+            self.recording = self.recorder(self.execution.msg_id, self.in_order)
+        except errors.Error as error:
+            self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
+            self.recorder = None
+            return
+        self.pull_at = time.monotonic()
+
+    def _pull(self, recording: Recording) -> bool:
+        """Show what is new in the recording; False when nothing is."""
+        try:
+            messages = recording.pull()
+        except errors.NotFoundError:  # the recorder has not seen anything of this run yet
+            return False
+        except errors.Error as error:
+            self.outcome.steps.append(f"reading the recording failed: {error.message}")
+            self.recording = None
+            self.recorder = None
+            return False
+        for message in messages:
+            event = self.execution.receive(message)
+            if event is not None and not isinstance(event, wire.InputRequested):
+                self.on_event(event)
+        return bool(messages)
+
+    def _read_to_the_end(self, recording: Recording) -> None:
+        """After the run: take the rest, and with it certainty about the end."""
+        patience = time.monotonic() + PULL_PATIENCE
+        while self.recording is not None and not recording.ended and time.monotonic() < patience:
+            if self._pull(recording):
+                patience = time.monotonic() + PULL_PATIENCE
+            elif not recording.ended:
+                if self.execution.death is not None and patience - time.monotonic() < PULL_PATIENCE - 1:
+                    break  # a dead kernel publishes no end
+                time.sleep(0.02)
+        recording.close()
+        if recording.ended:
+            self.outcome.dropped = recording.bytes_dropped > 0
+            self.outcome.bytes_dropped = recording.bytes_dropped
+            self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
+            if not self.execution.replied and self.outcome.problem is None:
+                self.execution.status = "error" if self.execution.raised else "ok"
+                self.outcome.unknown = False

@@ -1,0 +1,212 @@
+"""Every command, in success and in failure: one document on stdout, valid against its schema, with the true status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from lecoder_cgpu import errors, reference
+from tests.support.cli import Cli, Result
+from tests.support.servers import JupyterServer
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def validate(document: Any, schema: str) -> None:
+    """Fail unless the document is what the schema promises."""
+    jsonschema.validate(document, json.loads((SCHEMAS / f"{schema}.json").read_text()))
+
+
+def failed(result: Result, schema: str = "failure") -> Any:
+    """The error document of a failure, checked for everything that every failure has."""
+    document = result.json
+    validate(document, schema)
+    assert document["status"] == "error"
+    assert document["exitCode"] == result.code
+    assert result.code != 0
+    error = document["error"]
+    assert error["category"] in {kind.category for kind in errors.tree()}
+    assert document["errorCode"] in {kind.code for kind in errors.tree()}
+    assert error["message"]
+    assert error["description"]
+    return document
+
+
+def test_the_schemas_are_those_of_this_version() -> None:
+    """What is committed is what the classes say."""
+    assert reference.differing(SCHEMAS) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "line"),
+    [
+        ("run", ["run", "-m", "kernel", "print(1)\n1"]),
+        ("run", ["run", "echo hi"]),
+        ("status", ["status"]),
+        ("sessions-list", ["sessions", "list"]),
+        ("sessions-stats", ["sessions", "list", "--stats"]),
+        ("sessions-clean", ["sessions", "clean", "--dry-run"]),
+        ("sessions-clean", ["sessions", "clean"]),
+        ("sessions-switch", ["sessions", "switch", "{name}"]),
+        ("kernel", ["kernel", "status"]),
+        ("kernel", ["kernel", "interrupt"]),
+        ("kernel", ["kernel", "restart"]),
+        ("kernel", ["sessions", "restart"]),
+        ("run-detached", ["run", "--detach", "true"]),
+        ("job-list", ["job", "list"]),
+        ("job-list", ["job", "list", "-n", "1"]),
+        ("logs", ["logs"]),
+        ("logs", ["logs", "-n", "1", "--status", "ok"]),
+        ("logs-stats", ["logs", "--stats"]),
+        ("logs-stats", ["logs", "stats"]),
+        ("debug-show", ["debug", "show"]),
+        ("debug-show", ["debug", "tail"]),
+        ("debug-list", ["debug", "list"]),
+        ("debug-path", ["debug", "path"]),
+        ("done", ["--help"]),
+        ("done", ["run", "--help"]),
+        ("done", ["--version"]),
+        ("done", []),
+    ],
+)
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_success(lab: Cli, schema: str, line: list[str], place: str) -> None:
+    """`--json` before or after the command gives one valid document and exit status 0."""
+    line = [word.format(name=lab.home.name) for word in line]
+    result = lab("--json", *line) if place == "before" else lab(*line, "--json")
+    assert result.code == 0, result
+    validate(result.json, schema)
+
+
+def test_events_are_valid(lab: Cli) -> None:
+    """Each event validates, and the last line is the document."""
+    lines = [json.loads(line) for line in lab("run", "-m", "kernel", "--events", "print(1)\n2").out.splitlines()]
+    for line in lines[:-1]:
+        validate(line, "run-event")
+    validate(lines[-1], "run")
+
+
+def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
+    """The documents of commands that change the store, and of clearing the history."""
+    added = cli("sessions", "add", "one", "--url", jupyter.url, "--token-stdin", "--json", stdin=jupyter.token.encode())
+    validate(added.json, "sessions-add")
+    assert jupyter.token not in added.out + added.err
+    assert jupyter.token not in cli("sessions", "list", "--json").out
+    closed = cli("sessions", "close", "one", "--json")
+    validate(closed.json, "sessions-close")
+    assert closed.json["deleted"] is True
+    validate(cli("logs", "clear", "--json").json, "logs-clear")
+    validate(cli("logs", "--clear", "--json").json, "logs-clear")
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "status"),
+    [
+        (["nonsense"], 2006, 2),
+        (["run"], 2006, 2),
+        (["run", "--nonsense", "ls"], 2006, 2),
+        (["run", "-m", "nonsense", "ls"], 2006, 2),
+        (["run", "--timeout", "soon", "ls"], 2006, 2),
+        (["run", "--cpu", "--tpu", "ls"], 2006, 2),
+        (["run", "-m", "kernel", "-f", "/surely/not/there.py"], 2005, 66),
+        (["run", "-m", "kernel", "-f", "/"], 2006, 2),
+        (["run", "-m", "kernel", "-f", "/bin/true"], 2006, 2),
+        (["run", "-m", "kernel", "-f", "x.py", "more"], 2006, 2),
+        (["run", "-f", "x.py"], 2006, 2),
+        (["run", "-m", "kernel"], 2006, 2),
+        (["run", " "], 2006, 2),
+        (["run", "-m", "kernel", "--cwd", "/", "1"], 2006, 2),
+        (["run", "--env", "1x=2", "ls"], 2006, 2),
+        (["run", "--env", "SURELY_NOT_SET", "ls"], 2006, 2),
+        (["run", "--secret", "SURELY_NOT_SET", "ls"], 2006, 2),
+        (["--backend", "cloud", "status"], 2006, 2),
+        (["-s", "nothing", "run", "ls"], 2005, 66),
+        (["-s", "nothing", "kernel", "status"], 2005, 66),
+        (["run", "--detach", "--stdin", "ls"], 2006, 2),
+        (["run", "--key", "k", "ls"], 2006, 2),
+        (["run", "-m", "kernel", "--detach", "1"], 2006, 2),
+        (["run", "--attach", "run-0123456789abcdef", "ls"], 2006, 2),
+        (["run", "--attach", "run-0123456789abcdef"], 2005, 66),
+        (["job"], 2006, 2),
+        (["job", "list"], 2005, 66),
+        (["job", "show"], 2006, 2),
+        (["job", "wait", "x"], 2005, 66),
+        (["sessions"], 2006, 2),
+        (["sessions", "nonsense"], 2006, 2),
+        (["sessions", "switch", "nothing"], 2005, 66),
+        (["sessions", "close", "nothing"], 2005, 66),
+        (["sessions", "close"], 2005, 66),
+        (["sessions", "close", "--all", "x"], 2006, 2),
+        (["sessions", "add", "x"], 2006, 2),
+        (["sessions", "add", "x", "--url", "nonsense"], 2006, 2),
+        (["sessions", "add", "x", "--url", "ftp://host/"], 2006, 2),
+        (["sessions", "add", "x", "--url", "http://127.0.0.1:1/"], 1006, 74),
+        (["sessions", "add", "x", "--url", "http://surely-not-a-host.invalid/"], 1006, 74),
+        (["sessions", "add", "bad name", "--url", "http://127.0.0.1:1/"], 2006, 2),
+        (["--backend", "local", "sessions", "add", "x", "--root", "/surely/not/there"], 2006, 2),
+        (["logs", "--status", "nonsense"], 2006, 2),
+        (["logs", "--category", "nonsense"], 2006, 2),
+        (["logs", "--since", "2"], 2006, 2),
+        (["logs", "-n", "0"], 2006, 2),
+        (["logs", "extra"], 2006, 2),
+        (["debug", "show", "-l", "nonsense"], 2006, 2),
+        (["status", "extra"], 2006, 2),
+        (["-c", "/surely/not/there.json", "status"], 2009, 78),
+        (["--backend", "jupyter", "run", "ls"], 2006, 2),
+        (["--backend", "local", "run", "--tpu", "ls"], 2006, 2),
+        (["--backend", "local", "run", "--gpu", "T4", "ls"], 2006, 2),
+    ],
+)
+def test_bad_input(cli: Cli, line: list[str], code: int, status: int) -> None:
+    """What was wrong has its code, its exit status and a hint, and nothing is left half done."""
+    result = cli(line[0], "--json", *line[1:]) if line[0] in ("run", "status") else cli("--json", *line)
+    document = failed(result)
+    assert (document["errorCode"], result.code) == (code, status), document
+    assert document["error"]["suggestion"]
+    assert cli("sessions", "list", "--json").json == []
+    human = cli(*line)
+    assert human.code == status
+    assert human.out == ""
+    assert "error: " in human.err
+    assert "hint: " in human.err
+    assert "Traceback" not in human.err
+
+
+def test_sessions_that_contradict_options(lab: Cli) -> None:
+    """A named session and options that choose a runtime exclude each other."""
+    name = lab.home.name
+    for options in (["--cpu"], ["--tpu"], ["--new-runtime"]):
+        assert failed(lab("run", "--json", "-s", name, *options, "ls"))["errorCode"] == 2006
+    assert failed(lab("run", "--json", "-s", name, "--backend", "local", "ls"))["errorCode"] == 2006
+
+
+def test_ambiguous_session(cli: Cli, jupyter: JupyterServer) -> None:
+    """The candidates are listed, and none is chosen."""
+    for name in ("train-a", "train-b"):
+        cli("sessions", "add", name, "--url", jupyter.url, "--token-stdin", stdin=jupyter.token.encode())
+    document = failed(cli("run", "-s", "train", "--json", "ls"))
+    assert document["errorCode"] == 2006
+    assert "train-a" in document["error"]["message"]
+    cli("sessions", "close", "--all")
+
+
+def test_help_is_for_every_level(cli: Cli) -> None:
+    """Each command and group explains itself on stdout and exits with 0."""
+    for line in ([], ["run"], ["sessions"], ["sessions", "add"], ["kernel"], ["logs"], ["debug", "show"], ["status"]):
+        for flag in ("--help", "-h"):
+            result = cli(*line, flag)
+            assert result.code == 0
+            assert result.out.startswith("Usage: lecoder-cgpu")
+            assert result.err == ""
+
+
+def test_version_and_aliases(cli: Cli) -> None:
+    """The version is one line, whatever the spelling."""
+    from lecoder_cgpu import __version__
+
+    for flag in ("--version", "-V", "-v"):
+        assert cli(flag).out == __version__ + "\n"

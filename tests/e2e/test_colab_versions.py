@@ -1,0 +1,73 @@
+"""The helper and kernel runs on the versions that Colab's machines pin, and in front of a base path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.servers import start_server
+
+PYTHON = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
+
+
+@pytest.fixture(scope="module", params=["pinned", "base-path"])
+def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """The command line with a session on another kind of server."""
+    if request.param == "pinned" and not PYTHON:
+        pytest.skip("LECODER_CGPU_TEST_COLAB_PYTHON names no interpreter with Colab's versions")
+    folder = tmp_path_factory.mktemp(request.param)
+    pinned = request.param == "pinned"
+    python, base_url = (PYTHON or "", "/") if pinned else (sys.executable, "/user/ada/")
+    with start_server(folder, python=python, base_url=base_url) as server:
+        command = Cli(folder / "client")
+        command.home.mkdir()
+        # As a browser shows it: the page's path is taken off, the base path kept.
+        url = server.url + "lab?reset"
+        added = command("sessions", "add", "other", "--url", url, "--token-stdin", stdin=server.token.encode())
+        assert added.code == 0, added
+        yield command
+        assert command("sessions", "close", "--all", "--json").json["closed"][0]["released"] == "kernels"
+
+
+def test_kernel_runs(other: Cli, tmp_path: Path) -> None:
+    """State, exceptions with their hierarchy, tracebacks that name the file, time limits, death."""
+    assert other("run", "-m", "kernel", "x = 6").code == 0
+    assert other("run", "-m", "kernel", "print(x * 7)").out == "42\n"
+    own = other("run", "-m", "kernel", "class Gone(ConnectionError): pass\nraise Gone('x')", "--json").json
+    assert (own["errorCode"], own["error"]["name"]) == (1006, "Gone")
+    script = tmp_path / "train.py"
+    script.write_text("def step():\n    return 1 / 0\nstep()\n")
+    failed = other("run", "-m", "kernel", "-f", str(script), "--json").json
+    assert str(script) in "\n".join(failed["error"]["traceback"])
+    assert other("run", "-m", "kernel", "input()", "--json").json["error"]["name"] == "StdinNotImplementedError"
+    late = other("run", "-m", "kernel", "--timeout", "1", "import time; time.sleep(60)", "--json")
+    assert (late.code, late.json["errorCode"]) == (75, 1003)
+    died = other("run", "-m", "kernel", "import os, time; time.sleep(0.5); os._exit(1)", "--json").json
+    assert died["error"]["name"] == "KernelDied"
+    assert other("run", "-m", "kernel", "print('again')").out == "again\n"
+
+
+def test_process_runs(other: Cli) -> None:
+    """Streams, status, stdin, signals, and far more output than the server's rate limits let through."""
+    result = other("run", "echo out; echo err >&2; exit 7")
+    assert (result.code, result.out, result.err) == (7, "out\n", "err\n")
+    code, out, _ = other.raw("run", "--stdin", "cat", stdin=b"x" * 300_000)
+    assert (code, out) == (0, b"x" * 300_000)
+    code, out, _ = other.raw("run", "seq 1 3000000")
+    expected = "".join(f"{number}\n" for number in range(1, 3_000_001)).encode()
+    assert hashlib.md5(out).digest() == hashlib.md5(expected).digest()
+    assert other("run", "--timeout", "1", "sleep 60").code == 75
+
+
+def test_status(other: Cli) -> None:
+    """The machine is described on every version."""
+    (runtime,) = other("status", "--json").json["runtimes"]
+    assert runtime["connected"] is True
+    assert runtime["host"]["memory"]["totalBytes"] > 0
+    assert runtime["host"]["cpus"] > 0

@@ -1,0 +1,157 @@
+"""Jobs: started, left alone, found again from anywhere, with their true status and all of their output."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.servers import JupyterServer
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def start(cli: Cli, *words: str) -> str:
+    """Start a job and return its id."""
+    result = cli("run", "--detach", *words)
+    assert result.code == 0, result
+    return result.out.strip()
+
+
+def valid(document: dict, schema: str) -> dict:  # type: ignore[type-arg]
+    jsonschema.validate(document, json.loads((SCHEMAS / f"{schema}.json").read_text()))
+    return document
+
+
+def test_a_job_from_start_to_end(lab: Cli) -> None:
+    """Start returns at once; wait ends with 124, and later with the job's own status; output is complete."""
+    job = start(lab, "echo begun; until test -e go; do sleep 0.1; done; rm go; echo ended; echo err >&2; exit 3")
+    waiting = lab("job", "wait", job, "--timeout", "0.5", "--json")
+    assert waiting.code == valid(waiting.json, "job")["exitCode"] == 124
+    assert waiting.json["status"] == "running"
+    assert lab("job", "logs", job).out == "begun\n"
+    assert lab("job", "result", job).code == 124
+    assert lab("job", "rm", job).code == 2
+    lab("run", "touch go")
+    done = lab("job", "wait", job, "--json")
+    assert (done.code, done.json["job"]["exitCode"], done.json["errorCode"]) == (3, 3, 1002)
+    valid(done.json, "job")
+    assert lab("job", "wait", job).code == 3
+    result = lab("job", "result", job, "--json")
+    assert (result.code, result.json["stdout"], result.json["stderr"]) == (3, "begun\nended\n", "err\n")
+    valid(result.json, "run")
+    shown = lab("job", "show", job, "--json")
+    assert (shown.code, shown.json["job"]["stdoutBytes"], shown.json["job"]["state"]) == (0, 12, "exited")
+    assert job in [item["id"] for item in lab("job", "list", "--json").json["jobs"]]
+    assert lab("job", "rm", job).code == 0
+    assert lab("job", "show", job).code == 66
+
+
+def test_output_by_offset(lab: Cli) -> None:
+    """One stream, from a byte on, and where to go on."""
+    job = start(lab, "printf 0123456789; printf error >&2")
+    lab("job", "wait", job)
+    document = valid(lab("job", "logs", job, "--json", "--from", "3", "--bytes", "4").json, "job-logs")
+    assert (document["text"], document["offset"], document["nextOffset"]) == ("3456", 3, 7)
+    assert lab("job", "logs", job, "--json", "--stream", "stderr").json["text"] == "error"
+    assert lab("job", "logs", job, "--stream", "stdout", "--from", "-2").out == "89"
+    result = lab("job", "logs", job)
+    assert (result.out, result.err) == ("0123456789", "error")
+
+
+def test_following_a_job(lab: Cli) -> None:
+    """-f prints what is there and goes on to the end."""
+    job = start(lab, "echo one; sleep 1; echo two")
+    assert lab("job", "logs", job, "-f").out == "one\ntwo\n"
+    assert lab("run", "--attach", job).out == "one\ntwo\n"
+
+
+def test_a_key_starts_once(lab: Cli) -> None:
+    """The same key and command is the same job; the same key with another command is refused."""
+    count = "n=$(cat count 2>/dev/null || echo 0); echo $((n + 1)) > count"
+    clients = [lab.start("run", "--background", "--key", "once", count, "--json") for _ in range(8)]
+    ids = {json.loads(client.communicate(timeout=60)[0])["jobId"] for client in clients}
+    assert len(ids) == 1
+    lab("job", "wait", ids.pop())
+    assert lab("run", "cat count; rm count").out == "1\n"
+    other = lab("run", "--detach", "--key", "once", "echo other", "--json")
+    assert (other.code, other.json["error"]["name"]) == (2, "KeyConflict")
+
+
+def test_killing_and_time_limits(lab: Cli) -> None:
+    """The signal reaches the whole group; a limit is kept without a client."""
+    job = start(lab, "sleep 71 & sleep 71")
+    assert lab("job", "kill", job, "--json").json["sent"] is True
+    assert lab("job", "wait", job).code == 143
+    assert lab("run", "pgrep -fx 'sleep 71' || echo none").out == "none\n"
+    assert lab("job", "kill", job, "--json").json["sent"] is False
+    limited = start(lab, "--timeout", "0.5", "sleep 60")
+    done = lab("job", "wait", limited, "--json")
+    assert (done.code, done.json["errorCode"], done.json["job"]["timedOut"]) == (75, 1003, True)
+
+
+def test_another_machine_finds_the_job(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """State and output live on the runtime: a client with nothing but the server's address sees them."""
+    job = start(lab, "echo from elsewhere; sleep 1; exit 4")
+    other = Cli(tmp_path)
+    other("sessions", "add", "same", "--url", jupyter.url, "--token-stdin", stdin=jupyter.token.encode())
+    assert other("job", "wait", job).code == 4
+    assert other("run", "--attach", job).out == "from elsewhere\n"
+    other("sessions", "close", "--all", "--force")
+
+
+def test_a_run_whose_client_is_killed_goes_on(lab: Cli) -> None:
+    """`kill -9` of the client: the command ends in its own time, and its output is fetched later."""
+    client = lab.start("run", "--events", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; exit 5")
+    assert client.stdout
+    client.stdout.readline()
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    (run,) = [item for item in lab("job", "list", "--json").json["jobs"] if item["state"] == "running"]
+    fetched = lab("run", "--attach", run["id"], "--json")
+    assert (fetched.code, fetched.json["stdout"]) == (5, "1\n2\n3\n4\n5\n6\n")
+
+
+def test_a_kernel_run_whose_client_is_killed_is_fetched_later(lab: Cli) -> None:
+    """The recording has every byte and the exception, for clients that come later."""
+    code = "import time\nfor i in range(6): print(i, flush=True); time.sleep(0.3)\nprint('x' * 3_000_000)\n1/0"
+    client = lab.start("run", "-m", "kernel", "--events", code)
+    assert client.stdout
+    client.stdout.readline()
+    client.send_signal(signal.SIGKILL)
+    client.communicate()
+    (run,) = [item for item in lab("job", "list", "--json").json["jobs"] if item["state"] == "running"]
+    assert run["kind"] == "kernel"
+    fetched = lab("run", "--attach", run["id"], "--json")
+    assert fetched.code == 1
+    assert fetched.json["stdout"] == "0\n1\n2\n3\n4\n5\n" + "x" * 3_000_000 + "\n"
+    assert fetched.json["error"]["name"] == "ZeroDivisionError"
+    valid(fetched.json, "run")
+
+
+def test_the_resident_may_die(lab: Cli) -> None:
+    """A job survives the helper that started it."""
+    job = start(lab, "sleep 3; echo survived; exit 6")
+    lab("run", "kill -9 $(ps -o ppid= -p $PPID); sleep 1")
+    time.sleep(1)
+    assert lab("job", "wait", job).code == 6
+    assert lab("job", "result", job).out == "survived\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watching_can_be_left(lab: Cli, number: signal.Signals) -> None:
+    """Ctrl-C on --attach ends the watching; the job goes on."""
+    job = start(lab, "echo begun; sleep 3; exit 7")
+    watching = lab.start("run", "--attach", job, "--events")
+    assert watching.stdout
+    watching.stdout.readline()
+    watching.send_signal(number)
+    out, _ = watching.communicate(timeout=30)
+    assert watching.returncode == 128 + number
+    assert json.loads(out.splitlines()[-1])["status"] == "unknown"
+    assert lab("job", "wait", job).code == 7

@@ -1,0 +1,52 @@
+"""Nothing is lost on a stock server: what its rate limits, its queues or a cut socket take away is read from the
+recording on the runtime, complete and in order, in every way of printing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.cli import Cli
+
+CASES = {
+    "one large print": ("print('x' * 3_000_000)", "x" * 3_000_000 + "\n"),
+    "200,000 lines": ("for i in range(200_000): print(i)", "".join(f"{i}\n" for i in range(200_000))),
+    "50,000 flushed prints": ("for i in range(50_000): print(i, flush=True)", "".join(f"{i}\n" for i in range(50_000))),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_is_complete_in_every_form(lab: Cli, name: str) -> None:
+    """Byte for byte, in documents, events and for people."""
+    code, expected = CASES[name]
+    document = lab("run", "-m", "kernel", code, "--json").json
+    assert document["stdout"] == expected
+    assert (document["status"], document["outputComplete"]) == ("ok", True)
+    assert "stderr" not in document
+    result = lab("run", "-m", "kernel", code)
+    assert (result.code, result.out) == (0, expected)
+    lines = [json.loads(line) for line in lab("run", "-m", "kernel", "--events", code).out.splitlines()]
+    assert "".join(line["text"] for line in lines[:-1] if line["type"] == "stream") == expected
+    assert lines[-1]["outputComplete"] is True
+
+
+def test_five_hundred_images(lab: Cli) -> None:
+    """Rich outputs too, each once and in order."""
+    code = (
+        "import base64, os\nfrom IPython.display import display\n"
+        "for i in range(500): display({'image/png': base64.b64encode(b'%d' % i + bytes(20_000)).decode()}, raw=True)"
+    )
+    document = lab("run", "-m", "kernel", code, "--json").json
+    assert document["outputComplete"] is True
+    import base64
+
+    numbers = [base64.b64decode(item["data"]["image/png"]).rstrip(b"\0") for item in document["display_data"]]
+    assert numbers == [b"%d" % number for number in range(500)]
+
+
+def test_a_failure_at_the_end_of_much_output(lab: Cli) -> None:
+    """The exception is there, and so is everything before it."""
+    document = lab("run", "-m", "kernel", "print('x' * 3_000_000)\n1/0", "--json").json
+    assert len(document["stdout"]) == 3_000_001
+    assert (document["error"]["name"], document["outputComplete"]) == ("ZeroDivisionError", True)

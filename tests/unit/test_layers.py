@@ -1,0 +1,176 @@
+"""The structure of the package: who may import whom, who may read the environment, who may print."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lecoder_cgpu
+from lecoder_cgpu.resident import bootstrap
+
+ROOT = Path(lecoder_cgpu.__file__).parent
+# Executed on the runtime, not here.
+REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
+
+# From the top down; a module imports only what stands below it.
+LAYERS = [
+    ["cli"],
+    ["client", "overview", "reference"],
+    ["jobs"],
+    ["kernel_runs", "process_runs"],
+    ["processes"],
+    ["recording"],
+    ["runtime"],
+    ["kernel", "resident"],
+    ["watch"],
+    ["server"],
+    ["backends"],
+    ["sessions", "history"],
+    ["transport"],
+    ["logs"],
+    ["jsonl", "process_identity", "redaction"],
+    ["state", "config"],
+    ["explain"],
+    ["outputs"],
+    ["wire"],
+    ["models"],
+    ["errors"],
+]
+LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(ROOT.rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if name not in REMOTE and name not in ("__init__.py", "__main__.py"):
+            yield name, ast.parse(path.read_text("utf-8"))
+
+
+def imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """The modules of ours that a file imports, type checking aside."""
+    package = name.split("/")[:-1]
+    hidden = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level and id(node) not in hidden:
+            base = package[: len(package) - node.level + 1]
+            target = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                full = target or [alias.name]
+                yield full[0]
+
+
+def test_arrows_point_down() -> None:
+    """No module imports one above it, and every module has its place."""
+    for name, tree in sources():
+        own = name.split("/")[0].removesuffix(".py")
+        assert own in LEVEL, f"{name} has no place in the layers"
+        for imported in imports(name, tree):
+            if imported in ("__version__", own):
+                continue
+            assert LEVEL[imported] > LEVEL[own] or (own, imported) in EQUALS, f"{name} imports {imported}"
+
+
+# Within a layer, or upwards for a reason.
+EQUALS = {
+    ("client", "overview"),  # imported by the one method that needs it
+    ("overview", "client"),
+    ("backends", "sessions"),
+}
+
+
+def uses(tree: ast.Module, *names: str) -> bool:
+    return any(
+        (isinstance(node, ast.Attribute) and node.attr in names and getattr(node.value, "id", "") == "os")
+        for node in ast.walk(tree)
+    )
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    """`os.environ` appears in config.py alone."""
+    assert [name for name, tree in sources() if uses(tree, "environ", "getenv")] == ["config.py"]
+
+
+def test_printing_happens_in_one_place() -> None:
+    """`print` and writes to the standard streams appear in the Printer alone (and in the fast path of --version)."""
+
+    def speaks(tree: ast.Module) -> bool:
+        return any(
+            (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print")
+            or (
+                isinstance(node, ast.Attribute)
+                and node.attr in ("stdout", "stderr")
+                and getattr(node.value, "id", "") == "sys"
+            )
+            for node in ast.walk(tree)
+        )
+
+    assert {name for name, tree in sources() if speaks(tree)} == {"cli/output.py", "cli/main.py"}
+
+
+@pytest.mark.parametrize("library", ["httpx2", "websockets"])
+def test_the_network_is_reached_in_one_place(library: str) -> None:
+    """The two network libraries appear in transport.py alone."""
+    users = {
+        name
+        for name, tree in sources()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
+    }
+    assert users == {"transport.py"}
+
+
+HEAVY = ("asyncio", "rich", "httpx2", "filelock", "stamina", "websockets", "msgspec", "jupyter_server", "zmq", "json")
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        (["--version"], set()),
+        (["--help"], set()),
+        (["run", "--help"], {"msgspec", "json"}),
+    ],
+)
+def test_what_is_imported(line: list[str], allowed: set[str], tmp_path: Path) -> None:
+    """Asking for help costs no heavy module."""
+    code = (
+        "import sys\nfrom lecoder_cgpu.cli.main import main\n"
+        f"main({line!r})\nprint('IMPORTED', *[m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={"LECODER_CGPU_CONFIG_DIR": str(tmp_path), "PATH": ""},
+    )  # fmt: skip
+    imported = set(done.stdout.splitlines()[-1].split()[1:])
+    assert imported <= allowed
+
+
+HEAVY_ON_THE_WAY = ("httpx2", "rich", "filelock", "stamina", "asyncio")
+
+
+def test_a_warm_kernel_run_imports_no_http_client(tmp_path: Path) -> None:
+    """The path that agents take hundreds of times imports neither the HTTP client, nor rich, nor the lock library."""
+    modules = ("kernel_runs", "client", "history", "cli.commands.run")
+    code = "import sys, " + ", ".join(f"lecoder_cgpu.{name}" for name in modules) + "\n"
+    code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.resident')!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_nothing_is_posix_only_at_import_time() -> None:
+    """Modules that only POSIX has are imported where they are used, or not at all."""
+    posix = {"fcntl", "termios", "tty", "pwd", "grp", "resource", "pty"}
+    for path in ROOT.rglob("*.py"):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not posix.intersection(names), path

@@ -1,0 +1,93 @@
+"""What a run shows at the end, and the files that rich outputs become."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lecoder_cgpu import models, outputs, wire
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("plain\n", "plain\n"),
+        ("10%\r20%\r100%\n", "100%\n"),
+        ("long line\rshort\n", "shortline\n"),
+        ("dos\r\nlines\r\n", "dos\nlines\n"),
+        ("abc\b\bX\n", "aXc\n"),
+        ("a\r\nb\rc", "a\nc"),
+    ],
+)
+def test_collapse_shows_what_a_terminal_would(written: str, shown: str) -> None:
+    """Carriage returns and backspaces are carried out, not dropped."""
+    assert outputs.collapse(written) == shown
+
+
+@given(st.lists(st.text(alphabet="ab\r\n", max_size=6)))
+def test_feeding_in_pieces_equals_feeding_at_once(pieces: list[str]) -> None:
+    """How the text is cut into messages makes no difference to the lines that come out."""
+    feed = outputs.LineFeed()
+    out = "".join(feed.feed(piece) for piece in pieces) + feed.flush()
+    assert out == outputs.collapse("".join(pieces))
+
+
+@given(st.text())
+def test_stripping_is_idempotent_and_only_takes_escapes(text: str) -> None:
+    """Text without an escape character is never changed."""
+    once = outputs.strip_ansi(text)
+    assert outputs.strip_ansi(once.replace("\x1b", "")) == once.replace("\x1b", "")
+    if "\x1b" not in text:
+        assert once == text
+
+
+def collect(*events: wire.Event, raw: bool = False) -> outputs.Collector:
+    collector = outputs.Collector(raw=raw)
+    for event in events:
+        collector.add(event)
+    return collector
+
+
+def test_clear_output_clears_at_once_or_with_the_next_output() -> None:
+    """`clear_output(wait=True)` keeps the old output until there is new one, as in a notebook."""
+    first, second = wire.Stream("stdout", "1\n"), wire.Stream("stdout", "2\n")
+    assert collect(first, wire.Clear(False)).text("stdout") == ""
+    assert collect(first, wire.Clear(True)).text("stdout") == "1\n"
+    assert collect(first, wire.Clear(True), second).text("stdout") == "2\n"
+    assert collect(first, wire.Clear(True), second, raw=True).text("stdout") == "1\n2\n"
+
+
+def test_an_update_takes_the_place_of_every_display_with_its_id() -> None:
+    """A display that is updated a thousand times is one output."""
+
+    def shown(text: str, *, update: bool = False, key: str | None = "a") -> wire.Display:
+        return wire.Display({"text/plain": text}, {}, key, update=update)
+
+    collected = collect(shown("1"), shown("x", key=None), shown("2", update=True), shown("lost", update=True, key="zz"))
+    assert [item.data["text/plain"] for item in collected.displays] == ["2", "x", "lost"]
+
+
+def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
+    """Images are decoded, text stays text, JSON stays JSON; two formats of one output share its number."""
+    pixel = b"\x89PNG\r\n\x1a\n rest"
+    written = outputs.write_files(
+        tmp_path / "out",
+        [
+            models.DisplayData(data={"image/png": base64.b64encode(pixel).decode(), "text/plain": "<Figure>"}),
+            models.DisplayData(data={"text/html": "<b>é</b>", "application/json": {"a": 1}}),
+            models.DisplayData(data={"application/x.one+json": {}, "application/x.two+json": {}}),
+        ],
+    )
+    names = [item.path for item in written]
+    assert names[:4] == ["001.png", "001.txt", "002.html", "002.json"]
+    assert len(set(names)) == 6
+    assert (tmp_path / "out/001.png").read_bytes() == pixel
+    assert (tmp_path / "out/002.html").read_text(encoding="utf-8") == "<b>é</b>"
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert [item["path"] for item in manifest["files"]] == names
+    assert manifest["files"][0] == {"path": "001.png", "mime": "image/png", "size": len(pixel), "output": 1}

@@ -1,0 +1,99 @@
+"""Which words of `run` are ours and which belong to the remote command."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lecoder_cgpu.cli import parse
+from lecoder_cgpu.cli.commands import run
+
+
+@pytest.mark.parametrize(
+    ("line", "ours", "remote"),
+    [
+        # What the reference page types.
+        (["nvidia-smi", "--json"], ["--json"], ["nvidia-smi"]),
+        (["-m", "kernel", "print(1)", "--json"], ["-m", "kernel", "--json"], ["print(1)"]),
+        (["-m", "kernel", "--json", "print(1)"], ["-m", "kernel", "--json"], ["print(1)"]),
+        (["pip install transformers"], [], ["pip install transformers"]),
+        # What the promise in the documentation says.
+        (["python3", "-c", "print(1)"], [], ["python3", "-c", "print(1)"]),
+        (["python", "train.py", "--json"], [], ["python", "train.py", "--json"]),
+        (["--json", "--", "python", "train.py", "--json"], ["--json"], ["python", "train.py", "--json"]),
+        (["--json", "python", "train.py"], ["--json"], ["python", "train.py"]),
+        (["--", "ls", "--json"], [], ["ls", "--json"]),
+        (["ls", "--json", "--timeout", "5"], ["--json", "--timeout", "5"], ["ls"]),
+        (["ls", "--json", "--long"], [], ["ls", "--json", "--long"]),
+        # Flags that the predecessor stole from the remote command.
+        (["python3", "--version"], [], ["python3", "--version"]),
+        (["ls", "-s", "/"], [], ["ls", "-s", "/"]),
+        (["ls", "-c", "/etc"], [], ["ls", "-c", "/etc"]),
+        (["-v", "ls"], ["-v"], ["ls"]),
+        (["ls", "-v"], [], ["ls", "-v"]),
+        (["grep", "-e", "x", "-f", "list"], [], ["grep", "-e", "x", "-f", "list"]),
+        (["python", "-m", "http.server"], [], ["python", "-m", "http.server"]),
+        (["--timeout", "5", "x"], ["--timeout", "5"], ["x"]),
+        (["--kernel", "1"], ["--kernel"], ["1"]),
+        (["--", "--", "x"], [], ["--", "x"]),
+        # A whole shell command takes no further arguments, so what follows it is ours.
+        (["nvidia-smi -L", "-s", "lab"], ["-s", "lab"], ["nvidia-smi -L"]),
+        (["print(1)", "-m", "kernel", "--json"], ["-m", "kernel", "--json"], ["print(1)"]),
+        # Lines of code, then options.
+        (["-mkernel", "x=1", "print(x)", "--json"], ["-mkernel", "--json"], ["x=1", "print(x)"]),
+        (["-k", "-", "--json"], ["-k", "--json"], ["-"]),
+        (["--mode=kernel", "x", "-s", "lab"], ["--mode=kernel", "-s", "lab"], ["x"]),
+        (["-m", "kernel", "-f", "a.py", "--json"], ["-m", "kernel", "-f", "a.py", "--json"], []),
+        ([], [], []),
+        (["--json"], ["--json"], []),
+    ],
+)
+def test_division(line: list[str], ours: list[str], remote: list[str]) -> None:
+    """Every word goes where the rule sends it."""
+    split = parse.split_run(line)
+    assert (split.ours, split.remote) == (ours, remote)
+
+
+@given(st.lists(st.sampled_from(["--json", "-s", "--", "ls", "a b", "-m", "kernel", "--timeout", "5", "-x", "-", ""])))
+def test_no_word_is_lost(line: list[str]) -> None:
+    """Each word is on exactly one side, in order; only the first `--` disappears."""
+    split = parse.split_run(line)
+    words = split.ours + split.remote
+    kept = sorted(line)
+    if len(words) != len(line):
+        kept.remove("--")
+    assert sorted(words) == kept
+
+
+def test_the_table_of_options_is_the_declaration() -> None:
+    """The parser's table knows exactly the options that `run` declares, and which take values."""
+    declared = {}
+    for parameter in run.command.params:
+        if parameter.param_type_name == "option":
+            for name in parameter.opts:
+                declared[name] = not parameter.is_flag  # type: ignore[attr-defined]
+    declared |= {"-h": False, "--help": False}
+    assert declared == dict(parse.RUN_OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"),
+    [
+        (["status", "--json"], "json"),
+        (["--json", "status"], "json"),
+        (["--backend", "local", "--json", "status"], "json"),
+        (["status"], "human"),
+        (["run", "ls", "--json"], "json"),
+        (["run", "ls", "-l", "--json"], "human"),
+        (["run", "--events", "ls"], "events"),
+        (["--json", "run", "python", "x.py", "--json"], "json"),
+        (["run", "--", "x", "--json"], "human"),
+        (["nonsense", "--json"], "json"),
+        (["--json"], "json"),
+        ([], "human"),
+    ],
+)
+def test_the_way_to_answer_is_known_before_parsing(line: list[str], mode: str) -> None:
+    """JSON is promised even for a command line that cannot be parsed."""
+    assert parse.output_mode(line) == mode

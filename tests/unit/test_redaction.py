@@ -1,0 +1,148 @@
+"""Redaction: what it must hide, and what it must leave readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lecoder_cgpu.redaction import redact, spellings
+
+# `*` is what secrets are replaced by.
+SECRETS = st.text(st.characters(exclude_characters="*"), min_size=6, max_size=30)
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children) | st.tuples(children, children),
+    max_leaves=8,
+)
+
+
+def leaves(value: Any) -> list[str]:
+    """Every string in `value`, keys included."""
+    if isinstance(value, dict):
+        return [text for key, item in value.items() for text in (*leaves(key), *leaves(item))]
+    if isinstance(value, list):
+        return [text for item in value for text in leaves(item)]
+    return [value] if isinstance(value, str) else []
+
+
+@settings(deadline=None)
+@given(SECRETS, TREES, st.text(), st.text())
+def test_a_protected_secret_never_survives(secret: str, tree: Any, before: str, after: str) -> None:
+    """In a string, a key, a list, an object or bytes, however deep, plain, percent-encoded or escaped."""
+    known = spellings([secret])
+    shapes: list[Any] = [before + spelling + after for spelling in known]
+    shapes += [{spelling: tree} for spelling in known] + [(secret, {secret}), secret.encode(), Path("/x") / secret]
+    for value in (*shapes, {"deep": [[{"x": shapes[0]}, tree]]}):
+        result = redact(value, known)
+        msgspec.json.encode(result)  # whatever went in, it can be written down
+        for text in leaves(result):
+            assert secret not in text
+
+
+@settings(deadline=None)
+@given(TREES)
+def test_everything_becomes_plain_json(tree: Any) -> None:
+    """Any value can be written down afterwards, with a secret to look for or without."""
+    msgspec.json.encode(redact(tree))
+    msgspec.json.encode(redact(tree, ["12"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer L34K-value",
+        "authorization: token L34K",
+        "Authorization: Digest a=1, response=L34K",
+        "{'Authorization': 'Bearer L34K', 'Accept': 'x'}",
+        r"{\"authorization\": \"Basic L34K==\"}",
+        "('authorization', b'Bearer L34K')",
+        "[(b'Authorization', b'token L34K')]",
+        "Cookie: a=b; sid=L34K; c=L34K",
+        "set-cookie: x=L34K",
+        "Bearer L34K.and-more",
+        "using token abcL34K1234",
+        "token: L34K",
+        '{"token": "L34K"}',
+        '{"refreshToken":"L34K"}',
+        r"{\"client_secret\": \"L34K\"}",
+        "password=L34K",
+        "passphrase: L34K",
+        "HF_TOKEN=L34K",
+        "AWS_SECRET_ACCESS_KEY=L34K/x+y",
+        "api_key='L34K x'",
+        "http://h/?token=L34K",
+        "http://h/p?a=1&access_token=L34K,L34K#x",
+        "http://h/#access_token=L34K",
+        "http://h/cb?code=4/L34K&state=x",
+        "https://user:pa,L34K@host/",
+        "https://L34K@host/x",
+        "wss://u:L34K@b@host/",
+        "ya29.a0L34K_x-y",
+        "1//0gL34Kabcdefghij",
+        "GOCSPX-L34K-x",
+        "hf_abcdefghL34K",
+        "sk-proj-abcdefL34Kabcdef",
+        "ghp_abcdefghL34Kabcd",
+        "github_pat_11ABCDEL34Kabcdef",
+        "AKIAIOSFODNN7L34K",
+        "AIzaSyA-L34Kabcdefghijklmnop",
+        "eyJhbGciOiJI.eyJL34K.L34K_x",
+        "-----BEGIN PRIVATE KEY-----\nL34K\n-----END PRIVATE KEY-----",
+        "-----BEGIN RSA PRIVATE KEY-----\nL34K",
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden(text: str) -> None:
+    """Headers, parameters, assignments, URLs and tokens with a look of their own lose their values, in any place."""
+    for around in (text, f"it failed: {text}", f"first\n{text}\nlast"):
+        assert "L34K" not in redact(around), redact(around)
+        assert "L34K" not in str(redact({"data": [{"text": around}]}))
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["token", "Authorization", "refreshToken", "clientSecret", "cookie", "password", "api_key", "X-XSRFToken", "auth"],
+)
+def test_values_under_telling_keys_are_hidden(key: str) -> None:
+    """Under such a key nothing is shown, whatever its type."""
+    for value in ("x", ["x"], {"a": "x"}, 7):
+        assert redact({"outer": [{key: value}]}) == {"outer": [{key: "***"}]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "risk-assessment-model",
+        "disk-usage-report-2026-01",
+        "GET http://127.0.0.1:8888/api/kernels/5f0d-1?x=1",
+        "",
+        "the token is missing",
+        "no token supplied",
+        "/home/user/project/train.py",
+        "mail me@example.org",
+        "exit status 1",
+        "ValueError: invalid literal for int() with base 10: 'x'",
+    ],
+)
+def test_ordinary_text_stays_readable(text: str) -> None:
+    """Paths, addresses, prose and error messages are not touched."""
+    assert redact(text) == text
+
+
+def test_numbers_and_flags_stay_what_they_are() -> None:
+    """JSON values keep their types, and keys that only sound like a secret keep their values."""
+    value = {"status": 404, "ms": 1.5, "ok": True, "none": None, "tokenExpires": 5, "max_tokens": 9, "token": ""}
+    assert redact(value) == value
+    assert redact({"pin": 123456, "ok": True}, ["123456"]) == {"pin": "***", "ok": True}
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "://", "a@", "token ", "eyJaaaaaaaa-", "Bearer", "authorization:", "-----BEGIN ", "?token", " \t"]
+)
+def test_large_texts_are_no_trap(piece: str) -> None:
+    """Half a megabyte made to confuse the patterns is dealt with; work that grows with the square would never end."""
+    assert redact(piece * (500_000 // len(piece)))

@@ -1,0 +1,128 @@
+"""The store of sessions: finding, changing, and surviving damage."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lecoder_cgpu import errors
+from lecoder_cgpu.sessions import Proxy, Store, new_record
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state")
+
+
+def test_records_survive_with_private_permissions(store: Store) -> None:
+    """What is stored is read back; the file and its folder are for their owner only."""
+    record = new_record("lab", "jupyter", "Jupyter lab", "http://lab/", Proxy(url="http://lab/", token="s3cret"))
+    store.add(record)
+    assert Store(store.folder).records() == [record]
+    if os.name == "posix":
+        assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert "s3cret" not in repr(record)
+
+
+def test_the_newest_session_is_active_and_alone_so(store: Store) -> None:
+    """Adding activates, removing the active one promotes the one used last."""
+    for name in ("one", "two", "three"):
+        store.add(new_record(name, "jupyter", name, "http://x/"))
+    assert [record.name for record in store.records() if record.is_active] == ["three"]
+    store.activate(store.find("one").id)
+    assert store.active() == store.find("one")
+    store.remove(store.find("one").id)
+    active = store.active()
+    assert active is not None
+    assert active.name in ("two", "three")
+
+
+def test_names_and_prefixes(store: Store) -> None:
+    """A session is found by id, name or a unique prefix; an ambiguous one is refused with the candidates."""
+    for name in ("train", "train-2", "eval"):
+        store.add(new_record(name, "jupyter", name, "http://x/"))
+    assert store.find("train").name == "train"
+    assert store.find("ev").name == "eval"
+    assert store.find(store.find("eval").id[:9]).name == "eval"
+    with pytest.raises(errors.UsageError, match="train-2"):
+        store.find("tra")
+    with pytest.raises(errors.NotFoundError, match="eval"):
+        store.find("nothing")
+    with pytest.raises(errors.NotFoundError):
+        store.find("")
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "../x", "x" * 80, "é"])
+def test_bad_names_are_refused(store: Store, name: str) -> None:
+    """A name must be usable as a path and as an argument."""
+    record = new_record("ok", "jupyter", "x", "http://x/")
+    record.name = name
+    with pytest.raises(errors.UsageError):
+        store.add(record)
+
+
+def test_one_bad_record_hides_no_other_and_is_kept(store: Store) -> None:
+    """A record of an unknown shape is left alone, and written back as it was."""
+    store.add(new_record("good", "jupyter", "x", "http://x/"))
+    content = json.loads(store.path.read_text())
+    bad = {"id": 7, "future": ["shape"]}
+    store.path.write_text(json.dumps([bad, *content]))
+    assert [record.name for record in store.records()] == ["good"]
+    assert len(store.damaged) == 1
+    store.add(new_record("more", "jupyter", "x", "http://x/"))
+    assert bad in json.loads(store.path.read_text())
+
+
+@pytest.mark.parametrize("content", ["{not json", '{"a": 1}', "", "\x00\x00"])
+def test_a_damaged_file_is_set_aside_and_reported(store: Store, content: str) -> None:
+    """A file that is no array is never read as an empty one: the user is told, and nothing of it is lost."""
+    store.folder.mkdir(parents=True)
+    store.path.write_text(content)
+    with pytest.raises(errors.ConfigError, match="damaged"):
+        store.records()
+    kept = list(store.folder.glob("sessions.json.damaged-*"))
+    assert [path.read_text() for path in kept] == [content]
+    assert store.records() == []
+
+
+def test_the_predecessors_records_are_understood(store: Store) -> None:
+    """Its file has neither names nor backends, and holds proxy tokens."""
+    store.folder.mkdir(parents=True)
+    old = {
+        "id": "5b0e4c1a-0000-4000-8000-000000000000", "label": "Colab GPU T4",
+        "runtime": {
+            "label": "Colab GPU T4", "accelerator": "T4", "endpoint": "gpu-t4-s-1a2b3c4d",
+            "proxy": {"url": "https://x/", "token": "t", "tokenExpiresInSeconds": 3600},
+        },
+        "variant": "GPU", "createdAt": "2026-01-01T00:00:00.000Z", "lastUsedAt": "2026-01-01T00:00:00.000Z",
+        "isActive": True,
+    }  # fmt: skip
+    store.path.write_text(json.dumps([old]))
+    (record,) = store.records()
+    assert (record.name, record.backend, record.is_active) == ("5b0e4c1a", "colab", True)
+
+
+def test_twenty_processes_lose_no_record(store: Store) -> None:
+    """Writers in other processes wait for each other."""
+    code = (
+        "import sys; from pathlib import Path; from lecoder_cgpu.sessions import Store, new_record\n"
+        "Store(Path(sys.argv[1])).add(new_record(sys.argv[2], 'jupyter', 'x', 'http://x/'))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(store.folder), f"s{number}"]) for number in range(20)]
+    assert [writer.wait() for writer in writers] == [0] * 20
+    assert {record.name for record in store.records()} == {f"s{number}" for number in range(20)}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_an_error_of_configuration(store: Store) -> None:
+    """The error names the folder and says what to do."""
+    store.folder.mkdir(parents=True, mode=0o500)
+    with pytest.raises(errors.ConfigError, match="cannot be written"):
+        store.add(new_record("x", "jupyter", "x", "http://x/"))

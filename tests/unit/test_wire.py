@@ -1,0 +1,192 @@
+"""Frames and the state machine of an execution, without a socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lecoder_cgpu import wire
+
+
+def message(kind: str, content: dict[str, Any], channel: str = "iopub", parent: str = "r1") -> dict[str, Any]:
+    return {
+        "channel": channel,
+        "header": {"msg_id": "m", "msg_type": kind, "session": "k"},
+        "parent_header": {"msg_id": parent} if parent else {},
+        "metadata": {},
+        "content": content,
+        "buffers": [],
+    }
+
+
+BUSY = message("status", {"execution_state": "busy"})
+IDLE = message("status", {"execution_state": "idle"})
+REPLY = message("execute_reply", {"status": "ok", "execution_count": 3}, "shell")
+OUTPUT = message("stream", {"name": "stdout", "text": "hello\n"})
+RAISED = message("error", {"ename": "KeyError", "evalue": "'x'", "traceback": ["KeyError: 'x'"]})
+FAILED = message("execute_reply", {"status": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []}, "shell")
+
+
+def run(*messages: dict[str, Any]) -> tuple[wire.Execution, list[wire.Event]]:
+    execution = wire.Execution("r1")
+    events = []
+    for item in messages:
+        event = execution.receive(wire.decode(json.dumps(item)))
+        if event is not None:
+            events.append(event)
+    return execution, events
+
+
+@pytest.mark.parametrize("order", [(OUTPUT, IDLE, REPLY), (OUTPUT, REPLY, IDLE), (REPLY, OUTPUT, IDLE)])
+def test_finished_needs_reply_and_idle_in_any_order(order: tuple[dict[str, Any], ...]) -> None:
+    """Output that comes after the reply is part of the run: only reply and idle together end it."""
+    execution = wire.Execution("r1")
+    execution.receive(wire.decode(json.dumps(BUSY)))
+    seen: list[str] = []
+    for item in order:
+        assert not execution.finished
+        execution.receive(wire.decode(json.dumps(item)))
+        seen.append(item["header"]["msg_type"])
+        assert execution.finished == ({"execute_reply", "status"} <= set(seen))
+    assert execution.execution_count == 3
+
+
+def test_an_exception_is_taken_from_either_message() -> None:
+    """The exception is known from the iopub error or, when that was lost, from the reply."""
+    assert run(BUSY, RAISED, FAILED, IDLE)[0].raised == wire.Raised("KeyError", "'x'", ["KeyError: 'x'"])
+    assert run(BUSY, FAILED, IDLE)[0].raised == wire.Raised("KeyError", "'x'", [])
+
+
+def test_an_aborted_request_is_over_at_once() -> None:
+    """A request that the kernel dropped gets no idle on some kernels, and nothing of it was executed."""
+    aborted = message("execute_reply", {"status": "aborted"}, "shell")
+    assert run(aborted)[0].finished
+    assert run(aborted)[0].status == "aborted"
+
+
+@pytest.mark.parametrize("state", ["restarting", "autorestarting", "dead"])
+def test_death_ends_the_run_whoevers_message_it_is(state: str) -> None:
+    """The server reports a crash without a parent, and no reply will ever come."""
+    execution, _ = run(BUSY, message("status", {"execution_state": state}, parent=""))
+    assert execution.finished
+    assert execution.death
+
+
+def test_a_restart_by_another_client_ends_the_run() -> None:
+    """A restart asked for elsewhere shows only as `starting`; on a fresh kernel that is no death."""
+    starting = message("status", {"execution_state": "starting"}, parent="")
+    assert run(BUSY, starting)[0].death
+    assert not run(starting)[0].death
+    assert not run(BUSY, REPLY, starting)[0].death
+
+
+def test_messages_of_other_clients_are_not_ours() -> None:
+    """Output that belongs to somebody else's request is neither shown nor ends anything."""
+    other = [message(kind, content, parent="other") for kind, content in [
+        ("stream", {"name": "stdout", "text": "theirs"}), ("status", {"execution_state": "idle"}),
+    ]]  # fmt: skip
+    execution, events = run(*other)
+    assert events == []
+    assert not execution.idle
+
+
+def test_the_notice_of_dropped_output_is_no_output() -> None:
+    """What the server writes when it drops messages is told apart from the program's stderr."""
+    notice = message("stream", {"name": "stderr", "text": "IOPub data rate exceeded.\nThe Jupyter server will …"})
+    _, events = run(BUSY, notice)
+    assert isinstance(events[0], wire.Dropped)
+
+
+def test_displays_updates_and_clearing() -> None:
+    """Rich outputs keep their display id, updates say so, clear_output says whether to wait."""
+    shown = {"data": {"text/plain": "1"}, "metadata": {}, "transient": {"display_id": "d"}}
+    _, events = run(
+        message("display_data", shown), message("update_display_data", shown),
+        message("execute_result", {**shown, "execution_count": 5}), message("clear_output", {"wait": True}),
+        message("input_request", {"prompt": "name? ", "password": False}, "stdin"),
+    )  # fmt: skip
+    assert events == [
+        wire.Display({"text/plain": "1"}, {}, "d"),
+        wire.Display({"text/plain": "1"}, {}, "d", update=True),
+        wire.Display({"text/plain": "1"}, {}, "d", result=True),
+        wire.Clear(True),
+        wire.InputRequested("name? ", False),
+    ]
+
+
+def numbered(number: int, item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "header": {**item["header"], "msg_id": f"session_77_{number}"}}
+
+
+def test_gaps_in_the_kernels_numbering_are_lost_messages() -> None:
+    """Queues may overflow without a word; the numbers of what arrived show it. Replies to others are no loss."""
+    complete = [numbered(5, BUSY), numbered(6, OUTPUT), numbered(8, IDLE), numbered(7, REPLY)]
+    assert run(*complete)[0].missing == 0
+    assert run(*complete[:1], *complete[2:])[0].missing == 1
+    theirs = [message("status", {"execution_state": state}, parent="theirs") for state in ("busy", "idle")]
+    # Number 8 is the reply that went to them.
+    mixed = [numbered(5, BUSY), numbered(6, OUTPUT), numbered(7, theirs[0]), numbered(9, theirs[1])]
+    assert run(*mixed, numbered(10, REPLY), numbered(11, IDLE))[0].missing == 0
+    assert run(*mixed, numbered(12, REPLY), numbered(13, IDLE))[0].missing == 2
+    assert run(BUSY, OUTPUT, REPLY, IDLE)[0].missing == 0
+
+
+def v1_frame(item: dict[str, Any], buffers: list[bytes]) -> bytes:
+    parts = [item["channel"].encode()]
+    parts += [json.dumps(item[key]).encode() for key in ("header", "parent_header", "metadata", "content")]
+    parts += buffers
+    offsets = [8 * (len(parts) + 2)]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets) + b"".join(parts)
+
+
+def default_frame(item: dict[str, Any], buffers: list[bytes]) -> bytes:
+    parts = [json.dumps(item).encode(), *buffers]
+    offsets = [4 * (len(parts) + 1)]
+    for part in parts[:-1]:
+        offsets.append(offsets[-1] + len(part))
+    return struct.pack(f">{len(parts) + 1}I", len(parts), *offsets) + b"".join(parts)
+
+
+@given(st.text(), st.lists(st.binary(max_size=20), max_size=3))
+def test_all_three_forms_of_a_frame_mean_the_same(text: str, buffers: list[bytes]) -> None:
+    """Text frames, binary frames and v1 frames decode to equal messages, with or without buffers."""
+    item = message("stream", {"name": "stdout", "text": text})
+    plain = wire.decode(json.dumps(item))
+    assert plain.content["text"] == text
+    assert wire.decode(default_frame(item, buffers)) == plain
+    assert wire.decode(v1_frame(item, buffers), wire.V1_SUBPROTOCOL) == plain
+
+
+@given(st.binary())
+def test_garbage_is_a_value_error(frame: bytes) -> None:
+    """A frame that is no message raises ValueError and nothing else, in either binary form."""
+    for subprotocol in (None, wire.V1_SUBPROTOCOL):
+        with contextlib.suppress(ValueError):
+            wire.decode(frame, subprotocol)
+
+
+def test_a_request_is_sent_for_the_shell_and_never_stops_others() -> None:
+    """Our failures must not abort what other clients have queued."""
+    request = wire.execute_request("1", session="s")
+    sent = json.loads(request.frame(None))
+    assert sent["header"]["msg_id"] == request.msg_id
+    assert sent["channel"] == "shell"
+    assert sent["content"]["stop_on_error"] is False
+    assert sent["content"]["allow_stdin"] is False
+
+
+def test_a_request_means_the_same_in_both_forms() -> None:
+    """What the v1 subprotocol carries in parts is what the default one carries as one JSON text."""
+    request = wire.request("input_reply", {"value": "é"}, session="s", channel="stdin")
+    decoded = [wire.decode(request.frame(name), name) for name in (None, wire.V1_SUBPROTOCOL)]
+    assert decoded[0] == decoded[1]
+    assert decoded[0].content == {"value": "é"}
+    assert decoded[0].channel == "stdin"
