@@ -7,6 +7,7 @@ failures are the same everywhere. Nothing here knows what a kernel is.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Sequence
@@ -213,6 +214,10 @@ class WebSocket:
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
+        # What it has to say of a socket that we closed, without waiting for the peer, is nothing for stderr.
+        logger = logging.getLogger("lecoder_cgpu.websocket")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
         where = url.partition("?")[0]
         try:
             connection = connect(
@@ -227,6 +232,7 @@ class WebSocket:
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_TIMEOUT,
                 proxy=None if is_loopback(url) else True,
+                logger=logger,
             ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
         except InvalidStatus as error:
             response = error.response

@@ -96,6 +96,7 @@ class Watch:
         self.settle_at: float | None = None
         self.dropped = False
         self.recorder = recorder
+        self.reading_on = False  # output is taken from the recording
         self.recording: Recording | None = None
         self.pull_at: float | None = None
         self.in_order = 0  # messages of this run taken from the socket before anything was lost
@@ -107,15 +108,27 @@ class Watch:
             except KeyboardInterrupt as interrupt:
                 self._interrupted_by_user(errors.interrupted_status(interrupt))
         self.outcome.completed = datetime.now(UTC)
-        if self.execution.missing and self.recording is None:
+        if self.execution.missing and not self.reading_on:
             self.outcome.dropped = True
             self.outcome.steps.append(f"{self.execution.missing} messages of the kernel were lost on the way")
         if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
             self._read_on()
-        if self.recording is not None:
-            self._read_to_the_end(self.recording)
+        if self.reading_on:
+            self._read_to_the_end()
+        if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
+            self._conclude()
         if self.execution.death is not None:
             self.connection.wait_until_back()
+
+    def _conclude(self) -> None:
+        """The kernel is idle, no reply came, and no end was recorded."""
+        if self.dropped:
+            self.outcome.steps.append("the code has ended; its result was lost with the connection")
+            return
+        # On a sound socket a reply is not lost: the kernel that owed it is no more.
+        self.outcome.unknown = False
+        began = "" if self.execution.started else " before the code began"
+        self.execution.death = f"the kernel was restarted{began}"
 
     def _step(self) -> None:
         clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at)
@@ -129,8 +142,8 @@ class Watch:
         if message is not None:
             self._take(message)
         now = time.monotonic()
-        if self.recording is not None and self.pull_at is not None and now >= self.pull_at:
-            self._pull(self.recording)
+        if self.pull_at is not None and now >= self.pull_at:
+            self._pull()
             self.pull_at = time.monotonic() + PULL_PAUSE
         if self.execution.finished:
             return
@@ -159,8 +172,8 @@ class Watch:
             return
         if isinstance(event, wire.Dropped):
             self._read_on()
-        if self.recording is not None:
-            return  # which has this message too, behind those that are missing here
+        if self.reading_on:
+            return  # the recording has this message too, behind those that are missing here
         if message.channel == "iopub" and message.parent == self.execution.msg_id:
             self.in_order += 1
         if event is not None:
@@ -261,62 +274,70 @@ class Watch:
             self.outcome.dropped = True
             self.execution.idle = True
             return
-        if not self.dropped:  # on a sound socket a reply cannot be lost: the kernel that owed it is no more
-            began = "" if self.execution.started else " before the code began"
-            self.execution.death = f"the kernel was restarted{began}"
-            return
         self.outcome.dropped = True
-        self.outcome.unknown = True
-        self.outcome.steps.append("the code has ended; its result was lost with the connection")
+        self.outcome.unknown = True  # unless the recording knows better
 
     # --- the recording ---
 
     def _read_on(self) -> None:
         """The socket has lost something: from here on, take the output from what the runtime recorded."""
-        if self.recording is not None:
-            return
         self.outcome.dropped = True
-        if self.recorder is None:
+        if self.recorder is None or self.recording is not None:
             return
+        self.reading_on = True
+        self.pull_at = time.monotonic()
         try:
             self.recording = self.recorder(self.execution.msg_id, self.in_order)
-        except errors.Error as error:
-            self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
-            self.recorder = None
+        except errors.ConnectionFailed:  # the next pull tries again
             return
-        self.pull_at = time.monotonic()
+        except errors.Error as error:
+            self._give_up_reading(error)
 
-    def _pull(self, recording: Recording) -> bool:
+    def _give_up_reading(self, error: errors.Error) -> None:
+        self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
+        self.recorder = self.recording = self.pull_at = None
+        self.reading_on = False
+
+    def _pull(self) -> bool:
         """Show what is new in the recording; False when nothing is."""
+        if self.recording is None:
+            self._read_on()
+        if self.recording is None:
+            return False
         try:
-            messages = recording.pull()
+            messages = self.recording.pull()
         except errors.NotFoundError:  # the recorder has not seen anything of this run yet
             return False
-        except errors.Error as error:
-            self.outcome.steps.append(f"reading the recording failed: {error.message}")
+        except errors.ConnectionFailed:
+            self.recording.close()
             self.recording = None
-            self.recorder = None
+            return False
+        except errors.Error as error:
+            self._give_up_reading(error)
             return False
         for message in messages:
+            self.in_order += 1
             event = self.execution.receive(message)
             if event is not None and not isinstance(event, wire.InputRequested):
                 self.on_event(event)
         return bool(messages)
 
-    def _read_to_the_end(self, recording: Recording) -> None:
+    def _read_to_the_end(self) -> None:
         """After the run: take the rest, and with it certainty about the end."""
-        patience = time.monotonic() + PULL_PATIENCE
-        while self.recording is not None and not recording.ended and time.monotonic() < patience:
-            if self._pull(recording):
-                patience = time.monotonic() + PULL_PATIENCE
-            elif not recording.ended:
-                if self.execution.death is not None and patience - time.monotonic() < PULL_PATIENCE - 1:
-                    break  # a dead kernel publishes no end
+        # A dead kernel publishes no end; what came before it is there within a second.
+        patience = PULL_PATIENCE if self.execution.death is None else 1.0
+        until = time.monotonic() + patience
+        while self.reading_on and time.monotonic() < until and not (self.recording and self.recording.ended):
+            if self._pull():
+                until = time.monotonic() + patience
+            else:
                 time.sleep(0.02)
-        recording.close()
-        if recording.ended:
-            self.outcome.dropped = recording.bytes_dropped > 0
-            self.outcome.bytes_dropped = recording.bytes_dropped
+        if self.recording is None:
+            return
+        self.recording.close()
+        if self.recording.ended:
+            self.outcome.bytes_dropped = self.recording.bytes_dropped
+            self.outcome.dropped = self.outcome.bytes_dropped > 0
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
                 self.execution.status = "error" if self.execution.raised else "ok"

@@ -190,7 +190,7 @@ def test_a_start_that_fails_leaves_nothing(local: Cli) -> None:
     broken = local.home / "broken"
     (broken / "jupyter_server").mkdir(parents=True)
     (broken / "jupyter_server" / "__init__.py").write_text("")
-    (broken / "jupyter_server" / "__main__.py").write_text("raise SystemExit('cannot start today')")
+    (broken / "jupyter_server" / "serverapp.py").write_text("raise SystemExit('cannot start today')")
     result = local("run", "-m", "kernel", "1", "--json", env={"PYTHONPATH": str(broken)})
     assert (result.json["errorCode"], result.code) == (2003, 69), result
     assert "cannot start today" in result.json["error"]["message"]
@@ -207,9 +207,7 @@ def test_a_client_that_is_killed_while_it_starts_the_server(local: Cli) -> None:
         client.communicate()
     assert local("run", "-m", "kernel", "print(1)").out == "1\n"
     _, record = server_record(local)
-    servers = [
-        pid for pid in processes_of(local.home) if b"jupyter_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    servers = [pid for pid in processes_of(local.home) if b"local_server" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert servers == [record["pid"]]
 
 
