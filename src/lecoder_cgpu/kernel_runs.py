@@ -129,13 +129,15 @@ def attached_kernel_run(
 
 def _recorder(session: Session) -> Recorder | None:
     """Opens recordings of the session's kernel, if it is recorded."""
-    if session.record.kernel is None or not session.record.kernel.recorded:
+    kernel = session.record.kernel
+    if kernel is None or not kernel.recorded:
         return None
+    kernel_id = kernel.id
 
     def open_recording(run: str, skip: int) -> Recording:
         from .recording import Recording  # only who lost something pays for it
 
-        return Recording(session.connect_resident(), run, skip)
+        return Recording(session.connect_resident(), run, skip, kernel_id)
 
     return open_recording
 
@@ -161,6 +163,13 @@ def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -
         document.timed_out = True
     if outcome.unknown:
         document.fail(_unknown(session, outcome), status="unknown")
+    elif outcome.never_begun:
+        lost = errors.ConnectionFailed(
+            "the connection dropped before the kernel got the code, so it was not executed",
+            name="RequestLost",
+            hint="run it again",
+        )
+        document.fail(lost)
     elif execution.death is not None:
         document.fail(_death(session, outcome))
     elif execution.status == "aborted":

@@ -13,13 +13,15 @@ class Recording:
         resident: where the run is recorded.
         run: its id, which is the `msg_id` of its request.
         skip: messages at the beginning that are known already.
+        kernel: the kernel that executes the run, needed by `covers`.
 
     Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
     nothing was recorded of the run.
     """
 
-    def __init__(self, resident: Resident, run: str, skip: int = 0) -> None:
+    def __init__(self, resident: Resident, run: str, skip: int = 0, kernel: str = "") -> None:
         self._resident = resident
+        self._kernel = kernel
         self._run = run
         self._skip = skip
         self._offset = 0
@@ -55,6 +57,10 @@ class Recording:
     def is_abandoned(self) -> bool:
         """Whether nothing more will be recorded although the end is not there."""
         return not self.ended and self._resident.state(self._run).state == "unknown"
+
+    def covers(self, seconds: float) -> bool:
+        """Whether everything that the kernel published during the last `seconds` was recorded."""
+        return self._resident.record(self._kernel) > seconds
 
     def close(self) -> None:
         self._resident.close()

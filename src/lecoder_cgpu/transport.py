@@ -10,8 +10,8 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from . import __version__, errors, logs
@@ -19,6 +19,8 @@ from . import __version__, errors, logs
 if TYPE_CHECKING:
     import httpx2
     from websockets.sync.client import ClientConnection
+
+T = TypeVar("T")
 
 USER_AGENT = f"lecoder-cgpu/{__version__}"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
@@ -131,17 +133,7 @@ class Http:
         """
         if method not in ("GET", "PUT", "DELETE"):
             return self._once(method, path, json, params)
-        try:
-            return self._once(method, path, json, params)
-        except errors.ConnectionFailed as error:
-            if not error.retryable or error.name == "ConnectionRefused":
-                raise
-        import stamina
-
-        for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=0.2, wait_max=3.0):
-            with attempt:
-                return self._once(method, path, json, params)
-        raise AssertionError("retry_context returns or raises")
+        return _persist(lambda: self._once(method, path, json, params))
 
     def _once(self, method: str, path: str, json: Any, params: dict[str, str] | None) -> bytes:
         import httpx2
@@ -173,8 +165,26 @@ def _milliseconds(answer: httpx2.Response) -> int:
     return round(answer.elapsed.total_seconds() * 1000)
 
 
+def _persist(action: Callable[[], T]) -> T:
+    """Do what may be repeated safely, up to `ATTEMPTS` times while the network or the server falters."""
+    try:
+        return action()
+    except errors.ConnectionFailed as error:
+        if not _transient(error):
+            raise
+    import stamina  # only who needs it pays for it
+
+    for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=0.2, wait_max=3.0):
+        with attempt:
+            return action()
+    raise AssertionError("retry_context returns or raises")
+
+
 def _transient(error: Exception) -> bool:
-    return isinstance(error, errors.ConnectionFailed) and error.retryable
+    """Whether another try may help; where nothing listens, or nothing answered for so long already, it hardly does."""
+    if not isinstance(error, errors.ConnectionFailed) or not error.retryable:
+        return False
+    return error.name not in ("ConnectionRefused", "ConnectionTimeout", "NameResolution")
 
 
 def _not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
@@ -199,7 +209,7 @@ class WebSocket:
     def connect(
         cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float = CONNECT_TIMEOUT
     ) -> WebSocket:
-        """Open a socket.
+        """Open a socket; a handshake that meets a transient failure is repeated.
 
         Args:
             url: `ws://` or `wss://`, without a token in it.
@@ -210,6 +220,10 @@ class WebSocket:
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
+        return _persist(lambda: cls._once(url, headers, subprotocols, timeout))
+
+    @classmethod
+    def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
         from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol

@@ -22,8 +22,6 @@ SETTLE_GRACE = 5.0  # seconds to wait for the second of reply and idle, once the
 PROBE_AFTER = 2.0  # seconds of silence after a reconnection before the server is asked for the kernel's state
 SILENCE = 5.0  # seconds of silence before the same is asked on a sound socket; doubled each time, up to MAX_SILENCE
 MAX_SILENCE = 30.0
-
-
 PULL_PAUSE = 0.2  # seconds between two looks at the recording, once the socket has lost something
 PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended
 
@@ -37,6 +35,7 @@ class Recording(Protocol):
     bytes_dropped: int
 
     def pull(self) -> list[wire.Message]: ...
+    def covers(self, seconds: float) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -51,6 +50,7 @@ class Outcome:
     `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
     `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
     `unknown` means that the code may still be running, or that it ended and we could not learn how.
+    `never_begun`: the request was lost on its way, so the code was not executed.
     """
 
     execution: wire.Execution
@@ -61,6 +61,7 @@ class Outcome:
     dropped: bool = False
     bytes_dropped: int = 0
     unknown: bool = False
+    never_begun: bool = False
     problem: errors.Error | None = None
     steps: list[str] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
@@ -117,18 +118,32 @@ class Watch:
             self._read_to_the_end()
         if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
             self._conclude()
+        if self.recording is not None:
+            self.recording.close()
         if self.execution.death is not None:
             self.connection.wait_until_back()
 
     def _conclude(self) -> None:
         """The kernel is idle, no reply came, and no end was recorded."""
         if self.dropped:
-            self.outcome.steps.append("the code has ended; its result was lost with the connection")
+            try:
+                self.outcome.never_begun = not self.execution.started and self._nothing_was_executed()
+            except errors.Error as error:
+                self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
+            if self.outcome.never_begun:
+                self.outcome.unknown = self.outcome.dropped = False
+            else:
+                self.outcome.steps.append("the result was lost with the connection")
             return
         # On a sound socket a reply is not lost: the kernel that owed it is no more.
         self.outcome.unknown = False
         began = "" if self.execution.started else " before the code began"
         self.execution.death = f"the kernel was restarted{began}"
+
+    def _nothing_was_executed(self) -> bool:
+        """Whether the recorder, which was there all the time, saw the kernel execute nothing for us."""
+        seconds = (datetime.now(UTC) - self.outcome.started).total_seconds()
+        return self.recording is not None and self.in_order == 0 and self.recording.covers(seconds)
 
     def _step(self) -> None:
         clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at)
@@ -332,10 +347,7 @@ class Watch:
                 until = time.monotonic() + patience
             else:
                 time.sleep(0.02)
-        if self.recording is None:
-            return
-        self.recording.close()
-        if self.recording.ended:
+        if self.recording is not None and self.recording.ended:
             self.outcome.bytes_dropped = self.recording.bytes_dropped
             self.outcome.dropped = self.outcome.bytes_dropped > 0
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")

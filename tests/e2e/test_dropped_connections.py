@@ -31,12 +31,14 @@ def cuttable(jupyter: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -
 def watch(command: Cli, proxy: Proxy, cuts: int, seed: int, *arguments: str) -> tuple[int, dict, str]:  # type: ignore[type-arg]
     """Run with events, cutting the connection at random moments; the exit status, the document, the streamed text."""
     chance = random.Random(seed)
-    process = command.start("run", *arguments, "--events")
+    process = command.start("run", *arguments, "--events", bufsize=0)
+    assert process.stdout is not None
+    first = process.stdout.readline()  # the code runs
     for _ in range(cuts):
         time.sleep(0.2 + chance.random() * 0.5)
         proxy.cut()
-    out, err = process.communicate(timeout=90)
-    lines = [json.loads(line) for line in out.splitlines()]
+    rest, err = process.communicate(timeout=90)
+    lines = [json.loads(line) for line in (first + rest).splitlines()]
     streamed = "".join(line["text"] for line in lines[:-1] if line.get("name") == "stdout")
     assert b"Traceback" not in err
     return process.returncode, lines[-1], streamed
@@ -79,5 +81,16 @@ def test_a_failure_behind_a_cut(cuttable: tuple[Cli, Proxy]) -> None:
     command, proxy = cuttable
     code = "import time\nprint('begun', flush=True)\ntime.sleep(2)\nraise KeyError('late')"
     status, document, streamed = watch(command, proxy, 1, 1, "-m", "kernel", code)
-    assert (status, document["error"]["name"]) == (1, "KeyError")
+    assert (status, document["error"]["name"]) == (1, "KeyError"), document
     assert streamed == "begun\n"
+
+
+def test_a_request_that_is_lost(cuttable: tuple[Cli, Proxy], tmp_path: Path) -> None:
+    """The runtime's record proves that the code was not executed: the document says so, and nothing is sent again."""
+    command, proxy = cuttable
+    counter = tmp_path / "counter"
+    proxy.lose_next_frame = True
+    result = command("run", "-m", "kernel", f"open({str(counter)!r}, 'a').write('x')", "--json")
+    assert (result.json["status"], result.json["errorCode"], result.code) == ("error", 1006, 74), result
+    assert (result.json["error"]["name"], result.json["error"]["retryable"]) == ("RequestLost", True)
+    assert not counter.exists()

@@ -169,13 +169,13 @@ class Resident:
                 return report
             time.sleep(SAMPLE_PAUSE)
 
-    def record(self, kernel: str) -> None:
-        """Have everything kept that a kernel publishes for our runs, from now on.
+    def record(self, kernel: str) -> float:
+        """Have everything kept that a kernel publishes for our runs; returns for how many seconds that is so already.
 
         Raises:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
-        self._call(_Nothing, "record", kernel=kernel)
+        return self._call(_Recorded, "record", kernel=kernel).seconds
 
     def forget(self, run: str) -> None:
         """Remove a run that has ended, with its output, from the runtime."""
@@ -315,6 +315,10 @@ class _Runs(msgspec.Struct):
 
 class _Reported(msgspec.Struct):
     report: Report
+
+
+class _Recorded(msgspec.Struct):
+    seconds: float
 
 
 class _Nothing(msgspec.Struct):

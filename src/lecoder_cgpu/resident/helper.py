@@ -189,7 +189,7 @@ class Helper:
 
     def record(self, kernel: str) -> dict[str, Any]:
         """Keep what a kernel publishes for our runs, from now on."""
-        return {"started": self._recorders.record(kernel)}
+        return {"seconds": self._recorders.record(kernel)}
 
     def forget(self, run: str) -> dict[str, Any]:
         """Remove a run that has ended, with its output."""

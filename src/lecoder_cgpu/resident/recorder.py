@@ -43,20 +43,20 @@ class Recorders:
             with contextlib.suppress(Failure):
                 self.record(kernel)
 
-    def record(self, kernel: str) -> bool:
-        """Record a kernel from now on; False when that was done already.
+    def record(self, kernel: str) -> float:
+        """Record a kernel from now on; returns for how many seconds that has been done already.
 
         Raises:
             Failure: its connection file is not on this machine, or there is no pyzmq.
         """
         known = self._recorders.get(kernel)
         if known is not None and known.is_alive():
-            return False
+            return time.monotonic() - known.since
         connection = self._connection(kernel)
         self._recorders[kernel] = recorder = Recorder(connection, self._folder)
         recorder.start()
         supervisor.write_json(self._note, {"kernels": sorted(self._recorders)})
-        return True
+        return 0.0
 
     def _noted(self) -> list[str]:
         try:
@@ -90,6 +90,7 @@ class Recorder(threading.Thread):
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         separator = "-" if connection["transport"] == "ipc" else ":"
         self._socket.connect(f"{connection['transport']}://{connection['ip']}{separator}{connection['iopub_port']}")
+        self.since = time.monotonic()
         self._folder = folder
         self._runs: dict[str, _Recording] = {}
 
