@@ -116,7 +116,7 @@ def attached_kernel_run(
     finally:
         recording.close()
     execution.status = "error" if execution.raised else "ok"
-    outcome.dropped = recording.bytes_dropped > 0
+    outcome.dropped = recording.bytes_dropped > 0 or recording.headless
     outcome.bytes_dropped = recording.bytes_dropped
     document = _kernel_document(session, outcome, None)
     document.stdout = collector.text("stdout")
@@ -134,10 +134,10 @@ def _recorder(session: Session) -> Recorder | None:
         return None
     kernel_id = kernel.id
 
-    def open_recording(run: str, skip: int) -> Recording:
+    def open_recording(run: str, after: str | None) -> Recording:
         from .recording import Recording  # only who lost something pays for it
 
-        return Recording(session.connect_resident(), run, skip, kernel_id)
+        return Recording(session.connect_resident(), run, after, kernel_id)
 
     return open_recording
 

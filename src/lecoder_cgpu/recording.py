@@ -12,22 +12,24 @@ class Recording:
     Args:
         resident: where the run is recorded.
         run: its id, which is the `msg_id` of its request.
-        skip: messages at the beginning that are known already.
+        after: the id of the last message that is known already, with all before it.
         kernel: the kernel that executes the run, needed by `covers`.
 
     Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
     nothing was recorded of the run.
     """
 
-    def __init__(self, resident: Resident, run: str, skip: int = 0, kernel: str = "") -> None:
+    def __init__(self, resident: Resident, run: str, after: str | None = None, kernel: str = "") -> None:
         self._resident = resident
         self._kernel = kernel
         self._run = run
-        self._skip = skip
+        self._after = after
+        self._begun = False
         self._offset = 0
         self._rest = b""
         self.ended = False
         self.bytes_dropped = 0
+        self.headless = False  # the recorder came while the code ran already
         self.timing: models.Timing | None = None
 
     def pull(self) -> list[wire.Message]:
@@ -42,9 +44,10 @@ class Recording:
             for line in lines:
                 message = wire.decode(line.decode())
                 self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
-                if self._skip:
-                    self._skip -= 1
-                else:
+                if not self._begun:
+                    self._begun = True
+                    self.headless = message.content.get("execution_state") != "busy"
+                if self._is_new(message.header.msg_id):
                     messages.append(message)
         if self.ended:
             result = self._resident.state(self._run).result
@@ -53,6 +56,17 @@ class Recording:
                 milliseconds = round(1000 * result.seconds)
                 self.timing = models.Timing(result.started, result.ended, milliseconds)
         return messages
+
+    def _is_new(self, msg_id: str) -> bool:
+        if self._after is None:
+            return True
+        sender, _, number = msg_id.rpartition("_")
+        known_sender, _, known = self._after.rpartition("_")
+        if sender == known_sender and number.isdigit() and known.isdigit():  # as Python kernels number their messages
+            return int(number) > int(known)
+        if msg_id == self._after:
+            self._after = None
+        return False
 
     def is_abandoned(self) -> bool:
         """Whether nothing more will be recorded although the end is not there."""

@@ -224,7 +224,7 @@ class WebSocket:
 
     @classmethod
     def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
-        from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+        from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
@@ -257,7 +257,7 @@ class WebSocket:
             if response.status_code == 200:
                 raise _not_jupyter(where, "it sent a web page") from error
             raise status_error(response.status_code, where, body) from error
-        except (OSError, EOFError, InvalidHandshake, InvalidURI) as error:
+        except (OSError, EOFError, WebSocketException) as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
             if isinstance(error, InvalidURI):
                 raise errors.UsageError(f"{where} is not an address: {error}", hint="use http://HOST:PORT/") from error

@@ -32,6 +32,7 @@ class Recording(Protocol):
     """What the runtime kept of a run; see `recording.Recording`."""
 
     ended: bool
+    headless: bool
     bytes_dropped: int
 
     def pull(self) -> list[wire.Message]: ...
@@ -39,8 +40,8 @@ class Recording(Protocol):
     def close(self) -> None: ...
 
 
-# Opens the recording of a run, without its first messages, which are known already.
-Recorder = Callable[[str, int], Recording]
+# Opens the recording of a run, behind the message of that id, up to which all is known already.
+Recorder = Callable[[str, str | None], Recording]
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Watch:
         self.reading_on = False  # output is taken from the recording
         self.recording: Recording | None = None
         self.pull_at: float | None = None
-        self.in_order = 0  # messages of this run taken from the socket before anything was lost
+        self.taken: str | None = None  # the last message of this run that came before anything was lost
 
     def until_finished(self) -> None:
         while not self.execution.finished and self.outcome.problem is None and not self.outcome.unknown:
@@ -143,7 +144,7 @@ class Watch:
     def _nothing_was_executed(self) -> bool:
         """Whether the recorder, which was there all the time, saw the kernel execute nothing for us."""
         seconds = (datetime.now(UTC) - self.outcome.started).total_seconds()
-        return self.recording is not None and self.in_order == 0 and self.recording.covers(seconds)
+        return self.recording is not None and self.taken is None and self.recording.covers(seconds)
 
     def _step(self) -> None:
         clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at)
@@ -190,7 +191,7 @@ class Watch:
         if self.reading_on:
             return  # the recording has this message too, behind those that are missing here
         if message.channel == "iopub" and message.parent == self.execution.msg_id:
-            self.in_order += 1
+            self.taken = message.header.msg_id
         if event is not None:
             self.on_event(event)
 
@@ -302,7 +303,7 @@ class Watch:
         self.reading_on = True
         self.pull_at = time.monotonic()
         try:
-            self.recording = self.recorder(self.execution.msg_id, self.in_order)
+            self.recording = self.recorder(self.execution.msg_id, self.taken)
         except errors.ConnectionFailed:  # the next pull tries again
             return
         except errors.Error as error:
@@ -331,7 +332,7 @@ class Watch:
             self._give_up_reading(error)
             return False
         for message in messages:
-            self.in_order += 1
+            self.taken = message.header.msg_id
             event = self.execution.receive(message)
             if event is not None and not isinstance(event, wire.InputRequested):
                 self.on_event(event)
@@ -349,7 +350,7 @@ class Watch:
                 time.sleep(0.02)
         if self.recording is not None and self.recording.ended:
             self.outcome.bytes_dropped = self.recording.bytes_dropped
-            self.outcome.dropped = self.outcome.bytes_dropped > 0
+            self.outcome.dropped = self.outcome.bytes_dropped > 0 or self.recording.headless
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
                 self.execution.status = "error" if self.execution.raised else "ok"

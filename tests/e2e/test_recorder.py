@@ -50,3 +50,12 @@ def test_a_failure_at_the_end_of_much_output(lab: Cli) -> None:
     document = lab("run", "-m", "kernel", "print('x' * 3_000_000)\n1/0", "--json").json
     assert len(document["stdout"]) == 3_000_001
     assert (document["error"]["name"], document["outputComplete"]) == ("ZeroDivisionError", True)
+
+
+def test_the_first_run_of_a_kernel(lab: Cli) -> None:
+    """The recorder is subscribed before any code runs: in a new kernel, after a restart, and after a crash."""
+    code = "print('x' * 3_000_000)"
+    for before in (("kernel", "restart"), ("run", "-m", "kernel", "import os; os._exit(1)"), ("sessions", "restart")):
+        lab(*before)
+        document = lab("run", "-m", "kernel", code, "--json").json
+        assert (len(document["stdout"]), document["outputComplete"]) == (3_000_001, True), before

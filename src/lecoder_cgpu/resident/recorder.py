@@ -20,6 +20,8 @@ from . import supervisor
 from .runs import Failure
 
 LIMIT = 1 << 30  # bytes kept of one run's messages
+SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a kernel may be starting only now
+GREETING_PAUSE = 100  # milliseconds between two requests whose effect shows that the subscription works
 IDLE_CLOSE = 5.0  # seconds after which the file of a run without news is closed
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 _DELIMITER = b"<IDS|MSG>"
@@ -41,22 +43,23 @@ class Recorders:
         self._recorders: dict[str, Recorder] = {}
         for kernel in self._noted():  # an earlier resident of this runtime recorded these
             with contextlib.suppress(Failure):
-                self.record(kernel)
+                self._start(kernel)
 
     def record(self, kernel: str) -> float:
-        """Record a kernel from now on; returns for how many seconds that has been done already.
+        """Record a kernel from now on; returns for how many seconds everything that it published was recorded.
 
         Raises:
             Failure: its connection file is not on this machine, or there is no pyzmq.
         """
-        known = self._recorders.get(kernel)
-        if known is not None and known.is_alive():
-            return time.monotonic() - known.since
-        connection = self._connection(kernel)
-        self._recorders[kernel] = recorder = Recorder(connection, self._folder)
+        recorder = self._recorders.get(kernel) or self._start(kernel)
+        recorder.subscribed.wait(SUBSCRIBED_WITHIN)
+        return recorder.seconds()
+
+    def _start(self, kernel: str) -> Recorder:
+        self._recorders[kernel] = recorder = Recorder(self._connection(kernel), self._folder)
         recorder.start()
         supervisor.write_json(self._note, {"kernels": sorted(self._recorders)})
-        return 0.0
+        return recorder
 
     def _noted(self) -> list[str]:
         try:
@@ -78,30 +81,50 @@ class Recorders:
 
 
 class Recorder(threading.Thread):
-    """Subscribes to one kernel, for as long as this process lives: a restarted kernel keeps its address."""
+    """Subscribes to one kernel, for as long as this process lives: a restarted kernel keeps its address.
+
+    `subscribed` is set while the kernel's messages are known to arrive here.
+    """
 
     def __init__(self, connection: dict[str, Any], folder: str) -> None:
         super().__init__(daemon=True)
         import zmq
 
-        # A context of its own: the kernel in which we live ends its own one when it ends.
-        self._socket = zmq.Context().socket(zmq.SUB)
+        context = zmq.Context()  # our own: the kernel in which we live ends its context when it ends
+        self._socket = context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._control = context.socket(zmq.DEALER)
         separator = "-" if connection["transport"] == "ipc" else ":"
-        self._socket.connect(f"{connection['transport']}://{connection['ip']}{separator}{connection['iopub_port']}")
-        self.since = time.monotonic()
+        for socket, port in ((self._socket, "iopub_port"), (self._control, "control_port")):
+            socket.connect(f"{connection['transport']}://{connection['ip']}{separator}{connection[port]}")
+        self._key = str(connection.get("key", "")).encode()
+        self.subscribed = threading.Event()
+        self._since = 0.0
         self._folder = folder
         self._runs: dict[str, _Recording] = {}
+
+    def seconds(self) -> float:
+        """For how long nothing was missed."""
+        return time.monotonic() - self._since if self.subscribed.is_set() else 0.0
 
     def run(self) -> None:
         import zmq
 
+        poller = zmq.Poller()
+        poller.register(self._socket, zmq.POLLIN)
+        poller.register(self._monitor, zmq.POLLIN)
         while True:
             try:
-                if not self._socket.poll(1000 if self._runs else None):
+                if not self.subscribed.is_set():
+                    self._greet()
+                ready = dict(poller.poll(1000 if self._runs else None))
+                if not ready:
                     self._close_quiet()
-                    continue
+                if self._monitor in ready:  # the kernel's process has ended; what comes next has to be proven again
+                    self._monitor.recv_multipart()
+                    self.subscribed.clear()
                 while True:  # all that waits, then let it be read
                     try:
                         self._take(self._socket.recv_multipart(zmq.NOBLOCK))
@@ -111,6 +134,29 @@ class Recorder(threading.Thread):
                     recording.flush()
             except OSError:  # a full disk: what is lost is counted by the recording
                 time.sleep(0.1)
+
+    def _greet(self) -> None:
+        """Return when the kernel's messages arrive here.
+
+        A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere. So
+        it is made to publish something, over the channel that it serves while it is busy, too.
+        """
+        while not self._socket.poll(GREETING_PAUSE):
+            self._control.send_multipart(self._kernel_info_request())
+            while self._control.poll(0):
+                self._control.recv_multipart()
+        self._since = time.monotonic()
+        self.subscribed.set()
+
+    def _kernel_info_request(self) -> list[bytes]:
+        import hashlib
+        import hmac
+
+        header = {"msg_id": os.urandom(16).hex(), "msg_type": "kernel_info_request", "username": "lecoder-cgpu",
+                  "session": "recorder", "date": supervisor.timestamp(time.time()), "version": "5.3"}  # fmt: skip
+        parts = [json.dumps(header).encode(), b"{}", b"{}", b"{}"]
+        signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
+        return [_DELIMITER, signature.encode(), *parts]
 
     def _take(self, parts: list[bytes]) -> None:
         start = parts.index(_DELIMITER) + 2  # behind the signature
