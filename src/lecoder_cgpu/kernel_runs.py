@@ -59,6 +59,8 @@ def kernel_run(
             outcome.bases = connection.exception_bases()
     finally:
         connection.close()
+    if outcome.execution.death is not None:
+        session.await_recording()
     document = _kernel_document(session, outcome, filename)
     document.stdout = collector.text("stdout")
     document.stderr = collector.text("stderr") or UNSET

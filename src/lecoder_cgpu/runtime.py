@@ -111,6 +111,21 @@ class Session:
             return False
         return True
 
+    def await_recording(self) -> None:
+        """After the kernel's process was replaced: return when the new one is recorded, too."""
+        if self.record.kernel is not None and self.record.kernel.recorded:
+            self._start_recording(self.record.kernel.id)
+
+    def restart_kernel(self) -> Kernel | None:
+        """Restart the kernel, and return it as it is then.
+
+        Raises:
+            errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        self.server.restart(self.running_kernel().id)
+        self.await_recording()
+        return self.kernel()
+
     def kernel(self) -> Kernel | None:
         """The kernel as the server sees it now, None when none is running.
 

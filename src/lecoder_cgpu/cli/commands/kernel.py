@@ -47,9 +47,6 @@ def restart(app: App) -> Answer:
 def restart_kernel(app: App, key: str | None) -> Answer:
     """Restart the kernel of the session `key`, the active one when it is None."""
     session = app.client.session(key)
-    kernel = session.running_kernel()
-    session.server.restart(kernel.id)
-    document = models.KernelDocument(
-        session=session.record.ref, kernel=session.kernel_info(session.kernel()), action="restarted"
-    )
+    kernel = session.kernel_info(session.restart_kernel())
+    document = models.KernelDocument(session=session.record.ref, kernel=kernel, action="restarted")
     return Answer(document, lambda: f"{session.record.name}: restarted; its variables are gone")
