@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from . import errors, explain, models, outputs, wire
+from . import errors, explain, logs, models, outputs, wire
 from .runtime import Session
 from .watch import InputSource, Outcome, Recorder
 
@@ -31,6 +31,7 @@ def kernel_run(
     on_input: InputSource | None = None,
     raw: bool = False,
     outputs_dir: Path | None = None,
+    max_output: int | None = None,
 ) -> models.Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
@@ -41,11 +42,12 @@ def kernel_run(
         on_input: answers `input()`.
         raw: keep escape sequences and carriage returns in the document.
         outputs_dir: folder for rich outputs.
+        max_output: how many bytes of each stream and of the rich outputs the document may hold; None is all.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
     """
-    collector = outputs.Collector(raw=raw)
+    collector = outputs.Collector(raw, max_output)
 
     def take(event: wire.Event) -> None:
         collector.add(event)
@@ -59,15 +61,14 @@ def kernel_run(
             outcome.bases = connection.exception_bases()
     finally:
         connection.close()
+    if outcome.steps:
+        logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
     if outcome.execution.death is not None:
         session.await_recording()
     document = _kernel_document(session, outcome, filename)
-    document.stdout = collector.text("stdout")
-    document.stderr = collector.text("stderr") or UNSET
-    document.output_bytes = collector.bytes_written
+    _fill(document, collector, session)
     if outputs_dir is not None:
         document.outputs = outputs.write_files(outputs_dir, collector.displays)
-    document.display_data = collector.displays or UNSET
     return document
 
 
@@ -85,7 +86,12 @@ def is_kernel_run(session: Session, run_id: str) -> bool:
 
 
 def attached_kernel_run(
-    session: Session, run_id: str, on_event: Callable[[wire.Event], None], *, raw: bool = False
+    session: Session,
+    run_id: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    raw: bool = False,
+    max_output: int | None = None,
 ) -> models.Run:
     """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
 
@@ -94,7 +100,7 @@ def attached_kernel_run(
     """
     from .recording import Recording
 
-    collector = outputs.Collector(raw=raw)
+    collector = outputs.Collector(raw, max_output)
     execution = wire.Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
     recording = Recording(session.connect_resident(), run_id)
@@ -121,12 +127,16 @@ def attached_kernel_run(
     outcome.dropped = recording.bytes_dropped > 0 or recording.headless
     outcome.bytes_dropped = recording.bytes_dropped
     document = _kernel_document(session, outcome, None)
-    document.stdout = collector.text("stdout")
-    document.stderr = collector.text("stderr") or UNSET
-    document.output_bytes = collector.bytes_written
-    document.display_data = collector.displays or UNSET
+    _fill(document, collector, session)
     document.timing = recording.timing or UNSET
     return document
+
+
+def _fill(document: models.Run, collector: outputs.Collector, session: Session) -> None:
+    collector.fill(document)
+    if isinstance(document.truncated, models.Truncated) and session.record.kernel and session.record.kernel.recorded:
+        assert isinstance(document.run_id, str)
+        document.truncated.get = session.reading_command(document.run_id)
 
 
 def _recorder(session: Session) -> Recorder | None:

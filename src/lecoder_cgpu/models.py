@@ -80,10 +80,14 @@ class Timing(Struct):
 
 
 class DisplayData(Struct, kw_only=True):
-    """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them."""
+    """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them.
+
+    `omitted` is there when `data` was left out to stay within `--max-output`: its formats, and their sizes in bytes.
+    """
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
+    omitted: dict[str, int] | Optional = UNSET
 
 
 class OutputFile(Struct, kw_only=True):
@@ -111,12 +115,28 @@ class SessionRef(Struct, kw_only=True):
     backend: str
 
 
+class Truncated(Struct, kw_only=True):
+    """What a run's document left out to stay within `--max-output`.
+
+    The sizes are those of the whole streams, of those that were cut; `displays` counts the rich outputs that were left
+    out. `get` is the command that prints everything, where the runtime still has it.
+    """
+
+    stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
+    stderr_bytes: int | Optional = field(name="stderrBytes", default=UNSET)
+    displays: int | Optional = UNSET
+    get: str | Optional = UNSET
+
+    def __bool__(self) -> bool:
+        return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
     `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it.
     `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
-    `outputBytes` is what the program wrote to both streams.
+    `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
     """
 
     status: Literal["ok", "error", "abort", "unknown"]
@@ -138,6 +158,7 @@ class Run(Struct, kw_only=True):
     output_complete: bool = field(name="outputComplete", default=True)
     output_bytes: int = field(name="outputBytes", default=0)
     bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
+    truncated: Truncated | Optional = UNSET
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from . import errors, models, wire
 
@@ -94,12 +95,84 @@ class LineFeed:
         return collapse(rest)
 
 
-class Collector:
-    """Gathers the events of one run. `raw` keeps every byte: no escape is stripped and nothing is overwritten."""
+class Kept:
+    """A stream's bytes for the document: all of them, or when they are more than `limit`, their beginning and end."""
 
-    def __init__(self, raw: bool = False) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._begin = 0 if limit is None else limit // 2
+        self._end = 0 if limit is None else limit - limit // 2
+        self.total = 0
+
+    def add(self, data: bytes) -> None:
+        self.total += len(data)
+        if self._limit is None:
+            self._head += data
+            return
+        room = self._begin - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:]
+        if len(self._tail) > 4 * self._end:
+            del self._tail[: -self._end]
+
+    def clear(self) -> None:
+        self._head.clear()
+        self._tail.clear()
+        self.total = 0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether anything was left out."""
+        return self._limit is not None and self.total > self._limit
+
+    @property
+    def content(self) -> bytes:
+        """Everything; only to be asked when nothing was left out."""
+        return bytes(self._head + self._tail)
+
+    def last(self, size: int) -> bytes:
+        """The last bytes, as many of `size` as there are."""
+        return bytes((self._tail if self.truncated else self.content)[-size:])
+
+    def text(self, *, raw: bool, encoding_errors: str = "replace") -> str:
+        """As text, cleaned unless `raw`, with a line in place of what was left out."""
+
+        def clean(content: bytes) -> str:
+            text = content.decode("utf-8", encoding_errors)
+            return text if raw else collapse(strip_ansi(text))
+
+        if not self.truncated:
+            return clean(self.content)
+        head, tail = bytes(self._head), self.last(self._end)
+        while tail and tail[0] & 0xC0 == 0x80:  # the rest of a character that was cut
+            tail = tail[1:]
+        head = head.decode("utf-8", "ignore").encode() if encoding_errors == "surrogatepass" else head
+        left_out = self.total - len(head) - len(tail)
+        return f"{clean(head)}\n[… {left_out:,} of {self.total:,} bytes left out …]\n{clean(tail)}"
+
+
+def cut(streams: dict[str, Kept]) -> models.Truncated:
+    """Which of the streams are not whole, and how much there was."""
+    out, err = streams["stdout"], streams["stderr"]
+    return models.Truncated(
+        stdout_bytes=out.total if out.truncated else UNSET, stderr_bytes=err.total if err.truncated else UNSET
+    )
+
+
+class Collector:
+    """Gathers the events of one run.
+
+    Args:
+        raw: keep every byte: no escape is stripped and nothing is overwritten.
+        limit: how many bytes of each stream, and of all rich outputs together, the document may hold; None is all.
+    """
+
+    def __init__(self, raw: bool = False, limit: int | None = None) -> None:
         self.raw = raw
-        self._streams: dict[str, list[str]] = {"stdout": [], "stderr": []}
+        self._limit = limit
+        self._streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
         self._displays: list[models.DisplayData] = []
         self._by_id: dict[str, list[int]] = {}
         self._clear_on_next = False
@@ -113,8 +186,9 @@ class Collector:
                 self._clear()
             case wire.Stream(name=name, text=text):
                 self._clear_if_due()
-                self._streams[name].append(text)
-                self.bytes_written += len(text.encode("utf-8", "surrogatepass"))
+                content = text.encode("utf-8", "surrogatepass")
+                self._streams[name].add(content)
+                self.bytes_written += len(content)
             case wire.Display():
                 self._display(event)
 
@@ -138,18 +212,39 @@ class Collector:
         self._clear_on_next = False
         if self.raw:
             return
-        for chunks in self._streams.values():
-            chunks.clear()
+        for kept in self._streams.values():
+            kept.clear()
         self._displays.clear()
         self._by_id.clear()
 
     def text(self, name: str) -> str:
-        joined = "".join(self._streams[name])
-        return joined if self.raw else collapse(strip_ansi(joined))
+        return self._streams[name].text(raw=self.raw, encoding_errors="surrogatepass")
 
     @property
     def displays(self) -> list[models.DisplayData]:
+        """Every rich output, whole."""
         return list(self._displays)
+
+    def fill(self, document: models.Run) -> None:
+        """Put the output into a run's document, as much of it as its limit allows."""
+        document.stdout = self.text("stdout")
+        document.stderr = self.text("stderr") or UNSET
+        document.output_bytes = self.bytes_written
+        truncated = cut(self._streams)
+        left = self._limit
+        shown, omitted = [], 0
+        for display in self._displays:
+            size = len(msgspec.json.encode(display.data))
+            if left is not None and size > left:
+                sizes = {mime: len(_content(mime, value)) for mime, value in display.data.items()}
+                display = models.DisplayData(data={}, metadata=display.metadata, omitted=sizes)
+                omitted += 1
+            elif left is not None:
+                left -= size
+            shown.append(display)
+        document.display_data = shown or UNSET
+        truncated.displays = omitted or UNSET
+        document.truncated = truncated or UNSET
 
 
 def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models.OutputFile]:

@@ -22,7 +22,7 @@ def process_run(
     timeout: float | None = None,
     stdin: BinaryIO | None = None,
     raw: bool = False,
-    keep_output: bool = True,
+    max_output: int | None = None,
 ) -> models.Run:
     """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
@@ -33,12 +33,12 @@ def process_run(
         environment: variables for the command. secrets: the same, never written down anywhere.
         timeout: seconds after which the command is ended.
         stdin: forwarded to the command; nothing when None.
-        keep_output: put all output into the document, not only its end.
+        max_output: how many bytes of each stream the document may hold; None is all.
 
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
     """
-    output = _Output(on_output, keep_output)
+    output = _Output(on_output, max_output)
     run = ProcessRun(session, command, output.take, stdin=stdin)
     run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout)
     run.until_finished()
@@ -51,14 +51,14 @@ def attached_run(
     on_output: Callable[[str, bytes], None],
     *,
     raw: bool = False,
-    keep_output: bool = True,
+    max_output: int | None = None,
 ) -> models.Run:
     """Watch a process run that is there already, from its first byte to its end. Ctrl-C ends the watching only.
 
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
-    output = _Output(on_output, keep_output)
+    output = _Output(on_output, max_output)
     run = ProcessRun(session, "", output.take, run_id=run_id, only_watch=True)
     run.attach()
     if run.state is not None:
@@ -82,10 +82,13 @@ def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw
         timing=run.timing,
     )
     for name, kept in output.kept.items():
-        _put_output(document, name, kept.content, raw=raw)
+        _put_output(document, name, kept, raw=raw)
         document.output_bytes += kept.total
+    if truncated := outputs.cut(output.kept):
+        truncated.get = session.reading_command(run.id)
+        document.truncated = truncated
     command = run.command if isinstance(run.command, str) else run.command[0]
-    tail = output.kept["stderr"].content[-8192:].decode("utf-8", "replace")
+    tail = output.kept["stderr"].last(8192).decode("utf-8", "replace")
     _process_outcome(document, run, tail, command)
     return document
 
@@ -93,48 +96,23 @@ def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw
 class _Output:
     """Passes output on as it comes, and keeps what the document needs of it."""
 
-    def __init__(self, on_output: Callable[[str, bytes], None], everything: bool) -> None:
+    def __init__(self, on_output: Callable[[str, bytes], None], limit: int | None) -> None:
         self._on_output = on_output
-        self.kept = {"stdout": _Kept(everything), "stderr": _Kept(everything)}
+        self.kept = {"stdout": outputs.Kept(limit), "stderr": outputs.Kept(limit)}
 
     def take(self, stream: str, data: bytes) -> None:
         self.kept[stream].add(data)
         self._on_output(stream, data)
 
 
-class _Kept:
-    """Output for the document: all of it, or its last part for the history when it was shown already."""
-
-    TAIL = 64 * 1024
-
-    def __init__(self, everything: bool) -> None:
-        self._everything = everything
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self.total = 0
-
-    def add(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._size += len(data)
-        self.total += len(data)
-        if not self._everything and self._size > 4 * self.TAIL:
-            self._chunks = [self.content[-self.TAIL :]]
-            self._size = self.TAIL
-
-    @property
-    def content(self) -> bytes:
-        return b"".join(self._chunks)
-
-
-def _put_output(document: models.Run, name: str, content: bytes, *, raw: bool) -> None:
-    """Put a stream into the document: as text, and where it is not UTF-8 also as the exact bytes."""
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        text = content.decode("utf-8", "replace")
-        setattr(document, f"{name}_base64", b64encode(content).decode())
-    if not raw:
-        text = outputs.collapse(outputs.strip_ansi(text))
+def _put_output(document: models.Run, name: str, kept: outputs.Kept, *, raw: bool) -> None:
+    """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
+    if not kept.truncated:
+        try:
+            kept.content.decode()
+        except UnicodeDecodeError:
+            setattr(document, f"{name}_base64", b64encode(kept.content).decode())
+    text = kept.text(raw=raw)
     if text or name == "stdout":
         setattr(document, name, text)
 

@@ -209,6 +209,10 @@ class Session:
         """Whether the runtime is certainly gone."""
         return self.backend.find(self.record) is None
 
+    def reading_command(self, run_id: str) -> str:
+        """The command that prints all output of a run that the runtime keeps."""
+        return f"lecoder-cgpu run --session {self.record.name} --attach {run_id} --json --max-output 0"
+
     def kernel_info(self, kernel: Kernel | None) -> models.KernelInfo:
         if kernel is None:
             return models.KernelInfo()

@@ -181,7 +181,7 @@ class Watch:
         event = self.execution.receive(message)
         if self.execution.started and not was_started and self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
-        if self.execution.replied and not self.execution.idle and self.settle_at is None:
+        if self.execution.replied and not self.execution.idle:  # much output may be on its way still
             self.settle_at = time.monotonic() + SETTLE_GRACE
         if isinstance(event, wire.InputRequested):
             self._answer(event)
@@ -287,8 +287,8 @@ class Watch:
         self.settle_at = None
         if self.execution.replied:
             self.outcome.steps.append("the end of the output was not confirmed by the server")
-            self.outcome.dropped = True
             self.execution.idle = True
+            self._read_on()
             return
         self.outcome.dropped = True
         self.outcome.unknown = True  # unless the recording knows better

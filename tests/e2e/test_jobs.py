@@ -127,7 +127,7 @@ def test_a_kernel_run_whose_client_is_killed_is_fetched_later(lab: Cli) -> None:
     client.communicate()
     (run,) = [item for item in lab("job", "list", "--json").json["jobs"] if item["state"] == "running"]
     assert run["kind"] == "kernel"
-    fetched = lab("run", "--attach", run["id"], "--json")
+    fetched = lab("run", "--attach", run["id"], "--json", "--max-output", "0")
     assert fetched.code == 1
     assert fetched.json["stdout"] == "0\n1\n2\n3\n4\n5\n" + "x" * 3_000_000 + "\n"
     assert fetched.json["error"]["name"] == "ZeroDivisionError"

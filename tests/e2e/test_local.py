@@ -72,7 +72,7 @@ def test_output_is_complete(local: Cli) -> None:
         ("for i in range(200_000): print(i)", 1_288_890),
         ("for i in range(50_000): print(i, flush=True)", 288_890),
     ):
-        document = local("run", "-m", "kernel", code, "--json").json
+        document = local("run", "-m", "kernel", code, "--json", "--max-output", "0").json
         assert (len(document["stdout"]), document["outputComplete"]) == (size, True)
 
 

@@ -20,7 +20,7 @@ CASES = {
 def test_output_is_complete_in_every_form(lab: Cli, name: str) -> None:
     """Byte for byte, in documents, events and for people."""
     code, expected = CASES[name]
-    document = lab("run", "-m", "kernel", code, "--json").json
+    document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0").json
     assert document["stdout"] == expected
     assert (document["status"], document["outputComplete"]) == ("ok", True)
     assert "stderr" not in document
@@ -37,7 +37,7 @@ def test_five_hundred_images(lab: Cli) -> None:
         "import base64, os\nfrom IPython.display import display\n"
         "for i in range(500): display({'image/png': base64.b64encode(b'%d' % i + bytes(20_000)).decode()}, raw=True)"
     )
-    document = lab("run", "-m", "kernel", code, "--json").json
+    document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0").json
     assert document["outputComplete"] is True
     import base64
 
@@ -47,7 +47,7 @@ def test_five_hundred_images(lab: Cli) -> None:
 
 def test_a_failure_at_the_end_of_much_output(lab: Cli) -> None:
     """The exception is there, and so is everything before it."""
-    document = lab("run", "-m", "kernel", "print('x' * 3_000_000)\n1/0", "--json").json
+    document = lab("run", "-m", "kernel", "print('x' * 3_000_000)\n1/0", "--json", "--max-output", "0").json
     assert len(document["stdout"]) == 3_000_001
     assert (document["error"]["name"], document["outputComplete"]) == ("ZeroDivisionError", True)
 
@@ -57,5 +57,5 @@ def test_the_first_run_of_a_kernel(lab: Cli) -> None:
     code = "print('x' * 3_000_000)"
     for before in (("kernel", "restart"), ("run", "-m", "kernel", "import os; os._exit(1)"), ("sessions", "restart")):
         lab(*before)
-        document = lab("run", "-m", "kernel", code, "--json").json
+        document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0").json
         assert (len(document["stdout"]), document["outputComplete"]) == (3_000_001, True), before

@@ -91,3 +91,33 @@ def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert [item["path"] for item in manifest["files"]] == names
     assert manifest["files"][0] == {"path": "001.png", "mime": "image/png", "size": len(pixel), "output": 1}
+
+
+@given(st.lists(st.binary(max_size=40)), st.integers(min_value=2, max_value=60))
+def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: int) -> None:
+    """All of it while it fits; else the first and last bytes, as many as the limit allows, however it was cut."""
+    kept, everything = outputs.Kept(limit), b"".join(pieces)
+    for piece in pieces:
+        kept.add(piece)
+    assert kept.total == len(everything)
+    assert kept.truncated is (len(everything) > limit)
+    if not kept.truncated:
+        assert kept.content == everything
+    assert kept.last(limit - limit // 2) == everything[-(limit - limit // 2) :]
+
+
+@given(st.text(alphabet="aé€😀", min_size=40, max_size=80))
+def test_a_cut_never_splits_a_character(text: str) -> None:
+    """The beginning and the end are text that was there, and the mark counts every byte between them."""
+    kept = outputs.Kept(30)
+    kept.add(text.encode())
+    if not kept.truncated:
+        return
+    shown = kept.text(raw=False, encoding_errors="surrogatepass")
+    head, _, tail = shown.partition("\n[… ")
+    number, _, tail = tail.partition(" left out …]\n")
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    left_out, total = (int(word) for word in number.replace(" bytes", "").split(" of "))
+    assert total == len(text.encode())
+    assert left_out == total - len(head.encode()) - len(tail.encode())

@@ -41,6 +41,10 @@ class Answer:
     printed: bool = False
 
 
+BUDGET = 1 << 20  # bytes of each stream in a --json document: agents pay for every one
+STREAMED = 128 << 10  # the same where everything was printed already; enough for the history
+
+
 class ReaderGone(KeyboardInterrupt):
     """Whoever read our stdout has closed it (`| head`): we end as a local program does, and take the work along."""
 
@@ -86,6 +90,17 @@ class Printer:
         import msgspec
 
         self.write(msgspec.json.encode(event) + b"\n")
+
+    def budget(self, chosen: int | None, *, streamed: bool = False) -> int | None:
+        """How many bytes of each stream a run's document may hold, None for all.
+
+        Args:
+            chosen: what the user asked for; 0 is all.
+            streamed: in the other modes, the document need not repeat what was printed.
+        """
+        if chosen is not None:
+            return chosen or None
+        return BUDGET if self.mode == "json" else STREAMED if streamed else None
 
     def answer(self, answer: Answer) -> int:
         """Print a command's answer and return the exit status."""

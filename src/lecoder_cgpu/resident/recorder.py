@@ -21,7 +21,8 @@ from .runs import Failure
 
 LIMIT = 1 << 30  # bytes kept of one run's messages
 SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a kernel may be starting only now
-GREETING_PAUSE = 100  # milliseconds between two requests whose effect shows that the subscription works
+GREETING_LIMIT = 5000  # milliseconds for the answer to a request whose effect shows that the subscription works
+GREETING_PAUSE = 50  # milliseconds for what the kernel publishes of it to arrive
 IDLE_CLOSE = 5.0  # seconds after which the file of a run without news is closed
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 _DELIMITER = b"<IDS|MSG>"
@@ -141,10 +142,13 @@ class Recorder(threading.Thread):
         A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere. So
         it is made to publish something, over the channel that it serves while it is busy, too.
         """
-        while not self._socket.poll(GREETING_PAUSE):
+        while True:
             self._control.send_multipart(self._kernel_info_request())
-            while self._control.poll(0):
+            # One at a time: what is answered only later would get between the messages of somebody's run.
+            if self._control.poll(GREETING_LIMIT):
                 self._control.recv_multipart()
+            if self._socket.poll(GREETING_PAUSE):
+                break
         self._since = time.monotonic()
         self.subscribed.set()
 

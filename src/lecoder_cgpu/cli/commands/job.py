@@ -11,7 +11,7 @@ from ... import errors, models, process_runs
 from ...jobs import Jobs, describe
 from ..app import App, Group
 from ..live import ProcessView
-from ..output import Answer, Table
+from ..output import BUDGET, Answer, Table
 
 
 @click.group(cls=Group, name="job")
@@ -75,7 +75,9 @@ def wait(app: App, job: str, timeout: float | None) -> Answer:
 @click.option(
     "--from", "start", type=int, default=0, metavar="OFFSET", help="Begin at this byte; negative: from the end."
 )
-@click.option("--bytes", "limit", type=click.IntRange(min=1), help="At most so many bytes.")
+@click.option(
+    "--bytes", "limit", type=click.IntRange(min=1), help="At most so many bytes; with --json, 1 MiB unless said."
+)
 @click.pass_obj
 def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit: int | None) -> Answer:
     """Print a job's output. With --json, one stream from an offset on, and the offset to go on from."""
@@ -84,7 +86,7 @@ def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit
                                 hint="leave out --follow; nextOffset tells where to go on")  # fmt: skip
     with _jobs(app) as jobs:
         if app.printer.mode == "json":
-            return _logs_document(jobs, job, stream or "stdout", start, limit)
+            return _logs_document(jobs, job, stream or "stdout", start, limit or BUDGET)
         view = ProcessView(app.printer)
         offsets = {}
         state = None
@@ -103,7 +105,7 @@ def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit
     return Answer(describe(state) if state is not None else None, printed=True)
 
 
-def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int | None) -> Answer:
+def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) -> Answer:
     state, content = jobs.read(job, stream, start, limit)
     size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
     offset = max(size + start, 0) if start < 0 else start
@@ -119,8 +121,9 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int | N
 @command.command()
 @click.argument("job")
 @click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text.")
+@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="As `run --max-output`.")
 @click.pass_obj
-def result(app: App, job: str, raw: bool) -> Answer:
+def result(app: App, job: str, raw: bool, max_output: int | None) -> Answer:
     """Print a finished job as `run` would have: its output, and its exit status as ours."""
     session = app.client.existing(app.session)
     with Jobs(session) as jobs:
@@ -135,7 +138,9 @@ def result(app: App, job: str, raw: bool) -> Answer:
                 exit_status=errors.EXIT_STOPPED_WAITING,
             )  # fmt: skip
     view = ProcessView(app.printer)
-    document = process_runs.attached_run(session, state.run, view.show, raw=raw, keep_output=app.printer.mode == "json")
+    document = process_runs.attached_run(
+        session, state.run, view.show, raw=raw, max_output=app.printer.budget(max_output, streamed=True)
+    )
     view.finish()
     return Answer(document, exit_status=document.exit_code, printed=True)
 

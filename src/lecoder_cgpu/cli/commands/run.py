@@ -43,6 +43,12 @@ class RunCommand(Command):
 @click.option("-f", "--file", metavar="FILE", help="Read the code from a file (kernel mode); `-` is stdin.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
 @click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text.")
+@click.option(
+    "--max-output",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
+)
 @click.option("--outputs", metavar="DIR", help="Write images and other rich outputs into this folder (kernel mode).")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
@@ -119,6 +125,7 @@ class _Run:
                 on_input=self._input_source(),
                 raw=self.options["raw"],
                 outputs_dir=outputs_dir,
+                max_output=self.printer.budget(self.options["max_output"]),
             )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "kernel"), code)
@@ -202,7 +209,7 @@ class _Run:
                 timeout=self.options["timeout"],
                 stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
                 raw=self.options["raw"],
-                keep_output=self.printer.mode == "json",
+                max_output=self.printer.budget(self.options["max_output"], streamed=True),
             )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "terminal"), shown)
@@ -238,12 +245,22 @@ class _Run:
         session = self.app.client.existing(self.app.session)
         if kernel_runs.is_kernel_run(session, run_id):
             shown = KernelView(self.printer, raw=self.options["raw"])
-            document = kernel_runs.attached_kernel_run(session, run_id, shown.show, raw=self.options["raw"])
+            document = kernel_runs.attached_kernel_run(
+                session,
+                run_id,
+                shown.show,
+                raw=self.options["raw"],
+                max_output=self.printer.budget(self.options["max_output"]),
+            )
             shown.finish()
         else:
             view = ProcessView(self.printer)
             document = process_runs.attached_run(
-                session, run_id, view.show, raw=self.options["raw"], keep_output=self.printer.mode == "json"
+                session,
+                run_id,
+                view.show,
+                raw=self.options["raw"],
+                max_output=self.printer.budget(self.options["max_output"], streamed=True),
             )
             view.finish()
         if self.printer.mode == "human":

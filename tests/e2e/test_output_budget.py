@@ -1,0 +1,56 @@
+"""`--max-output`: how much output a document holds, and how to get the rest."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from tests.contract.test_documents import validate
+from tests.support.cli import Cli
+
+LINES = "".join(f"{number}\n" for number in range(300_000))
+RUNS = {
+    "kernel": ("-m", "kernel", "for i in range(300_000): print(i)"),
+    "process": ("seq 0 299999",),
+}
+
+
+@pytest.mark.parametrize("mode", RUNS)
+def test_a_document_holds_a_megabyte(lab: Cli, mode: str) -> None:
+    """Head and tail with a mark between them, the size of all of it, and a command that gets all of it."""
+    document = lab("run", "--json", *RUNS[mode]).json
+    validate(document, "run")
+    assert len(document["stdout"]) < (1 << 20) + 100
+    head, mark, tail = document["stdout"].partition("\n[… ")
+    assert LINES.startswith(head)
+    assert LINES.endswith(tail.partition("…]\n")[2])
+    assert mark
+    assert document["truncated"]["stdoutBytes"] == len(LINES)
+    assert document["outputBytes"] == len(LINES)
+    assert document["outputComplete"] is True  # nothing is lost
+    program, *words = shlex.split(document["truncated"]["get"])
+    assert program == "lecoder-cgpu"
+    whole = lab(*words).json
+    assert whole["stdout"] == LINES
+    assert "truncated" not in whole
+
+
+@pytest.mark.parametrize("mode", RUNS)
+def test_the_limit_is_chosen(lab: Cli, mode: str) -> None:
+    """A small one for few tokens; 0 is all; people and events get everything without asking."""
+    small = lab("run", "--json", "--max-output", "200", *RUNS[mode]).json
+    assert len(small["stdout"]) < 300
+    assert lab("run", "--json", "--max-output", "0", *RUNS[mode]).json["stdout"] == LINES
+    assert lab("run", *RUNS[mode]).out == LINES
+
+
+def test_rich_outputs_count(lab: Cli) -> None:
+    """What does not fit is named with its size."""
+    code = "from IPython.display import HTML, display\ndisplay(HTML('small'))\ndisplay(HTML('x' * 5000))"
+    document = lab("run", "--json", "--max-output", "2000", "-m", "kernel", code).json
+    validate(document, "run")
+    small, large = document["display_data"]
+    assert small["data"]["text/html"] == "small"
+    assert (large["data"], large["omitted"]["text/html"]) == ({}, 5000)
+    assert document["truncated"]["displays"] == 1
