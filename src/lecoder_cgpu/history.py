@@ -33,7 +33,7 @@ WINDOW_ENTRIES = 32
 WINDOW_BYTES = 64 * 2**10
 WINDOW_DISORDER = 1000
 
-STATUSES = ("ok", "error", "abort", "unknown")
+STATUSES = ("ok", "error", "abort", "unknown", "running")
 MODES = ("kernel", "terminal")
 _STATUS_ALIASES = {"success": "ok", "failed": "error", "failure": "error", "aborted": "abort"}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -46,6 +46,8 @@ class KernelConnection:
         timeout: float | None = None,
         on_input: InputSource | None = None,
         recorder: Recorder | None = None,
+        wait: float | None = None,
+        detach: bool = False,
     ) -> Outcome:
         """Run `code` and report what it does to `on_event` as it happens.
 
@@ -53,13 +55,15 @@ class KernelConnection:
             timeout: seconds from when the code starts; then it is interrupted, and if need be the kernel restarted.
             on_input: answers `input()`; None as answer means that there is no more input. Without it `input()` fails.
             recorder: where to read what the socket loses.
+            wait: seconds after which to stop watching; the code goes on.
+            detach: let the code go on when we are interrupted, too.
         """
         request = wire.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=wire.new_run_id()
         )
         outcome = Outcome(wire.Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
-        Watch(self, outcome, on_event, timeout, on_input, recorder).until_finished()
+        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach).until_finished()
         return outcome
 
     def exception_bases(self) -> list[str]:

@@ -32,6 +32,8 @@ def kernel_run(
     raw: bool = False,
     outputs_dir: Path | None = None,
     max_output: int | None = None,
+    wait: float | None = None,
+    detach: bool = False,
 ) -> models.Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
@@ -43,6 +45,8 @@ def kernel_run(
         raw: keep escape sequences and carriage returns in the document.
         outputs_dir: folder for rich outputs.
         max_output: how many bytes of each stream and of the rich outputs the document may hold; None is all.
+        wait: seconds after which to stop watching; the code goes on.
+        detach: let the code go on when we are interrupted, too.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
@@ -55,7 +59,9 @@ def kernel_run(
 
     connection = session.connect_kernel()
     try:
-        outcome = connection.execute(code, take, timeout=timeout, on_input=on_input, recorder=_recorder(session))
+        outcome = connection.execute(
+            code, take, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach
+        )
         raised = outcome.execution.raised
         if raised is not None and explain.needs_bases(raised.name):
             outcome.bases = connection.exception_bases()
@@ -92,8 +98,12 @@ def attached_kernel_run(
     *,
     raw: bool = False,
     max_output: int | None = None,
+    wait: float | None = None,
 ) -> models.Run:
     """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
+
+    Args:
+        wait: seconds after which to stop.
 
     Raises:
         errors.NotFoundError: nothing was recorded of it. errors.Error: the runtime cannot be reached.
@@ -104,8 +114,9 @@ def attached_kernel_run(
     execution = wire.Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
     recording = Recording(session.connect_resident(), run_id)
+    leave_at = None if wait is None else time.monotonic() + wait
     try:
-        while not recording.ended:
+        while not (recording.ended or outcome.left):
             for message in recording.pull():
                 event = execution.receive(message)
                 if event is not None and not isinstance(event, wire.InputRequested):
@@ -116,11 +127,11 @@ def attached_kernel_run(
                 outcome.steps.append("its end was not recorded: the kernel or the helper ended before it")
                 break
             if not recording.ended:
+                outcome.left = leave_at is not None and time.monotonic() >= leave_at
                 time.sleep(ATTACH_PAUSE)
     except KeyboardInterrupt as interrupt:
         outcome.interrupted = errors.interrupted_status(interrupt)
-        outcome.unknown = True
-        outcome.steps.append("stopped watching; the code may still be running")
+        outcome.left = True
     finally:
         recording.close()
     execution.status = "error" if execution.raised else "ok"
@@ -173,7 +184,9 @@ def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -
         document.interrupted = True
     if outcome.timed_out:
         document.timed_out = True
-    if outcome.unknown:
+    if outcome.left:
+        document.leave(outcome.interrupted)
+    elif outcome.unknown:
         document.fail(_unknown(session, outcome), status="unknown")
     elif outcome.never_begun:
         lost = errors.ConnectionFailed(

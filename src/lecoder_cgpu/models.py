@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
-from .errors import Error
+from .errors import EXIT_STOPPED_WAITING, Error
 
 Optional = UnsetType  # `str | Optional` reads as "may be absent"
 
@@ -134,12 +134,13 @@ class Truncated(Struct, kw_only=True):
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
-    `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it.
+    `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it, and
+    `running` when we were told to stop watching and it goes on.
     `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
     """
 
-    status: Literal["ok", "error", "abort", "unknown"]
+    status: Literal["ok", "error", "abort", "unknown", "running"]
     error_code: int = field(name="errorCode")
     stdout: str = ""
     stderr: str | Optional = UNSET
@@ -170,6 +171,13 @@ class Run(Struct, kw_only=True):
         self.error_code = error.code
         self.exit_code = error.exit_status
         self.error = ErrorInfo.of(error)
+
+    def leave(self, interrupted: int | None) -> None:
+        """Report that the work goes on without us: our time was up, or a signal (its exit status) told us to go."""
+        self.status = "running"
+        self.exit_code = interrupted or EXIT_STOPPED_WAITING
+        if interrupted is not None:
+            self.interrupted = True
 
     @classmethod
     def not_started(cls, error: Error, mode: Literal["kernel", "terminal"]) -> Run:

@@ -23,6 +23,8 @@ def process_run(
     stdin: BinaryIO | None = None,
     raw: bool = False,
     max_output: int | None = None,
+    wait: float | None = None,
+    detach: bool = False,
 ) -> models.Run:
     """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
@@ -34,12 +36,14 @@ def process_run(
         timeout: seconds after which the command is ended.
         stdin: forwarded to the command; nothing when None.
         max_output: how many bytes of each stream the document may hold; None is all.
+        wait: seconds after which to stop watching; the command goes on.
+        detach: let the command go on when we are interrupted, too.
 
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
     """
     output = _Output(on_output, max_output)
-    run = ProcessRun(session, command, output.take, stdin=stdin)
+    run = ProcessRun(session, command, output.take, stdin=stdin, wait=wait, detach=detach)
     run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout)
     run.until_finished()
     return _process_document(session, run, output, raw=raw)
@@ -52,6 +56,7 @@ def attached_run(
     *,
     raw: bool = False,
     max_output: int | None = None,
+    wait: float | None = None,
 ) -> models.Run:
     """Watch a process run that is there already, from its first byte to its end. Ctrl-C ends the watching only.
 
@@ -59,7 +64,7 @@ def attached_run(
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
     output = _Output(on_output, max_output)
-    run = ProcessRun(session, "", output.take, run_id=run_id, only_watch=True)
+    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=True)
     run.attach()
     if run.state is not None:
         run.command = run.state.shell or run.state.argv or ""
@@ -120,6 +125,9 @@ def _put_output(document: models.Run, name: str, kept: outputs.Kept, *, raw: boo
 def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command: str) -> None:
     """Status, exit status and error of a process run."""
     result = run.state.result if run.state is not None else None
+    if run.left:
+        document.leave(run.interrupted)
+        return
     if run.interrupted is not None:
         document.interrupted = True
     if result is None:

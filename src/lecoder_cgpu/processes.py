@@ -22,11 +22,13 @@ class ProcessRun:
     """A command on the runtime.
 
     `state` is the last that was heard of it: `None` or `running` after `until_finished` means that contact was lost.
+    `left`: we stopped watching as we were told, and the command goes on.
     `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
 
     Args:
         run_id: that of a run which is there already; a fresh one otherwise.
-        only_watch: Ctrl-C ends the watching and not the command.
+        wait: seconds after which to stop watching; the command goes on.
+        detach: let the command go on when we are interrupted, too.
     """
 
     def __init__(
@@ -37,10 +39,13 @@ class ProcessRun:
         *,
         stdin: BinaryIO | None = None,
         run_id: str | None = None,
-        only_watch: bool = False,
+        wait: float | None = None,
+        detach: bool = False,
     ) -> None:
         self.id = run_id or new_run_id()
-        self._only_watch = only_watch
+        self._detach = detach
+        self._leave_at = None if wait is None else time.monotonic() + wait
+        self.left = False
         self.session = session
         self.command = command
         self.state: RunState | None = None
@@ -132,14 +137,13 @@ class ProcessRun:
     def _step(self) -> bool:
         """Follow for a while; True when the run is over."""
         assert self._resident is not None
-        until = None
-        if self._escalate_at is not None:
-            if time.monotonic() >= self._escalate_at:
-                self._signal_next()
-            until = self._escalate_at
-        state = self._follower.follow(self._resident, until)
+        if self._escalate_at is not None and time.monotonic() >= self._escalate_at:
+            self._signal_next()
+        moments = [moment for moment in (self._escalate_at, self._leave_at) if moment is not None]
+        state = self._follower.follow(self._resident, min(moments, default=None))
         if state is None:
-            return False
+            self.left = self._leave_at is not None and time.monotonic() >= self._leave_at
+            return self.left
         self.state = state
         return True
 
@@ -149,7 +153,10 @@ class ProcessRun:
         """Ctrl-C, SIGTERM or SIGHUP: end the command, gently first. The second time, stop watching."""
         again = self.interrupted is not None
         self.interrupted = status
-        if again or self._only_watch:
+        if self._detach:
+            self.left = True
+            return False
+        if again:
             self.steps.append("stopped watching; the command goes on")
             self.state = None
             return False

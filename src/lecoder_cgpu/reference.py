@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -56,10 +57,22 @@ def schemas() -> dict[str, bytes]:
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": name,
-            **msgspec.json.schema(kind),
+            **_tidy(msgspec.json.schema(kind)),
         }
         files[f"{name}.json"] = (json.dumps(schema, indent=2, ensure_ascii=False) + "\n").encode()
     return files
+
+
+def _tidy(schema: Any) -> Any:
+    """The schema with docstrings dedented, as Python does by itself only from 3.13 on."""
+    if isinstance(schema, list):
+        return [_tidy(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _tidy(value)
+        for key, value in schema.items()
+    }
 
 
 def differing(folder: Path) -> list[str]:

@@ -50,6 +50,7 @@ class Outcome:
 
     `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
     `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
+    `left`: we stopped watching as we were told, and the code goes on.
     `unknown` means that the code may still be running, or that it ended and we could not learn how.
     `never_begun`: the request was lost on its way, so the code was not executed.
     """
@@ -61,6 +62,7 @@ class Outcome:
     interrupted: int | None = None
     dropped: bool = False
     bytes_dropped: int = 0
+    left: bool = False
     unknown: bool = False
     never_begun: bool = False
     problem: errors.Error | None = None
@@ -85,6 +87,8 @@ class Watch:
         timeout: float | None,
         on_input: InputSource | None,
         recorder: Recorder | None,
+        wait: float | None,
+        detach: bool,
     ) -> None:
         self.connection = connection
         self.outcome = outcome
@@ -92,6 +96,8 @@ class Watch:
         self.on_event = on_event
         self.timeout = timeout
         self.on_input = on_input
+        self.detach = detach
+        self.leave_at = None if wait is None else time.monotonic() + wait
         self.deadline: float | None = None
         self.silence = SILENCE
         self.probe_at = time.monotonic() + self.silence
@@ -104,12 +110,16 @@ class Watch:
         self.taken: str | None = None  # the last message of this run that came before anything was lost
 
     def until_finished(self) -> None:
-        while not self.execution.finished and self.outcome.problem is None and not self.outcome.unknown:
+        while not (self.execution.finished or self.outcome.problem or self.outcome.unknown or self.outcome.left):
             try:
                 self._step()
             except KeyboardInterrupt as interrupt:
                 self._interrupted_by_user(errors.interrupted_status(interrupt))
         self.outcome.completed = datetime.now(UTC)
+        if self.outcome.left:
+            if self.recording is not None:
+                self.recording.close()
+            return
         if self.execution.missing and not self.reading_on:
             self.outcome.dropped = True
             self.outcome.steps.append(f"{self.execution.missing} messages of the kernel were lost on the way")
@@ -147,7 +157,7 @@ class Watch:
         return self.recording is not None and self.taken is None and self.recording.covers(seconds)
 
     def _step(self) -> None:
-        clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at)
+        clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
         moments = [moment for moment in clocks if moment is not None]
         wait = max(min(moments) - time.monotonic(), 0)
         try:
@@ -163,7 +173,9 @@ class Watch:
             self.pull_at = time.monotonic() + PULL_PAUSE
         if self.execution.finished:
             return
-        if self.deadline is not None and now >= self.deadline:
+        if self.leave_at is not None and now >= self.leave_at:
+            self.outcome.left = True
+        elif self.deadline is not None and now >= self.deadline:
             self._time_is_up()
         elif self.settle_at is not None and now >= self.settle_at:
             self._settle()
@@ -215,6 +227,9 @@ class Watch:
     def _interrupted_by_user(self, status: int) -> None:
         again = self.outcome.interrupted is not None
         self.outcome.interrupted = status
+        if self.detach and not again:
+            self.outcome.left = True
+            return
         if again or not self.execution.started:
             # A second Ctrl-C stops watching. A queued request cannot be taken back: interrupting the kernel now would
             # hit somebody else's code.

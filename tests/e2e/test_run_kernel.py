@@ -141,7 +141,9 @@ def test_restart_from_outside_ends_a_run(lab: Cli) -> None:
     process.stdout.readline()
     assert lab("kernel", "restart", "--json").json["action"] == "restarted"
     out, _ = process.communicate(timeout=30)
-    assert json.loads(out.splitlines()[-1])["error"]["name"] == "KernelDied"
+    # Jupyter interrupts a kernel before it ends it; what the code made of that may arrive or not.
+    assert json.loads(out.splitlines()[-1])["error"]["name"] in ("KernelDied", "KeyboardInterrupt")
+    assert process.returncode == 1
 
 
 def test_kernel_commands(lab: Cli) -> None:

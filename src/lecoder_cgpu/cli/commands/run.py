@@ -53,6 +53,19 @@ class RunCommand(Command):
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop watching after that; exit 124, the work goes on.",
+)
+@click.option(
+    "--on-disconnect",
+    type=click.Choice(["kill", "detach"]),
+    default="kill",
+    show_default=True,
+    help="What Ctrl-C, SIGTERM or SIGHUP here does to the work.",
+)
 @click.option("--stdin", "forward_stdin", is_flag=True, help="Forward our stdin to the command, or to input().")
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
@@ -99,6 +112,13 @@ class _Run:
             raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
         self.wants = Wants(cpu=options["cpu"], tpu=options["tpu"], gpu=options["gpu"], new=options["new_runtime"])
         self.secrets: dict[str, str] = {}
+        self.detach_on_signal = options["on_disconnect"] == "detach"
+        if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
+            raise errors.UsageError(
+                "work that goes on without us cannot read our stdin",
+                hint="leave out --stdin",
+                name="ConflictingOptions",
+            )
 
     # --- kernel mode ---
 
@@ -109,6 +129,13 @@ class _Run:
                     f"--{option} is for commands; a kernel keeps its own environment",
                     hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{option}",
                 )
+        leaves = self.options["wait"] is not None or self.detach_on_signal
+        if leaves and self.options["timeout"] is not None:
+            raise errors.UsageError(
+                "the time limit of code in a kernel is kept by this command, which may leave before",
+                name="ConflictingOptions",
+                hint="leave out --timeout, or run the code as a process: it keeps its limit by itself",
+            )
         code, filename = self._code()
         outputs_dir = Path(self.options["outputs"]).expanduser() if self.options["outputs"] else None
         if outputs_dir is not None and outputs_dir.exists() and not outputs_dir.is_dir():
@@ -126,6 +153,8 @@ class _Run:
                 raw=self.options["raw"],
                 outputs_dir=outputs_dir,
                 max_output=self.printer.budget(self.options["max_output"]),
+                wait=self.options["wait"],
+                detach=self.detach_on_signal,
             )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "kernel"), code)
@@ -210,6 +239,8 @@ class _Run:
                 stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
                 raw=self.options["raw"],
                 max_output=self.printer.budget(self.options["max_output"], streamed=True),
+                wait=self.options["wait"],
+                detach=self.detach_on_signal,
             )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "terminal"), shown)
@@ -251,6 +282,7 @@ class _Run:
                 shown.show,
                 raw=self.options["raw"],
                 max_output=self.printer.budget(self.options["max_output"]),
+                wait=self.options["wait"],
             )
             shown.finish()
         else:
@@ -261,6 +293,7 @@ class _Run:
                 view.show,
                 raw=self.options["raw"],
                 max_output=self.printer.budget(self.options["max_output"], streamed=True),
+                wait=self.options["wait"],
             )
             view.finish()
         if self.printer.mode == "human":
@@ -299,6 +332,10 @@ class _Run:
                 self.printer.note(f"output: {Path(self.options['outputs']) / file.path} ({file.mime})")
         if not document.output_complete:
             self.printer.note("warning: some output is missing; the server left it out or the connection was lost")
+        if document.status == "running":
+            assert isinstance(document.run_id, str)
+            self.printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
+            return
         error = document.error
         if isinstance(error, type(UNSET)):
             return
