@@ -60,10 +60,10 @@ class Recording:
     def _is_new(self, msg_id: str) -> bool:
         if self._after is None:
             return True
-        sender, _, number = msg_id.rpartition("_")
-        known_sender, _, known = self._after.rpartition("_")
-        if sender == known_sender and number.isdigit() and known.isdigit():  # as Python kernels number their messages
-            return int(number) > int(known)
+        if self.headless:  # the message may have come before the recorder; the numbers of a Python kernel tell roughly
+            number, known = (item.rpartition("_")[2] for item in (msg_id, self._after))
+            return not (number.isdigit() and known.isdigit() and int(number) <= int(known))
+        # All subscribers get messages in the same order, in which the numbers may be exchanged: threads take them.
         if msg_id == self._after:
             self._after = None
         return False

@@ -107,6 +107,7 @@ class Watch:
         self.reading_on = False  # output is taken from the recording
         self.recording: Recording | None = None
         self.pull_at: float | None = None
+        self.given_up = False  # nothing more is to be asked: the user said so, or nobody answers
         self.taken: str | None = None  # the last message of this run that came before anything was lost
 
     def until_finished(self) -> None:
@@ -123,16 +124,25 @@ class Watch:
         if self.execution.missing and not self.reading_on:
             self.outcome.dropped = True
             self.outcome.steps.append(f"{self.execution.missing} messages of the kernel were lost on the way")
-        if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
-            self._read_on()
-        if self.reading_on:
-            self._read_to_the_end()
-        if self.outcome.unknown and self.outcome.problem is None and self.outcome.interrupted is None:
-            self._conclude()
+        if not self.given_up:
+            try:
+                self._establish_the_end()
+            except KeyboardInterrupt as interrupt:
+                self.outcome.interrupted = errors.interrupted_status(interrupt)
+                self.outcome.steps.append("stopped reading what was recorded")
         if self.recording is not None:
             self.recording.close()
         if self.execution.death is not None:
             self.connection.wait_until_back()
+
+    def _establish_the_end(self) -> None:
+        """With what was recorded, if the socket has not brought everything."""
+        if self.outcome.unknown:
+            self._read_on()
+        if self.reading_on:
+            self._read_to_the_end()
+        if self.outcome.unknown:
+            self._conclude()
 
     def _conclude(self) -> None:
         """The kernel is idle, no reply came, and no end was recorded."""
@@ -233,7 +243,7 @@ class Watch:
         if again or not self.execution.started:
             # A second Ctrl-C stops watching. A queued request cannot be taken back: interrupting the kernel now would
             # hit somebody else's code.
-            self.outcome.unknown = True
+            self.given_up = self.outcome.unknown = True
             self.outcome.steps.append(
                 "stopped watching; the code may still be running"
                 if self.execution.started
@@ -257,7 +267,7 @@ class Watch:
             self.connection.server.restart(self.connection.kernel_id)
         except errors.Error as error:
             self.outcome.steps.append(f"the restart failed: {error.message}")
-            self.outcome.unknown = True
+            self.given_up = self.outcome.unknown = True
             return
         self.execution.death = "the kernel was restarted, because the code did not react to the interrupt"
 
@@ -271,7 +281,7 @@ class Watch:
             self.execution.death = "the kernel is gone"
         except errors.Error as failure:
             self.outcome.problem = failure if isinstance(failure, errors.AuthError) else error
-            self.outcome.unknown = True
+            self.given_up = self.outcome.unknown = True
         else:
             self.outcome.steps.append("reconnected")
             self.dropped = True

@@ -31,7 +31,7 @@ def test_state_stays_between_invocations(lab: Cli) -> None:
     """Variables of one process are there for the next; the last expression is a rich output."""
     assert kernel(lab, "x = 20")["stdout"] == ""
     document = kernel(lab, "print(x + 1)\nx * 2")
-    assert document["stdout"] == "21\n"
+    assert document["stdout"] == "21\n", document
     assert document["display_data"] == [{"data": {"text/plain": "40"}, "metadata": {}}]
     assert document["status"] == "ok"
     assert document["errorCode"] == 0
