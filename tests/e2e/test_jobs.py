@@ -153,5 +153,5 @@ def test_watching_can_be_left(lab: Cli, number: signal.Signals) -> None:
     watching.send_signal(number)
     out, _ = watching.communicate(timeout=30)
     assert watching.returncode == 128 + number
-    assert json.loads(out.splitlines()[-1])["status"] == "unknown"
+    assert json.loads(out.splitlines()[-1])["status"] == "running"
     assert lab("job", "wait", job).code == 7
