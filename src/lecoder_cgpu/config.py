@@ -34,6 +34,36 @@ SETTINGS = (
     Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
     Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
+    Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
+    # Where Google's services are. A local server can stand in for each.
+    Setting(
+        "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"
+    ),
+    Setting("oauthDomain", "LECODER_CGPU_OAUTH_DOMAIN", "origin of the token service", "https://oauth2.googleapis.com"),
+    Setting(
+        "googleApisDomain",
+        "LECODER_CGPU_GOOGLE_APIS_DOMAIN",
+        "origin of userinfo and Drive",
+        "https://www.googleapis.com",
+    ),
+    Setting(
+        "colabApiDomain",
+        "LECODER_CGPU_COLAB_API_DOMAIN",
+        "origin of Colab's tunnel",
+        "https://colab.research.google.com",
+    ),
+    Setting(
+        "colabGapiDomain",
+        "LECODER_CGPU_COLAB_GAPI_DOMAIN",
+        "origin of Colab's private API",
+        "https://colab.pa.googleapis.com",
+    ),
+    Setting(
+        "colabPublicApiDomain",
+        "LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN",
+        "origin of Colab's public API",
+        "https://colaboratory.googleapis.com",
+    ),
 )
 
 
