@@ -35,6 +35,9 @@ SETTINGS = (
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
     Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
     Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
+    Setting(
+        "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
+    ),
     # Where Google's services are. A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"
