@@ -34,6 +34,9 @@ SETTINGS = (
     Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
     Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
+    Setting("clientId", "LECODER_CGPU_CLIENT_ID", "your own OAuth client, see auth setup"),
+    Setting("clientSecret", "LECODER_CGPU_CLIENT_SECRET", "its secret", secret=True),
+    Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials"),
     Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
     Setting(
         "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
@@ -70,6 +73,10 @@ SETTINGS = (
 )
 
 
+# What the predecessor wrote into every config.json and never called: the host does not answer.
+_NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
+
+
 @dataclass(frozen=True)
 class Value:
     """A setting's value and its source: `option`, `environment`, `config` or `default`."""
@@ -98,8 +105,12 @@ class Config:
     def file(self) -> dict[str, Any]:
         """`config.json` as it stands, `{}` when there is none."""
         if self._file is None:
-            self._file = _read(self.path, required=self.config_file is not None)
+            self._file = read(self.path, required=self.config_file is not None)
         return self._file
+
+    def reload(self) -> None:
+        """Read the file again when it is needed next: it was changed."""
+        self._file = None
 
     def get(self, key: str) -> Value:
         setting = next(item for item in SETTINGS if item.key == key)
@@ -114,6 +125,8 @@ class Config:
                     f"{self.path}: {key} must be a string, not {type(found).__name__}",
                     hint=f"edit {self.path}",
                 )
+            if found == _NEVER_CALLED.get(key):
+                return Value(setting.default, "default")
             return Value(found, "config")
         return Value(setting.default, "default")
 
@@ -164,12 +177,28 @@ def environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def adc_file() -> Path | None:
+    """Google's application default credentials: the file that the environment names, else gcloud's if it is there."""
+    if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return Path(named).expanduser()
+    folder = os.environ.get("CLOUDSDK_CONFIG")
+    if folder is None and sys.platform == "win32":
+        folder = str(Path(os.environ.get("APPDATA", "~")) / "gcloud")
+    found = Path(folder or "~/.config/gcloud").expanduser() / "application_default_credentials.json"
+    return found if found.exists() else None
+
+
 def child_environment() -> dict[str, str]:
     """The environment for a process that we start ourselves on this machine."""
     return dict(os.environ)
 
 
-def _read(path: Path, *, required: bool) -> dict[str, Any]:
+def read(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """The JSON object in a file of settings, `{}` when there is none and none is `required`.
+
+    Raises:
+        errors.ConfigError: it cannot be read, or is something else.
+    """
     import json
 
     try:

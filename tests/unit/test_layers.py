@@ -30,6 +30,8 @@ LAYERS = [
     ["watch"],
     ["server"],
     ["backends"],
+    ["auth"],
+    ["credentials"],
     ["sessions", "history"],
     ["transport"],
     ["logs"],
