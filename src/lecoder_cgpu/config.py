@@ -143,6 +143,11 @@ class Config:
         return chosen
 
     @property
+    def client_agent(self) -> str:
+        """The name under which Colab's services see us."""
+        return self.get("colabClientAgent").value or "lecoder-cgpu"
+
+    @property
     def state_dir(self) -> Path:
         """The folder of the state files; a relative `storageDir` is taken from the folder of `config.json`."""
         chosen = self.get("storageDir").value

@@ -30,6 +30,7 @@ LAYERS = [
     ["watch"],
     ["server"],
     ["backends"],
+    ["colab"],
     ["auth"],
     ["credentials"],
     ["sessions", "history"],

@@ -6,13 +6,14 @@ for those who have enabled it in a Google Cloud project of their own. The settin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 
 from .. import errors
 from . import model
-from .model import Account, Assignment
+from .model import Account, Assignment, ProxyInfo
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -54,8 +55,11 @@ class Control(Protocol):
     """What a control plane does. Every method raises errors.AuthError without a login that it accepts, and
     errors.ConnectionFailed when it cannot be reached or does not make sense."""
 
-    def assign(self, ask: Ask) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
         """A runtime, or the one that was assigned under this key already. May take minutes.
+
+        Args:
+            sending: called right before a request that may have an effect although no answer comes.
 
         Raises:
             errors.QuotaError, errors.CapacityError, errors.BlockedError: refused.
@@ -66,6 +70,9 @@ class Control(Protocol):
 
     def assignments(self) -> list[Assignment]:
         """Every runtime of the account, whoever asked for it; with fresh proxy tokens."""
+
+    def proxy(self, endpoint: str) -> ProxyInfo:
+        """A fresh token for a runtime whose row in the listing has none."""
 
     def unassign(self, endpoint: str) -> bool:
         """Give a runtime back; False when it was gone already."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,8 +19,8 @@ from .. import errors, logs
 from . import control, model
 from .calls import Google, Tokens, detail_reason
 from .control import Ask, Grant, Propagation
-from .model import Account, Assignment
-from .tunnel import Tunnel, client_agent
+from .model import Account, Assignment, ProxyInfo
+from .tunnel import Tunnel
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -41,14 +42,15 @@ class Public:
     """The runtimes collection of the Colab API."""
 
     def __init__(self, config: Config, tokens: Tokens) -> None:
-        self._google = Google(config.get("colabPublicApiDomain").value or "", tokens, client_agent(config))
+        self._google = Google(config.get("colabPublicApiDomain").value or "", tokens, config.client_agent)
         self._tunnel = Tunnel(config, tokens)
 
-    def assign(self, ask: Ask) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
         name = self._accelerator(ask)
         spec = {"variant": "VARIANT_CPU" if ask.variant == "DEFAULT" else f"VARIANT_{ask.variant}", "accelerator": name}
         spec["shape"] = "SHAPE_HIGHMEM" if ask.shaped else "SHAPE_STANDARD"
         params = {"requestId": ask.key, "runtimeId": runtime_id(ask.key)}
+        sending()
         for last in (False, True):
             try:
                 operation = self._object("POST", "v1beta/runtimes", params=params, json={"runtimeSpec": spec})
@@ -123,6 +125,14 @@ class Public:
         rows = self._object("GET", "v1beta/runtimes").get("runtimes") or []
         found = [_runtime(row) for row in rows]
         return [item for item in found if item is not None]
+
+    def proxy(self, endpoint: str) -> ProxyInfo:
+        found = self._get(endpoint).proxy
+        if found is None:
+            raise errors.ConnectionFailed(
+                f"Colab gives no address for the runtime {endpoint}", name="NoProxy", hint="try again in a moment"
+            )
+        return found
 
     def unassign(self, endpoint: str) -> bool:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from .. import errors, logs
 from . import control, model
 from .calls import Google, Tokens
 from .control import Ask, Grant, Propagation
-from .model import Account, Assignment
+from .model import Account, Assignment, ProxyInfo
 
 if TYPE_CHECKING:
     from ..config import Config
@@ -28,9 +29,9 @@ class Tunnel:
         self._google = self._origin("colabApiDomain")
 
     def _origin(self, key: str) -> Google:
-        return Google(self._config.get(key).value or "", self._tokens, client_agent(self._config))
+        return Google(self._config.get(key).value or "", self._tokens, self._config.client_agent)
 
-    def assign(self, ask: Ask) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
         """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST.
 
         A POST whose answer was lost is not repeated: the probe tells whether it had an effect.
@@ -43,6 +44,7 @@ class Tunnel:
             if found is not None:
                 return found
             token = _xsrf(probe)
+            sending()
             try:
                 answer = self._object(
                     "POST", "tun/m/assign", params=params, headers={"X-Goog-Colab-Token": token}, timeout=ASSIGN_TIMEOUT
@@ -91,6 +93,18 @@ class Tunnel:
         rows = self._object("GET", "tun/m/assignments", params={"authuser": "0"}).get("assignments") or []
         found = (_assignment(row, listed=True) for row in rows if isinstance(row, dict))
         return [item for item in found if item is not None]
+
+    def proxy(self, endpoint: str) -> ProxyInfo:
+        answer = self._object(
+            "GET", "tun/m/runtime-proxy-token", headers=TUNNEL,
+            params={"endpoint": endpoint, "port": "8080", "authuser": "0"},
+        )  # fmt: skip
+        found = model.proxy(answer)
+        if found is None:
+            raise errors.ConnectionFailed(
+                f"Colab gives no address for the runtime {endpoint}", name="NoProxy", hint="try again in a moment"
+            )
+        return found
 
     def unassign(self, endpoint: str) -> bool:
         path = f"tun/m/unassign/{quote(endpoint, safe='')}"
@@ -164,11 +178,6 @@ class Tunnel:
                 hint="lecoder-cgpu debug tail shows the requests",
             )
         return answer
-
-
-def client_agent(config: Config) -> str:
-    """Our honest name for Colab, or what the user has set."""
-    return config.get("colabClientAgent").value or "lecoder-cgpu"
 
 
 def notebook_hash(key: str) -> str:
