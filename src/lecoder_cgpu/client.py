@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
-from . import backends, errors, models
+from . import backends, errors
 from .backends import Wants
 from .config import Config
 from .runtime import Notify, Session, Waiting
@@ -18,6 +18,10 @@ from .sessions import Record, Store, check_name, insert
 
 if TYPE_CHECKING:
     from .backends.colab import Backend as ColabBackend
+
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Client:
@@ -90,7 +94,7 @@ class Client:
         record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record = self._create(wants)
-        self._report_damage()
+        self.report_damage()
         session = self.hold(record)
         session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
         return session
@@ -107,6 +111,12 @@ class Client:
                 "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
             )
         session = self.hold(record)
+        if not (gone or record.runtime.endpoint):
+            raise errors.NotFoundError(
+                f"session {record.name!r} has no runtime yet",
+                name="NoRuntime",
+                hint=f"lecoder-cgpu sessions ensure {record.name}",
+            )
         if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
@@ -145,7 +155,7 @@ class Client:
                 records = [record for record in records if record.runtime.endpoint == address]
         if wants.options:
             if chosen.source != "default":
-                self._check_kind(chosen.value or "", wants)
+                self.check_kind(chosen.value or "", wants)
             records = [record for record in records if self.backend(record.backend).serves(record, wants)]
         active = next((record for record in records if record.is_active), None)
         if active is not None or (chosen.source == "default" and not wants.options):
@@ -155,7 +165,7 @@ class Client:
     def _create(self, wants: Wants) -> Record:
         """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
         name = self.config.backend.value or "colab"
-        self._check_kind(name, wants)
+        self.check_kind(name, wants)
         backend = self.backend(name)
         if wants.new and not backend.renewable():
             raise errors.UsageError(
@@ -166,19 +176,24 @@ class Client:
             existing = None if wants.new else self._pick(records, wants)
             if existing is not None:
                 return existing
-            record = backend.create(_free_name(name, records), wants)
+            record = backend.create(free_name(name, records), wants)
             insert(records, record)
             return record
 
     @staticmethod
-    def _check_kind(backend: str, wants: Wants) -> None:
+    def check_kind(backend: str, wants: Wants) -> None:
+        """Refuse a kind of runtime that the backend does not have.
+
+        Raises:
+            errors.UsageError
+        """
         if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
             raise errors.UsageError(
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
                 hint="leave the option out, or use --backend colab",
             )
 
-    def _report_damage(self) -> None:
+    def report_damage(self) -> None:
         if self.store.damaged:
             self.notify(f"{self.store.path}: {len(self.store.damaged)} record(s) cannot be read; they were left alone")
 
@@ -217,41 +232,6 @@ class Client:
             raise
         return session
 
-    def inspect(self, record: Record) -> models.SessionDocument:
-        """A stored session with what its runtime says now; starts nothing."""
-        session = self.hold_or_none(record)
-        status: Any = "unreachable"
-        kernel: models.KernelInfo | Any = UNSET
-        if session is not None:
-            try:
-                if session.is_lost():
-                    status = "stale"
-                else:
-                    kernel = session.kernel_info(session.kernel())
-                    if record.kernel is None:
-                        session.server.kernels()
-                    status = "active" if record.is_active else "idle"
-            except errors.Error:
-                status = "unreachable"
-        runtime = models.RuntimeRef(
-            label=record.runtime.label, accelerator=record.runtime.accelerator, endpoint=record.runtime.endpoint
-        )
-        if record.runtime.proxy is not None:
-            runtime.url = record.runtime.proxy.url
-        return models.SessionDocument(
-            id=record.id,
-            name=record.name,
-            label=record.label,
-            backend=record.backend,
-            runtime=runtime,
-            variant=record.variant,
-            created_at=record.created_at,
-            last_used_at=record.last_used_at,
-            is_active=record.is_active,
-            status=status,
-            kernel=kernel,
-        )
-
     def hold_or_none(self, record: Record) -> Session | None:
         """Like `hold`, None for a record whose backend this version does not have."""
         try:
@@ -259,56 +239,18 @@ class Client:
         except errors.UsageError:
             return None
 
-    def each(self, action: Callable[[Record], Any], records: list[Record]) -> list[Any]:
-        """`action` on every record at once: servers that do not answer must not add up."""
-        if len(records) < 2:
-            return [action(record) for record in records]
+    def each(self, action: Callable[[T], R], items: list[T]) -> list[R]:
+        """`action` on everything at once: servers that do not answer must not add up."""
+        if len(items) < 2:
+            return [action(item) for item in items]
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(max_workers=8) as pool:
-            return list(pool.map(action, records))
-
-    def status(self, key: str | None = None) -> models.Status:
-        """What `status` shows: every session with its runtime, or only the one named."""
-        from . import overview
-
-        return overview.status(self, key)
-
-    def list_sessions(self) -> list[models.SessionDocument]:
-        """Every stored session, most recently used first."""
-        documents: list[models.SessionDocument] = self.each(self.inspect, self.store.records())
-        self._report_damage()
-        return documents
-
-    def close(self, record: Record) -> models.SessionClosed:
-        """Release a session's runtime as far as it is ours, then forget the session.
-
-        Raises:
-            errors.Error: the runtime could not be told; the session is kept then.
-        """
-        session = self.hold(record)
-        released: Any = "nothing"
-        kernels: list[str] = []
-        if record.backend == "jupyter":
-            kernels = session.close_kernels()
-            released = "kernels" if kernels else "nothing"
-        else:
-            released = session.backend.release(record)
-        self.store.remove(record.id)
-        return models.SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
-
-    def clean(self, *, dry_run: bool = False) -> models.SessionsCleaned:
-        """Forget the sessions whose runtime is certainly gone; those that merely do not answer are kept."""
-        documents = self.list_sessions()
-        stale = [item for item in documents if item.status == "stale"]
-        kept = [item.id for item in documents if item.status == "unreachable"]
-        if not dry_run:
-            for item in stale:
-                self.store.remove(item.id)
-        return models.SessionsCleaned(removed=[item.id for item in stale], kept=kept, dry_run=dry_run)
+            return list(pool.map(action, items))
 
 
-def _free_name(base: str, records: list[Record]) -> str:
+def free_name(base: str, records: list[Record]) -> str:
+    """A name that no session has: `base`, or with a number behind."""
     taken = {record.name for record in records}
     name, number = base, 2
     while name in taken:

@@ -320,10 +320,16 @@ class RuntimeRef(Struct, kw_only=True):
     url: str | Optional = UNSET
 
 
+Origin = Literal["ours", "another-machine", "browser", "elsewhere"]
+
+
 class SessionDocument(Struct, kw_only=True):
     """One entry of `sessions list`.
 
-    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`.
+    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
+    (being allocated), `closing` (Colab was told to end it, and still lists it).
+    `origin` is for Colab's runtimes: `ours`; or no session of ours, so that `id` and `name` are the endpoint: of
+    `another-machine` with this tool, of a `browser` or another program, or of `elsewhere` when it does not tell.
     """
 
     id: str
@@ -332,11 +338,13 @@ class SessionDocument(Struct, kw_only=True):
     backend: str
     runtime: RuntimeRef
     variant: str
-    created_at: str = field(name="createdAt")
-    last_used_at: str = field(name="lastUsedAt")
+    created_at: str | Optional = field(name="createdAt", default=UNSET)
+    last_used_at: str | Optional = field(name="lastUsedAt", default=UNSET)
     is_active: bool = field(name="isActive")
-    status: Literal["active", "idle", "stale", "unreachable"]
+    status: Literal["active", "idle", "stale", "unreachable", "starting", "closing"]
     kernel: KernelInfo | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    high_ram: bool | Optional = field(name="highRam", default=UNSET)
 
 
 class SessionStats(Struct, kw_only=True):
@@ -351,9 +359,12 @@ class SessionStats(Struct, kw_only=True):
 
 
 class SessionAdded(Struct, kw_only=True):
+    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: a runtime was started for it just now."""
+
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     session: SessionDocument
+    fresh: bool | Optional = UNSET
 
 
 class SessionSwitched(Struct, kw_only=True):
@@ -365,21 +376,26 @@ class SessionSwitched(Struct, kw_only=True):
 
 
 class SessionClosed(Struct, kw_only=True):
-    """`released` says what ended on the runtime: `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
+    """`released` says what ended: `runtime` (Colab's; its listing confirms it), `requested` (Colab was told, and still
+    lists it), `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
 
     deleted: Literal[True] = True
     session_id: str = field(name="sessionId")
     name: str
-    released: Literal["server", "kernels", "nothing"]
+    released: Literal["server", "kernels", "runtime", "requested", "nothing"]
     kernels: list[str] = field(default_factory=list)
 
 
 class SessionsClosed(Struct, kw_only=True):
-    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`."""
+    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
+
+    `held` are the Colab runtimes that the account holds after that, by endpoint, if Colab was asked.
+    """
 
     deleted: bool
     session_id: str | Optional = field(name="sessionId", default=UNSET)
     closed: list[SessionClosed]
+    held: list[str] | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -437,15 +453,18 @@ class Host(Struct, kw_only=True):
     """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
 
     kind: Literal["gpu", "cpu"]
-    hostname: str
-    system: str
-    python: str
-    cpus: float
+    hostname: str | Optional = UNSET
+    system: str | Optional = UNSET
+    python: str | Optional = UNSET
+    cpus: float | Optional = UNSET
     memory: Memory | Optional = UNSET
     disk: Memory | Optional = UNSET
 
 
 class RuntimeStatus(Struct, kw_only=True):
+    """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one."""
+
     label: str
     endpoint: str
     accelerator: str
@@ -458,6 +477,8 @@ class RuntimeStatus(Struct, kw_only=True):
     kernel: KernelInfo | Optional = UNSET
     runs: int = 0
     problem: str | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
 
 
 class ActiveSession(Struct, kw_only=True):
@@ -482,15 +503,72 @@ class Account(Struct, kw_only=True):
     label: str
 
 
+class Units(Struct, kw_only=True):
+    """Compute units of the account. What Colab does not say is absent.
+
+    `perHour` is what all runtimes burn together, `hoursLeft` how long the balance lasts at that; `freeUnits` is what is
+    left of the free quota, and `refillsAt` when more comes.
+    """
+
+    balance: float | Optional = UNSET
+    per_hour: float | Optional = field(name="perHour", default=UNSET)
+    hours_left: float | Optional = field(name="hoursLeft", default=UNSET)
+    runtimes: int | Optional = UNSET
+    free_units: float | Optional = field(name="freeUnits", default=UNSET)
+    refills_at: str | Optional = field(name="refillsAt", default=UNSET)
+
+
+class Usage(Struct, kw_only=True):
+    """The document of `usage`. `tier` is free, pro, pro_plus or unknown."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    account: Account | Optional = UNSET
+    tier: str
+    units: Units
+
+
+class Accelerators(Struct, kw_only=True):
+    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    known: bool
+    eligible_gpus: list[str] = field(name="eligibleGpus")
+    ineligible_gpus: list[str] = field(name="ineligibleGpus")
+    eligible_tpus: list[str] = field(name="eligibleTpus")
+    ineligible_tpus: list[str] = field(name="ineligibleTpus")
+
+
+class Consent(Struct, kw_only=True):
+    """The document of `colab consent`. Without `granted`, `url` is where the user can agree."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kind: Literal["drive", "auth"]
+    granted: bool
+    url: str | Optional = UNSET
+
+
 class Status(Struct, kw_only=True):
-    """The document of `status`. `authenticated` is about Google; other backends need no login."""
+    """The document of `status`. `authenticated` is about Google; other backends need no login.
+
+    `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
+    """
 
     authenticated: bool
     account: Account | Optional = UNSET
+    tier: str | Optional = UNSET
+    units: Units | Optional = UNSET
     eligible_gpus: list[str] = field(name="eligibleGpus", default_factory=list)
+    ineligible_gpus: list[str] | Optional = field(name="ineligibleGpus", default=UNSET)
+    eligible_tpus: list[str] | Optional = field(name="eligibleTpus", default=UNSET)
+    ineligible_tpus: list[str] | Optional = field(name="ineligibleTpus", default=UNSET)
     runtimes: list[RuntimeStatus] = field(default_factory=list)
     sessions: SessionCounts
     backend: str
+    problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 

@@ -212,6 +212,16 @@ class Store:
             for record in records:
                 record.is_active = record.id == session_id
 
+    def retire(self, session_id: str) -> None:
+        """Keep a session's record, but let plain commands use another one."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id and record.is_active:
+                    record.is_active = False
+                    others = [item for item in records if item is not record]
+                    if others:
+                        max(others, key=lambda item: item.last_used_at).is_active = True
+
     def remove(self, session_id: str) -> None:
         """Forget a session; the most recently used one that remains becomes active if this one was."""
         with self.transaction() as records:

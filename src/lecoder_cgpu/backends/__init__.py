@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct, field
 
 from .. import errors
+from ..config import BACKENDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,6 +127,14 @@ class Backend(Protocol):
 
 
 def load(name: str, config: Config, state_dir: Path) -> Backend:
-    """The backend of that name."""
+    """The backend of that name.
+
+    Raises:
+        errors.UsageError: this version has none.
+    """
+    if name not in BACKENDS:
+        raise errors.UsageError(
+            f"this version has no backend {name!r}", name="UnknownBackend", hint="use one of: " + ", ".join(BACKENDS)
+        )
     backend: Backend = importlib.import_module(f"{__name__}.{name}").Backend(config, state_dir)
     return backend

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..auth import Login
     from ..colab.control import Ask, Control
     from ..colab.model import Account, Assignment
+    from ..models import Origin
     from ..watch import Responder
     from ..wire import Message
 
@@ -39,6 +40,7 @@ BOOT_TRY = 10.0  # seconds for one try
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
+LOOK_TIMEOUT = 10.0  # seconds for a look at a runtime that may be somebody else's
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
 
 
@@ -421,19 +423,67 @@ class Backend:
         return "requested"
 
     def reconcile(self, record: Record) -> bool:
-        """Find out about an allocation whose answer was lost; False when it came to nothing."""
-        if record.colab is None or record.colab.state != "asked" or record.colab.key is None:
+        """Find out about an allocation whose answer was lost; False when it came to nothing. True when somebody is
+        working on it now."""
+        if record.colab is None or record.colab.state != "asked" or not record.colab.sent:
             return True
-        with self._exclusive(record):
-            if self._reread(record) is None:
-                return True
-            if record.colab.state != "asked":
+        with contextlib.suppress(errors.ConfigError), self._exclusive(record, wait=0):
+            if self._reread(record) is None or record.colab.state != "asked":
                 return True
             found = self.control.find(ask_of(record.colab))
             if found is None:
                 return False
             self._write(record, found, "booting")
-            return True
+        return True
+
+    def give_up(self, record: Record) -> None:
+        """Note that a runtime is lost, if two listings say so."""
+        with self._exclusive(record):
+            if self._reread(record) is not None and not self.known_gone(record):
+                if self._certainly_listed(record) is None:
+                    self._mark_lost(record)
+
+    def certainly_gone(self, record: Record) -> bool:
+        """Whether two listings, one after the other, lack the session's runtime."""
+        if self.known_gone(record):
+            return record.colab is None or record.colab.state == "lost" or self._certainly_listed(record) is None
+        return bool(record.runtime.endpoint) and self._certainly_listed(record) is None
+
+    def foreign(self, records: list[Record]) -> list[Assignment]:
+        """The account's runtimes that no session here holds."""
+        ours = {record.runtime.endpoint for record in records if record.backend == "colab"}
+        return [item for item in self.listing() if item.endpoint not in ours]
+
+    def origin(self, found: Assignment) -> Origin:
+        """Whose runtime it is, as far as the sessions of its Jupyter server tell."""
+        from ..colab.calls import decode
+        from ..transport import Http
+
+        if found.proxy is None:
+            return "elsewhere"
+        http = Http(found.proxy.url.rstrip("/") + "/", {TOKEN_HEADER: found.proxy.token})
+        try:
+            rows = decode(http.request("GET", "api/sessions", timeout=LOOK_TIMEOUT, persist=False), "api/sessions")
+        except errors.Error:
+            return "elsewhere"
+        finally:
+            http.close()
+        paths = [str(row.get("path", "")) for row in rows or () if isinstance(row, dict)]
+        if any(path.rpartition("/")[2].startswith("lecoder-") for path in paths):
+            return "another-machine"
+        return "browser" if paths else "elsewhere"
+
+    def resources(self, endpoint: Endpoint) -> dict[str, Any]:
+        """GPUs, memory and disk as the runtime's own route tells (`/api/colab/resources`)."""
+        from ..colab.calls import decode
+        from ..transport import Http
+
+        http = Http(endpoint.url, endpoint.headers)
+        try:
+            answer = decode(http.request("GET", "api/colab/resources", timeout=LOOK_TIMEOUT), "api/colab/resources")
+        finally:
+            http.close()
+        return answer if isinstance(answer, dict) else {}
 
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder:
         def answer(message: Message) -> dict[str, Any] | None:
@@ -448,9 +498,9 @@ class Backend:
     # --- the record ---
 
     @contextlib.contextmanager
-    def _exclusive(self, record: Record) -> Iterator[None]:
+    def _exclusive(self, record: Record, wait: float = EXCLUSIVE_WAIT) -> Iterator[None]:
         """One process at a time asks Colab about a session."""
-        with state.lock(self._state_dir / "colab" / record.id, wait=EXCLUSIVE_WAIT):
+        with state.lock(self._state_dir / "colab" / record.id, wait=wait):
             yield
 
     def _reread(self, record: Record) -> Record | None:

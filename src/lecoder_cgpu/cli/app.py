@@ -24,7 +24,10 @@ HELP = {"help_option_names": ["-h", "--help"]}
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
-    "sessions": ("sessions", "List, add, switch, restart and close sessions."),
+    "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
+    "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
+    "gpus": ("gpus", "Show which accelerators this account may ask for."),
+    "colab": ("colab", "What only Colab has: consent to use Drive or the account."),
     "job": ("job", "List, follow, wait for and end detached runs."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),

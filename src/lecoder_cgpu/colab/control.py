@@ -80,6 +80,9 @@ class Control(Protocol):
     def account(self) -> Account:
         """What the account may use and what it costs; unknown where Colab does not say."""
 
+    def tier(self) -> str | None:
+        """free, pro or pro_plus; None where our login may not ask."""
+
     def keep_alive(self, assignment: Assignment) -> bool:
         """Tell Colab that a runtime is in use; False when this plane does not know how to.
 

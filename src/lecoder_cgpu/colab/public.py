@@ -151,8 +151,11 @@ class Public:
         specs = self._object("GET", "v1beta/runtimespecs").get("runtimeSpecs") or []
         found.gpus, found.refused_gpus = _names(specs, "GPU")
         found.tpus, found.refused_tpus = _names(specs, "TPU")
-        found.tier = model.tier(self._object("GET", "v1beta/subscription").get("tier")) or found.tier
+        found.tier = self.tier() or found.tier
         return found
+
+    def tier(self) -> str | None:
+        return model.tier(self._object("GET", "v1beta/subscription").get("tier"))
 
     def keep_alive(self, assignment: Assignment) -> bool:
         return assignment.address is not None and self._tunnel.keep_alive(assignment)

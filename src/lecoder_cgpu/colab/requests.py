@@ -106,3 +106,11 @@ def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
             hint="sign in to Colab in a browser with this account, and try again",
         )
     return found
+
+
+def not_colab(session: str) -> errors.UsageError:
+    """The error for credentials on a runtime that is none of Colab's."""
+    return errors.UsageError(
+        f"session {session!r} is no Colab runtime, so there is nothing to consent to",
+        hint="choose another one with --session",
+    )

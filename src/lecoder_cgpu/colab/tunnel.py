@@ -134,9 +134,13 @@ class Tunnel:
                 raise
         else:
             return model.account_from_ccu(answer)
-        return self.user_info() or Account()
+        return self._user_info() or Account()
 
-    def user_info(self) -> Account | None:
+    def tier(self) -> str | None:
+        found = self._user_info()
+        return found.tier if found is not None else None
+
+    def _user_info(self) -> Account | None:
         """The private API's view of the account, which has its tier; None where our login may not ask it."""
         try:
             answer = self._origin("colabGapiDomain").call(
