@@ -70,6 +70,11 @@ class Login:
         token = self._cached(source)
         return token.account if token is not None else None
 
+    def known_token(self) -> Token | None:
+        """The access token that is at hand; None when the next use mints one."""
+        token = self._cached(self.source())
+        return token if _usable(token, None) else None
+
     def scopes(self) -> frozenset[str] | None:
         """What Google granted, `email` and `profile` by their short names; None when it is not known."""
         try:

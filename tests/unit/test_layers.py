@@ -20,7 +20,7 @@ REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
 # From the top down; a module imports only what stands below it.
 LAYERS = [
     ["cli"],
-    ["client", "overview", "reference"],
+    ["client", "overview", "reference", "login"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
     ["processes"],
