@@ -1,0 +1,128 @@
+"""The machine behind a VM: a real, stock jupyter_server in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from .. import config, process_identity
+from ..backends import local
+
+HERE = Path(__file__).parent / "vm"
+MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
+GPUS = {"T4": ("Tesla T4", 15360), "L4": ("NVIDIA L4", 23034), "G4": ("NVIDIA RTX PRO 6000", 97887),
+        "A100": ("NVIDIA A100-SXM4-40GB", 40960), "H100": ("NVIDIA H100 80GB HBM3", 81559)}  # fmt: skip
+
+
+class Machine:
+    """Starts on demand, and is killed without a word, as a VM is.
+
+    `root` is what the VM shows as `/`; code that runs on it sees this machine's file system all the same.
+    """
+
+    def __init__(self, folder: Path, accelerator: str) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.token = secrets.token_hex(24)
+        self.port = 0
+        self._accelerator = accelerator
+        self._mark = secrets.token_hex(8)
+        self._process: subprocess.Popen[bytes] | None = None
+        (self.root / "content" / "sample_data").mkdir(parents=True)
+        (self.root / "root").mkdir()
+        (folder / "runtime").mkdir()
+
+    def start(self, address: str, *, terminals: bool) -> None:
+        """Start the server and wait until it listens.
+
+        Args:
+            address: HOST:PORT of what the VM's own services answer at.
+            terminals: whether it has /api/terminals.
+        """
+        log = self.folder / "server.log"
+        options = (
+            "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.open_browser=False",
+            "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", "--ServerApp.disable_check_xsrf=True",
+            "--ServerApp.allow_origin=*", f"--ServerApp.root_dir={self.root}",
+            f"--ServerApp.terminals_enabled={terminals}", "--FileContentsManager.delete_to_trash=False",
+            "--ServerApp.allow_remote_access=True",
+        )  # fmt: skip
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, str(HERE / "server.py"), *options], cwd=self.root / "content",
+                env=self._environment(address), stdin=subprocess.PIPE, stdout=output, stderr=output,
+                start_new_session=sys.platform != "win32",
+            )  # fmt: skip
+        url = local.wait_until_ready(self._process, self.folder / "runtime", log, self.token)
+        self.port = int(url.split(":")[2].rstrip("/"))
+
+    def kill(self) -> None:
+        """End everything that runs on the VM at once, and forget its disk."""
+        process = self._process
+        if process is not None:
+            below = _below(process.pid)
+            process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+            for pid in [*below, *_marked(self._mark)]:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _environment(self, address: str) -> dict[str, str]:
+        folder = self.folder
+        environment = {
+            key: value
+            for key, value in config.child_environment().items()
+            if not key.startswith(("JUPYTER_", "LECODER_CGPU_", "JPY_", "PYTEST_", "XDG_"))
+        }
+        environment |= {
+            "HOME": str(self.root / "root"),
+            "JUPYTER_TOKEN": self.token,
+            "JUPYTER_NO_CONFIG": "1",
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "JUPYTER_PLATFORM_DIRS": "1",
+            "IPYTHONDIR": str(folder / "ipython"),
+            "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
+            "PYTHONPATH": str(HERE / "site"),
+            "TBE_RUNTIME_ADDR": address,
+            "USE_AUTH_EPHEM": "1",
+            "COLAB_RELEASE_TAG": "fake",
+            MARK: self._mark,
+        }
+        if self._accelerator in GPUS:
+            name, memory = GPUS[self._accelerator]
+            environment |= {"COLAB_GPU": "1", "FAKE_COLAB_GPU": f"{name},{memory}"}
+            environment["PATH"] = f"{self._programs()}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        return environment
+
+    def _programs(self) -> Path:
+        """A folder with the commands that a VM with a GPU has."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        program = folder / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "nvidia_smi.py"}" "$@"\n')
+        program.chmod(0o755)
+        return folder
+
+
+def _below(pid: int) -> list[int]:
+    return [found for child in process_identity.children(pid) for found in (child, *_below(child))]
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes that carry the VM's mark: those that left the server's tree (Linux only)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found

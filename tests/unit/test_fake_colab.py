@@ -1,0 +1,310 @@
+"""The fake Colab itself: what a client may rely on when it was only ever tested against it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from lecoder_cgpu.testing.colab import CLIENT, FakeColab
+from lecoder_cgpu.testing.oauth import challenge
+from lecoder_cgpu.testing.state import COLAB, DRIVE_FILE, EMAIL, SCOPES
+
+XSSI = b")]}'\n"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *arguments: Any) -> None:
+        return None
+
+
+OPENER = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({}))
+
+
+@dataclass
+class Answer:
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body.removeprefix(XSSI))
+
+
+def call(
+    method: str, url: str, headers: dict[str, str] | None = None, data: bytes | None = None, timeout: float = 60,
+    **query: Any,
+) -> Answer:  # fmt: skip
+    """One request by plain HTTP; a refusal is an answer too."""
+    if query:
+        url += "?" + urlencode(query)
+    request = urllib.request.Request(url, data, headers or {}, method=method)
+    try:
+        with OPENER.open(request, timeout=timeout) as answer:
+            return Answer(answer.status, answer.read(), dict(answer.headers))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, error.read(), dict(error.headers))
+
+
+def form(**fields: str) -> bytes:
+    return urlencode(fields).encode()
+
+
+class User:
+    """Somebody with an access token."""
+
+    def __init__(self, colab: FakeColab, scopes: tuple[str, ...] = SCOPES, **login: Any) -> None:
+        self.colab = colab
+        client, secret = CLIENT
+        answer = call(
+            "POST", colab.urls["oauth"] + "/token", None,
+            form(grant_type="refresh_token", refresh_token=colab.login(scopes, **login), client_id=client,
+                 client_secret=secret),
+        )  # fmt: skip
+        self.token: str = answer.json["access_token"]
+
+    def __call__(
+        self, method: str, path: str, role: str = "tunnel", data: bytes | None = None, timeout: float = 60,
+        headers: dict[str, str] | None = None, **query: Any,
+    ) -> Answer:  # fmt: skip
+        sent = {"Authorization": f"Bearer {self.token}"}
+        if role == "tunnel":
+            sent["X-Colab-Client-Agent"] = "tests"
+            query = {"authuser": 0, **query}
+        return call(method, self.colab.urls[role] + path, sent | (headers or {}), data, timeout, **query)
+
+    def assign(self, nbh: str | None = None, **query: Any) -> Answer:
+        """GET and, when there is nothing yet, POST."""
+        query = {"nbh": nbh or new_nbh(), **query}
+        first = self("GET", "/tun/m/assign", **query)
+        if first.status != 200 or "token" not in first.json:
+            return first
+        return self("POST", "/tun/m/assign", data=b"", headers={"X-Goog-Colab-Token": first.json["token"]}, **query)
+
+
+def new_nbh() -> str:
+    return str(uuid.uuid4()).replace("-", "_").ljust(44, ".")
+
+
+@pytest.fixture
+def user(colab: FakeColab) -> User:
+    return User(colab)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeColab, User, dict[str, Any]]]:
+    """A fake with one VM, whose machine is up: for tests that leave it as it is."""
+    with FakeColab(tmp_path_factory.mktemp("colab")) as colab:
+        user = User(colab)
+        yield colab, user, user.assign(variant="GPU", accelerator="T4").json["runtimeProxyInfo"]
+
+
+def test_login_by_code_and_pkce(colab: FakeColab) -> None:
+    """The consent page sends a code back; it buys tokens once, for the right verifier and redirect only."""
+    where: dict[str, Any] = {
+        "client_id": "mine", "redirect_uri": "http://127.0.0.1:9/", "response_type": "code", "state": "s",
+        "scope": "email profile " + COLAB, "access_type": "offline", "code_challenge": challenge("v" * 43),
+        "code_challenge_method": "S256", "prompt": "consent",
+    }  # fmt: skip
+
+    def code() -> str:
+        answer = call("GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", **where)
+        assert answer.status == 302
+        back = parse_qs(urlsplit(answer.headers["Location"]).query)
+        assert back["state"] == ["s"]
+        return back["code"][0]
+
+    def buy(code: str, **changed: str) -> Answer:
+        fields = {
+            "grant_type": "authorization_code", "code": code, "client_id": "mine", "client_secret": "secret",
+            "redirect_uri": "http://127.0.0.1:9/", "code_verifier": "v" * 43, **changed,
+        }  # fmt: skip
+        return call("POST", colab.urls["oauth"] + "/token", None, form(**fields))
+
+    first = code()
+    bought = buy(first).json
+    assert bought["refresh_token"]
+    assert set(bought["scope"].split()) >= {EMAIL, COLAB, "openid"}
+    assert buy(first).json["error"] == "invalid_grant"
+    assert buy(code(), code_verifier="w" * 43).json["error"] == "invalid_grant"
+    assert buy(code(), redirect_uri="http://127.0.0.1:8/").json["error"] == "redirect_uri_mismatch"
+    assert buy(code(), client_secret="other").json["error"] == "invalid_client"
+    where["prompt"] = "none"
+    assert "refresh_token" not in buy(code()).json
+    colab.switches.untick = (COLAB,)
+    assert COLAB not in buy(code()).json["scope"]
+
+
+@pytest.mark.parametrize(("consent", "expected"), [("deny", "access_denied"), ("wrong_state", None)])
+def test_consent_that_goes_wrong(colab: FakeColab, consent: Any, expected: str | None) -> None:
+    """The user may say no, and an answer may come from somebody else."""
+    colab.switches.consent = consent
+    answer = call(
+        "GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", client_id="mine", response_type="code", state="s",
+        redirect_uri="http://localhost:9/callback", scope="email",
+    )  # fmt: skip
+    back = parse_qs(urlsplit(answer.headers["Location"]).query)
+    assert back.get("error") == ([expected] if expected else None)
+    assert (back["state"] == ["s"]) is (consent == "deny")
+
+
+def test_tokens_end(colab: FakeColab, user: User) -> None:
+    """An access token ends with its time or with its revocation, a refresh token with the latter."""
+    assert user("GET", "/oauth2/v2/userinfo", "apis").json["email"] == colab.account.email
+    info = call("GET", colab.urls["oauth"] + "/tokeninfo", access_token=user.token)
+    assert info.json["email"] == colab.account.email
+    colab.advance(3600)
+    assert user("GET", "/oauth2/v2/userinfo", "apis").status == 401
+    assert call("GET", colab.urls["oauth"] + "/tokeninfo", access_token=user.token).json["error"] == "invalid_token"
+    refresh = colab.login()
+    fields = form(grant_type="refresh_token", refresh_token=refresh, client_id=CLIENT[0], client_secret=CLIENT[1])
+    access = call("POST", colab.urls["oauth"] + "/token", None, fields).json
+    assert "refresh_token" not in access
+    assert call("POST", colab.urls["oauth"] + "/revoke", None, form(token=access["access_token"])).status == 200
+    assert call("POST", colab.urls["oauth"] + "/token", None, fields).json["error"] == "invalid_grant"
+
+
+def test_the_tunnel_is_strict(colab: FakeColab, user: User) -> None:
+    """No token, a token without e-mail, no authuser, no client agent: each is refused; JSON has its prefix."""
+    assert call("GET", colab.urls["tunnel"] + "/tun/m/ccu-info", authuser=0).status == 401
+    assert User(colab, (COLAB,))("GET", "/tun/m/ccu-info").status == 401
+    bearer = {"Authorization": f"Bearer {user.token}"}
+    assert call("GET", colab.urls["tunnel"] + "/tun/m/ccu-info", bearer, authuser=0).status == 400
+    assert call("GET", colab.urls["tunnel"] + "/tun/m/ccu-info", bearer | {"X-Colab-Client-Agent": "x"}).status == 400
+    assert user("GET", "/tun/m/ccu-info").body.startswith(XSSI)
+    assert user("GET", "/tun/m/ccu-info", "pa").status == 404
+
+
+def test_assign(colab: FakeColab, user: User) -> None:
+    """A string on GET, a number on POST; the same nbh is the same VM; tokens are minted for each listing."""
+    nbh = new_nbh()
+    probe = user("GET", "/tun/m/assign", nbh=nbh, variant="GPU", accelerator="T4").json
+    assert (probe["variant"], probe["acc"], probe["nbh"], probe["p"]) == ("GPU", "T4", nbh, False)
+    made = user.assign(nbh, variant="GPU", accelerator="T4").json
+    assert (made["variant"], made["outcome"], made["machineShape"]) == (1, 4, 0)
+    again = user("GET", "/tun/m/assign", nbh=nbh).json
+    assert again["endpoint"] == made["endpoint"]
+    (listed,) = user("GET", "/tun/m/assignments").json["assignments"]
+    assert listed["endpoint"] == made["endpoint"]
+    assert listed["runtimeProxyInfo"]["token"] != made["runtimeProxyInfo"]["token"]
+    assert user.assign("short").status == 400
+    assert user.assign().status == 412
+
+
+def test_refusals(colab: FakeColab, user: User) -> None:
+    """What the account may not have, what is not there, and what it has had enough of, each in its own way."""
+    account = colab.account
+    assert user.assign(variant="GPU", accelerator="A100").status == 400
+    assert user.assign(variant="GPU", accelerator="NOPE").status == 400
+    assert user.assign(shape="hm").status == 400
+    account.out_of_stock.add("T4")
+    refused = user.assign(variant="GPU", accelerator="T4")
+    assert (refused.status, refused.body) == (503, b"")
+    account.outcome = 2
+    assert user.assign(variant="GPU", accelerator="T4").json == {"outcome": 2}
+    account.denylisted = True
+    assert user.assign().json == {"outcome": 5}
+    assert not colab.vms
+
+
+def test_xsrf_tokens(colab: FakeColab, user: User) -> None:
+    """A POST needs the token that its own GET gave, and one token works once."""
+    nbh = new_nbh()
+    token = user("GET", "/tun/m/assign", nbh=nbh).json["token"]
+    header = {"X-Goog-Colab-Token": token}
+    assert user("POST", "/tun/m/assign", data=b"", nbh=nbh).status == 403
+    assert user("POST", "/tun/m/assign", data=b"", headers=header, nbh=new_nbh()).status == 403
+    token = user("GET", "/tun/m/assign", nbh=nbh).json["token"]
+    header = {"X-Goog-Colab-Token": token}
+    assert user("POST", "/tun/m/assign", data=b"", headers=header, nbh=nbh).status == 200
+    assert user("POST", "/tun/m/assign", data=b"", headers=header, nbh=nbh).status == 403
+
+
+def test_unassign(colab: FakeColab, user: User) -> None:
+    """A released VM is gone from the listing, or lingers; the second time there is nothing to release."""
+    colab.switches.linger = 60
+    assert "assignments" not in user("GET", "/tun/m/assignments").json
+    endpoint = user.assign().json["endpoint"]
+    where = f"/tun/m/unassign/{endpoint}"
+    token = user("GET", where).json["token"]
+    assert user("POST", where, data=b"").status == 403
+    token = user("GET", where).json["token"]
+    done = user("POST", where, data=b"", headers={"X-Goog-Colab-Token": token})
+    assert (done.status, done.body) == (204, b"")
+    assert user("GET", where).status == 404
+    assert user("GET", "/tun/m/assignments").json["assignments"][0]["endpoint"] == endpoint
+    colab.advance(61)
+    assert "assignments" not in user("GET", "/tun/m/assignments").json
+
+
+def test_proxy_needs_its_token(running: tuple[FakeColab, User, dict[str, Any]]) -> None:
+    """By header or in the query; anything else is a 404, for sockets too."""
+    _, user, proxy = running
+    header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+    assert call("GET", proxy["url"] + "/api", header).status == 200
+    assert call("GET", proxy["url"] + "/api", **{"colab-runtime-proxy-token": proxy["token"]}).status == 200
+    assert call("GET", proxy["url"] + "/api").status == 404
+    assert call("GET", proxy["url"] + "/api", {"Authorization": f"Bearer {user.token}"}).status == 404
+    resources = call("GET", proxy["url"] + "/api/colab/resources", header)
+    assert resources.body.startswith(XSSI)
+    assert resources.json["gpus"][0]["name"] == "Tesla T4"
+    kernel = call("POST", proxy["url"] + "/api/kernels", header, b"{}").json
+    address = f"ws{proxy['url'].removeprefix('http')}/api/kernels/{kernel['id']}/channels?session_id=x"
+    with pytest.raises(InvalidStatus) as refused:
+        connect(address, proxy=None)
+    assert refused.value.response.status_code == 404
+    with connect(address, additional_headers=header, proxy=None) as socket:
+        message = {"header": {"msg_id": "1", "msg_type": "kernel_info_request", "session": "x", "username": "",
+                              "version": "5.3", "date": ""}, "parent_header": {}, "metadata": {}, "content": {},
+                   "channel": "shell"}  # fmt: skip
+        socket.send(json.dumps(message))
+        while json.loads(socket.recv(30))["header"]["msg_type"] != "kernel_info_reply":
+            pass
+
+
+def test_contents_are_those_of_the_vm(running: tuple[FakeColab, User, dict[str, Any]]) -> None:
+    """The root of the contents holds `content`; a folder that is not empty is not deleted."""
+    _, _, proxy = running
+    header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+    body = json.dumps({"type": "file", "format": "text", "content": "x" * 2_000_000}).encode()
+    assert call("PUT", proxy["url"] + "/api/contents/content/big.txt", header, body).status == 201
+    assert len(call("GET", proxy["url"] + "/api/contents/content/big.txt", header).json["content"]) == 2_000_000
+    assert call("DELETE", proxy["url"] + "/api/contents/content", header).status == 400
+    assert call("GET", proxy["url"] + "/api/contents/nothing", header).status == 404
+
+
+def test_a_lost_vm_is_really_gone(tmp_path: Path, colab: FakeColab, user: User) -> None:
+    """Neither its address nor its files outlive a VM, and its proxy refuses connections or answers 404."""
+    colab.account.max_vms = 2
+    seen = set()
+    for _ in range(2):
+        made = user.assign().json
+        proxy = made["runtimeProxyInfo"]
+        vm = colab.vms[made["endpoint"]]
+        assert vm.machine.folder.exists()
+        colab.call(vm.kill)
+        try:
+            seen.add(str(call("GET", proxy["url"] + "/api", {"X-Colab-Runtime-Proxy-Token": proxy["token"]}).status))
+        except urllib.error.URLError as error:
+            seen.add("refused" if isinstance(error.reason, ConnectionError) else str(error))
+    assert seen == {"404", "refused"}
+    assert "assignments" not in user("GET", "/tun/m/assignments").json
+
+
+def test_drive_scope_is_no_colab_scope(colab: FakeColab) -> None:
+    """A login without the scope for userinfo is refused there with the reason."""
+    refused = User(colab, (DRIVE_FILE,))("GET", "/oauth2/v2/userinfo", "apis")
+    assert refused.status == 403
+    assert refused.json["error"]["details"][0]["reason"] == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
