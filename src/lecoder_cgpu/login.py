@@ -171,7 +171,7 @@ class Consent:
         flow = self._flow(pending.redirect_uri, pending)
         try:
             with self._relaxed():
-                return flow.fetch_token(code=code, timeout=TIMEOUT)
+                return flow.fetch_token(code=code, timeout=TIMEOUT, include_client_id=True)
         except OAuth2Error as error:
             if flow.oauth2session.adapters["https://"].status >= 500:
                 raise refusal(None, error) from error

@@ -20,7 +20,7 @@ REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm
 
 # From the top down; a module imports only what stands below it.
 LAYERS = [
-["cli", "testing"],
+    ["cli", "testing"],
     ["client", "overview", "reference", "login"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
