@@ -8,30 +8,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, structs
 
 from . import backends, errors, models
+from .backends import Wants
 from .config import Config
 from .runtime import Notify, Session, Waiting
 from .sessions import Record, Store, check_name, insert
 
 if TYPE_CHECKING:
     from .auth import Login
-
-
-class Wants(Struct, frozen=True, kw_only=True):
-    """What kind of runtime a command asked for. All false: whatever session is in use."""
-
-    cpu: bool = False
-    tpu: bool = False
-    gpu: str | None = None
-    new: bool = False
-
-    @property
-    def options(self) -> list[str]:
-        """The options as the user wrote them."""
-        written = {"--cpu": self.cpu, "--tpu": self.tpu, f"--gpu {self.gpu}": self.gpu, "--new-runtime": self.new}
-        return [option for option, given in written.items() if given]
+    from .backends.colab import Backend as ColabBackend
 
 
 class Client:
@@ -47,6 +34,7 @@ class Client:
         self, config: Config | None = None, *, notify: Notify | None = None, waiting: Waiting | None = None
     ) -> None:
         self.config = config or Config()
+        self._backends: dict[str, backends.Backend] = {}
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
 
@@ -66,7 +54,16 @@ class Client:
         return Login(self.config, self.state_dir)
 
     def backend(self, name: str) -> backends.Backend:
-        return backends.load(name, self.config, self.state_dir)
+        """The backend of that name; one for all sessions, so that what it has just learnt serves all."""
+        if name not in self._backends:
+            self._backends[name] = backends.load(name, self.config, self.state_dir)
+        return self._backends[name]
+
+    @property
+    def colab(self) -> ColabBackend:
+        """The Colab backend, for what only Colab has."""
+        backend: ColabBackend = self.backend("colab")  # type: ignore[assignment]
+        return backend
 
     def hold(self, record: Record) -> Session:
         """The session of a record, ready for use."""
@@ -86,7 +83,7 @@ class Client:
             errors.ConfigError: the store is unreadable.
         """
         wants = wants or Wants()
-        if wants.cpu + wants.tpu + (wants.gpu is not None) > 1:
+        if wants.cpu + (wants.tpu is not None) + bool(wants.gpu) > 1:
             raise errors.UsageError(
                 "only one of --cpu, --tpu and --gpu can be had", name="ConflictingOptions", hint="leave out the others"
             )
@@ -98,27 +95,27 @@ class Client:
                     hint="leave out one of the two",
                 )
             return self.hold(self._named(key))
-        record = None if wants.new else self._pick(self.store.records())
+        record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record = self._create(wants)
-        elif wants.options:
-            self._check_kind(record.backend, wants)
         self._report_damage()
-        return self.hold(record)
+        session = self.hold(record)
+        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        return session
 
-    def existing(self, key: str | None = None) -> Session:
-        """The session named, else the active one; never a new one.
+    def existing(self, key: str | None = None, *, gone: bool = False) -> Session:
+        """The session named, else the active one; never a new one, and with `gone` also one without a runtime.
 
         Raises:
             errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
         """
-        record = self._named(key) if key is not None else self._pick(self.store.records())
+        record = self._named(key) if key is not None else self._pick(self.store.records(), Wants())
         if record is None:
             raise errors.NotFoundError(
                 "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
             )
         session = self.hold(record)
-        if session.is_lost():
+        if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 name="RuntimeLost",
@@ -137,8 +134,14 @@ class Client:
             )
         return record
 
-    def _pick(self, records: list[Record]) -> Record | None:
-        """The active session, or with a backend chosen by the user the most recent session of that backend."""
+    def _pick(self, records: list[Record], wants: Wants) -> Record | None:
+        """The active session, or with a backend chosen by the user the most recent session of that backend. If it is
+        not what was asked for, the most recent one that is.
+
+        Raises:
+            errors.UsageError: no session of the backend that the user chose can be that.
+        """
+        records = [record for record in records if record.colab is None or record.colab.state != "closing"]
         chosen = self.config.backend
         if chosen.source != "default":
             records = [record for record in records if record.backend == chosen.value]
@@ -148,8 +151,12 @@ class Client:
 
                 address = normalise(url.value)[0]
                 records = [record for record in records if record.runtime.endpoint == address]
+        if wants.options:
+            if chosen.source != "default":
+                self._check_kind(chosen.value or "", wants)
+            records = [record for record in records if self.backend(record.backend).serves(record, wants)]
         active = next((record for record in records if record.is_active), None)
-        if active is not None or chosen.source == "default":
+        if active is not None or (chosen.source == "default" and not wants.options):
             return active
         return records[0] if records else None
 
@@ -164,16 +171,16 @@ class Client:
                 hint="lecoder-cgpu sessions restart gives a fresh kernel",
             )
         with self.store.transaction() as records:
-            existing = None if wants.new else self._pick(records)
+            existing = None if wants.new else self._pick(records, wants)
             if existing is not None:
                 return existing
-            record = backend.create(_free_name(name, records))
+            record = backend.create(_free_name(name, records), wants)
             insert(records, record)
             return record
 
     @staticmethod
     def _check_kind(backend: str, wants: Wants) -> None:
-        if backend != "colab" and (wants.tpu or wants.gpu):
+        if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
             raise errors.UsageError(
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
                 hint="leave the option out, or use --backend colab",
@@ -206,7 +213,7 @@ class Client:
         Raises:
             errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
         """
-        record = self.backend("local").create(name)
+        record = self.backend("local").create(name, Wants())
         if root is not None:
             record.root = str(Path(root).expanduser().resolve())
         self.store.add(record)
@@ -293,8 +300,8 @@ class Client:
         if record.backend == "jupyter":
             kernels = session.close_kernels()
             released = "kernels" if kernels else "nothing"
-        elif session.backend.release(record):
-            released = "server"
+        else:
+            released = session.backend.release(record)
         self.store.remove(record.id)
         return models.SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
 

@@ -40,6 +40,9 @@ SETTINGS = (
     Setting("clientSecret", "LECODER_CGPU_CLIENT_SECRET", "its secret", secret=True),
     Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials"),
     Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
+    Setting(
+        "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
+    ),
     # Where Google's services are. A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"
@@ -140,6 +143,11 @@ class Config:
                 hint="use one of: " + ", ".join(BACKENDS),
             )
         return chosen
+
+    @property
+    def client_agent(self) -> str:
+        """The name under which Colab's services see us."""
+        return self.get("colabClientAgent").value or "lecoder-cgpu"
 
     @property
     def state_dir(self) -> Path:

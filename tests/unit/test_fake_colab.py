@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lecoder_cgpu.testing.colab import CLIENT, FakeColab
@@ -308,3 +308,144 @@ def test_drive_scope_is_no_colab_scope(colab: FakeColab) -> None:
     refused = User(colab, (DRIVE_FILE,))("GET", "/oauth2/v2/userinfo", "apis")
     assert refused.status == 403
     assert refused.json["error"]["details"][0]["reason"] == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+
+
+def test_keep_alive(colab: FakeColab, user: User) -> None:
+    """A ping needs its header, counts at once, and is hardly ever answered; without pings a VM does not last."""
+    endpoint = user.assign().json["endpoint"]
+    path = f"/tun/m/{endpoint}/keep-alive/"
+    tunnel = {"X-Colab-Tunnel": "Google"}
+    assert user("GET", path).status == 400
+    colab.advance(400)
+    with pytest.raises(TimeoutError):
+        user("GET", path, headers=tunnel, timeout=0.5)
+    colab.advance(400)
+    assert endpoint in colab.vms
+    colab.switches.keep_alive = "empty"
+    assert user("GET", path, headers=tunnel).body == b""
+    colab.advance(481)
+    assert not colab.vms
+    assert user("GET", path, headers=tunnel).status == 404
+
+
+def test_vms_cost(colab: FakeColab, user: User) -> None:
+    """What is held burns units; nothing lives longer than the longest life."""
+    colab.account.upgrade(balance=10.0)
+    user.assign(variant="GPU", accelerator="T4")
+    colab.switches.idle_limit = 1e9
+    colab.advance(3600)
+    money = User(colab)("GET", "/tun/m/ccu-info").json
+    assert money["currentBalance"] == pytest.approx(8.8, abs=0.01)
+    assert money["consumptionRateHourly"] == pytest.approx(1.2)
+    colab.advance(12 * 3600)
+    assert not colab.vms
+
+
+def test_faults(colab: FakeColab, user: User) -> None:
+    """A fault replaces, delays, changes or loses an answer, as often as it was told to."""
+    fault = colab.fail("GET /tun/m/ccu-info", times=2, status=429, headers={"Retry-After": "7"}, body=b"slow down")
+    for _ in range(2):
+        refused = user("GET", "/tun/m/ccu-info")
+        assert (refused.status, refused.body, refused.headers["Retry-After"]) == (429, b"slow down", "7")
+    assert user("GET", "/tun/m/ccu-info").status == 200
+    assert fault.hits == 2
+    colab.fail("tunnel:/tun/m/ccu-info", patch={"eligibleGpus": ["X9"], "assignmentsCount": None})
+    answer = user("GET", "/tun/m/ccu-info").json
+    assert answer["eligibleGpus"] == ["X9"]
+    assert "assignmentsCount" not in answer
+    colab.fail("GET /tun/m/ccu-info", raw=lambda body: body[:20])
+    assert user("GET", "/tun/m/ccu-info").body == user("GET", "/tun/m/ccu-info").body[:20]
+    colab.fail("POST /tun/m/assign", lose=True)
+    nbh = new_nbh()
+    with pytest.raises(OSError):
+        user.assign(nbh)
+    assert user("GET", "/tun/m/assign", nbh=nbh).json["endpoint"] == colab.vm.endpoint
+    colab.fail("GET /tun/m/assignments", drop=True)
+    with pytest.raises(OSError):
+        user("GET", "/tun/m/assignments")
+    colab.fail("GET /tun/m/assignments", hang=True)
+    with pytest.raises(TimeoutError):
+        user("GET", "/tun/m/assignments", timeout=0.5)
+    assert [request.status for request in colab.requests if request.path == "/tun/m/assignments"] == [None, None]
+    assert colab.count("* /tun/m/assign") == 3
+
+
+def test_faults_must_happen() -> None:
+    """A reply that nobody fetched is an error at the end; a lasting one is not."""
+    colab = FakeColab().start()
+    colab.fail("/tun/m/ccu-info", times=None, status=500)
+    colab.fail("POST /tun/m/assign", status=503)
+    with pytest.raises(AssertionError, match="POST /tun/m/assign$"):
+        colab.__exit__(None, None, None)
+    with FakeColab() as colab:
+        colab.mend(colab.fail("POST /tun/m/assign", status=503))
+
+
+def test_remote_control(colab: FakeColab, user: User) -> None:
+    """Another process can do by HTTP what a test does in Python."""
+
+    def sim(method: str, path: str, **content: Any) -> Any:
+        answer = call(method, f"{colab.urls['pa']}/__sim/{path}", None, json.dumps(content).encode())
+        assert answer.status == 200, answer
+        return answer.json
+
+    sim("POST", "accounts", upgrade="PRO_PLUS", max_vms=3, out_of_stock=["H100"])
+    assert user.assign(variant="GPU", accelerator="H100").status == 503
+    vm = sim("POST", "vms", accelerator="A100")
+    assert (vm["origin"], vm["accelerator"]) == ("browser", "A100")
+    sim("POST", "faults", route="GET /tun/m/assignments", status=502, body="<html>")
+    assert user("GET", "/tun/m/assignments").status == 502
+    address = sim("POST", f"vms/{vm['endpoint']}/move")["url"]
+    assert user("GET", "/tun/m/assignments").json["assignments"][0]["runtimeProxyInfo"]["url"] == address != vm["url"]
+    sim("POST", f"vms/{vm['endpoint']}/kill")
+    sim("POST", "switches", empty_assignments=True)
+    assert user("GET", "/tun/m/assignments").json == {"assignments": []}
+    assert [request["status"] for request in sim("GET", "requests")][-2:] == [200, 200]
+    sim("POST", "advance", seconds=4000)
+    assert user("GET", "/tun/m/ccu-info").status == 401
+    login = sim("POST", "login", email="grace@example.com")
+    fields = {"grant_type": "refresh_token", "refresh_token": login["session"]["refreshToken"]}
+    fields |= {"client_id": login["clientId"], "client_secret": login["clientSecret"]}
+    assert call("POST", colab.urls["oauth"] + "/token", None, form(**fields)).status == 200
+    assert {account["email"] for account in sim("GET", "state")["accounts"]} == {"ada@example.com", "grace@example.com"}
+
+
+def test_what_befalls_a_vm(running: tuple[FakeColab, User, dict[str, Any]]) -> None:
+    """Tokens expire, sockets drop with and without a word, a boot takes its time, the address changes."""
+    colab, user, _ = running
+    vm = colab.vm
+
+    def token() -> dict[str, str]:
+        return {"X-Colab-Runtime-Proxy-Token": user("GET", "/tun/m/assignments").json["assignments"][0][
+            "runtimeProxyInfo"]["token"]}  # fmt: skip
+
+    header = token()
+    kernel = call("POST", vm.url + "/api/kernels", header, b"{}").json["id"]
+    address = f"ws{vm.url.removeprefix('http')}/api/kernels/{kernel}/channels?session_id=x"
+    with connect(address, additional_headers=header, proxy=None, close_timeout=1) as socket:
+        colab.expire_proxy_tokens()
+        with pytest.raises(EOFError):
+            read_to_end(socket)
+    assert call("GET", vm.url + "/api", header).status == 404
+    header = token()
+    with connect(address, additional_headers=header, proxy=None, close_timeout=1) as socket:
+        assert colab.drop_sockets(silently=True) == 1
+        with pytest.raises(TimeoutError):
+            read_to_end(socket, timeout=1)
+    vm.boot_requests = 1
+    assert call("GET", vm.url + "/api", header).status == 502
+    old = vm.url
+    colab.move()
+    assert vm.url != old
+    assert call("GET", vm.url + "/api", header).status == 200
+    with pytest.raises(urllib.error.URLError):
+        call("GET", old + "/api", header)
+
+
+def read_to_end(socket: Any, timeout: float = 30) -> None:
+    """Read until the socket fails, whatever comes before."""
+    try:
+        while True:
+            socket.recv(timeout)
+    except ConnectionClosed as error:
+        raise EOFError from error

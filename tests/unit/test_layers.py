@@ -31,6 +31,7 @@ LAYERS = [
     ["watch"],
     ["server"],
     ["backends"],
+    ["colab"],
     ["auth"],
     ["credentials"],
     ["sessions", "history"],

@@ -21,12 +21,14 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import oauth, tunnel
+from . import control, oauth, tunnel
 from .faults import Fault, Request
 from .state import SCOPES, Account, Switches
 from .vms import VM
 from .web import Handler
-from .world import World
+from .world import CLIENT, World
+
+__all__ = ["CLIENT", "FakeColab"]
 
 T = TypeVar("T")
 TICK = 0.25  # seconds between two looks at the clock
@@ -38,7 +40,6 @@ HOSTS: dict[str, tuple[str, list[Any]]] = {
     "pa": ("LECODER_CGPU_COLAB_GAPI_DOMAIN", []),
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", []),
 }
-CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")
 
 
 class FakeColab:
@@ -105,9 +106,7 @@ class FakeColab:
 
     def login(self, scopes: tuple[str, ...] = SCOPES, account: Account | None = None) -> str:
         """A refresh token for the client `CLIENT`, as after a login."""
-        client, secret = CLIENT
-        self.world.tokens.clients[client] = secret
-        return self.world.tokens.new_refresh(account or self.account, client, frozenset(scopes)).value
+        return self.world.login(account or self.account, scopes)
 
     def fail(self, route: str, *, times: int | None = 1, **what: Any) -> Fault:
         """Let something go wrong: the next `times` requests to `route`, or all of them until `mend` (None).
@@ -124,33 +123,37 @@ class FakeColab:
 
     def advance(self, seconds: float) -> None:
         """Let time pass on Google's side, with all that is due."""
-
-        def action() -> None:
-            self.world.clock.offset += seconds
-            self.world.reap()
-
-        self.call(action)
+        self.call(self.world.advance, seconds)
 
     def start_vm(
         self, accelerator: str | None = None, *, account: Account | None = None, origin: str = "browser", nbh: str = ""
     ) -> VM:
         """A VM that somebody else started, without any of the checks."""
-        account = account or self.account
+        return self.run(lambda: self.world.start_vm(accelerator, account or self.account, origin, nbh))
 
-        async def action() -> VM:
-            kind = "TPU" if accelerator in account.eligible_tpus else "GPU" if accelerator else "DEFAULT"
-            return await self.world.boot(account, kind, accelerator or "NONE", False, nbh, "", None, origin)
+    def kill(self, vm: VM | None = None) -> None:
+        """Take a VM away, or the only one."""
+        self.call((vm or self.vm).kill)
 
-        return self.run(action)
+    def expire_proxy_tokens(self, vm: VM | None = None) -> None:
+        """Make every token of a VM's proxy stale."""
+        self.call((vm or self.vm).expire_tokens)
+
+    def drop_sockets(self, vm: VM | None = None, *, silently: bool = False, lose_buffer: bool = False) -> int:
+        """Cut a VM's open WebSockets and say how many there were; see `VM.drop_sockets`."""
+        return self.call(lambda: (vm or self.vm).drop_sockets(silently=silently, lose_buffer=lose_buffer))
+
+    def move(self, vm: VM | None = None) -> None:
+        """Give a VM's proxy another address."""
+        self.run((vm or self.vm).move)
 
     def expire_access_tokens(self) -> None:
         """Make every access token invalid; refresh tokens stay."""
-        self.call(self.world.tokens.access.clear)
+        self.call(self.world.tokens.expire)
 
     def revoke_logins(self) -> None:
         """Make every token invalid, as when the user withdraws the consent."""
-        self.expire_access_tokens()
-        self.call(self.world.tokens.refresh.clear)
+        self.call(self.world.tokens.forget)
 
     def call(self, action: Callable[..., T], *arguments: Any) -> T:
         """Do something in the fake's own thread, where its state lives."""
@@ -211,7 +214,7 @@ class FakeColab:
             shared = {"world": self.world}
             server = HTTPServer(
                 Application(
-                    [(path, handler, shared) for path, handler in routes],
+                    [(path, handler, shared) for path, handler in [*routes, *control.ROUTES]],
                     default_handler_class=type("Unknown", (Unknown,), {"role": role}),
                     default_handler_args=shared, log_function=lambda handler: None,
                 ),

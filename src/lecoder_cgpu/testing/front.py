@@ -130,7 +130,7 @@ class Front:
         if fault.drop:
             return
         if fault.hang:
-            await reader.read(-1)
+            await _discard(reader)
             return
         if fault.status is not None:
             await _answer(reader, writer, log, fault.status, fault.body, fault.headers)
@@ -149,7 +149,7 @@ class Front:
             await _answer(reader, writer, log, switches.stale_status)
         elif vm.booting():
             if switches.boot_mode == "hang":
-                await reader.read(-1)
+                await _discard(reader)
             elif switches.boot_mode != "refused":
                 await _answer(reader, writer, log, int(switches.boot_mode))
         elif path.startswith("/api/terminals") and not switches.terminals:
@@ -192,7 +192,7 @@ class Front:
             self._passages.discard(passage)
             server.transport.abort()
         if passage.silent:
-            await reader.read(-1)
+            await _discard(reader)
         elif writer.can_write_eof() and not writer.is_closing():
             await writer.drain()
             writer.write_eof()

@@ -192,6 +192,15 @@ class Tokens:
             del self.access[token]
         return True
 
+    def expire(self) -> None:
+        """Make every access token invalid; refresh tokens stay."""
+        self.access.clear()
+
+    def forget(self) -> None:
+        """Make every token invalid, as when the user withdraws the consent."""
+        self.access.clear()
+        self.refresh.clear()
+
     def new_xsrf(self, purpose: str) -> str:
         token = f"AAx-{secrets.token_urlsafe(12)}"
         self._xsrf[token] = (purpose, self._clock.now() + self._switches.xsrf_ttl)

@@ -93,7 +93,7 @@ class VM:
         """End the sockets whose token is over, and those that were silent for too long."""
         self.front.forget_idle()
         if self.world.switches.cut_on_expiry:
-            self.front.cut(lambda passage: self.tokens.get(passage.token, 0.0) <= now)
+            self.front.cut(lambda passage: passage.websocket and self.tokens.get(passage.token, 0.0) <= now)
 
     # --- for tests: what happens to VMs ---
 
@@ -120,6 +120,7 @@ class VM:
     async def move(self) -> None:
         """Give the proxy another address; the old one is dead, tokens and machine are the same."""
         old, self.front = self.front, Front(self)
+        self.front.generation = old.generation
         await self.front.open()
         old.close()
 

@@ -42,7 +42,7 @@ class Handler(RequestHandler):
             await asyncio.sleep(self.fault.delay)
         if self.fault.hang:
             await self.world.silence(self.request.connection)
-        if self.fault.drop:
+        if self.fault.drop or self.fault.hang:
             self.vanish()
         if self.fault.status is not None:
             self.set_status(self.fault.status)
