@@ -70,6 +70,11 @@ class Login:
         token = self._cached(source)
         return token.account if token is not None else None
 
+    def known_token(self) -> Token | None:
+        """The access token that is at hand; None when the next use mints one."""
+        token = self._cached(self.source())
+        return token if _usable(token, None) else None
+
     def scopes(self) -> frozenset[str] | None:
         """What Google granted, `email` and `profile` by their short names; None when it is not known."""
         try:
@@ -221,6 +226,8 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
         raise errors.ConnectionFailed(f"Google could not be asked for a token: {error}", hint="try again") from error
     except google.auth.exceptions.RefreshError as error:
         raise refusal(request.answer, error, source) from error
+    except (TypeError, AttributeError) as error:  # how google-auth meets the page of a portal, sent with status 200
+        raise refusal(None, error) from error
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
         raise errors.ConfigError(
             f"the credentials cannot be used: {error}", name="BadCredentials", hint="lecoder-cgpu auth login --help"

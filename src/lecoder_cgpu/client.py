@@ -17,6 +17,7 @@ from .runtime import Notify, Session, Waiting
 from .sessions import Record, Store, check_name, insert
 
 if TYPE_CHECKING:
+    from .auth import Login
     from .backends.colab import Backend as ColabBackend
 
 
@@ -48,6 +49,13 @@ class Client:
     @cached_property
     def store(self) -> Store:
         return Store(self.state_dir)
+
+    @cached_property
+    def login(self) -> Login:
+        """The login to Google."""
+        from .auth import Login
+
+        return Login(self.config, self.state_dir)
 
     def backend(self, name: str) -> backends.Backend:
         """The backend of that name; one for all sessions, so that what it has just learnt serves all."""

@@ -6,8 +6,10 @@ can be traced. `config.json` is shared with the predecessor: keys we do not know
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,23 @@ def adc_file() -> Path | None:
         folder = str(Path(os.environ.get("APPDATA", "~")) / "gcloud")
     found = Path(folder or "~/.config/gcloud").expanduser() / "application_default_credentials.json"
     return found if found.exists() else None
+
+
+@contextlib.contextmanager
+def oauthlib(*, plain_http: bool) -> Iterator[None]:
+    """Tell oauthlib, which has no other way, that Google may grant other scopes than we asked for, and with
+    `plain_http` that a server on this machine may stand in for Google."""
+    chosen = {"OAUTHLIB_RELAX_TOKEN_SCOPE": "1"} | ({"OAUTHLIB_INSECURE_TRANSPORT": "1"} if plain_http else {})
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def child_environment() -> dict[str, str]:

@@ -43,39 +43,21 @@ LOGIN_HINT = (
     "log in with: lecoder-cgpu auth login (without a browser here: lecoder-cgpu auth login --start --json); "
     'or try it without an account: lecoder-cgpu --backend local run -m kernel "print(6*7)"'
 )
+ADC_COMMAND = "gcloud auth application-default login --scopes=" + ",".join(
+    (
+        "openid",
+        "https://www.googleapis.com/auth/cloud-platform",
+        "https://www.googleapis.com/auth/userinfo.email",
+        COLAB,
+        DRIVE_FILE,
+    )
+)
 SETUP_HINT = "lecoder-cgpu auth setup CLIENT_FILE (lecoder-cgpu auth setup explains how to get one)"
 
 
 def normal(scopes: Iterable[str]) -> frozenset[str]:
     """Scopes with Google's long names of `email` and `profile` as the short ones, which is what we ask for."""
     return frozenset(_ALIASES.get(scope, scope) for scope in scopes)
-
-
-class Client(Struct, frozen=True, kw_only=True):
-    """The user's own OAuth client ("Desktop app"). Its secret is none to Google, but we treat it as one."""
-
-    id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Client(id={self.id!r})"
-
-
-class StoredLogin(Struct, frozen=True, kw_only=True):
-    """`session.json`. `refreshToken` is the secret that everything else is made from.
-
-    `scopes` lists what the predecessor looks for; it wrote there what it had asked for. `grantedScopes` is ours, and
-    what Google really granted.
-    """
-
-    id: str
-    refresh_token: str = field(name="refreshToken")
-    scopes: list[str]
-    account: models.Account
-    granted_scopes: list[str] | models.Optional = field(name="grantedScopes", default=UNSET)
-
-    def __repr__(self) -> str:
-        return f"StoredLogin(account={self.account.id!r})"
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -141,15 +123,17 @@ class Files:
         """Hold while a token is minted or a login replaced; waits as long as Google may take to answer others."""
         return state.lock(self.token, wait=120.0)
 
-    def read_login(self) -> StoredLogin | None:
+    def read_login(self) -> models.StoredLogin | None:
         """The stored login, None when there is none.
 
         Raises:
             errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
         """
-        return _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
+        return _read(
+            self.session, models.StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before"
+        )
 
-    def write_login(self, login: StoredLogin) -> None:
+    def write_login(self, login: models.StoredLogin) -> None:
         """Replace the stored login; keys that only others know stay if it is of the same account."""
         kept: dict[str, Any] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
@@ -239,10 +223,10 @@ def _read(path: Path, kind: type[T], hint: str) -> T | None:
 # --- the user's OAuth client --------------------------------------------------------------------------------------
 
 
-def client(settings: config.Config) -> Client | None:
+def client(settings: config.Config) -> models.OAuthClient | None:
     """The OAuth client of `config.json` or the environment; None when it is not set, or only half."""
     found = settings.get("clientId").value, settings.get("clientSecret").value
-    return Client(id=found[0], secret=found[1]) if found[0] and found[1] else None
+    return models.OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
 
 
 def no_client(settings: config.Config) -> errors.AuthError:
@@ -269,7 +253,7 @@ def change_config(settings: config.Config, changes: dict[str, str | None]) -> No
     settings.reload()
 
 
-def decode_client(content: bytes) -> Client:
+def decode_client(content: bytes) -> models.OAuthClient:
     """The client in a file that Google's console offers for download.
 
     Raises:
@@ -284,7 +268,9 @@ def decode_client(content: bytes) -> Client:
         raise errors.UsageError('this is a client of type "Web application"', name="BadClientFile", hint=hint)
     found = document.get("installed", document)
     try:
-        return msgspec.convert({"id": found["client_id"], "secret": found["client_secret"]}, Client)
+        return msgspec.convert(
+            {"clientId": found["client_id"], "clientSecret": found["client_secret"]}, models.OAuthClient
+        )
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise errors.UsageError(
             "this is no client file: it has no client_id and client_secret", name="BadClientFile", hint=hint
@@ -307,7 +293,7 @@ class Exported(Struct, frozen=True, kw_only=True):
         return f"Exported(id={self.id!r})"
 
 
-def decode_export(content: str | bytes) -> tuple[Exported, Client | None]:
+def decode_export(content: str | bytes) -> tuple[Exported, models.OAuthClient | None]:
     """A bare session, or the whole document of `auth export`, and the client that came along.
 
     Raises:
@@ -319,7 +305,7 @@ def decode_export(content: str | bytes) -> tuple[Exported, Client | None]:
     if not login.refresh_token:
         raise ValueError("refreshToken is empty")
     packed = document.get("client")
-    return login, msgspec.convert(packed, Client) if packed is not None else None
+    return login, msgspec.convert(packed, models.OAuthClient) if packed is not None else None
 
 
 def find(settings: config.Config, files: Files) -> Source | None:
@@ -349,7 +335,7 @@ def find(settings: config.Config, files: Files) -> Source | None:
     return None
 
 
-def user(own: Client, refresh_token: str) -> dict[str, Any]:
+def user(own: models.OAuthClient, refresh_token: str) -> dict[str, Any]:
     """A refresh token with its client, as google-auth has it."""
     return {
         "type": "authorized_user",
@@ -374,12 +360,10 @@ def _from_file(path: Path | None, kind: Literal["environment", "adc"], settings:
     hint = "lecoder-cgpu auth login --help tells how credentials are found"
     if path is None:
         raise errors.ConfigError(
-            "there are no application default credentials", name="BadCredentials",
-            hint="gcloud auth application-default login --scopes=" + ",".join(
-                ["openid", "https://www.googleapis.com/auth/cloud-platform",
-                 "https://www.googleapis.com/auth/userinfo.email", COLAB]
-            ),
-        )  # fmt: skip
+            "there are no application default credentials",
+            name="BadCredentials",
+            hint=ADC_COMMAND,
+        )
     try:
         return _source(path.read_bytes(), kind, settings)
     except OSError as error:

@@ -159,7 +159,7 @@ def adopt(client: Client, endpoint: str, name: str) -> Session:
     """Take over a runtime of the account that no session here holds, and make it the active one.
 
     Raises:
-        errors.NotFoundError: the account holds no such runtime. errors.UsageError: it has a session, or the name is bad.
+        errors.NotFoundError: the account holds no such runtime. errors.UsageError: it has a session, or a bad name.
     """
     check_name(name)
     held = next((item for item in client.store.records() if item.runtime.endpoint == endpoint), None)

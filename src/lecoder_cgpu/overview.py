@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .colab.model import Account, Assignment
     from .resident import GpuReport, Report, Resident
 
+_NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
 _GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
@@ -60,14 +61,17 @@ def _document(client: Client, records: list[Record], runtimes: list[models.Runti
         counts.active_session = models.ActiveSession(
             id=active.id, label=active.label, runtime=active.runtime.label, name=active.name
         )
+    authenticated, account = _login(client)
     return models.Status(
-        authenticated=False,
+        authenticated=authenticated,
+        account=account or UNSET,
         runtimes=[runtimes[index] for index in order],
         sessions=counts,
         backend=client.config.backend.value or "",
     )
 
 
+<<<<<<< HEAD
 def _add_colab(
     client: Client,
     document: models.Status,
@@ -169,6 +173,19 @@ def _attempt(action: Callable[[], Any]) -> Any:
 
 
 # --- one runtime ----------------------------------------------------------------------------------------------------
+=======
+def _login(client: Client) -> tuple[bool, models.Account | None]:
+    """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
+    try:
+        return client.login.is_logged_in(), client.login.account()
+    except errors.ConfigError as error:
+        client.notify(error.message)
+        return False, None
+
+
+_NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
+_GONE = "the runtime is gone"
+>>>>>>> auth
 
 
 def _runtime(client: Client, record: Record) -> models.RuntimeStatus:

@@ -39,6 +39,12 @@ DOCUMENTS: dict[str, Any] = {
     "debug-show": list[models.LogRecord],
     "debug-list": models.LogFiles,
     "debug-path": models.LogPath,
+    "auth-status": models.LoginInfo,
+    "auth-start": models.LoginStarted,
+    "auth-export": models.LoginExport,
+    "auth-logout": models.LoggedOut,
+    "auth-setup": models.ClientSetup,
+    "policy": models.Policy,
     "done": models.Done,
     "failure": models.Failure,
 }
@@ -49,6 +55,7 @@ FORMATS: dict[str, Any] = {
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,
+    "session-file": models.StoredLogin,
     "sessions-file": list[sessions.Record],
 }
 

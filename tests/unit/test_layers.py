@@ -21,7 +21,7 @@ REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm
 # From the top down; a module imports only what stands below it.
 LAYERS = [
     ["cli", "testing"],
-    ["overview", "reference"],
+    ["overview", "reference", "login"],
     ["holdings"],
     ["client"],
     ["jobs"],

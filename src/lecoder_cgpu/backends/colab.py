@@ -439,9 +439,10 @@ class Backend:
     def give_up(self, record: Record) -> None:
         """Note that a runtime is lost, if two listings say so."""
         with self._exclusive(record):
-            if self._reread(record) is not None and not self.known_gone(record):
-                if self._certainly_listed(record) is None:
-                    self._mark_lost(record)
+            if self._reread(record) is None or self.known_gone(record):
+                return
+            if self._certainly_listed(record) is None:
+                self._mark_lost(record)
 
     def certainly_gone(self, record: Record) -> bool:
         """Whether two listings, one after the other, lack the session's runtime."""

@@ -87,7 +87,7 @@ def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
 @click.argument("name")
 @runtime_options.runtime_options(new=False)
 @click.pass_obj
-def ensure(app: App, name: str, **options: Any) -> Answer:
+def ensure(app: App, /, name: str, **options: Any) -> Answer:
     """Make sure that there is a session of that name with its runtime, and make it the active one.
 
     Once or ten times is the same. A GPU is asked for unless an option says otherwise.
@@ -102,7 +102,7 @@ def ensure(app: App, name: str, **options: Any) -> Answer:
 @click.argument("name")
 @runtime_options.runtime_options(new=False)
 @click.pass_obj
-def create(app: App, name: str, **options: Any) -> Answer:
+def create(app: App, /, name: str, **options: Any) -> Answer:
     """The same as `ensure`."""
     return _ensure(app, name, options)
 
@@ -166,8 +166,8 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
                 app.printer.notify(failure.message)
             failure = error
     if failure is not None:
-        for item in closed:
-            app.printer.notify(_told(item))
+        for done in closed:
+            app.printer.notify(_told(done))
         raise failure
     document = models.SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
