@@ -375,7 +375,7 @@ def test_faults_must_happen() -> None:
     colab = FakeColab().start()
     colab.fail("/tun/m/ccu-info", times=None, status=500)
     colab.fail("POST /tun/m/assign", status=503)
-    with pytest.raises(AssertionError, match="POST /tun/m/assign$"):
+    with pytest.raises(AssertionError, match=r"POST /tun/m/assign$"):
         colab.__exit__(None, None, None)
     with FakeColab() as colab:
         colab.mend(colab.fail("POST /tun/m/assign", status=503))
@@ -449,3 +449,57 @@ def read_to_end(socket: Any, timeout: float = 30) -> None:
             socket.recv(timeout)
     except ConnectionClosed as error:
         raise EOFError from error
+
+
+def test_private_api(colab: FakeColab, user: User) -> None:
+    """Closed to the user's own client by default; else with its own spellings, and without what is empty."""
+    refused = user("GET", "/v1/user-info", "pa")
+    assert (refused.status, refused.json["error"]["details"][0]["reason"]) == (403, "SERVICE_DISABLED")
+    colab.switches.private_api = True
+    info = user("GET", "/v1/user-info", "pa", get_ccu_consumption_info="true")
+    assert not info.body.startswith(XSSI)
+    assert info.json["subscriptionTier"] == "SUBSCRIPTION_TIER_NONE"
+    assert info.json["eligibleAccelerators"][0] == {"variant": "VARIANT_GPU", "models": ["T4"]}
+    assert info.json["freeCcuQuotaInfo"]["remainingTokens"] == "50000"
+    assert "paidComputeUnitsBalance" not in info.json
+    assert user("GET", "/v1/assignments", "pa").json == {}
+    endpoint = user.assign().json["endpoint"]
+    (row,) = user("GET", "/v1/assignments", "pa").json["assignments"]
+    assert (row["variant"], row["machineShape"]) == ("VARIANT_UNSPECIFIED", "SHAPE_DEFAULT")
+    assert user("GET", "/v1/runtime-proxy-token", "pa", endpoint=endpoint, port=8080).json["tokenTtl"] == "3600s"
+    assert user("GET", "/tun/m/runtime-proxy-token", endpoint=endpoint, port=8080).status == 400
+    tunnel = {"X-Colab-Tunnel": "Google"}
+    twin = user("GET", "/tun/m/runtime-proxy-token", endpoint=endpoint, port=8080, headers=tunnel)
+    assert twin.json["tokenExpiresInSeconds"] == 3600
+    assert User(colab, (EMAIL,))("GET", "/v1/assignments", "pa").status == 403
+
+
+def test_credentials_need_consent(colab: FakeColab, user: User) -> None:
+    """A dry run names the page for the consent; before the user was there nothing is propagated."""
+    endpoint = user.assign().json["endpoint"]
+
+    def propagate(dry: str, **changed: str) -> Answer:
+        query: dict[str, Any] = {
+            "authtype": "dfs_ephemeral",
+            "version": 2,
+            "dryrun": dry,
+            "propagate": "true",
+            "record": "false",
+        }
+        query |= changed
+        path = f"/tun/m/credentials-propagation/{endpoint}"
+        first = user("GET", path, **query)
+        if first.status != 200:
+            return first
+        return user("POST", path, data=b"", headers={"X-Goog-Colab-Token": first.json["token"]}, **query)
+
+    assert propagate("true", authtype="other").status == 400
+    assert propagate("false").json == {"success": False}
+    asked = propagate("true").json
+    assert asked["success"] is False
+    page = call("GET", asked["unauthorized_redirect_uri"])
+    assert page.headers["Location"].startswith(colab.urls["tunnel"] + "/tun/m/authorize-for-drive-credentials-ephem")
+    assert propagate("true").json == {"success": True}
+    assert not colab.vm.propagated
+    assert propagate("false").json == {"success": True}
+    assert colab.vm.propagated == {"dfs_ephemeral"}

@@ -21,7 +21,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import control, oauth, tunnel
+from . import control, oauth, private, public, tunnel
 from .faults import Fault, Request
 from .state import SCOPES, Account, Switches
 from .vms import VM
@@ -37,8 +37,8 @@ HOSTS: dict[str, tuple[str, list[Any]]] = {
     "oauth": ("LECODER_CGPU_OAUTH_DOMAIN", oauth.OAUTH),
     "apis": ("LECODER_CGPU_GOOGLE_APIS_DOMAIN", oauth.APIS),
     "tunnel": ("LECODER_CGPU_COLAB_API_DOMAIN", tunnel.ROUTES),
-    "pa": ("LECODER_CGPU_COLAB_GAPI_DOMAIN", []),
-    "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", []),
+    "pa": ("LECODER_CGPU_COLAB_GAPI_DOMAIN", private.ROUTES),
+    "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
 }
 
 
@@ -62,9 +62,13 @@ class FakeColab:
         self._servers: list[HTTPServer] = []
         self.world = World(self.folder)
         self.account = self.add_account("ada@example.com")
-        self.urls: dict[str, str] = {}
 
     # --- what a test looks at ---
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The origins of the hosts, by role."""
+        return self.world.urls
 
     @property
     def switches(self) -> Switches:

@@ -22,7 +22,7 @@ class Inside:
     def __init__(self, vm: VM) -> None:
         routes: list[Any] = [
             (r"/api/colab/resources", Resources), (r"/api/colab/drive", Drive), (r"/api/colab/build-info", Build),
-            (r"/unassign", Unassign), (r"/clock", Now),
+            (r"/unassign", Unassign), (r"/clock", Now), (r"/credentials", Credentials),
         ]  # fmt: skip
         self._server = HTTPServer(Application([(path, handler, {"vm": vm}) for path, handler in routes]))
         self.port = 0
@@ -84,6 +84,13 @@ class Unassign(_Handler):
         vm.world.note("POST", "vm", "/unassign", {}, {}, vm.endpoint).status = 200
         self.finish(b"")
         vm.world.later(vm.world.release, vm)
+
+
+class Credentials(_Handler):
+    """The auth types whose credentials the VM was given."""
+
+    def get(self) -> None:
+        self.finish(json.dumps(sorted(self.vm.propagated)))
 
 
 class Now(_Handler):

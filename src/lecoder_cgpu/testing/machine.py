@@ -94,6 +94,7 @@ class Machine:
             "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
             "PYTHONPATH": str(HERE / "site"),
             "TBE_RUNTIME_ADDR": address,
+            "FAKE_COLAB_ROOT": str(self.root),
             "USE_AUTH_EPHEM": "1",
             "COLAB_RELEASE_TAG": "fake",
             MARK: self._mark,

@@ -14,6 +14,7 @@ from .state import EMAIL, PROFILE, Account, Code, Grant, expand, jwt
 from .web import ApiHandler, Handler
 
 CODE_TTL = 600.0
+FOR_VMS = "none gsession"  # the consent to a VM's use of Drive or of the account
 
 
 class Authorize(Handler):
@@ -36,6 +37,10 @@ class Authorize(Handler):
             self._back({"error": "access_denied", "state": state})
             return
         account = world.accounts.get(self.arg("login_hint") or "") or next(iter(world.accounts.values()))
+        if self.arg("response_type") == FOR_VMS:
+            account.consented.add(state)
+            self._back({})
+            return
         scopes = expand(self.arg("scope") or "") - expand(" ".join(switches.untick))
         client = self.arg("client_id") or ""
         if self.arg("include_granted_scopes") == "true":
@@ -57,6 +62,8 @@ class Authorize(Handler):
         redirect = urlsplit(self.arg("redirect_uri") or "")
         if not self.arg("client_id"):
             return "invalid_request: client_id"
+        if self.arg("response_type") == FOR_VMS:
+            return ""
         if self.arg("response_type") != "code":
             return "unsupported_response_type"
         if redirect.scheme != "http" or redirect.hostname not in ("127.0.0.1", "localhost", "::1"):

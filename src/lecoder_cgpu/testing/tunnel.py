@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from .state import Account
 from .vms import VM
@@ -11,6 +12,8 @@ from .world import NBH, VARIANTS, Refusal
 
 SUBSCRIPTIONS = {"FREE": (1, 0), "PRO": (2, 1), "PRO_PLUS": (2, 2)}
 PORT = 8080
+AUTH_TYPES = ("dfs_ephemeral", "auth_user_ephemeral")
+CONSENTED = "/tun/m/authorize-for-drive-credentials-ephem"
 
 
 class Assign(TunnelHandler):
@@ -150,6 +153,58 @@ def free_quota(account: Account) -> dict[str, Any] | None:
     return quota
 
 
+class Credentials(TunnelHandler):
+    """What lets a VM use the user's Drive or account: nothing without consent, which is given in a browser."""
+
+    def get(self, endpoint: str) -> None:
+        if self._vm(endpoint) is not None:
+            self.document({"token": self.give_xsrf()})
+
+    def post(self, endpoint: str) -> None:
+        self.needs_xsrf()
+        vm = self._vm(endpoint)
+        if vm is None:
+            return
+        kind = self.arg("authtype") or ""
+        if kind in self.account.consented:
+            if self.arg("dryrun") == "false":
+                vm.propagated.add(kind)
+            self.document({"success": True})
+        elif self.arg("dryrun") == "false":
+            self.document({"success": False})
+        else:
+            query = {
+                "response_type": "none gsession", "client_id": "fake-drive.apps.googleusercontent.com",
+                "redirect_uri": self.world.urls["tunnel"] + CONSENTED, "state": kind, "scope": "drive",
+                "login_hint": self.account.email,
+            }  # fmt: skip
+            where = f"{self.world.urls['accounts']}/o/oauth2/v2/auth?{urlencode(query)}"
+            self.document({"success": False, "unauthorized_redirect_uri": where})
+
+    def _vm(self, endpoint: str) -> VM | None:
+        vm = self.world.find(self.account, endpoint)
+        fixed = {"version": "2", "propagate": "true", "record": "false"}
+        if vm is None:
+            self.page(404, "Error 404 (Not Found)")
+        elif (
+            self.arg("authtype") not in AUTH_TYPES
+            or self.arg("dryrun") not in ("true", "false")
+            or any(self.arg(name) != value for name, value in fixed.items())
+        ):
+            self.page(400, "Error 400 (Bad Request)")
+            return None
+        return vm
+
+
+class Consented(Handler):
+    """Where the consent page for a VM's credentials leads to. It shows no code."""
+
+    role = "tunnel"
+
+    def get(self) -> None:
+        self.page(200, "You may close this window.")
+
+
 class Experiments(Handler):
     """Works without a login."""
 
@@ -165,6 +220,8 @@ ROUTES: list[Any] = [
     (r"/tun/m/unassign/(?P<endpoint>[\w-]+)", Unassign),
     (r"/tun/m/runtime-proxy-token", ProxyToken),
     (r"/tun/m/ccu-info", CcuInfo),
+    (r"/tun/m/credentials-propagation/(?P<endpoint>[\w-]+)", Credentials),
+    (CONSENTED, Consented),
     (r"/tun/m/(?P<endpoint>[\w-]+)/keep-alive/", KeepAlive),
     (r"/vscode/experiment-state", Experiments),
 ]

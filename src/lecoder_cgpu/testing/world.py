@@ -7,11 +7,14 @@ import re
 import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .faults import Faults, Request
 from .state import GPUS, ONE_SHAPE, RATES, TPUS, Account, Clock, Switches, Tokens, new_id
 from .vms import VM
+
+if TYPE_CHECKING:
+    from .public import Operation
 
 NBH = re.compile(r"[a-zA-Z0-9\-_.]{44}")
 CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")  # an OAuth client that is always known
@@ -40,9 +43,11 @@ class World:
         self.requests: list[Request] = []
         self.accounts: dict[str, Account] = {}
         self.vms: dict[str, VM] = {}
+        self.urls: dict[str, str] = {}  # of the hosts, by role
         self.lingering: dict[str, tuple[VM, float]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.ended: list[VM] = []
+        self.operations: dict[str, Operation] = {}  # of the public API, by request id
         self._count = 0
         self._spent_at = self.clock.now()
 

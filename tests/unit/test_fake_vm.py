@@ -1,0 +1,140 @@
+"""What the fake Colab's VMs have beside a stock Jupyter server: `google.colab`, a terminal, a way to end themselves."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from lecoder_cgpu.testing.colab import FakeColab
+
+from .test_fake_colab import User, call
+
+Reply = Callable[[str, Any], dict[str, Any] | None]
+
+
+class Kernel:
+    """A kernel on a VM, spoken to as the web page does."""
+
+    def __init__(self, proxy: dict[str, Any]) -> None:
+        header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+        body = {"path": "content/test.ipynb", "name": "test", "type": "notebook", "kernel": {"name": "python3"}}
+        session = call("POST", proxy["url"] + "/api/sessions", header, json.dumps(body).encode()).json
+        self.session = uuid.uuid4().hex
+        address = f"ws{proxy['url'].removeprefix('http')}/api/kernels/{session['kernel']['id']}/channels"
+        self._socket = connect(
+            f"{address}?session_id={self.session}", additional_headers=header, proxy=None, max_size=None,
+            open_timeout=60, close_timeout=1,
+        ).__enter__()  # fmt: skip
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
+        number = uuid.uuid4().hex
+        header = {"msg_id": number, "msg_type": kind, "session": self.session, "username": "username",
+                  "version": "5.0", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
+        self._socket.send(json.dumps(
+            {"channel": channel, "header": header, "parent_header": {}, "metadata": {}, "content": content}
+        ))  # fmt: skip
+        return number
+
+    def run(self, code: str, reply: Reply = lambda kind, request: None) -> str:
+        """Run code to its end and return what it printed, or the exception. `reply` gives what a client would."""
+        number = self.send("shell", "execute_request", {"code": code, "allow_stdin": True})
+        printed = ""
+        ended: set[str] = set()
+        while ended != {"idle", "reply"}:
+            message = json.loads(self._socket.recv(60))
+            kind, content = message["header"]["msg_type"], message["content"]
+            if kind == "colab_request":
+                asked = message["metadata"]
+                assert message["parent_header"]["msg_id"] == number
+                answer = reply(asked["colab_request_type"], content["request"])
+                if answer is not None:
+                    value = {"type": "colab_reply", "colab_msg_id": asked["colab_msg_id"], **answer}
+                    self.send("stdin", "input_reply", {"value": "typed meanwhile"})  # is thrown away
+                    self.send("stdin", "input_reply", {"value": value})
+            elif kind == "stream":
+                printed += content["text"]
+            elif kind == "error":
+                printed += f"{content['ename']}: {content['evalue']}"
+            elif kind == "execute_reply":
+                ended.add("reply")
+            elif kind == "status" and message["parent_header"].get("msg_id") == number:
+                ended |= {content["execution_state"]} & {"idle"}
+        return printed.strip()
+
+
+@pytest.fixture(scope="module")
+def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeColab, dict[str, Any], Kernel]]:
+    """A fake Colab with a VM and a kernel on it, shared by the tests of this module."""
+    with FakeColab(tmp_path_factory.mktemp("colab")) as colab:
+        proxy = User(colab).assign(variant="GPU", accelerator="T4").json["runtimeProxyInfo"]
+        with closing(Kernel(proxy)) as kernel:
+            yield colab, proxy, kernel
+
+
+def test_drive_needs_consent_and_reply(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """A mount works once the VM has credentials; a refusal is an exception, silence a failed mount after 120 s."""
+    colab, _, kernel = vm
+    mount = "from google.colab import drive\ndrive.mount('/content/drive')"
+    seen = []
+
+    def refuse(kind: str, request: Any) -> dict[str, Any]:
+        seen.append((kind, request))
+        return {"error": "no consent"}
+
+    assert kernel.run(mount, refuse) == "MessageError: no consent"
+    assert seen == [("request_auth", {"authType": "dfs_ephemeral"})]
+    assert kernel.run(mount, lambda kind, request: {}) == "ValueError: mount failed"
+    colab.call(colab.vm.propagated.add, "dfs_ephemeral")
+    assert kernel.run(mount, lambda kind, request: {}) == "Mounted at /content/drive"
+    assert (colab.vm.machine.root / "content" / "drive" / "MyDrive").is_dir()
+    colab.call(colab.vm.propagated.clear)
+    colab.switches.idle_limit = 1e9
+
+    def wait(kind: str, request: Any) -> None:
+        colab.advance(121)
+
+    assert kernel.run(mount, wait) == "ValueError: mount failed"
+
+
+def test_secrets_and_scripts(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """A secret is the client's to give; JavaScript is refused or, without an id, not waited for."""
+    _, _, kernel = vm
+    secret = "from google.colab import userdata\nprint(userdata.get('KEY'))"
+    given = {"exists": True, "access": True, "payload": "s3cret"}
+    assert kernel.run(secret, lambda kind, request: {"data": given}) == "s3cret"
+    answer = kernel.run(secret, lambda kind, request: {"data": {"exists": False}})
+    assert answer.startswith("SecretNotFoundError")
+    script = "from google.colab import output\noutput.eval_js('1', ignore_result=True)\nprint('on')"
+    assert kernel.run(script) == "on"
+    script = "from google.colab import output\noutput.eval_js('1')"
+    assert kernel.run(script, lambda kind, request: {"error": "no browser"}) == "MessageError: no browser"
+    account = "from google.colab import auth\nauth.authenticate_user()"
+    assert kernel.run(account, lambda kind, request: {"error": "no"}) == "MessageError: no"
+
+
+def test_a_gpu_is_there(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """A VM with a GPU has an nvidia-smi that knows it, and a content folder of its own."""
+    _, _, kernel = vm
+    query = "nvidia-smi --query-gpu=name,memory.total --format=csv,noheader,nounits"
+    assert kernel.run(f"import subprocess\nprint(subprocess.getoutput('{query}'))") == "Tesla T4, 15360"
+    assert kernel.run("import os\nprint(os.path.basename(os.getcwd()), os.listdir())").startswith("content [")
+
+
+def test_a_vm_ends_itself(colab: FakeColab) -> None:
+    """`google.colab.runtime.unassign()` releases the VM that it is called on."""
+    proxy = User(colab).assign().json["runtimeProxyInfo"]
+    with closing(Kernel(proxy)) as kernel:
+        with pytest.raises(ConnectionClosed):
+            kernel.run("import time\nfrom google.colab import runtime\nruntime.unassign()\ntime.sleep(60)")
+    assert not colab.vms
+    assert "assignments" not in User(colab)("GET", "/tun/m/assignments").json
