@@ -52,10 +52,8 @@ class Client:
 
     @cached_property
     def login(self) -> Login:
-        """The login to Google."""
-        from .auth import Login
-
-        return Login(self.config, self.state_dir)
+        """The login to Google; the one that the Colab backend uses."""
+        return self.colab.login
 
     def backend(self, name: str) -> backends.Backend:
         """The backend of that name; one for all sessions, so that what it has just learnt serves all."""

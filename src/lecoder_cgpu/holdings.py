@@ -25,7 +25,11 @@ def concerns_colab(client: Client, records: list[Record]) -> bool:
     chosen = client.config.backend
     if chosen.source != "default" and chosen.value != "colab" and all(item.backend != "colab" for item in records):
         return False
-    return client.colab.login.is_logged_in()
+    try:
+        return client.login.is_logged_in()
+    except errors.ConfigError as error:  # a damaged file of the login must not hide the rest
+        client.notify(error.message)
+        return False
 
 
 def list_sessions(client: Client) -> list[models.SessionDocument]:

@@ -39,9 +39,6 @@ def status(client: Client, key: str | None = None) -> models.Status:
         listing = pool.submit(_attempt, client.colab.listing) if asks_colab else None
         runtimes = list(pool.map(lambda record: _runtime(client, record), records))
     document = _document(client, records, runtimes)
-    document.authenticated = asks_colab or client.colab.login.is_logged_in()
-    if document.authenticated:
-        document.account = client.colab.login.account() or UNSET
     if account is not None and listing is not None:
         _add_colab(client, document, records, account, listing, whole=key is None)
     return document
@@ -71,7 +68,15 @@ def _document(client: Client, records: list[Record], runtimes: list[models.Runti
     )
 
 
-<<<<<<< HEAD
+def _login(client: Client) -> tuple[bool, models.Account | None]:
+    """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
+    try:
+        return client.login.is_logged_in(), client.login.account()
+    except errors.ConfigError as error:
+        client.notify(error.message)
+        return False, None
+
+
 def _add_colab(
     client: Client,
     document: models.Status,
@@ -86,11 +91,7 @@ def _add_colab(
     for problem in (found, rows):
         if isinstance(problem, errors.Error):
             document.problem = problem.message
-            if isinstance(problem, errors.AuthError) and problem.name in (
-                "LoginExpired",
-                "NotLoggedIn",
-                "Unauthorized",
-            ):
+            if isinstance(problem, errors.AuthError) and problem.name in _NO_LOGIN:
                 document.authenticated = False
     tier = None
     if not isinstance(found, errors.Error):
@@ -129,7 +130,7 @@ def usage(client: Client) -> models.Usage:
     """
     account = client.colab.account()
     tier = account.tier or client.colab.control.tier()
-    return models.Usage(account=client.colab.login.account() or UNSET, tier=tier or "unknown", units=units(account))
+    return models.Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
 
 
 def accelerators(client: Client) -> models.Accelerators:
@@ -173,19 +174,6 @@ def _attempt(action: Callable[[], Any]) -> Any:
 
 
 # --- one runtime ----------------------------------------------------------------------------------------------------
-=======
-def _login(client: Client) -> tuple[bool, models.Account | None]:
-    """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
-    try:
-        return client.login.is_logged_in(), client.login.account()
-    except errors.ConfigError as error:
-        client.notify(error.message)
-        return False, None
-
-
-_NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
-_GONE = "the runtime is gone"
->>>>>>> auth
 
 
 def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
