@@ -302,7 +302,7 @@ class Backend:
             if name not in eligible and name not in refused:
                 import difflib
 
-                near = difflib.get_close_matches(name, [*eligible, *refused], n=1)
+                near = difflib.get_close_matches(name, [*eligible, *refused], n=1, cutoff=0.5)
                 raise errors.UsageError(
                     f"there is no accelerator {name}; this account may use: {may}",
                     name="UnknownAccelerator",

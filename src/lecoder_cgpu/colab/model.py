@@ -93,10 +93,10 @@ class Account(Struct, kw_only=True):
 
     @property
     def hours_left(self) -> float | None:
-        """How long the balance lasts at the present rate."""
+        """How long the balance lasts at the present rate, or the free quota of those who have none."""
         if self.balance is None or not self.rate:
             return None
-        return self.balance / self.rate
+        return (self.balance + (self.free_units or 0.0)) / self.rate
 
 
 def label(variant: str, accelerator: str) -> str:

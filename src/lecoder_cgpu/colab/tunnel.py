@@ -39,7 +39,10 @@ class Tunnel:
         params = _assign_params(ask)
         again = True
         while True:
-            probe = self._object("GET", "tun/m/assign", params=params)
+            try:
+                probe = self._object("GET", "tun/m/assign", params=params)
+            except errors.ConnectionFailed as error:
+                raise self._refusal(ask, error, prompted=False) from error
             found = _assignment(probe)
             if found is not None:
                 return found
@@ -126,7 +129,7 @@ class Tunnel:
         try:
             answer = self._object("GET", "tun/m/ccu-info", params={"authuser": "0"})
         except errors.AuthError as error:
-            if error.name == "Unauthorized":
+            if error.name != "Forbidden":
                 raise
         except (errors.NotFoundError, errors.ConnectionFailed) as error:
             logs.current().info("COLAB", f"ccu-info: {error.message}")
