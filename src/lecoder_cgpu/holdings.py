@@ -155,7 +155,12 @@ def ensure(client: Client, name: str, wants: Wants) -> tuple[Session, bool]:
         client.colab.give_up(record)
     known = record.runtime.endpoint if client.backend(record.backend).find(record) is not None else ""
     session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
-    session.endpoint  # noqa: B018 - starts it
+    try:
+        session.endpoint  # noqa: B018 - starts it
+    except errors.Error:
+        if record.backend == "local" and not known:
+            client.store.remove(record.id)
+        raise
     return session, record.runtime.endpoint != known
 
 

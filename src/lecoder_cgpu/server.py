@@ -154,6 +154,8 @@ class Server:
             except (errors.AuthError, errors.NotFoundError, errors.ConnectionFailed) as error:
                 assert self._renew is not None
                 fresh = self._renew(error)
+                if fresh is None and isinstance(error, errors.AuthError):
+                    error.hint = "the token is fresh, and still it is refused: try again in a minute"
                 if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
                     raise
                 self.close()

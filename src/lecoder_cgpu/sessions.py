@@ -57,12 +57,13 @@ class Allocation(Struct, kw_only=True):
     `key` is a UUID from which Colab's notebook hash is made: asking under the same key again finds the same runtime. It
     is null for a runtime that was adopted. `sent`: Colab was asked to assign it.
     `state`: asked (written down before Colab is), booting, ready, lost (the listing did not have it, twice), closing
-    (Colab was told to end it, and still lists it).
+    (Colab was told to end it, and still lists it). `plane` is the control plane that knows the runtime.
     `accelerators` are those that the user allows, the best first; none means any of the variant. `expires` is the Unix
     time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
     """
 
     state: Literal["asked", "booting", "ready", "lost", "closing"] = "asked"
+    plane: str = "tunnel"
     key: str | None = None
     variant: Literal["DEFAULT", "GPU", "TPU"] = "GPU"
     accelerators: list[str] = field(default_factory=list)

@@ -9,10 +9,8 @@ listing, which tells a stale token from a runtime that is gone. It has to say so
 from __future__ import annotations
 
 import contextlib
-import random
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +39,7 @@ BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
 LOOK_TIMEOUT = 10.0  # seconds for a look at a runtime that may be somebody else's
+RELEASE_WAIT = 30.0  # seconds that who wants to end a runtime waits for whoever is asking for it
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
 
 
@@ -51,7 +50,8 @@ class Backend:
         self._settings = settings
         self._state_dir = state_dir
         self._store = Store(state_dir)
-        self._listing: tuple[float, list[Assignment]] | None = None
+        self._controls: dict[str, Control] = {}
+        self._listings: dict[str, tuple[float, list[Assignment]]] = {}
         self._listing_lock = threading.Lock()
 
     @cached_property
@@ -61,11 +61,27 @@ class Backend:
         return Login(self._settings, self._state_dir)
 
     @cached_property
-    def control(self) -> Control:
-        """Colab's control plane, as the settings name it."""
-        from ..colab.control import open_control
+    def plane(self) -> str:
+        """The name of the control plane for what is new."""
+        from ..colab.control import chosen_plane
 
-        return open_control(self._settings, self.login)
+        return chosen_plane(self._settings)
+
+    @property
+    def control(self) -> Control:
+        """The control plane for what is new."""
+        return self._control(self.plane)
+
+    def _control(self, plane: str) -> Control:
+        if plane not in self._controls:
+            from ..colab.control import open_control
+
+            self._controls[plane] = open_control(plane, self._settings, self.login)
+        return self._controls[plane]
+
+    def control_of(self, record: Record) -> Control:
+        """The control plane that knows a session's runtime, whatever the settings say now."""
+        return self._control(_plane(record))
 
     # --- what is known here ---
 
@@ -76,6 +92,7 @@ class Backend:
             errors.AuthError: not logged in. errors.UsageError: that is no accelerator's name.
         """
         allocation = allocation_for(wants)
+        allocation.plane = self.plane
         self.login.source()
         record = new_record(name, "colab", f"Colab {allocation.variant}", "")
         record.variant = allocation.variant
@@ -115,13 +132,15 @@ class Backend:
 
     # --- what Colab knows ---
 
-    def listing(self, *, fresh: bool = False) -> list[Assignment]:
+    def listing(self, plane: str | None = None, *, fresh: bool = False) -> list[Assignment]:
         """Every runtime of the account; at most `LISTING_AGE` seconds old, unless a fresh listing is wanted."""
+        plane = plane or self.plane
         with self._listing_lock:
-            if fresh or self._listing is None or time.monotonic() - self._listing[0] > LISTING_AGE:
-                rows = self.control.assignments()
-                self._listing = (time.monotonic(), rows)
-            return self._listing[1]
+            known = self._listings.get(plane)
+            if fresh or known is None or time.monotonic() - known[0] > LISTING_AGE:
+                rows = self._control(plane).assignments()
+                known = self._listings[plane] = (time.monotonic(), rows)
+            return known[1]
 
     def account(self) -> Account:
         """What the account may use and what it costs."""
@@ -135,7 +154,8 @@ class Backend:
         return self._listed(record) is None
 
     def _listed(self, record: Record, *, fresh: bool = False) -> Assignment | None:
-        return next((item for item in self.listing(fresh=fresh) if item.endpoint == record.runtime.endpoint), None)
+        rows = self.listing(_plane(record), fresh=fresh)
+        return next((item for item in rows if item.endpoint == record.runtime.endpoint), None)
 
     def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
         """A fresh token for the same runtime: another process's, or from the listing. See `backends.Backend`."""
@@ -153,7 +173,7 @@ class Backend:
             if listed is None:
                 self._mark_lost(record)
                 raise _lost(record)
-            proxy = listed.proxy or self.control.proxy(record.runtime.endpoint)
+            proxy = listed.proxy or self.control_of(record).proxy(record.runtime.endpoint)
             if used is not None and (proxy.token, proxy.url) == (used.token, used.url):
                 return None  # it came with the listing that was asked a moment ago
             self._write(record, listed, "ready")
@@ -204,8 +224,8 @@ class Backend:
 
     def _start_over(self, record: Record) -> None:
         assert record.colab is not None
-        record.colab.key = str(uuid.uuid4())
-        record.colab.state = "asked"
+        record.colab.key = new_key()
+        record.colab.state, record.colab.plane = "asked", self.plane
         record.colab.sent = record.colab.adopted = False
         record.runtime.endpoint, record.runtime.proxy = "", None
         record.kernel = record.resident = None
@@ -234,7 +254,7 @@ class Backend:
                     if isinstance(error, errors.ConnectionFailed) and error.name != "RateLimited":
                         raise
                     unanswered = False
-                    wait = error.retry_after or pause * random.uniform(0.8, 1.2)  # noqa: S311 - so that not all come at once
+                    wait = error.retry_after or _jittered(pause)
                     if time.monotonic() + wait > until:
                         raise
                     terms.tell(f"{error.message}; asking again in {wait:.0f} s")
@@ -258,12 +278,12 @@ class Backend:
                 key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory
             )
             try:
-                found = self.control.assign(ask, sending)
+                found = self._control(allocation.plane).assign(ask, sending)
             except errors.CapacityError as error:
                 refusals.append(error)
                 continue
             if allowed and found.accelerator not in allowed:
-                self.control.unassign(found.endpoint)
+                self._control(allocation.plane).unassign(found.endpoint)
                 raise errors.CapacityError(
                     f"Colab gave {label(found.variant, found.accelerator)} instead of {ask}; it was given back",
                     name="WrongAccelerator",
@@ -388,7 +408,7 @@ class Backend:
         record = new_record(name, "colab", found.label, found.endpoint)
         variant = found.variant
         record.colab = Allocation(
-            state="ready", adopted=True, high_memory=found.high_memory,
+            state="ready", adopted=True, plane=self.plane, high_memory=found.high_memory,
             variant=variant if variant in ("GPU", "TPU") else "DEFAULT",  # type: ignore[arg-type]
             accelerators=[] if found.accelerator == "NONE" else [found.accelerator],
         )  # fmt: skip
@@ -397,28 +417,28 @@ class Backend:
 
     def release(self, record: Record) -> Released:
         """End the runtime. `runtime`: the listing confirms it; `requested`: Colab was told, and still lists it."""
-        with self._exclusive(record):
+        with self._exclusive(record, wait=RELEASE_WAIT):
             self._reread(record)
             allocation = record.colab
             if allocation is not None and allocation.state == "lost":
                 return "nothing"
             endpoint = record.runtime.endpoint
             if not endpoint and allocation is not None and allocation.key is not None:
-                found = self.control.find(ask_of(allocation))  # an answer may have been lost
+                found = self.control_of(record).find(ask_of(allocation))  # an answer may have been lost
                 endpoint = found.endpoint if found is not None else ""
             if not endpoint:
                 return "nothing"
             if allocation is not None:
                 allocation.state = "closing"  # written first, so that nobody keeps it alive meanwhile
                 self._save(record)
-            return self.release_endpoint(endpoint)
+            return self.release_endpoint(endpoint, _plane(record))
 
-    def release_endpoint(self, endpoint: str) -> Released:
+    def release_endpoint(self, endpoint: str, plane: str | None = None) -> Released:
         """The same for a runtime without a session here."""
-        ended = self.control.unassign(endpoint)
+        ended = self._control(plane or self.plane).unassign(endpoint)
         for pause in RELEASE_PAUSES:
             time.sleep(pause)
-            if all(item.endpoint != endpoint for item in self.listing(fresh=True)):
+            if all(item.endpoint != endpoint for item in self.listing(plane, fresh=True)):
                 return "runtime" if ended else "nothing"
         return "requested"
 
@@ -430,7 +450,7 @@ class Backend:
         with contextlib.suppress(errors.ConfigError), self._exclusive(record, wait=0):
             if self._reread(record) is None or record.colab.state != "asked":
                 return True
-            found = self.control.find(ask_of(record.colab))
+            found = self.control_of(record).find(ask_of(record.colab))
             if found is None:
                 return False
             self._write(record, found, "booting")
@@ -492,7 +512,7 @@ class Backend:
                 return None
             from ..colab.requests import Requests
 
-            return Requests(self.control, record.runtime.endpoint, secrets, tell).answer(message)
+            return Requests(self.control_of(record), record.runtime.endpoint, secrets, tell).answer(message)
 
         return answer
 
@@ -540,13 +560,27 @@ class Backend:
         self._save(record)
 
 
+def _jittered(pause: float) -> float:
+    """Nearly that many seconds, so that not all who wait come back at once."""
+    import random
+
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def new_key() -> str:
+    """A fresh key: a random UUID, from which Colab's notebook hash is made."""
+    import uuid
+
+    return str(uuid.uuid4())
+
+
 def allocation_for(wants: Wants) -> Allocation:
     """What to ask Colab for, with a fresh key.
 
     Raises:
         errors.UsageError: that is no accelerator's name, or one of the other kind.
     """
-    allocation = Allocation(key=str(uuid.uuid4()), high_memory=wants.high_ram)
+    allocation = Allocation(key=new_key(), high_memory=wants.high_ram)
     if wants.cpu:
         allocation.variant = "DEFAULT"
     elif wants.tpu is not None:
@@ -619,6 +653,10 @@ def _of_predecessor(record: Record) -> Allocation:
     variant = record.variant if record.variant in ("GPU", "TPU") else "DEFAULT"
     got = _got(record)
     return Allocation(state="ready", variant=variant, accelerators=[] if got == "NONE" else [got])  # type: ignore[arg-type]
+
+
+def _plane(record: Record) -> str:
+    return record.colab.plane if record.colab is not None else "tunnel"
 
 
 def _got(record: Record) -> str:

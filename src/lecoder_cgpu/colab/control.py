@@ -94,23 +94,31 @@ class Control(Protocol):
         """Hand the user's Drive or account to the runtime, as far as the user has agreed; `dry_run` only asks."""
 
 
-def open_control(config: Config, tokens: Tokens) -> Control:
+PLANES = ("tunnel", "public")
+
+
+def chosen_plane(config: Config) -> str:
     """The control plane that the settings name.
 
     Raises:
-        errors.UsageError, errors.ConfigError: they name none that there is.
+        errors.UsageError, errors.ConfigError: there is none of that name.
     """
     chosen = config.get("colabApi")
-    if chosen.value == "tunnel":
-        from .tunnel import Tunnel
+    if chosen.value not in PLANES:
+        error = errors.ConfigError if chosen.source == "config" else errors.UsageError
+        raise error(f"unknown colabApi {chosen.value!r} (from {chosen.source})", hint="use tunnel or public")
+    return chosen.value
 
-        return Tunnel(config, tokens)
-    if chosen.value == "public":
+
+def open_control(plane: str, config: Config, tokens: Tokens) -> Control:
+    """The control plane of that name."""
+    if plane == "public":
         from .public import Public
 
         return Public(config, tokens)
-    error = errors.ConfigError if chosen.source == "config" else errors.UsageError
-    raise error(f"unknown colabApi {chosen.value!r} (from {chosen.source})", hint="use tunnel or public")
+    from .tunnel import Tunnel
+
+    return Tunnel(config, tokens)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

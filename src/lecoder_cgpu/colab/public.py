@@ -46,9 +46,7 @@ class Public:
         self._tunnel = Tunnel(config, tokens)
 
     def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
-        name = self._accelerator(ask)
-        spec = {"variant": "VARIANT_CPU" if ask.variant == "DEFAULT" else f"VARIANT_{ask.variant}", "accelerator": name}
-        spec["shape"] = "SHAPE_HIGHMEM" if ask.shaped else "SHAPE_STANDARD"
+        spec = self._spec(ask)
         params = {"requestId": ask.key, "runtimeId": runtime_id(ask.key)}
         sending()
         for last in (False, True):
@@ -62,17 +60,36 @@ class Public:
             return self._finished(ask, operation)
         raise AssertionError("the second try returns or raises")
 
-    def _accelerator(self, ask: Ask) -> str:
-        """The name that the API wants: it knows no "any of the variant"."""
-        if ask.variant == "DEFAULT":
-            return "NONE"
-        if ask.accelerator is not None:
-            return ask.accelerator
-        account = self.account()
-        names = (account.gpus if ask.variant == "GPU" else account.tpus) or []
-        if not names:
+    def _spec(self, ask: Ask) -> dict[str, str]:
+        """What the API is asked for: one of the specifications that it lists. It knows no "any of the variant", and
+        some accelerators come in one shape only.
+
+        Raises:
+            errors.QuotaError: the account may use none that fits.
+        """
+        variant = "VARIANT_CPU" if ask.variant == "DEFAULT" else f"VARIANT_{ask.variant}"
+        wanted = "SHAPE_HIGHMEM" if ask.high_memory else "SHAPE_STANDARD"
+        fitting = [
+            key
+            for key, eligible in self._specs()
+            if eligible and key.get("variant") == variant and ask.accelerator in (None, key.get("accelerator", "NONE"))
+        ]
+        if ask.shaped:
+            fitting = [key for key in fitting if key.get("shape") == wanted]
+        if not fitting:
             raise control.not_entitled(ask)
-        return next((name for name in PREFERRED if name in names), names[0])
+
+        def rank(key: dict[str, str]) -> tuple[bool, int]:
+            name = key.get("accelerator", "")
+            order = PREFERRED.index(name) if name in PREFERRED else len(PREFERRED)
+            return key.get("shape") != wanted, order
+
+        return min(fitting, key=rank)
+
+    def _specs(self) -> list[tuple[dict[str, str], bool]]:
+        """Every specification that there is, and whether the account may use it."""
+        rows = self._object("GET", "v1beta/runtimespecs").get("runtimeSpecs") or []
+        return [(_object(row.get("key")), row.get("eligible") is True) for row in _rows(rows)]
 
     def _finished(self, ask: Ask, operation: dict[str, Any]) -> Assignment:
         """Wait for a long-running operation; the server may answer before it is done."""
@@ -123,7 +140,7 @@ class Public:
 
     def assignments(self) -> list[Assignment]:
         rows = self._object("GET", "v1beta/runtimes").get("runtimes") or []
-        found = [_runtime(row) for row in rows]
+        found = [_runtime(row) for row in _rows(rows)]
         return [item for item in found if item is not None]
 
     def proxy(self, endpoint: str) -> ProxyInfo:
@@ -148,7 +165,7 @@ class Public:
         except errors.Error as error:
             logs.current().info("COLAB", f"units: {error.message}")
             found = Account()
-        specs = self._object("GET", "v1beta/runtimespecs").get("runtimeSpecs") or []
+        specs = self._specs()
         found.gpus, found.refused_gpus = _names(specs, "GPU")
         found.tpus, found.refused_tpus = _names(specs, "TPU")
         found.tier = self.tier() or found.tier
@@ -180,12 +197,19 @@ def runtime_id(key: str) -> str:
     return PREFIX + key.replace("-", "").lower()
 
 
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _rows(value: Any) -> list[dict[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
 def _runtime(value: Any) -> Assignment | None:
     """A Runtime of the API, None when it is none."""
     if not isinstance(value, dict) or not value.get("name"):
         return None
-    spec = value.get("runtimeSpec") or {}
-    connection = value.get("connectionInfo") or {}
+    spec, connection = _object(value.get("runtimeSpec")), _object(value.get("connectionInfo"))
     accelerator = model.accelerator(spec.get("accelerator"))
     proxy = model.proxy(connection)
     return Assignment(
@@ -198,17 +222,16 @@ def _runtime(value: Any) -> Assignment | None:
     )
 
 
-def _names(specs: Any, variant: str) -> tuple[list[str], list[str]]:
+def _names(specs: list[tuple[dict[str, str], bool]], variant: str) -> tuple[list[str], list[str]]:
     """The accelerators of a variant that the account may use, and those that it may not."""
-    found: tuple[list[str], list[str]] = [], []
-    for spec in specs if isinstance(specs, list) else ():
-        key = spec.get("key") or {}
+    allowed: list[str] = []
+    refused: list[str] = []
+    for key, eligible in specs:
         name = model.accelerator(key.get("accelerator"))
-        if model.variant(key.get("variant"), name) == variant:
-            names = found[0] if spec.get("eligible") else found[1]
-            if name not in names:
-                names.append(name)
-    return found[0], [name for name in found[1] if name not in found[0]]
+        names = allowed if eligible else refused
+        if model.variant(key.get("variant"), name) == variant and name not in names:
+            names.append(name)
+    return allowed, [name for name in refused if name not in allowed]
 
 
 def _audience(token: str) -> str | None:

@@ -93,8 +93,8 @@ class Tunnel:
         return _assignment(self._object("GET", "tun/m/assign", params=_assign_params(ask)))
 
     def assignments(self) -> list[Assignment]:
-        rows = self._object("GET", "tun/m/assignments", params={"authuser": "0"}).get("assignments") or []
-        found = (_assignment(row, listed=True) for row in rows if isinstance(row, dict))
+        rows = self._object("GET", "tun/m/assignments", params={"authuser": "0"}).get("assignments")
+        found = [_assignment(row, listed=True) for row in rows or () if isinstance(row, dict)]
         return [item for item in found if item is not None]
 
     def proxy(self, endpoint: str) -> ProxyInfo:

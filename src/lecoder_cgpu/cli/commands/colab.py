@@ -30,7 +30,8 @@ def consent(app: App, kind: str) -> Answer:
     session = app.client.existing(app.session)
     if session.record.backend != "colab":
         raise requests.not_colab(session.record.name)
-    found = requests.propagate(app.client.colab.control, session.record.runtime.endpoint, requests.GRANTS[kind])
+    control = app.client.colab.control_of(session.record)
+    found = requests.propagate(control, session.record.runtime.endpoint, requests.GRANTS[kind])
     document = models.Consent(session=session.record.ref, kind=kind, granted=found.success)  # type: ignore[arg-type]
     if not found.success and found.consent_url is not None:
         document.url = found.consent_url
