@@ -21,7 +21,8 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import control, oauth, private, public, tunnel
+from . import control, drive, oauth, private, public, tunnel
+from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
 from .state import SCOPES, Account, Switches
 from .vms import VM
@@ -35,7 +36,7 @@ TICK = 0.25  # seconds between two looks at the clock
 HOSTS: dict[str, tuple[str, list[Any]]] = {
     "accounts": ("LECODER_CGPU_ACCOUNTS_DOMAIN", oauth.ACCOUNTS),
     "oauth": ("LECODER_CGPU_OAUTH_DOMAIN", oauth.OAUTH),
-    "apis": ("LECODER_CGPU_GOOGLE_APIS_DOMAIN", oauth.APIS),
+    "apis": ("LECODER_CGPU_GOOGLE_APIS_DOMAIN", [*oauth.APIS, *drive.ROUTES]),
     "tunnel": ("LECODER_CGPU_COLAB_API_DOMAIN", tunnel.ROUTES),
     "pa": ("LECODER_CGPU_COLAB_GAPI_DOMAIN", private.ROUTES),
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
@@ -89,6 +90,15 @@ class FakeColab:
         """The only VM there is."""
         (found,) = self.world.vms.values()
         return found
+
+    def drive_file(self, name: str, content: bytes, mime: str = NOTEBOOK, client: str | None = None) -> File:
+        """A file in the account's Drive, made by the web page or by the OAuth client `client`."""
+        return self.call(self.world.drive.add, self.account, name, content, mime, client)
+
+    @property
+    def drive_files(self) -> list[File]:
+        """Everything in everybody's Drive."""
+        return list(self.world.drive.files.values())
 
     @property
     def environment(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .drive_store import Drive
 from .faults import Faults, Request
 from .state import GPUS, ONE_SHAPE, RATES, TPUS, Account, Clock, Switches, Tokens, new_id
 from .vms import VM
@@ -47,6 +48,7 @@ class World:
         self.lingering: dict[str, tuple[VM, float]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.ended: list[VM] = []
+        self.drive = Drive(self.clock)
         self.operations: dict[str, Operation] = {}  # of the public API, by request id
         self._count = 0
         self._spent_at = self.clock.now()
