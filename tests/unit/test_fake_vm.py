@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lecoder_cgpu.testing.colab import FakeColab
@@ -138,3 +139,40 @@ def test_a_vm_ends_itself(colab: FakeColab) -> None:
             kernel.run("import time\nfrom google.colab import runtime\nruntime.unassign()\ntime.sleep(60)")
     assert not colab.vms
     assert "assignments" not in User(colab)("GET", "/tun/m/assignments").json
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
+def test_the_terminal_is_shared(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """Everybody sees one screen, also what was there before; Ctrl-D is swallowed, and `exit` ends it for all."""
+    colab, proxy, _ = vm
+    address = f"ws{proxy['url'].removeprefix('http')}/colab/tty"
+    header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+    with connect(address, additional_headers=header, proxy=None, close_timeout=1) as first:
+        first.send(json.dumps({"cols": 100, "rows": 30}))
+        first.send(json.dumps({"data": "stty size; echo $((40+2))-$(basename $PWD)\n"}))
+        seen = read_until(first, "42-content")
+        assert "30 100" in seen
+        query = f"{address}?colab-runtime-proxy-token={proxy['token']}"
+        with connect(query, proxy=None, close_timeout=1) as second:
+            assert "42-content" in read_until(second, "42-content")
+            second.send("no JSON")
+            second.send(json.dumps({"data": "\x04echo $((50+1))\n"}))
+            read_until(first, "51")
+            second.send(json.dumps({"data": "exit\n"}))
+            for socket in (first, second):
+                with pytest.raises(ConnectionClosed):
+                    read_until(socket, "nothing like this")
+    with connect(address, additional_headers=header, proxy=None, close_timeout=1) as again:
+        again.send(json.dumps({"data": "echo $((60+1))\n"}))
+        assert "42-content" not in read_until(again, "61")
+    with pytest.raises(InvalidStatus):
+        connect(address, proxy=None).__enter__()
+    assert colab.count("GET /colab/tty") >= 4
+
+
+def read_until(socket: Any, text: str) -> str:
+    """What a terminal shows until `text` is there."""
+    seen = ""
+    while text not in seen:
+        seen += json.loads(socket.recv(60))["data"]
+    return seen

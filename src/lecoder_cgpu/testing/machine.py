@@ -56,7 +56,7 @@ class Machine:
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, str(HERE / "server.py"), *options], cwd=self.root / "content",
-                env=self._environment(address), stdin=subprocess.PIPE, stdout=output, stderr=output,
+                env=self.environment(address), stdin=subprocess.PIPE, stdout=output, stderr=output,
                 start_new_session=sys.platform != "win32",
             )  # fmt: skip
         url = local.wait_until_ready(self._process, self.folder / "runtime", log, self.token)
@@ -76,7 +76,8 @@ class Machine:
                     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _environment(self, address: str) -> dict[str, str]:
+    def environment(self, address: str) -> dict[str, str]:
+        """What every process on the VM has, less what is of the machine around it."""
         folder = self.folder
         environment = {
             key: value
