@@ -405,7 +405,7 @@ def test_remote_control(colab: FakeColab, user: User) -> None:
     assert user("GET", "/tun/m/ccu-info").status == 401
     login = sim("POST", "login", email="grace@example.com")
     fields = {"grant_type": "refresh_token", "refresh_token": login["session"]["refreshToken"]}
-    fields |= {"client_id": login["clientId"], "client_secret": login["clientSecret"]}
+    fields |= {"client_id": login["config"]["clientId"], "client_secret": login["config"]["clientSecret"]}
     assert call("POST", colab.urls["oauth"] + "/token", None, form(**fields)).status == 200
     assert {account["email"] for account in sim("GET", "state")["accounts"]} == {"ada@example.com", "grace@example.com"}
 
