@@ -25,6 +25,7 @@ from tornado.web import Application
 from . import control, drive, oauth, private, public, tunnel
 from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
+from .nursery import NURSERY
 from .state import SCOPES, Account, Switches
 from .vms import VM
 from .web import Handler
@@ -308,6 +309,7 @@ def main() -> None:
             colab.configure(options.config_dir)
             environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
         print(json.dumps(environment), flush=True)
+        NURSERY.warm_up()
         while True:
             time.sleep(3600)
 
