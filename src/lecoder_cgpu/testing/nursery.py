@@ -45,19 +45,19 @@ class Nursery:
             self._process = subprocess.Popen(
                 [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1"},
+                start_new_session=sys.platform != "win32",  # Ctrl-C is for the fake; this ends with it
             )  # fmt: skip
+            atexit.register(end, self._process)
             assert self._process.stdout is not None
             if self._process.stdout.readline().strip() != b"ready":
                 raise RuntimeError("the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\"")
-            atexit.register(end, self._process)
         return self._process
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Let a nursery end, and what it has started with it."""
-    with process:
-        assert process.stdin is not None
-        process.stdin.close()
+    """End a nursery; the servers notice and end too."""
+    process.kill()
+    process.communicate()
 
 
 NURSERY = Nursery()

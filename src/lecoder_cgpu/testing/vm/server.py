@@ -38,11 +38,11 @@ def main() -> None:
             importlib.import_module(name)
     if hasattr(os, "fork"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what has ended
-    print("ready", flush=True)
+    say("ready")
     for line in sys.stdin:
         order = json.loads(line)
         if not hasattr(os, "fork"):
-            print(os.getpid(), flush=True)
+            say(str(os.getpid()))
             become(order)
             jupyter_server.serverapp.ServerApp.launch_instance()
             return
@@ -55,7 +55,13 @@ def main() -> None:
             threading.Thread(target=end_with, args=(parent,), daemon=True).start()
             jupyter_server.serverapp.ServerApp.launch_instance()
             return
-        print(child, flush=True)
+        say(str(child))
+
+
+def say(text: str) -> None:
+    """Answer whoever is still there."""
+    with contextlib.suppress(OSError):
+        os.write(1, text.encode() + b"\n")
 
 
 def become(order: dict[str, Any]) -> None:
