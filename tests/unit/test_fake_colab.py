@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -405,7 +408,7 @@ def test_remote_control(colab: FakeColab, user: User) -> None:
     assert user("GET", "/tun/m/ccu-info").status == 401
     login = sim("POST", "login", email="grace@example.com")
     fields = {"grant_type": "refresh_token", "refresh_token": login["session"]["refreshToken"]}
-    fields |= {"client_id": login["clientId"], "client_secret": login["clientSecret"]}
+    fields |= {"client_id": login["config"]["clientId"], "client_secret": login["config"]["clientSecret"]}
     assert call("POST", colab.urls["oauth"] + "/token", None, form(**fields)).status == 200
     assert {account["email"] for account in sim("GET", "state")["accounts"]} == {"ada@example.com", "grace@example.com"}
 
@@ -503,3 +506,27 @@ def test_credentials_need_consent(colab: FakeColab, user: User) -> None:
     assert not colab.vm.propagated
     assert propagate("false").json == {"success": True}
     assert colab.vm.propagated == {"dfs_ephemeral"}
+
+
+def test_the_program(tmp_path: Path) -> None:
+    """It says in one line how to reach it, writes a configuration, and leaves nothing behind when it is ended."""
+    where = tmp_path / "config"
+    program = [sys.executable, "-m", "lecoder_cgpu.testing.colab", "--config-dir", str(where)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        told = json.loads(process.stdout.readline())
+        written = json.loads((where / "config.json").read_text())
+        assert told["LECODER_CGPU_CONFIG_DIR"] == str(where)
+        assert told["LECODER_CGPU_COLAB_API_DOMAIN"] == written["colabApiDomain"]
+        assert (where / "state" / "session.json").stat().st_mode & 0o077 == 0
+        assert call("GET", written["oauthDomain"] + "/__sim/state").json["vms"] == []
+        second = subprocess.run(program, capture_output=True, check=False)
+        assert second.returncode == 2
+        assert b"choose an empty folder" in second.stderr
+        assert list(tmp_path.glob("fake-colab-*"))
+        process.terminate()
+        assert process.wait(60) == 0, process.stderr.read()
+        assert process.stderr.read() == b""
+    assert not list(tmp_path.glob("fake-colab-*"))

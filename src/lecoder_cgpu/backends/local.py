@@ -191,7 +191,7 @@ def start(folder: Path, root: Path | None = None) -> Server:
             pid=process.pid, identity=process_identity.of(process.pid) or "gone", root=str(work), token=token
         )
         _record(folder, server)  # before it is ready, so that a start that is killed leaves no orphan
-        url = wait_until_ready(process, runtime, folder / "server.log", token)
+        url = _wait_until_ready(process, runtime, folder / "server.log", token)
         ready = msgspec.structs.replace(server, url=url)
         _record(folder, ready)
         return ready
@@ -233,7 +233,7 @@ def _environment(folder: Path, token: str) -> dict[str, str]:
     }
 
 
-def wait_until_ready(process: subprocess.Popen[bytes], runtime: Path, log: Path, token: str) -> str:
+def _wait_until_ready(process: subprocess.Popen[bytes], runtime: Path, log: Path, token: str) -> str:
     """The server's address, once it listens. The server writes it down itself, with the port that it was given."""
     info = runtime / f"jpserver-{process.pid}.json"
     deadline = time.monotonic() + START_TIMEOUT

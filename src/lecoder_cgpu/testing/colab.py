@@ -7,22 +7,25 @@ port of its own. Behind a VM's port is a real jupyter_server. docs/fake-colab.md
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import shutil
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import control, oauth, private, public, tunnel
+from . import control, drive, oauth, private, public, tunnel
+from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
+from .nursery import NURSERY
 from .state import SCOPES, Account, Switches
 from .vms import VM
 from .web import Handler
@@ -35,7 +38,7 @@ TICK = 0.25  # seconds between two looks at the clock
 HOSTS: dict[str, tuple[str, list[Any]]] = {
     "accounts": ("LECODER_CGPU_ACCOUNTS_DOMAIN", oauth.ACCOUNTS),
     "oauth": ("LECODER_CGPU_OAUTH_DOMAIN", oauth.OAUTH),
-    "apis": ("LECODER_CGPU_GOOGLE_APIS_DOMAIN", oauth.APIS),
+    "apis": ("LECODER_CGPU_GOOGLE_APIS_DOMAIN", [*oauth.APIS, *drive.ROUTES]),
     "tunnel": ("LECODER_CGPU_COLAB_API_DOMAIN", tunnel.ROUTES),
     "pa": ("LECODER_CGPU_COLAB_GAPI_DOMAIN", private.ROUTES),
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
@@ -90,6 +93,15 @@ class FakeColab:
         (found,) = self.world.vms.values()
         return found
 
+    def drive_file(self, name: str, content: bytes, mime: str = NOTEBOOK, client: str | None = None) -> File:
+        """A file in the account's Drive, made by the web page or by the OAuth client `client`."""
+        return self.call(self.world.drive.add, self.account, name, content, mime, client)
+
+    @property
+    def drive_files(self) -> list[File]:
+        """Everything in everybody's Drive."""
+        return list(self.world.drive.files.values())
+
     @property
     def environment(self) -> dict[str, str]:
         """The variables that point lecoder-cgpu here."""
@@ -111,6 +123,19 @@ class FakeColab:
     def login(self, scopes: tuple[str, ...] = SCOPES, account: Account | None = None) -> str:
         """A refresh token for the client `CLIENT`, as after a login."""
         return self.world.login(account or self.account, scopes)
+
+    def configure(
+        self, folder: Path, scopes: tuple[str, ...] = SCOPES, account: Account | None = None, *, login: bool = True
+    ) -> None:
+        """Write `config.json` and, unless told otherwise, `state/session.json` for somebody who works with this fake.
+
+        Args:
+            folder: the configuration folder, `LECODER_CGPU_CONFIG_DIR`.
+        """
+        write_json(folder / "config.json", self.world.config())
+        if login:
+            session = self.call(self.world.session, account or self.account, scopes)
+            write_json(folder / "state" / "session.json", session)
 
     def fail(self, route: str, *, times: int | None = 1, **what: Any) -> Fault:
         """Let something go wrong: the next `times` requests to `route`, or all of them until `mend` (None).
@@ -255,22 +280,38 @@ class Unknown(Handler):
         self.page(404, "Error 404 (Not Found)")
 
 
+def write_json(path: Path, content: Any) -> None:
+    """A file that only its owner may read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
-    """Run the fake until it is interrupted; the first line of stdout says how to reach it."""
+    """Run the fake until it is interrupted. The first line of stdout is JSON: the environment variables to set."""
     import argparse
-    import json
+    import signal
+
+    def interrupt(*arguments: object) -> NoReturn:
+        raise KeyboardInterrupt
 
     parser = argparse.ArgumentParser(prog="python -m lecoder_cgpu.testing.colab", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the first host; the other five follow")
     parser.add_argument("--runtimes-root", type=Path, help="folder for the VMs' files (default: a temporary one)")
+    parser.add_argument("--config-dir", type=Path, help="write config.json and a login into this folder")
     options = parser.parse_args()
-    with FakeColab(options.runtimes_root, options.port) as colab:
-        print(json.dumps(colab.environment), flush=True)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            print("ending", file=sys.stderr)
+    if options.config_dir and (options.config_dir / "config.json").exists():
+        parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
+    signal.signal(signal.SIGTERM, interrupt)
+    with FakeColab(options.runtimes_root, options.port) as colab, contextlib.suppress(KeyboardInterrupt):
+        environment = colab.environment
+        if options.config_dir:
+            colab.configure(options.config_dir)
+            environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
+        print(json.dumps(environment), flush=True)
+        NURSERY.warm_up()
+        while True:
+            time.sleep(3600)
 
 
 if __name__ == "__main__":

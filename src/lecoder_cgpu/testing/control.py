@@ -101,17 +101,18 @@ class Accounts(_Control):
 
 
 class Login(_Control):
-    """A login for `email` with `scopes`: a client, and a session as the predecessor's `session.json` has it."""
+    """A login for `email` with `scopes`, in the three forms that are useful: `config.json` and `session.json`, and
+    Google's own `credentials` for `LECODER_CGPU_CREDENTIALS`."""
 
     def post(self) -> None:
         content = self.content
         account = self.account_of(content)
-        scopes = content.get("scopes", SCOPES)
-        session = {
-            "id": "00000000-0000-4000-8000-000000000000", "refreshToken": self.world.login(account, scopes),
-            "scopes": list(scopes), "account": {"id": account.email, "label": account.name},
+        session = self.world.session(account, content.get("scopes", SCOPES))
+        credentials = {
+            "type": "authorized_user", "client_id": CLIENT[0], "client_secret": CLIENT[1],
+            "refresh_token": session["refreshToken"], "token_uri": self.world.urls["oauth"] + "/token",
         }  # fmt: skip
-        self.answer({"clientId": CLIENT[0], "clientSecret": CLIENT[1], "session": session})
+        self.answer({"config": self.world.config(), "session": session, "credentials": credentials})
 
 
 class Fail(_Control):

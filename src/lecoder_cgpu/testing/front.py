@@ -281,8 +281,9 @@ async def _rewritten(
         return
     log.status = int(head.split(b" ", 2)[1])
     if (fault.edit is not None or fault.patch is not None or starting) and b"json" in head.lower() and body:
-        content = json.loads(body)
-        body = json.dumps(fault.changed(_starting(content) if starting else content)).encode()
+        start = body.index(b"\n") + 1 if body.startswith(b")]}'") else 0  # behind the prefix, where there is one
+        content = json.loads(body[start:])
+        body = body[:start] + json.dumps(fault.changed(_starting(content) if starting else content)).encode()
     if fault.raw is not None:
         body = fault.raw(body)
     kept = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-length:", b"etag:"))]

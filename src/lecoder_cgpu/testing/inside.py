@@ -11,6 +11,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from .machine import GPUS
+from .tty import Tty
 
 if TYPE_CHECKING:
     from .vms import VM
@@ -23,6 +24,7 @@ class Inside:
         routes: list[Any] = [
             (r"/api/colab/resources", Resources), (r"/api/colab/drive", Drive), (r"/api/colab/build-info", Build),
             (r"/unassign", Unassign), (r"/clock", Now), (r"/credentials", Credentials),
+            (r"/colab/tty", Tty),
         ]  # fmt: skip
         self._server = HTTPServer(Application([(path, handler, {"vm": vm}) for path, handler in routes]))
         self.port = 0

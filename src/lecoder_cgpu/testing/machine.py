@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
 import signal
-import subprocess
+import socket
 import sys
+import time
 from pathlib import Path
 
 from .. import config, process_identity
-from ..backends import local
+from .nursery import NURSERY
 
 HERE = Path(__file__).parent / "vm"
+START_TIMEOUT = 60.0  # seconds
+KILL_TIMEOUT = 5.0
+POLL = 0.02
 MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
 GPUS = {"T4": ("Tesla T4", 15360), "L4": ("NVIDIA L4", 23034), "G4": ("NVIDIA RTX PRO 6000", 97887),
         "A100": ("NVIDIA A100-SXM4-40GB", 40960), "H100": ("NVIDIA H100 80GB HBM3", 81559)}  # fmt: skip
@@ -33,7 +38,8 @@ class Machine:
         self.port = 0
         self._accelerator = accelerator
         self._mark = secrets.token_hex(8)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._identity: str | None = None
         (self.root / "content" / "sample_data").mkdir(parents=True)
         (self.root / "root").mkdir()
         (folder / "runtime").mkdir()
@@ -46,37 +52,41 @@ class Machine:
             terminals: whether it has /api/terminals.
         """
         log = self.folder / "server.log"
-        options = (
+        arguments = [
             "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.open_browser=False",
             "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", "--ServerApp.disable_check_xsrf=True",
-            "--ServerApp.allow_origin=*", f"--ServerApp.root_dir={self.root}",
+            "--ServerApp.allow_origin=*", "--ServerApp.allow_remote_access=True", f"--ServerApp.root_dir={self.root}",
             f"--ServerApp.terminals_enabled={terminals}", "--FileContentsManager.delete_to_trash=False",
-            "--ServerApp.allow_remote_access=True",
-        )  # fmt: skip
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, str(HERE / "server.py"), *options], cwd=self.root / "content",
-                env=self._environment(address), stdin=subprocess.PIPE, stdout=output, stderr=output,
-                start_new_session=sys.platform != "win32",
-            )  # fmt: skip
-        url = local.wait_until_ready(self._process, self.folder / "runtime", log, self.token)
-        self.port = int(url.split(":")[2].rstrip("/"))
+        ]  # fmt: skip
+        self._pid = NURSERY.spawn(arguments, self.environment(address), self.root / "content", log)
+        self._identity = process_identity.of(self._pid)
+        info = self.folder / "runtime" / f"jpserver-{self._pid}.json"
+        deadline = time.monotonic() + START_TIMEOUT
+        while self.port == 0:
+            if process_identity.of(self._pid) is None or time.monotonic() > deadline:
+                raise RuntimeError(f"the VM's server did not start: {log.read_text('utf-8', 'replace')}")
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                port = json.loads(info.read_text("utf-8"))["port"]
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    self.port = port
+            time.sleep(POLL)
 
     def kill(self) -> None:
         """End everything that runs on the VM at once, and forget its disk."""
-        process = self._process
-        if process is not None:
-            below = _below(process.pid)
-            process.kill()
-            process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-            for pid in [*below, *_marked(self._mark)]:
+        if self._pid:
+            pids = [*_below(self._pid), *_marked(self._mark)]
+            if process_identity.of(self._pid) == self._identity:
+                pids.insert(0, self._pid)
+            for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            deadline = time.monotonic() + KILL_TIMEOUT
+            while time.monotonic() < deadline and any(process_identity.of(pid) for pid in pids):
+                time.sleep(POLL)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _environment(self, address: str) -> dict[str, str]:
+    def environment(self, address: str) -> dict[str, str]:
+        """What every process on the VM has, less what is of the machine around it."""
         folder = self.folder
         environment = {
             key: value

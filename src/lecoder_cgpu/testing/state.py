@@ -78,6 +78,7 @@ class Switches:
     private_api: bool = False  # whether the client's project may call the private API
     public_api: bool = True
     drive_api: bool = True
+    drive_quota: int | None = None  # bytes
     recaptcha_blocks: bool = True  # what follows `p: true`
     lro_polls: int = 1  # how often an operation of the public API is unfinished when looked at
     consent: Literal["approve", "deny", "wrong_state", "page"] = "approve"

@@ -11,6 +11,7 @@ from .front import Front
 from .inside import Inside
 from .machine import Machine
 from .state import Account, jwt
+from .tty import Screen
 
 if TYPE_CHECKING:
     from .world import World
@@ -42,6 +43,7 @@ class VM:
         self.boot_requests = world.switches.boot_requests
         self.machine = Machine(world.folder / endpoint, accelerator)
         self.inside = Inside(self)
+        self.screen = Screen(self)
         self.front = Front(self)
         self._started: asyncio.Future[None] | None = None  # None while nobody needed the machine
 
@@ -136,6 +138,7 @@ class VM:
         self.front.cut(lambda passage: True)
         if refuses:
             self.front.close()
+        self.screen.close()
         self.inside.close()
         self.world.spawn(self._end())
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import uuid
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .drive_store import Drive
 from .faults import Faults, Request
-from .state import GPUS, ONE_SHAPE, RATES, TPUS, Account, Clock, Switches, Tokens, new_id
+from .state import GPUS, ONE_SHAPE, RATES, SCOPES, TPUS, Account, Clock, Switches, Tokens, new_id
 from .vms import VM
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 NBH = re.compile(r"[a-zA-Z0-9\-_.]{44}")
 CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")  # an OAuth client that is always known
+KEYS = {
+    "accounts": "accountsDomain", "oauth": "oauthDomain", "apis": "googleApisDomain", "tunnel": "colabApiDomain",
+    "pa": "colabGapiDomain", "public": "colabPublicApiDomain",
+}  # fmt: skip
 VARIANTS = {"DEFAULT": 0, "GPU": 1, "TPU": 2}
 
 
@@ -47,6 +53,7 @@ class World:
         self.lingering: dict[str, tuple[VM, float]] = {}
         self.tasks: set[asyncio.Task[None]] = set()
         self.ended: list[VM] = []
+        self.drive = Drive(self.clock)
         self.operations: dict[str, Operation] = {}  # of the public API, by request id
         self._count = 0
         self._spent_at = self.clock.now()
@@ -87,9 +94,22 @@ class World:
 
     def login(self, account: Account, scopes: Iterable[str]) -> str:
         """A refresh token for the client `CLIENT`, as after a login."""
-        client, secret = CLIENT
-        self.tokens.clients[client] = secret
-        return self.tokens.new_refresh(account, client, frozenset(scopes)).value
+        self.tokens.clients[CLIENT[0]] = CLIENT[1]
+        return self.tokens.new_refresh(account, CLIENT[0], frozenset(scopes)).value
+
+    def config(self) -> dict[str, str]:
+        """A `config.json` whose Google is this one."""
+        client = {"clientId": CLIENT[0], "clientSecret": CLIENT[1]}
+        return client | {KEYS[role]: url for role, url in self.urls.items()}
+
+    def session(self, account: Account, scopes: Iterable[str] = SCOPES) -> dict[str, Any]:
+        """A new login in the format of the predecessor's `session.json`."""
+        return {
+            "id": str(uuid.uuid4()),
+            "refreshToken": self.login(account, scopes),
+            "scopes": [scope for scope in scopes if scope != "openid"],
+            "account": {"id": account.email, "label": account.name},
+        }
 
     @staticmethod
     def new_secret() -> str:
