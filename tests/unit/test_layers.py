@@ -20,6 +20,8 @@ REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
 # From the top down; a module imports only what stands below it.
 LAYERS = [
     ["cli"],
+    ["functions"],
+    ["api"],
     ["client", "overview", "reference"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
