@@ -19,10 +19,12 @@ REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
 
 # From the top down; a module imports only what stands below it.
 LAYERS = [
+    ["reference"],
     ["cli"],
+    ["rendering"],
     ["functions"],
     ["api"],
-    ["client", "overview", "reference"],
+    ["client", "overview", "installation"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
     ["processes"],
