@@ -84,6 +84,17 @@ class Session:
         self.terms = structs.replace(self.terms, replace=False)
         return done
 
+    def close(self) -> None:
+        """Let go of the connections; the runtime stays."""
+        if "server" in vars(self):
+            self.server.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # --- the kernel ---
 
     @property

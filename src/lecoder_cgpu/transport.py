@@ -301,6 +301,8 @@ def _persist(action: Callable[[], T], pause: float = 0.2) -> T:
         time.sleep(wait)
     import stamina  # only who needs it pays for it
 
+    # What it logs of each try is for programs that set up logging; without a handler it would land on stderr.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
     for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=pause, wait_max=15 * pause):
         with attempt:
             return action()

@@ -20,8 +20,12 @@ REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm
 
 # From the top down; a module imports only what stands below it.
 LAYERS = [
+    ["reference"],
     ["cli", "testing"],
-    ["overview", "reference", "login"],
+    ["rendering"],
+    ["functions"],
+    ["api"],
+    ["overview", "installation", "login"],
     ["holdings"],
     ["client"],
     ["jobs"],

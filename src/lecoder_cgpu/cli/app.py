@@ -37,6 +37,9 @@ COMMANDS = {
     "auth-import": ("auth:import_", "The same as auth import."),
     "logout": ("auth:logout", "The same as auth logout."),
     "policy": ("policy", "Tell what Colab's rules allow."),
+    "reference": ("reference", "Show all commands, errors and settings of this version."),
+    "completion": ("completion", "Print the completion script for a shell."),
+    "upgrade": ("upgrade", "Tell whether there is a newer version."),
 }
 
 
@@ -89,7 +92,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
             app.options["backend"] = value
         case "config_file":
             app.config_file = value
-        case "session":
+        case "session_key":
             app.session = value
 
 
@@ -98,7 +101,7 @@ def common_options() -> list[click.Option]:
     return [
         click.Option(["--json", "json_mode"], is_flag=True, expose_value=False, help="Print one JSON document."),
         click.Option(
-            ["-s", "--session"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
+            ["-s", "--session", "session_key"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
             help="Use this session: its name, its id, or a unique prefix.",
         ),
         click.Option(
