@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,6 +164,8 @@ class Http:
             trust_env=not is_loopback(base_url),
             follow_redirects=False,
         )
+        # Who is done with us need not say so: connections that stay open behind their owner are a warning of Python's.
+        weakref.finalize(self, self._client.close).atexit = False
 
     def request(
         self,
