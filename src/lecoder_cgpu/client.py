@@ -96,7 +96,9 @@ class Client:
                     name="ConflictingOptions",
                     hint="leave out one of the two",
                 )
-            return self.hold(self._named(key))
+            named = self.hold(self._named(key))
+            named.terms = structs.replace(named.terms, patience=wants.patience)
+            return named
         record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record = self._create(wants)
@@ -117,17 +119,17 @@ class Client:
                 "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
             )
         session = self.hold(record)
-        if not (gone or record.runtime.endpoint):
-            raise errors.NotFoundError(
-                f"session {record.name!r} has no runtime yet",
-                name="NoRuntime",
-                hint=f"lecoder-cgpu sessions ensure {record.name}",
-            )
         if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 name="RuntimeLost",
                 hint="lecoder-cgpu sessions clean",
+            )
+        if not (gone or record.runtime.endpoint):
+            raise errors.NotFoundError(
+                f"session {record.name!r} has no runtime yet",
+                name="NoRuntime",
+                hint=f"lecoder-cgpu sessions ensure {record.name}",
             )
         return session
 
