@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -64,7 +65,8 @@ class Kernel:
 
     def start(self, code: str) -> str:
         """Send code and return its request's number."""
-        return self.send("shell", "execute_request", {"code": code, "allow_stdin": True})
+        content = {"code": code, "allow_stdin": True, "silent": False, "store_history": True, "user_expressions": {}}
+        return self.send("shell", "execute_request", content | {"stop_on_error": True})
 
     def receive(self) -> dict[str, Any]:
         message: dict[str, Any] = json.loads(self._socket.recv(60))
@@ -108,10 +110,18 @@ class Kernel:
         return seen
 
 
-@pytest.fixture(scope="module")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeColab, dict[str, Any], Kernel]]:
-    """A fake Colab with a VM and a kernel on it, shared by the tests of this module."""
-    with FakeColab(tmp_path_factory.mktemp("colab")) as colab:
+PINNED = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
+
+
+@pytest.fixture(scope="module", params=["ours", "pinned"])
+def vm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FakeColab, dict[str, Any], Kernel]]:
+    """A fake Colab with a VM and a kernel on it, shared by the tests of this module; also with Colab's versions."""
+    if request.param == "pinned" and not PINNED:
+        pytest.skip("LECODER_CGPU_TEST_COLAB_PYTHON names no interpreter with Colab's versions")
+    python = PINNED if request.param == "pinned" else None
+    with FakeColab(tmp_path_factory.mktemp("colab"), python=python or sys.executable) as colab:
         proxy = User(colab).assign(variant="GPU", accelerator="T4").json["runtimeProxyInfo"]
         with closing(Kernel(proxy)) as kernel:
             yield colab, proxy, kernel

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -22,10 +23,9 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import control, drive, oauth, private, public, tunnel
+from . import control, drive, nursery, oauth, private, public, tunnel
 from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
-from .nursery import NURSERY
 from .state import SCOPES, Account, Switches
 from .vms import VM
 from .web import Handler
@@ -54,16 +54,17 @@ class FakeColab:
     Args:
         folder: for the VMs' files; a temporary one when None.
         port: that of the first host, the others follow; 0 takes any.
+        python: the interpreter of the VMs, when it is not ours; it needs jupyter_server and ipykernel.
     """
 
-    def __init__(self, folder: Path | None = None, port: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, port: int = 0, python: str = sys.executable) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="fake-colab-"))
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake-colab", daemon=True)
         self._servers: list[HTTPServer] = []
-        self.world = World(self.folder)
+        self.world = World(self.folder, python)
         self.account = self.add_account("ada@example.com")
 
     # --- what a test looks at ---
@@ -298,18 +299,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lecoder_cgpu.testing.colab", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the first host; the other five follow")
     parser.add_argument("--runtimes-root", type=Path, help="folder for the VMs' files (default: a temporary one)")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the VMs (default: this one)")
     parser.add_argument("--config-dir", type=Path, help="write config.json and a login into this folder")
     options = parser.parse_args()
     if options.config_dir and (options.config_dir / "config.json").exists():
         parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
     signal.signal(signal.SIGTERM, interrupt)
-    with FakeColab(options.runtimes_root, options.port) as colab, contextlib.suppress(KeyboardInterrupt):
+    with (
+        FakeColab(options.runtimes_root, options.port, options.python) as colab,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         environment = colab.environment
         if options.config_dir:
             colab.configure(options.config_dir)
             environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
         print(json.dumps(environment), flush=True)
-        NURSERY.warm_up()
+        nursery.of(colab.world.python).warm_up()
         while True:
             time.sleep(3600)
 
