@@ -1,3 +1,35 @@
-"""Run code on remote accelerators: Google Colab, any Jupyter server, or an embedded local runtime."""
+"""Run code on remote accelerators: Google Colab, any Jupyter server, or an embedded local runtime.
+
+The names of the library are loaded on first use, so that the command line, which needs few of them, does not pay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.6.0"
+
+if TYPE_CHECKING:
+    from . import errors as errors
+    from .api import Client as Client
+    from .api import Job as Job
+    from .api import Session as Session
+    from .api import Stream as Stream
+    from .functions import remote as remote
+
+_HOMES = {"Client": "api", "Job": "api", "Session": "api", "Stream": "api", "remote": "functions"}
+__all__ = ["Client", "Job", "Session", "Stream", "__version__", "errors", "remote"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    if name == "errors":
+        return import_module(".errors", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

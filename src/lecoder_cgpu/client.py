@@ -277,14 +277,14 @@ class Client:
         Raises:
             errors.Error: the runtime could not be told; the session is kept then.
         """
-        session = self.hold(record)
         released: Any = "nothing"
         kernels: list[str] = []
-        if record.backend == "jupyter":
-            kernels = session.close_kernels()
-            released = "kernels" if kernels else "nothing"
-        elif session.backend.release(record):
-            released = "server"
+        with self.hold(record) as session:
+            if record.backend == "jupyter":
+                kernels = session.close_kernels()
+                released = "kernels" if kernels else "nothing"
+            elif session.backend.release(record):
+                released = "server"
         self.store.remove(record.id)
         return models.SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
 

@@ -67,6 +67,30 @@ SETTINGS = (
 )
 
 
+# Variables that are no settings: they say where the settings are, or how to print.
+VARIABLES = {
+    "LECODER_CGPU_CONFIG_DIR": "folder of config.json and of state/",
+    "LECODER_CGPU_DEBUG": "1 mirrors the debug log to stderr",
+    "NO_COLOR": "any value: no colour",
+    "XDG_CONFIG_HOME": "on Linux, where the folder lecoder-cgpu is, instead of ~/.config",
+    "SSL_CERT_FILE": "certificate authorities to trust, for HTTP and WebSocket",
+    "HTTPS_PROXY": "proxy for HTTPS and wss; likewise HTTP_PROXY, and NO_PROXY for exceptions",
+}
+
+# What lives in the configuration folder (Linux; macOS and Windows have folders of their own, see `config_dir`).
+FILES = {
+    "~/.config/lecoder-cgpu/config.json": "settings, and the OAuth client (id and secret)",
+    "~/.config/lecoder-cgpu/state/session.json": "the login: refresh token, scopes, account",
+    "~/.config/lecoder-cgpu/state/sessions.json": "the stored sessions",
+    "~/.config/lecoder-cgpu/state/history.jsonl": "what was run, and how it ended",
+    "~/.config/lecoder-cgpu/state/logs/": "the debug log",
+    "~/.config/lecoder-cgpu/state/local/": "servers of the local backend",
+}
+
+# Optional parts of the installation, and the modules by which they are recognised.
+EXTRAS = {"local": ("jupyter_server", "ipykernel"), "remote": ("cloudpickle",)}
+
+
 @dataclass(frozen=True)
 class Value:
     """A setting's value and its source: `option`, `environment`, `config` or `default`."""

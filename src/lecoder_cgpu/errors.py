@@ -29,7 +29,7 @@ Everything else is raised, and `cli.main` alone turns it into a document and an 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Error(Exception):
@@ -58,6 +58,7 @@ class Error(Exception):
         self.message = message
         self.hint = hint
         self.name = name or type(self).__name__
+        self.run: Any = None  # the document of the run that failed, where there is one
         if retryable is not None:
             self.retryable = retryable
         if exit_status is not None:

@@ -135,7 +135,7 @@ def attached_kernel_run(
     finally:
         recording.close()
     execution.status = "error" if execution.raised else "ok"
-    outcome.dropped = recording.bytes_dropped > 0 or recording.headless
+    outcome.dropped = recording.is_incomplete()
     outcome.bytes_dropped = recording.bytes_dropped
     document = _kernel_document(session, outcome, None)
     _fill(document, collector, session)

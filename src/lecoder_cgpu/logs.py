@@ -113,6 +113,7 @@ class Log:
     def _write(self, record: models.LogRecord) -> None:
         guard = self.folder / "logs"
         if not self._ready:
+            state.ensure_dir(self.folder.parent)  # nothing is made in a folder that is somebody else's
             state.ensure_dir(self.folder)
             self._retire()
             self._ready = True

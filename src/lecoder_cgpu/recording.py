@@ -30,6 +30,7 @@ class Recording:
         self.ended = False
         self.bytes_dropped = 0
         self.headless = False  # the recorder came while the code ran already
+        self.messages_missing = 0  # with the requests for input
         self.timing: models.Timing | None = None
 
     def pull(self) -> list[wire.Message]:
@@ -53,6 +54,7 @@ class Recording:
             result = self._resident.state(self._run).result
             if result is not None:
                 self.bytes_dropped = result.bytes_dropped
+                self.messages_missing = result.messages_missing
                 milliseconds = round(1000 * result.seconds)
                 self.timing = models.Timing(result.started, result.ended, milliseconds)
         return messages
@@ -67,6 +69,10 @@ class Recording:
         if msg_id == self._after:
             self._after = None
         return False
+
+    def is_incomplete(self, inputs: int = 0) -> bool:
+        """Whether output is missing in the recording of a run that asked for input so many times."""
+        return self.bytes_dropped > 0 or self.headless or self.messages_missing > inputs
 
     def is_abandoned(self) -> bool:
         """Whether nothing more will be recorded although the end is not there."""

@@ -1,6 +1,6 @@
-"""Reference material made from live objects, so that it cannot drift: the JSON Schema of every document.
+"""Reference material made from live objects, so that it cannot drift: JSON Schemas, reference pages, the manual page.
 
-`python -m lecoder_cgpu.reference write [FOLDER]` writes it, `check` fails when what is there differs.
+`python -m lecoder_cgpu.reference write [PROJECT]` writes it, `check` fails when what is there differs.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ DOCUMENTS: dict[str, Any] = {
     "debug-show": list[models.LogRecord],
     "debug-list": models.LogFiles,
     "debug-path": models.LogPath,
+    "reference": models.Reference,
+    "upgrade": models.Upgrade,
     "done": models.Done,
     "failure": models.Failure,
 }
@@ -75,28 +77,48 @@ def _tidy(schema: Any) -> Any:
     }
 
 
-def differing(folder: Path) -> list[str]:
-    """The schema files in `folder` that are missing, out of date, or no longer made."""
-    wanted = schemas()
-    found = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
 
 
-def write(folder: Path) -> None:
-    """Make `folder` hold exactly the schemas of this version."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in differing(folder):
-        content = schemas().get(name)
-        if content is None:
-            (folder / name).unlink()
+def files() -> dict[str, bytes]:
+    """Path below the project's folder -> content of everything that is made."""
+    from .cli.app import root
+    from .rendering import man, pages
+    from .rendering.describe import describe
+
+    described = describe(root)
+    texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
+    texts["man/lecoder-cgpu.1"] = man.page(described)
+    made = {f"schemas/{name}": content for name, content in schemas().items()}
+    return made | {path: text.encode() for path, text in texts.items()}
+
+
+def differing(project: Path) -> list[str]:
+    """The files below the project's folder that are missing, out of date, or no longer made."""
+    wanted = files()
+    there = {path.relative_to(project).as_posix() for name in OWNED for path in (project / name).rglob("*.*")}
+    return sorted(path for path in wanted.keys() | there if _content(project / path) != wanted.get(path))
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def write(project: Path) -> None:
+    """Make the project hold exactly what this version makes."""
+    made = files()
+    for path in differing(project):
+        if path in made:
+            (project / path).parent.mkdir(parents=True, exist_ok=True)
+            (project / path).write_bytes(made[path])
         else:
-            (folder / name).write_bytes(content)
+            (project / path).unlink()
 
 
 if __name__ == "__main__":
     action, *rest = sys.argv[1:] or ["check"]
-    target = Path(rest[0] if rest else "schemas")
+    target = Path(rest[0] if rest else ".")
     if action == "write":
         write(target)
     elif stale := differing(target):
-        sys.exit(f"out of date in {target} (version {__version__}): " + ", ".join(stale))
+        sys.exit(f"out of date (version {__version__}): " + ", ".join(stale))

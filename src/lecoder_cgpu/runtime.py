@@ -61,6 +61,17 @@ class Session:
     def server(self) -> Server:
         return Server(self.endpoint)
 
+    def close(self) -> None:
+        """Let go of the connections; the runtime stays."""
+        if "server" in vars(self):
+            self.server.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     # --- the kernel ---
 
     @property

@@ -174,6 +174,8 @@ def _persist(action: Callable[[], T]) -> T:
             raise
     import stamina  # only who needs it pays for it
 
+    # What it logs of each try is for programs that set up logging; without a handler it would land on stderr.
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
     for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=0.2, wait_max=3.0):
         with attempt:
             return action()

@@ -32,10 +32,10 @@ class Recording(Protocol):
     """What the runtime kept of a run; see `recording.Recording`."""
 
     ended: bool
-    headless: bool
     bytes_dropped: int
 
     def pull(self) -> list[wire.Message]: ...
+    def is_incomplete(self, inputs: int = 0) -> bool: ...
     def covers(self, seconds: float) -> bool: ...
     def close(self) -> None: ...
 
@@ -375,7 +375,7 @@ class Watch:
                 time.sleep(0.02)
         if self.recording is not None and self.recording.ended:
             self.outcome.bytes_dropped = self.recording.bytes_dropped
-            self.outcome.dropped = self.outcome.bytes_dropped > 0 or self.recording.headless
+            self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
                 self.execution.status = "error" if self.execution.raised else "ok"

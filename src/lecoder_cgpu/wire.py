@@ -230,6 +230,7 @@ class Execution:
         self.raised: Raised | None = None
         self.death: str | None = None
         self.user_expressions: dict[str, Any] = {}
+        self.inputs = 0  # how often the code asked for input
         self._numbers = _Numbers()
 
     @property
@@ -288,6 +289,7 @@ class Execution:
             case "execute_reply":
                 self._reply(content)
             case "input_request":
+                self.inputs += 1
                 return InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
 

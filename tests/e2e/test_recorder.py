@@ -59,3 +59,20 @@ def test_the_first_run_of_a_kernel(lab: Cli) -> None:
         lab(*before)
         document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0").json
         assert (len(document["stdout"]), document["outputComplete"]) == (3_000_001, True), before
+
+
+def test_what_the_kernel_itself_drops_is_told(lab: Cli) -> None:
+    """With queues as short as no recorder leaves them, the kernel drops messages before anybody sees them: the document
+    never calls such output complete."""
+    lab("run", "-m", "kernel", "1")
+    shorten = "import zmq\nthread = get_ipython().kernel.iopub_thread\n"
+    lab("run", "-m", "kernel", shorten + "thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 20))")
+    expected = "".join(f"{i}\n" for i in range(5000))
+    try:
+        document = lab("run", "-m", "kernel", "for i in range(5000): print(i, flush=True)", "--json").json
+    finally:
+        lab("kernel", "restart")
+    assert document["outputComplete"] is (document["stdout"] == expected)
+    assert document["status"] == "ok"
+    again = lab("run", "-m", "kernel", "for i in range(5000): print(i, flush=True)", "--json").json
+    assert (again["stdout"], again["outputComplete"]) == (expected, True)  # a new process has long queues again

@@ -20,8 +20,12 @@ REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm
 
 # From the top down; a module imports only what stands below it.
 LAYERS = [
+    ["reference"],
     ["cli", "testing"],
-    ["client", "overview", "reference"],
+    ["rendering"],
+    ["functions"],
+    ["api"],
+    ["client", "overview", "installation"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
     ["processes"],

@@ -29,6 +29,9 @@ COMMANDS = {
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "reference": ("reference", "Show all commands, errors and settings of this version."),
+    "completion": ("completion", "Print the completion script for a shell."),
+    "upgrade": ("upgrade", "Tell whether there is a newer version."),
 }
 
 
@@ -81,7 +84,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
             app.options["backend"] = value
         case "config_file":
             app.config_file = value
-        case "session":
+        case "session_key":
             app.session = value
 
 
@@ -90,7 +93,7 @@ def common_options() -> list[click.Option]:
     return [
         click.Option(["--json", "json_mode"], is_flag=True, expose_value=False, help="Print one JSON document."),
         click.Option(
-            ["-s", "--session"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
+            ["-s", "--session", "session_key"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
             help="Use this session: its name, its id, or a unique prefix.",
         ),
         click.Option(

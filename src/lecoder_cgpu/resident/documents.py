@@ -20,7 +20,8 @@ class Result(Struct, rename="camel", kw_only=True):
     """How a process ended: `exit`, or `signal` by name. `launched` is false when there was nothing to execute.
 
     `stdout_bytes` and `stderr_bytes` are what the streams held at that moment; children in the background may write
-    more. `bytes_dropped` counts what could not be kept (a bound, or a full disk; then `problem` says so).
+    more. `bytes_dropped` counts what could not be kept (a bound, or a full disk; then `problem` says so);
+    `messages_missing` what a kernel sent and nobody saw, requests for input among it.
     """
 
     exit: int | None = None
@@ -35,6 +36,7 @@ class Result(Struct, rename="camel", kw_only=True):
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     bytes_dropped: int = 0
+    messages_missing: int = 0
     timed_out: bool = False
     killed_by: list[str] = field(default_factory=list)
     stdin_lost: bool = False

@@ -3,7 +3,8 @@
 Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library and the pyzmq that ipykernel
 brings). A recorder subscribes to one kernel's iopub socket with an unlimited queue and writes the messages of our runs
 (those whose request carries a run id of ours) into `runs/<id>/messages`, one JSON object a line, in the order in which
-the kernel published them. The kernel's work is not touched: to it, a recorder is one more subscriber.
+the kernel published them. To the kernel, a recorder is one more subscriber, and one silent request for longer queues:
+ZeroMQ drops what a publisher has to wait with, beyond 1000 messages, and says nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +25,22 @@ SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a ke
 GREETING_LIMIT = 5000  # milliseconds for the answer to a request whose effect shows that the subscription works
 GREETING_PAUSE = 50  # milliseconds for what the kernel publishes of it to arrive
 IDLE_CLOSE = 5.0  # seconds after which the file of a run without news is closed
+QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 _DELIMITER = b"<IDS|MSG>"
+
+# Executed in a kernel. Its sockets belong to a thread, which is asked to do it.
+_LENGTHEN_QUEUES = f"""
+def _lecoder_queues():
+    import zmq
+    from IPython import get_ipython
+    thread = get_ipython().kernel.iopub_thread
+    thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, {QUEUE}))
+try:
+    _lecoder_queues()
+finally:
+    del _lecoder_queues
+"""
 
 
 class Recorders:
@@ -97,8 +112,10 @@ class Recorder(threading.Thread):
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._control = context.socket(zmq.DEALER)
+        self._shell = context.socket(zmq.DEALER)
         separator = "-" if connection["transport"] == "ipc" else ":"
-        for socket, port in ((self._socket, "iopub_port"), (self._control, "control_port")):
+        sockets = ((self._socket, "iopub_port"), (self._control, "control_port"), (self._shell, "shell_port"))
+        for socket, port in sockets:
             socket.connect(f"{connection['transport']}://{connection['ip']}{separator}{connection[port]}")
         self._key = str(connection.get("key", "")).encode()
         self.subscribed = threading.Event()
@@ -142,23 +159,28 @@ class Recorder(threading.Thread):
         A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere. So
         it is made to publish something, over the channel that it serves while it is busy, too.
         """
+        is_python = False
         while True:
-            self._control.send_multipart(self._kernel_info_request())
+            self._control.send_multipart(self._request("kernel_info_request", {}))
             # One at a time: what is answered only later would get between the messages of somebody's run.
             if self._control.poll(GREETING_LIMIT):
-                self._control.recv_multipart()
+                is_python = b'"python"' in self._control.recv_multipart()[-1]
             if self._socket.poll(GREETING_PAUSE):
                 break
+        if is_python:  # before the code of anyone who waits for us
+            content = {"code": _LENGTHEN_QUEUES, "silent": True, "store_history": False, "user_expressions": {},
+                       "allow_stdin": False, "stop_on_error": False}  # fmt: skip
+            self._shell.send_multipart(self._request("execute_request", content))
         self._since = time.monotonic()
         self.subscribed.set()
 
-    def _kernel_info_request(self) -> list[bytes]:
+    def _request(self, kind: str, content: dict[str, Any]) -> list[bytes]:
         import hashlib
         import hmac
 
-        header = {"msg_id": os.urandom(16).hex(), "msg_type": "kernel_info_request", "username": "lecoder-cgpu",
+        header = {"msg_id": os.urandom(16).hex(), "msg_type": kind, "username": "lecoder-cgpu",
                   "session": "recorder", "date": supervisor.timestamp(time.time()), "version": "5.3"}  # fmt: skip
-        parts = [json.dumps(header).encode(), b"{}", b"{}", b"{}"]
+        parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
         signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
         return [_DELIMITER, signature.encode(), *parts]
 
@@ -166,11 +188,16 @@ class Recorder(threading.Thread):
         start = parts.index(_DELIMITER) + 2  # behind the signature
         header, parent, metadata, content = parts[start : start + 4]
         run = json.loads(parent).get("msg_id", "")
+        number = json.loads(header).get("msg_id", "")
+        for other, recording in self._runs.items():
+            if other != run:
+                recording.numbers.note_foreign(number, run)
         if not _RUN_ID.fullmatch(run):
             return
-        recording = self._runs.get(run)
-        if recording is None:
-            recording = self._runs[run] = _Recording(os.path.join(self._folder, run), run)
+        if run not in self._runs:
+            self._runs[run] = _Recording(os.path.join(self._folder, run), run)
+        recording = self._runs[run]
+        recording.numbers.note(number)
         recording.add(header, parent, metadata, content)
         if b'"status"' in header and json.loads(content).get("execution_state") == "idle":
             recording.finish()
@@ -180,6 +207,43 @@ class Recorder(threading.Thread):
         for recording in self._runs.values():
             if time.monotonic() - recording.written_at > IDLE_CLOSE:
                 recording.rest()
+
+
+class _Numbers:
+    """Counts what is missing of a run: a Python kernel numbers everything that it sends, in the last part of each
+    message's id, and what it publishes beside the run is seen here, too.
+
+    Only replies are not. One is certain, the run's own; of other requests that were served meanwhile, each may have had
+    one. Requests for input are not seen either: the client that answered them knows how many there were.
+    """
+
+    def __init__(self) -> None:
+        self._source = ""
+        self._first = self._last = self._seen = 0
+        self._requests: set[str] = set()
+
+    def note(self, msg_id: str) -> None:
+        """A message of the run."""
+        source, _, digits = msg_id.rpartition("_")
+        if not digits.isdigit():
+            return
+        number = int(digits)
+        if not self._seen:
+            self._source, self._first = source, number
+        if source == self._source:  # a forked process counts for itself
+            self._seen += 1
+            self._last = max(self._last, number)
+
+    def note_foreign(self, msg_id: str, request: str) -> None:
+        """A message that belongs to another request."""
+        source, _, digits = msg_id.rpartition("_")
+        if digits.isdigit() and source == self._source and int(digits) > self._first:
+            self._seen += 1
+            self._requests.add(request)
+
+    def missing(self) -> int:
+        """How many messages at least were not seen between the first and the last of the run."""
+        return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests), 0)
 
 
 class _Recording:
@@ -194,6 +258,7 @@ class _Recording:
         self._dropped = 0
         self._error: dict[str, Any] | None = None
         self._started = time.time()
+        self.numbers = _Numbers()
         self.written_at = time.monotonic()
         spec = {
             "run": run, "kind": "kernel", "created": supervisor.timestamp(self._started), "supervisorPid": os.getpid(),
@@ -236,6 +301,6 @@ class _Recording:
         result = {
             "exit": 1 if self._error else 0, "signal": None, "started": supervisor.timestamp(self._started),
             "ended": supervisor.timestamp(time.time()), "seconds": time.time() - self._started,
-            "bytesDropped": self._dropped, "error": self._error,
+            "bytesDropped": self._dropped, "messagesMissing": self.numbers.missing(), "error": self._error,
         }  # fmt: skip
         supervisor.write_json(os.path.join(self._folder, "result.json"), result)

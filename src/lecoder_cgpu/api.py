@@ -1,0 +1,410 @@
+"""The library: `Client`, `Session` and `Job` for programs that run code on runtimes without the command line.
+
+    from lecoder_cgpu import Client
+
+    session = Client(backend="local").session()
+    print(session.run("print(6 * 7)").stdout)
+
+What the code did is data: a `models.Run`, whose `error` tells how it failed. With `check=True` it is raised, as the
+class of the error tree (`lecoder_cgpu.errors`) that has its code. What went wrong on our side is always raised.
+Synchronous; every call opens its own connection, so sessions may be used from several threads.
+"""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from . import client as clients
+from . import errors, kernel_runs, models, process_runs, runtime, wire
+from .config import Config
+from .jobs import Jobs, describe, start
+from .sessions import Record
+
+OnOutput = Callable[[str, str], None]
+
+
+class Client:
+    """Sessions under one configuration: those that the command line uses, too.
+
+    Args:
+        backend: `colab`, `jupyter` or `local`; what the environment or `config.json` say when omitted.
+        config_file: another `config.json`.
+        notify: told, in a sentence, what the user should know (a new kernel was started, …).
+    """
+
+    def __init__(
+        self,
+        backend: str | None = None,
+        *,
+        config_file: str | Path | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        config = Config(
+            options={} if backend is None else {"backend": backend},
+            config_file=None if config_file is None else Path(config_file).expanduser(),
+        )
+        self._client = clients.Client(config, notify=notify)
+
+    def session(
+        self,
+        name: str | None = None,
+        *,
+        gpu: str | None = None,
+        tpu: bool = False,
+        cpu: bool = False,
+        new: bool = False,
+    ) -> Session:
+        """The session of that name or id, else the active one, else a new one of the chosen backend.
+
+        Args:
+            name: of a stored session; excludes the other arguments.
+            gpu: ask for a GPU of that kind. tpu: for a TPU. cpu: for a runtime without accelerator.
+            new: a runtime of its own.
+
+        Raises:
+            errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
+            errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
+        """
+        wants = clients.Wants(cpu=cpu, tpu=tpu, gpu=gpu, new=new)
+        return self._session(self._client.session(name, wants))
+
+    def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
+        """Store a Jupyter server as a session, after proving that it answers and takes the token.
+
+        Raises:
+            errors.UsageError: name or address are no good. errors.AuthError, errors.ConnectionFailed: the proof failed.
+        """
+        return self._session(self._client.add_server(name, url, token, replace=replace))
+
+    def add_local(self, name: str, root: str | Path | None = None) -> Session:
+        """Store another local runtime as a session and start it, with `root` as its working folder.
+
+        Raises:
+            errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
+        """
+        return self._session(self._client.add_local(name, None if root is None else str(root)))
+
+    def sessions(self) -> list[models.SessionDocument]:
+        """Every stored session with what its runtime says now, most recently used first."""
+        return self._client.list_sessions()
+
+    def status(self) -> models.Status:
+        """Login, runtimes with their GPUs and memory, sessions."""
+        return self._client.status()
+
+    def _session(self, held: runtime.Session) -> Session:
+        with held:
+            return Session(self._client, held.record)
+
+
+class Session:
+    """One session in use. Made by `Client`."""
+
+    def __init__(self, client: clients.Client, record: Record) -> None:
+        self._client = client
+        self._record = record
+
+    def __repr__(self) -> str:
+        return f"Session(name={self.name!r}, backend={self.backend!r})"
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def backend(self) -> str:
+        return self._record.backend
+
+    # --- Python in the session's kernel ---
+
+    def run(
+        self,
+        code: str,
+        *,
+        timeout: float | None = None,
+        check: bool = False,
+        on_event: Callable[[wire.Event], None] | None = None,
+        outputs_dir: str | Path | None = None,
+    ) -> models.Run:
+        """Run Python in the session's kernel; its variables stay for the next run.
+
+        Args:
+            timeout: seconds after which the code is interrupted.
+            check: raise the failure of the code instead of returning it.
+            on_event: told of every output as it comes, from the calling thread.
+            outputs_dir: folder for images and other rich outputs.
+
+        Raises:
+            errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was sent.
+        """
+        with self._hold() as held:
+            document = kernel_runs.kernel_run(
+                held,
+                code,
+                on_event or (lambda event: None),
+                timeout=timeout,
+                outputs_dir=None if outputs_dir is None else Path(outputs_dir).expanduser(),
+            )
+        return _ended(document, check)
+
+    def stream(self, code: str, *, timeout: float | None = None) -> Stream:
+        """Run Python in the session's kernel and iterate over its outputs as they come."""
+        return Stream(lambda on_event: self.run(code, timeout=timeout, on_event=on_event), self.interrupt)
+
+    def interrupt(self) -> None:
+        """Interrupt what the kernel executes now; its variables stay.
+
+        Raises:
+            errors.NotFoundError: no kernel is running.
+        """
+        with self._hold() as held:
+            held.server.interrupt(held.running_kernel().id)
+
+    def restart(self) -> None:
+        """Restart the kernel: its variables are lost, files stay.
+
+        Raises:
+            errors.NotFoundError: no kernel is running.
+        """
+        with self._hold() as held:
+            held.restart_kernel()
+
+    # --- commands ---
+
+    def shell(
+        self,
+        command: str | Sequence[str],
+        *,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
+        stdin: bytes | BinaryIO | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        on_output: Callable[[str, bytes], None] | None = None,
+    ) -> models.Run:
+        """Run a command as a process of its own on the runtime; it works while the kernel is busy.
+
+        Args:
+            command: a string for the shell, or a program with its arguments.
+            cwd: working folder there. environment: variables for it. secrets: the same, never written down anywhere.
+            stdin: its input; nothing when None.
+            timeout: seconds after which the command is ended.
+            check: raise its failure instead of returning it.
+            on_output: told of each piece of output (stream name, bytes) as it comes.
+
+        Raises:
+            errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was started.
+        """
+        with self._hold() as held:
+            document = process_runs.process_run(
+                held,
+                command if isinstance(command, str) else list(command),
+                on_output or (lambda stream, data: None),
+                cwd=cwd,
+                environment=environment,
+                secrets=secrets,
+                stdin=io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin,
+                timeout=timeout,
+            )
+        return _ended(document, check)
+
+    def job(
+        self,
+        command: str | Sequence[str],
+        *,
+        key: str | None = None,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Job:
+        """Start a command that goes on without us. With a `key`, the same command is started once, however often asked.
+
+        Raises:
+            errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
+        """
+        with self._hold() as held:
+            started = start(
+                held,
+                command if isinstance(command, str) else list(command),
+                key=key,
+                cwd=cwd,
+                environment=environment,
+                secrets=secrets,
+                timeout=timeout,
+            )
+        return Job(self, started.job_id)
+
+    def find_job(self, job_id: str) -> Job:
+        """A job that was started earlier, by whomever, by its id or a unique prefix of it.
+
+        Raises:
+            errors.NotFoundError: the runtime does not know it.
+        """
+        with self._jobs() as known:
+            return Job(self, known.find(job_id).run)
+
+    def jobs(self, limit: int = 50) -> list[models.Job]:
+        """The newest jobs on the runtime."""
+        with self._jobs() as known:
+            return known.list(limit).jobs
+
+    def close(self) -> models.SessionClosed:
+        """Release the runtime as far as it is ours, and forget the session.
+
+        Raises:
+            errors.Error: the runtime could not be told; the session is kept then.
+        """
+        return self._client.close(self._client.store.find(self.id))
+
+    def _hold(self) -> runtime.Session:
+        """The session as it is stored now: another process may have started a kernel or renewed a token meanwhile."""
+        return self._client.hold(self._client.store.find(self.id))
+
+    @contextmanager
+    def _jobs(self) -> Iterator[Jobs]:
+        with self._hold() as held, Jobs(held) as found:
+            yield found
+
+
+class Job:
+    """A command that runs on a runtime without us. Made by `Session.job` and `Session.find_job`."""
+
+    def __init__(self, session: Session, job_id: str) -> None:
+        self.session = session
+        self.id = job_id
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, session={self.session.name!r})"
+
+    def show(self) -> models.Job:
+        """How it stands."""
+        with self.session._jobs() as known:
+            return describe(known.find(self.id))
+
+    def wait(self, timeout: float | None = None) -> models.Job:
+        """Wait for its end, at most `timeout` seconds; `state` tells which of the two came."""
+        with self.session._jobs() as known:
+            return known.wait(self.id, timeout).job
+
+    def logs(self, stream: str = "stdout", offset: int = 0, limit: int | None = None) -> bytes:
+        """What it wrote to a stream, from a byte offset on (from the end when negative)."""
+        with self.session._jobs() as known:
+            return known.read(self.id, stream, offset, limit)[1]
+
+    def result(self, *, check: bool = False) -> models.Run:
+        """Wait for its end and return what `Session.shell` would have returned."""
+        with self.session._hold() as held:
+            document = process_runs.attached_run(held, self.id, lambda stream, data: None)
+        return _ended(document, check)
+
+    def kill(self, signal: str = "SIGTERM") -> bool:
+        """Send a signal to it and everything that it started; False when it has ended already."""
+        with self.session._jobs() as known:
+            return known.kill(self.id, signal).sent is True
+
+
+class Stream(Iterator[wire.Event]):
+    """The outputs of a run while it goes on; `result` is its document once the iteration has ended.
+
+    `close`, or leaving the `with` block early, interrupts the code.
+    """
+
+    def __init__(
+        self, run: Callable[[Callable[[wire.Event], None]], models.Run], interrupt: Callable[[], None]
+    ) -> None:
+        self._events: queue.SimpleQueue[wire.Event | None] = queue.SimpleQueue()
+        self._interrupt = interrupt
+        self._result: models.Run | None = None
+        self._problem: BaseException | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> wire.Event:
+        event = None if self._ended else self._events.get()
+        if event is None:
+            self._ended = True
+            self._thread.join()
+            if self._problem is not None:
+                raise self._problem
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def result(self) -> models.Run:
+        """The run's document; waits for the end, so that outputs that were not iterated over are in it only.
+
+        Raises:
+            errors.Error: nothing was sent.
+        """
+        self._thread.join()
+        if self._result is None:
+            assert self._problem is not None
+            raise self._problem
+        return self._result
+
+    def close(self) -> None:
+        """Interrupt the code if it still runs, and wait for its end."""
+        if self._thread.is_alive():
+            self._interrupt()
+            self._thread.join()
+
+    def _work(self, run: Callable[[Callable[[wire.Event], None]], models.Run]) -> None:
+        try:
+            self._result = run(self._events.put)
+        except BaseException as problem:
+            self._problem = problem
+        finally:
+            self._events.put(None)
+
+
+def _ended(document: models.Run, check: bool) -> models.Run:
+    """What a finished call returns. Ctrl-C has ended the remote work and now ends the caller, as it always does."""
+    if document.interrupted is True:
+        raise KeyboardInterrupt(f"run {document.run_id} was interrupted")
+    return checked(document) if check else document
+
+
+def checked(document: models.Run) -> models.Run:
+    """The document if the run succeeded.
+
+    Raises:
+        errors.Error: of the class that has the run's code; `run` holds the document, notes the remote traceback.
+    """
+    if document.error_code == 0 and document.status == "ok":
+        return document
+    info = document.error
+    if not isinstance(info, models.ErrorInfo):
+        raise errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
+    # A limit of ours and one of the code's have the same code, as have our connection and the code's files.
+    alike = [kind for kind in errors.tree() if kind.code == document.error_code]
+    kind = next((kind for kind in alike if kind.exit_status == document.exit_code), alike[0])
+    error = kind(
+        info.message,
+        name=info.name,
+        hint=info.suggestion if isinstance(info.suggestion, str) else None,
+        retryable=info.retryable,
+        exit_status=document.exit_code,
+    )
+    error.run = document
+    if isinstance(info.traceback, list):
+        error.add_note("\n".join(info.traceback))
+    raise error

@@ -1,0 +1,89 @@
+"""The reference as Markdown pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .. import models
+
+NOTE = "<!-- Made from the program itself by `python -m lecoder_cgpu.reference write`; edit the source, not this. -->\n"
+
+
+def pages(reference: models.Reference) -> dict[str, str]:
+    """File name -> content."""
+    return {
+        "commands.md": _commands(reference.commands),
+        "errors.md": NOTE
+        + "\n# Errors\n\n"
+        + errors_table(reference)
+        + "\n# Exit statuses\n\n"
+        + exit_table(reference),
+        "settings.md": _settings(reference),
+    }
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def errors_table(reference: models.Reference) -> str:
+    """Codes with what they mean; the retryable ones are marked."""
+    rows = [
+        (str(item.code), item.category, str(item.exit_code), "yes" if item.retryable else "", item.description)
+        for item in reference.errors
+    ]
+    return table(("code", "category", "exit", "retry", "meaning"), rows)
+
+
+def exit_table(reference: models.Reference) -> str:
+    """Exit statuses with what they mean."""
+    return table(("exit", "meaning"), list(reference.exit_codes.items()))
+
+
+def _commands(commands: list[models.CommandReference]) -> str:
+    parts = [NOTE, "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend` and `--config`, too.\n"]
+    for command in commands:
+        parts.append(f"\n## {command.name}\n\n{command.summary}\n\n```text\n{command.usage}\n```\n")
+        parts += [f"\n{paragraph}\n" for paragraph in command.description]
+        if command.examples:
+            parts.append("\n```text\n" + "\n".join(command.examples) + "\n```\n")
+        own = [option for option in command.options if option.names[-1] not in COMMON]
+        if own:
+            parts.append("\n" + table(("option", "meaning"), [(_names(option), _meaning(option)) for option in own]))
+    return "".join(parts)
+
+
+COMMON = ("--json", "--session", "--backend", "--config")
+
+
+def _names(option: models.OptionReference) -> str:
+    value = f" {option.value}" if isinstance(option.value, str) else ""
+    return "`" + ", ".join(option.names) + value + "`"
+
+
+def _meaning(option: models.OptionReference) -> str:
+    notes = [option.help]
+    if isinstance(option.default, str):
+        notes.append(f"Default: {option.default}.")
+    if option.multiple:
+        notes.append("May be repeated.")
+    return " ".join(notes)
+
+
+def _settings(reference: models.Reference) -> str:
+    settings = [
+        (f"`{item.key}`", f"`{item.env}`", item.help, f"`{item.default}`" if isinstance(item.default, str) else "")
+        for item in reference.settings
+    ]
+    return (
+        NOTE
+        + "\n# Settings\n\nThe command line wins over the environment, that over `config.json`, that over the default."
+        + "\n\n"
+        + table(("`config.json`", "variable", "what for", "default"), settings)
+        + "\n# Variables\n\n"
+        + table(("variable", "what for"), [(f"`{name}`", text) for name, text in reference.variables.items()])
+        + "\n# Files\n\n"
+        + table(("path", "what it holds"), [(f"`{path}`", text) for path, text in reference.files.items()])
+    )
