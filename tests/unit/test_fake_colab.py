@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -11,6 +12,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -530,3 +532,34 @@ def test_the_program(tmp_path: Path) -> None:
         assert process.wait(60) == 0, process.stderr.read()
         assert process.stderr.read() == b""
     assert not list(tmp_path.glob("fake-colab-*"))
+
+
+def test_a_consent_page(colab: FakeColab) -> None:
+    """With that switch the page asks, and one of its links is the answer."""
+    colab.switches.consent = "page"
+    page = call(
+        "GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", client_id="mine", response_type="code", state="<s>",
+        redirect_uri="http://127.0.0.1:9/", scope="email",
+    )  # fmt: skip
+    assert page.status == 200
+    links = dict(re.findall(r'<a href="([^"]*decision=(\w+))">', page.body.decode())[::-1])
+    assert set(links.values()) == {"approve", "deny"}
+    for link, word in links.items():
+        answer = call("GET", colab.urls["accounts"] + unescape(link))
+        assert (b"code=" in answer.headers["Location"].encode()) is (word == "approve")
+    assert call("GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", client_id="mine").status == 400
+
+
+@pytest.mark.parametrize("mode", ["503", "hang", "refused"])
+def test_a_boot_takes_its_time(colab: FakeColab, user: User, mode: Any) -> None:
+    """A new VM is not there for a while, each time in the way that was chosen."""
+    colab.switches.boot_seconds, colab.switches.boot_mode = 60, mode
+    proxy = user.assign().json["runtimeProxyInfo"]
+    header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+    if mode == "503":
+        assert call("GET", proxy["url"] + "/api/colab/resources", header).status == 503
+    else:
+        with pytest.raises(OSError):
+            call("GET", proxy["url"] + "/api/colab/resources", header, timeout=0.5)
+    colab.advance(61)
+    assert call("GET", proxy["url"] + "/api/colab/resources", header).status == 200
