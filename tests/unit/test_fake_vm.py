@@ -16,8 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lecoder_cgpu.testing.colab import FakeColab
-
-from .test_fake_colab import User, call
+from tests.support.google import User, call
 
 Reply = Callable[[str, Any], dict[str, Any] | None]
 

@@ -26,9 +26,9 @@ from tornado.web import Application
 from . import control, drive, nursery, oauth, private, public, tunnel
 from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
-from .state import SCOPES, Account, Switches
+from .state import SCOPES, Account, Switches, write_json
 from .vms import VM
-from .web import Handler
+from .web import Unknown
 from .world import CLIENT, World
 
 __all__ = ["CLIENT", "FakeColab"]
@@ -185,6 +185,10 @@ class FakeColab:
         """Make every token invalid, as when the user withdraws the consent."""
         self.call(self.world.tokens.forget)
 
+    def warm_up(self) -> None:
+        """Get ready for VMs now: the first one of a process is slow, since jupyter_server has to be imported."""
+        nursery.of(self.world.python).warm_up()
+
     def call(self, action: Callable[..., T], *arguments: Any) -> T:
         """Do something in the fake's own thread, where its state lives."""
 
@@ -274,20 +278,6 @@ class FakeColab:
         await asyncio.gather(*rest, return_exceptions=True)
 
 
-class Unknown(Handler):
-    """What a host does not have."""
-
-    def check(self) -> None:
-        self.page(404, "Error 404 (Not Found)")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A file that only its owner may read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Run the fake until it is interrupted. The first line of stdout is JSON: the environment variables to set."""
     import argparse
@@ -314,7 +304,7 @@ def main() -> None:
             colab.configure(options.config_dir)
             environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
         print(json.dumps(environment), flush=True)
-        nursery.of(colab.world.python).warm_up()
+        colab.warm_up()
         while True:
             time.sleep(3600)
 
