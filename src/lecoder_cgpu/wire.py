@@ -293,6 +293,13 @@ class Execution:
                 return InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
 
+    def conclude(self) -> None:
+        """Everything that was published is known, and the reply is not: say how the run ended."""
+        if self.execution_count is None and not self.raised:
+            self.status = "aborted"  # what is executed is published first, as `execute_input`
+        else:
+            self.status = "error" if self.raised else "ok"
+
     def _is_death(self, message: Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request
         was; a restart asked for by another client shows only as `starting` on a kernel that was at work."""
