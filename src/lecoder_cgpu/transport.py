@@ -208,6 +208,7 @@ class WebSocket:
         self._connection = connection
         self._url = url
         self._socket = connection.socket
+        self._limit_sending()
         self.subprotocol = connection.subprotocol
 
     @classmethod
@@ -317,6 +318,13 @@ class WebSocket:
             self._socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads
         with contextlib.suppress(OSError, RuntimeError):
             self._connection.close()
+
+    def _limit_sending(self) -> None:
+        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can.
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * (PING_INTERVAL + PING_TIMEOUT)))
 
     def _acknowledge_at_once(self) -> None:
         # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which

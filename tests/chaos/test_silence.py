@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import models, wire
+from lecoder_cgpu import errors, models, wire
 from lecoder_cgpu.kernel_runs import attached_kernel_run
 from lecoder_cgpu.process_runs import attached_run
 from tests.support.rig import HANG, Rig, impatient, rig, within
@@ -40,6 +40,20 @@ def test_a_connection_that_falls_silent(held: Rig, mode: str) -> None:
     document = run(held, mode, take)
     assert "".join(pieces) == ALL
     assert (document.output_complete, document.exit_code) == (True, 0 if mode == "kernel" else 6), document
+
+
+def test_a_connection_that_takes_nothing(held: Rig, tmp_path: Path) -> None:
+    """A peer that stops reading in the middle of a large request does not hold us for ever."""
+    counter = tmp_path / "counter"
+    with held.session() as session:
+        connection = session.connect_kernel()
+        held.proxy.stall()
+        code = f"open({str(counter)!r}, 'a').write('x')\n'" + "x" * 30_000_000 + "'"
+        with pytest.raises(errors.ConnectionFailed) as failure:
+            within(HANG, lambda: connection.execute(code, lambda event: None))
+        connection.close()
+    assert failure.value.retryable
+    assert not counter.exists()
 
 
 def run(held: Rig, mode: str, take: object) -> models.Run:

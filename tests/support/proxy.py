@@ -27,6 +27,7 @@ class _Pair:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     swallowing: bool = False
+    stalled: bool = False
     is_socket: bool = False
 
     def end(self, *, reset: bool = False) -> None:
@@ -88,6 +89,15 @@ class Proxy:
     def swallow(self, seconds: float) -> None:
         """Swallow what passes over the present connections, for ever, and new ones for so long; close nothing."""
         self._call(lambda: self._black_hole(seconds))
+
+    def stall(self) -> None:
+        """Read nothing more from the present connections, so that whoever sends has to wait; close nothing."""
+
+        def change() -> None:
+            for pair in self._pairs:
+                pair.stalled = True
+
+        self._call(change)
 
     def move(self) -> None:
         """Cut everything and listen at another port from now on."""
@@ -172,6 +182,8 @@ class Proxy:
         open_ = True
         with contextlib.suppress(OSError):
             while data := await source.read(CHUNK):
+                while pair.stalled:
+                    await asyncio.sleep(0.1)
                 if direction == "up" and not self._note(data, pair):
                     break
                 if not pair.swallowing and (fault := self._due(direction, data)) is not None:
