@@ -320,7 +320,8 @@ class WebSocket:
             self._connection.close()
 
     def _limit_sending(self) -> None:
-        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can.
+        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can
+        # be told to; other systems cannot.
         option = getattr(socket, "TCP_USER_TIMEOUT", None)
         if option is not None:
             with contextlib.suppress(OSError):
