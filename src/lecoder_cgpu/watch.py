@@ -396,5 +396,5 @@ class Watch:
             self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
-                self.execution.conclude()
+                self.execution.conclude(whole=not self.outcome.dropped)
                 self.outcome.unknown = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,9 @@ def shaky(jupyter: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -> I
         yield made
 
 
-def test_a_run_over_a_failing_network(shaky: Rig, chaos_seed: int, tmp_path: Path) -> None:
+def test_a_run_over_a_failing_network(
+    shaky: Rig, chaos_seed: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Complete and executed once; or not executed, and we are told so and that it may be repeated. Never unknown."""
     wanted = work(chaos_seed)
     counter = tmp_path / "counter"
@@ -73,12 +75,14 @@ def test_a_run_over_a_failing_network(shaky: Rig, chaos_seed: int, tmp_path: Pat
     try:
         document = within(HANG, run)
     except errors.ConnectionFailed as error:  # nothing was sent
+        record_property("outcome", "not sent")
         assert not counter.exists()
         assert error.retryable  # noqa: PT017 - it need not be raised
         assert any(fault.kind != "delay" for fault in shaky.proxy.happened)
         return
     told = (document, shaky.proxy.happened)
     raised = document.error.name if isinstance(document.error, models.ErrorInfo) else None
+    record_property("outcome", "lost" if raised == "RequestLost" else "complete")
     if raised == "RequestLost":
         assert isinstance(document.error, models.ErrorInfo)
         assert document.error.retryable, told

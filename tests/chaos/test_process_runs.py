@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -65,7 +65,9 @@ def shaky(jupyter: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -> I
         yield made
 
 
-def test_a_run_over_a_failing_network(shaky: Rig, chaos_seed: int, tmp_path: Path) -> None:
+def test_a_run_over_a_failing_network(
+    shaky: Rig, chaos_seed: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Complete and executed once, with the true exit status. Never unknown: the runtime knows, and can be asked."""
     wanted = work(chaos_seed)
     counter = tmp_path / "counter"
@@ -83,10 +85,12 @@ def test_a_run_over_a_failing_network(shaky: Rig, chaos_seed: int, tmp_path: Pat
     try:
         document = within(HANG, run)
     except errors.ConnectionFailed as error:  # its start was tried several times; if it did start, it ran once
+        record_property("outcome", "not started for certain")
         assert error.retryable  # noqa: PT017 - it need not be raised
         assert any(fault.kind != "delay" for fault in shaky.proxy.happened)
         assert not counter.exists() or counter.read_text() == "x"
         return
+    record_property("outcome", "complete")
     told = (document.status, document.error, shaky.proxy.happened)
     assert document.exit_code == wanted.exit, told
     assert document.status == ("error" if wanted.exit else "ok"), told

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from lecoder_cgpu import errors, models, wire
 from lecoder_cgpu.kernel_runs import attached_kernel_run
@@ -54,6 +55,19 @@ def test_a_connection_that_takes_nothing(held: Rig, tmp_path: Path) -> None:
         connection.close()
     assert failure.value.retryable
     assert not counter.exists()
+
+
+def test_a_helper_that_was_out_of_reach(held: Rig) -> None:
+    """Where a kernel could not be recorded from its start, the next run sees to it."""
+    with held.session() as session:
+        assert session.record.kernel is not None
+        kernel = structs.replace(session.record.kernel, recorded=None)
+        session.store.change(session.record.id, lambda record: setattr(record, "kernel", kernel))
+    document = within(HANG, lambda: held.kernel_run("print('x' * 3_000_000)", lambda event: None))
+    assert (len(document.stdout), document.output_complete) == (3_000_001, True)
+    with held.session() as session:
+        assert session.record.kernel is not None
+        assert session.record.kernel.recorded is True
 
 
 def run(held: Rig, mode: str, take: object) -> models.Run:

@@ -38,11 +38,8 @@ class Rig:
     @contextlib.contextmanager
     def session(self) -> Iterator[Session]:
         """The session as a new invocation would hold it."""
-        session = self.client.session(self.name)
-        try:
+        with self.client.session(self.name) as session:
             yield session
-        finally:
-            session.server.close()
 
     def kernel_run(self, code: str, on_event: Callable[[wire.Event], None], **options: Any) -> models.Run:
         """A kernel run of its own, as `kernel_runs.kernel_run` has it."""
@@ -60,7 +57,7 @@ def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
     """A session of its own in a state folder of its own, with kernel and helper started."""
     proxy = Proxy(jupyter.url)
     client = Client(Config({"storageDir": str(folder)}))
-    client.add_server(name, proxy.url, jupyter.token).server.close()
+    client.add_server(name, proxy.url, jupyter.token).close()
     made = Rig(proxy, client, name)
     assert made.kernel_run("1", lambda event: None).status == "ok"
     assert made.process_run("true", lambda stream, data: None).status == "ok"
