@@ -12,7 +12,9 @@ from .measure import TOOL, Runtime, Table
 
 BYTES = 1_000_000_000
 SHELL = f"yes 0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopq | head -c {BYTES}"
-CODE = f"line = ('x' * 999 + '\\n') * 100\nfor i in range({BYTES} // 100_000): print(line, end='')"
+# Flushed: a kernel that is busy printing gathers hundreds of megabytes in one message otherwise, and whoever reads a
+# message has to hold it.
+CODE = f"lines = ('x' * 999 + '\\n') * 1000\nfor i in range({BYTES} // 1_000_000): print(lines, end='', flush=True)"
 COUNT = (
     "import subprocess, sys, resource\n"
     "process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"

@@ -99,17 +99,6 @@ class Proxy:
 
         self._call(change)
 
-    def move(self) -> None:
-        """Cut everything and listen at another port from now on."""
-
-        async def change() -> asyncio.Server:
-            fresh = await self._listen()
-            self._listener.close()
-            self._end_all()
-            return fresh
-
-        self._listener = self._do(change())
-
     def close(self) -> None:
         """End every connection and forward nothing more."""
 
