@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -36,34 +37,54 @@ class Table:
         row = {"name": name, "figure": figure, "target": target or None, "met": met}
         self.rows.append({key: value for key, value in {**row, **numbers}.items() if value is not None})
 
-    def ratio(self, name: str, pairs: list[tuple[float, float]], most: float | None) -> None:
+    def ratio(
+        self, name: str, pairs: list[tuple[float, float]], most: float | None, remark: str = "", **numbers: Any
+    ) -> None:
         """One line for pairs of times, ours and the floor's, taken in turn."""
         ours, floor = (statistics.median(side) for side in zip(*pairs, strict=True))
         ratio = statistics.median(a / b for a, b in pairs)
         self.add(
             name,
-            f"{ratio:5.2f} x   ({1000 * ours:.0f} ms, floor {1000 * floor:.0f} ms)",
+            f"{ratio:5.2f} x   ({1000 * ours:.0f} ms, floor {1000 * floor:.0f} ms{remark})",
             target="" if most is None else f"at most {most:g} x",
             met=None if most is None else ratio <= most,
             ratio=round(ratio, 3),
             milliseconds=round(1000 * ours, 1),
             floorMilliseconds=round(1000 * floor, 1),
+            **numbers,
+        )
+
+    def commands(self, name: str, command: list[str], floor: list[str], rounds: int, most: float | None) -> None:
+        """One line for a command and its floor, taken in turn, so that a machine whose speed drifts favours neither.
+
+        Beside wall time stands the ratio of processor time, in which other work on the machine hardly shows.
+        """
+        timed(command), timed(floor)
+        pairs = [(timed(command), timed(floor)) for _ in range(rounds)]
+        processor = sum(ours[1] for ours, _ in pairs) / sum(least[1] for _, least in pairs)
+        self.ratio(
+            name,
+            [(ours[0], least[0]) for ours, least in pairs],
+            most,
+            f"; processor {processor:.2f} x",
+            processorRatio=round(processor, 3),
         )
 
 
-def timed(command: list[str]) -> float:
-    """Seconds that the command takes; its output goes through a pipe and is read, as an agent would."""
-    began = time.perf_counter()
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds that the command takes, by the clock and of the processor; its output goes through a pipe and is read, as
+    an agent would."""
+    began, used = time.perf_counter(), _processor_time()
     done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
     taken = time.perf_counter() - began
     assert done.stdout, command
-    return taken
+    return taken, _processor_time() - used
 
 
-def in_turn(command: list[str], floor: list[str], rounds: int) -> list[tuple[float, float]]:
-    """Times of both, taken in turn, so that a machine whose speed drifts favours neither."""
-    timed(command), timed(floor)
-    return [(timed(command), timed(floor)) for _ in range(rounds)]
+def _processor_time() -> float:
+    """What all children that have ended have used so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 @dataclass
