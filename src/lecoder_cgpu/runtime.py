@@ -117,10 +117,14 @@ class Session:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         if self.record.kernel is not None:
             try:
-                return KernelConnection(server, self.record.kernel.id)
+                connection = KernelConnection(server, self.record.kernel.id)
             except errors.NotFoundError:
                 logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
                 lost = True
+            else:
+                if self.record.kernel.recorded is None:  # the helper could not be reached when the kernel was started
+                    self._note_recording(self.record.kernel)
+                return connection
         else:
             lost = False
         return KernelConnection(server, self._open_kernel(lost))
@@ -137,8 +141,14 @@ class Session:
         self._remember(kernel=record)
         return opened.kernel.id
 
-    def _start_recording(self, kernel_id: str) -> bool:
-        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say)."""
+    def _note_recording(self, kernel: sessions.KernelRecord) -> None:
+        recorded = self._start_recording(kernel.id)
+        if recorded is not None:
+            self._remember(kernel=structs.replace(kernel, recorded=recorded))
+
+    def _start_recording(self, kernel_id: str) -> bool | None:
+        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
+        it is to be tried again."""
         try:
             resident = self._connect_resident()
             try:
@@ -147,7 +157,7 @@ class Session:
                 resident.close()
         except errors.Error as error:
             logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
-            return False
+            return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
         return True
 
     def await_recording(self) -> None:

@@ -43,12 +43,12 @@ class Runtime(Struct, kw_only=True):
 
 class KernelRecord(Struct, kw_only=True):
     """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
-    whether the helper was asked to keep what it publishes."""
+    whether the helper keeps what it publishes, null when it could not be asked yet."""
 
     id: str
     path: str
     ours: bool = True
-    recorded: bool = False
+    recorded: bool | None = None
 
 
 class Allocation(Struct, kw_only=True):

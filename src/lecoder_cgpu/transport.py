@@ -10,6 +10,8 @@ import contextlib
 import logging
 import socket
 import ssl
+import struct
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ USER_AGENT = f"lecoder-cgpu/{__version__}"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
 PING_TIMEOUT = 20.0
+_LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
 ATTEMPTS = 4  # of an idempotent request that meets a transient failure
 RETRY_AFTER_MOST = 30.0  # seconds; whoever asks for more patience than that is not asked again by itself
 
@@ -338,11 +341,12 @@ class WebSocket:
         self._connection = connection
         self._url = url
         self._socket = connection.socket
+        self._limit_sending()
         self.subprotocol = connection.subprotocol
 
     @classmethod
     def connect(
-        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float = CONNECT_TIMEOUT
+        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float | None = None
     ) -> WebSocket:
         """Open a socket; a handshake that meets a transient failure is repeated.
 
@@ -350,12 +354,13 @@ class WebSocket:
             url: `ws://` or `wss://`, without a token in it.
             headers: sent with the handshake.
             subprotocols: those that we speak, the best first; the server may choose one or none.
-            timeout: seconds for the whole handshake.
+            timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
-        return _persist(lambda: cls._once(url, headers, subprotocols, timeout))
+        seconds = CONNECT_TIMEOUT if timeout is None else timeout
+        return _persist(lambda: cls._once(url, headers, subprotocols, seconds))
 
     @classmethod
     def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
@@ -437,6 +442,23 @@ class WebSocket:
             self._socket.shutdown(socket.SHUT_WR)
         with contextlib.suppress(OSError, RuntimeError):
             self._connection.close()
+
+    def abandon(self) -> None:
+        """Close, and throw away what was not sent yet: nothing of it may arrive when another socket has taken over."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads
+        with contextlib.suppress(OSError, RuntimeError):
+            self._connection.close()
+
+    def _limit_sending(self) -> None:
+        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can
+        # be told to; other systems cannot.
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * (PING_INTERVAL + PING_TIMEOUT)))
 
     def _acknowledge_at_once(self) -> None:
         # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which

@@ -293,6 +293,16 @@ class Execution:
                 return InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
 
+    def conclude(self, *, whole: bool = False) -> None:
+        """The end was published, and the reply is not known: say how the run ended.
+
+        Args:
+            whole: everything that was published from the beginning on is known. What is executed is published first, as
+                `execute_input`; without it, the kernel has dropped the request.
+        """
+        dropped = whole and self.execution_count is None and self.raised is None
+        self.status = "aborted" if dropped else "error" if self.raised else "ok"
+
     def _is_death(self, message: Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request
         was; a restart asked for by another client shows only as `starting` on a kernel that was at work."""

@@ -70,6 +70,19 @@ def test_an_aborted_request_is_over_at_once() -> None:
     assert run(aborted)[0].status == "aborted"
 
 
+def test_the_end_without_a_reply() -> None:
+    """What was published tells how a run ended, also that it was dropped unexecuted; a part of it does not."""
+    began = message("execute_input", {"code": "1", "execution_count": 4})
+    known = {"ok": (BUSY, began, OUTPUT, IDLE), "error": (BUSY, began, RAISED, IDLE), "aborted": (BUSY, IDLE)}
+    for status, messages in known.items():
+        execution, _ = run(*messages)
+        execution.conclude(whole=True)
+        assert execution.status == status
+    execution, _ = run(OUTPUT, IDLE)
+    execution.conclude()
+    assert execution.status == "ok"
+
+
 @pytest.mark.parametrize("state", ["restarting", "autorestarting", "dead"])
 def test_death_ends_the_run_whoevers_message_it_is(state: str) -> None:
     """The server reports a crash without a parent, and no reply will ever come."""

@@ -169,13 +169,16 @@ class Resident:
                 return report
             time.sleep(SAMPLE_PAUSE)
 
-    def record(self, kernel: str) -> float:
+    def record(self, kernel: str, *, settle: bool = False) -> float:
         """Have everything kept that a kernel publishes for our runs; returns for how many seconds that is so already.
+
+        Args:
+            settle: return only when all is written down that the kernel has published until now; 0.0 if that fails.
 
         Raises:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
-        return self._call(_Recorded, "record", kernel=kernel).seconds
+        return self._call(_Recorded, "record", kernel=kernel, settle=settle).seconds
 
     def forget(self, run: str) -> None:
         """Remove a run that has ended, with its output, from the runtime."""

@@ -187,9 +187,9 @@ class Helper:
     def report(self) -> dict[str, Any]:
         return {"report": self._reporter.report()}
 
-    def record(self, kernel: str) -> dict[str, Any]:
+    def record(self, kernel: str, settle: bool = False) -> dict[str, Any]:
         """Keep what a kernel publishes for our runs, from now on."""
-        return {"seconds": self._recorders.record(kernel)}
+        return {"seconds": self._recorders.record(kernel, settle)}
 
     def forget(self, run: str) -> dict[str, Any]:
         """Remove a run that has ended, with its output."""
