@@ -106,10 +106,11 @@ def test_a_killed_keeper_is_noticed(colab: FakeColab, kept: Cli) -> None:
 
 def test_idle_release(colab: FakeColab, kept: Cli) -> None:
     """A job keeps the runtime, with an open socket; without work it is released, and the next run says so."""
-    started = kept("run", "--cpu", "--idle-release", "1s", "--detach", "sleep 300", "--json")
+    started = kept("run", "--cpu", "--idle-release", "never", "--detach", "sleep 300", "--json")
     assert started.code == 0, started
     until(lambda: seen(kept).get("socket"))
-    time.sleep(4)  # several times what would be allowed without work
+    assert kept("run", "--idle-release", "1s", "true").code == 0
+    time.sleep(4)  # several times what is allowed without work
     assert len(colab.vms) == 1
     assert seen(kept)["work"] == "running"
     kept("job", "kill", started.json["jobId"])
