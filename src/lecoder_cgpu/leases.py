@@ -86,7 +86,7 @@ def described(lease: Lease, reason: Reason) -> str:
         return f"it had no work for {duration(lease.idle or 0.0)}"
     if reason == "runtime":
         return f"its time of {duration(lease.max_runtime or 0.0)} was over (--max-runtime)"
-    return f"it had cost {lease.units:.2f} of {lease.max_units:g} compute units (--max-units)"
+    return f"it had cost {lease.units:.4g} of {lease.max_units:g} compute units (--max-units)"
 
 
 def duration(seconds: float) -> str:

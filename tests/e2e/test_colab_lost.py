@@ -44,8 +44,8 @@ def stored(cli: Cli) -> list[dict[str, Any]]:
 
 
 def test_lost_in_the_middle_of_a_run(colab: FakeColab, cli: Cli) -> None:
-    """2004 with what was received, in both modes and whichever way the proxy of a lost runtime fails. The next plain run
-    says so and has a new runtime (F6)."""
+    """2004 with what was received, in both modes and whichever way the proxy of a lost runtime fails. The next plain
+    run says so and has a new runtime (F6)."""
     colab.switches.lost = "404"
     code = "import time\nprint('begun', flush=True)\ntime.sleep(300)"
     running = cli.start("run", "-m", "kernel", "--json", code)

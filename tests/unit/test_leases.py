@@ -62,6 +62,6 @@ def test_what_users_are_told(reason: leases.Reason, code: int) -> None:
     lease.why = leases.described(lease, reason)
     error = leases.ended("train", lease)
     assert error.code == code
-    assert {"idle": "2 h", "runtime": "30 min", "units": "2.00 of 2"}[reason] in error.message
+    assert {"idle": "2 h", "runtime": "30 min", "units": "2.004 of 2"}[reason] in error.message
     assert isinstance(error, errors.Error)
     assert error.hint
