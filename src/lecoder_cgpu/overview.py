@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from . import errors, holdings, models
+from . import errors, holdings, leases, models
 from .runtime import Session
 from .sessions import Record
 
@@ -181,6 +181,8 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
         label=record.runtime.label, endpoint=record.runtime.endpoint, accelerator=record.runtime.accelerator,
         connected=False, backend=record.backend, session=record.name,
     )  # fmt: skip
+    if record.backend == "colab":
+        document.lease = leases.info(record)
     session = client.hold_or_none(record)
     if session is None:
         document.problem = f"this version cannot use the {record.backend} backend"

@@ -222,10 +222,8 @@ class ProcessRun:
                 hint="run it again if that does no harm",
             )
         if self.session.is_lost():
-            return errors.LostError(
-                f"the runtime of session {self.session.record.name!r} is gone, lost while the command ran ({history})",
-                name="RuntimeLost",
-                hint="the next run starts a new one; files of the old one are lost",
+            return self.session.loss(
+                f"the command ran ({history})", "the next run starts a new one; files of the old one are lost"
             )
         if isinstance(self.problem, errors.NotFoundError):
             return errors.LostError(

@@ -45,6 +45,8 @@ DOCUMENTS: dict[str, Any] = {
     "auth-logout": models.LoggedOut,
     "auth-setup": models.ClientSetup,
     "policy": models.Policy,
+    "keeper-status": models.KeeperStatus,
+    "keeper-stop": models.KeeperStopped,
     "reference": models.Reference,
     "upgrade": models.Upgrade,
     "done": models.Done,
@@ -57,6 +59,7 @@ FORMATS: dict[str, Any] = {
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,
+    "keeper-file": models.KeeperRecord,
     "session-file": models.StoredLogin,
     "sessions-file": list[sessions.Record],
 }

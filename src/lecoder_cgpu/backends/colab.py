@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import config, errors, logs, state
+from .. import config, errors, leases, logs, state
 from ..sessions import Allocation, Proxy, Record, Store, new_record
 from . import Endpoint, Released, Terms, Wants
 
@@ -83,6 +83,11 @@ class Backend:
         """The control plane that knows a session's runtime, whatever the settings say now."""
         return self._control(_plane(record))
 
+    def close(self) -> None:
+        """Close the connections to Colab; the next use opens them again."""
+        while self._controls:
+            self._controls.popitem()[1].close()
+
     # --- what is known here ---
 
     def create(self, name: str, wants: Wants) -> Record:
@@ -97,6 +102,7 @@ class Backend:
         record = new_record(name, "colab", f"Colab {allocation.variant}", "")
         record.variant = allocation.variant
         record.colab = allocation
+        record.lease = leases.changed(leases.lease_of(record), wants.limits)
         return record
 
     def serves(self, record: Record, wants: Wants) -> bool:
@@ -214,11 +220,10 @@ class Backend:
                 record.colab = _of_predecessor(record)
             fresh = replaces = False
             if self.known_gone(record):
-                if not terms.replace or record.colab.state == "closing":
+                over = record.lease is not None and record.lease.ended in ("runtime", "units")  # the user's own limits
+                if not terms.replace or over or record.colab.state == "closing":
                     raise _lost(record)
-                terms.tell(
-                    f"the runtime of session {record.name!r} is gone, and all that was on it; a new one is started"
-                )
+                terms.tell(f"{_lost(record).message}, and all that was on it; a new one is started")
                 replaces = True
                 self._start_over(record)
             if record.colab.state == "asked":
@@ -445,6 +450,19 @@ class Backend:
                 self._save(record)
             return self.release_endpoint(endpoint, _plane(record))
 
+    def retire(self, record: Record) -> bool:
+        """Release the runtime and keep the record, as that of a runtime that is gone; False while Colab lists it."""
+        if self.release(record) == "requested":
+            return False
+        with self._exclusive(record):
+            if self._reread(record) is not None:
+                if record.colab is None:
+                    record.colab = _of_predecessor(record)
+                record.colab.state = "lost"
+                record.runtime.proxy = None
+                self._save(record)
+        return True
+
     def release_endpoint(self, endpoint: str, plane: str | None = None) -> Released:
         """The same for a runtime without a session here."""
         ended = self._control(plane or self.plane).unassign(endpoint)
@@ -543,7 +561,7 @@ class Backend:
             record.runtime, record.colab, record.variant, record.label = (
                 stored.runtime, stored.colab, stored.variant, stored.label,
             )  # fmt: skip
-            record.kernel, record.resident = stored.kernel, stored.resident
+            record.kernel, record.resident, record.lease = stored.kernel, stored.resident, stored.lease
         return stored
 
     def _write(self, record: Record, found: Assignment, stage: str) -> None:
@@ -671,7 +689,9 @@ def _got(record: Record) -> str:
     return accelerator(record.runtime.accelerator)
 
 
-def _lost(record: Record) -> errors.LostError:
+def _lost(record: Record) -> errors.Error:
+    if record.lease is not None and record.lease.ended is not None:
+        return leases.ended(record.name, record.lease)
     return errors.LostError(
         f"the runtime of session {record.name!r} is gone",
         name="RuntimeLost",

@@ -36,6 +36,7 @@ COMMANDS = {
     "auth-export": ("auth:export", "The same as auth export."),
     "auth-import": ("auth:import_", "The same as auth import."),
     "logout": ("auth:logout", "The same as auth logout."),
+    "keeper": ("keeper", "The process that keeps Colab's runtimes alive."),
     "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
