@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -159,6 +159,32 @@ class Http:
         if "html" in answer.headers.get("content-type", ""):
             raise _not_jupyter(what, "it sent a web page")
         return answer.content
+
+    def read(self, path: str, start: int, end: int) -> Iterator[bytes]:
+        """A piece of a file as its bytes come: from `start` up to `end`, which is not part of it. Not repeated.
+
+        Raises:
+            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: as `status_error` has it; also
+            (`NoRanges`) when the server sends something else than that piece.
+        """
+        import httpx2
+
+        what = f"GET {self.base_url}{path}"
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        try:
+            with self._client.stream("GET", self.base_url + path, headers=headers) as answer:
+                logs.current().debug("HTTP", what, {"status": answer.status_code, "start": start})
+                if answer.status_code >= 400:
+                    raise status_error(answer.status_code, what, answer.read().decode("utf-8", "replace")[:2000])
+                if answer.status_code != 206 or not answer.headers.get("content-range", "").startswith(
+                    f"bytes {start}-{end - 1}/"
+                ):
+                    raise errors.ConnectionFailed(
+                        f"{what}: the server does not send pieces of files", name="NoRanges", retryable=False
+                    )
+                yield from answer.iter_raw()
+        except httpx2.HTTPError as error:
+            raise _unreachable(self.base_url, error) from error
 
     def close(self) -> None:
         self._client.close()

@@ -14,6 +14,7 @@ class Hello(Struct, rename="camel"):
     home: str
     platform: str
     has_bash: bool
+    takes_files: bool = False
 
 
 class Result(Struct, rename="camel", kw_only=True):
