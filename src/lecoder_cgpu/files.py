@@ -93,7 +93,9 @@ def split_pull(spec: str) -> tuple[str, str | None]:
 
 def under(folder: str | None, path: str) -> str:
     """A path on the runtime as seen from `folder` there."""
-    return path if folder is None or path.startswith(("/", "~")) else remote_join(folder, path)
+    if folder is None or path.startswith(("/", "~")):
+        return path
+    return remote_join(folder, path) if path else folder
 
 
 def source_name(sync: str) -> str:

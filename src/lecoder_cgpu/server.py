@@ -114,7 +114,7 @@ class Server:
             return False
         return True
 
-    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes]:
+    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
         """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
         return self.http.read(f"files/{quote(path)}", start, end)
 

@@ -465,18 +465,18 @@ class Storage:
         return document
 
 
-def pull(session: Session, specs: Sequence[str], folder: str | None) -> Sequence[models.Pulled]:
+def pull(session: Session, specs: Sequence[str], folder: str | None) -> list[models.Pulled]:
     """Fetch results of a run (see `Storage.pull`); where the runtime cannot be reached, every one has that error."""
     try:
         with Storage(session) as storage:
-            return storage.pull(specs, folder)
+            return list(storage.pull(specs, folder))
     except errors.Error as error:
         told = models.ErrorInfo.of(error)
         return [models.Pulled(path=files.split_pull(spec)[0], local=".", error=told) for spec in specs]
 
 
-def pull_problem(pulled: Sequence[models.Pulled]) -> errors.Error | None:
-    """The error that results which did not arrive are, None when all did."""
+def pull_problem(pulled: Sequence[models.Pulled], folder: str | None) -> errors.Error | None:
+    """The error that results which did not arrive are, None when all did; `folder` as `pull` has it."""
     failed = [item for item in pulled if item.error is not UNSET]
     if not failed:
         return None
@@ -486,7 +486,7 @@ def pull_problem(pulled: Sequence[models.Pulled]) -> errors.Error | None:
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
         name="PullFailed",
-        hint=f"lecoder-cgpu download {failed[0].path}",
+        hint=f"lecoder-cgpu download {files.under(folder, failed[0].path)}",
     )
 
 

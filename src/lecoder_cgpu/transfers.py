@@ -23,16 +23,18 @@ from . import errors, files, logs, wire
 from .resident import trees
 from .resident.documents import Hello
 from .resident.transfers import Request, error_of
-from .transport import is_loopback
 
 PART = 4 << 20  # bytes of a file in one message; stock servers take up to 10 MiB
 RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
 RANGES_AT_ONCE = 4
 BY_HTTP = 8 << 20  # a file of at least this size is fetched from the server itself, where it can be
 DIGEST_QUEUE = 8
+COALESCED = 512 << 10  # bytes of a piece that is written and hashed at once
 
 Progress = Callable[[int, int], None]  # files and bytes that were done since the last call
 Answer = tuple[dict[str, Any], memoryview]
+Piece = bytes | bytearray | memoryview
+ReadRange = Callable[[str, int, int], Iterator[bytes | bytearray] | None]
 
 
 class Service(Protocol):
@@ -74,7 +76,7 @@ class Mover:
         self,
         service: Service,
         *,
-        read_range: Callable[[str, int, int], Iterator[bytes] | None] | None = None,
+        read_range: ReadRange | None = None,
         parallel: bool = False,
         progress: Progress | None = None,
     ) -> None:
@@ -276,7 +278,7 @@ class Mover:
         self._progress(0, have)
         position = have
 
-        def take(data: bytes | memoryview) -> None:
+        def take(data: Piece) -> None:
             nonlocal position
             trees.write_all(file.fileno(), data)
             digest.update(data)
@@ -299,7 +301,7 @@ class Mover:
             raise error_of(trees.Problem("FileChanged", f"{real}: it was cut while it was read"), "on the runtime")
         return digest.result()
 
-    def _by_http(self, real: str, position: Callable[[], int], size: int, take: Callable[[bytes], None]) -> None:
+    def _by_http(self, real: str, position: Callable[[], int], size: int, take: Callable[[Piece], None]) -> None:
         """As much as the server gives of the file by itself; what is missing is left to the caller."""
         read_range = self._read_range
         assert read_range is not None
@@ -385,14 +387,17 @@ def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
     return error
 
 
-def _coalesced(stream: Iterator[bytes]) -> Iterator[bytes]:
+def _coalesced(stream: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
     """The same bytes in pieces of about a megabyte."""
-    pieces: list[bytes] = []
+    pieces: list[bytes | bytearray] = []
     size = 0
     for piece in stream:
+        if not pieces and len(piece) >= COALESCED:
+            yield piece
+            continue
         pieces.append(piece)
         size += len(piece)
-        if size >= 1 << 20:
+        if size >= COALESCED:
             yield b"".join(pieces)
             pieces, size = [], 0
     if pieces:
@@ -404,11 +409,11 @@ class _Digest:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._coming: queue.Queue[bytes | memoryview | None] = queue.Queue(DIGEST_QUEUE)
+        self._coming: queue.Queue[Piece | None] = queue.Queue(DIGEST_QUEUE)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def update(self, data: bytes | memoryview) -> None:
+    def update(self, data: Piece) -> None:
         self._coming.put(data)
 
     def result(self) -> str:
@@ -460,7 +465,7 @@ def _own_part(folder: str, key: str) -> str:
     return own
 
 
-def range_reader(server: Any, hello: Hello, folder: str) -> Callable[[str, int, int], Iterator[bytes] | None]:
+def range_reader(server: Any, hello: Hello, folder: str) -> ReadRange:
     """Reads files below the server's root from the server itself, which streams them.
 
     The helper's kernel starts in the folder of its path below that root, so the root is known from where it is. Stock
@@ -471,17 +476,13 @@ def range_reader(server: Any, hello: Hello, folder: str) -> Callable[[str, int, 
         root = root.rpartition("/")[0]
     prefix = root.rstrip("/") + "/"
 
-    def read(path: str, start: int, end: int) -> Iterator[bytes] | None:
+    def read(path: str, start: int, end: int) -> Iterator[bytes | bytearray] | None:
         if not path.startswith(prefix):
             return None
         name = path[len(prefix) :]
         if any(part.startswith(".") for part in name.split("/")):
             return None
-        stream: Iterator[bytes] = server.read_file(name, start, end)
+        stream: Iterator[bytes | bytearray] = server.read_file(name, start, end)
         return stream
 
     return read
-
-
-def is_near(url: str) -> bool:
-    return is_loopback(url)

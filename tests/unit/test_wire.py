@@ -170,7 +170,7 @@ def default_frame(item: dict[str, Any], buffers: list[bytes]) -> bytes:
 
 @given(st.text(), st.lists(st.binary(max_size=20), max_size=3))
 def test_all_three_forms_of_a_frame_mean_the_same(text: str, buffers: list[bytes]) -> None:
-    """Text frames, binary frames and v1 frames decode to equal messages, and the buffers of the binary ones come whole."""
+    """Text frames, binary frames and v1 frames decode to equal messages, and buffers come whole."""
     item = message("stream", {"name": "stdout", "text": text})
     plain = wire.decode(json.dumps(item))
     assert plain.content["text"] == text

@@ -81,6 +81,7 @@ class Resident:
         timeout: float | None = None,
         label: str | None = None,
         digest: str | None = None,
+        pull: Sequence[str] | None = None,
         follow: bool = True,
     ) -> RunState:
         """Start a process, once: the same run id again finds what the first call started.
@@ -93,6 +94,7 @@ class Resident:
             stdin: input will be sent; otherwise it reads /dev/null.
             timeout: seconds after which it is ended.
             digest: of the input; the same id with another one is refused.
+            pull: noted with the run, for whoever fetches its results.
             follow: have the resident push what happens, for a `Follower`.
 
         Raises:
@@ -100,7 +102,7 @@ class Resident:
         """
         kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
         request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "label": label, "digest": digest}  # fmt: skip
+                                   "label": label, "digest": digest, "pull": pull or None}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []

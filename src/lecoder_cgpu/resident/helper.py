@@ -186,7 +186,8 @@ class Helper:
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
         sizes = {stream + "Size": run.size(stream) for stream in runs.STREAMS}
-        return {**run.state(), **sizes, "shell": spec.get("shell"), "argv": spec.get("argv"), "cwd": spec.get("cwd")}
+        told = {name: spec.get(name) for name in ("shell", "argv", "cwd", "pull")}
+        return {**run.state(), **sizes, **told}
 
     def report(self) -> dict[str, Any]:
         return {"report": self._reporter.report()}
