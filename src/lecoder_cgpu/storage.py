@@ -376,6 +376,7 @@ class Storage:
                                     hint="sync to a folder below it")  # fmt: skip
         there = [] if stat["entry"] is None else self._service.pages("scan", path=remote)
         covers = (lambda name, is_folder: ignore.covers(name)) if delete else None
+        checksum = checksum or not self._service.keeps_times  # times there say nothing then
         plan = files.plan(here, there, checksum=checksum, delete=covers)
         if plan.unsure:
             self._compare(local, remote, plan, {item[0]: item for item in here})

@@ -172,7 +172,7 @@ class Http:
 
         what = f"GET {self.base_url}{path}"
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept": "*/*", "Accept-Encoding": "identity"}
-        wanted = f"bytes {start}-{end - 1}/"
+        wanted = (start, end)
         if urlsplit(self.base_url).scheme == "http" and is_loopback(self.base_url):
             yield from self._read_near(path, headers, wanted, what)
             return
@@ -180,12 +180,12 @@ class Http:
             with self._client.stream("GET", self.base_url + path, headers=headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
-                _check_piece(what, answer.status_code, answer.headers.get("content-range"), wanted, lambda: answer.text)
+                _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
                 yield from answer.iter_raw()
         except httpx2.HTTPError as error:
             raise _unreachable(self.base_url, error) from error
 
-    def _read_near(self, path: str, headers: dict[str, str], wanted: str, what: str) -> Iterator[bytearray]:
+    def _read_near(self, path: str, headers: dict[str, str], wanted: tuple[int, int], what: str) -> Iterator[bytearray]:
         """The same from this machine itself, in large pieces: there the processor is what limits, and httpx2 needs
         three times as much of it."""
         import http.client
@@ -196,7 +196,7 @@ class Http:
             connection.request("GET", parts.path + path, headers={**dict(self._client.headers), **headers})
             answer = connection.getresponse()
             _check_piece(
-                what, answer.status, answer.headers.get("content-range"), wanted,
+                what, answer.status, answer.headers, wanted,
                 lambda: answer.read(2000).decode("utf-8", "replace"),
             )  # fmt: skip
             left = int(answer.headers.get("content-length") or 0)
@@ -216,11 +216,15 @@ class Http:
         self._client.close()
 
 
-def _check_piece(what: str, status: int, content_range: str | None, wanted: str, body: Callable[[], str]) -> None:
-    logs.current().debug("HTTP", what, {"status": status, "range": wanted})
+def _check_piece(what: str, status: int, headers: Any, wanted: tuple[int, int], body: Callable[[], str]) -> None:
+    """Raise unless the answer is that piece; a piece that is the whole file comes as such (200)."""
+    logs.current().debug("HTTP", what, {"status": status, "range": list(wanted)})
     if status >= 400:
         raise status_error(status, what, body()[:2000])
-    if status != 206 or not (content_range or "").startswith(wanted):
+    start, end = wanted
+    piece = status == 206 and headers.get("content-range", "").startswith(f"bytes {start}-{end - 1}/")
+    whole = status == 200 and start == 0 and headers.get("content-length") == str(end)
+    if not (piece or whole):
         raise errors.ConnectionFailed(
             f"{what}: the server does not send pieces of files", name="NoRanges", retryable=False
         )
