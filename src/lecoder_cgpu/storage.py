@@ -88,8 +88,8 @@ class Storage:
 
         Args:
             sources: paths or patterns; a folder that is written `.` or `x/.` stands for what it holds.
-            target: where to; into it when it ends with a slash, is a folder, or there are several sources. The
-                runtime's working folder when None.
+            target: where to; into it when it ends with a slash, is a folder, or there are several sources or a
+                pattern. The runtime's working folder when None.
 
         Raises:
             errors.Error: something was not copied.
@@ -97,7 +97,8 @@ class Storage:
         began = time.monotonic()
         chosen = files.expand(sources)
         target = files.clean_remote(target if target is not None else "./")
-        into = target.endswith("/") or len(chosen) > 1 or self._is_folder(target)
+        several = len(chosen) > 1 or any(files.has_magic(source) and source not in chosen for source in sources)
+        into = target.endswith("/") or several or self._is_folder(target)
         moved = []
         for source in chosen:
             name = files.local_name(source)
@@ -141,7 +142,10 @@ class Storage:
         began = time.monotonic()
         chosen = [path for source in sources for path in self._expand(files.clean_remote(source))]
         target = os.path.expanduser(target) if target is not None else "./"
-        into = target.endswith(("/", os.sep)) or len(chosen) > 1 or os.path.isdir(target)
+        several = (
+            len(chosen) > 1 or chosen[0][0] != sources[0]
+        )  # a pattern may stand for several, also when it does not
+        into = target.endswith(("/", os.sep)) or several or os.path.isdir(target)
         moved = []
         for source, stat in chosen:
             name = files.remote_name(source)

@@ -232,7 +232,7 @@ class Mover:
         with _local(local):
             if os.path.isdir(local):
                 raise trees.Problem("IsADirectory", f"{local}: it is a folder")
-            os.makedirs(folder, exist_ok=True)
+            trees.make_folder(folder)
         for _attempt in range(2):
             part = _own_part(folder, _key(real, local, size, mtime))
             with _local(part), open(part, "r+b" if os.path.exists(part) else "w+b", buffering=0) as file:
@@ -240,6 +240,7 @@ class Mover:
                 if have > size:
                     have = file.truncate(0)
                 if shutil.disk_usage(folder).free < size - have:
+                    os.unlink(part)
                     raise trees.Problem("DiskFull", f"{folder}: there is no room for {size} bytes")
                 task: dict[str, Any] = {"task": wire.new_id(), "path": real, "size": size}
                 self.service.call("hash", **task)

@@ -248,7 +248,7 @@ class Files:
         if os.path.isdir(target):
             raise Problem("IsADirectory", f"{trees.shown(target)}: it is a folder")
         folder = os.path.dirname(target)
-        os.makedirs(folder, exist_ok=True)
+        trees.make_folder(folder)
         part = os.path.join(folder, f".{key}-{nonce}{trees.PART_SUFFIX}")
         if not os.path.exists(part):
             self._take_over(folder, key, part)

@@ -257,10 +257,7 @@ class Unpacker:
     """
 
     def __init__(self, root: str, nonce: str) -> None:
-        try:
-            os.makedirs(root, exist_ok=True)
-        except OSError as error:
-            raise problem(error, root) from error
+        make_folder(root)
         self._root = os.path.realpath(root)
         self._nonce = nonce
         self._folders: dict[str, str] = {"": self._root}
@@ -353,6 +350,20 @@ class Unpacker:
         except OSError:
             os.unlink(temporary)
             raise
+
+
+def make_folder(path: str) -> None:
+    """Make a folder with those above it, where they are missing.
+
+    Raises:
+        Problem: it cannot be made, or a file is in the way.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError:
+        raise Problem("NotADirectory", f"{shown(path)}: a file is in the way") from None
+    except OSError as error:
+        raise problem(error, path) from error
 
 
 def write_all(descriptor: int, content: Any) -> None:
