@@ -68,7 +68,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("ls", ["ls", "contract"]),
         ("cat", ["cat", "contract/file"]),
         ("rm", ["rm", "-f", "contract/nothing"]),
-        ("run", ["run", "--sync", "{home}/empty", "--pull", "contract:{home}/pulled", "true"]),
+        ("run", ["run", "--sync", "{home}/empty", "--pull", ".:{home}/pulled", "true"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),
         ("logs-stats", ["logs", "--stats"]),
