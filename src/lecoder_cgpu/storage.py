@@ -3,7 +3,6 @@ start on the runtime; documents come back."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 import time
@@ -534,11 +533,3 @@ def _described(line: files.Entry) -> models.FileEntry:
 def _skipped(entries: Sequence[files.Entry]) -> list[models.Skipped]:
     reasons = {trees.OUTSIDE: "a link that leads out of the folder", trees.SPECIAL: "not a regular file"}
     return [models.Skipped(path=trees.shown(item[0]), reason=reasons[item[1]]) for item in entries]
-
-
-@contextlib.contextmanager
-def opened(session: Session, progress: Progress | None = None) -> Iterator[Storage]:
-    """The storage of a session, which is noted as used."""
-    with Storage(session, progress) as storage:
-        yield storage
-    session.used()

@@ -30,8 +30,10 @@ TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[storage.Storage]:
     """The files of the session's runtime; with `create`, of a new one if there is none."""
     session = app.client.session(app.session, Wants()) if create else app.client.existing(app.session)
-    with _progress(app, title) as progress, storage.opened(session, progress) as opened:
-        yield opened
+    with session, _progress(app, title) as progress:
+        with storage.Storage(session, progress) as opened:
+            yield opened
+        session.used()
 
 
 @contextlib.contextmanager
