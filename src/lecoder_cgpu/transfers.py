@@ -13,6 +13,7 @@ import os
 import queue
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,7 +25,9 @@ from .resident import trees
 from .resident.documents import Hello
 from .resident.transfers import Request, error_of
 
-PART = 4 << 20  # bytes of a file in one message; stock servers take up to 10 MiB
+PART = 4 << 20  # most bytes of a file in one message; stock servers take up to 10 MiB
+LEAST_PART = 128 << 10
+FAST, SLOW = 0.25, 1.0  # seconds between answers for which parts grow, and above which they shrink
 RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
 RANGES_AT_ONCE = 4
 BY_HTTP = 8 << 20  # a file of at least this size is fetched from the server itself, where it can be
@@ -135,12 +138,13 @@ class Mover:
         digest = _Digest()
         try:
             whole = True
+            pace = _Pace()
 
             def requests() -> Iterator[Request]:
                 nonlocal whole
                 position = 0
                 while position < size:
-                    wanted = min(PART, size - position)
+                    wanted = min(pace.part, size - position)
                     if position < offset:
                         wanted = min(wanted, offset - position)
                     data = file.read(wanted)
@@ -152,8 +156,12 @@ class Mover:
                         yield Request("put", data, len(data), part=part, offset=position)
                     position += len(data)
 
+            def done(request: Request, answer: Answer) -> None:
+                pace.answered()
+                self._progress(0, request.tag)
+
             self._progress(0, offset)
-            self.service.stream(requests(), lambda request, answer: self._progress(0, request.tag))
+            self.service.stream(requests(), done)
             if not whole:
                 return None, None
             return digest.result(), self.service.task("hash", **task)
@@ -289,11 +297,17 @@ class Mover:
         if size - have >= BY_HTTP and self._read_range is not None:
             self._by_http(real, lambda: position, size, take)
 
+        pace = _Pace()
+
         def requests() -> Iterator[Request]:
-            for start in range(position, size, PART):
-                yield Request("get", None, start, path=real, offset=start, size=min(PART, size - start))
+            start = position
+            while start < size:
+                wanted = min(pace.part, size - start)
+                yield Request("get", None, start, path=real, offset=start, size=wanted)
+                start += wanted
 
         def done(request: Request, answer: Answer) -> None:
+            pace.answered()
             if request.tag == position:  # the file was cut when one came short; its stat will tell
                 take(answer[1])
 
@@ -403,6 +417,24 @@ def _coalesced(stream: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearra
             pieces, size = [], 0
     if pieces:
         yield b"".join(pieces)
+
+
+class _Pace:
+    """How large the next part is to be: a slow line must not be silent for as long as a large one takes, or pings go
+    unanswered and the connection is given up."""
+
+    def __init__(self) -> None:
+        self.part = PART // 4
+        self._last = time.monotonic()
+
+    def answered(self) -> None:
+        """Note that an answer has come."""
+        now = time.monotonic()
+        if now - self._last < FAST:
+            self.part = min(self.part * 2, PART)
+        elif now - self._last > SLOW:
+            self.part = max(self.part // 2, LEAST_PART)
+        self._last = now
 
 
 class _Digest:

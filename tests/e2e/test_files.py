@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, storage, transfers
+from lecoder_cgpu import errors, transfers
 from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.files import SMALL
 from tests.support.cli import Cli, Result
 from tests.support.servers import JupyterServer
+from tests.support.storage import files_of
 
 MTIME = 1_600_000_000_987_654_321
 
@@ -78,18 +79,19 @@ def test_a_folder_there_and_back(lab: Cli, jupyter: JupyterServer, here: Path) -
     same(here, back)
     assert (up["files"], up["sha256"], up["verified"]) == (down["files"], down["sha256"], True)
     assert up["files"] == 5
-    assert not list(there(jupyter, ".").rglob("*.lecoder-part"))
+    assert not list(there(jupyter, "tree").rglob("*.lecoder-part"))
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, transfers.PART - 1, transfers.PART, transfers.PART + 1])
-def test_sizes_around_the_limits(lab: Cli, jupyter: JupyterServer, tmp_path: Path, size: int) -> None:
+def test_sizes_around_the_limits(client: Client, jupyter: JupyterServer, tmp_path: Path, size: int) -> None:
     """Every byte of a file of an awkward size, both ways, with the hash that the summary names."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(size))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    assert lab("upload", str(source), "sized", "--json").json["sha256"] == digest
-    assert there(jupyter, "sized").read_bytes() == source.read_bytes()
-    assert lab("download", "sized", str(tmp_path / "back"), "--json").json["bytes"] == size
+    with files_of(client) as files:
+        assert files.upload([str(source)], "sized").sha256 == digest
+        assert there(jupyter, "sized").read_bytes() == source.read_bytes()
+        assert files.download(["sized"], str(tmp_path / "back")).bytes == size
     assert (tmp_path / "back").read_bytes() == source.read_bytes()
 
 
@@ -338,7 +340,7 @@ def test_two_uploads_to_one_target(client: Client, jupyter: JupyterServer, tmp_p
         source = tmp_path / f"source{number}"
         source.write_bytes(contents[number])
         try:
-            with storage.Storage(client.session()) as files:
+            with files_of(client) as files:
                 for _ in range(3):
                     files.upload([str(source)], "contested")
         except BaseException as error:
@@ -367,7 +369,7 @@ def test_a_file_that_changes_while_it_is_read(client: Client, jupyter: JupyterSe
         if size:
             source.write_bytes(b"y" * (6 * transfers.PART))
 
-    with storage.Storage(client.session(), progress) as files, pytest.raises(errors.TransferError) as caught:
+    with files_of(client, progress) as files, pytest.raises(errors.TransferError) as caught:
         files.upload([str(source)], "grown")
     assert caught.value.name == "FileChanged"
     assert there(jupyter, "grown").read_text() == "before"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, storage, transfers
+from lecoder_cgpu import errors, transfers
 from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer, start_server
+from tests.support.storage import files_of
 
 PART = transfers.PART
 
@@ -61,7 +63,7 @@ def test_up_through_drops(client: Client, cuttable: tuple[Cli, Proxy], jupyter: 
     source = tmp_path / "up"
     source.write_bytes(os.urandom(9 * PART + 17))
     progress, told = cutting(cuttable[1], 2 * PART)
-    with storage.Storage(client.session(), progress) as files:
+    with files_of(client, progress) as files:
         files.upload([str(source)], "dropped/up")
     assert (jupyter.root / "dropped" / "up").read_bytes() == source.read_bytes()
     assert sum(told) == source.stat().st_size
@@ -78,7 +80,7 @@ def test_down_through_drops(
     _, proxy = cuttable
     proxy.requests.clear()
     progress, told = cutting(proxy, 2 * PART)
-    with storage.Storage(client.session(), progress) as files:
+    with files_of(client, progress) as files:
         files.download([name], str(tmp_path / "down"))
     assert (tmp_path / "down").read_bytes() == content
     assert sum(told) == len(content)
@@ -96,7 +98,7 @@ def test_many_files_through_drops(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(os.urandom(number * 37 % 9000))
     progress, _ = cutting(cuttable[1], 600_000)
-    with storage.Storage(client.session(), progress) as files:
+    with files_of(client, progress) as files:
         assert files.upload([str(source)], "many").files == 600
         down = files.download(["many"], str(tmp_path / "back"))
         assert files.sync(str(source), "many").sent == 0
@@ -127,10 +129,10 @@ def test_a_killed_upload_is_taken_up(
     wait_until_quiet(old)
     have = old.stat().st_size
     # As if that was long ago: a helper that wrote the part itself waits some seconds before anybody else gets it.
-    session = client.session()
-    resident = session.connect_resident()
-    os.kill(resident.hello().pid, 9)
-    resident.close()
+    with client.session() as session:
+        resident = session.connect_resident()
+        os.kill(resident.hello().pid, 9)
+        resident.close()
     os.utime(old, (1, 1))
     result = command("upload", str(source), "taken/up", "--json")
     assert result.code == 0, result
@@ -152,10 +154,10 @@ def test_a_helper_that_dies(client: Client, jupyter: JupyterServer, tmp_path: Pa
     """The helper's process is killed in the middle: the server starts another, and the transfer goes on."""
     source = tmp_path / "helper"
     source.write_bytes(os.urandom(12 * PART))
-    session = client.session()
-    resident = session.connect_resident()
-    pid = resident.hello().pid
-    resident.close()
+    with client.session() as session:
+        resident = session.connect_resident()
+        pid = resident.hello().pid
+        resident.close()
     killed = threading.Event()
 
     def progress(files: int, size: int) -> None:
@@ -163,7 +165,7 @@ def test_a_helper_that_dies(client: Client, jupyter: JupyterServer, tmp_path: Pa
             killed.set()
             os.kill(pid, 9)
 
-    with storage.Storage(session, progress) as files:
+    with files_of(client, progress) as files:
         files.upload([str(source)], "after-death")
     assert killed.is_set()
     assert (jupyter.root / "after-death").read_bytes() == source.read_bytes()
@@ -182,13 +184,45 @@ def test_a_server_that_stays_away(jupyter: JupyterServer, tmp_path: Path, monkey
         if size:
             proxy.close()
 
-    with storage.Storage(Client(Config()).session(), progress) as files:
+    with files_of(Client(Config()), progress) as files:
         files._service._patience = 1.0  # type: ignore[attr-defined]
         with pytest.raises(errors.ConnectionFailed) as caught:
-            files.upload([str(source)], "never")
+            files.upload([str(source)], "away/never")
     assert caught.value.name == "ContactLost"
     assert "repeat" in str(caught.value.hint)
-    assert not (jupyter.root / "never").exists()
+    assert not (jupyter.root / "away" / "never").exists()
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServer, Proxy, Cli]]:
+    """A server on this machine that looks like another one, behind a proxy. (0.0.0.0 does that on Linux.)"""
+    folder = tmp_path_factory.mktemp("far")
+    with start_server(folder, "--ServerApp.allow_remote_access=True") as server:
+        proxy = Proxy(server.url)
+        command = Cli(folder / "home")
+        url = proxy.url.replace("127.0.0.1", "0.0.0.0")
+        command("sessions", "add", "far", "--url", url, "--token-stdin", stdin=server.token.encode())
+        yield server, proxy, command
+        proxy.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
+@pytest.mark.parametrize("cuts", [False, True])
+def test_several_pieces_at_once(
+    far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: bool
+) -> None:
+    """From a server that is not on this machine, pieces come side by side and end up in order, through drops, too."""
+    server, proxy, command = far
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(command.home / "config"))
+    content = os.urandom(3 * transfers.RANGE + 5)
+    (server.root / "pieces").write_bytes(content)
+    progress, told = cutting(proxy, transfers.RANGE if cuts else 1 << 40)
+    proxy.requests.clear()
+    with files_of(Client(Config()), progress) as files:
+        files.download(["pieces"], str(tmp_path / "pieces"))
+    assert (tmp_path / "pieces").read_bytes() == content
+    assert sum(told) == len(content)
+    assert sum("/files/pieces " in line for line in proxy.requests) >= 4
 
 
 NO_KERNELS = """
