@@ -207,18 +207,17 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
-@pytest.mark.parametrize("cuts", [False, True])
 def test_several_pieces_at_once(
-    far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: bool
+    far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a server that is not on this machine, pieces come side by side and end up in order, through drops, too."""
+    """From a server that is not on this machine, pieces come side by side and end up in order."""
     server, proxy, command = far
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(command.home / "config"))
     content = os.urandom(3 * transfers.RANGE + 5)
     (server.root / "pieces").write_bytes(content)
-    progress, told = cutting(proxy, transfers.RANGE if cuts else 1 << 40)
+    told: list[int] = []
     proxy.requests.clear()
-    with files_of(Client(Config()), progress) as files:
+    with files_of(Client(Config()), lambda number, size: told.append(size)) as files:
         files.download(["pieces"], str(tmp_path / "pieces"))
     assert (tmp_path / "pieces").read_bytes() == content
     assert sum(told) == len(content)
