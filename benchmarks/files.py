@@ -1,8 +1,8 @@
-"""Transfers as ratios to floors that were measured in the same run, against a local runtime.
+"""Transfers as ratios to floors that were measured in the same run.
 
-`python benchmarks/files.py [MEBIBYTES] [ROUNDS]`. The floors do the least: a plain HTTP copy with the same library and
-without any hash (the server's `/files/` one way, the contents API in parts of 16 MiB the other), and `tar | tar`.
-Each command and its floor take turns. Times are those of whole processes.
+The floors do the least: a plain HTTP copy with the same library and without any hash (the server's `/files/` one way,
+the contents API in parts of 16 MiB the other), and `tar | tar`. Each command and its floor take turns. Times are those
+of whole processes. `LECODER_BENCHMARK_MIB` sets the size of the large file (default 1024).
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from run import TOOL, memory_of, with_local_runtime
-
 from lecoder_cgpu.client import Client
+
+from .measure import TOOL, Runtime, Table
 
 DOWN = """
 import sys, httpx2
@@ -58,12 +57,31 @@ def tool(*arguments: str) -> None:
     subprocess.run([*TOOL, *arguments], check=True, capture_output=True)
 
 
-def report(name: str, ours: list[float], floor: list[float], target: str, size: int = 0) -> None:
+def memory_of(command: list[str]) -> float:
+    """Peak memory of a command's process, in MiB."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    return int(done.stdout) / 1024
+
+
+def report(table: Table, name: str, ours: list[float], floor: list[float], least_ratio: float, size: int = 0) -> None:
     """One line: medians, the ratio of speeds, and megabytes a second where there is a size."""
     mine, least = statistics.median(ours), statistics.median(floor)
     ratio = statistics.median(b / a for a, b in zip(ours, floor, strict=True))
-    speed = f"{size / mine / 2**20:6.0f} MiB/s" if size else " " * 12
-    print(f"{name:<34} {mine:6.2f} s {speed}   floor {least:6.2f} s   speed {ratio:5.2f} of it   target {target}")
+    speed = f" ({size / mine / 2**20:.0f} MiB/s)" if size else ""
+    table.add(
+        name,
+        f"{mine:.2f} s{speed}, floor {least:.2f} s, {ratio:.2f} of its speed",
+        target=f"at least {least_ratio}",
+        met=ratio >= least_ratio,
+        ratio=ratio,
+        seconds=mine,
+        floor=least,
+    )
 
 
 def resident_peak(client: Client) -> float:
@@ -75,7 +93,7 @@ def resident_peak(client: Client) -> float:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
-def one_file(client: Client, folder: Path, size: int, rounds: int) -> None:
+def one_file(table: Table, client: Client, folder: Path, size: int, rounds: int) -> None:
     """One large file, both ways."""
     endpoint = client.session().endpoint
     source = folder / "source"
@@ -98,19 +116,30 @@ def one_file(client: Client, folder: Path, size: int, rounds: int) -> None:
         ours = timed(lambda: tool("download", "source", str(folder / "back")), before=clean)
         floor = [sys.executable, "-c", DOWN, *plain, str(folder / "plain")]
         down.append((ours, timed(partial(subprocess.run, floor, check=True))))
-    report(f"{size >> 20} MiB up", [a for a, _ in up], [b for _, b in up], "at least 0.8", size)
-    report(f"{size >> 20} MiB down", [a for a, _ in down], [b for _, b in down], "at least 0.8", size)
+    report(table, f"{size >> 20} MiB up", [a for a, _ in up], [b for _, b in up], 0.8, size)
+    report(table, f"{size >> 20} MiB down", [a for a, _ in down], [b for _, b in down], 0.8, size)
     (folder / "back").unlink()
-    memory = [memory_of([*TOOL, "upload", str(source), "source"]),
-              memory_of([*TOOL, "download", "source", str(folder / "back")])]  # fmt: skip
-    print(f"{'peak memory':<34} client {memory[0]:.0f} MiB up, {memory[1]:.0f} MiB down; "
-          f"helper {resident_peak(client):.0f} MiB   target below 200")  # fmt: skip
+    memory = [
+        memory_of([*TOOL, "upload", str(source), "source"]),
+        memory_of([*TOOL, "download", "source", str(folder / "back")]),
+    ]
+    helper = resident_peak(client)
+    told = f"client {memory[0]:.0f} MiB up, {memory[1]:.0f} MiB down; helper {helper:.0f} MiB"
+    table.add(
+        "memory of transfers",
+        told,
+        target="below 200",
+        met=max(*memory, helper) < 200,
+        up=memory[0],
+        down=memory[1],
+        helper=helper,
+    )
     tool("rm", "-f", "source", "plain")
     (folder / "plain").unlink()
     (folder / "back").unlink()
 
 
-def many_files(folder: Path, rounds: int) -> None:
+def many_files(table: Table, folder: Path, rounds: int) -> None:
     """Many small files, both ways, and a sync that finds nothing to do."""
     source = folder / "small"
     for number in range(SMALL):
@@ -131,18 +160,14 @@ def many_files(folder: Path, rounds: int) -> None:
         times["sync"].append(timed(partial(tool, "sync", str(source), f"sync{number}")))
         times["again"].append(timed(partial(tool, "sync", str(source), f"sync{number}")))
     for name in ("up", "down", "sync"):
-        report(f"{SMALL} files of 4 KiB, {name}", times[name], times["tar"], "at least 0.5")
-    print(f"{'the same sync again':<34} {statistics.median(times['again']):6.2f} s   target below 1 s")
+        report(table, f"{SMALL} files of 4 KiB, {name}", times[name], times["tar"], 0.5)
+    again = statistics.median(times["again"])
+    table.add("the same sync again", f"{again:.2f} s", target="below 1 s", met=again < 1, seconds=again)
 
 
-def main(mebibytes: int, rounds: int) -> None:
-    def body(client: Client) -> None:
-        with tempfile.TemporaryDirectory() as name:
-            one_file(client, Path(name), mebibytes << 20, rounds)
-            many_files(Path(name), rounds)
-
-    with_local_runtime(body)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1024, int(sys.argv[2]) if len(sys.argv) > 2 else 3)
+def measure(table: Table, runtime: Runtime, rounds: int) -> None:
+    mebibytes = int(os.environ.get("LECODER_BENCHMARK_MIB", "1024"))
+    few = max(rounds // 3, 3)
+    with tempfile.TemporaryDirectory() as name:
+        one_file(table, runtime.client, Path(name), mebibytes << 20, few)
+        many_files(table, Path(name), few)
