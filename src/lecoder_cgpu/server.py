@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -112,6 +113,10 @@ class Server:
         except errors.NotFoundError:
             return False
         return True
+
+    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
+        """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
+        return self.http.read(f"files/{quote(path)}", start, end)
 
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""

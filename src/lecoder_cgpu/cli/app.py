@@ -20,12 +20,20 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module under cli.commands, one line of help)
+# command -> (module under cli.commands, one line of help); several in one module stand there under their names
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
     "sessions": ("sessions", "List, add, switch, restart and close sessions."),
     "job": ("job", "List, follow, wait for and end detached runs."),
+    "upload": ("files", "Copy files and folders to the runtime."),
+    "copy": ("files", "The same as upload."),
+    "download": ("files", "Copy files and folders from the runtime."),
+    "sync": ("files", "Send what differs between a local folder and one there."),
+    "ls": ("files", "List files on the runtime."),
+    "cat": ("files", "Print files of the runtime."),
+    "edit": ("files", "Edit a file of the runtime."),
+    "rm": ("files", "Delete files on the runtime."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
@@ -162,7 +170,7 @@ class Root(Group):
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
-        command: click.Command = module.command
+        command: click.Command = getattr(module, "command", None) or getattr(module, name)
         return command
 
     def resolve_command(

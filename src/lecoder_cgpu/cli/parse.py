@@ -25,7 +25,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-m": True, "--mode": True, "-k": False, "--kernel": False, "-f": True, "--file": True, "--json": False,
     "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
     "--detach": False, "--background": False, "--key": True, "--attach": True, "--max-output": True,
-    "--wait": True, "--on-disconnect": True,
+    "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": False, "--cpu": False,
     "--gpu": True, "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
     "-v": False, "--verbose": False, "-h": False, "--help": False,
