@@ -26,7 +26,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
     "--detach": False, "--background": False, "--key": True, "--attach": True, "--max-output": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
-    "--wait": True, "--on-disconnect": True,
+    "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
