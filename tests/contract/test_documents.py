@@ -156,7 +156,7 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["run", "--attach", "run-0123456789abcdef"], 2005, 66),
         (["upload"], 2006, 2),
         (["upload", "/surely/not/there"], 2005, 66),
-        (["upload", "-", "--json"], 2006, 2),
+        (["upload", "-"], 2006, 2),
         (["download", "x"], 2005, 66),
         (["ls", "x"], 2005, 66),
         (["cat"], 2006, 2),

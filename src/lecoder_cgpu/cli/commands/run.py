@@ -114,6 +114,10 @@ class _Run:
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: models.Synced | None = None
+        if options["sync"]:
+            from ...files import check_folder
+
+            check_folder(os.path.expanduser(options["sync"]))
         if options["pull"]:
             from ...files import split_pull
 
