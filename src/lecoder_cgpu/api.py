@@ -306,11 +306,15 @@ class Job:
     def result(self, *, check: bool = False) -> models.Run:
         """Wait for its end and return what `Session.shell` would have returned."""
         with self.session._hold() as held:
-            document = process_runs.attached_run(held, self.id, lambda stream, data: None)
+            if kernel_runs.is_kernel_run(held, self.id):
+                document = kernel_runs.attached_kernel_run(held, self.id, lambda event: None)
+            else:
+                document = process_runs.attached_run(held, self.id, lambda stream, data: None)
         return _ended(document, check)
 
-    def kill(self, signal: str = "SIGTERM") -> bool:
-        """Send a signal to it and everything that it started; False when it has ended already."""
+    def kill(self, signal: str | None = None) -> bool:
+        """Send a signal to it and everything that it started; False when it has ended already. Without a name, that is
+        SIGTERM for a process, and an interrupt for code in a kernel."""
         with self.session._jobs() as known:
             return known.kill(self.id, signal).sent is True
 

@@ -321,6 +321,8 @@ def entry_from_run(
                 shown += len(data[mime])
             else:
                 data[mime] = {"bytes": _size(value) if isinstance(value, str) else len(msgspec.json.encode(value))}
+        for mime, size in (display.omitted or {}).items():
+            data.setdefault(mime, {"bytes": size})
         return models.StoredDisplay(data=data)
 
     stderr = run.stderr if isinstance(run.stderr, str) else ""

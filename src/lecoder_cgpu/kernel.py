@@ -48,6 +48,7 @@ class KernelConnection:
         recorder: Recorder | None = None,
         wait: float | None = None,
         detach: bool = False,
+        idle_timeout: float | None = None,
     ) -> Outcome:
         """Run `code` and report what it does to `on_event` as it happens.
 
@@ -57,13 +58,14 @@ class KernelConnection:
             recorder: where to read what the socket loses.
             wait: seconds after which to stop watching; the code goes on.
             detach: let the code go on when we are interrupted, too.
+            idle_timeout: seconds of silence after which the code is interrupted, as by `timeout`.
         """
         request = wire.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=wire.new_run_id()
         )
         outcome = Outcome(wire.Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
-        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach).until_finished()
+        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach, idle_timeout).until_finished()
         return outcome
 
     def exception_bases(self) -> list[str]:

@@ -82,7 +82,8 @@ class Timing(Struct):
 class DisplayData(Struct, kw_only=True):
     """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them.
 
-    `omitted` is there when `data` was left out to stay within `--max-output`: its formats, and their sizes in bytes.
+    `omitted` names the formats that `data` lacks, with their sizes in bytes: binary ones unless `--inline` asked for
+    them, and all when the output would have exceeded `--max-output`.
     """
 
     data: dict[str, Any]
@@ -131,6 +132,26 @@ class Truncated(Struct, kw_only=True):
         return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
 
 
+class Stopped(Struct, kw_only=True):
+    """What was done to end the work before its time.
+
+    `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended). `steps`, in order: names of signals, and for
+    code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    """
+
+    by: str
+    steps: list[str]
+
+
+class Hook(Struct, kw_only=True):
+    """The command of `--on-finish`: `exitCode` is null when it could not be started or was interrupted (`problem`)."""
+
+    command: str
+    exit_code: int | None = field(name="exitCode", default=None)
+    problem: str | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -155,6 +176,7 @@ class Run(Struct, kw_only=True):
     signal: str | Optional = UNSET
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     interrupted: bool | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
     max_rss_bytes: int | Optional = field(name="maxRssBytes", default=UNSET)
     output_complete: bool = field(name="outputComplete", default=True)
     output_bytes: int = field(name="outputBytes", default=0)
@@ -163,6 +185,7 @@ class Run(Struct, kw_only=True):
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
+    hook: Hook | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:
@@ -188,9 +211,15 @@ class Run(Struct, kw_only=True):
 
 
 class StreamEvent(Struct, kw_only=True, tag_field="type", tag="stream"):
-    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8."""
+    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8.
+
+    `offset` is where it begins in that stream, in bytes (of UTF-8), and `nextOffset` where the next event goes on:
+    `run --attach RUN_ID --from NAME=OFFSET` resumes there.
+    """
 
     name: Literal["stdout", "stderr"]
+    offset: int
+    next_offset: int = field(name="nextOffset")
     text: str | Optional = UNSET
     base64: str | Optional = UNSET
 
@@ -202,6 +231,7 @@ class DisplayEvent(Struct, kw_only=True, tag_field="type", tag="display"):
     metadata: dict[str, Any] = field(default_factory=dict)
     display_id: str | None = field(name="displayId", default=None)
     update: bool = False
+    omitted: dict[str, int] | Optional = UNSET
 
 
 class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
@@ -216,13 +246,49 @@ class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
     text: str
 
 
-RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent
+class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
+    """`--events`: this command still watches the run. It comes every 20 seconds (`--heartbeat`), whatever else does.
+    The offsets are what was printed of each stream so far, and `silentSeconds` is how long ago that was."""
+
+    at: str
+    elapsed_seconds: float = field(name="elapsedSeconds")
+    silent_seconds: float = field(name="silentSeconds")
+    stdout_offset: int = field(name="stdoutOffset")
+    stderr_offset: int = field(name="stderrOffset")
+
+
+RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent
+
+
+class Progress(Struct, kw_only=True):
+    """The last line that a job printed, and the last percentage that it printed there or in the lines right before."""
+
+    stream: Literal["stdout", "stderr"]
+    line: str
+    percent: float | Optional = UNSET
+
+
+class Usage(Struct, kw_only=True):
+    """What a running job used when its supervisor looked last (`at`, on the runtime's clock), every five seconds.
+
+    `cpuPercent` is of one processor. For code in a kernel, the figures are the whole kernel's. `gpuMemoryBytes` is
+    there where the driver tells which process holds memory; containers often hide that.
+    """
+
+    processes: int | Optional = UNSET
+    cpu_seconds: float | Optional = field(name="cpuSeconds", default=UNSET)
+    cpu_percent: float | Optional = field(name="cpuPercent", default=UNSET)
+    rss_bytes: int | Optional = field(name="rssBytes", default=UNSET)
+    gpu_memory_bytes: int | Optional = field(name="gpuMemoryBytes", default=UNSET)
 
 
 class Job(Struct, kw_only=True):
-    """A run as the runtime keeps it. `state`: starting, running, exited, or unknown with the `reason`.
+    """A run as the runtime keeps it. `state`: starting, queued (code that waits for its kernel), running, exited, or
+    unknown with the `reason`.
 
     `exitCode` is the status that `job wait` ends with, absent while the job is not known to have ended; sizes in bytes.
+    `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a job that
+    runs.
     """
 
     id: str
@@ -240,8 +306,14 @@ class Job(Struct, kw_only=True):
     pid: int | Optional = UNSET
     alive: bool | Optional = UNSET
     reason: str | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
+    heartbeat: str | Optional = UNSET
+    progress: Progress | Optional = UNSET
+    usage: Usage | Optional = UNSET
     stdout_bytes: int = field(name="stdoutBytes", default=0)
     stderr_bytes: int = field(name="stderrBytes", default=0)
+    output_complete: bool = field(name="outputComplete", default=True)
+    bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
 
 
 class JobStarted(Struct, kw_only=True):
@@ -256,7 +328,10 @@ class JobStarted(Struct, kw_only=True):
 
 
 class JobDocument(Struct, kw_only=True):
-    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs."""
+    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs.
+
+    `gpus` are those of the machine, while the job runs.
+    """
 
     status: Literal["ok", "error", "running", "unknown"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -265,6 +340,9 @@ class JobDocument(Struct, kw_only=True):
     session: SessionRef
     error: ErrorInfo | Optional = UNSET
     sent: bool | Optional = UNSET
+    gpus: list[Gpu] | Optional = UNSET
+    interrupted: bool | Optional = UNSET
+    hook: Hook | Optional = UNSET
 
 
 class JobList(Struct, kw_only=True):

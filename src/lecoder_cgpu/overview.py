@@ -82,7 +82,7 @@ def _with_resident(session: Session, action: Callable[[Resident], None]) -> None
 
 def _fill(document: models.RuntimeStatus, resident: Resident) -> None:
     report = resident.report()
-    document.gpus = [_gpu(item) for item in report.gpus]
+    document.gpus = [gpu_document(item) for item in report.gpus]
     if document.gpus:
         document.gpu = document.gpus[0]
         document.accelerator = document.gpus[0].name
@@ -92,7 +92,8 @@ def _fill(document: models.RuntimeStatus, resident: Resident) -> None:
     document.runs = sum(not state.ended for state in resident.runs())
 
 
-def _gpu(report: GpuReport) -> models.Gpu:
+def gpu_document(report: GpuReport) -> models.Gpu:
+    """A GPU as documents show it."""
     gpu = models.Gpu(
         index=report.index,
         name=report.name,

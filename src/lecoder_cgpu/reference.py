@@ -31,6 +31,7 @@ DOCUMENTS: dict[str, Any] = {
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
     "logs": list[models.HistoryEntry],
+    "logs-show": models.HistoryEntry,
     "logs-stats": models.HistoryStats,
     "logs-clear": models.HistoryCleared,
     "debug-show": list[models.LogRecord],

@@ -51,7 +51,9 @@ class Outcome:
     `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
     `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
     `left`: we stopped watching as we were told, and the code goes on.
+    `stopped_by` says what ended the code before its time (`models.Stopped` has the names), `stops` what was done then.
     `unknown` means that the code may still be running, or that it ended and we could not learn how.
+    `withdrawn`: it was taken back while it waited for the kernel.
     `never_begun`: the request was lost on its way, so the code was not executed.
     """
 
@@ -65,6 +67,9 @@ class Outcome:
     left: bool = False
     unknown: bool = False
     never_begun: bool = False
+    withdrawn: bool = False
+    stopped_by: str | None = None
+    stops: list[str] = field(default_factory=list)
     problem: errors.Error | None = None
     steps: list[str] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
@@ -89,6 +94,7 @@ class Watch:
         recorder: Recorder | None,
         wait: float | None,
         detach: bool,
+        idle_timeout: float | None,
     ) -> None:
         self.connection = connection
         self.outcome = outcome
@@ -99,6 +105,8 @@ class Watch:
         self.detach = detach
         self.leave_at = None if wait is None else time.monotonic() + wait
         self.deadline: float | None = None
+        self.idle_timeout = idle_timeout
+        self.idle_at: float | None = None  # when the code will have been silent for too long
         self.silence = SILENCE
         self.probe_at = time.monotonic() + self.silence
         self.settle_at: float | None = None
@@ -184,7 +192,7 @@ class Watch:
         return self.recording is not None and self.taken is None and not self.execution.started
 
     def _step(self) -> None:
-        clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
+        clocks = (self.deadline, self.idle_at, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
         moments = [moment for moment in clocks if moment is not None]
         wait = max(min(moments) - time.monotonic(), 0)
         try:
@@ -203,7 +211,9 @@ class Watch:
         if self.leave_at is not None and now >= self.leave_at:
             self.outcome.left = True
         elif self.deadline is not None and now >= self.deadline:
-            self._time_is_up()
+            self._time_is_up("timeout", f"time limit of {self.timeout or 0:g} s")
+        elif self.idle_at is not None and now >= self.idle_at:
+            self._time_is_up("idle-timeout", f"no output for {self.idle_timeout or 0:g} s")
         elif self.settle_at is not None and now >= self.settle_at:
             self._settle()
         elif now >= self.probe_at:
@@ -221,6 +231,8 @@ class Watch:
         event = self.execution.receive(message)
         if self.execution.started and not was_started and self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
+        if message.parent == self.execution.msg_id:
+            self._heard()
         if self.execution.replied and not self.execution.idle:  # much output may be on its way still
             self.settle_at = time.monotonic() + SETTLE_GRACE
         if isinstance(event, wire.InputRequested):
@@ -235,19 +247,25 @@ class Watch:
         if event is not None:
             self.on_event(event)
 
+    def _heard(self) -> None:
+        """The code said something."""
+        if self.idle_timeout is not None and self.execution.started and self.outcome.stopped_by is None:
+            self.idle_at = time.monotonic() + self.idle_timeout
+
     def _answer(self, wanted: wire.InputRequested) -> None:
         value = self.on_input(wanted.prompt, wanted.password) if self.on_input else None
         if value is None:  # end of input: what `input()` at a closed terminal does is up to the code, so interrupt it
-            self._interrupt("the code asked for input and there was none")
+            self._interrupt("no-input", "the code asked for input and there was none")
         else:
             self.connection.send_input(value)
 
     # --- clocks and interrupts ---
 
-    def _time_is_up(self) -> None:
+    def _time_is_up(self, limit: str, reason: str) -> None:
+        self.idle_at = None
         if not self.outcome.timed_out and self.outcome.interrupted is None:
             self.outcome.timed_out = True
-            self._interrupt(f"time limit of {self.timeout:g} s")
+            self._interrupt(limit, reason)
             self.deadline = time.monotonic() + INTERRUPT_GRACE
             return
         self._kill()
@@ -268,11 +286,13 @@ class Watch:
                 else "stopped watching; the code is queued behind other code and will run when its turn comes"
             )
             return
-        self._interrupt("interrupted by the user")
+        self._interrupt("interrupt", "interrupted by the user")
         self.deadline = time.monotonic() + INTERRUPT_GRACE
 
-    def _interrupt(self, reason: str) -> None:
+    def _interrupt(self, by: str, reason: str) -> None:
         self.outcome.steps.append(f"interrupt ({reason})")
+        self.outcome.stopped_by = by
+        self.outcome.stops.append("interrupt")
         try:
             self.connection.server.interrupt(self.connection.kernel_id)
         except errors.Error as error:
@@ -280,6 +300,7 @@ class Watch:
 
     def _kill(self) -> None:
         self.outcome.steps.append("kernel restart (the code did not react to the interrupt)")
+        self.outcome.stops.append("kernel restart")
         self.deadline = None
         try:
             self.connection.server.restart(self.connection.kernel_id)
@@ -375,6 +396,7 @@ class Watch:
             self._give_up_reading(error)
             return False
         for message in messages:
+            self._heard()
             self.taken = message.header.msg_id
             event = self.execution.receive(message)
             if event is not None and not isinstance(event, wire.InputRequested):

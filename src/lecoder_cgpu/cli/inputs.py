@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .. import errors
@@ -57,6 +58,20 @@ def _read_file(name: str) -> bytes:
         raise errors.UsageError(
             f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint="check its permissions"
         ) from error
+
+
+def offsets(items: Sequence[str]) -> tuple[int, int]:
+    """The values of `--from`: how many bytes of stdout and stderr to pass over."""
+    found = {"stdout": 0, "stderr": 0}
+    for item in items:
+        name, separator, number = item.rpartition("=")
+        stream = name if separator else "stdout"
+        if stream not in found or not re.fullmatch(r"\d{1,18}", number):
+            raise errors.UsageError(
+                f"--from {item!r}: not an offset in a stream", hint="--from 1234, or --from stdout=1234 --from stderr=0"
+            )
+        found[stream] = int(number)
+    return found["stdout"], found["stderr"]
 
 
 def variable(item: str) -> tuple[str, str]:

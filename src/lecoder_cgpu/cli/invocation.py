@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import UNSET
 
@@ -14,9 +14,9 @@ from ..client import Wants
 from ..history import History, entry_from_run
 from ..runtime import Session
 from ..watch import InputSource
-from . import inputs
+from . import hook, inputs, showing
 from .app import App
-from .live import KernelView, ProcessView
+from .live import Heartbeat, KernelView, ProcessView
 from .output import Answer
 
 
@@ -40,43 +40,61 @@ class Invocation:
                 hint="leave out --stdin",
                 name="ConflictingOptions",
             )
+        if options["key"] is not None and not options["detach"]:
+            raise errors.UsageError("--key is for jobs", hint="add --detach")
+        if options["start"] and options["attach"] is None:
+            raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
+        outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
+        if outputs_dir is not None and outputs_dir.exists() and not outputs_dir.is_dir():
+            raise errors.UsageError(f"{outputs_dir} is not a folder", hint="give a folder to --outputs")
+        self.manner = showing.Manner(
+            raw=options["raw"],
+            inline=options["inline"],
+            outputs=outputs_dir,
+            max_output=options["max_output"],
+            heartbeat=options["heartbeat"],
+        )
 
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "secret", "detach", "key"):
+        for option in ("cwd", "env", "secret"):
             if self.options[option]:
                 raise errors.UsageError(
                     f"--{option} is for commands; a kernel keeps its own environment",
                     hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{option}",
                 )
         leaves = self.options["wait"] is not None or self.detach_on_signal
-        if leaves and self.options["timeout"] is not None:
+        limited = self.options["timeout"] is not None or self.options["idle_timeout"] is not None
+        if leaves and limited and not self.options["detach"]:
             raise errors.UsageError(
                 "the time limit of code in a kernel is kept by this command, which may leave before",
                 name="ConflictingOptions",
-                hint="leave out --timeout, or run the code as a process: it keeps its limit by itself",
+                hint="leave out the limit; or use --detach: a job keeps its limit by itself",
             )
         code, filename = inputs.code(self.words, self.options["file"])
-        outputs_dir = Path(self.options["outputs"]).expanduser() if self.options["outputs"] else None
-        if outputs_dir is not None and outputs_dir.exists() and not outputs_dir.is_dir():
-            raise errors.UsageError(f"{outputs_dir} is not a folder", hint="give a folder to --outputs")
+        if self.options["detach"]:
+            return self._detach_code(code)
         session = self._session()
-        view = KernelView(self.printer, raw=self.options["raw"])
+        manner = self.manner
+        view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
-            document = kernel_runs.kernel_run(
-                session,
-                code,
-                view.show,
-                filename=filename,
-                timeout=self.options["timeout"],
-                on_input=self._input_source(),
-                raw=self.options["raw"],
-                outputs_dir=outputs_dir,
-                max_output=self.printer.budget(self.options["max_output"]),
-                wait=self.options["wait"],
-                detach=self.detach_on_signal,
-            )
+            with Heartbeat(self.printer, view.offsets, manner.heartbeat):
+                document = kernel_runs.kernel_run(
+                    session,
+                    code,
+                    view.show,
+                    filename=filename,
+                    timeout=self.options["timeout"],
+                    on_input=self._input_source(),
+                    raw=manner.raw,
+                    outputs_dir=manner.outputs,
+                    max_output=self.printer.budget(manner.max_output),
+                    wait=self.options["wait"],
+                    detach=self.detach_on_signal,
+                    idle_timeout=self.options["idle_timeout"],
+                    inline=manner.inline,
+                )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "kernel"), code)
         view.finish()
@@ -110,38 +128,57 @@ class Invocation:
             command = inputs.code_from_stdin()
         environment = dict(inputs.variable(item) for item in self.options["env"])
         self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
-        if self.options["key"] is not None and not self.options["detach"]:
-            raise errors.UsageError("--key is for jobs", hint="add --detach")
         if self.options["detach"]:
             return self._detach(command, environment)
         session = self._session()
         view = ProcessView(self.printer)
         shown = command if isinstance(command, str) else " ".join(command)
         try:
-            document = process_runs.process_run(
-                session,
-                command,
-                view.show,
-                cwd=self.options["cwd"],
-                environment=environment,
-                secrets=self.secrets,
-                timeout=self.options["timeout"],
-                stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
-                raw=self.options["raw"],
-                max_output=self.printer.budget(self.options["max_output"], streamed=True),
-                wait=self.options["wait"],
-                detach=self.detach_on_signal,
-            )
+            with Heartbeat(self.printer, view.offsets, self.manner.heartbeat):
+                document = process_runs.process_run(
+                    session,
+                    command,
+                    view.show,
+                    cwd=self.options["cwd"],
+                    environment=environment,
+                    secrets=self.secrets,
+                    timeout=self.options["timeout"],
+                    stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
+                    raw=self.options["raw"],
+                    max_output=self.printer.budget(self.options["max_output"], streamed=True),
+                    wait=self.options["wait"],
+                    detach=self.detach_on_signal,
+                    idle_timeout=self.options["idle_timeout"],
+                )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "terminal"), shown)
         view.finish()
         return self._finish(session, document, shown)
 
+    # --- jobs ---
+
+    def _detach_code(self, code: str) -> Answer:
+        from .. import jobs
+
+        if self.options["outputs"]:
+            raise errors.UsageError(
+                "nobody is here to write the outputs of a job", hint="fetch them with run --attach JOB --outputs DIR"
+            )
+        self._check_leaving()
+        session = self._session()
+        document = jobs.start_in_kernel(
+            session,
+            code,
+            key=self.options["key"],
+            timeout=self.options["timeout"],
+            idle_timeout=self.options["idle_timeout"],
+        )
+        return self._left(session, document, code, "kernel")
+
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
         from .. import jobs
 
-        if self.options["forward_stdin"]:
-            raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
+        self._check_leaving()
         session = self._session()
         document = jobs.start(
             session,
@@ -151,8 +188,27 @@ class Invocation:
             environment=environment,
             secrets=self.secrets,
             timeout=self.options["timeout"],
+            idle_timeout=self.options["idle_timeout"],
         )
-        session.used()
+        shown = command if isinstance(command, str) else " ".join(command)
+        return self._left(session, document, shown, "terminal")
+
+    def _check_leaving(self) -> None:
+        if self.options["forward_stdin"]:
+            raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
+        if self.options["on_finish"]:
+            raise errors.UsageError(
+                "--detach leaves before the job ends, so nobody would execute --on-finish",
+                name="ConflictingOptions",
+                hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
+            )
+
+    def _left(
+        self, session: Session, document: models.JobStarted, command: str, mode: Literal["kernel", "terminal"]
+    ) -> Answer:
+        """Write down that a job was started, and answer with its id."""
+        entry = models.Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=document.job_id)
+        self._remember(session, entry, command)
         return Answer(document, lambda: document.job_id)
 
     # --- earlier runs ---
@@ -161,33 +217,12 @@ class Invocation:
         """Show a run that was started earlier, whatever became of the client that started it."""
         if self.words or self.options["file"] or self.options["detach"]:
             raise errors.UsageError("--attach shows a run that is there already", hint="leave out the command")
-        from .. import process_runs
-
+        start = inputs.offsets(self.options["start"])
         session = self.app.client.existing(self.app.session)
-        if kernel_runs.is_kernel_run(session, run_id):
-            shown = KernelView(self.printer, raw=self.options["raw"])
-            document = kernel_runs.attached_kernel_run(
-                session,
-                run_id,
-                shown.show,
-                raw=self.options["raw"],
-                max_output=self.printer.budget(self.options["max_output"]),
-                wait=self.options["wait"],
-            )
-            shown.finish()
-        else:
-            view = ProcessView(self.printer)
-            document = process_runs.attached_run(
-                session,
-                run_id,
-                view.show,
-                raw=self.options["raw"],
-                max_output=self.printer.budget(self.options["max_output"], streamed=True),
-                wait=self.options["wait"],
-            )
-            view.finish()
+        document = showing.earlier(self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start)
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
         if self.printer.mode == "human":
-            self._tell(document)
+            showing.tell(self.printer, document, self.manner.outputs)
         return Answer(document, exit_status=document.exit_code, printed=True)
 
     # --- both ---
@@ -200,6 +235,14 @@ class Invocation:
 
     def _finish(self, session: Session, document: models.Run, command: str) -> Answer:
         """Write the run down, tell people how it ended, and answer."""
+        self._remember(session, document, command)
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        if self.printer.mode == "human":
+            showing.tell(self.printer, document, self.manner.outputs)
+        document.notice = self.printer.notice or UNSET
+        return Answer(document, exit_status=document.exit_code, printed=True)
+
+    def _remember(self, session: Session, document: models.Run, command: str) -> None:
         document.session = session.record.ref
         runtime = models.HistoryRuntime(
             label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
@@ -210,34 +253,3 @@ class Invocation:
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()
-        if self.printer.mode == "human":
-            self._tell(document)
-        document.notice = self.printer.notice or UNSET
-        return Answer(document, exit_status=document.exit_code, printed=True)
-
-    def _tell(self, document: models.Run) -> None:
-        """What a person should know beyond the program's own output, on stderr."""
-        if not isinstance(document.outputs, type(UNSET)):
-            for file in document.outputs:
-                self.printer.note(f"output: {Path(self.options['outputs']) / file.path} ({file.mime})")
-        if not document.output_complete:
-            self.printer.note("warning: some output is missing; the server left it out or the connection was lost")
-        if document.status == "running":
-            assert isinstance(document.run_id, str)
-            self.printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
-            return
-        error = document.error
-        if isinstance(error, type(UNSET)):
-            return
-        if document.interrupted is True and document.status == "error":
-            self.printer.note("interrupted")
-            return
-        if isinstance(error.traceback, list) and error.traceback:
-            if document.mode == "kernel":  # a process has written its own
-                self.printer.note("\n".join(error.traceback))
-            if error.category == "runtime":
-                return  # the traceback says it all
-        elif error.name != "ProcessFailed":
-            self.printer.note(f"error: {error.name}: {error.message}")
-        if isinstance(error.suggestion, str) and error.name != "ProcessFailed":
-            self.printer.note(f"hint: {error.suggestion}")

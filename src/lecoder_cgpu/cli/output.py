@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal
@@ -60,6 +61,7 @@ class Printer:
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self._notices: list[str] = []
+        self._lock = threading.Lock()
 
     @property
     def colour(self) -> bool:
@@ -74,8 +76,9 @@ class Printer:
             ReaderGone: nobody reads them, for the first time; after that, they go nowhere.
         """
         try:
-            self._out.write(content)
-            self._out.flush()
+            with self._lock:  # heartbeats come from a thread of their own
+                self._out.write(content)
+                self._out.flush()
         except BrokenPipeError:
             self._give_up()
             raise ReaderGone from None

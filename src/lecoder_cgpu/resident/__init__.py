@@ -1,7 +1,7 @@
 """The resident: our helper on the runtime, which runs processes, keeps their output and reports on the machine.
 
-`supervisor`, `environment`, `report`, `runs`, `store` and `helper` are executed on the runtime, where `bootstrap` sends
-them; `client`, `follow` and `documents` are our side.
+The modules that `bootstrap.PARTS` names are executed on the runtime, where `bootstrap` sends them; `client`, `follow`
+and `documents` are our side.
 """
 
 from .client import Resident

@@ -10,7 +10,10 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-PARTS = ("supervisor", "environment", "report", "runs", "store", "recorder", "helper")  # each imports only earlier ones
+PARTS = (  # each imports only earlier ones
+    "supervisor", "environment", "report", "runs", "progress", "store", "recordings", "executor", "recorder",
+    "helper",
+)  # fmt: skip
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """
@@ -37,7 +40,7 @@ def _lecoder_load(name, blob):
             setattr(package, part, module)
         helper = package.helper
         package.call = helper.Helper(
-            helper.kernel_publisher(), name.rpartition("_")[2], sources["supervisor"],
+            helper.kernel_publisher(), name.rpartition("_")[2], sources,
             connections=helper.connection_folder(),
         ).serve
     except BaseException:

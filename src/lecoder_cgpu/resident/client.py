@@ -79,6 +79,7 @@ class Resident:
         secrets: dict[str, str] | None = None,
         stdin: bool = False,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         label: str | None = None,
         digest: str | None = None,
         follow: bool = True,
@@ -91,7 +92,7 @@ class Resident:
             cwd: where it starts, relative to the kernel's folder.
             environment: added to its environment. secrets: the same, and nothing but their names is ever written down.
             stdin: input will be sent; otherwise it reads /dev/null.
-            timeout: seconds after which it is ended.
+            timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
             digest: of the input; the same id with another one is refused.
             follow: have the resident push what happens, for a `Follower`.
 
@@ -100,7 +101,7 @@ class Resident:
         """
         kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
         request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "label": label, "digest": digest}  # fmt: skip
+                                   "idleTimeout": idle_timeout, "label": label, "digest": digest}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -113,6 +114,28 @@ class Resident:
             self._unseen[run].append(update)
         assert update.state is not None
         return update.state
+
+    def execute(
+        self,
+        run: str,
+        kernel: str,
+        code: str,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        digest: str | None = None,
+    ) -> RunState:
+        """Have a kernel execute code without us, once: the same run id again finds what the first call started.
+
+        Args:
+            kernel: its id. timeout, idle_timeout, digest: as for `start`; time counts from when the code is taken up.
+
+        Raises:
+            errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
+        """
+        request = {"timeout": timeout, "idleTimeout": idle_timeout, "digest": digest}
+        request = {name: value for name, value in request.items() if value is not None}
+        return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
 
     def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
         """What is new behind these offsets; also registers for pushes during the next minute.
@@ -144,9 +167,14 @@ class Resident:
         """
         return self._call(_Buffered, "stdin", run=run, offset=offset, data=_text(data), eof=eof).buffered
 
-    def signal(self, run: str, signal: str | int) -> bool:
-        """Signal a run's process group, with a name such as "INT" or a number; False when it has ended already."""
-        return self._call(_Sent, "signal", run=run, signal=signal, nonce=wire.new_id()).sent
+    def signal(self, run: str, signal: str | int, *, by: str = "kill") -> bool:
+        """Signal a run's process group, or the kernel that executes it; False when it has ended already.
+
+        Args:
+            signal: a name such as "INT", or a number. Code that waits for its kernel is taken back by any.
+            by: on whose behalf, see `documents.Signal`.
+        """
+        return self._call(_Sent, "signal", run=run, signal=signal, nonce=wire.new_id(), by=by).sent
 
     def runs(self, limit: int = 50) -> list[RunState]:
         """The newest runs on this runtime, whoever started them."""

@@ -22,7 +22,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, recorder, report, runs
+from . import environment, progress, recorder, report, runs, supervisor
+from .recordings import preview
 from .runs import Failure, Run
 from .store import Store
 
@@ -67,7 +68,7 @@ class Helper:
     Args:
         publish: sends a message of a type with a content to whoever listens; called from a thread.
         version: the hash of the sources, by which clients know this helper.
-        supervisor_source: the text of `supervisor.py`.
+        sources: the texts of the modules, of which `supervisor` becomes processes of its own.
         connections: the folder of Jupyter's connection files.
     """
 
@@ -75,7 +76,7 @@ class Helper:
         self,
         publish: Publish,
         version: str,
-        supervisor_source: str,
+        sources: dict[str, str],
         home: str | None = None,
         cwd: str | None = None,
         connections: str | None = None,
@@ -86,9 +87,9 @@ class Helper:
         self._cwd = cwd or os.getcwd()
         os.makedirs(self._home, mode=0o700, exist_ok=True)
         self._wake = threading.Event()
-        self._store = Store(self._home, self._cwd, supervisor_source, environment.base(self._home), self._wake.set)
+        self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
         self._reporter = report.Reporter(self._cwd)
-        self._recorders = recorder.Recorders(self._home, self._store.folder, connections)
+        self._recorders = recorder.Recorders(self._home, self._store.folder, connections, ended=self._store.tidy_soon)
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
@@ -128,6 +129,15 @@ class Helper:
         run = self._store.start(request)
         return {"update": self._update(run, 0, 0, follow)}
 
+    def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
+        """Have a kernel execute code when its turn comes, or find the run that this id has already started."""
+        self._recorders.record(kernel)
+        run, fresh = self._store.note_kernel_job({**request, "kernel": kernel, "code": preview(code)})
+        if fresh:
+            limits = request.get("timeout"), request.get("idleTimeout")
+            self._recorders.execute(kernel, run.id, run.folder, code, limits)
+        return {"runs": [self._described(run)]}
+
     def follow(self, run: str, stdout: int = 0, stderr: int = 0) -> dict[str, Any]:
         """Register for pushes (for a minute), and learn what is new behind the given offsets."""
         return {"update": self._update(self._store.find(run), stdout, stderr, True)}
@@ -160,15 +170,20 @@ class Helper:
             raise Failure("NoStdin", f"run {run!r} {reason}")
         return {"buffered": found.feeder.put(offset, base64.b64decode(data), eof)}
 
-    def signal(self, run: str, signal: str | int, nonce: str | None = None) -> dict[str, Any]:
-        """Signal a run's process group; the same `nonce` a second time does nothing."""
+    def signal(self, run: str, signal: str | int, nonce: str | None = None, by: str = "kill") -> dict[str, Any]:
+        """Signal a run's process group, or the kernel that executes it; the same `nonce` a second time does nothing."""
         found = self._store.find(run)
         number = _signal_number(signal)
         if nonce is not None:
             if nonce in found.signals_seen:
                 return {"sent": True}
             found.signals_seen.add(nonce)
-        return {"sent": found.signal(number)}
+        kernel = (found.document("spec.json") or {}).get("kernel")
+        sent = found.signal(number) if kernel is None else self._recorders.signal(kernel, run, number)
+        if sent:
+            supervisor.note_signal(found.folder, supervisor.signal_name(number), by)
+            found.changed = True
+        return {"sent": sent}
 
     def runs(self, limit: int = 50) -> dict[str, Any]:
         """The newest runs."""
@@ -181,8 +196,13 @@ class Helper:
     @staticmethod
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
-        sizes = {stream + "Size": run.size(stream) for stream in runs.STREAMS}
-        return {**run.state(), **sizes, "shell": spec.get("shell"), "argv": spec.get("argv"), "cwd": spec.get("cwd")}
+        described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
+        for name in ("shell", "argv", "cwd", "code", "timeout", "idleTimeout"):
+            described[name] = spec.get(name)
+        if described["state"] == "running":
+            described["usage"] = run.document("usage.json")
+        described["progress"] = progress.of(run)
+        return described
 
     def report(self) -> dict[str, Any]:
         return {"report": self._reporter.report()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
+from msgspec import UNSET
 
-from ... import models
+from ... import errors, models
 from ...history import History, parse_since
+from .. import showing
 from ..app import App, Group
 from ..output import Answer, Table
 
@@ -66,6 +69,64 @@ def stats(app: App) -> Answer:
 def clear(app: App) -> Answer:
     """Delete the history."""
     return _clear(History(app.client.state_dir))
+
+
+@command.command()
+@click.argument("run")
+@click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
+@click.option("--raw", is_flag=True, help="With --output: as `run --raw`.")
+@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="With --output: as `run --max-output`.")
+@click.option("--inline", is_flag=True, help="With --output: as `run --inline`.")
+@click.option(
+    "--outputs",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --output: as `run --outputs`.",
+)
+@click.pass_obj
+def show(
+    app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
+) -> Answer:
+    """Show one run: what the history here remembers, or with --output what its runtime recorded.
+
+    With --output, any machine that knows the session can ask; the run's own session is used, if this history names it,
+    and else the one in use.
+    """
+    entry = History(app.client.state_dir).find(run)
+    if output:
+        return _output(app, run, entry, showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output))
+    if entry is None:
+        raise errors.NotFoundError(
+            f"there is no run {run!r} in the history of this machine",
+            name="RunNotFound",
+            hint=f"lecoder-cgpu logs show {run} --output asks the runtime",
+        )
+    return Answer(entry, lambda: "\n".join(_lines(entry)))
+
+
+def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: showing.Manner) -> Answer:
+    key = app.session
+    run_id = run
+    if entry is not None:
+        key = key or (entry.session if isinstance(entry.session, str) else None)
+        run_id = entry.run_id if isinstance(entry.run_id, str) else run
+    document = showing.earlier(app.printer, app.client.existing(key), run_id, manner)
+    if app.printer.mode == "human":
+        showing.tell(app.printer, document, manner.outputs)
+    return Answer(document, exit_status=document.exit_code, printed=True)
+
+
+def _lines(entry: models.HistoryEntry) -> list[str]:
+    lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {entry.timestamp[:19].replace('T', ' ')}"]
+    for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
+        if value is not UNSET:
+            lines.append(f"  {label:<9} {value}")
+    for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
+        if text:
+            lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
+    if isinstance(entry.error, models.HistoryError):
+        lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
+    return lines
 
 
 def _clear(history: History) -> Answer:

@@ -11,6 +11,7 @@ from .. import parse
 from ..app import App, Command
 from ..invocation import Invocation
 from ..output import Answer
+from ..showing import HEARTBEAT
 
 
 class RunCommand(Command):
@@ -40,9 +41,16 @@ class RunCommand(Command):
     metavar="BYTES",
     help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
 )
+@click.option("--inline", is_flag=True, help="Keep images and other binary outputs in documents and events, as base64.")
 @click.option("--outputs", metavar="DIR", help="Write images and other rich outputs into this folder (kernel mode).")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
+)
+@click.option(
+    "--idle-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End work that has printed nothing for that long.",
 )
 @click.option(
     "--wait",
@@ -61,11 +69,27 @@ class RunCommand(Command):
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
-@click.option(
-    "--detach", "--background", is_flag=True, help="Start the command and leave it running; prints its job id."
-)
-@click.option("--key", metavar="KEY", help="With --detach: the same key and command is the same job, however often.")
+@click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
+@click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
 @click.option("--attach", metavar="RUN_ID", help="Show a run that was started earlier, from its first byte to its end.")
+@click.option(
+    "--from",
+    "start",
+    metavar="[STREAM=]OFFSET",
+    multiple=True,
+    help="With --attach: pass over so many bytes of stdout, or of STREAM; as `nextOffset` of events has it.",
+)
+@click.option(
+    "--heartbeat",
+    type=click.FloatRange(min=0),
+    default=HEARTBEAT,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --events: an event every so often while the run goes on; 0 for none.",
+)
+@click.option(
+    "--on-finish", metavar="COMMAND", help="Execute this here when the run has ended (see `job wait --help`)."
+)
 @click.option("--new-runtime", is_flag=True, help="Use a new runtime.")
 @click.option("--gpu", metavar="NAME", help="Ask for a GPU of that kind.")
 @click.option("--tpu", is_flag=True, help="Ask for a TPU.")
