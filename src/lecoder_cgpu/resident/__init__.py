@@ -5,7 +5,7 @@ and `documents` are our side.
 """
 
 from .client import Resident
-from .documents import Chunk, GpuReport, Hello, Report, Result, RunState, Update
+from .documents import Chunk, GpuReport, Hello, Lease, Report, Result, RunState, Update
 from .follow import Follower
 
-__all__ = ["Chunk", "Follower", "GpuReport", "Hello", "Report", "Resident", "Result", "RunState", "Update"]
+__all__ = ["Chunk", "Follower", "GpuReport", "Hello", "Lease", "Report", "Resident", "Result", "RunState", "Update"]

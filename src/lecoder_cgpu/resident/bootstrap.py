@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 PARTS = (  # each imports only earlier ones
-    "supervisor", "environment", "report", "runs", "progress", "store", "recordings", "executor", "recorder",
+    "supervisor", "environment", "report", "runs", "progress", "store", "recordings", "executor", "recorder", "lease",
     "helper",
 )  # fmt: skip
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from .. import errors, wire
 from . import bootstrap
-from .documents import Chunk, Hello, Report, RunState, Update
+from .documents import Chunk, Hello, Lease, Report, RunState, Update
 
 MIME = "application/vnd.lecoder-cgpu+json"
 UPDATE = "lecoder_update"
@@ -136,6 +137,29 @@ class Resident:
         request = {"timeout": timeout, "idleTimeout": idle_timeout, "digest": digest}
         request = {name: value for name, value in request.items() if value is not None}
         return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
+
+    def lease(
+        self,
+        *,
+        until: datetime | msgspec.UnsetType | None = msgspec.UNSET,
+        idle: float | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> Lease:
+        """The lease on the runtime, after it was changed as told. At its end, the runtime ends our work and releases
+        itself, whether or not anybody is there; see `Lease.release` for what that means where.
+
+        Args:
+            until: its end, by our clock; only the time from now on counts, so that the clocks may differ. None: no end.
+            idle: seconds without work (no run, no call that starts or feeds one, no traffic of a recorded kernel)
+                after which it ends, too. None: it may be idle for ever.
+        """
+        wanted: dict[str, float | None] = {}
+        if until is None:
+            wanted["seconds"] = None
+        elif isinstance(until, datetime):
+            wanted["seconds"] = max((until - datetime.now(until.tzinfo)).total_seconds(), 0.0)
+        if not isinstance(idle, msgspec.UnsetType):
+            wanted["idle"] = idle
+        return self._call(_Leased, "lease", **wanted).lease
 
     def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
         """What is new behind these offsets; also registers for pushes during the next minute.
@@ -346,6 +370,10 @@ class _Runs(msgspec.Struct):
 
 class _Reported(msgspec.Struct):
     report: Report
+
+
+class _Leased(msgspec.Struct):
+    lease: Lease
 
 
 class _Recorded(msgspec.Struct):

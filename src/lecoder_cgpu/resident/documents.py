@@ -53,6 +53,31 @@ class Progress(Struct):
     percent: float | None = None
 
 
+class LeaseEnd(Struct):
+    """When a lease ended, and why: `until` (its time) or `idle`."""
+
+    at: str
+    reason: str
+
+
+class Lease(Struct, rename="camel", kw_only=True):
+    """Until when the runtime keeps itself, told by its own clock.
+
+    Attributes:
+        seconds_left: to its end, None when it has none. idle_seconds: of idleness that it may have, None for any.
+        idle_for: seconds since the runtime was last at work.
+        release: what happens at the end: `unassign` (Colab), `server` (a local one), `runs` (only our runs are ended).
+        ended: when it has ended already. problem: why the release did not work so far; it is tried again.
+    """
+
+    seconds_left: float | None = None
+    idle_seconds: float | None = None
+    idle_for: float | None = None
+    release: str = "runs"
+    ended: LeaseEnd | None = None
+    problem: str | None = None
+
+
 class Result(Struct, rename="camel", kw_only=True):
     """How a process ended: `exit`, or `signal` by name. `launched` is false when there was nothing to execute.
 

@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, progress, recorder, report, runs, supervisor
+from . import environment, lease, progress, recorder, report, runs, supervisor
 from .recordings import preview
 from .runs import Failure, Run
 from .store import Store
@@ -33,6 +33,8 @@ PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
+
+_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that show that somebody uses the runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +70,7 @@ class Helper:
     Args:
         publish: sends a message of a type with a content to whoever listens; called from a thread.
         version: the hash of the sources, by which clients know this helper.
-        sources: the texts of the modules, of which `supervisor` becomes processes of its own.
+        sources: the texts of `supervisor.py` and `lease.py`, which become processes of their own.
         connections: the folder of Jupyter's connection files.
     """
 
@@ -88,8 +90,11 @@ class Helper:
         os.makedirs(self._home, mode=0o700, exist_ok=True)
         self._wake = threading.Event()
         self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
+        self._lease = lease.Keeper(self._home, sources)
         self._reporter = report.Reporter(self._cwd)
-        self._recorders = recorder.Recorders(self._home, self._store.folder, connections, ended=self._store.tidy_soon)
+        self._recorders = recorder.Recorders(
+            self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
+        )
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
@@ -101,6 +106,8 @@ class Helper:
             method = str(request.pop("method", ""))
             if method.startswith("_") or method == "serve" or not hasattr(self, method):
                 raise Failure("NoSuchCall", f"this helper has no call {method!r}")
+            if method in _WORK:
+                self._lease.active()
             answer = {"ok": True, **getattr(self, method)(**request)}
         except Failure as failure:
             answer = {"ok": False, "error": {"name": failure.name, "message": str(failure)}}
@@ -215,6 +222,10 @@ class Helper:
         """Remove a run that has ended, with its output."""
         self._store.forget(self._store.find(run))
         return {}
+
+    def lease(self, **wanted: Any) -> dict[str, Any]:
+        """Until when, and after how much idleness, this runtime is to be released; with arguments, as they say."""
+        return {"lease": self._lease.change(wanted) if wanted else self._lease.read()}
 
     # --- updates ---
 
