@@ -52,6 +52,7 @@ class Recording:
         self.messages_missing = 0  # with the requests for input
         self.state: RunState | None = None  # what the runtime said last
         self.timing: models.Timing | None = None
+        self.passed = 0  # messages up to the known one, which a reader who has it should have had all
         self._held: list[wire.Message] = []  # behind the known message by number, which has not come
 
     def pull(self) -> list[wire.Message]:
@@ -91,6 +92,7 @@ class Recording:
         if self._after is None:
             messages.append(message)
             return
+        self.passed += 1
         # All subscribers get messages in the same order, in which the numbers may be exchanged: threads take them.
         if message.header.msg_id == self._after:
             self._after = None

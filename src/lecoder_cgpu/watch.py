@@ -33,6 +33,7 @@ class Recording(Protocol):
 
     ended: bool
     bytes_dropped: int
+    passed: int
 
     def pull(self) -> list[wire.Message]: ...
     def is_incomplete(self, inputs: int = 0) -> bool: ...
@@ -116,6 +117,8 @@ class Watch:
         self.recording: Recording | None = None
         self.pull_at: float | None = None
         self.given_up = False  # nothing more is to be asked: the user said so, or nobody answers
+        self.count = 0  # of the messages of this run that were shown
+        self.known = 0  # the same when the recording was opened
         self.taken: str | None = None  # the last message of this run that came before anything was lost
 
     @property
@@ -244,6 +247,7 @@ class Watch:
             return  # the recording has this message too, behind those that are missing here
         if message.channel == "iopub" and message.parent == self.execution.msg_id:
             self.taken = message.header.msg_id
+            self.count += 1
         if event is not None:
             self.on_event(event)
 
@@ -367,6 +371,7 @@ class Watch:
         self.reading_on = True
         self.pull_at = time.monotonic()
         try:
+            self.known = self.count
             self.recording = self.recorder(self.execution.msg_id, self.taken)
         except errors.ConnectionFailed:  # the next pull tries again
             return
@@ -398,6 +403,7 @@ class Watch:
         for message in messages:
             self._heard()
             self.taken = message.header.msg_id
+            self.count += 1
             event = self.execution.receive(message)
             if event is not None and not isinstance(event, wire.InputRequested):
                 self.on_event(event)
@@ -416,6 +422,9 @@ class Watch:
         if self.recording is not None and self.recording.ended:
             self.outcome.bytes_dropped = self.recording.bytes_dropped
             self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
+            if self.recording.passed > self.known:  # a gap that looked like a reply, before the one that was noticed
+                self.outcome.dropped = True
+                self.outcome.steps.append(f"{self.recording.passed - self.known} messages were lost unnoticed")
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
                 self.execution.conclude(whole=not self.outcome.dropped)

@@ -34,6 +34,14 @@ def test_the_known_message_may_be_missing(after: str, new: list[str]) -> None:
     assert sifted([name for name in IDS if name != after], after) == new
 
 
+def test_what_the_reader_should_have_had() -> None:
+    """Messages up to the known one are counted: a reader who had fewer has lost some without noticing."""
+    resident: Any = _Recorded(IDS)
+    recording = Recording(resident, RUN, "k_1_12")
+    recording.pull()
+    assert recording.passed == 3
+
+
 def sifted(names: list[str], after: str | None) -> list[str]:
     """The messages that are given to the reader, by id."""
     resident: Any = _Recorded(names)
