@@ -18,13 +18,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import client as clients
-from . import errors, kernel_runs, models, process_runs, runtime, wire
+from . import errors, holdings, kernel_runs, models, overview, process_runs, runtime, wire
+from .backends import Wants
 from .config import Config
 from .jobs import Jobs, describe, start
 from .sessions import Record
+
+if TYPE_CHECKING:
+    from .storage import Storage
 
 OnOutput = Callable[[str, str], None]
 
@@ -56,22 +60,30 @@ class Client:
         name: str | None = None,
         *,
         gpu: str | None = None,
-        tpu: bool = False,
+        tpu: bool | str = False,
         cpu: bool = False,
+        high_ram: bool = False,
         new: bool = False,
     ) -> Session:
         """The session of that name or id, else the active one, else a new one of the chosen backend.
 
         Args:
             name: of a stored session; excludes the other arguments.
-            gpu: ask for a GPU of that kind. tpu: for a TPU. cpu: for a runtime without accelerator.
+            gpu: ask for a GPU of that kind, or of the first of several (`"L4,T4"`) that is free.
+            tpu: for a TPU, or one of that kind. cpu: for a runtime without accelerator. high_ram: with much memory.
             new: a runtime of its own.
 
         Raises:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
         """
-        wants = clients.Wants(cpu=cpu, tpu=tpu, gpu=gpu, new=new)
+        wants = Wants(
+            cpu=cpu,
+            gpu=() if gpu is None else tuple(gpu.split(",")),
+            tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
+            high_ram=high_ram,
+            new=new,
+        )
         return self._session(self._client.session(name, wants))
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
@@ -92,11 +104,11 @@ class Client:
 
     def sessions(self) -> list[models.SessionDocument]:
         """Every stored session with what its runtime says now, most recently used first."""
-        return self._client.list_sessions()
+        return holdings.list_sessions(self._client)
 
     def status(self) -> models.Status:
         """Login, runtimes with their GPUs and memory, sessions."""
-        return self._client.status()
+        return overview.status(self._client)
 
     def _session(self, held: runtime.Session) -> Session:
         with held:
@@ -228,8 +240,11 @@ class Session:
         environment: dict[str, str] | None = None,
         secrets: dict[str, str] | None = None,
         timeout: float | None = None,
+        pull: Sequence[str] | None = None,
     ) -> Job:
         """Start a command that goes on without us. With a `key`, the same command is started once, however often asked.
+
+        What `pull` names (`PATH[:LOCAL]`) is fetched by `lecoder-cgpu job wait`.
 
         Raises:
             errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
@@ -243,6 +258,7 @@ class Session:
                 environment=environment,
                 secrets=secrets,
                 timeout=timeout,
+                pull=pull,
             )
         return Job(self, started.job_id)
 
@@ -260,17 +276,53 @@ class Session:
         with self._jobs() as known:
             return known.list(limit).jobs
 
+    def upload(self, *sources: str | Path, to: str | None = None) -> models.Transfer:
+        """Copy files and folders to the runtime: into `to` when it ends with a slash or is a folder.
+
+        Raises:
+            errors.Error: something was not copied; nothing half stands under a final name.
+        """
+        with self._storage() as files:
+            return files.upload([str(source) for source in sources], to)
+
+    def download(self, *sources: str, to: str | Path | None = None) -> models.Transfer:
+        """Copy files and folders from the runtime; patterns are expanded there.
+
+        Raises:
+            errors.Error: something was not copied; nothing half stands under a final name.
+        """
+        with self._storage() as files:
+            return files.download(sources, None if to is None else str(to))
+
+    def sync(
+        self, local: str | Path, remote: str, *, checksum: bool = False, delete: bool = False, dry_run: bool = False
+    ) -> models.Synced:
+        """Make a folder on the runtime hold what a local one does (see `lecoder-cgpu sync`).
+
+        Raises:
+            errors.Error: something could not be done; what was done before is whole.
+        """
+        with self._storage() as files:
+            return files.sync(str(local), remote, checksum=checksum, delete=delete, dry_run=dry_run)
+
     def close(self) -> models.SessionClosed:
         """Release the runtime as far as it is ours, and forget the session.
 
         Raises:
             errors.Error: the runtime could not be told; the session is kept then.
         """
-        return self._client.close(self._client.store.find(self.id))
+        return holdings.close(self._client, self._client.store.find(self.id))
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now: another process may have started a kernel or renewed a token meanwhile."""
         return self._client.hold(self._client.store.find(self.id))
+
+    @contextmanager
+    def _storage(self) -> Iterator[Storage]:
+        from .storage import Storage  # only who moves files pays for it
+
+        with self._hold() as held, Storage(held) as files:
+            yield files
 
     @contextmanager
     def _jobs(self) -> Iterator[Jobs]:

@@ -11,6 +11,7 @@
     │   └── UnknownFailure        1999 unknown
     ├── TimeLimit                 1003 timeout  (a limit on the work was reached)
     ├── ConnectionFailed          1006 io       (we could not talk to a server; retryable)
+    ├── TransferError             1006 io       (a file could not be copied whole)
     ├── AuthError                 2001 auth
     ├── QuotaError                2002 quota
     ├── CapacityError             2003 capacity (retryable)
@@ -36,13 +37,15 @@ class Error(Exception):
     """A failure with the code, category and exit status that users are promised.
 
     `message` says what was wrong, `hint` what to do next (a command or one sentence), `name` is the short
-    machine-readable name (the class name when omitted).
+    machine-readable name (the class name when omitted). `retry_after`: in so many seconds the other side wants to be
+    asked again, when it said so.
     """
 
     code: ClassVar[int] = 2099
     category: ClassVar[str] = "internal"
     exit_status: int = 70
     retryable: bool = False
+    retry_after: float | None = None
     description: ClassVar[str] = "The tool failed."
 
     def __init__(
@@ -129,6 +132,13 @@ class ConnectionFailed(Error):
     exit_status = 74
     retryable = True
     description = "The connection to a server failed."
+
+
+class TransferError(Error):
+    code = 1006
+    category = "io"
+    exit_status = 74
+    description = "A file could not be transferred."
 
 
 class AuthError(Error):

@@ -28,11 +28,13 @@ def start(
     secrets: dict[str, str] | None = None,
     timeout: float | None = None,
     idle_timeout: float | None = None,
+    pull: Sequence[str] | None = None,
 ) -> models.JobStarted:
     """Start a command that goes on without us.
 
     Args:
         key: makes the start idempotent: the same key with the same input is the same job.
+        pull: results (`PATH[:LOCAL]`) that `job wait` is to fetch, from whatever machine it is called.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
@@ -47,6 +49,7 @@ def start(
         timeout=timeout,
         idle_timeout=idle_timeout,
         digest=_digest(described),
+        pull=pull,
     )
     run.close()
     assert run.state is not None
@@ -58,6 +61,7 @@ def start_in_kernel(
     code: str,
     *,
     key: str | None = None,
+    pull: Sequence[str] | None = None,
     timeout: float | None = None,
     idle_timeout: float | None = None,
 ) -> models.JobStarted:
@@ -73,7 +77,9 @@ def start_in_kernel(
         kernel = session.kernel_id()
         resident = session.connect_resident()
         try:
-            state = resident.execute(run_id, kernel, code, timeout=timeout, idle_timeout=idle_timeout, digest=digest)
+            state = resident.execute(
+                run_id, kernel, code, timeout=timeout, idle_timeout=idle_timeout, digest=digest, pull=pull
+            )
             return _started(session, state)
         except errors.UsageError as error:
             if error.name != "NoConnection":
@@ -144,7 +150,7 @@ def describe(state: RunState) -> models.Job:
         )
     if state.usage is not None:
         job.heartbeat = state.usage.at
-        job.usage = models.Usage()
+        job.usage = models.JobUsage()
         for name in ("processes", "cpu_seconds", "cpu_percent", "rss_bytes"):
             if (value := getattr(state.usage, name)) is not None:
                 setattr(job.usage, name, value)
@@ -207,7 +213,7 @@ class Jobs:
         held = {process.pid: process.memory_bytes or 0 for process in report.gpu_processes}
         for job in jobs:
             own = [held[pid] for pid in self._pids.get(job.id, ()) if pid in held]
-            if own and isinstance(job.usage, models.Usage):
+            if own and isinstance(job.usage, models.JobUsage):
                 job.usage.gpu_memory_bytes = sum(own)
         return report.gpus
 
@@ -261,6 +267,21 @@ class Jobs:
             document.interrupted = True
             document.exit_code = interrupted
         return document
+
+    def fetch(self, document: models.JobDocument, more: Sequence[str]) -> None:
+        """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
+        state = self._resident.show(document.job.id)
+        specs = list(dict.fromkeys([*(state.pull or ()), *more]))
+        if not specs or not state.ended:
+            return
+        from . import storage
+
+        document.pulled = storage.pull(self.session, specs, state.cwd)
+        problem = storage.pull_problem(document.pulled, state.cwd)
+        if problem is not None and document.status == "ok":
+            document.status = "error"
+            document.error_code, document.exit_code = problem.code, problem.exit_status
+            document.error = models.ErrorInfo.of(problem)
 
     def document(self, state: RunState) -> models.JobDocument:
         """A job with what its state means for our exit status."""

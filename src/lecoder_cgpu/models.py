@@ -22,6 +22,14 @@ def now() -> str:
     return timestamp(datetime.now(UTC))
 
 
+def timestamp_ns(nanoseconds: int) -> str:
+    """A file's time; one that no calendar has is given as 1970."""
+    try:
+        return timestamp(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
+    except (OverflowError, ValueError, OSError):
+        return timestamp(datetime.fromtimestamp(0, UTC))
+
+
 def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
@@ -152,6 +160,16 @@ class Hook(Struct, kw_only=True):
     problem: str | Optional = UNSET
 
 
+class Pulled(Struct, kw_only=True):
+    """One result that `--pull` fetched, or the `error` that kept it."""
+
+    path: str
+    local: str
+    files: int = 0
+    bytes: int = 0
+    error: ErrorInfo | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -186,6 +204,8 @@ class Run(Struct, kw_only=True):
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
     hook: Hook | Optional = UNSET
+    synced: Synced | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:
@@ -268,7 +288,7 @@ class Progress(Struct, kw_only=True):
     percent: float | Optional = UNSET
 
 
-class Usage(Struct, kw_only=True):
+class JobUsage(Struct, kw_only=True):
     """What a running job used when its supervisor looked last (`at`, on the runtime's clock), every five seconds.
 
     `cpuPercent` is of one processor. For code in a kernel, the figures are the whole kernel's. `gpuMemoryBytes` is
@@ -309,7 +329,7 @@ class Job(Struct, kw_only=True):
     stopped: Stopped | Optional = UNSET
     heartbeat: str | Optional = UNSET
     progress: Progress | Optional = UNSET
-    usage: Usage | Optional = UNSET
+    usage: JobUsage | Optional = UNSET
     stdout_bytes: int = field(name="stdoutBytes", default=0)
     stderr_bytes: int = field(name="stderrBytes", default=0)
     output_complete: bool = field(name="outputComplete", default=True)
@@ -343,6 +363,7 @@ class JobDocument(Struct, kw_only=True):
     gpus: list[Gpu] | Optional = UNSET
     interrupted: bool | Optional = UNSET
     hook: Hook | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
 
 
 class JobList(Struct, kw_only=True):
@@ -366,6 +387,131 @@ class JobLogs(Struct, kw_only=True):
     next_offset: int = field(name="nextOffset")
     text: str
     base64: str | Optional = UNSET
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+class Skipped(Struct, kw_only=True):
+    """Something that was not copied, and why."""
+
+    path: str
+    reason: str
+
+
+class TransferItem(Struct, kw_only=True):
+    """One source of a transfer and where it went. `sha256` of a folder is that of what `sha256sum` prints for its
+    files, sorted by name."""
+
+    source: str
+    target: str
+    files: int
+    bytes: int
+    sha256: str
+
+
+class Transfer(Struct, kw_only=True):
+    """`upload`, `download` and `copy`. `verified` is false where the runtime's side could not be hashed."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    action: Literal["upload", "download"]
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    sha256: str | Optional = UNSET
+    verified: bool = True
+    items: list[TransferItem] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class SyncChange(Struct, kw_only=True):
+    """One thing that a sync did, or would do."""
+
+    action: Literal["send", "delete"]
+    path: str
+    size: int | Optional = UNSET
+
+
+class Synced(Struct, kw_only=True):
+    """`sync`: how many files were sent (with their bytes), deleted, and found as they should be. With `--watch`, the
+    numbers are those of all `rounds`, and `changes` those of the last one that had any."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    local: str
+    remote: str
+    sent: int
+    bytes: int
+    deleted: int
+    unchanged: int
+    seconds: float
+    changes: list[SyncChange] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    dry_run: bool = field(name="dryRun", default=False)
+    rounds: int | Optional = UNSET
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileEntry(Struct, kw_only=True):
+    """One line of `ls`: `kind` is file, folder, link (with its `target`) or special; `mode` in octal digits."""
+
+    name: str
+    kind: str
+    size: int
+    modified: str | Optional = UNSET
+    mode: str | Optional = UNSET
+    target: str | Optional = UNSET
+
+
+class FileList(Struct, kw_only=True):
+    """`ls`: what there is at `path` on the runtime."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    entries: list[FileEntry]
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileContent(Struct, kw_only=True):
+    """`cat` of one file: its content as text, and as base64 where it is not UTF-8."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    size: int
+    text: str
+    base64: str | Optional = UNSET
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FilesRemoved(Struct, kw_only=True):
+    """`rm`: what was named and is gone, and how many files and folders that were in all."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    removed: list[str]
+    entries: int
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileEdited(Struct, kw_only=True):
+    """`edit`: whether the file was changed and saved; `sha256` of what is on the runtime now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    saved: bool
+    sha256: str
+    session: SessionRef
+    notice: str | Optional = UNSET
 
 
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
@@ -398,10 +544,16 @@ class RuntimeRef(Struct, kw_only=True):
     url: str | Optional = UNSET
 
 
+Origin = Literal["ours", "another-machine", "browser", "elsewhere"]
+
+
 class SessionDocument(Struct, kw_only=True):
     """One entry of `sessions list`.
 
-    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`.
+    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
+    (being allocated), `closing` (Colab was told to end it, and still lists it).
+    `origin` is for Colab's runtimes: `ours`; or no session of ours, so that `id` and `name` are the endpoint: of
+    `another-machine` with this tool, of a `browser` or another program, or of `elsewhere` when it does not tell.
     """
 
     id: str
@@ -410,11 +562,14 @@ class SessionDocument(Struct, kw_only=True):
     backend: str
     runtime: RuntimeRef
     variant: str
-    created_at: str = field(name="createdAt")
-    last_used_at: str = field(name="lastUsedAt")
+    created_at: str | Optional = field(name="createdAt", default=UNSET)
+    last_used_at: str | Optional = field(name="lastUsedAt", default=UNSET)
     is_active: bool = field(name="isActive")
-    status: Literal["active", "idle", "stale", "unreachable"]
+    status: Literal["active", "idle", "stale", "unreachable", "starting", "closing"]
     kernel: KernelInfo | Optional = UNSET
+    lease: LeaseInfo | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    high_ram: bool | Optional = field(name="highRam", default=UNSET)
 
 
 class SessionStats(Struct, kw_only=True):
@@ -429,9 +584,12 @@ class SessionStats(Struct, kw_only=True):
 
 
 class SessionAdded(Struct, kw_only=True):
+    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: a runtime was started for it just now."""
+
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     session: SessionDocument
+    fresh: bool | Optional = UNSET
 
 
 class SessionSwitched(Struct, kw_only=True):
@@ -443,21 +601,26 @@ class SessionSwitched(Struct, kw_only=True):
 
 
 class SessionClosed(Struct, kw_only=True):
-    """`released` says what ended on the runtime: `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
+    """`released` says what ended: `runtime` (Colab's; its listing confirms it), `requested` (Colab was told, and still
+    lists it), `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
 
     deleted: Literal[True] = True
     session_id: str = field(name="sessionId")
     name: str
-    released: Literal["server", "kernels", "nothing"]
+    released: Literal["server", "kernels", "runtime", "requested", "nothing"]
     kernels: list[str] = field(default_factory=list)
 
 
 class SessionsClosed(Struct, kw_only=True):
-    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`."""
+    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
+
+    `held` are the Colab runtimes that the account holds after that, by endpoint, if Colab was asked.
+    """
 
     deleted: bool
     session_id: str | Optional = field(name="sessionId", default=UNSET)
     closed: list[SessionClosed]
+    held: list[str] | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -515,15 +678,18 @@ class Host(Struct, kw_only=True):
     """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
 
     kind: Literal["gpu", "cpu"]
-    hostname: str
-    system: str
-    python: str
-    cpus: float
+    hostname: str | Optional = UNSET
+    system: str | Optional = UNSET
+    python: str | Optional = UNSET
+    cpus: float | Optional = UNSET
     memory: Memory | Optional = UNSET
     disk: Memory | Optional = UNSET
 
 
 class RuntimeStatus(Struct, kw_only=True):
+    """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one."""
+
     label: str
     endpoint: str
     accelerator: str
@@ -535,7 +701,10 @@ class RuntimeStatus(Struct, kw_only=True):
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
     runs: int = 0
+    lease: LeaseInfo | Optional = UNSET
     problem: str | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
 
 
 class ActiveSession(Struct, kw_only=True):
@@ -560,15 +729,72 @@ class Account(Struct, kw_only=True):
     label: str
 
 
+class Units(Struct, kw_only=True):
+    """Compute units of the account. What Colab does not say is absent.
+
+    `perHour` is what all runtimes burn together, `hoursLeft` how long the balance lasts at that; `freeUnits` is what is
+    left of the free quota, and `refillsAt` when more comes.
+    """
+
+    balance: float | Optional = UNSET
+    per_hour: float | Optional = field(name="perHour", default=UNSET)
+    hours_left: float | Optional = field(name="hoursLeft", default=UNSET)
+    runtimes: int | Optional = UNSET
+    free_units: float | Optional = field(name="freeUnits", default=UNSET)
+    refills_at: str | Optional = field(name="refillsAt", default=UNSET)
+
+
+class Usage(Struct, kw_only=True):
+    """The document of `usage`. `tier` is free, pro, pro_plus or unknown."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    account: Account | Optional = UNSET
+    tier: str
+    units: Units
+
+
+class Accelerators(Struct, kw_only=True):
+    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    known: bool
+    eligible_gpus: list[str] = field(name="eligibleGpus")
+    ineligible_gpus: list[str] = field(name="ineligibleGpus")
+    eligible_tpus: list[str] = field(name="eligibleTpus")
+    ineligible_tpus: list[str] = field(name="ineligibleTpus")
+
+
+class Consent(Struct, kw_only=True):
+    """The document of `colab consent`. Without `granted`, `url` is where the user can agree."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kind: Literal["drive", "auth"]
+    granted: bool
+    url: str | Optional = UNSET
+
+
 class Status(Struct, kw_only=True):
-    """The document of `status`. `authenticated` is about Google; other backends need no login."""
+    """The document of `status`. `authenticated` is about Google; other backends need no login.
+
+    `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
+    """
 
     authenticated: bool
     account: Account | Optional = UNSET
+    tier: str | Optional = UNSET
+    units: Units | Optional = UNSET
     eligible_gpus: list[str] = field(name="eligibleGpus", default_factory=list)
+    ineligible_gpus: list[str] | Optional = field(name="ineligibleGpus", default=UNSET)
+    eligible_tpus: list[str] | Optional = field(name="eligibleTpus", default=UNSET)
+    ineligible_tpus: list[str] | Optional = field(name="ineligibleTpus", default=UNSET)
     runtimes: list[RuntimeStatus] = field(default_factory=list)
     sessions: SessionCounts
     backend: str
+    problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -671,6 +897,171 @@ class LogPath(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     path: str
+
+
+# --- login --------------------------------------------------------------------------------------------------------
+
+
+class OAuthClient(Struct, frozen=True, kw_only=True):
+    """The user's own OAuth client ("Desktop app"). Its secret is none to Google, but we treat it as one."""
+
+    id: str = field(name="clientId")
+    secret: str = field(name="clientSecret")
+
+    def __repr__(self) -> str:
+        return f"OAuthClient(id={self.id!r})"
+
+
+class StoredLogin(Struct, frozen=True, kw_only=True):
+    """`session.json`. `refreshToken` is the secret that everything else is made from.
+
+    `scopes` lists what the predecessor looks for; it wrote there what it had asked for. `grantedScopes` is ours, and
+    what Google really granted.
+    """
+
+    id: str
+    refresh_token: str = field(name="refreshToken")
+    scopes: list[str]
+    account: Account
+    granted_scopes: list[str] | Optional = field(name="grantedScopes", default=UNSET)
+
+    def __repr__(self) -> str:
+        return f"StoredLogin(account={self.account.id!r})"
+
+
+class LoginInfo(Struct, kw_only=True):
+    """`auth status`, `auth check`, and a login or an import that succeeded.
+
+    `source`: `session` (session.json), `adc` (application default credentials), `environment`
+    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent when nobody asked yet;
+    `missingScopes` what it did not. `policy` names the command that shows what Colab does not allow.
+    """
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    authenticated: bool
+    source: Literal["session", "adc", "environment", "none"]
+    account: Account | Optional = UNSET
+    scopes: list[str] | Optional = UNSET
+    missing_scopes: list[str] | Optional = field(name="missingScopes", default=UNSET)
+    token_expires_at: str | Optional = field(name="tokenExpiresAt", default=UNSET)
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    config_file: str = field(name="configFile")
+    session_file: str = field(name="sessionFile")
+    checked: bool = False
+    message: str | Optional = UNSET
+    notice: str | Optional = UNSET
+    policy: str = "lecoder-cgpu policy"
+
+
+class LoginStarted(Struct, kw_only=True):
+    """`auth login --start`: a person opens `url`; `next` is the command that takes the answer on stdin."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    flow_id: str = field(name="flowId")
+    expires_at: str = field(name="expiresAt")
+    next: str
+
+
+class LoginExport(Struct, kw_only=True):
+    """`auth export`, the only document that holds a token; with `--ci` also the OAuth client that goes with it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: StoredLogin
+    client: OAuthClient | Optional = UNSET
+    instructions: str
+
+
+class LoggedOut(Struct, kw_only=True):
+    """`auth logout`: whether there was a login here, and whether Google has revoked it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    logged_out: bool = field(name="loggedOut")
+    revoked: bool = False
+    notice: str | Optional = UNSET
+
+
+class ClientSetup(Struct, kw_only=True):
+    """`auth setup`: how to make an OAuth client, or the one that is in `config.json` now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    config_file: str = field(name="configFile")
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    steps: list[str] | Optional = UNSET
+
+
+class Policy(Struct, kw_only=True):
+    """`policy`: what Colab's terms allow, in our words, and where Google's are."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    points: list[str]
+    links: list[str]
+
+
+# --- keeper and leases --------------------------------------------------------------------------------------------
+
+
+class LeaseInfo(Struct, kw_only=True):
+    """When a Colab runtime is released: after `idleSeconds` without work (at `idleReleaseAt` if none comes), at
+    `endsAt`, or when `maxUnits` compute units are spent. `ended` is the limit that was reached. Absent: no such limit.
+    """
+
+    idle_seconds: float | Optional = field(name="idleSeconds", default=UNSET)
+    idle_release_at: str | Optional = field(name="idleReleaseAt", default=UNSET)
+    ends_at: str | Optional = field(name="endsAt", default=UNSET)
+    max_units: float | Optional = field(name="maxUnits", default=UNSET)
+    units_spent: float | Optional = field(name="unitsSpent", default=UNSET)
+    ended: Literal["idle", "runtime", "units"] | Optional = UNSET
+
+
+class KeptSession(Struct, kw_only=True):
+    """What the keeper last saw of a session. `ping` is how the last one went; `socket`: it holds a kernel's socket."""
+
+    session: str
+    endpoint: str
+    ping: str
+    work: Literal["running", "none", "unknown"]
+    socket: bool = False
+    problem: str | Optional = UNSET
+
+
+class KeeperRecord(Struct, kw_only=True):
+    """`state/keeper.json`: which process the keeper is, and what it saw at `beat`."""
+
+    pid: int
+    identity: str
+    version: str
+    started: str
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+
+
+class KeeperStatus(Struct, kw_only=True):
+    """`keeper status`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    running: bool
+    pid: int | Optional = UNSET
+    started: str | Optional = UNSET
+    version: str | Optional = UNSET
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+    problem: str | Optional = UNSET
+
+
+class KeeperStopped(Struct, kw_only=True):
+    """`keeper stop`: whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    stopped: bool
 
 
 class Version(Struct, kw_only=True):

@@ -4,7 +4,7 @@ the user says so, fed from our stdin."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -76,6 +76,7 @@ class ProcessRun:
         timeout: float | None,
         idle_timeout: float | None = None,
         digest: str | None = None,
+        pull: Sequence[str] | None = None,
     ) -> None:
         """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
 
@@ -96,6 +97,7 @@ class ProcessRun:
                     timeout=timeout,
                     idle_timeout=idle_timeout,
                     digest=digest,
+                    pull=pull,
                 )
                 return
             except errors.ConnectionFailed as error:
@@ -193,7 +195,7 @@ class ProcessRun:
             self.session.replace_resident()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
-        while not self.session.is_lost():
+        while not self.session.known_gone():
             try:
                 self._resident = self.session.connect_resident()
                 self._resident.state(self.id, follow=True)
@@ -226,10 +228,8 @@ class ProcessRun:
                 hint="run it again if that does no harm",
             )
         if self.session.is_lost():
-            return errors.LostError(
-                f"the runtime of session {self.session.record.name!r} is gone, lost while the command ran ({history})",
-                name="RuntimeLost",
-                hint="the next run starts a new one; files of the old one are lost",
+            return self.session.loss(
+                f"the command ran ({history})", "the next run starts a new one; files of the old one are lost"
             )
         if isinstance(self.problem, errors.NotFoundError):
             return errors.LostError(

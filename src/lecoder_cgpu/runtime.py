@@ -11,18 +11,19 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, structs
 
-from . import errors, logs, models, sessions
-from .backends import Backend, Endpoint
+from . import errors, leases, logs, models, sessions
+from .backends import Backend, Endpoint, Terms
 from .kernel import KernelConnection
 from .server import Kernel, Server
 
 if TYPE_CHECKING:
     from .resident import Resident
 
+T = TypeVar("T")
 Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
@@ -41,19 +42,27 @@ class Session:
         self.backend = backend
         self.notify = notify
         self.waiting = waiting
+        self.terms = Terms(tell=notify)
+        self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
+        self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
 
     @cached_property
     def endpoint(self) -> Endpoint:
         """The runtime's endpoint, started if the backend can start it.
 
         Raises:
-            errors.Error: as the backend has it.
+            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: as the backend has it.
         """
         found = self.backend.find(self.record)
         if found is not None:
+            if self.keep is not None:
+                self.keep()
             return found
         with self.waiting(f"starting {self.record.label} …"):
-            endpoint, fresh = self.backend.obtain(self.record)
+            endpoint, fresh = self.backend.obtain(self.record, self.terms)
+        if self.keep is not None:
+            self._begin_lease(fresh)
+            self.keep()
         if fresh and (self.record.kernel or self.record.resident):
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, resident=None)
@@ -61,7 +70,27 @@ class Session:
 
     @cached_property
     def server(self) -> Server:
-        return Server(self.endpoint)
+        return Server(self.endpoint, self._renew)
+
+    def _renew(self, error: errors.Error) -> Endpoint | None:
+        fresh = self.backend.renew(self.record, error)
+        if fresh is not None:
+            self.__dict__["endpoint"] = fresh
+        return fresh
+
+    def _on_the_runtime(self, action: Callable[[], T]) -> T:
+        """Do what comes before any work is sent. A runtime that turns out to be gone is replaced, if `terms` allow it;
+        once connected, it never is."""
+        try:
+            done = action()
+        except errors.LostError:
+            if not self.terms.replace:
+                raise
+            self.__dict__.pop("server", None)
+            self.__dict__.pop("endpoint", None)
+            done = action()
+        self.terms = structs.replace(self.terms, replace=False)
+        return done
 
     def close(self) -> None:
         """Let go of the connections; the runtime stays."""
@@ -86,8 +115,13 @@ class Session:
         """Channels to the session's kernel, which is started if there is none.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
+        connection = self._on_the_runtime(self._connect_kernel)
+        connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
+        return connection
+
+    def _connect_kernel(self) -> KernelConnection:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         if self.record.kernel is not None:
             try:
@@ -134,7 +168,7 @@ class Session:
         """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
         it is to be tried again."""
         try:
-            resident = self.connect_resident()
+            resident = self._connect_resident()
             try:
                 resident.record(kernel_id)
             finally:
@@ -198,8 +232,11 @@ class Session:
         """The helper on the runtime, started if it is not there.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
+        return self._on_the_runtime(self._connect_resident)
+
+    def _connect_resident(self) -> Resident:
         from .resident import Resident
         from .wire import new_id
 
@@ -226,7 +263,7 @@ class Session:
             self.replace_resident()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
-        while not self.is_lost():
+        while not self.known_gone():
             try:
                 return self.connect_resident()
             except errors.ConnectionFailed as error:
@@ -245,6 +282,18 @@ class Session:
 
     # --- the record ---
 
+    def _begin_lease(self, fresh: bool) -> None:
+        """Write down since when the runtime is held, before the keeper is started."""
+        import time
+
+        now = time.time()
+
+        def change(record: sessions.Record) -> None:
+            if record.lease is None or fresh:
+                record.lease = leases.fresh(leases.lease_of(record), now)
+
+        self.store.change(self.record.id, change)
+
     def _remember(self, **fields: sessions.KernelRecord | None) -> None:
         def change(record: sessions.Record) -> None:
             for name, value in fields.items():
@@ -261,8 +310,29 @@ class Session:
             self.notify(f"the use of the session was not noted: {error.message}")
 
     def is_lost(self) -> bool:
-        """Whether the runtime is certainly gone."""
-        return self.backend.find(self.record) is None
+        """Whether the runtime is certainly gone, as those know who lend it. Nobody knowing is no certainty."""
+        try:
+            return self.backend.is_gone(self.record)
+        except errors.Error as error:
+            logs.current().warn("SESSION", f"whether the runtime is there cannot be told: {error.message}")
+            return False
+
+    def known_gone(self) -> bool:
+        """The same as far as it is known here, without asking anybody."""
+        return self.backend.known_gone(self.record)
+
+    def loss(self, what: str, hint: str) -> errors.Error:
+        """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
+        stored = self.store.get(self.record.id)
+        if stored is not None and stored.lease is not None and stored.lease.ended is not None:
+            ended = leases.ended(self.record.name, stored.lease)
+            ended.message = f"{ended.message}, while {what}"
+            return ended
+        return errors.LostError(
+            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}",
+            name="RuntimeLost",
+            hint=hint,
+        )
 
     def reading_command(self, run_id: str) -> str:
         """The command that prints all output of a run that the runtime keeps."""

@@ -20,15 +20,33 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module under cli.commands, one line of help)
+# command -> (module under cli.commands, with its attribute if that is not `command`; one line of help). Several in one
+# module stand there under their names.
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
-    "sessions": ("sessions", "List, add, switch, restart and close sessions."),
+    "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
+    "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
+    "gpus": ("gpus", "Show which accelerators this account may ask for."),
+    "colab": ("colab", "What only Colab has: consent to use Drive or the account."),
     "job": ("job", "List, follow, wait for and end detached runs."),
+    "upload": ("files", "Copy files and folders to the runtime."),
+    "copy": ("files", "The same as upload."),
+    "download": ("files", "Copy files and folders from the runtime."),
+    "sync": ("files", "Send what differs between a local folder and one there."),
+    "ls": ("files", "List files on the runtime."),
+    "cat": ("files", "Print files of the runtime."),
+    "edit": ("files", "Edit a file of the runtime."),
+    "rm": ("files", "Delete files on the runtime."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "auth": ("auth", "Log in to Google, carry a login to other machines."),
+    "auth-export": ("auth:export", "The same as auth export."),
+    "auth-import": ("auth:import_", "The same as auth import."),
+    "logout": ("auth:logout", "The same as auth logout."),
+    "keeper": ("keeper", "The process that keeps Colab's runtimes alive."),
+    "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
@@ -142,8 +160,10 @@ class Group(click.Group):
 
 
 def shown(arguments: Sequence[str]) -> list[str]:
-    """The arguments as the log may keep them: without the values of --env."""
+    """The arguments as the log may keep them: without the values of --env, and without a login to import."""
     kept = list(arguments)
+    if "auth-import" in kept or ("auth" in kept and "import" in kept):
+        return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
     for position, word in enumerate(kept):
         attached = word.startswith("--env=")
         if attached or (position and kept[position - 1] in ("-e", "--env")):
@@ -161,8 +181,9 @@ class Root(Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
-        command: click.Command = module.command
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        found = importlib.import_module(f"{__package__}.commands.{module}")
+        command: click.Command = getattr(found, attribute or "command", None) or getattr(found, name)
         return command
 
     def resolve_command(

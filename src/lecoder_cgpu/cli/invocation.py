@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,12 @@ from typing import Any, Literal
 from msgspec import UNSET
 
 from .. import errors, kernel_runs, models
-from ..client import Wants
 from ..history import History, entry_from_run
 from ..runtime import Session
 from ..watch import InputSource
-from . import hook, inputs, showing
+from . import hook, inputs, runtime_options, showing
 from .app import App
-from .live import Heartbeat, KernelView, ProcessView
+from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer
 
 
@@ -31,9 +31,16 @@ class Invocation:
         self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
         if options["kernel"] and options["mode"] == "terminal":
             raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
-        self.wants = Wants(cpu=options["cpu"], tpu=options["tpu"], gpu=options["gpu"], new=options["new_runtime"])
+        self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.detach_on_signal = options["on_disconnect"] == "detach"
+        self.cwd: str | None = options["cwd"]
+        self.synced: models.Synced | None = None
+        if options["pull"]:
+            from ..files import split_pull
+
+            for spec in options["pull"]:
+                split_pull(spec)
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
                 "work that goes on without us cannot read our stdin",
@@ -58,7 +65,7 @@ class Invocation:
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "secret"):
+        for option in ("cwd", "env", "sync"):
             if self.options[option]:
                 raise errors.UsageError(
                     f"--{option} is for commands; a kernel keeps its own environment",
@@ -75,7 +82,14 @@ class Invocation:
         code, filename = inputs.code(self.words, self.options["file"])
         if self.options["detach"]:
             return self._detach_code(code)
+        self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
         session = self._session()
+        if self.secrets and session.backend.responder(session.record, {}, self.printer.notify) is None:
+            raise errors.UsageError(
+                "--secret in a kernel answers google.colab.userdata.get, which this runtime does not have",
+                hint="set it in Python (os.environ), or leave out -m kernel to use --secret",
+            )
+        session.secrets = self.secrets
         manner = self.manner
         view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
@@ -134,12 +148,13 @@ class Invocation:
         view = ProcessView(self.printer)
         shown = command if isinstance(command, str) else " ".join(command)
         try:
+            self._sync(session)
             with Heartbeat(self.printer, view.offsets, self.manner.heartbeat):
                 document = process_runs.process_run(
                     session,
                     command,
                     view.show,
-                    cwd=self.options["cwd"],
+                    cwd=self.cwd,
                     environment=environment,
                     secrets=self.secrets,
                     timeout=self.options["timeout"],
@@ -160,6 +175,11 @@ class Invocation:
     def _detach_code(self, code: str) -> Answer:
         from .. import jobs
 
+        if self.options["secret"]:
+            raise errors.UsageError(
+                "nobody is here to answer the code of a job that asks for a secret",
+                hint="leave out --detach, or -m kernel",
+            )
         if self.options["outputs"]:
             raise errors.UsageError(
                 "nobody is here to write the outputs of a job", hint="fetch them with run --attach JOB --outputs DIR"
@@ -170,6 +190,7 @@ class Invocation:
             session,
             code,
             key=self.options["key"],
+            pull=self.options["pull"],
             timeout=self.options["timeout"],
             idle_timeout=self.options["idle_timeout"],
         )
@@ -180,11 +201,13 @@ class Invocation:
 
         self._check_leaving()
         session = self._session()
+        self._sync(session)
         document = jobs.start(
             session,
             command,
             key=self.options["key"],
-            cwd=self.options["cwd"],
+            cwd=self.cwd,
+            pull=self.options["pull"],
             environment=environment,
             secrets=self.secrets,
             timeout=self.options["timeout"],
@@ -211,6 +234,40 @@ class Invocation:
         self._remember(session, entry, command)
         return Answer(document, lambda: document.job_id)
 
+    # --- files ---
+
+    def _sync(self, session: Session) -> None:
+        """Send the folder that --sync names; the command then runs in it."""
+        folder = self.options["sync"]
+        if folder is None:
+            return
+        from .. import files, storage
+
+        local = os.path.expanduser(folder)
+        with storage.Storage(session) as opened:
+            self.synced = opened.sync(local, files.source_name(local))
+        self.cwd = files.under(self.synced.remote, self.options["cwd"] or "")
+        if self.printer.mode == "human":
+            self.printer.note(f"synced: {self.synced.sent} files to {self.synced.remote}")
+
+    def _pull(self, session: Session, document: models.Run) -> None:
+        """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
+        specs = self.options["pull"]
+        if not specs or not isinstance(document.run_id, str):
+            return
+        if document.status == "running":
+            told = " ".join(f"--pull {spec}" for spec in specs)
+            self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
+            return
+        from .. import storage
+
+        document.pulled = storage.pull(session, specs, self.cwd)
+        problem = storage.pull_problem(document.pulled, self.cwd)
+        if problem is not None and document.status == "ok":
+            document.fail(problem)
+        if self.printer.mode == "human":
+            tell_pulled(self.printer, document.pulled)
+
     # --- earlier runs ---
 
     def attach(self, run_id: str) -> Answer:
@@ -234,7 +291,10 @@ class Invocation:
         return session
 
     def _finish(self, session: Session, document: models.Run, command: str) -> Answer:
-        """Write the run down, tell people how it ended, and answer."""
+        """Fetch its results, write the run down, tell people how it ended, and answer."""
+        if self.synced is not None:
+            document.synced = self.synced
+        self._pull(session, document)
         self._remember(session, document, command)
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
         if self.printer.mode == "human":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 PARTS = (  # each imports only earlier ones
     "supervisor", "environment", "report", "runs", "progress", "store", "recordings", "executor", "recorder", "lease",
-    "helper",
+    "trees", "files", "helper",
 )  # fmt: skip
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
@@ -39,10 +39,12 @@ def _lecoder_load(name, blob):
             exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)
             setattr(package, part, module)
         helper = package.helper
-        package.call = helper.Helper(
+        serving = helper.Helper(
             helper.kernel_publisher(), name.rpartition("_")[2], sources,
             connections=helper.connection_folder(),
-        ).serve
+        )
+        serving.takes_files = helper.take_files(name, serving.files, serving.active)
+        package.call = serving.serve
     except BaseException:
         for full in added:
             sys.modules.pop(full, None)

@@ -14,6 +14,7 @@ class Hello(Struct, rename="camel"):
     home: str
     platform: str
     has_bash: bool
+    takes_files: bool = False
 
 
 class KernelError(Struct):
@@ -135,6 +136,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     shell: str | None = None
     argv: list[str] | None = None
     code: str | None = None  # of a kernel run, its beginning
+    pull: list[str] | None = None  # what `job wait` is to fetch
     cwd: str | None = None
     timeout: float | None = None
     idle_timeout: float | None = None

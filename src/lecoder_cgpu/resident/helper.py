@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, lease, progress, recorder, report, runs, supervisor
+from . import environment, files, lease, progress, recorder, report, runs, supervisor
 from .recordings import preview
 from .runs import Failure, Run
 from .store import Store
@@ -32,6 +32,7 @@ UPDATE = "lecoder_update"
 PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 messages a second
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
+_NO_CALLS = ("serve", "files", "takes_files", "active")
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
 
 _WORK = ("start", "execute", "stdin", "signal", "read")  # calls that show that somebody uses the runtime
@@ -95,6 +96,8 @@ class Helper:
         self._recorders = recorder.Recorders(
             self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
         )
+        self.files = files.Files(self._cwd)
+        self.takes_files = False  # the kernel passes messages about files on
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
@@ -104,7 +107,7 @@ class Helper:
         try:
             request = json.loads(text)
             method = str(request.pop("method", ""))
-            if method.startswith("_") or method == "serve" or not hasattr(self, method):
+            if method.startswith("_") or method in _NO_CALLS or not hasattr(self, method):
                 raise Failure("NoSuchCall", f"this helper has no call {method!r}")
             if method in _WORK:
                 self._lease.active()
@@ -116,6 +119,10 @@ class Helper:
             message = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
             answer = {"ok": False, "error": {"name": "HelperFailed", "message": message}}
         return Answer(answer)
+
+    def active(self) -> None:
+        """Somebody uses the runtime."""
+        self._lease.active()
 
     # --- calls ---
 
@@ -129,6 +136,7 @@ class Helper:
             "home": self._home,
             "platform": sys.platform,
             "hasBash": os.path.basename(self._store.shell) == "bash",
+            "takesFiles": self.takes_files,
         }
 
     def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
@@ -204,7 +212,7 @@ class Helper:
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
         described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
-        for name in ("shell", "argv", "cwd", "code", "timeout", "idleTimeout"):
+        for name in ("shell", "argv", "cwd", "pull", "code", "timeout", "idleTimeout"):
             described[name] = spec.get(name)
         if described["state"] == "running":
             described["usage"] = run.document("usage.json")
@@ -325,3 +333,26 @@ def kernel_publisher() -> Publish:
         kernel.session.send(kernel.iopub_socket, kind, content, parent={}, ident=kind.encode())
 
     return publish
+
+
+def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bool:
+    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot.
+
+    Args:
+        active: called for each.
+    """
+    try:
+        from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
+
+        kernel = get_ipython().kernel  # type: ignore[no-untyped-call,unused-ignore]
+        kind = name + "_files"
+
+        def handle(stream: Any, ident: Any, parent: Any) -> None:
+            active()
+            answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
+            kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
+
+        kernel.shell_handlers[kind] = handle
+    except Exception:  # an unusual kernel; the client then does without
+        return False
+    return True

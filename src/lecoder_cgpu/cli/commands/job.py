@@ -9,12 +9,12 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors, files, models
 from ...jobs import GRACE, Jobs, describe
 from ...overview import gpu_document
 from .. import hook, showing
 from ..app import App, Group
-from ..live import ProcessView
+from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
 
 
@@ -67,17 +67,26 @@ def show(app: App, job: str) -> Answer:
 @command.command()
 @click.argument("job")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; exit 124.")
+@click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.pass_obj
-def wait(app: App, job: str, timeout: float | None, on_finish: str | None) -> Answer:
+def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_finish: str | None) -> Answer:
     """Wait for a job and end with its exit status; 124 while it still runs. Ctrl-C ends the waiting only.
+
+    Results that were declared with `run --detach --pull` are fetched when it has ended.
 
     The command of --on-finish is a line for the shell here. It finds LECODER_CGPU_RUN_ID, LECODER_CGPU_STATUS (ok,
     error, abort, unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and LECODER_CGPU_SESSION in its environment;
-    what it prints goes to stderr, and its own status changes nothing. It is not executed while the job still runs.
+    what it prints goes to stderr, and its own status changes nothing. It is executed after results were fetched, and
+    not while the job still runs.
     """
+    for spec in pull:
+        files.split_pull(spec)
     with _jobs(app) as jobs:
         document = jobs.wait(job, timeout)
+        jobs.fetch(document, pull)
+    if app.printer.mode == "human":
+        tell_pulled(app.printer, document.pulled)
     hook.finish(app.printer, on_finish, document, document.job.id)
     return Answer(document, lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
                   exit_status=document.exit_code)  # fmt: skip
@@ -207,7 +216,7 @@ def _status(job: models.Job) -> str:
 def _use(job: models.Job) -> str:
     """Processors and memory, shortly."""
     use = job.usage
-    if not isinstance(use, models.Usage):
+    if not isinstance(use, models.JobUsage):
         return ""
     parts = [f"{use.cpu_percent:.0f}% CPU"] if isinstance(use.cpu_percent, float) else []
     if isinstance(use.rss_bytes, int):

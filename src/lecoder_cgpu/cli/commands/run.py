@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .. import parse
+from .. import parse, runtime_options
 from ..app import App, Command
 from ..invocation import Invocation
 from ..output import Answer
@@ -19,7 +19,7 @@ class RunCommand(Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
-        return super().parse_args(context, [*split.ours, "--", *split.remote])
+        return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
 
 
 @click.command(
@@ -67,6 +67,8 @@ class RunCommand(Command):
 )
 @click.option("--stdin", "forward_stdin", is_flag=True, help="Forward our stdin to the command, or to input().")
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
+@click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
+@click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
@@ -90,10 +92,7 @@ class RunCommand(Command):
 @click.option(
     "--on-finish", metavar="COMMAND", help="Execute this here when the run has ended (see `job wait --help`)."
 )
-@click.option("--new-runtime", is_flag=True, help="Use a new runtime.")
-@click.option("--gpu", metavar="NAME", help="Ask for a GPU of that kind.")
-@click.option("--tpu", is_flag=True, help="Ask for a TPU.")
-@click.option("--cpu", is_flag=True, help="Ask for a runtime without accelerator.")
+@runtime_options.runtime_options(new=True)
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used.")
 @click.pass_obj
 def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
