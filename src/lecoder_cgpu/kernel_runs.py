@@ -16,6 +16,7 @@ from .runtime import Session
 from .watch import InputSource, Outcome, Recorder
 
 if TYPE_CHECKING:
+    from .kernel import KernelConnection
     from .recording import Recording
 
 ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
@@ -34,6 +35,7 @@ def kernel_run(
     max_output: int | None = None,
     wait: float | None = None,
     detach: bool = False,
+    connection: KernelConnection | None = None,
 ) -> models.Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
@@ -47,6 +49,7 @@ def kernel_run(
         max_output: how many bytes of each stream and of the rich outputs the document may hold; None is all.
         wait: seconds after which to stop watching; the code goes on.
         detach: let the code go on when we are interrupted, too.
+        connection: channels that are open already, and stay so.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
@@ -57,16 +60,17 @@ def kernel_run(
         collector.add(event)
         on_event(event)
 
-    connection = session.connect_kernel()
+    channels = connection or session.connect_kernel()
     try:
-        outcome = connection.execute(
+        outcome = channels.execute(
             code, take, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach
         )
         raised = outcome.execution.raised
         if raised is not None and explain.needs_bases(raised.name):
-            outcome.bases = connection.exception_bases()
+            outcome.bases = channels.exception_bases()
     finally:
-        connection.close()
+        if connection is None:
+            channels.close()
     if outcome.steps:
         logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
     if outcome.execution.death is not None:

@@ -436,6 +436,37 @@ class FileEdited(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
 
+class Connected(Struct, kw_only=True):
+    """`connect`, once it is over.
+
+    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
+    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    """
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    session: SessionRef
+    mode: Literal["terminal", "kernel"]
+    seconds: float
+    terminal: str | Optional = UNSET
+    remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)
+    detached: bool | Optional = UNSET
+    next: str | Optional = UNSET
+    reconnections: int | Optional = UNSET
+    cells: int | Optional = UNSET
+    failed_cells: int | Optional = field(name="failedCells", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error) -> None:
+        """Report `error` as the way in which it ended."""
+        self.status = "error"
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ DOCUMENTS: dict[str, Any] = {
     "colab-consent": models.Consent,
     "kernel": models.KernelDocument,
     "run-detached": models.JobStarted,
+    "connect": models.Connected,
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,

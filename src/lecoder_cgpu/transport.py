@@ -502,6 +502,11 @@ class WebSocket:
         self._acknowledge_at_once()
         return frame
 
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the peer closed the socket, None while it is open; 1006 when the connection broke."""
+        return self._connection.close_code
+
     def close(self) -> None:
         """Close without waiting for the peer: the work that mattered is done."""
         with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ LAYERS = [
     ["recording", "transfers"],
     ["runtime", "files"],
     ["keeper"],
-    ["contents", "kernel", "resident"],
+    ["contents", "kernel", "resident", "terminal"],
     ["watch"],
     ["server"],
     ["backends"],

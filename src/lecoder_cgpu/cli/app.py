@@ -24,6 +24,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 # module stand there under their names.
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
+    "connect": ("connect", "Open a shell or a Python prompt on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
     "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
     "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),

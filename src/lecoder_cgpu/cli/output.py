@@ -7,11 +7,12 @@ feel like saying goes to stderr.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TextIO
 
 from .. import config, errors
 
@@ -59,6 +60,7 @@ class Printer:
         self._out: BinaryIO = sys.stdout.buffer
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on_stderr = False
         self._notices: list[str] = []
 
     @property
@@ -192,6 +194,31 @@ class Printer:
         print(prompt, end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
+
+    def line(self, prompt: str) -> str | None:
+        """A line typed at a prompt, with the editing that this system offers; None at the end of input."""
+        if not self.out_is_terminal or self._on_stderr:
+            return self.ask(prompt, password=False)
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` its editing
+        try:
+            return input(prompt)
+        except EOFError:
+            return None
+
+    def for_a_person(self) -> Printer:
+        """Where a session of a person is shown: stdout, or stderr when stdout is for the document."""
+        if self.mode == "human":
+            return self
+        other = copy.copy(self)
+        other.mode, other._out, other.out_is_terminal = "human", sys.stderr.buffer, self.err_is_terminal
+        other._on_stderr = True
+        return other
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream of the answer, for libraries that draw on a terminal by themselves."""
+        return sys.stderr if self._on_stderr else sys.stdout
 
     def _give_up(self) -> None:
         """Write nowhere from now on, so that neither the document nor exiting can fail."""
