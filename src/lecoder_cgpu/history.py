@@ -20,6 +20,7 @@ import msgspec
 from msgspec import UNSET
 
 from . import errors, jsonl, logs, models, redaction, state
+from .history_images import Images, digest, image
 
 MAX_BYTES = 10 * 2**20  # of the file that is written
 MAX_TOTAL = 100 * 2**20  # of all segments; the oldest go first
@@ -59,13 +60,15 @@ class History:
         self._max_total = max_total
         self._decoder = msgspec.json.Decoder(models.HistoryEntry)
 
-    def append(self, entry: models.HistoryEntry) -> None:
-        """Write one entry down.
+    def append(self, entry: models.HistoryEntry, run: models.Run | None = None) -> None:
+        """Write one entry down; the images of the run to which it belongs are kept beside it.
 
         Raises:
             errors.ConfigError: the folder cannot be written.
         """
         state.ensure_dir(self.folder)
+        if entry.display_data and run is not None:
+            self.images.keep(run)
         jsonl.append(self.path, msgspec.json.encode(entry), self.path)
         try:
             if jsonl.rotate(self.path, self._max_bytes, self._next_segment, self.path):
@@ -73,6 +76,10 @@ class History:
         except errors.ConfigError as error:
             # The entry is safe, so this is no failure of ours to report as one; the next append tries again.
             logs.current().warn("HISTORY", "the history could not be rotated", error=error)
+
+    @property
+    def images(self) -> Images:
+        return Images(self.folder)
 
     def _next_segment(self) -> Path:
         """A name that sorts after those of all segments, whatever the clock says."""
@@ -197,6 +204,7 @@ class History:
         Raises:
             errors.ConfigError: the folder cannot be written.
         """
+        self.images.clear()
         if not self._segments() and not os.path.lexists(self.path):
             return
         with state.lock(self.path):
@@ -321,6 +329,8 @@ def entry_from_run(
                 shown += len(data[mime])
             else:
                 data[mime] = {"bytes": _size(value) if isinstance(value, str) else len(msgspec.json.encode(value))}
+                if (content := image(mime, value)) is not None:
+                    data[mime]["sha256"] = digest(content)
         return models.StoredDisplay(data=data)
 
     stderr = run.stderr if isinstance(run.stderr, str) else ""

@@ -769,7 +769,8 @@ class HistoryRuntime(Struct, kw_only=True):
 
 
 class StoredDisplay(Struct, kw_only=True):
-    """A rich output as history keeps it: text inline, anything large only as a reference (`mime`, size in bytes)."""
+    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
+    and for an image `sha256`, under which it is kept for a while."""
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -811,6 +812,16 @@ class HistoryStats(Struct, kw_only=True):
     executions_by_mode: dict[str, int] = field(name="executionsByMode")
     oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
     newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryPage(Struct, kw_only=True):
+    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    runs: int
+    bytes: int
 
 
 class HistoryCleared(Struct, kw_only=True):

@@ -42,6 +42,7 @@ DOCUMENTS: dict[str, Any] = {
     "edit": models.FileEdited,
     "logs": list[models.HistoryEntry],
     "logs-stats": models.HistoryStats,
+    "logs-html": models.HistoryPage,
     "logs-clear": models.HistoryCleared,
     "debug-show": list[models.LogRecord],
     "debug-list": models.LogFiles,

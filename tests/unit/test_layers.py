@@ -44,6 +44,7 @@ LAYERS = [
     ["credentials"],
     ["leases"],
     ["sessions", "history"],
+    ["history_images", "history_page"],
     ["transport"],
     ["logs"],
     ["jsonl", "process_identity", "redaction"],

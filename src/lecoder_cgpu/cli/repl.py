@@ -141,7 +141,7 @@ class Repl:
         runtime = self._session.record.runtime
         kept = models.HistoryRuntime(label=runtime.label, accelerator=runtime.accelerator)
         try:
-            self._history.append(entry_from_run(document, code, kept, []))
+            self._history.append(entry_from_run(document, code, kept, []), document)
         except errors.ConfigError as error:
             self.screen.note(f"note: the run was not written to the history: {error.message}")
         if document.interrupted is True and document.exit_code not in (0, 130):

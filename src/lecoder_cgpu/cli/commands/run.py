@@ -369,7 +369,7 @@ class _Run:
         )
         try:
             entry = entry_from_run(document, command, runtime, list(self.secrets.values()))
-            History(self.app.client.state_dir).append(entry)
+            History(self.app.client.state_dir).append(entry, document)
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()
