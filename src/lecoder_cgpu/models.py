@@ -436,6 +436,33 @@ class FileEdited(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
 
+class ForwardedPort(Struct, kw_only=True):
+    """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
+
+    remote: int
+    local: int
+    address: str
+
+
+class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
+    """`forward --events`: from now on, connections are taken."""
+
+    session: SessionRef
+    ports: list[ForwardedPort]
+
+
+class Forwarded(Struct, kw_only=True):
+    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    ports: list[ForwardedPort]
+    connections: int
+    reconnections: int | Optional = UNSET
+    seconds: float
+
+
 class Connected(Struct, kw_only=True):
     """`connect`, once it is over.
 

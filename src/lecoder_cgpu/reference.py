@@ -31,6 +31,7 @@ DOCUMENTS: dict[str, Any] = {
     "kernel": models.KernelDocument,
     "run-detached": models.JobStarted,
     "connect": models.Connected,
+    "forward": models.Forwarded,
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
@@ -64,6 +65,7 @@ DOCUMENTS: dict[str, Any] = {
 # Other formats that people may want to check: lines of --events, and the files that we keep or write.
 FORMATS: dict[str, Any] = {
     "run-event": models.RunEvent,
+    "forward-event": models.ListeningEvent,
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,

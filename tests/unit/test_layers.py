@@ -15,7 +15,7 @@ from lecoder_cgpu.resident import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 # Executed on the runtime, not here.
-REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
+REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, "tunnel")}
 REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm").rglob("*.py")}
 
 # From the top down; a module imports only what stands below it.
@@ -31,7 +31,7 @@ LAYERS = [
     ["login"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
-    ["processes", "storage"],
+    ["processes", "storage", "forwarding"],
     ["recording", "transfers"],
     ["runtime", "files"],
     ["keeper"],

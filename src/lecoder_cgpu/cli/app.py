@@ -25,6 +25,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "connect": ("connect", "Open a shell or a Python prompt on a runtime."),
+    "forward": ("forward", "Reach ports of a runtime on 127.0.0.1."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
     "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
     "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
