@@ -436,6 +436,17 @@ class FileEdited(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
 
+class SshConfig(Struct, kw_only=True):
+    """`ssh-config`: a block for OpenSSH's configuration, and the key that it names."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    host: str
+    identity_file: str = field(name="identityFile")
+    config: str
+
+
 class ForwardedPort(Struct, kw_only=True):
     """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
 
@@ -464,7 +475,7 @@ class Forwarded(Struct, kw_only=True):
 
 
 class Connected(Struct, kw_only=True):
-    """`connect`, once it is over.
+    """`connect` and `ssh`, once they are over.
 
     `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
     `next` is the command to go back). `cells` counts what was run in kernel mode.
@@ -474,7 +485,7 @@ class Connected(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     exit_code: int = field(name="exitCode", default=0)
     session: SessionRef
-    mode: Literal["terminal", "kernel"]
+    mode: Literal["terminal", "kernel", "ssh"]
     seconds: float
     terminal: str | Optional = UNSET
     remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)

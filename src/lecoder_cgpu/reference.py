@@ -32,6 +32,7 @@ DOCUMENTS: dict[str, Any] = {
     "run-detached": models.JobStarted,
     "connect": models.Connected,
     "forward": models.Forwarded,
+    "ssh-config": models.SshConfig,
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,

@@ -70,6 +70,12 @@ def jupyter_error(refusal: Refusal) -> errors.Error:
 
 def status_error(status: int, what: str, body: str = "") -> errors.Error:
     """The error for an HTTP status that is not a success; `what` names the request for people."""
+    error = _status_error(status, what, body)
+    error.http_status = status
+    return error
+
+
+def _status_error(status: int, what: str, body: str) -> errors.Error:
     detail = _excerpt(body)
     said = f"HTTP {status}" + (f" ({detail})" if detail else "")
     if status in (401, 403):

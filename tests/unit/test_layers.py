@@ -31,7 +31,7 @@ LAYERS = [
     ["login"],
     ["jobs"],
     ["kernel_runs", "process_runs"],
-    ["processes", "storage", "forwarding"],
+    ["processes", "storage", "forwarding", "ssh"],
     ["recording", "transfers"],
     ["runtime", "files"],
     ["keeper"],
@@ -183,6 +183,12 @@ def test_a_warm_kernel_run_imports_no_http_client(tmp_path: Path) -> None:
     code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.resident')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", sorted(REMOTE))
+def test_what_goes_to_the_runtime_is_old_python(name: str) -> None:
+    """It can be parsed by Python 3.8."""
+    ast.parse((ROOT / name).read_text("utf-8"), feature_version=(3, 8))
 
 
 def test_nothing_is_posix_only_at_import_time() -> None:

@@ -216,6 +216,11 @@ class Printer:
         return other
 
     @property
+    def error_fd(self) -> int:
+        """The file descriptor of stderr, for programs that we start."""
+        return sys.stderr.fileno()
+
+    @property
     def stream(self) -> TextIO:
         """The stream of the answer, for libraries that draw on a terminal by themselves."""
         return sys.stderr if self._on_stderr else sys.stdout
