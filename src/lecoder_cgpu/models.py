@@ -790,6 +790,44 @@ class Status(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
 
 
+class Top(Struct, kw_only=True):
+    """`top`: every held runtime as it was at the moment `sampled`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    sampled: str
+    runtimes: list[RuntimeStatus]
+
+
+class Opened(Struct, kw_only=True):
+    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    attaches: str
+    opened: bool = False
+
+
+class NextStep(Struct, kw_only=True):
+    """A command that makes sense now, and what it does."""
+
+    command: str
+    what: str
+
+
+class Start(Struct, kw_only=True):
+    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    backend: str
+    sessions: int
+    session: SessionRef | Optional = UNSET
+    next: list[NextStep]
+
+
 # --- history ------------------------------------------------------------------------------------------------------
 
 

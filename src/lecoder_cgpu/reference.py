@@ -19,6 +19,9 @@ from . import __version__, models, sessions
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
     "status": models.Status,
+    "start": models.Start,
+    "top": models.Top,
+    "open": models.Opened,
     "sessions-list": list[models.SessionDocument],
     "sessions-stats": models.SessionStats,
     "sessions-add": models.SessionAdded,

@@ -291,6 +291,19 @@ class Http:
             raise _unreachable(self.base_url, error) from error
         finally:
             connection.close()
+    def has_page(self, path: str) -> bool:
+        """Whether there is something for a browser at `path`, a page or the way to one (such as a login).
+
+        Raises:
+            errors.ConnectionFailed: the server cannot be reached.
+        """
+        import httpx2
+
+        try:
+            answer = self._client.get(self.base_url + path)
+        except httpx2.HTTPError as error:
+            raise _unreachable(self.base_url, error) from error
+        return answer.is_success or answer.is_redirect
 
     def close(self) -> None:
         self._client.close()

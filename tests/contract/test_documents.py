@@ -93,7 +93,9 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["--help"]),
         ("done", ["run", "--help"]),
         ("done", ["--version"]),
-        ("done", []),
+        ("start", []),
+        ("top", ["top"]),
+        ("open", ["open", "--notebook", "abc"]),
     ],
 )
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -179,6 +181,9 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["forward", "0"], 2006, 2),
         (["forward", "8000:70000"], 2006, 2),
         (["forward", "8000"], 2005, 66),
+        (["open"], 2005, 66),
+        (["open", "x", "--notebook", "y"], 2006, 2),
+        (["top", "--delay", "0"], 2006, 2),
         (["job"], 2006, 2),
         (["job", "list"], 2005, 66),
         (["job", "show"], 2006, 2),

@@ -157,6 +157,7 @@ HEAVY = ("asyncio", "rich", "httpx2", "filelock", "stamina", "websockets", "msgs
         (["--version"], set()),
         (["--help"], set()),
         (["run", "--help"], {"msgspec", "json"}),
+        ([], {"msgspec", "json"}),
     ],
 )
 def test_what_is_imported(line: list[str], allowed: set[str], tmp_path: Path) -> None:

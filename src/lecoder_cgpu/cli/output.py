@@ -10,13 +10,15 @@ import contextlib
 import copy
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from .. import config, errors
 
 Mode = Literal["human", "json", "events"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -148,12 +150,27 @@ class Printer:
 
     def _draw(self, table: Table) -> None:
         from rich.console import Console
-        from rich.table import Table as RichTable
 
-        drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(drawn)
+        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(_drawn(table))
+
+    def live(self, look: Callable[[], T], show: Callable[[T], Table], delay: float, count: int | None) -> T:
+        """A table on the terminal that is drawn anew after each look, until Ctrl-C; returns the last look."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(no_color=not config.colour_allowed(), highlight=False, markup=False)
+        looks = 1
+        seen = look()
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Live(_drawn(show(seen)), console=console, auto_refresh=False) as live,
+        ):
+            while count is None or looks < count:
+                time.sleep(delay)
+                seen = look()
+                looks += 1
+                live.update(_drawn(show(seen)), refresh=True)
+        return seen
 
     # --- asides ---
 
@@ -229,6 +246,18 @@ class Printer:
         """Write nowhere from now on, so that neither the document nor exiting can fail."""
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _drawn(table: Table) -> Any:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if not table.rows:
+        return Text(table.empty)
+    drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def failure_document(error: errors.Error, notice: str | None = None) -> Any:
