@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ... import models, overview
 from ..app import App, Command
 from ..output import Answer, Table
 
@@ -27,7 +27,7 @@ def command(app: App, delay: float, count: int | None) -> Answer:
     """
 
     def look() -> models.Top:
-        return models.Top(sampled=models.now(), runtimes=app.client.status(app.session).runtimes)
+        return models.Top(sampled=models.now(), runtimes=overview.status(app.client, app.session).runtimes)
 
     if app.printer.mode == "human" and app.printer.out_is_terminal:
         document = app.printer.live(look, _table, delay, count)
