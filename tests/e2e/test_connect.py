@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,9 +24,9 @@ LIMIT = 60.0
 
 
 @needs_tmux
-def test_a_shell(lab: Cli, tmp_path: Path) -> None:
+def test_a_shell(lab: Cli) -> None:
     """Typing, colours, UTF-8, a new size, Ctrl-C, and the shell's own exit status."""
-    with in_tmux(lab, tmp_path, "connect", "--startup-command", "PS1='ready> '") as terminal:
+    with in_tmux(lab, "connect", "--startup-command", "PS1='ready> '") as terminal:
         terminal.wait("ready> ")
         terminal.line("echo $((40+2)) $(tput colors) übung")
         terminal.wait("42 256 übung")
@@ -48,9 +47,9 @@ def test_a_shell(lab: Cli, tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_ctrl_d(lab: Cli, tmp_path: Path) -> None:
+def test_ctrl_d(lab: Cli) -> None:
     """Ctrl-D ends the shell, and with it the command."""
-    with in_tmux(lab, tmp_path, "connect", "--startup-command", "PS1='ready> '") as terminal:
+    with in_tmux(lab, "connect", "--startup-command", "PS1='ready> '") as terminal:
         terminal.wait("ready> ")
         time.sleep(0.2)
         terminal.key("C-d")
@@ -58,15 +57,15 @@ def test_ctrl_d(lab: Cli, tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_leaving_and_going_back(lab: Cli, tmp_path: Path) -> None:
+def test_leaving_and_going_back(lab: Cli) -> None:
     """The detach key leaves the shell running, and --attach finds it with its screen and its variables."""
-    with in_tmux(lab, tmp_path, "connect", "--startup-command", "kept=here; echo begun") as terminal:
+    with in_tmux(lab, "connect", "--startup-command", "kept=here; echo begun") as terminal:
         terminal.wait("\nbegun")
         terminal.key("C-]")
         screen = terminal.wait("[status 0]")
     found = re.search(r"--attach (\w+)", screen)
     assert found, screen
-    with in_tmux(lab, tmp_path, "connect", "--attach", found[1], "--detach-key", "none") as terminal:
+    with in_tmux(lab, "connect", "--attach", found[1], "--detach-key", "none") as terminal:
         terminal.wait("\nbegun")
         terminal.key("C-]")  # of no meaning now
         terminal.key("C-c")
@@ -88,10 +87,10 @@ def cuttable(jupyter: JupyterServer, cli: Cli) -> Iterator[tuple[Cli, Proxy]]:
 
 
 @needs_tmux
-def test_a_dropped_connection(cuttable: tuple[Cli, Proxy], tmp_path: Path) -> None:
+def test_a_dropped_connection(cuttable: tuple[Cli, Proxy]) -> None:
     """The shell goes on meanwhile; afterwards its output is there once, in order, and keys arrive."""
     cli, proxy = cuttable
-    with in_tmux(cli, tmp_path, "connect", "--startup-command", "PS1='ready> '") as terminal:
+    with in_tmux(cli, "connect", "--startup-command", "PS1='ready> '") as terminal:
         terminal.wait("ready> ")
         terminal.line("for i in $(seq 1001 1150); do echo n$i; sleep 0.02; done")
         for number in (1020, 1060, 1100):
@@ -106,12 +105,12 @@ def test_a_dropped_connection(cuttable: tuple[Cli, Proxy], tmp_path: Path) -> No
 
 
 @needs_tmux
-def test_the_terminal_of_colab(cli: Cli, tmp_path: Path) -> None:
+def test_the_terminal_of_colab(cli: Cli) -> None:
     """Where there is only `/colab/tty`: JSON frames, one shell for all, redrawn after a drop; its end is ours."""
     with start_tty_server() as server:
         proxy = Proxy(server)
         cli("sessions", "add", "vm", "--url", proxy.url, "--token-stdin", stdin=b"secret")
-        with in_tmux(cli, tmp_path, "connect", "--startup-command", "PS1='ready> '") as terminal:
+        with in_tmux(cli, "connect", "--startup-command", "PS1='ready> '") as terminal:
             terminal.wait("ready> ")
             terminal.line("stty size; echo übung")
             terminal.wait("\nübung")
@@ -128,11 +127,11 @@ def test_the_terminal_of_colab(cli: Cli, tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_a_server_without_terminals(cli: Cli, tmp_path: Path) -> None:
+def test_a_server_without_terminals(cli: Cli) -> None:
     """The error names the command that works all the same."""
     with start_tty_server(tty=False) as server:
         cli("sessions", "add", "vm", "--url", server, "--token-stdin", stdin=b"secret")
-        with in_tmux(cli, tmp_path, "connect") as terminal:
+        with in_tmux(cli, "connect") as terminal:
             screen = terminal.wait("[status 66]")
     assert "hint: lecoder-cgpu connect -m kernel" in screen
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import threading
-from pathlib import Path
 
 from tests.contract.test_documents import failed
 from tests.support.cli import Cli
@@ -43,9 +42,9 @@ def test_damaged_state_is_told(cli: Cli) -> None:
 
 
 @needs_tmux
-def test_top(lab: Cli, tmp_path: Path) -> None:
+def test_top(lab: Cli) -> None:
     """The table is drawn anew while commands come and go, and Ctrl-C is no failure."""
-    with in_tmux(lab, tmp_path, "top", "--delay", "0.2", columns=160) as terminal:
+    with in_tmux(lab, "top", "--delay", "0.2", columns=160) as terminal:
         screen = terminal.wait("SESSION")
         assert lab.home.name in screen
         job = lab("run", "--detach", "sleep 1000").out.strip()

@@ -23,10 +23,10 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW
 
 
 @needs_tmux
-def test_a_session(lab: Cli, tmp_path: Path) -> None:
+def test_a_session(lab: Cli) -> None:
     """Results, functions of several lines, help, proposals, interrupts, input, earlier cells, and the way out."""
     lab("run", "-m", "kernel", "class Thing:\n    surely_unique = 1\nthing = Thing()")
-    with in_tmux(lab, tmp_path, "connect", "-m", "kernel", "--startup-code", "print('sta' + 'rted')") as terminal:
+    with in_tmux(lab, "connect", "-m", "kernel", "--startup-code", "print('sta' + 'rted')") as terminal:
         terminal.wait("started")
         terminal.wait("In [")
         terminal.line("6 * 7")
@@ -66,9 +66,9 @@ def test_a_session(lab: Cli, tmp_path: Path) -> None:
 
 
 @needs_tmux
-def test_without_prompt_toolkit(lab: Cli, tmp_path: Path) -> None:
+def test_without_prompt_toolkit(lab: Cli) -> None:
     """In a dumb terminal lines are plain, and the kernel still says when a cell is complete."""
-    with in_tmux(lab, tmp_path, "connect", "-m", "kernel", env={"TERM": "dumb"}) as terminal:
+    with in_tmux(lab, "connect", "-m", "kernel", env={"TERM": "dumb"}) as terminal:
         terminal.wait("In [")
         terminal.line("for i in range(2):")
         terminal.line("    print('line', i)")

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,15 +69,16 @@ class Tmux:
 
 @contextlib.contextmanager
 def in_tmux(
-    cli: Cli, folder: Path, *arguments: str, columns: int = 100, rows: int = 30, env: Mapping[str, str] | None = None
+    cli: Cli, *arguments: str, columns: int = 100, rows: int = 30, env: Mapping[str, str] | None = None
 ) -> Iterator[Tmux]:
     """Our command in a terminal; when it ends, `[status N]` is shown."""
     command = shlex.join([sys.executable, "-m", "lecoder_cgpu", *arguments])
     environment = {**cli.environment(env), "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-    tmux = Tmux(
-        folder / "tmux", environment, columns, rows, f"{command}; printf '\\n[status %d]\\n' $?; exec sleep 1000"
-    )
+    # A socket of its own, with a short path: one that was used before may belong to a server that is still ending.
+    socket = Path(tempfile.mkdtemp(prefix="tmux-")) / "socket"
+    tmux = Tmux(socket, environment, columns, rows, f"{command}; printf '\\n[status %d]\\n' $?; exec sleep 1000")
     try:
         yield tmux
     finally:
         tmux.close()
+        shutil.rmtree(socket.parent, ignore_errors=True)
