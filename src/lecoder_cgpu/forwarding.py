@@ -7,7 +7,6 @@ kept until they are acknowledged: a connection through the tunnel survives a dro
 
 from __future__ import annotations
 
-import base64
 import collections
 import contextlib
 import socket
@@ -44,14 +43,13 @@ os.execv(sys.executable, [sys.executable, "-c", {source!r}, get_connection_file(
 """
 
 
-class _Frame(Struct, rename={"operation": "o", "link": "c", "offset": "f", "problem": "e", "data": "b", "known": "r"}):
+class _Frame(Struct, rename={"operation": "o", "link": "c", "offset": "f", "problem": "e", "known": "r"}):
     """The content of a message of the tunnel."""
 
     operation: str
     link: int = 0
     offset: int = 0
     problem: str = ""
-    data: str | UnsetType = UNSET
     known: dict[str, int] | UnsetType = UNSET
 
 
@@ -88,7 +86,6 @@ class Tunnel:
             self._kernel_id = self._start_kernel(path)
             try:
                 self._socket = self._server.open_channels(self._kernel_id, self._session_id)
-                self._raw = self._socket.subprotocol == wire.V1_SUBPROTOCOL
                 self._take_over()
             except BaseException:
                 self.close()
@@ -111,7 +108,7 @@ class Tunnel:
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             # What is sent while one program takes the other's place may go to neither.
-            self._send("hello", raw=self._raw)
+            self._send("hello")
             again = time.monotonic() + HELLO_PAUSE
             while (left := again - time.monotonic()) > 0:
                 frame = self._socket.receive(left)
@@ -222,9 +219,7 @@ class Tunnel:
             return
         match content.operation:
             case "data":
-                raw = wire.buffers(frame, subprotocol)
-                data = raw[0] if raw else memoryview(base64.b64decode(content.data or b""))
-                link.take(content.offset, data)
+                link.take(content.offset, message.buffers[0])
             case "eof":
                 link.take_end(content.offset)
             case "ack":
@@ -248,11 +243,7 @@ class Tunnel:
         content["o"] = operation
         if link is not None:
             content["c"] = link
-        buffers: tuple[bytes, ...] = ()
-        if data is not None and self._raw:
-            buffers = (data,)
-        elif data is not None:
-            content["b"] = base64.b64encode(data).decode()
+        buffers = () if data is None else (data,)
         request = wire.request(MESSAGE, content, session=self._session_id, buffers=buffers)
         with contextlib.suppress(errors.ConnectionFailed):  # the reader notices, and makes it good
             current.send(request.frame(current.subprotocol))

@@ -291,6 +291,7 @@ class Http:
             raise _unreachable(self.base_url, error) from error
         finally:
             connection.close()
+
     def has_page(self, path: str) -> bool:
         """Whether there is something for a browser at `path`, a page or the way to one (such as a login).
 

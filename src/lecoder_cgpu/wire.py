@@ -98,15 +98,6 @@ def _buffers(frame: bytes, offsets: tuple[int, ...]) -> list[Any]:
     return [view[start:end] for start, end in pairwise(offsets)]
 
 
-def buffers(frame: str | bytes, subprotocol: str | None) -> list[memoryview]:
-    """The raw parts behind a message that `decode` accepted, where the protocol is v1; [] elsewhere."""
-    if isinstance(frame, str) or subprotocol != V1_SUBPROTOCOL:
-        return []
-    (count,) = struct.unpack_from("<Q", frame)
-    offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-    return [memoryview(frame)[start:end] for start, end in list(pairwise(offsets))[5:]]
-
-
 def new_id() -> str:
     """A fresh message or session id."""
     return os.urandom(16).hex()

@@ -8,7 +8,6 @@ has an offset and is kept until it is acknowledged, so that a client that lost i
 
 from __future__ import annotations
 
-import base64
 import collections
 import contextlib
 import hashlib
@@ -141,7 +140,6 @@ class Tunnel:
         self._channels = channels
         self._links: dict[int, Link] = {}
         self._client: list[bytes] = []
-        self._raw = True  # the client takes bytes as they are, and not only JSON
         self._heard = time.monotonic()
 
     def run(self) -> None:
@@ -210,15 +208,10 @@ class Tunnel:
     def _tell(self, operation: str, link: int | None = None, data: Any = None, **content: Any) -> None:
         if link is not None:
             content["c"] = link
-        buffers: tuple[Any, ...] = ()
-        if data is not None and self._raw:
-            buffers = (data,)
-        elif data is not None:
-            content["b"] = base64.b64encode(data).decode()
+        buffers = () if data is None else (data,)
         self._channels.send(self._channels.shell, self._client, MESSAGE, {"o": operation, **content}, buffers=buffers)
 
     def _on_hello(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        self._raw = bool(content.get("raw"))
         self._tell("hello")
 
     def _on_ping(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -248,7 +241,7 @@ class Tunnel:
         link = self._links.get(content["c"])
         if link is None:
             return
-        data = memoryview(buffers[0] if buffers else base64.b64decode(content["b"]))
+        data = memoryview(buffers[0])
         known = link.received - content["f"]
         if known < 0 or known >= len(data):  # behind a gap that will be filled, or all of it came before
             return
