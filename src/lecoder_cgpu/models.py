@@ -791,12 +791,13 @@ class Status(Struct, kw_only=True):
 
 
 class Top(Struct, kw_only=True):
-    """`top`: every held runtime as it was at the moment `sampled`."""
+    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     sampled: str
     runtimes: list[RuntimeStatus]
+    units: Units | Optional = UNSET
 
 
 class Opened(Struct, kw_only=True):

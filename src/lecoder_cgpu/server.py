@@ -178,6 +178,7 @@ class Server:
     def request(self, method: str, path: str, **options: Any) -> bytes:
         """Any request to the server; see `transport.Http.request`."""
         return self._renewing(lambda: self.http.request(method, path, **options), repeat=method != "POST")
+
     def has_page(self, path: str) -> bool:
         """Whether the server has a page for a browser at `path`."""
         return self.http.has_page(path)

@@ -31,7 +31,6 @@ COMMANDS = {
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
     "top": ("top", "Watch GPUs, memory and runs of all sessions."),
     "open": ("open", "Open a session's server or a notebook in the browser."),
-    "sessions": ("sessions", "List, add, switch, restart and close sessions."),
     "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
     "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
     "gpus": ("gpus", "Show which accelerators this account may ask for."),

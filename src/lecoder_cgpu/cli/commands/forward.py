@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
+from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
 
@@ -21,8 +22,9 @@ _PORT = re.compile(r"(\d+)(?::(\d+))?")
 @click.option(
     "--events", "events_mode", is_flag=True, expose_value=False, help="Print an NDJSON event when it listens."
 )
+@free_tier.understood_option
 @click.pass_obj
-def command(app: App, words: Sequence[str]) -> Answer:
+def command(app: App, words: Sequence[str], understood: bool) -> Answer:
     """Reach ports of a runtime on this machine: HTTP, WebSocket, or anything else over TCP.
 
     NAME is a session; without it the active one is used. LOCAL is the port here: the same number when it is free, 0
@@ -36,6 +38,8 @@ def command(app: App, words: Sequence[str]) -> Answer:
     from ...forwarding import Tunnel
 
     session = app.client.existing(name)
+    again = " ".join(f"{remote}" if local is None else f"{remote}:{local}" for remote, local in pairs)
+    free_tier.check(app, session, "forwarded ports", understood, f"lecoder-cgpu forward {session.record.name} {again}")
     started = time.monotonic()
     tunnel = Tunnel(session, app.printer.notify)
     document = models.Forwarded(session=session.record.ref, ports=[], connections=0, seconds=0)

@@ -15,13 +15,9 @@ from msgspec import UNSET
 
 from ... import config, errors, models, ssh
 from ...runtime import Session
+from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
-
-POLICY = (
-    "Colab's terms restrict SSH on free runtimes: without a positive balance of compute units, they may be ended "
-    "at any time"
-)
 
 
 @click.command(
@@ -32,7 +28,7 @@ POLICY = (
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SSH ARGUMENTS]...")
 @click.option("--proxy", is_flag=True, help="Carry the SSH stream over stdin and stdout, for OpenSSH's ProxyCommand.")
 @click.option("--public-key", metavar="FILE", help="With --proxy: the key to let in.")
-@click.option("--i-understand-free-tier", "understood", is_flag=True, help="No note about Colab's terms.")
+@free_tier.understood_option
 @click.pass_obj
 def command(
     app: App, name: str | None, words: Sequence[str], proxy: bool, public_key: str | None, understood: bool
@@ -53,8 +49,7 @@ def command(
     session = app.client.existing(name or app.session)
     if proxy:
         return _proxy(app, session, public_key)
-    if session.record.backend == "colab" and not understood:
-        app.printer.notify(POLICY)
+    free_tier.check(app, session, "SSH", understood, f"lecoder-cgpu ssh --session {session.record.name}")
     return _connect(app, session, words)
 
 

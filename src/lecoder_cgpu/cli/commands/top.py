@@ -8,7 +8,7 @@ from ... import models, overview
 from ..app import App, Command
 from ..output import Answer, Table
 
-HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", "RUNS", "KERNEL")
+HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", "RUNS", "KERNEL", "UNITS/H")
 
 
 @click.command(cls=Command)
@@ -27,7 +27,8 @@ def command(app: App, delay: float, count: int | None) -> Answer:
     """
 
     def look() -> models.Top:
-        return models.Top(sampled=models.now(), runtimes=overview.status(app.client, app.session).runtimes)
+        status = overview.status(app.client, app.session)
+        return models.Top(sampled=models.now(), runtimes=status.runtimes, units=status.units)
 
     if app.printer.mode == "human" and app.printer.out_is_terminal:
         document = app.printer.live(look, _table, delay, count)
@@ -48,13 +49,15 @@ def _rows(runtime: models.RuntimeStatus) -> list[tuple[str, ...]]:
         return [(runtime.session, runtime.label, problem, *("-" for _ in HEADERS[3:]))]
     host = runtime.host if isinstance(runtime.host, models.Host) else None
     kernel = runtime.kernel.state if isinstance(runtime.kernel, models.KernelInfo) else "-"
-    rest = (_used(host.memory if host else None), _used(host.disk if host else None), str(runtime.runs), kernel)
+    rate = f"{runtime.units_per_hour:g}" if isinstance(runtime.units_per_hour, float) else "-"
+    memory, disk = (_used(size) for size in ((host.memory, host.disk) if host else (None, None)))
+    rest = (memory, disk, str(runtime.runs), kernel, rate)
     if not runtime.gpus:
         return [(runtime.session, runtime.label, "none", "-", "-", *rest)]
     rows: list[tuple[str, ...]] = []
     for number, gpu in enumerate(runtime.gpus):
         first = (runtime.session, runtime.label) if number == 0 else ("", "")
-        last = rest if number == 0 else ("", "", "", "")
+        last = rest if number == 0 else ("",) * len(rest)
         rows.append((*first, gpu.name, gpu.utilization.gpu, _used(gpu.memory), *last))
     return rows
 
