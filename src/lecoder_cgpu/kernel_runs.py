@@ -16,6 +16,7 @@ from .runtime import Session
 from .watch import InputSource, Outcome, Recorder
 
 if TYPE_CHECKING:
+    from .kernel import KernelConnection
     from .recording import Recording
     from .resident import RunState
 
@@ -37,6 +38,8 @@ def kernel_run(
     detach: bool = False,
     idle_timeout: float | None = None,
     inline: bool = True,
+    connection: KernelConnection | None = None,
+    on_displays: Callable[[list[models.DisplayData]], None] | None = None,
 ) -> models.Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
@@ -52,6 +55,8 @@ def kernel_run(
         detach: let the code go on when we are interrupted, too.
         idle_timeout: seconds of silence after which the code is interrupted.
         inline: keep binary outputs in the document, as base64.
+        connection: channels that are open already, and stay so.
+        on_displays: given the rich outputs at the end, whole, whatever the document leaves out of them.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
@@ -62,9 +67,9 @@ def kernel_run(
         collector.add(event)
         on_event(event)
 
-    connection = session.connect_kernel()
+    channels = connection or session.connect_kernel()
     try:
-        outcome = connection.execute(
+        outcome = channels.execute(
             code,
             take,
             timeout=timeout,
@@ -76,15 +81,18 @@ def kernel_run(
         )
         raised = outcome.execution.raised
         if raised is not None and explain.needs_bases(raised.name):
-            outcome.bases = connection.exception_bases()
+            outcome.bases = channels.exception_bases()
     finally:
-        connection.close()
+        if connection is None:
+            channels.close()
     if outcome.steps:
         logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
     if outcome.execution.death is not None:
         session.await_recording()
     document = _kernel_document(session, outcome, filename)
     _fill(document, collector, session)
+    if on_displays is not None:
+        on_displays(collector.displays)
     if outputs_dir is not None:
         document.outputs = outputs.write_files(outputs_dir, collector.displays)
     return document

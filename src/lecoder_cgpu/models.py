@@ -514,6 +514,75 @@ class FileEdited(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
 
+class SshConfig(Struct, kw_only=True):
+    """`ssh-config`: a block for OpenSSH's configuration, and the key that it names."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    host: str
+    identity_file: str = field(name="identityFile")
+    config: str
+
+
+class ForwardedPort(Struct, kw_only=True):
+    """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
+
+    remote: int
+    local: int
+    address: str
+
+
+class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
+    """`forward --events`: from now on, connections are taken."""
+
+    session: SessionRef
+    ports: list[ForwardedPort]
+
+
+class Forwarded(Struct, kw_only=True):
+    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    ports: list[ForwardedPort]
+    connections: int
+    reconnections: int | Optional = UNSET
+    seconds: float
+
+
+class Connected(Struct, kw_only=True):
+    """`connect` and `ssh`, once they are over.
+
+    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
+    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    """
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    session: SessionRef
+    mode: Literal["terminal", "kernel", "ssh"]
+    seconds: float
+    terminal: str | Optional = UNSET
+    remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)
+    detached: bool | Optional = UNSET
+    next: str | Optional = UNSET
+    reconnections: int | Optional = UNSET
+    cells: int | Optional = UNSET
+    failed_cells: int | Optional = field(name="failedCells", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error) -> None:
+        """Report `error` as the way in which it ended."""
+        self.status = "error"
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
 
 
@@ -799,6 +868,45 @@ class Status(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
 
 
+class Top(Struct, kw_only=True):
+    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    sampled: str
+    runtimes: list[RuntimeStatus]
+    units: Units | Optional = UNSET
+
+
+class Opened(Struct, kw_only=True):
+    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    attaches: str
+    opened: bool = False
+
+
+class NextStep(Struct, kw_only=True):
+    """A command that makes sense now, and what it does."""
+
+    command: str
+    what: str
+
+
+class Start(Struct, kw_only=True):
+    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    backend: str
+    sessions: int
+    session: SessionRef | Optional = UNSET
+    next: list[NextStep]
+
+
 # --- history ------------------------------------------------------------------------------------------------------
 
 
@@ -816,7 +924,8 @@ class HistoryRuntime(Struct, kw_only=True):
 
 
 class StoredDisplay(Struct, kw_only=True):
-    """A rich output as history keeps it: text inline, anything large only as a reference (`mime`, size in bytes)."""
+    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
+    and for an image `sha256`, under which it is kept for a while."""
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -858,6 +967,16 @@ class HistoryStats(Struct, kw_only=True):
     executions_by_mode: dict[str, int] = field(name="executionsByMode")
     oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
     newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryPage(Struct, kw_only=True):
+    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    runs: int
+    bytes: int
 
 
 class HistoryCleared(Struct, kw_only=True):

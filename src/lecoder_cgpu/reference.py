@@ -19,6 +19,9 @@ from . import __version__, models, sessions
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
     "status": models.Status,
+    "start": models.Start,
+    "top": models.Top,
+    "open": models.Opened,
     "sessions-list": list[models.SessionDocument],
     "sessions-stats": models.SessionStats,
     "sessions-add": models.SessionAdded,
@@ -30,6 +33,9 @@ DOCUMENTS: dict[str, Any] = {
     "colab-consent": models.Consent,
     "kernel": models.KernelDocument,
     "run-detached": models.JobStarted,
+    "connect": models.Connected,
+    "forward": models.Forwarded,
+    "ssh-config": models.SshConfig,
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
@@ -42,6 +48,7 @@ DOCUMENTS: dict[str, Any] = {
     "logs": list[models.HistoryEntry],
     "logs-show": models.HistoryEntry,
     "logs-stats": models.HistoryStats,
+    "logs-html": models.HistoryPage,
     "logs-clear": models.HistoryCleared,
     "debug-show": list[models.LogRecord],
     "debug-list": models.LogFiles,
@@ -63,6 +70,7 @@ DOCUMENTS: dict[str, Any] = {
 # Other formats that people may want to check: lines of --events, and the files that we keep or write.
 FORMATS: dict[str, Any] = {
     "run-event": models.RunEvent,
+    "forward-event": models.ListeningEvent,
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,

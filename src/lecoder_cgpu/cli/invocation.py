@@ -33,6 +33,7 @@ class Invocation:
             raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
+        self.displays: list[models.DisplayData] = []  # whole, for the history
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: models.Synced | None = None
@@ -108,6 +109,7 @@ class Invocation:
                     detach=self.detach_on_signal,
                     idle_timeout=self.options["idle_timeout"],
                     inline=manner.inline,
+                    on_displays=self.displays.extend,
                 )
         except errors.Error as error:
             return self._finish(session, models.Run.not_started(error, "kernel"), code)
@@ -308,8 +310,8 @@ class Invocation:
             label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
         )
         try:
-            entry = entry_from_run(document, command, runtime, list(self.secrets.values()))
-            History(self.app.client.state_dir).append(entry)
+            entry = entry_from_run(document, command, runtime, list(self.secrets.values()), self.displays)
+            History(self.app.client.state_dir).append(entry, self.displays)
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()
