@@ -125,6 +125,11 @@ class Session:
     def backend(self) -> str:
         return self._record.backend
 
+    @property
+    def ref(self) -> models.SessionRef:
+        """How documents name it."""
+        return self._record.ref
+
     # --- Python in the session's kernel ---
 
     def run(
@@ -135,11 +140,15 @@ class Session:
         check: bool = False,
         on_event: Callable[[wire.Event], None] | None = None,
         outputs_dir: str | Path | None = None,
+        wait: float | None = None,
+        max_output: int | None = None,
     ) -> models.Run:
         """Run Python in the session's kernel; its variables stay for the next run.
 
         Args:
             timeout: seconds after which the code is interrupted.
+            wait: seconds after which to return although the code goes on: the document's status is `running` then.
+            max_output: bytes of each stream and of rich outputs that the document may hold; None is all.
             check: raise the failure of the code instead of returning it.
             on_event: told of every output as it comes, from the calling thread.
             outputs_dir: folder for images and other rich outputs.
@@ -154,6 +163,8 @@ class Session:
                 on_event or (lambda event: None),
                 timeout=timeout,
                 outputs_dir=None if outputs_dir is None else Path(outputs_dir).expanduser(),
+                wait=wait,
+                max_output=max_output,
             )
         return _ended(document, check)
 
@@ -234,8 +245,22 @@ class Session:
         Raises:
             errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
         """
+        started = self.start(command, key=key, cwd=cwd, environment=environment, secrets=secrets, timeout=timeout)
+        return Job(self, started.job_id)
+
+    def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        key: str | None = None,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> models.JobStarted:
+        """The same as `job`, returning the document that `run --detach` prints."""
         with self._hold() as held:
-            started = start(
+            return start(
                 held,
                 command if isinstance(command, str) else list(command),
                 key=key,
@@ -244,7 +269,6 @@ class Session:
                 secrets=secrets,
                 timeout=timeout,
             )
-        return Job(self, started.job_id)
 
     def find_job(self, job_id: str) -> Job:
         """A job that was started earlier, by whomever, by its id or a unique prefix of it.
@@ -303,10 +327,23 @@ class Job:
         with self.session._jobs() as known:
             return known.read(self.id, stream, offset, limit)[1]
 
-    def result(self, *, check: bool = False) -> models.Run:
-        """Wait for its end and return what `Session.shell` would have returned."""
+    def result(
+        self,
+        *,
+        check: bool = False,
+        on_output: Callable[[str, bytes], None] | None = None,
+        wait: float | None = None,
+        max_output: int | None = None,
+    ) -> models.Run:
+        """Wait for its end and return what `Session.shell` would have returned.
+
+        Args:
+            wait: seconds after which to return although it goes on. max_output: as `Session.run` has it.
+        """
         with self.session._hold() as held:
-            document = process_runs.attached_run(held, self.id, lambda stream, data: None)
+            document = process_runs.attached_run(
+                held, self.id, on_output or (lambda stream, data: None), wait=wait, max_output=max_output
+            )
         return _ended(document, check)
 
     def kill(self, signal: str = "SIGTERM") -> bool:
@@ -384,12 +421,12 @@ def _ended(document: models.Run, check: bool) -> models.Run:
 
 
 def checked(document: models.Run) -> models.Run:
-    """The document if the run succeeded.
+    """The document if the run succeeded, or goes on.
 
     Raises:
         errors.Error: of the class that has the run's code; `run` holds the document, notes the remote traceback.
     """
-    if document.error_code == 0 and document.status == "ok":
+    if document.error_code == 0 and document.status in ("ok", "running"):
         return document
     info = document.error
     if not isinstance(info, models.ErrorInfo):

@@ -290,6 +290,22 @@ class JobLogs(Struct, kw_only=True):
     base64: str | Optional = UNSET
 
 
+class JobProgress(Struct, kw_only=True):
+    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    """
+
+    job: Job
+    session: SessionRef
+    stdout: str = ""
+    stderr: str = ""
+    stdout_offset: int = field(name="stdoutOffset", default=0)
+    stderr_offset: int = field(name="stderrOffset", default=0)
+    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
+    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+
+
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
 
 

@@ -42,8 +42,10 @@ DOCUMENTS: dict[str, Any] = {
     "failure": models.Failure,
 }
 
-# Other formats that people may want to check: lines of --events, and the files that we keep or write.
+# Other formats that people may want to check: answers of tools that no command prints, lines of --events, and the files
+# that we keep or write.
 FORMATS: dict[str, Any] = {
+    "job-progress": models.JobProgress,
     "run-event": models.RunEvent,
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,

@@ -21,6 +21,8 @@ REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
 LAYERS = [
     ["reference"],
     ["cli"],
+    ["mcp"],
+    ["tools"],
     ["rendering"],
     ["functions"],
     ["api"],

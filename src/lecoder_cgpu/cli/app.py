@@ -29,6 +29,7 @@ COMMANDS = {
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
