@@ -85,12 +85,14 @@ OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made."""
     from .cli.app import root
-    from .rendering import man, pages
+    from .rendering import guide, man, pages
     from .rendering.describe import describe
 
     described = describe(root)
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
     texts["man/lecoder-cgpu.1"] = man.page(described)
+    texts["docs/agents.md"] = guide.agents(described)
+    texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)
     made = {f"schemas/{name}": content for name, content in schemas().items()}
     return made | {path: text.encode() for path, text in texts.items()}
 

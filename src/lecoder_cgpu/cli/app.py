@@ -30,6 +30,7 @@ COMMANDS = {
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
     "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
+    "skill": ("skill", "Print the page that teaches a coding agent to use this tool."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
