@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.colab import colab, colab_cli
 from tests.support.servers import JupyterServer, start_server
+
+__all__ = ["colab", "colab_cli"]  # fixtures that live beside what they are about
 
 
 def pytest_configure() -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import client as clients
-from . import errors, kernel_runs, models, process_runs, runtime, wire
+from . import errors, holdings, kernel_runs, models, overview, process_runs, runtime, wire
+from .backends import Wants
 from .config import Config
 from .jobs import Jobs, describe, start
 from .sessions import Record
@@ -56,22 +57,30 @@ class Client:
         name: str | None = None,
         *,
         gpu: str | None = None,
-        tpu: bool = False,
+        tpu: bool | str = False,
         cpu: bool = False,
+        high_ram: bool = False,
         new: bool = False,
     ) -> Session:
         """The session of that name or id, else the active one, else a new one of the chosen backend.
 
         Args:
             name: of a stored session; excludes the other arguments.
-            gpu: ask for a GPU of that kind. tpu: for a TPU. cpu: for a runtime without accelerator.
+            gpu: ask for a GPU of that kind, or of the first of several (`"L4,T4"`) that is free.
+            tpu: for a TPU, or one of that kind. cpu: for a runtime without accelerator. high_ram: with much memory.
             new: a runtime of its own.
 
         Raises:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
         """
-        wants = clients.Wants(cpu=cpu, tpu=tpu, gpu=gpu, new=new)
+        wants = Wants(
+            cpu=cpu,
+            gpu=() if gpu is None else tuple(gpu.split(",")),
+            tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
+            high_ram=high_ram,
+            new=new,
+        )
         return self._session(self._client.session(name, wants))
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
@@ -92,11 +101,11 @@ class Client:
 
     def sessions(self) -> list[models.SessionDocument]:
         """Every stored session with what its runtime says now, most recently used first."""
-        return self._client.list_sessions()
+        return holdings.list_sessions(self._client)
 
     def status(self) -> models.Status:
         """Login, runtimes with their GPUs and memory, sessions."""
-        return self._client.status()
+        return overview.status(self._client)
 
     def _session(self, held: runtime.Session) -> Session:
         with held:
@@ -290,7 +299,7 @@ class Session:
         Raises:
             errors.Error: the runtime could not be told; the session is kept then.
         """
-        return self._client.close(self._client.store.find(self.id))
+        return holdings.close(self._client, self._client.store.find(self.id))
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now: another process may have started a kernel or renewed a token meanwhile."""

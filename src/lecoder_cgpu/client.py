@@ -6,29 +6,23 @@ import contextlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET, Struct
+from msgspec import structs
 
-from . import backends, errors, models
+from . import backends, errors
+from .backends import Wants
 from .config import Config
 from .runtime import Notify, Session, Waiting
 from .sessions import Record, Store, check_name, insert
 
+if TYPE_CHECKING:
+    from .auth import Login
+    from .backends.colab import Backend as ColabBackend
 
-class Wants(Struct, frozen=True, kw_only=True):
-    """What kind of runtime a command asked for. All false: whatever session is in use."""
 
-    cpu: bool = False
-    tpu: bool = False
-    gpu: str | None = None
-    new: bool = False
-
-    @property
-    def options(self) -> list[str]:
-        """The options as the user wrote them."""
-        written = {"--cpu": self.cpu, "--tpu": self.tpu, f"--gpu {self.gpu}": self.gpu, "--new-runtime": self.new}
-        return [option for option, given in written.items() if given]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Client:
@@ -44,6 +38,7 @@ class Client:
         self, config: Config | None = None, *, notify: Notify | None = None, waiting: Waiting | None = None
     ) -> None:
         self.config = config or Config()
+        self._backends: dict[str, backends.Backend] = {}
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
 
@@ -55,8 +50,22 @@ class Client:
     def store(self) -> Store:
         return Store(self.state_dir)
 
+    @cached_property
+    def login(self) -> Login:
+        """The login to Google; the one that the Colab backend uses."""
+        return self.colab.login
+
     def backend(self, name: str) -> backends.Backend:
-        return backends.load(name, self.config, self.state_dir)
+        """The backend of that name; one for all sessions, so that what it has just learnt serves all."""
+        if name not in self._backends:
+            self._backends[name] = backends.load(name, self.config, self.state_dir)
+        return self._backends[name]
+
+    @property
+    def colab(self) -> ColabBackend:
+        """The Colab backend, for what only Colab has."""
+        backend: ColabBackend = self.backend("colab")  # type: ignore[assignment]
+        return backend
 
     def hold(self, record: Record) -> Session:
         """The session of a record, ready for use."""
@@ -76,7 +85,7 @@ class Client:
             errors.ConfigError: the store is unreadable.
         """
         wants = wants or Wants()
-        if wants.cpu + wants.tpu + (wants.gpu is not None) > 1:
+        if wants.cpu + (wants.tpu is not None) + bool(wants.gpu) > 1:
             raise errors.UsageError(
                 "only one of --cpu, --tpu and --gpu can be had", name="ConflictingOptions", hint="leave out the others"
             )
@@ -88,27 +97,33 @@ class Client:
                     hint="leave out one of the two",
                 )
             return self.hold(self._named(key))
-        record = None if wants.new else self._pick(self.store.records())
+        record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record = self._create(wants)
-        elif wants.options:
-            self._check_kind(record.backend, wants)
-        self._report_damage()
-        return self.hold(record)
+        self.report_damage()
+        session = self.hold(record)
+        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        return session
 
-    def existing(self, key: str | None = None) -> Session:
-        """The session named, else the active one; never a new one.
+    def existing(self, key: str | None = None, *, gone: bool = False) -> Session:
+        """The session named, else the active one; never a new one, and with `gone` also one without a runtime.
 
         Raises:
             errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
         """
-        record = self._named(key) if key is not None else self._pick(self.store.records())
+        record = self._named(key) if key is not None else self._pick(self.store.records(), Wants())
         if record is None:
             raise errors.NotFoundError(
                 "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
             )
         session = self.hold(record)
-        if session.is_lost():
+        if not (gone or record.runtime.endpoint):
+            raise errors.NotFoundError(
+                f"session {record.name!r} has no runtime yet",
+                name="NoRuntime",
+                hint=f"lecoder-cgpu sessions ensure {record.name}",
+            )
+        if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 name="RuntimeLost",
@@ -127,8 +142,14 @@ class Client:
             )
         return record
 
-    def _pick(self, records: list[Record]) -> Record | None:
-        """The active session, or with a backend chosen by the user the most recent session of that backend."""
+    def _pick(self, records: list[Record], wants: Wants) -> Record | None:
+        """The active session, or with a backend chosen by the user the most recent session of that backend. If it is
+        not what was asked for, the most recent one that is.
+
+        Raises:
+            errors.UsageError: no session of the backend that the user chose can be that.
+        """
+        records = [record for record in records if record.colab is None or record.colab.state != "closing"]
         chosen = self.config.backend
         if chosen.source != "default":
             records = [record for record in records if record.backend == chosen.value]
@@ -138,15 +159,19 @@ class Client:
 
                 address = normalise(url.value)[0]
                 records = [record for record in records if record.runtime.endpoint == address]
+        if wants.options:
+            if chosen.source != "default":
+                self.check_kind(chosen.value or "", wants)
+            records = [record for record in records if self.backend(record.backend).serves(record, wants)]
         active = next((record for record in records if record.is_active), None)
-        if active is not None or chosen.source == "default":
+        if active is not None or (chosen.source == "default" and not wants.options):
             return active
         return records[0] if records else None
 
     def _create(self, wants: Wants) -> Record:
         """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
         name = self.config.backend.value or "colab"
-        self._check_kind(name, wants)
+        self.check_kind(name, wants)
         backend = self.backend(name)
         if wants.new and not backend.renewable():
             raise errors.UsageError(
@@ -154,22 +179,27 @@ class Client:
                 hint="lecoder-cgpu sessions restart gives a fresh kernel",
             )
         with self.store.transaction() as records:
-            existing = None if wants.new else self._pick(records)
+            existing = None if wants.new else self._pick(records, wants)
             if existing is not None:
                 return existing
-            record = backend.create(_free_name(name, records))
+            record = backend.create(free_name(name, records), wants)
             insert(records, record)
             return record
 
     @staticmethod
-    def _check_kind(backend: str, wants: Wants) -> None:
-        if backend != "colab" and (wants.tpu or wants.gpu):
+    def check_kind(backend: str, wants: Wants) -> None:
+        """Refuse a kind of runtime that the backend does not have.
+
+        Raises:
+            errors.UsageError
+        """
+        if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
             raise errors.UsageError(
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
                 hint="leave the option out, or use --backend colab",
             )
 
-    def _report_damage(self) -> None:
+    def report_damage(self) -> None:
         if self.store.damaged:
             self.notify(f"{self.store.path}: {len(self.store.damaged)} record(s) cannot be read; they were left alone")
 
@@ -196,7 +226,7 @@ class Client:
         Raises:
             errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
         """
-        record = self.backend("local").create(name)
+        record = self.backend("local").create(name, Wants())
         if root is not None:
             record.root = str(Path(root).expanduser().resolve())
         self.store.add(record)
@@ -208,41 +238,6 @@ class Client:
             raise
         return session
 
-    def inspect(self, record: Record) -> models.SessionDocument:
-        """A stored session with what its runtime says now; starts nothing."""
-        session = self.hold_or_none(record)
-        status: Any = "unreachable"
-        kernel: models.KernelInfo | Any = UNSET
-        if session is not None:
-            try:
-                if session.is_lost():
-                    status = "stale"
-                else:
-                    kernel = session.kernel_info(session.kernel())
-                    if record.kernel is None:
-                        session.server.kernels()
-                    status = "active" if record.is_active else "idle"
-            except errors.Error:
-                status = "unreachable"
-        runtime = models.RuntimeRef(
-            label=record.runtime.label, accelerator=record.runtime.accelerator, endpoint=record.runtime.endpoint
-        )
-        if record.runtime.proxy is not None:
-            runtime.url = record.runtime.proxy.url
-        return models.SessionDocument(
-            id=record.id,
-            name=record.name,
-            label=record.label,
-            backend=record.backend,
-            runtime=runtime,
-            variant=record.variant,
-            created_at=record.created_at,
-            last_used_at=record.last_used_at,
-            is_active=record.is_active,
-            status=status,
-            kernel=kernel,
-        )
-
     def hold_or_none(self, record: Record) -> Session | None:
         """Like `hold`, None for a record whose backend this version does not have."""
         try:
@@ -250,56 +245,18 @@ class Client:
         except errors.UsageError:
             return None
 
-    def each(self, action: Callable[[Record], Any], records: list[Record]) -> list[Any]:
-        """`action` on every record at once: servers that do not answer must not add up."""
-        if len(records) < 2:
-            return [action(record) for record in records]
+    def each(self, action: Callable[[T], R], items: list[T]) -> list[R]:
+        """`action` on everything at once: servers that do not answer must not add up."""
+        if len(items) < 2:
+            return [action(item) for item in items]
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(max_workers=8) as pool:
-            return list(pool.map(action, records))
-
-    def status(self, key: str | None = None) -> models.Status:
-        """What `status` shows: every session with its runtime, or only the one named."""
-        from . import overview
-
-        return overview.status(self, key)
-
-    def list_sessions(self) -> list[models.SessionDocument]:
-        """Every stored session, most recently used first."""
-        documents: list[models.SessionDocument] = self.each(self.inspect, self.store.records())
-        self._report_damage()
-        return documents
-
-    def close(self, record: Record) -> models.SessionClosed:
-        """Release a session's runtime as far as it is ours, then forget the session.
-
-        Raises:
-            errors.Error: the runtime could not be told; the session is kept then.
-        """
-        released: Any = "nothing"
-        kernels: list[str] = []
-        with self.hold(record) as session:
-            if record.backend == "jupyter":
-                kernels = session.close_kernels()
-                released = "kernels" if kernels else "nothing"
-            elif session.backend.release(record):
-                released = "server"
-        self.store.remove(record.id)
-        return models.SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
-
-    def clean(self, *, dry_run: bool = False) -> models.SessionsCleaned:
-        """Forget the sessions whose runtime is certainly gone; those that merely do not answer are kept."""
-        documents = self.list_sessions()
-        stale = [item for item in documents if item.status == "stale"]
-        kept = [item.id for item in documents if item.status == "unreachable"]
-        if not dry_run:
-            for item in stale:
-                self.store.remove(item.id)
-        return models.SessionsCleaned(removed=[item.id for item in stale], kept=kept, dry_run=dry_run)
+            return list(pool.map(action, items))
 
 
-def _free_name(base: str, records: list[Record]) -> str:
+def free_name(base: str, records: list[Record]) -> str:
+    """A name that no session has: `base`, or with a number behind."""
     taken = {record.name for record in records}
     name, number = base, 2
     while name in taken:

@@ -36,13 +36,15 @@ class Error(Exception):
     """A failure with the code, category and exit status that users are promised.
 
     `message` says what was wrong, `hint` what to do next (a command or one sentence), `name` is the short
-    machine-readable name (the class name when omitted).
+    machine-readable name (the class name when omitted). `retry_after`: in so many seconds the other side wants to be
+    asked again, when it said so.
     """
 
     code: ClassVar[int] = 2099
     category: ClassVar[str] = "internal"
     exit_status: int = 70
     retryable: bool = False
+    retry_after: float | None = None
     description: ClassVar[str] = "The tool failed."
 
     def __init__(

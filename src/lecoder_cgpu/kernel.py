@@ -9,11 +9,12 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from . import errors, wire
 from .server import Server
 from .transport import WebSocket
-from .watch import InputSource, Outcome, Recorder, Watch
+from .watch import InputSource, Outcome, Recorder, Responder, Watch
 
 RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
 BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
@@ -36,6 +37,7 @@ class KernelConnection:
         self.server = server
         self.kernel_id = kernel_id
         self.session_id = wire.new_id()
+        self.responder: Responder | None = None
         self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
 
     def execute(
@@ -111,8 +113,8 @@ class KernelConnection:
         except ValueError:
             return None
 
-    def send_input(self, value: str) -> None:
-        """Answer an `input_request`."""
+    def send_input(self, value: Any) -> None:
+        """Answer an `input_request`; some kernels take more than text."""
         self._send(wire.request("input_reply", {"value": value}, session=self.session_id, channel="stdin"))
 
     def _send(self, request: wire.Request) -> None:

@@ -336,10 +336,16 @@ class RuntimeRef(Struct, kw_only=True):
     url: str | Optional = UNSET
 
 
+Origin = Literal["ours", "another-machine", "browser", "elsewhere"]
+
+
 class SessionDocument(Struct, kw_only=True):
     """One entry of `sessions list`.
 
-    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`.
+    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
+    (being allocated), `closing` (Colab was told to end it, and still lists it).
+    `origin` is for Colab's runtimes: `ours`; or no session of ours, so that `id` and `name` are the endpoint: of
+    `another-machine` with this tool, of a `browser` or another program, or of `elsewhere` when it does not tell.
     """
 
     id: str
@@ -348,11 +354,13 @@ class SessionDocument(Struct, kw_only=True):
     backend: str
     runtime: RuntimeRef
     variant: str
-    created_at: str = field(name="createdAt")
-    last_used_at: str = field(name="lastUsedAt")
+    created_at: str | Optional = field(name="createdAt", default=UNSET)
+    last_used_at: str | Optional = field(name="lastUsedAt", default=UNSET)
     is_active: bool = field(name="isActive")
-    status: Literal["active", "idle", "stale", "unreachable"]
+    status: Literal["active", "idle", "stale", "unreachable", "starting", "closing"]
     kernel: KernelInfo | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    high_ram: bool | Optional = field(name="highRam", default=UNSET)
 
 
 class SessionStats(Struct, kw_only=True):
@@ -367,9 +375,12 @@ class SessionStats(Struct, kw_only=True):
 
 
 class SessionAdded(Struct, kw_only=True):
+    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: a runtime was started for it just now."""
+
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     session: SessionDocument
+    fresh: bool | Optional = UNSET
 
 
 class SessionSwitched(Struct, kw_only=True):
@@ -381,21 +392,26 @@ class SessionSwitched(Struct, kw_only=True):
 
 
 class SessionClosed(Struct, kw_only=True):
-    """`released` says what ended on the runtime: `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
+    """`released` says what ended: `runtime` (Colab's; its listing confirms it), `requested` (Colab was told, and still
+    lists it), `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
 
     deleted: Literal[True] = True
     session_id: str = field(name="sessionId")
     name: str
-    released: Literal["server", "kernels", "nothing"]
+    released: Literal["server", "kernels", "runtime", "requested", "nothing"]
     kernels: list[str] = field(default_factory=list)
 
 
 class SessionsClosed(Struct, kw_only=True):
-    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`."""
+    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
+
+    `held` are the Colab runtimes that the account holds after that, by endpoint, if Colab was asked.
+    """
 
     deleted: bool
     session_id: str | Optional = field(name="sessionId", default=UNSET)
     closed: list[SessionClosed]
+    held: list[str] | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -453,15 +469,18 @@ class Host(Struct, kw_only=True):
     """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
 
     kind: Literal["gpu", "cpu"]
-    hostname: str
-    system: str
-    python: str
-    cpus: float
+    hostname: str | Optional = UNSET
+    system: str | Optional = UNSET
+    python: str | Optional = UNSET
+    cpus: float | Optional = UNSET
     memory: Memory | Optional = UNSET
     disk: Memory | Optional = UNSET
 
 
 class RuntimeStatus(Struct, kw_only=True):
+    """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one."""
+
     label: str
     endpoint: str
     accelerator: str
@@ -474,6 +493,8 @@ class RuntimeStatus(Struct, kw_only=True):
     kernel: KernelInfo | Optional = UNSET
     runs: int = 0
     problem: str | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
 
 
 class ActiveSession(Struct, kw_only=True):
@@ -498,15 +519,72 @@ class Account(Struct, kw_only=True):
     label: str
 
 
+class Units(Struct, kw_only=True):
+    """Compute units of the account. What Colab does not say is absent.
+
+    `perHour` is what all runtimes burn together, `hoursLeft` how long the balance lasts at that; `freeUnits` is what is
+    left of the free quota, and `refillsAt` when more comes.
+    """
+
+    balance: float | Optional = UNSET
+    per_hour: float | Optional = field(name="perHour", default=UNSET)
+    hours_left: float | Optional = field(name="hoursLeft", default=UNSET)
+    runtimes: int | Optional = UNSET
+    free_units: float | Optional = field(name="freeUnits", default=UNSET)
+    refills_at: str | Optional = field(name="refillsAt", default=UNSET)
+
+
+class Usage(Struct, kw_only=True):
+    """The document of `usage`. `tier` is free, pro, pro_plus or unknown."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    account: Account | Optional = UNSET
+    tier: str
+    units: Units
+
+
+class Accelerators(Struct, kw_only=True):
+    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    known: bool
+    eligible_gpus: list[str] = field(name="eligibleGpus")
+    ineligible_gpus: list[str] = field(name="ineligibleGpus")
+    eligible_tpus: list[str] = field(name="eligibleTpus")
+    ineligible_tpus: list[str] = field(name="ineligibleTpus")
+
+
+class Consent(Struct, kw_only=True):
+    """The document of `colab consent`. Without `granted`, `url` is where the user can agree."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kind: Literal["drive", "auth"]
+    granted: bool
+    url: str | Optional = UNSET
+
+
 class Status(Struct, kw_only=True):
-    """The document of `status`. `authenticated` is about Google; other backends need no login."""
+    """The document of `status`. `authenticated` is about Google; other backends need no login.
+
+    `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
+    """
 
     authenticated: bool
     account: Account | Optional = UNSET
+    tier: str | Optional = UNSET
+    units: Units | Optional = UNSET
     eligible_gpus: list[str] = field(name="eligibleGpus", default_factory=list)
+    ineligible_gpus: list[str] | Optional = field(name="ineligibleGpus", default=UNSET)
+    eligible_tpus: list[str] | Optional = field(name="eligibleTpus", default=UNSET)
+    ineligible_tpus: list[str] | Optional = field(name="ineligibleTpus", default=UNSET)
     runtimes: list[RuntimeStatus] = field(default_factory=list)
     sessions: SessionCounts
     backend: str
+    problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -609,6 +687,111 @@ class LogPath(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     path: str
+
+
+# --- login --------------------------------------------------------------------------------------------------------
+
+
+class OAuthClient(Struct, frozen=True, kw_only=True):
+    """The user's own OAuth client ("Desktop app"). Its secret is none to Google, but we treat it as one."""
+
+    id: str = field(name="clientId")
+    secret: str = field(name="clientSecret")
+
+    def __repr__(self) -> str:
+        return f"OAuthClient(id={self.id!r})"
+
+
+class StoredLogin(Struct, frozen=True, kw_only=True):
+    """`session.json`. `refreshToken` is the secret that everything else is made from.
+
+    `scopes` lists what the predecessor looks for; it wrote there what it had asked for. `grantedScopes` is ours, and
+    what Google really granted.
+    """
+
+    id: str
+    refresh_token: str = field(name="refreshToken")
+    scopes: list[str]
+    account: Account
+    granted_scopes: list[str] | Optional = field(name="grantedScopes", default=UNSET)
+
+    def __repr__(self) -> str:
+        return f"StoredLogin(account={self.account.id!r})"
+
+
+class LoginInfo(Struct, kw_only=True):
+    """`auth status`, `auth check`, and a login or an import that succeeded.
+
+    `source`: `session` (session.json), `adc` (application default credentials), `environment`
+    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent when nobody asked yet;
+    `missingScopes` what it did not. `policy` names the command that shows what Colab does not allow.
+    """
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    authenticated: bool
+    source: Literal["session", "adc", "environment", "none"]
+    account: Account | Optional = UNSET
+    scopes: list[str] | Optional = UNSET
+    missing_scopes: list[str] | Optional = field(name="missingScopes", default=UNSET)
+    token_expires_at: str | Optional = field(name="tokenExpiresAt", default=UNSET)
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    config_file: str = field(name="configFile")
+    session_file: str = field(name="sessionFile")
+    checked: bool = False
+    message: str | Optional = UNSET
+    notice: str | Optional = UNSET
+    policy: str = "lecoder-cgpu policy"
+
+
+class LoginStarted(Struct, kw_only=True):
+    """`auth login --start`: a person opens `url`; `next` is the command that takes the answer on stdin."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    flow_id: str = field(name="flowId")
+    expires_at: str = field(name="expiresAt")
+    next: str
+
+
+class LoginExport(Struct, kw_only=True):
+    """`auth export`, the only document that holds a token; with `--ci` also the OAuth client that goes with it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: StoredLogin
+    client: OAuthClient | Optional = UNSET
+    instructions: str
+
+
+class LoggedOut(Struct, kw_only=True):
+    """`auth logout`: whether there was a login here, and whether Google has revoked it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    logged_out: bool = field(name="loggedOut")
+    revoked: bool = False
+    notice: str | Optional = UNSET
+
+
+class ClientSetup(Struct, kw_only=True):
+    """`auth setup`: how to make an OAuth client, or the one that is in `config.json` now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    config_file: str = field(name="configFile")
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    steps: list[str] | Optional = UNSET
+
+
+class Policy(Struct, kw_only=True):
+    """`policy`: what Colab's terms allow, in our words, and where Google's are."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    points: list[str]
+    links: list[str]
 
 
 class Version(Struct, kw_only=True):

@@ -189,7 +189,7 @@ class ProcessRun:
             self.session.replace_resident()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
-        while not self.session.is_lost():
+        while not self.session.known_gone():
             try:
                 self._resident = self.session.connect_resident()
                 self._resident.state(self.id, follow=True)

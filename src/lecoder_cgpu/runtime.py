@@ -10,18 +10,19 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from . import errors, logs, models, sessions
-from .backends import Backend, Endpoint
+from .backends import Backend, Endpoint, Terms
 from .kernel import KernelConnection
 from .server import Kernel, Server
 
 if TYPE_CHECKING:
     from .resident import Resident
 
+T = TypeVar("T")
 Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
@@ -39,19 +40,21 @@ class Session:
         self.backend = backend
         self.notify = notify
         self.waiting = waiting
+        self.terms = Terms(tell=notify)
+        self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
 
     @cached_property
     def endpoint(self) -> Endpoint:
         """The runtime's endpoint, started if the backend can start it.
 
         Raises:
-            errors.Error: as the backend has it.
+            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: as the backend has it.
         """
         found = self.backend.find(self.record)
         if found is not None:
             return found
         with self.waiting(f"starting {self.record.label} …"):
-            endpoint, fresh = self.backend.obtain(self.record)
+            endpoint, fresh = self.backend.obtain(self.record, self.terms)
         if fresh and (self.record.kernel or self.record.resident):
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, resident=None)
@@ -59,7 +62,27 @@ class Session:
 
     @cached_property
     def server(self) -> Server:
-        return Server(self.endpoint)
+        return Server(self.endpoint, self._renew)
+
+    def _renew(self, error: errors.Error) -> Endpoint | None:
+        fresh = self.backend.renew(self.record, error)
+        if fresh is not None:
+            self.__dict__["endpoint"] = fresh
+        return fresh
+
+    def _on_the_runtime(self, action: Callable[[], T]) -> T:
+        """Do what comes before any work is sent. A runtime that turns out to be gone is replaced, if `terms` allow it;
+        once connected, it never is."""
+        try:
+            done = action()
+        except errors.LostError:
+            if not self.terms.replace:
+                raise
+            self.__dict__.pop("server", None)
+            self.__dict__.pop("endpoint", None)
+            done = action()
+        self.terms = structs.replace(self.terms, replace=False)
+        return done
 
     def close(self) -> None:
         """Let go of the connections; the runtime stays."""
@@ -84,8 +107,13 @@ class Session:
         """Channels to the session's kernel, which is started if there is none.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
+        connection = self._on_the_runtime(self._connect_kernel)
+        connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
+        return connection
+
+    def _connect_kernel(self) -> KernelConnection:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         if self.record.kernel is not None:
             try:
@@ -112,7 +140,7 @@ class Session:
     def _start_recording(self, kernel_id: str) -> bool:
         """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say)."""
         try:
-            resident = self.connect_resident()
+            resident = self._connect_resident()
             try:
                 resident.record(kernel_id)
             finally:
@@ -176,8 +204,11 @@ class Session:
         """The helper on the runtime, started if it is not there.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
+        return self._on_the_runtime(self._connect_resident)
+
+    def _connect_resident(self) -> Resident:
         from .resident import Resident
         from .wire import new_id
 
@@ -217,8 +248,16 @@ class Session:
             self.notify(f"the use of the session was not noted: {error.message}")
 
     def is_lost(self) -> bool:
-        """Whether the runtime is certainly gone."""
-        return self.backend.find(self.record) is None
+        """Whether the runtime is certainly gone, as those know who lend it. Nobody knowing is no certainty."""
+        try:
+            return self.backend.is_gone(self.record)
+        except errors.Error as error:
+            logs.current().warn("SESSION", f"whether the runtime is there cannot be told: {error.message}")
+            return False
+
+    def known_gone(self) -> bool:
+        """The same as far as it is known here, without asking anybody."""
+        return self.backend.known_gone(self.record)
 
     def reading_command(self, run_id: str) -> str:
         """The command that prints all output of a run that the runtime keeps."""

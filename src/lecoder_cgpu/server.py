@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -16,6 +17,9 @@ from .wire import V1_SUBPROTOCOL
 KERNEL_NAME = "python3"
 
 T = TypeVar("T")
+Renew = Callable[[errors.Error], Endpoint | None]
+
+RENEWALS = 2  # after a failure: another process's token may be as old as ours was
 
 
 class Kernel(Struct, kw_only=True):
@@ -48,11 +52,15 @@ class Version(Struct, kw_only=True):
 class Server:
     """REST calls to one Jupyter server. The HTTP client is made on the first call: a warm run never needs it.
 
+    Args:
+        renew: asked for another way to the same server when it refuses us or cannot be reached.
+
     Every method raises `errors.AuthError`, `errors.NotFoundError` or `errors.ConnectionFailed` as transport has it.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, renew: Renew | None = None) -> None:
         self.endpoint = endpoint
+        self._renew = renew
         self._http: Http | None = None
 
     @property
@@ -99,11 +107,11 @@ class Server:
 
     def interrupt(self, kernel_id: str) -> None:
         """Interrupt what the kernel executes now (SIGINT)."""
-        self.http.request("POST", f"api/kernels/{quote(kernel_id)}/interrupt")
+        self.request("POST", f"api/kernels/{quote(kernel_id)}/interrupt")
 
     def restart(self, kernel_id: str) -> None:
         """Restart the kernel: its variables are gone, its id stays."""
-        self.http.request("POST", f"api/kernels/{quote(kernel_id)}/restart")
+        self.request("POST", f"api/kernels/{quote(kernel_id)}/restart")
 
     def delete_kernel(self, kernel_id: str) -> bool:
         """End a kernel; False when it was gone already."""
@@ -115,6 +123,9 @@ class Server:
 
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""
+        return self._renewing(lambda: self._open_channels(kernel_id, session_id))
+
+    def _open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         parts = urlsplit(self.endpoint.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         path = f"{parts.path}api/kernels/{quote(kernel_id)}/channels"
@@ -122,21 +133,46 @@ class Server:
         # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them.
         return WebSocket.connect(url, self.endpoint.headers, subprotocols=[V1_SUBPROTOCOL])
 
+    def request(self, method: str, path: str, **options: Any) -> bytes:
+        """Any request to the server; see `transport.Http.request`."""
+        return self._renewing(lambda: self.http.request(method, path, **options), repeat=method != "POST")
+
     def close(self) -> None:
         if self._http is not None:
             self._http.close()
+            self._http = None
+
+    def _renewing(self, action: Callable[[], T], *, repeat: bool = True) -> T:
+        """Do something, and once more over another endpoint if there is one.
+
+        Args:
+            repeat: whether that does no harm when the first try may have had an effect.
+        """
+        for _ in range(RENEWALS if self._renew is not None else 0):
+            try:
+                return action()
+            except (errors.AuthError, errors.NotFoundError, errors.ConnectionFailed) as error:
+                assert self._renew is not None
+                fresh = self._renew(error)
+                if fresh is None and isinstance(error, errors.AuthError):
+                    error.hint = "the token is fresh, and still it is refused: try again in a minute"
+                if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
+                    raise
+                self.close()
+                self.endpoint = fresh
+        return action()
 
     def _start_session(self, path: str, kernel_name: str) -> NotebookSession:
         name = path.rpartition("/")[2]
         body = {"path": path, "name": name, "type": "notebook", "kernel": {"name": kernel_name}}
-        answer = self.http.request("POST", "api/sessions", json=body)
+        answer = self.request("POST", "api/sessions", json=body)
         return self._decode("api/sessions", answer, NotebookSession)
 
     def _get(self, path: str, kind: type[T]) -> T:
-        return self._decode(path, self.http.request("GET", path), kind)
+        return self._decode(path, self.request("GET", path), kind)
 
     def _delete(self, path: str) -> None:
-        self.http.request("DELETE", path)
+        self.request("DELETE", path)
 
     def _decode(self, path: str, body: bytes, kind: type[T]) -> T:
         try:

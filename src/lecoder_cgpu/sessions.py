@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -50,6 +51,30 @@ class KernelRecord(Struct, kw_only=True):
     recorded: bool = False
 
 
+class Allocation(Struct, kw_only=True):
+    """What a Colab session asked for, and how far it got.
+
+    `key` is a UUID from which Colab's notebook hash is made: asking under the same key again finds the same runtime. It
+    is null for a runtime that was adopted. `sent`: Colab was asked to assign it.
+    `state`: asked (written down before Colab is), booting, ready, lost (the listing did not have it, twice), closing
+    (Colab was told to end it, and still lists it). `plane` is the control plane that knows the runtime.
+    `accelerators` are those that the user allows, the best first; none means any of the variant. `expires` is the Unix
+    time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
+    """
+
+    state: Literal["asked", "booting", "ready", "lost", "closing"] = "asked"
+    plane: str = "tunnel"
+    key: str | None = None
+    variant: Literal["DEFAULT", "GPU", "TPU"] = "GPU"
+    accelerators: list[str] = field(default_factory=list)
+    high_memory: bool = field(name="highMemory", default=False)
+    adopted: bool = False
+    sent: bool = False
+    expires: float | None = None
+    address: str | None = None
+    tier: str | None = None
+
+
 class Record(Struct, kw_only=True):
     """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
 
@@ -65,6 +90,7 @@ class Record(Struct, kw_only=True):
     root: str | None = None
     kernel: KernelRecord | None = None
     resident: KernelRecord | None = None
+    colab: Allocation | None = None
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]
@@ -123,14 +149,14 @@ class Store:
                 state.write_atomic(self.path, msgspec.json.format(msgspec.json.encode(everything), indent=2))
 
     def find(self, key: str) -> Record:
-        """The session of that id or name, or with that unique prefix of either.
+        """The session of that id, name or endpoint, or with that unique prefix of one of the first two.
 
         Raises:
             errors.NotFoundError: there is none. errors.UsageError: several begin so.
         """
         records = self.records()
         for record in records:
-            if key in (record.id, record.name):
+            if key in (record.id, record.name, record.runtime.endpoint or None):
                 return record
         matches = [record for record in records if key and (record.id.startswith(key) or record.name.startswith(key))]
         if len(matches) == 1:
@@ -145,6 +171,10 @@ class Store:
         raise errors.NotFoundError(
             f"there is no session {key!r} (known: {known})", name="SessionNotFound", hint="lecoder-cgpu sessions list"
         )
+
+    def get(self, session_id: str) -> Record | None:
+        """The session of that id as it is stored now."""
+        return next((record for record in self.records() if record.id == session_id), None)
 
     def active(self) -> Record | None:
         """The session that plain commands use."""
@@ -183,6 +213,16 @@ class Store:
             for record in records:
                 record.is_active = record.id == session_id
 
+    def retire(self, session_id: str) -> None:
+        """Keep a session's record, but let plain commands use another one."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id and record.is_active:
+                    record.is_active = False
+                    others = [item for item in records if item is not record]
+                    if others:
+                        max(others, key=lambda item: item.last_used_at).is_active = True
+
     def remove(self, session_id: str) -> None:
         """Forget a session; the most recently used one that remains becomes active if this one was."""
         with self.transaction() as records:
@@ -192,6 +232,22 @@ class Store:
                     if record.is_active and records:
                         max(records, key=lambda item: item.last_used_at).is_active = True
                     return
+
+    def rename(self, session_id: str, name: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            errors.UsageError: it is malformed, or taken.
+        """
+        check_name(name)
+        with self.transaction() as records:
+            if any(record.name == name and record.id != session_id for record in records):
+                raise errors.UsageError(
+                    f"there is a session {name!r} already", name="SessionExists", hint="choose another name"
+                )
+            for record in records:
+                if record.id == session_id:
+                    record.name = name
 
     def touch(self, record: Record) -> None:
         """Note that the session was used, at most once a minute."""

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,12 +28,39 @@ CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
 PING_TIMEOUT = 20.0
 ATTEMPTS = 4  # of an idempotent request that meets a transient failure
+RETRY_AFTER_MOST = 30.0  # seconds; whoever asks for more patience than that is not asked again by itself
 
 
 def is_loopback(url: str) -> bool:
     """Whether the address is this machine's own; such traffic never goes through a proxy."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer that is no success: its HTTP status, the request in words, and the text of its body.
+
+    `location` is where it redirects to; `page` is true for a web page, which no API sends; `retry_after` is in seconds.
+    """
+
+    status: int
+    what: str
+    body: str = ""
+    location: str | None = None
+    page: bool = False
+    retry_after: float | None = None
+
+
+def jupyter_error(refusal: Refusal) -> errors.Error:
+    """What a refusal means when it comes from a Jupyter server."""
+    if refusal.location is not None:
+        return _not_jupyter(refusal.what, f"it redirects to {refusal.location}")
+    if refusal.page and 200 <= refusal.status < 300:
+        return _not_jupyter(refusal.what, "it sent a web page")
+    error = status_error(refusal.status, refusal.what, refusal.body)
+    error.retry_after = refusal.retry_after
+    return error
 
 
 def status_error(status: int, what: str, body: str = "") -> errors.Error:
@@ -110,12 +138,23 @@ class Http:
     Args:
         base_url: ends with a slash.
         headers: sent with every request; they may hold a token and never reach a log.
+        explain: which error a refusal is.
+        pause: seconds before the second try of a request that may be repeated; then longer.
     """
 
-    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        headers: dict[str, str],
+        *,
+        explain: Callable[[Refusal], errors.Error] = jupyter_error,
+        pause: float = 0.2,
+    ) -> None:
         import httpx2
 
         self.base_url = base_url
+        self._explain = explain
+        self._pause = pause
         self._client = httpx2.Client(
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
             timeout=httpx2.Timeout(60.0, connect=CONNECT_TIMEOUT),
@@ -125,22 +164,55 @@ class Http:
             follow_redirects=False,
         )
 
-    def request(self, method: str, path: str, *, json: Any = None, params: dict[str, str] | None = None) -> bytes:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        persist: bool = True,
+    ) -> bytes:
         """Send a request and return the body of a successful answer.
 
-        Raises:
-            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: as `status_error` has it.
-        """
-        if method not in ("GET", "PUT", "DELETE"):
-            return self._once(method, path, json, params)
-        return _persist(lambda: self._once(method, path, json, params))
+        Args:
+            headers: added to those of the client.
+            timeout: seconds to wait for the answer, 60 when None.
+            persist: repeat it when that does no harm (never a POST) and the failure is transient.
 
-    def _once(self, method: str, path: str, json: Any, params: dict[str, str] | None) -> bytes:
+        Raises:
+            errors.Error: as `explain` has it. errors.ConnectionFailed: no answer came.
+        """
+
+        def once() -> bytes:
+            return self._once(method, path, json, params, headers, timeout)
+
+        return _persist(once, self._pause) if persist and method in ("GET", "PUT", "DELETE") else once()
+
+    def _once(
+        self,
+        method: str,
+        path: str,
+        json: Any,
+        params: dict[str, str] | None,
+        headers: dict[str, str] | None,
+        timeout: float | None,
+    ) -> bytes:
         import httpx2
 
         what = f"{method} {self.base_url}{path}"
+        limit = httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
         try:
-            answer = self._client.request(method, self.base_url + path, json=json, params=params)
+            answer = self._client.request(
+                method, self.base_url + path, json=json, params=params, headers=headers, timeout=limit
+            )
+        except httpx2.ReadTimeout as error:
+            logs.current().debug("HTTP", what, {"error": "no answer"})
+            raise errors.ConnectionFailed(
+                f"{what}: it was taken, and not answered in time", name="ReadTimeout", hint="try again"
+            ) from error
         except httpx2.HTTPError as error:
             logs.current().debug("HTTP", what, {"error": str(error)})
             raise _unreachable(self.base_url, error) from error
@@ -149,44 +221,102 @@ class Http:
                 f"{self.base_url} is not an address: {error}", hint="use http://HOST:PORT/"
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-        if not answer.is_success:
-            if answer.is_redirect:
-                raise _not_jupyter(what, f"it redirects to {answer.headers.get('location', 'another page')}")
-            raise status_error(answer.status_code, what, answer.text[:2000])
-        if "html" in answer.headers.get("content-type", ""):
-            raise _not_jupyter(what, "it sent a web page")
+        page = "html" in answer.headers.get("content-type", "")
+        if not answer.is_success or page:
+            location = answer.headers.get("location", "another page") if answer.is_redirect else None
+            wait = _seconds(answer.headers.get("retry-after"))
+            raise self._explain(Refusal(answer.status_code, what, answer.text[:2000], location, page, wait))
         return answer.content
 
     def close(self) -> None:
         self._client.close()
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came, whatever its status: for services whose errors have a meaning of their own."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+def exchange(
+    method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float
+) -> Reply:
+    """Send one request, once. The query of `url` may hold a secret and reaches no log.
+
+    Raises:
+        errors.ConnectionFailed: there was no answer.
+    """
+    import httpx2
+
+    what = f"{method} {url.partition('?')[0]}"
+    try:
+        answer = httpx2.request(
+            method, url, content=content, headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=timeout, verify=ssl.create_default_context(), trust_env=not is_loopback(url),
+        )  # fmt: skip
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        logs.current().debug("HTTP", what, {"error": str(error)})
+        raise _unreachable(url, error) from error
+    logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
+    return Reply(answer.status_code, answer.headers, answer.content)
+
+
 def _milliseconds(answer: httpx2.Response) -> int:
     return round(answer.elapsed.total_seconds() * 1000)
 
 
-def _persist(action: Callable[[], T]) -> T:
-    """Do what may be repeated safely, up to `ATTEMPTS` times while the network or the server falters."""
+def _seconds(header: str | None) -> float | None:
+    """The header Retry-After, which holds seconds or a date, in seconds from now."""
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def _persist(action: Callable[[], T], pause: float = 0.2) -> T:
+    """Do what may be repeated safely, up to `ATTEMPTS` times while the network or the server falters.
+
+    Args:
+        pause: seconds before the second try; a server that says when it wants to be asked again is obeyed.
+    """
     try:
         return action()
     except errors.ConnectionFailed as error:
-        if not _transient(error):
+        wait = _transient(error)
+        if wait is False:
             raise
+    if wait is not True:
+        import time
+
+        time.sleep(wait)
     import stamina  # only who needs it pays for it
 
     # What it logs of each try is for programs that set up logging; without a handler it would land on stderr.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
-    for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=0.2, wait_max=3.0):
+    for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=pause, wait_max=15 * pause):
         with attempt:
             return action()
     raise AssertionError("retry_context returns or raises")
 
 
-def _transient(error: Exception) -> bool:
-    """Whether another try may help; where nothing listens, or nothing answered for so long already, it hardly does."""
+def _transient(error: Exception) -> bool | float:
+    """Whether another try may help, or after how many seconds; where nothing listens, or nothing answered for so long
+    already, it hardly does."""
     if not isinstance(error, errors.ConnectionFailed) or not error.retryable:
         return False
-    return error.name not in ("ConnectionRefused", "ConnectionTimeout", "NameResolution")
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= RETRY_AFTER_MOST else False
+    return error.name not in ("ConnectionRefused", "ConnectionTimeout", "ReadTimeout", "NameResolution")
 
 
 def _not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import errors, models, wire
 
@@ -26,6 +26,9 @@ PULL_PAUSE = 0.2  # seconds between two looks at the recording, once the socket 
 PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended
 
 InputSource = Callable[[str, bool], str | None]
+
+# Answers what the code asks of its front end beyond Jupyter's protocol: the value of an `input_reply`, or None.
+Responder = Callable[[wire.Message], dict[str, Any] | None]
 
 
 class Recording(Protocol):
@@ -208,6 +211,8 @@ class Watch:
         if isinstance(event, wire.InputRequested):
             self._answer(event)
             return
+        if event is None and self.connection.responder is not None:
+            self._respond(message)
         if isinstance(event, wire.Dropped):
             self._read_on()
         if self.reading_on:
@@ -216,6 +221,19 @@ class Watch:
             self.taken = message.header.msg_id
         if event is not None:
             self.on_event(event)
+
+    def _respond(self, message: wire.Message) -> None:
+        """Answer a request of the code's own kind. Every client of the kernel sees it; it is for whom the code runs."""
+        parent = message.parent_header
+        if parent is None or (parent.msg_id or parent.session) not in (
+            self.execution.msg_id,
+            self.connection.session_id,
+        ):
+            return
+        assert self.connection.responder is not None
+        value = self.connection.responder(message)
+        if value is not None:
+            self.connection.send_input(value)
 
     def _answer(self, wanted: wire.InputRequested) -> None:
         value = self.on_input(wanted.prompt, wanted.password) if self.on_input else None

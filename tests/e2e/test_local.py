@@ -50,7 +50,7 @@ def server_record(command: Cli) -> tuple[Path, dict]:  # type: ignore[type-arg]
 def test_the_first_command_of_the_readme(local: Cli) -> None:
     """Start, run, find again, run with the same variables, list, close."""
     first = local("run", "-m", "kernel", "x = 6; print(x*7)", "--json", env={"LECODER_CGPU_BACKEND": ""})
-    assert first.json["errorCode"] == 2006  # without a choice of backend nothing is started by guess
+    assert first.json["errorCode"] == 2001  # Colab is the default, and nothing else is started by guess
     first = local("--backend", "local", "run", "-m", "kernel", "x = 6; print(x*7)", "--json")
     assert first.json["stdout"] == "42\n"
     _, record = server_record(local)

@@ -6,12 +6,13 @@ session ends those (see `runtime.Session.close`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import config, errors
 from ..sessions import Proxy, Record, new_record
-from . import Endpoint
+from . import Endpoint, Released, Terms, Wants
 
 
 def normalise(url: str) -> tuple[str, str | None]:
@@ -50,7 +51,7 @@ class Backend:
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings
 
-    def create(self, name: str) -> Record:
+    def create(self, name: str, wants: Wants) -> Record:
         """A record for the server that the settings name. Its token stays in the settings.
 
         Raises:
@@ -78,17 +79,32 @@ class Backend:
             Proxy(url=address, token=token or attached),
         )
 
-    def obtain(self, record: Record) -> tuple[Endpoint, bool]:
+    def serves(self, record: Record, wants: Wants) -> bool:
+        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
+
+    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
         return self._endpoint(record), False
 
     def find(self, record: Record) -> Endpoint | None:
         return self._endpoint(record)
 
-    def release(self, record: Record) -> bool:
+    def known_gone(self, record: Record) -> bool:
         return False
+
+    def is_gone(self, record: Record) -> bool:
+        return False
+
+    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+        return None
+
+    def release(self, record: Record) -> Released:
+        return "nothing"
 
     def renewable(self) -> bool:
         return False
+
+    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
+        return None
 
     def _endpoint(self, record: Record) -> Endpoint:
         proxy = record.runtime.proxy

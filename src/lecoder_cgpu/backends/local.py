@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from .. import config, errors, logs, process_identity, state
 from ..sessions import Record, new_record
-from . import Endpoint
+from . import Endpoint, Released, Terms, Wants
 
 START_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 5.0  # seconds that a server has to end in order
@@ -67,12 +67,15 @@ class Backend:
         self._settings = settings
         self._folder = state_dir / "local"
 
-    def create(self, name: str) -> Record:
+    def create(self, name: str, wants: Wants) -> Record:
         record = new_record(name, "local", "Local runtime", f"local:{name}")
         record.root = self._settings.get("localRoot").value
         return record
 
-    def obtain(self, record: Record) -> tuple[Endpoint, bool]:
+    def serves(self, record: Record, wants: Wants) -> bool:
+        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
+
+    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
         server, fresh = ensure(self._folder / record.id, Path(record.root).expanduser() if record.root else None)
         return endpoint(server), fresh
 
@@ -80,17 +83,29 @@ class Backend:
         server = find(self._folder / record.id)
         return endpoint(server) if server is not None and server.url else None
 
-    def release(self, record: Record) -> bool:
+    def known_gone(self, record: Record) -> bool:
+        return self.find(record) is None
+
+    def is_gone(self, record: Record) -> bool:
+        return self.find(record) is None
+
+    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+        return None
+
+    def release(self, record: Record) -> Released:
         folder = self._folder / record.id
         if not folder.exists():
-            return False
+            return "nothing"
         ended = stop(folder)
         if not (folder / "work").exists() or not any((folder / "work").iterdir()):
             shutil.rmtree(folder, ignore_errors=True)  # what the user left in the working folder is kept
-        return ended
+        return "server" if ended else "nothing"
 
     def renewable(self) -> bool:
         return True
+
+    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
+        return None
 
 
 def endpoint(server: Server) -> Endpoint:

@@ -20,17 +20,25 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module under cli.commands, one line of help)
+# command -> (module under cli.commands, with its attribute if that is not `command`; one line of help)
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
-    "sessions": ("sessions", "List, add, switch, restart and close sessions."),
+    "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
+    "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
+    "gpus": ("gpus", "Show which accelerators this account may ask for."),
+    "colab": ("colab", "What only Colab has: consent to use Drive or the account."),
     "job": ("job", "List, follow, wait for and end detached runs."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
     "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
     "skill": ("skill", "Print the page that teaches a coding agent to use this tool."),
+    "auth": ("auth", "Log in to Google, carry a login to other machines."),
+    "auth-export": ("auth:export", "The same as auth export."),
+    "auth-import": ("auth:import_", "The same as auth import."),
+    "logout": ("auth:logout", "The same as auth logout."),
+    "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
@@ -144,8 +152,10 @@ class Group(click.Group):
 
 
 def shown(arguments: Sequence[str]) -> list[str]:
-    """The arguments as the log may keep them: without the values of --env."""
+    """The arguments as the log may keep them: without the values of --env, and without a login to import."""
     kept = list(arguments)
+    if "auth-import" in kept or ("auth" in kept and "import" in kept):
+        return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
     for position, word in enumerate(kept):
         attached = word.startswith("--env=")
         if attached or (position and kept[position - 1] in ("-e", "--env")):
@@ -163,8 +173,10 @@ class Root(Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
-        command: click.Command = module.command
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"{__package__}.commands.{module}"), attribute or "command"
+        )
         return command
 
     def resolve_command(

@@ -26,8 +26,9 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
     "--detach": False, "--background": False, "--key": True, "--attach": True, "--max-output": True,
     "--wait": True, "--on-disconnect": True,
-    "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": False, "--cpu": False,
-    "--gpu": True, "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
+    "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
+    "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
+    "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
     "-v": False, "--verbose": False, "-h": False, "--help": False,
 }  # fmt: skip
 
@@ -97,6 +98,8 @@ def _all_ours(words: Sequence[str], *, short: bool) -> bool:
 def option_length(words: Sequence[str]) -> int | None:
     """How many words the option at the front of `words` takes; None when `run` does not know it."""
     name, _, attached = words[0].partition("=")
+    if words[0] == "--tpu":
+        return tpu_length(words)
     if words[0].startswith("--"):
         takes_value = RUN_OPTIONS.get(name)
         if takes_value is None or (attached and not takes_value):
@@ -112,6 +115,11 @@ def option_length(words: Sequence[str]) -> int | None:
     if not takes_value:
         return 1
     return 2 if len(words) > 1 else None
+
+
+def tpu_length(words: Sequence[str]) -> int:
+    """How many words `--tpu` takes: its name may be left out, so the next word is one only if it looks like that."""
+    return 2 if len(words) > 1 and re.fullmatch(r"(?i)(v\d[a-z]?-?\d+)(,v\d[a-z]?-?\d+)*", words[1]) else 1
 
 
 def output_mode(arguments: Sequence[str]) -> str:

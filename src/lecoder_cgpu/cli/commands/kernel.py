@@ -18,7 +18,7 @@ def command() -> None:
 @click.pass_obj
 def status(app: App) -> Answer:
     """Show whether the kernel is idle or busy."""
-    session = app.client.session(app.session)
+    session = app.client.existing(app.session, gone=True)
     kernel = None if session.is_lost() else session.kernel()
     document = models.KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
     return Answer(document, lambda: f"{session.record.name}: {document.kernel.state}")
@@ -28,7 +28,7 @@ def status(app: App) -> Answer:
 @click.pass_obj
 def interrupt(app: App) -> Answer:
     """Interrupt what the kernel executes now; its variables stay."""
-    session = app.client.session(app.session)
+    session = app.client.existing(app.session)
     kernel = session.running_kernel()
     session.server.interrupt(kernel.id)
     document = models.KernelDocument(
@@ -46,7 +46,7 @@ def restart(app: App) -> Answer:
 
 def restart_kernel(app: App, key: str | None) -> Answer:
     """Restart the kernel of the session `key`, the active one when it is None."""
-    session = app.client.session(key)
+    session = app.client.existing(key)
     kernel = session.kernel_info(session.restart_kernel())
     document = models.KernelDocument(session=session.record.ref, kernel=kernel, action="restarted")
     return Answer(document, lambda: f"{session.record.name}: restarted; its variables are gone")

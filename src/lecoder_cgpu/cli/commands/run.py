@@ -12,11 +12,10 @@ import click
 from msgspec import UNSET
 
 from ... import errors, kernel_runs, models
-from ...client import Wants
 from ...history import History, entry_from_run
 from ...runtime import Session
 from ...watch import InputSource
-from .. import parse
+from .. import parse, runtime_options
 from ..app import App, Command
 from ..live import KernelView, ProcessView
 from ..output import Answer
@@ -27,7 +26,7 @@ class RunCommand(Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
-        return super().parse_args(context, [*split.ours, "--", *split.remote])
+        return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
 
 
 @click.command(
@@ -75,10 +74,7 @@ class RunCommand(Command):
 )
 @click.option("--key", metavar="KEY", help="With --detach: the same key and command is the same job, however often.")
 @click.option("--attach", metavar="RUN_ID", help="Show a run that was started earlier, from its first byte to its end.")
-@click.option("--new-runtime", is_flag=True, help="Use a new runtime.")
-@click.option("--gpu", metavar="NAME", help="Ask for a GPU of that kind.")
-@click.option("--tpu", is_flag=True, help="Ask for a TPU.")
-@click.option("--cpu", is_flag=True, help="Ask for a runtime without accelerator.")
+@runtime_options.runtime_options(new=True)
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used.")
 @click.pass_obj
 def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
@@ -110,7 +106,7 @@ class _Run:
         self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
         if options["kernel"] and options["mode"] == "terminal":
             raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
-        self.wants = Wants(cpu=options["cpu"], tpu=options["tpu"], gpu=options["gpu"], new=options["new_runtime"])
+        self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.detach_on_signal = options["on_disconnect"] == "detach"
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
@@ -123,7 +119,7 @@ class _Run:
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "secret", "detach", "key"):
+        for option in ("cwd", "env", "detach", "key"):
             if self.options[option]:
                 raise errors.UsageError(
                     f"--{option} is for commands; a kernel keeps its own environment",
@@ -140,7 +136,14 @@ class _Run:
         outputs_dir = Path(self.options["outputs"]).expanduser() if self.options["outputs"] else None
         if outputs_dir is not None and outputs_dir.exists() and not outputs_dir.is_dir():
             raise errors.UsageError(f"{outputs_dir} is not a folder", hint="give a folder to --outputs")
+        self.secrets = dict(_secret(self.app, item) for item in self.options["secret"])
         session = self._session()
+        if self.secrets and session.backend.responder(session.record, {}, self.printer.notify) is None:
+            raise errors.UsageError(
+                "--secret in a kernel answers google.colab.userdata.get, which this runtime does not have",
+                hint="set it in Python (os.environ), or leave out -m kernel to use --secret",
+            )
+        session.secrets = self.secrets
         view = KernelView(self.printer, raw=self.options["raw"])
         try:
             document = kernel_runs.kernel_run(

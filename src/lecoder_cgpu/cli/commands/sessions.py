@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
-from ... import errors, models
+from ... import errors, holdings, models
 from ...sessions import Record
+from .. import runtime_options
 from ..app import App, Group
 from ..output import Answer, Table
 
 
 @click.group(cls=Group, name="sessions")
 def command() -> None:
-    """List, add, switch, restart and close sessions.
+    """List, create, add, adopt, switch, rename, restart and close sessions.
 
     A session is a named hold on a runtime. Plain commands use the active one.
     """
@@ -25,18 +26,19 @@ def command() -> None:
 @click.option("--stats", is_flag=True, help="Only count them.")
 @click.pass_obj
 def list_(app: App, stats: bool) -> Answer:
-    """Show the stored sessions and whether their runtimes answer."""
-    documents = app.client.list_sessions()
+    """Show the stored sessions, whether their runtimes answer, and what else the account holds on Colab."""
+    documents = holdings.list_sessions(app.client)
     if stats:
         return Answer(_stats(documents), lambda: _stats_text(documents))
     rows = [
         (
-            "*" if item.is_active else "", item.name, item.id[:8], item.backend, item.status, _kernel_state(item),
-            item.last_used_at, item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint,
+            "*" if item.is_active else "", item.name, "" if item.id == item.name else item.id[:8],
+            item.label if item.backend == "colab" else item.backend,
+            item.status, _kernel_state(item), _text(item.last_used_at), _where(item),
         )
         for item in documents
     ]  # fmt: skip
-    headers = ("", "NAME", "ID", "BACKEND", "STATUS", "KERNEL", "LAST USED", "WHERE")
+    headers = ("", "NAME", "ID", "KIND", "STATUS", "KERNEL", "LAST USED", "WHERE")
     return Answer(documents, lambda: Table(headers, rows, empty="There are no sessions."))
 
 
@@ -70,8 +72,62 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
         if token_stdin and not token:
             raise errors.UsageError("there is no token on stdin", hint="pipe it in: … --token-stdin < token.txt")
         session = app.client.add_server(name, url, token, replace=force)
-    document = models.SessionAdded(session=app.client.inspect(session.record))
+    document = models.SessionAdded(session=holdings.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
+
+
+def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
+    session, fresh = holdings.ensure(app.client, name, runtime_options.wants(options))
+    document = models.SessionAdded(session=holdings.inspect(app.client, session.record), fresh=fresh)
+    verb = "started" if fresh else "is there"
+    return Answer(document, lambda: f"{name} {verb}: {document.session.label}; plain commands use it now")
+
+
+@command.command(cls=runtime_options.RuntimeCommand)
+@click.argument("name")
+@runtime_options.runtime_options(new=False)
+@click.pass_obj
+def ensure(app: App, /, name: str, **options: Any) -> Answer:
+    """Make sure that there is a session of that name with its runtime, and make it the active one.
+
+    Once or ten times is the same. A GPU is asked for unless an option says otherwise.
+
+    \b
+    lecoder-cgpu sessions ensure train --gpu L4,T4 --wait-for-capacity 1h --json
+    """
+    return _ensure(app, name, options)
+
+
+@command.command(cls=runtime_options.RuntimeCommand)
+@click.argument("name")
+@runtime_options.runtime_options(new=False)
+@click.pass_obj
+def create(app: App, /, name: str, **options: Any) -> Answer:
+    """The same as `ensure`."""
+    return _ensure(app, name, options)
+
+
+@command.command()
+@click.argument("endpoint")
+@click.option("--name", required=True, metavar="NAME", help="The session's name.")
+@click.pass_obj
+def adopt(app: App, endpoint: str, name: str) -> Answer:
+    """Take over a Colab runtime that another machine or a browser started, and make it the active session."""
+    session = holdings.adopt(app.client, endpoint, name)
+    document = models.SessionAdded(session=holdings.inspect(app.client, session.record), fresh=False)
+    return Answer(document, lambda: f"{name} holds {endpoint} now")
+
+
+@command.command()
+@click.argument("session")
+@click.argument("name")
+@click.pass_obj
+def rename(app: App, session: str, name: str) -> Answer:
+    """Give a session another name; its runtime stays."""
+    record = app.client.store.find(session)
+    app.client.store.rename(record.id, name)
+    document = models.SessionAdded(session=holdings.inspect(app.client, app.client.store.find(record.id)))
+    return Answer(document, lambda: f"{record.name} is called {name} now")
 
 
 @command.command()
@@ -92,43 +148,92 @@ def switch(app: App, session: str | None) -> Answer:
 def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) -> Answer:
     """Release the runtimes of sessions and forget them.
 
-    A local runtime is ended. On a server that is not ours, only the kernels that we started are.
+    A Colab runtime is given back, also one without a session if its endpoint is named; a local runtime is ended. On a
+    server that is not ours, only the kernels that we started are.
     """
     client = app.client
-    if everything:
-        if sessions:
-            raise errors.UsageError("--all closes every session; names make no sense with it", hint="leave out one")
-        records = client.store.records()
-    else:
-        records = [client.store.find(key) for key in (sessions or [_key(app, None)])]
-    closed = [_close(app, record, force=force) for record in records]
+    if everything and sessions:
+        raise errors.UsageError("--all closes every session; names make no sense with it", hint="leave out one")
+    keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
+    found = [_closable(app, key) for key in keys]
+    closed: list[models.SessionClosed] = []
+    failure: errors.Error | None = None
+    for item in found:
+        try:
+            closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(app, item))
+        except errors.Error as error:  # the others may cost money, so they are closed all the same
+            if failure is not None:
+                app.printer.notify(failure.message)
+            failure = error
+    if failure is not None:
+        for done in closed:
+            app.printer.notify(_told(done))
+        raise failure
     document = models.SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
-    texts = {"server": "its server was ended", "kernels": "our kernels were ended", "nothing": "nothing was running"}
-    return Answer(document, lambda: "\n".join(f"closed {item.name}: {texts[item.released]}" for item in closed))
+    if any(item.released in ("runtime", "requested") for item in closed):
+        still = holdings.held(client)
+        if still is not None:
+            document.held = still
+            if still:
+                app.printer.notify("the account still holds: " + ", ".join(still))
+    return Answer(document, lambda: "\n".join(_told(item) for item in closed))
+
+
+def _closable(app: App, key: str) -> Record | str:
+    """The session that is meant, or the endpoint of a runtime without one.
+
+    Raises:
+        errors.NotFoundError: there is neither.
+    """
+    try:
+        return app.client.store.find(key)
+    except errors.NotFoundError:
+        if holdings.is_foreign(app.client, key):
+            return key
+        raise
+
+
+def _told(item: models.SessionClosed) -> str:
+    texts = {
+        "runtime": "its runtime was given back",
+        "requested": "Colab was told to end its runtime, and still lists it",
+        "server": "its server was ended",
+        "kernels": "our kernels were ended",
+        "nothing": "nothing was running",
+    }
+    return f"closed {item.name}: {texts[item.released]}"
+
+
+def _end(app: App, endpoint: str) -> models.SessionClosed:
+    released = app.client.colab.release_endpoint(endpoint)
+    return models.SessionClosed(session_id=endpoint, name=endpoint, released=released)
 
 
 def _close(app: App, record: Record, *, force: bool) -> models.SessionClosed:
     try:
-        return app.client.close(record)
+        return holdings.close(app.client, record)
     except errors.Error as error:
         if not force:
             error.hint = (
                 f"nothing was forgotten; to forget it anyway: lecoder-cgpu sessions close {record.name} --force"
             )
             raise
-        app.printer.notify(f"{record.name}: {error.message}; kernels may still be running there")
+        app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
         app.client.store.remove(record.id)
         return models.SessionClosed(session_id=record.id, name=record.name, released="nothing")
+
+
+command.add_command(close, "delete")
 
 
 @command.command()
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.pass_obj
 def clean(app: App, dry_run: bool) -> Answer:
-    """Forget the sessions whose runtimes are certainly gone."""
-    document = app.client.clean(dry_run=dry_run)
+    """Forget the sessions whose runtimes are certainly gone. No runtime is ended."""
+    document = holdings.clean(app.client, dry_run=dry_run)
 
     def text() -> str:
         verb = "would remove" if dry_run else "removed"
@@ -164,6 +269,16 @@ def _key(app: App, given: str | None) -> str:
             "there is no active session", name="SessionNotFound", hint="lecoder-cgpu sessions list"
         )
     return active.id
+
+
+def _where(item: models.SessionDocument) -> str:
+    if item.backend != "colab":
+        return item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint
+    return item.runtime.endpoint + ("" if item.origin == "ours" else f" ({item.origin})")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _kernel_state(item: models.SessionDocument) -> str:

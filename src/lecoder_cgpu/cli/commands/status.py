@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ... import models, overview
 from ..app import App, Command
 from ..output import Answer
+from . import usage
 
 
 @click.command(cls=Command)
@@ -17,16 +18,28 @@ def command(app: App) -> Answer:
     \b
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
-    document = app.client.status(app.session)
+    document = overview.status(app.client, app.session)
     return Answer(document, lambda: "\n".join(_lines(document)))
 
 
 def _lines(document: models.Status) -> list[str]:
-    lines = [f"google       {'logged in' if document.authenticated else 'not logged in'}"]
+    who = f"logged in as {document.account.id}" if isinstance(document.account, models.Account) else "logged in"
+    lines = [f"google       {who if document.authenticated else 'not logged in'}"]
+    if isinstance(document.problem, str):
+        lines.append(f"problem      {document.problem}")
+    if isinstance(document.tier, str):
+        lines.append(f"plan         {document.tier}")
+    if isinstance(document.units, models.Units):
+        lines += usage.lines(document.units)
+    if document.eligible_gpus:
+        lines.append(f"gpus         {', '.join(document.eligible_gpus)}")
     lines.append(f"sessions     {document.sessions.total} ({document.sessions.connected} reachable)")
     for runtime in document.runtimes:
         lines.append("")
-        lines.append(f"{runtime.session}: {runtime.label}, {'reachable' if runtime.connected else 'not reachable'}")
+        state = "not ours" if not runtime.session else "reachable" if runtime.connected else "not reachable"
+        lines.append(f"{runtime.session or runtime.endpoint}: {runtime.label}, {state}")
+        if isinstance(runtime.units_per_hour, float):
+            lines.append(f"  costs      {runtime.units_per_hour:g} units an hour")
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
         if isinstance(runtime.kernel, models.KernelInfo):
@@ -36,7 +49,8 @@ def _lines(document: models.Status) -> list[str]:
             lines.append(f"  gpu {gpu.index}      {gpu.name}: {memory}{gpu.utilization.gpu} busy")
         if isinstance(runtime.host, models.Host):
             host = runtime.host
-            lines.append(f"  host       {host.hostname}, {host.cpus:g} CPUs, Python {host.python}")
+            if isinstance(host.cpus, float):
+                lines.append(f"  host       {host.hostname}, {host.cpus:g} CPUs, Python {host.python}")
             for name, size in (("memory", host.memory), ("disk", host.disk)):
                 if isinstance(size, models.Memory):
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")

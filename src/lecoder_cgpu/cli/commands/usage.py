@@ -1,0 +1,32 @@
+"""`usage`: what the account has left and what it burns."""
+
+from __future__ import annotations
+
+import click
+
+from ... import models, overview
+from ..app import App, Command
+from ..output import Answer
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def command(app: App) -> Answer:
+    """Show Colab's compute units: balance, rate, hours left, free quota.
+
+    Readings lag behind by minutes. A runtime costs units while it is held, idle or not.
+    """
+    document = overview.usage(app.client)
+    return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *lines(document.units)]))
+
+
+def lines(units: models.Units) -> list[str]:
+    """The units for people; what Colab did not say is left out."""
+    shown = (
+        ("balance", units.balance, "{:g} units"),
+        ("burning", units.per_hour, "{:g} units an hour"),
+        ("left", units.hours_left, "{:.1f} h at that rate"),
+        ("free quota", units.free_units, "{:g} units"),
+        ("refilled", units.refills_at, "{}"),
+    )
+    return [f"{name:<12} {text.format(value)}" for name, value, text in shown if isinstance(value, (int, float, str))]

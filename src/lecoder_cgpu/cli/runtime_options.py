@@ -1,0 +1,106 @@
+"""The options that say what kind of runtime is wanted; the same for every command that may start one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from .. import errors
+from ..backends import Wants
+from . import parse
+from .app import Command
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+ANY = "any"  # the value of --tpu without a name
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class RuntimeCommand(Command):
+    """A command with these options."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(context, attach_tpu(args))
+
+
+def attach_tpu(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the name of a TPU attached to `--tpu`, so that no other word is taken for one."""
+    attached: list[str] = []
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "--":
+            return [*attached, *arguments[position:]]
+        length = 1
+        if word == "--tpu":
+            length = parse.tpu_length(arguments[position:])
+            word = f"--tpu={arguments[position + 1] if length == 2 else ANY}"
+        attached.append(word)
+        position += length
+    return attached
+
+
+def runtime_options(*, new: bool) -> Callable[[F], F]:
+    """Add the options to a command; `new` with `--new-runtime`."""
+    added = [
+        click.option("--gpu", metavar="NAME[,NAME…]", help="Ask for a GPU of that kind; the first that is free."),
+        click.option("--tpu", metavar="[NAME]", help="Ask for a TPU."),
+        click.option("--cpu", is_flag=True, help="Ask for a runtime without accelerator."),
+        click.option("--high-ram", is_flag=True, help="Ask for a machine with much memory."),
+        click.option(
+            "--wait-for-capacity", metavar="TIME", help="Wait so long for a machine to become free (90s, 30m, 2h)."
+        ),
+    ]
+    if new:
+        added.insert(0, click.option("--new-runtime", is_flag=True, help="Use a new runtime, whatever is there."))
+
+    def decorate(function: F) -> F:
+        for option in reversed(added):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def wants(options: dict[str, Any]) -> Wants:
+    """What these options ask for.
+
+    Raises:
+        errors.UsageError: a list without names, or no duration.
+    """
+    tpu = options["tpu"]
+    return Wants(
+        cpu=options["cpu"],
+        gpu=_list(options["gpu"], "--gpu"),
+        tpu=None if tpu is None else () if tpu == ANY else _list(tpu, "--tpu"),
+        high_ram=options["high_ram"],
+        new=options.get("new_runtime", False),
+        patience=duration(options["wait_for_capacity"], "--wait-for-capacity"),
+    )
+
+
+def _list(text: str | None, option: str) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    found = tuple(part.strip() for part in text.split(","))
+    if not all(found):
+        raise errors.UsageError(f"{option} {text!r} names nothing", hint=f"{option} T4, or {option} L4,T4")
+    return found
+
+
+def duration(text: str | None, option: str) -> float:
+    """Seconds of a duration such as 90, 45s, 30m, 2h or 1h30m; 0 for None.
+
+    Raises:
+        errors.UsageError
+    """
+    if text is None:
+        return 0.0
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
+        raise errors.UsageError(f"{option} {text!r} is no duration", hint=f"{option} 2h, {option} 30m or {option} 90s")
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text))

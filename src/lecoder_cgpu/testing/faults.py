@@ -1,0 +1,116 @@
+"""What goes wrong on demand, and the log of what was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+
+@dataclass
+class Request:
+    """One request as the fake saw it. `status` is None while it is unanswered, and for ever when it never was."""
+
+    method: str
+    role: str  # accounts, oauth, apis, tunnel, pa, public or proxy
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str] = field(repr=False)
+    at: float = 0.0  # by the virtual clock
+    vm: str | None = None
+    status: int | None = None
+
+    @property
+    def line(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass
+class Fault:
+    """A reply, a delay or a silence that replaces or follows what would have happened.
+
+    Args of `FakeColab.fail` have the same names. `times` is how often it happens; None means until it is removed.
+    """
+
+    route: str  # "METHOD PATH" or "PATH", with * and ?; "ROLE:" in front restricts it to a host
+    times: int | None = 1
+    status: int | None = None
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    delay: float = 0.0  # real seconds before anything else
+    hang: bool = False  # never answer
+    drop: bool = False  # close the connection instead of answering
+    lose: bool = False  # act, and then close the connection instead of answering
+    edit: Callable[[Any], Any] | None = None  # change the JSON document of the true answer
+    patch: dict[str, Any] | None = None  # merge this into the true answer; null removes a key
+    raw: Callable[[bytes], bytes] | None = None  # change the bytes of the true answer
+    vm: str | None = None  # only requests about this endpoint
+    query: dict[str, str] | None = None  # only requests that have these
+    hits: int = 0
+
+    def matches(self, request: Request) -> bool:
+        if self.times is not None and self.hits >= self.times:
+            return False
+        if self.vm is not None and self.vm != request.vm:
+            return False
+        if any(request.query.get(key) != value for key, value in (self.query or {}).items()):
+            return False
+        role, found, route = self.route.partition(":")
+        if found and "/" not in role and " " not in role:
+            if role != request.role:
+                return False
+        else:
+            route = self.route
+        method, found, path = route.partition(" ")
+        if not found:
+            method, path = "*", route
+        return fnmatchcase(request.method, method) and fnmatchcase(request.path, path)
+
+    def changed(self, document: Any) -> Any:
+        """The document as the client is to see it."""
+        if self.edit is not None:
+            document = self.edit(document)
+        return merge(document, self.patch) if self.patch is not None else document
+
+
+def merge(document: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(document) if isinstance(document, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = merge(result.get(key), value)
+    return result
+
+
+NONE = Fault("", times=0)
+
+
+class Faults:
+    """Those that wait to happen, in the order in which they were added; a request meets the first that matches."""
+
+    def __init__(self) -> None:
+        self.queue: list[Fault] = []
+
+    def add(self, fault: Fault) -> Fault:
+        self.queue.append(fault)
+        return fault
+
+    def remove(self, fault: Fault) -> None:
+        self.queue = [other for other in self.queue if other is not fault]
+
+    def take(self, request: Request) -> Fault:
+        """The fault that this request meets; `NONE` when all goes well."""
+        for fault in self.queue:
+            if fault.matches(request):
+                fault.hits += 1
+                return fault
+        return NONE
+
+    def left(self) -> list[Fault]:
+        """Those that were to happen a number of times and did not."""
+        return [fault for fault in self.queue if fault.times is not None and fault.hits < fault.times]

@@ -1,0 +1,301 @@
+"""The runtime proxy of one VM: a door with an address of its own that asks for the token and passes bytes through.
+
+One request a connection, as seen from the client; bodies and WebSockets are passed on as they come, of any size, so
+that framing, subprotocols and back-pressure are the real server's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
+
+from .faults import Fault, Request
+
+if TYPE_CHECKING:
+    from .vms import VM
+
+PIECE = 1 << 18
+PARAMETER = "colab-runtime-proxy-token"
+OURS = ("/api/colab/", "/colab/")  # what does not come from the Jupyter server
+STATES = ("/api/kernels", "/api/sessions")
+
+
+@dataclass
+class Head:
+    """The first part of a request, up to the empty line."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: list[tuple[str, str]] = field(repr=False)
+
+    def get(self, name: str) -> str:
+        return next((value for key, value in self.headers if key.lower() == name), "")
+
+    @property
+    def websocket(self) -> bool:
+        return self.get("upgrade").lower() == "websocket"
+
+
+@dataclass(eq=False)
+class Passage:
+    """A connection on its way through the door."""
+
+    token: str
+    websocket: bool
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    silent: bool = False
+    last: float = 0.0
+
+    def abort(self) -> None:
+        self.client.transport.abort()
+        self.server.transport.abort()
+
+
+class Front:
+    """The door. `base` is its address without a final slash."""
+
+    def __init__(self, vm: VM) -> None:
+        self._vm = vm
+        self._world = vm.world
+        self._passages: set[Passage] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.generation = 0  # how often the server was made to forget what it kept for clients
+        self.base = ""
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=PIECE)
+        port = self._server.sockets[0].getsockname()[1]
+        self._path = f"/vm/{self._vm.endpoint}"
+        self.base = f"http://127.0.0.1:{port}{self._path}"
+
+    def close(self) -> None:
+        """Refuse connections from now on, and end those that there are."""
+        if self._server is not None:
+            self._server.close()
+        self.cut(lambda passage: True)
+        for task in self._tasks:
+            task.cancel()
+
+    async def closed(self) -> None:
+        """Wait until everything that `close` ended is over."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cut(self, which: Callable[[Passage], bool], *, silently: bool = False) -> int:
+        """End passages; the number of those that were."""
+        found = [passage for passage in self._passages if which(passage)]
+        for passage in found:
+            if silently:
+                passage.silent = True
+                passage.server.transport.abort()
+            else:
+                passage.abort()
+            self._passages.discard(passage)
+        return len(found)
+
+    def forget_idle(self) -> None:
+        """Stop passing on what has been silent for too long, and tell nobody."""
+        oldest = asyncio.get_running_loop().time() - self._world.switches.idle_cut
+        self.cut(lambda passage: passage.websocket and passage.last < oldest, silently=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (OSError, EOFError, asyncio.LimitOverrunError):
+            pass  # the other side went away, or does not speak HTTP
+        except asyncio.CancelledError:
+            pass  # we are closing; nobody waits for this task
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = parse(await reader.readuntil(b"\r\n\r\n"))
+        path = head.path.removeprefix(self._path)
+        log = self._world.note(head.method, "proxy", path, head.query, dict(head.headers), self._vm.endpoint)
+        fault = self._world.faults.take(log)
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        if fault.drop:
+            return
+        if fault.hang:
+            await _discard(reader)
+            return
+        if fault.status is not None:
+            await _answer(reader, writer, log, fault.status, fault.body, fault.headers)
+            return
+        await self._admit(reader, writer, head, path, log, fault)
+
+    async def _admit(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, path: str, log: Request,
+        fault: Fault,
+    ) -> None:  # fmt: skip
+        vm, switches = self._vm, self._world.switches
+        token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
+        if vm.gone or path == head.path:
+            await _answer(reader, writer, log, 404)
+        elif not vm.admits(token):
+            await _answer(reader, writer, log, switches.stale_status)
+        elif vm.booting():
+            if switches.boot_mode == "hang":
+                await _discard(reader)
+            elif switches.boot_mode != "refused":
+                await _answer(reader, writer, log, int(switches.boot_mode))
+        elif path.startswith("/api/terminals") and not switches.terminals:
+            await _answer(reader, writer, log, 404)
+        else:
+            if path.startswith(OURS):
+                port, secret = vm.inside.port, ""
+            else:
+                await vm.ready()
+                port, secret = vm.machine.port, vm.machine.token
+            await self._pass(reader, writer, head, path, log, fault, token, port, secret)
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, path: str, log: Request,
+        fault: Fault, token: str, port: int, secret: str,
+    ) -> None:  # fmt: skip
+        vm = self._vm
+        answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
+        passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
+        self._passages.add(passage)
+        buffered = bool(fault.lose or fault.edit or fault.patch is not None or fault.raw)
+        hides = self._world.switches.starting_until_attached and path.startswith(STATES) and not vm.attached
+        try:
+            server.write(self._forwarded(head, path, port, secret, plain=buffered or hides))
+            up = asyncio.ensure_future(self._pump(reader, server, passage, upwards=True))
+            try:
+                if buffered or hides:
+                    await _rewritten(answer, writer, log, fault, starting=hides)
+                else:
+                    first = await answer.readuntil(b"\r\n\r\n")
+                    log.status = int(first.split(b" ", 2)[1])
+                    vm.attached |= head.websocket and path.startswith("/api/kernels/") and log.status == 101
+                    writer.write(first)
+                    await self._pump(answer, writer, passage, upwards=False)
+            finally:
+                up.cancel()
+                with contextlib.suppress(asyncio.CancelledError, OSError):
+                    await up
+        finally:
+            self._passages.discard(passage)
+            server.transport.abort()
+        if passage.silent:
+            await _discard(reader)
+        elif writer.can_write_eof() and not writer.is_closing():
+            await writer.drain()
+            writer.write_eof()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(-1), 2)
+
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, passage: Passage, *, upwards: bool
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        counts = passage.websocket and self._world.switches.activity in ("socket", "either")
+        while data := await source.read(PIECE):
+            passage.last = loop.time()
+            if passage.silent:
+                continue
+            if counts and upwards:
+                self._vm.touch()
+            target.write(data)
+            await target.drain()
+        if upwards and passage.websocket and not passage.silent:
+            target.transport.abort()  # the client has left
+
+    def _forwarded(self, head: Head, path: str, port: int, secret: str, *, plain: bool) -> bytes:
+        """The request as the server behind the door gets it: without our token, with its own."""
+        query = {key: value for key, value in head.query.items() if key != PARAMETER}
+        if self.generation and "session_id" in query:
+            query["session_id"] += f"-{self.generation}"
+        lines = [f"{head.method} {path}{'?' + urlencode(query) if query else ''} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
+        dropped = {"host", "authorization", "x-colab-runtime-proxy-token", "origin"}
+        if not head.websocket:
+            dropped |= {"connection", "keep-alive"}
+            lines.append("Connection: close")
+        if plain:
+            dropped.add("accept-encoding")
+        if secret:
+            lines.append(f"Authorization: token {secret}")
+        lines += [f"{name}: {value}" for name, value in head.headers if name.lower() not in dropped]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def parse(data: bytes) -> Head:
+    """The head of a request.
+
+    Raises:
+        EOFError: it is none.
+    """
+    first, *rest = data.decode("latin-1").split("\r\n")
+    words = first.split(" ")
+    if len(words) != 3:
+        raise EOFError(first)
+    path, _, query = words[1].partition("?")
+    headers = [(name.strip(), value.strip()) for name, found, value in (line.partition(":") for line in rest) if found]
+    return Head(words[0], path, dict(parse_qsl(query, keep_blank_values=True)), headers)
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: Request, status: int, body: bytes = b"",
+    headers: dict[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Answer in the server's place."""
+    log.status = status
+    phrase = HTTPStatus(status).phrase
+    shown = {"Content-Type": "text/html", **(headers or {})}
+    lines = [f"HTTP/1.1 {status} {phrase}", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in shown.items()]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
+    await writer.drain()
+    writer.write_eof()
+    # To close now would reset the connection while the client still sends its body, and lose our answer.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(_discard(reader), 2)
+
+
+async def _discard(reader: asyncio.StreamReader) -> None:
+    while await reader.read(PIECE):
+        pass
+
+
+async def _rewritten(
+    answer: asyncio.StreamReader, writer: asyncio.StreamWriter, log: Request, fault: Fault, *, starting: bool
+) -> None:
+    """Pass on an answer that a fault changes, or none at all."""
+    head, _, body = (await answer.read(-1)).partition(b"\r\n\r\n")
+    if fault.lose:
+        writer.transport.abort()
+        return
+    log.status = int(head.split(b" ", 2)[1])
+    if (fault.edit is not None or fault.patch is not None or starting) and b"json" in head.lower() and body:
+        start = body.index(b"\n") + 1 if body.startswith(b")]}'") else 0  # behind the prefix, where there is one
+        content = json.loads(body[start:])
+        body = body[:start] + json.dumps(fault.changed(_starting(content) if starting else content)).encode()
+    if fault.raw is not None:
+        body = fault.raw(body)
+    kept = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-length:", b"etag:"))]
+    writer.write(b"\r\n".join([*kept, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body)
+    await writer.drain()
+
+
+def _starting(content: object) -> object:
+    """The same, with every kernel still starting."""
+    if isinstance(content, list):
+        return [_starting(item) for item in content]
+    if isinstance(content, dict):
+        changed = {key: _starting(value) if key == "kernel" else value for key, value in content.items()}
+        return changed | ({"execution_state": "starting"} if "execution_state" in changed else {})
+    return content

@@ -1,0 +1,139 @@
+"""The machine behind a VM: a real, stock jupyter_server in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from .. import config, process_identity
+from .nursery import NURSERY
+
+HERE = Path(__file__).parent / "vm"
+START_TIMEOUT = 60.0  # seconds
+KILL_TIMEOUT = 5.0
+POLL = 0.02
+MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
+GPUS = {"T4": ("Tesla T4", 15360), "L4": ("NVIDIA L4", 23034), "G4": ("NVIDIA RTX PRO 6000", 97887),
+        "A100": ("NVIDIA A100-SXM4-40GB", 40960), "H100": ("NVIDIA H100 80GB HBM3", 81559)}  # fmt: skip
+
+
+class Machine:
+    """Starts on demand, and is killed without a word, as a VM is.
+
+    `root` is what the VM shows as `/`; code that runs on it sees this machine's file system all the same.
+    """
+
+    def __init__(self, folder: Path, accelerator: str) -> None:
+        self.folder = folder
+        self.root = folder / "root"
+        self.token = secrets.token_hex(24)
+        self.port = 0
+        self._accelerator = accelerator
+        self._mark = secrets.token_hex(8)
+        self._pid = 0
+        self._identity: str | None = None
+        (self.root / "content" / "sample_data").mkdir(parents=True)
+        (self.root / "root").mkdir()
+        (folder / "runtime").mkdir()
+
+    def start(self, address: str, *, terminals: bool) -> None:
+        """Start the server and wait until it listens.
+
+        Args:
+            address: HOST:PORT of what the VM's own services answer at.
+            terminals: whether it has /api/terminals.
+        """
+        log = self.folder / "server.log"
+        arguments = [
+            "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.open_browser=False",
+            "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", "--ServerApp.disable_check_xsrf=True",
+            "--ServerApp.allow_origin=*", "--ServerApp.allow_remote_access=True", f"--ServerApp.root_dir={self.root}",
+            f"--ServerApp.terminals_enabled={terminals}", "--FileContentsManager.delete_to_trash=False",
+        ]  # fmt: skip
+        self._pid = NURSERY.spawn(arguments, self.environment(address), self.root / "content", log)
+        self._identity = process_identity.of(self._pid)
+        info = self.folder / "runtime" / f"jpserver-{self._pid}.json"
+        deadline = time.monotonic() + START_TIMEOUT
+        while self.port == 0:
+            if process_identity.of(self._pid) is None or time.monotonic() > deadline:
+                raise RuntimeError(f"the VM's server did not start: {log.read_text('utf-8', 'replace')}")
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                port = json.loads(info.read_text("utf-8"))["port"]
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    self.port = port
+            time.sleep(POLL)
+
+    def kill(self) -> None:
+        """End everything that runs on the VM at once, and forget its disk."""
+        if self._pid:
+            pids = [*_below(self._pid), *_marked(self._mark)]
+            if process_identity.of(self._pid) == self._identity:
+                pids.insert(0, self._pid)
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+            deadline = time.monotonic() + KILL_TIMEOUT
+            while time.monotonic() < deadline and any(process_identity.of(pid) for pid in pids):
+                time.sleep(POLL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def environment(self, address: str) -> dict[str, str]:
+        """What every process on the VM has, less what is of the machine around it."""
+        folder = self.folder
+        environment = {
+            key: value
+            for key, value in config.child_environment().items()
+            if not key.startswith(("JUPYTER_", "LECODER_CGPU_", "JPY_", "PYTEST_", "XDG_"))
+        }
+        environment |= {
+            "HOME": str(self.root / "root"),
+            "JUPYTER_TOKEN": self.token,
+            "JUPYTER_NO_CONFIG": "1",
+            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "JUPYTER_PLATFORM_DIRS": "1",
+            "IPYTHONDIR": str(folder / "ipython"),
+            "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
+            "PYTHONPATH": str(HERE / "site"),
+            "TBE_RUNTIME_ADDR": address,
+            "FAKE_COLAB_ROOT": str(self.root),
+            "USE_AUTH_EPHEM": "1",
+            "COLAB_RELEASE_TAG": "fake",
+            MARK: self._mark,
+        }
+        if self._accelerator in GPUS:
+            name, memory = GPUS[self._accelerator]
+            environment |= {"COLAB_GPU": "1", "FAKE_COLAB_GPU": f"{name},{memory}"}
+            environment["PATH"] = f"{self._programs()}{os.pathsep}{environment.get('PATH', os.defpath)}"
+        return environment
+
+    def _programs(self) -> Path:
+        """A folder with the commands that a VM with a GPU has."""
+        folder = self.folder / "bin"
+        folder.mkdir(exist_ok=True)
+        program = folder / "nvidia-smi"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "nvidia_smi.py"}" "$@"\n')
+        program.chmod(0o755)
+        return folder
+
+
+def _below(pid: int) -> list[int]:
+    return [found for child in process_identity.children(pid) for found in (child, *_below(child))]
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes that carry the VM's mark: those that left the server's tree (Linux only)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found

@@ -1,0 +1,63 @@
+"""Where the VMs' servers come from: a process that has imported jupyter_server, and forks one for whoever asks."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from .. import config
+
+PROGRAM = Path(__file__).parent / "vm" / "server.py"
+
+
+class Nursery:
+    """One such process, started on first use, kept until this process ends: starting it is what takes time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def spawn(self, arguments: list[str], environment: dict[str, str], folder: Path, log: Path) -> int:
+        """Start a server and give its process id; it may not listen yet."""
+        order = {"arguments": arguments, "environment": environment, "folder": str(folder), "log": str(log)}
+        with self._lock:
+            process = self._ready()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if sys.platform == "win32":  # it has become the server
+                self._process = None
+        return int(answer)
+
+    def warm_up(self) -> None:
+        """Get ready for the first order."""
+        with self._lock:
+            self._ready()
+
+    def _ready(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1"},
+                start_new_session=sys.platform != "win32",  # Ctrl-C is for the fake; this ends with it
+            )  # fmt: skip
+            atexit.register(end, self._process)
+            assert self._process.stdout is not None
+            if self._process.stdout.readline().strip() != b"ready":
+                raise RuntimeError("the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\"")
+        return self._process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a nursery; the servers notice and end too."""
+    process.kill()
+    process.communicate()
+
+
+NURSERY = Nursery()

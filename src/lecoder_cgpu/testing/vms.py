@@ -1,0 +1,155 @@
+"""One assigned VM: its proxy tokens, its front door, and the machine behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from .front import Front
+from .inside import Inside
+from .machine import Machine
+from .state import Account, jwt
+from .tty import Screen
+
+if TYPE_CHECKING:
+    from .world import World
+
+
+class VM:
+    """A VM as Google has it. `origin` is `client`, or `browser` for one that somebody opened in Colab's pages."""
+
+    def __init__(
+        self, world: World, endpoint: str, account: Account, nbh: str, variant: str, accelerator: str, high_ram: bool,
+        version: str, runtime_id: str | None, origin: str, number: int,
+    ) -> None:  # fmt: skip
+        self.world = world
+        self.endpoint = endpoint
+        self.account = account
+        self.nbh = nbh
+        self.variant = variant
+        self.accelerator = accelerator
+        self.high_ram = high_ram
+        self.version = version
+        self.runtime_id = runtime_id or endpoint
+        self.origin = origin
+        self.number = number
+        self.created = self.last_activity = world.clock.now()
+        self.tokens: dict[str, float] = {}
+        self.propagated: set[str] = set()  # auth types whose credentials the VM has
+        self.gone = False
+        self.attached = False  # whether a kernel's socket was ever open
+        self.boot_requests = world.switches.boot_requests
+        self.machine = Machine(world.folder / endpoint, accelerator)
+        self.inside = Inside(self)
+        self.screen = Screen(self)
+        self.front = Front(self)
+        self._started: asyncio.Future[None] | None = None  # None while nobody needed the machine
+
+    async def open(self) -> None:
+        """Open its door. The machine behind starts with the first request that needs it."""
+        await self.inside.open()
+        await self.front.open()
+
+    @property
+    def url(self) -> str:
+        """The proxy's address; whether it ends with a slash is not the client's to rely on."""
+        slash = self.world.switches.trailing_slash
+        return self.front.base + ("/" if (self.number % 2 == 0 if slash is None else slash) else "")
+
+    def new_token(self) -> dict[str, Any]:
+        """A fresh proxy token as the tunnel describes it."""
+        switches = self.world.switches
+        expires = self.world.clock.now() + switches.proxy_ttl
+        claims = {"aud": self.endpoint, "exp": int(expires + switches.proxy_exp_skew), "port": 8080}
+        token = f"fake-{secrets.token_urlsafe(32)}" if switches.opaque_tokens else jwt(claims)
+        self.tokens[token] = expires
+        said = switches.proxy_ttl if switches.proxy_ttl_said is None else switches.proxy_ttl_said
+        return {"token": token, "tokenExpiresInSeconds": said, "url": self.url}
+
+    def admits(self, token: str | None) -> bool:
+        return token is not None and self.tokens.get(token, 0.0) > self.world.clock.now()
+
+    async def ready(self) -> None:
+        """Wait until the machine answers, and start it when nobody did."""
+        if self._started is None:
+            loop = asyncio.get_running_loop()
+            terminals = self.world.switches.terminals
+            self._started = loop.run_in_executor(
+                None, lambda: self.machine.start(self.inside.address, terminals=terminals)
+            )
+        await asyncio.shield(self._started)
+
+    def booting(self) -> bool:
+        """Whether this request meets a VM that is not up yet."""
+        if self.boot_requests > 0:
+            self.boot_requests -= 1
+            return True
+        return self.world.clock.now() - self.created < self.world.switches.boot_seconds
+
+    def touch(self) -> None:
+        self.last_activity = self.world.clock.now()
+
+    def reap(self, now: float) -> None:
+        """End the sockets whose token is over, and those that were silent for too long."""
+        self.front.forget_idle()
+        if self.world.switches.cut_on_expiry:
+            self.front.cut(lambda passage: passage.websocket and self.tokens.get(passage.token, 0.0) <= now)
+
+    # --- for tests: what happens to VMs ---
+
+    def kill(self) -> None:
+        """Take the VM away, as Google does: the listing forgets it, its proxy is dead. No lingering."""
+        self.world.kill(self)
+
+    def expire_tokens(self) -> None:
+        """Make every proxy token stale."""
+        self.tokens.clear()
+        self.reap(self.world.clock.now())
+
+    def drop_sockets(self, *, silently: bool = False, lose_buffer: bool = False) -> int:
+        """Cut the open WebSockets and say how many there were.
+
+        Args:
+            silently: the other side is told nothing; traffic just stops.
+            lose_buffer: what the server kept for a client that comes back is lost.
+        """
+        if lose_buffer:
+            self.front.generation += 1
+        return self.front.cut(lambda passage: passage.websocket, silently=silently)
+
+    async def move(self) -> None:
+        """Give the proxy another address; the old one is dead, tokens and machine are the same."""
+        old, self.front = self.front, Front(self)
+        self.front.generation = old.generation
+        await self.front.open()
+        old.close()
+
+    def end(self) -> None:
+        """Stop everything. The door stays shut, or answers 404 like a tunnel that leads nowhere."""
+        if self.gone:
+            return
+        self.gone = True
+        self.world.ended.append(self)
+        self.tokens.clear()
+        lost = self.world.switches.lost
+        refuses = self.number % 2 == 1 if lost == "alternate" else lost == "refused"
+        self.front.cut(lambda passage: True)
+        if refuses:
+            self.front.close()
+        self.screen.close()
+        self.inside.close()
+        self.world.spawn(self._end())
+
+    async def _end(self) -> None:
+        if self._started is not None:
+            with contextlib.suppress(Exception):  # whatever came of it, it is over
+                await asyncio.shield(self._started)
+        await asyncio.get_running_loop().run_in_executor(None, self.machine.kill)
+
+    async def closed(self) -> None:
+        """Wait until nothing of the VM is left; its door is shut for good."""
+        self.front.close()
+        await self.front.closed()
+        await self.inside.closed()
