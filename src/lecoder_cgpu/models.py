@@ -864,6 +864,25 @@ class Reference(Struct, kw_only=True):
     extras: dict[str, bool]
 
 
+class Finding(Struct, kw_only=True):
+    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+
+    check: str
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | Optional = UNSET
+
+
+class Doctor(Struct, kw_only=True):
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    findings: list[Finding]
+
+
 class Upgrade(Struct, kw_only=True):
     """`upgrade --check`. `installed` is how this copy came (`origin`: from where), `latest` is absent when the package
     index has no version; `command` would install the newest, and nothing has run it."""

@@ -47,6 +47,7 @@ DOCUMENTS: dict[str, Any] = {
     "policy": models.Policy,
     "reference": models.Reference,
     "upgrade": models.Upgrade,
+    "doctor": models.Doctor,
     "done": models.Done,
     "failure": models.Failure,
 }

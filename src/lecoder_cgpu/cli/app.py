@@ -32,6 +32,7 @@ COMMANDS = {
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "doctor": ("doctor", "Check the installation, the login, the network and every session."),
     "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
     "skill": ("skill", "Print the page that teaches a coding agent to use this tool."),
     "auth": ("auth", "Log in to Google, carry a login to other machines."),
