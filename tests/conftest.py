@@ -15,6 +15,17 @@ from tests.support.servers import JupyterServer, start_server
 __all__ = ["colab", "colab_cli"]  # fixtures that live beside what they are about
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many of the random runs of tests/chaos to do; the seeds from 0 on."""
+    parser.addoption("--chaos", type=int, default=25, help="random runs of each kind over a failing network")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`chaos_seed` is each of the seeds that were asked for."""
+    if "chaos_seed" in metafunc.fixturenames:
+        metafunc.parametrize("chaos_seed", range(metafunc.config.getoption("--chaos")))
+
+
 def pytest_configure() -> None:
     """Whoever runs us in the background or under nohup has these ignored, and what is ignored is inherited: commands
     that the tests start could not be interrupted then."""

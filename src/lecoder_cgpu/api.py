@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import client as clients
 from . import errors, holdings, kernel_runs, models, overview, process_runs, runtime, wire
@@ -26,6 +26,9 @@ from .backends import Wants
 from .config import Config
 from .jobs import Jobs, describe, start
 from .sessions import Record
+
+if TYPE_CHECKING:
+    from .storage import Storage
 
 OnOutput = Callable[[str, str], None]
 
@@ -248,13 +251,18 @@ class Session:
         environment: dict[str, str] | None = None,
         secrets: dict[str, str] | None = None,
         timeout: float | None = None,
+        pull: Sequence[str] | None = None,
     ) -> Job:
         """Start a command that goes on without us. With a `key`, the same command is started once, however often asked.
+
+        What `pull` names (`PATH[:LOCAL]`) is fetched by `lecoder-cgpu job wait`.
 
         Raises:
             errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
         """
-        started = self.start(command, key=key, cwd=cwd, environment=environment, secrets=secrets, timeout=timeout)
+        started = self.start(
+            command, key=key, cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, pull=pull
+        )
         return Job(self, started.job_id)
 
     def start(
@@ -266,6 +274,7 @@ class Session:
         environment: dict[str, str] | None = None,
         secrets: dict[str, str] | None = None,
         timeout: float | None = None,
+        pull: Sequence[str] | None = None,
     ) -> models.JobStarted:
         """The same as `job`, returning the document that `run --detach` prints."""
         with self._hold() as held:
@@ -277,6 +286,7 @@ class Session:
                 environment=environment,
                 secrets=secrets,
                 timeout=timeout,
+                pull=pull,
             )
 
     def find_job(self, job_id: str) -> Job:
@@ -293,6 +303,35 @@ class Session:
         with self._jobs() as known:
             return known.list(limit).jobs
 
+    def upload(self, *sources: str | Path, to: str | None = None) -> models.Transfer:
+        """Copy files and folders to the runtime: into `to` when it ends with a slash or is a folder.
+
+        Raises:
+            errors.Error: something was not copied; nothing half stands under a final name.
+        """
+        with self._storage() as files:
+            return files.upload([str(source) for source in sources], to)
+
+    def download(self, *sources: str, to: str | Path | None = None) -> models.Transfer:
+        """Copy files and folders from the runtime; patterns are expanded there.
+
+        Raises:
+            errors.Error: something was not copied; nothing half stands under a final name.
+        """
+        with self._storage() as files:
+            return files.download(sources, None if to is None else str(to))
+
+    def sync(
+        self, local: str | Path, remote: str, *, checksum: bool = False, delete: bool = False, dry_run: bool = False
+    ) -> models.Synced:
+        """Make a folder on the runtime hold what a local one does (see `lecoder-cgpu sync`).
+
+        Raises:
+            errors.Error: something could not be done; what was done before is whole.
+        """
+        with self._storage() as files:
+            return files.sync(str(local), remote, checksum=checksum, delete=delete, dry_run=dry_run)
+
     def close(self) -> models.SessionClosed:
         """Release the runtime as far as it is ours, and forget the session.
 
@@ -304,6 +343,13 @@ class Session:
     def _hold(self) -> runtime.Session:
         """The session as it is stored now: another process may have started a kernel or renewed a token meanwhile."""
         return self._client.hold(self._client.store.find(self.id))
+
+    @contextmanager
+    def _storage(self) -> Iterator[Storage]:
+        from .storage import Storage  # only who moves files pays for it
+
+        with self._hold() as held, Storage(held) as files:
+            yield files
 
     @contextmanager
     def _jobs(self) -> Iterator[Jobs]:

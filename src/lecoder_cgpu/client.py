@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import structs
 
-from . import backends, errors
+from . import backends, errors, leases
 from .backends import Wants
 from .config import Config
+from .leases import Limits
 from .runtime import Notify, Session, Waiting
 from .sessions import Record, Store, check_name, insert
 
@@ -39,6 +40,7 @@ class Client:
     ) -> None:
         self.config = config or Config()
         self._backends: dict[str, backends.Backend] = {}
+        self._kept = False
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
 
@@ -69,7 +71,18 @@ class Client:
 
     def hold(self, record: Record) -> Session:
         """The session of a record, ready for use."""
-        return Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
+        session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
+        if record.backend == "colab":
+            session.keep = self._keep
+        return session
+
+    def _keep(self) -> None:
+        """See to it, once, that the keeper runs."""
+        if not self._kept:
+            self._kept = True
+            from . import keeper
+
+            keeper.ensure(self.config, self.state_dir, self.notify)
 
     # --- choosing a session ---
 
@@ -96,14 +109,36 @@ class Client:
                     name="ConflictingOptions",
                     hint="leave out one of the two",
                 )
-            return self.hold(self._named(key))
+            record: Record | None = self._named(key)
+            assert record is not None
+            self.limit(record, wants.limits)
+            named = self.hold(record)
+            named.terms = structs.replace(named.terms, patience=wants.patience)
+            return named
         record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record = self._create(wants)
+        else:
+            self.limit(record, wants.limits)
         self.report_damage()
         session = self.hold(record)
         session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
         return session
+
+    def limit(self, record: Record, limits: Limits) -> None:
+        """Change the lease of a session, as far as `limits` say anything.
+
+        Raises:
+            errors.UsageError: its runtime costs nothing, and has none.
+        """
+        if not limits:
+            return
+        _check_leased(record.backend)
+
+        def change(stored: Record) -> None:
+            stored.lease = leases.changed(leases.lease_of(stored), limits)
+
+        record.lease = (self.store.change(record.id, change) or record).lease
 
     def existing(self, key: str | None = None, *, gone: bool = False) -> Session:
         """The session named, else the active one; never a new one, and with `gone` also one without a runtime.
@@ -117,17 +152,17 @@ class Client:
                 "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
             )
         session = self.hold(record)
-        if not (gone or record.runtime.endpoint):
-            raise errors.NotFoundError(
-                f"session {record.name!r} has no runtime yet",
-                name="NoRuntime",
-                hint=f"lecoder-cgpu sessions ensure {record.name}",
-            )
         if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 name="RuntimeLost",
                 hint="lecoder-cgpu sessions clean",
+            )
+        if not (gone or record.runtime.endpoint):
+            raise errors.NotFoundError(
+                f"session {record.name!r} has no runtime yet",
+                name="NoRuntime",
+                hint=f"lecoder-cgpu sessions ensure {record.name}",
             )
         return session
 
@@ -198,6 +233,8 @@ class Client:
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
                 hint="leave the option out, or use --backend colab",
             )
+        if wants.limits:
+            _check_leased(backend)
 
     def report_damage(self) -> None:
         if self.store.damaged:
@@ -262,3 +299,12 @@ def free_name(base: str, records: list[Record]) -> str:
     while name in taken:
         name, number = f"{base}-{number}", number + 1
     return name
+
+
+def _check_leased(backend: str) -> None:
+    if backend != "colab":
+        raise errors.UsageError(
+            f"a session of the {backend} backend has no lease: its runtime is not ours to give back by itself",
+            name="NoLease",
+            hint="leave out --idle-release, --max-runtime and --max-units; lecoder-cgpu sessions close ends it",
+        )

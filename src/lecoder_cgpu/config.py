@@ -43,6 +43,8 @@ SETTINGS = (
     Setting(
         "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
     ),
+    Setting("keeper", "LECODER_CGPU_KEEPER", "off: start no keeper", "on"),
+    Setting("keeperInterval", "LECODER_CGPU_KEEPER_INTERVAL", "seconds between the keeper's rounds", "60"),
     # Where Google's services are. A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"

@@ -11,6 +11,7 @@
     │   └── UnknownFailure        1999 unknown
     ├── TimeLimit                 1003 timeout  (a limit on the work was reached)
     ├── ConnectionFailed          1006 io       (we could not talk to a server; retryable)
+    ├── TransferError             1006 io       (a file could not be copied whole)
     ├── AuthError                 2001 auth
     ├── QuotaError                2002 quota
     ├── CapacityError             2003 capacity (retryable)
@@ -131,6 +132,13 @@ class ConnectionFailed(Error):
     exit_status = 74
     retryable = True
     description = "The connection to a server failed."
+
+
+class TransferError(Error):
+    code = 1006
+    category = "io"
+    exit_status = 74
+    description = "A file could not be transferred."
 
 
 class AuthError(Error):

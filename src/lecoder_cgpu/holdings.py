@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, structs
 
-from . import errors, models
+from . import errors, leases, models
 from .backends import Wants
 from .runtime import Session
 from .sessions import Record, check_name, insert
@@ -53,7 +53,8 @@ def settle(client: Client, records: list[Record]) -> list[Record]:
     for record in records:
         allocation = record.colab
         try:
-            if allocation is not None and allocation.state == "closing" and client.colab.certainly_gone(record):
+            closing = allocation is not None and allocation.state == "closing"
+            if closing and not leases.lease_of(record).ended and client.colab.certainly_gone(record):
                 client.store.remove(record.id)
                 continue
             if allocation is not None and allocation.state == "asked":
@@ -108,6 +109,7 @@ def inspect(client: Client, record: Record) -> models.SessionDocument:
     if record.backend == "colab":
         document.origin = "ours"
         document.high_ram = record.colab.high_memory if record.colab is not None else UNSET
+        document.lease = leases.info(record)
     return document
 
 
@@ -150,6 +152,7 @@ def ensure(client: Client, name: str, wants: Wants) -> tuple[Session, bool]:
                 )
             for item in records:
                 item.is_active = item is record
+    client.limit(record, wants.limits)
     session = client.hold(record)
     if record.backend == "colab" and client.colab.find(record) is not None and client.colab.is_gone(record):
         client.colab.give_up(record)

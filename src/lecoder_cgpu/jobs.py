@@ -4,7 +4,7 @@ knows the session can ask for them."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -26,11 +26,13 @@ def start(
     environment: dict[str, str] | None = None,
     secrets: dict[str, str] | None = None,
     timeout: float | None = None,
+    pull: Sequence[str] | None = None,
 ) -> models.JobStarted:
     """Start a command that goes on without us.
 
     Args:
         key: makes the start idempotent: the same key with the same input is the same job.
+        pull: results (`PATH[:LOCAL]`) that `job wait` is to fetch, from whatever machine it is called.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
@@ -39,7 +41,7 @@ def start(
     described = [command, cwd, sorted((environment or {}).items()), sorted(secrets or {}), timeout]
     digest = sha256(msgspec.json.encode(described)).hexdigest()
     run = ProcessRun(session, command, lambda stream, data: None, run_id=key_id(key) if key else wire.new_run_id())
-    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, digest=digest)
+    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, digest=digest, pull=pull)
     run.close()
     assert run.state is not None
     job = describe(run.state)
@@ -148,6 +150,21 @@ class Jobs:
             follower.follow(self._resident, deadline)
             state = self._resident.show(state.run)
         return self.document(state)
+
+    def fetch(self, document: models.JobDocument, more: Sequence[str]) -> None:
+        """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
+        state = self._resident.show(document.job.id)
+        specs = list(dict.fromkeys([*(state.pull or ()), *more]))
+        if not specs or not state.ended:
+            return
+        from . import storage
+
+        document.pulled = storage.pull(self.session, specs, state.cwd)
+        problem = storage.pull_problem(document.pulled, state.cwd)
+        if problem is not None and document.status == "ok":
+            document.status = "error"
+            document.error_code, document.exit_code = problem.code, problem.exit_status
+            document.error = models.ErrorInfo.of(problem)
 
     def document(self, state: RunState) -> models.JobDocument:
         """A job with what its state means for our exit status."""

@@ -129,7 +129,8 @@ class KernelConnection:
         """
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
-        self._socket.close()
+        # A request that is still under way must not come to the kernel after we have said that it was lost.
+        self._socket.abandon()
         while True:
             try:
                 self._socket = self.server.open_channels(self.kernel_id, self.session_id)

@@ -215,10 +215,8 @@ def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -
 def _unknown(session: Session, outcome: Outcome) -> errors.Error:
     history = "; ".join(outcome.steps)
     if outcome.problem is not None and session.is_lost():
-        return errors.LostError(
-            f"the runtime of session {session.record.name!r} is gone; it was lost while the code ran ({history})",
-            name="RuntimeLost",
-            hint="the next run starts a new one; state and files of the old one are lost",
+        return session.loss(
+            f"the code ran ({history})", "the next run starts a new one; state and files of the old one are lost"
         )
     if outcome.problem is not None:
         problem = outcome.problem

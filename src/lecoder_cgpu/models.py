@@ -22,6 +22,14 @@ def now() -> str:
     return timestamp(datetime.now(UTC))
 
 
+def timestamp_ns(nanoseconds: int) -> str:
+    """A file's time; one that no calendar has is given as 1970."""
+    try:
+        return timestamp(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
+    except (OverflowError, ValueError, OSError):
+        return timestamp(datetime.fromtimestamp(0, UTC))
+
+
 def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
@@ -131,6 +139,16 @@ class Truncated(Struct, kw_only=True):
         return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
 
 
+class Pulled(Struct, kw_only=True):
+    """One result that `--pull` fetched, or the `error` that kept it."""
+
+    path: str
+    local: str
+    files: int = 0
+    bytes: int = 0
+    error: ErrorInfo | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -163,6 +181,8 @@ class Run(Struct, kw_only=True):
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
+    synced: Synced | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:
@@ -265,6 +285,7 @@ class JobDocument(Struct, kw_only=True):
     session: SessionRef
     error: ErrorInfo | Optional = UNSET
     sent: bool | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
 
 
 class JobList(Struct, kw_only=True):
@@ -304,6 +325,131 @@ class JobProgress(Struct, kw_only=True):
     stderr_offset: int = field(name="stderrOffset", default=0)
     stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
     stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+class Skipped(Struct, kw_only=True):
+    """Something that was not copied, and why."""
+
+    path: str
+    reason: str
+
+
+class TransferItem(Struct, kw_only=True):
+    """One source of a transfer and where it went. `sha256` of a folder is that of what `sha256sum` prints for its
+    files, sorted by name."""
+
+    source: str
+    target: str
+    files: int
+    bytes: int
+    sha256: str
+
+
+class Transfer(Struct, kw_only=True):
+    """`upload`, `download` and `copy`. `verified` is false where the runtime's side could not be hashed."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    action: Literal["upload", "download"]
+    files: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    sha256: str | Optional = UNSET
+    verified: bool = True
+    items: list[TransferItem] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class SyncChange(Struct, kw_only=True):
+    """One thing that a sync did, or would do."""
+
+    action: Literal["send", "delete"]
+    path: str
+    size: int | Optional = UNSET
+
+
+class Synced(Struct, kw_only=True):
+    """`sync`: how many files were sent (with their bytes), deleted, and found as they should be. With `--watch`, the
+    numbers are those of all `rounds`, and `changes` those of the last one that had any."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    local: str
+    remote: str
+    sent: int
+    bytes: int
+    deleted: int
+    unchanged: int
+    seconds: float
+    changes: list[SyncChange] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    dry_run: bool = field(name="dryRun", default=False)
+    rounds: int | Optional = UNSET
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileEntry(Struct, kw_only=True):
+    """One line of `ls`: `kind` is file, folder, link (with its `target`) or special; `mode` in octal digits."""
+
+    name: str
+    kind: str
+    size: int
+    modified: str | Optional = UNSET
+    mode: str | Optional = UNSET
+    target: str | Optional = UNSET
+
+
+class FileList(Struct, kw_only=True):
+    """`ls`: what there is at `path` on the runtime."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    entries: list[FileEntry]
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileContent(Struct, kw_only=True):
+    """`cat` of one file: its content as text, and as base64 where it is not UTF-8."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    size: int
+    text: str
+    base64: str | Optional = UNSET
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FilesRemoved(Struct, kw_only=True):
+    """`rm`: what was named and is gone, and how many files and folders that were in all."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    removed: list[str]
+    entries: int
+    session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class FileEdited(Struct, kw_only=True):
+    """`edit`: whether the file was changed and saved; `sha256` of what is on the runtime now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    saved: bool
+    sha256: str
+    session: SessionRef
+    notice: str | Optional = UNSET
 
 
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
@@ -359,6 +505,7 @@ class SessionDocument(Struct, kw_only=True):
     is_active: bool = field(name="isActive")
     status: Literal["active", "idle", "stale", "unreachable", "starting", "closing"]
     kernel: KernelInfo | Optional = UNSET
+    lease: LeaseInfo | Optional = UNSET
     origin: Origin | Optional = UNSET
     high_ram: bool | Optional = field(name="highRam", default=UNSET)
 
@@ -492,6 +639,7 @@ class RuntimeStatus(Struct, kw_only=True):
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
     runs: int = 0
+    lease: LeaseInfo | Optional = UNSET
     problem: str | Optional = UNSET
     origin: Origin | Optional = UNSET
     units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
@@ -792,6 +940,66 @@ class Policy(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     points: list[str]
     links: list[str]
+
+
+# --- keeper and leases --------------------------------------------------------------------------------------------
+
+
+class LeaseInfo(Struct, kw_only=True):
+    """When a Colab runtime is released: after `idleSeconds` without work (at `idleReleaseAt` if none comes), at
+    `endsAt`, or when `maxUnits` compute units are spent. `ended` is the limit that was reached. Absent: no such limit.
+    """
+
+    idle_seconds: float | Optional = field(name="idleSeconds", default=UNSET)
+    idle_release_at: str | Optional = field(name="idleReleaseAt", default=UNSET)
+    ends_at: str | Optional = field(name="endsAt", default=UNSET)
+    max_units: float | Optional = field(name="maxUnits", default=UNSET)
+    units_spent: float | Optional = field(name="unitsSpent", default=UNSET)
+    ended: Literal["idle", "runtime", "units"] | Optional = UNSET
+
+
+class KeptSession(Struct, kw_only=True):
+    """What the keeper last saw of a session. `ping` is how the last one went; `socket`: it holds a kernel's socket."""
+
+    session: str
+    endpoint: str
+    ping: str
+    work: Literal["running", "none", "unknown"]
+    socket: bool = False
+    problem: str | Optional = UNSET
+
+
+class KeeperRecord(Struct, kw_only=True):
+    """`state/keeper.json`: which process the keeper is, and what it saw at `beat`."""
+
+    pid: int
+    identity: str
+    version: str
+    started: str
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+
+
+class KeeperStatus(Struct, kw_only=True):
+    """`keeper status`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    running: bool
+    pid: int | Optional = UNSET
+    started: str | Optional = UNSET
+    version: str | Optional = UNSET
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+    problem: str | Optional = UNSET
+
+
+class KeeperStopped(Struct, kw_only=True):
+    """`keeper stop`: whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    stopped: bool
 
 
 class Version(Struct, kw_only=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from . import errors, holdings, models
+from . import errors, holdings, leases, models
 from .runtime import Session
 from .sessions import Record
 
@@ -101,7 +101,7 @@ def _add_colab(
         document.eligible_tpus = _said(found.tpus)
         document.ineligible_tpus = _said(found.refused_tpus)
         tier = found.tier
-    tier = next((item.colab.tier for item in records if item.colab is not None and item.colab.tier), tier)
+    tier = _granted_tier(records) or tier
     if tier is None and not isinstance(found, errors.Error) and not any(item.backend == "colab" for item in records):
         tier = client.colab.control.tier()
     document.tier = document.sessions.tier = tier or "unknown"
@@ -113,6 +113,11 @@ def _add_colab(
         for runtime in document.runtimes:
             if runtime.endpoint == rows[0].endpoint:
                 runtime.units_per_hour = found.rate
+
+
+def _granted_tier(records: list[Record]) -> str | None:
+    """The account's tier as Colab told it with a runtime that a session here holds."""
+    return next((record.colab.tier for record in records if record.colab is not None and record.colab.tier), None)
 
 
 def _foreign(item: Assignment) -> models.RuntimeStatus:
@@ -129,7 +134,7 @@ def usage(client: Client) -> models.Usage:
         errors.AuthError: not logged in. errors.ConnectionFailed: Colab does not answer.
     """
     account = client.colab.account()
-    tier = account.tier or client.colab.control.tier()
+    tier = _granted_tier(client.store.records()) or account.tier or client.colab.control.tier()
     return models.Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
 
 
@@ -181,6 +186,8 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
         label=record.runtime.label, endpoint=record.runtime.endpoint, accelerator=record.runtime.accelerator,
         connected=False, backend=record.backend, session=record.name,
     )  # fmt: skip
+    if record.backend == "colab":
+        document.lease = leases.info(record)
     session = client.hold_or_none(record)
     if session is None:
         document.problem = f"this version cannot use the {record.backend} backend"

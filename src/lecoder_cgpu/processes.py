@@ -4,7 +4,7 @@ the user says so, fed from our stdin."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -73,6 +73,7 @@ class ProcessRun:
         secrets: dict[str, str] | None,
         timeout: float | None,
         digest: str | None = None,
+        pull: Sequence[str] | None = None,
     ) -> None:
         """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
 
@@ -92,6 +93,7 @@ class ProcessRun:
                     stdin=self._takes_stdin,
                     timeout=timeout,
                     digest=digest,
+                    pull=pull,
                 )
                 return
             except errors.ConnectionFailed as error:
@@ -222,10 +224,8 @@ class ProcessRun:
                 hint="run it again if that does no harm",
             )
         if self.session.is_lost():
-            return errors.LostError(
-                f"the runtime of session {self.session.record.name!r} is gone, lost while the command ran ({history})",
-                name="RuntimeLost",
-                hint="the next run starts a new one; files of the old one are lost",
+            return self.session.loss(
+                f"the command ran ({history})", "the next run starts a new one; files of the old one are lost"
             )
         if isinstance(self.problem, errors.NotFoundError):
             return errors.LostError(

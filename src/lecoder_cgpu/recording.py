@@ -79,8 +79,8 @@ class Recording:
         return not self.ended and self._resident.state(self._run).state == "unknown"
 
     def covers(self, seconds: float) -> bool:
-        """Whether everything that the kernel published during the last `seconds` was recorded."""
-        return self._resident.record(self._kernel) > seconds
+        """Whether everything that the kernel published during the last `seconds` is recorded by now."""
+        return self._resident.record(self._kernel, settle=True) > seconds
 
     def close(self) -> None:
         self._resident.close()

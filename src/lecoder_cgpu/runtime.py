@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, structs
 
-from . import errors, logs, models, sessions
+from . import errors, leases, logs, models, sessions
 from .backends import Backend, Endpoint, Terms
 from .kernel import KernelConnection
 from .server import Kernel, Server
@@ -41,6 +41,7 @@ class Session:
         self.notify = notify
         self.waiting = waiting
         self.terms = Terms(tell=notify)
+        self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
 
     @cached_property
@@ -52,9 +53,14 @@ class Session:
         """
         found = self.backend.find(self.record)
         if found is not None:
+            if self.keep is not None:
+                self.keep()
             return found
         with self.waiting(f"starting {self.record.label} …"):
             endpoint, fresh = self.backend.obtain(self.record, self.terms)
+        if self.keep is not None:
+            self._begin_lease(fresh)
+            self.keep()
         if fresh and (self.record.kernel or self.record.resident):
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, resident=None)
@@ -117,10 +123,14 @@ class Session:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         if self.record.kernel is not None:
             try:
-                return KernelConnection(server, self.record.kernel.id)
+                connection = KernelConnection(server, self.record.kernel.id)
             except errors.NotFoundError:
                 logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
                 lost = True
+            else:
+                if self.record.kernel.recorded is None:  # the helper could not be reached when the kernel was started
+                    self._note_recording(self.record.kernel)
+                return connection
         else:
             lost = False
         return KernelConnection(server, self._open_kernel(lost))
@@ -137,8 +147,14 @@ class Session:
         self._remember(kernel=record)
         return opened.kernel.id
 
-    def _start_recording(self, kernel_id: str) -> bool:
-        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say)."""
+    def _note_recording(self, kernel: sessions.KernelRecord) -> None:
+        recorded = self._start_recording(kernel.id)
+        if recorded is not None:
+            self._remember(kernel=structs.replace(kernel, recorded=recorded))
+
+    def _start_recording(self, kernel_id: str) -> bool | None:
+        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
+        it is to be tried again."""
         try:
             resident = self._connect_resident()
             try:
@@ -147,7 +163,7 @@ class Session:
                 resident.close()
         except errors.Error as error:
             logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
-            return False
+            return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
         return True
 
     def await_recording(self) -> None:
@@ -232,6 +248,18 @@ class Session:
 
     # --- the record ---
 
+    def _begin_lease(self, fresh: bool) -> None:
+        """Write down since when the runtime is held, before the keeper is started."""
+        import time
+
+        now = time.time()
+
+        def change(record: sessions.Record) -> None:
+            if record.lease is None or fresh:
+                record.lease = leases.fresh(leases.lease_of(record), now)
+
+        self.store.change(self.record.id, change)
+
     def _remember(self, **fields: sessions.KernelRecord | None) -> None:
         def change(record: sessions.Record) -> None:
             for name, value in fields.items():
@@ -258,6 +286,19 @@ class Session:
     def known_gone(self) -> bool:
         """The same as far as it is known here, without asking anybody."""
         return self.backend.known_gone(self.record)
+
+    def loss(self, what: str, hint: str) -> errors.Error:
+        """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
+        stored = self.store.get(self.record.id)
+        if stored is not None and stored.lease is not None and stored.lease.ended is not None:
+            ended = leases.ended(self.record.name, stored.lease)
+            ended.message = f"{ended.message}, while {what}"
+            return ended
+        return errors.LostError(
+            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}",
+            name="RuntimeLost",
+            hint=hint,
+        )
 
     def reading_command(self, run_id: str) -> str:
         """The command that prints all output of a run that the runtime keeps."""

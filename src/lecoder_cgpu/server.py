@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -121,6 +121,17 @@ class Server:
             return False
         return True
 
+    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
+        """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
+
+        def begin() -> tuple[bytes | bytearray, Iterator[bytes | bytearray]]:
+            pieces = self.http.read(f"files/{quote(path)}", start, end)
+            return next(pieces, b""), pieces
+
+        first, rest = self._renewing(begin)
+        yield first
+        yield from rest
+
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""
         return self._renewing(lambda: self._open_channels(kernel_id, session_id))
@@ -158,7 +169,7 @@ class Server:
                     error.hint = "the token is fresh, and still it is refused: try again in a minute"
                 if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
                     raise
-                self.close()
+                self._http = None  # not closed: other threads may be reading through it
                 self.endpoint = fresh
         return action()
 

@@ -43,12 +43,12 @@ class Runtime(Struct, kw_only=True):
 
 class KernelRecord(Struct, kw_only=True):
     """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
-    whether the helper was asked to keep what it publishes."""
+    whether the helper keeps what it publishes, null when it could not be asked yet."""
 
     id: str
     path: str
     ours: bool = True
-    recorded: bool = False
+    recorded: bool | None = None
 
 
 class Allocation(Struct, kw_only=True):
@@ -75,6 +75,24 @@ class Allocation(Struct, kw_only=True):
     tier: str | None = None
 
 
+class Lease(Struct, kw_only=True):
+    """For how long a session's runtime is held. Durations in seconds, None for no limit; moments as Unix times.
+
+    `idle`: release after so long without work. `maxRuntime`: release so long after `began`, work or not. `maxUnits`:
+    release when so many compute units were spent since `began`; `units` is what the keeper has counted. `lastWork`:
+    when the keeper last saw work. `ended`: which of the limits ended the runtime, and `why` in words.
+    """
+
+    idle: float | None = 3600.0
+    max_runtime: float | None = field(name="maxRuntime", default=None)
+    max_units: float | None = field(name="maxUnits", default=None)
+    began: float
+    last_work: float | None = field(name="lastWork", default=None)
+    units: float = 0.0
+    ended: Literal["idle", "runtime", "units"] | None = None
+    why: str | None = None
+
+
 class Record(Struct, kw_only=True):
     """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
 
@@ -91,6 +109,7 @@ class Record(Struct, kw_only=True):
     kernel: KernelRecord | None = None
     resident: KernelRecord | None = None
     colab: Allocation | None = None
+    lease: Lease | None = None
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]

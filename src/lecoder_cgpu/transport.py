@@ -10,7 +10,10 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+import struct
+import sys
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +30,8 @@ USER_AGENT = f"lecoder-cgpu/{__version__}"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
 PING_TIMEOUT = 20.0
+_LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
+PIECE = 1 << 20  # bytes of a file read at once
 ATTEMPTS = 4  # of an idempotent request that meets a transient failure
 RETRY_AFTER_MOST = 30.0  # seconds; whoever asks for more patience than that is not asked again by itself
 
@@ -163,6 +168,8 @@ class Http:
             trust_env=not is_loopback(base_url),
             follow_redirects=False,
         )
+        # Who is done with us need not say so: connections that stay open behind their owner are a warning of Python's.
+        weakref.finalize(self, self._client.close).atexit = False
 
     def request(
         self,
@@ -228,6 +235,57 @@ class Http:
             raise self._explain(Refusal(answer.status_code, what, answer.text[:2000], location, page, wait))
         return answer.content
 
+    def read(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
+        """A piece of a file as its bytes come: from `start` up to `end`, which is not part of it. Not repeated.
+
+        Raises:
+            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: as `status_error` has it; also
+            (`NoRanges`) when the server sends something else than that piece.
+        """
+        import httpx2
+
+        what = f"GET {self.base_url}{path}"
+        headers = {"Range": f"bytes={start}-{end - 1}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        wanted = (start, end)
+        if urlsplit(self.base_url).scheme == "http" and is_loopback(self.base_url):
+            yield from self._read_near(path, headers, wanted, what)
+            return
+        try:
+            with self._client.stream("GET", self.base_url + path, headers=headers) as answer:
+                if answer.status_code >= 400:
+                    answer.read()
+                _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
+                yield from answer.iter_raw()
+        except httpx2.HTTPError as error:
+            raise _unreachable(self.base_url, error) from error
+
+    def _read_near(self, path: str, headers: dict[str, str], wanted: tuple[int, int], what: str) -> Iterator[bytearray]:
+        """The same from this machine itself, in large pieces: there the processor is what limits, and httpx2 needs
+        three times as much of it."""
+        import http.client
+
+        parts = urlsplit(self.base_url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        try:
+            connection.request("GET", parts.path + path, headers={**dict(self._client.headers), **headers})
+            answer = connection.getresponse()
+            _check_piece(
+                what, answer.status, answer.headers, wanted,
+                lambda: answer.read(2000).decode("utf-8", "replace"),
+            )  # fmt: skip
+            left = int(answer.headers.get("content-length") or 0)
+            while left:
+                piece = bytearray(min(PIECE, left))
+                got = answer.readinto(piece)
+                if not got:
+                    raise ConnectionResetError("the connection ended before the file did")
+                left -= got
+                yield piece if got == len(piece) else piece[:got]
+        except (http.client.HTTPException, OSError) as error:
+            raise _unreachable(self.base_url, error) from error
+        finally:
+            connection.close()
+
     def close(self) -> None:
         self._client.close()
 
@@ -262,6 +320,20 @@ def exchange(
         raise _unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
     return Reply(answer.status_code, answer.headers, answer.content)
+
+
+def _check_piece(what: str, status: int, headers: Any, wanted: tuple[int, int], body: Callable[[], str]) -> None:
+    """Raise unless the answer is that piece; a piece that is the whole file comes as such (200)."""
+    logs.current().debug("HTTP", what, {"status": status, "range": list(wanted)})
+    if status >= 400:
+        raise status_error(status, what, body()[:2000])
+    start, end = wanted
+    piece = status == 206 and headers.get("content-range", "").startswith(f"bytes {start}-{end - 1}/")
+    whole = status == 200 and start == 0 and headers.get("content-length") == str(end)
+    if not (piece or whole):
+        raise errors.ConnectionFailed(
+            f"{what}: the server does not send pieces of files", name="NoRanges", retryable=False
+        )
 
 
 def _milliseconds(answer: httpx2.Response) -> int:
@@ -335,11 +407,12 @@ class WebSocket:
         self._connection = connection
         self._url = url
         self._socket = connection.socket
+        self._limit_sending()
         self.subprotocol = connection.subprotocol
 
     @classmethod
     def connect(
-        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float = CONNECT_TIMEOUT
+        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float | None = None
     ) -> WebSocket:
         """Open a socket; a handshake that meets a transient failure is repeated.
 
@@ -347,12 +420,13 @@ class WebSocket:
             url: `ws://` or `wss://`, without a token in it.
             headers: sent with the handshake.
             subprotocols: those that we speak, the best first; the server may choose one or none.
-            timeout: seconds for the whole handshake.
+            timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
-        return _persist(lambda: cls._once(url, headers, subprotocols, timeout))
+        seconds = CONNECT_TIMEOUT if timeout is None else timeout
+        return _persist(lambda: cls._once(url, headers, subprotocols, seconds))
 
     @classmethod
     def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
@@ -434,6 +508,23 @@ class WebSocket:
             self._socket.shutdown(socket.SHUT_WR)
         with contextlib.suppress(OSError, RuntimeError):
             self._connection.close()
+
+    def abandon(self) -> None:
+        """Close, and throw away what was not sent yet: nothing of it may arrive when another socket has taken over."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads
+        with contextlib.suppress(OSError, RuntimeError):
+            self._connection.close()
+
+    def _limit_sending(self) -> None:
+        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can
+        # be told to; other systems cannot.
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * (PING_INTERVAL + PING_TIMEOUT)))
 
     def _acknowledge_at_once(self) -> None:
         # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which

@@ -113,8 +113,21 @@ class Watch:
         self.given_up = False  # nothing more is to be asked: the user said so, or nobody answers
         self.taken: str | None = None  # the last message of this run that came before anything was lost
 
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more is to be waited for: the run has ended, or nothing can be learnt."""
+        outcome, recording = self.outcome, self.recording
+        return bool(
+            self.execution.finished
+            or outcome.problem
+            or outcome.unknown
+            or outcome.left
+            # The reply that was lost with a socket would tell nothing more.
+            or (recording is not None and recording.ended)
+        )
+
     def until_finished(self) -> None:
-        while not (self.execution.finished or self.outcome.problem or self.outcome.unknown or self.outcome.left):
+        while not self._is_over:
             try:
                 self._step()
             except KeyboardInterrupt as interrupt:
@@ -142,6 +155,10 @@ class Watch:
         """With what was recorded, if the socket has not brought everything."""
         if self.outcome.unknown:
             self._read_on()
+            if self.dropped and not self.execution.started and self._nothing_was_executed():
+                self.outcome.never_begun = True
+                self.outcome.unknown = self.outcome.dropped = False
+                return
         if self.reading_on:
             self._read_to_the_end()
         if self.outcome.unknown:
@@ -150,14 +167,7 @@ class Watch:
     def _conclude(self) -> None:
         """The kernel is idle, no reply came, and no end was recorded."""
         if self.dropped:
-            try:
-                self.outcome.never_begun = not self.execution.started and self._nothing_was_executed()
-            except errors.Error as error:
-                self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
-            if self.outcome.never_begun:
-                self.outcome.unknown = self.outcome.dropped = False
-            else:
-                self.outcome.steps.append("the result was lost with the connection")
+            self.outcome.steps.append("the result was lost with the connection")
             return
         # On a sound socket a reply is not lost: the kernel that owed it is no more.
         self.outcome.unknown = False
@@ -165,9 +175,16 @@ class Watch:
         self.execution.death = f"the kernel was restarted{began}"
 
     def _nothing_was_executed(self) -> bool:
-        """Whether the recorder, which was there all the time, saw the kernel execute nothing for us."""
+        """Whether the recorder, which was there all the time, has by now seen the kernel execute nothing for us."""
         seconds = (datetime.now(UTC) - self.outcome.started).total_seconds()
-        return self.recording is not None and self.taken is None and self.recording.covers(seconds)
+        try:
+            if self.recording is None or not self.recording.covers(seconds):
+                return False
+        except errors.Error as error:
+            self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
+            return False
+        self._pull()
+        return self.recording is not None and self.taken is None and not self.execution.started
 
     def _step(self) -> None:
         clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
@@ -197,10 +214,11 @@ class Watch:
 
     def _take(self, message: wire.Message) -> None:
         was_started = self.execution.started
-        self.silence = SILENCE
-        self.probe_at = time.monotonic() + self.silence
-        if not self.execution.replied:
-            self.settle_at = None
+        if message.parent == self.execution.msg_id:  # what others do says nothing about us
+            self.silence = SILENCE
+            self.probe_at = time.monotonic() + self.silence
+            if not self.execution.replied:
+                self.settle_at = None
         if self.execution.gap_before(message):
             self._read_on()
         event = self.execution.receive(message)
@@ -396,5 +414,5 @@ class Watch:
             self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
-                self.execution.status = "error" if self.execution.raised else "ok"
+                self.execution.conclude(whole=not self.outcome.dropped)
                 self.outcome.unknown = False

@@ -32,13 +32,14 @@ class _Header(Struct):
 
 
 class Message(Struct, kw_only=True):
-    """One Jupyter message; `channel` is shell, iopub, stdin or control."""
+    """One Jupyter message; `channel` is shell, iopub, stdin or control, `buffers` are its binary parts."""
 
     channel: str | None = None
     header: _Header = field(default_factory=_Header)
     parent_header: _Header | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
+    buffers: list[Any] = field(default_factory=list)
 
     @property
     def type(self) -> str:
@@ -73,21 +74,28 @@ def _decode(frame: str | bytes, subprotocol: str | None) -> Message:
     if subprotocol == V1_SUBPROTOCOL:
         (count,) = struct.unpack_from("<Q", frame)
         offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-        parts = [frame[start:end] for start, end in pairwise(offsets)]
-        if len(parts) < 5:
+        if count < 6:
             raise ValueError("a v1 frame needs a channel and four message parts")
+        parts = [frame[start:end] for start, end in pairwise(offsets[:6])]
         return Message(
             channel=parts[0].decode(),
             header=_header.decode(parts[1]),
             parent_header=_header.decode(parts[2]),
             metadata=_parts.decode(parts[3]),
             content=_parts.decode(parts[4]),
+            buffers=_buffers(frame, offsets[5:]),
         )
     (count,) = struct.unpack_from(">I", frame)
-    offsets = struct.unpack_from(f">{count}I", frame, 4)
-    # The binary buffers behind the JSON part belong to widgets; no output that we show carries any.
-    end = offsets[1] if count > 1 else len(frame)
-    return _decoder.decode(frame[offsets[0] : end])
+    offsets = (*struct.unpack_from(f">{count}I", frame, 4), len(frame))
+    message = _decoder.decode(frame[offsets[0] : offsets[1]])
+    message.buffers = _buffers(frame, offsets[1:])
+    return message
+
+
+def _buffers(frame: bytes, offsets: tuple[int, ...]) -> list[Any]:
+    """The binary parts between these offsets, not copied: they are megabytes of files."""
+    view = memoryview(frame)
+    return [view[start:end] for start, end in pairwise(offsets)]
 
 
 def new_id() -> str:
@@ -102,11 +110,14 @@ class Request(Struct, frozen=True):
     channel: str
     header: dict[str, str]
     content: dict[str, Any]
+    buffers: tuple[bytes | memoryview, ...] = ()
 
     def frame(self, subprotocol: str | None) -> str | bytes:
         if subprotocol == V1_SUBPROTOCOL:
             encode = msgspec.json.encode
-            parts = [self.channel.encode(), encode(self.header), b"{}", b"{}", encode(self.content)]
+            parts: list[bytes | memoryview] = [
+                self.channel.encode(), encode(self.header), b"{}", b"{}", encode(self.content), *self.buffers
+            ]  # fmt: skip
             offsets = [8 * (len(parts) + 2)]
             for part in parts:
                 offsets.append(offsets[-1] + len(part))
@@ -119,7 +130,14 @@ class Request(Struct, frozen=True):
             "content": self.content,
             "buffers": [],
         }
-        return msgspec.json.encode(message).decode()
+        if not self.buffers:
+            return msgspec.json.encode(message).decode()
+        del message["buffers"]
+        parts = [msgspec.json.encode(message), *self.buffers]
+        offsets = [4 * (len(parts) + 1)]
+        for part in parts[:-1]:
+            offsets.append(offsets[-1] + len(part))
+        return struct.pack(f">{len(parts) + 1}I", len(parts), *offsets) + b"".join(parts)
 
 
 def new_run_id() -> str:
@@ -128,7 +146,13 @@ def new_run_id() -> str:
 
 
 def request(
-    msg_type: str, content: dict[str, Any], *, session: str, channel: str = "shell", msg_id: str | None = None
+    msg_type: str,
+    content: dict[str, Any],
+    *,
+    session: str,
+    channel: str = "shell",
+    msg_id: str | None = None,
+    buffers: tuple[bytes | memoryview, ...] = (),
 ) -> Request:
     """A request of ours, under a fresh id if none is given."""
     identity = msg_id or new_id()
@@ -140,7 +164,7 @@ def request(
         "date": models.now(),
         "version": "5.3",
     }
-    return Request(identity, channel, header, content)
+    return Request(identity, channel, header, content, buffers)
 
 
 def execute_request(
@@ -292,6 +316,16 @@ class Execution:
                 self.inputs += 1
                 return InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
+
+    def conclude(self, *, whole: bool = False) -> None:
+        """The end was published, and the reply is not known: say how the run ended.
+
+        Args:
+            whole: everything that was published from the beginning on is known. What is executed is published first, as
+                `execute_input`; without it, the kernel has dropped the request.
+        """
+        dropped = whole and self.execution_count is None and self.raised is None
+        self.status = "aborted" if dropped else "error" if self.raised else "ok"
 
     def _is_death(self, message: Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request

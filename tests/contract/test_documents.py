@@ -59,6 +59,16 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("run-detached", ["run", "--detach", "true"]),
         ("job-list", ["job", "list"]),
         ("job-list", ["job", "list", "-n", "1"]),
+        ("transfer", ["upload", __file__, "contract/"]),
+        ("transfer", ["copy", __file__, "contract/"]),
+        ("transfer", ["download", "contract/file", "{home}/"]),
+        ("sync", ["sync", "{home}/empty", "contract"]),
+        ("sync", ["sync", str(SCHEMAS), "contract", "--dry-run"]),
+        ("ls", ["ls"]),
+        ("ls", ["ls", "contract"]),
+        ("cat", ["cat", "contract/file"]),
+        ("rm", ["rm", "-f", "contract/nothing"]),
+        ("run", ["run", "--sync", "{home}/empty", "--pull", ".:{home}/pulled", "true"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),
         ("logs-stats", ["logs", "--stats"]),
@@ -72,6 +82,9 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("auth-logout", ["auth", "logout"]),
         ("auth-logout", ["logout"]),
         ("policy", ["policy"]),
+        ("keeper-status", ["keeper", "status"]),
+        ("keeper-stop", ["keeper", "stop"]),
+        ("done", ["keeper", "run"]),
         ("reference", ["reference"]),
         ("done", ["completion", "bash"]),
         ("done", ["--help"]),
@@ -81,9 +94,12 @@ def test_the_reference_is_that_of_this_version() -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_success(lab: Cli, schema: str, line: list[str], place: str) -> None:
+def test_success(lab: Cli, jupyter: JupyterServer, schema: str, line: list[str], place: str) -> None:
     """`--json` before or after the command gives one valid document and exit status 0."""
-    line = [word.format(name=lab.home.name) for word in line]
+    (lab.home / "empty").mkdir(exist_ok=True)
+    (jupyter.root / "contract").mkdir(exist_ok=True)
+    (jupyter.root / "contract" / "file").write_text("x")
+    line = [word.format(name=lab.home.name, home=lab.home) for word in line]
     result = lab("--json", *line) if place == "before" else lab(*line, "--json")
     assert result.code == 0, result
     validate(result.json, schema)
@@ -138,6 +154,18 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["run", "-m", "kernel", "--detach", "1"], 2006, 2),
         (["run", "--attach", "run-0123456789abcdef", "ls"], 2006, 2),
         (["run", "--attach", "run-0123456789abcdef"], 2005, 66),
+        (["upload"], 2006, 2),
+        (["upload", "/surely/not/there"], 2005, 66),
+        (["upload", "-", "--json"], 2006, 2),
+        (["download", "x"], 2005, 66),
+        (["ls", "x"], 2005, 66),
+        (["cat"], 2006, 2),
+        (["rm"], 2006, 2),
+        (["edit", "x"], 2005, 66),
+        (["sync", "/surely/not/there"], 2005, 66),
+        (["sync", ".", "--watch", "--dry-run"], 2006, 2),
+        (["run", "--pull", ":x", "ls"], 2006, 2),
+        (["run", "-m", "kernel", "--sync", ".", "1"], 2006, 2),
         (["job"], 2006, 2),
         (["job", "list"], 2005, 66),
         (["job", "show"], 2006, 2),
@@ -163,6 +191,10 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["auth", "login", "--finish", "x"], 2006, 2),
         (["auth", "login", "--code-stdin"], 2006, 2),
         (["auth", "check"], 2001, 77),
+        (["keeper"], 2006, 2),
+        (["run", "--idle-release", "soon", "ls"], 2006, 2),
+        (["run", "--max-units", "0", "ls"], 2006, 2),
+        (["--backend", "local", "run", "--max-runtime", "1h", "ls"], 2006, 2),
         (["auth", "export"], 2001, 77),
         (["auth-export"], 2001, 77),
         (["auth-import", "nonsense"], 2006, 2),

@@ -184,3 +184,17 @@ Client('jupyter').session('api').run({remote_code!r}, on_event=lambda event: pri
     _, err = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in err
     assert session.run("print('free')").stdout == "free\n"
+
+
+def test_files(session: Session, tmp_path: Path) -> None:
+    """Upload, sync and download give the documents of the commands."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_text("a")
+    up = session.upload(tmp_path / "in", to="api-files")
+    assert (up.files, up.bytes) == (1, 1)
+    assert session.sync(tmp_path / "in", "api-files").sent == 0
+    down = session.download("api-files", to=tmp_path / "out")
+    assert down.sha256 == up.sha256
+    assert (tmp_path / "out" / "a").read_text() == "a"
+    with pytest.raises(errors.NotFoundError):
+        session.download("api-files/nothing")

@@ -291,6 +291,8 @@ def test_a_client_that_is_killed_while_it_asks(hollow: FakeColab, colab_cli: Cli
     asking.kill()
     asking.communicate()
     wait_until(lambda: len(hollow.vms) == 1)
+    hollow.fail("GET /tun/m/assign", status=403)  # a refusal of something else is no answer to what was asked
+    assert colab_cli("sessions", "ensure", "a", "--cpu", "--json").json["errorCode"] == 2001
     assert colab_cli("sessions", "list", "--json").json[0]["runtime"]["endpoint"] == hollow.vm.endpoint
     assert colab_cli("sessions", "ensure", "a", "--cpu", "--json").code == 0
     assert len(hollow.vms) == 1
@@ -308,7 +310,7 @@ def test_a_slow_boot(hollow: FakeColab, colab_cli: Cli, mode: Any) -> None:
 
 def test_many_first_commands_make_one_runtime(colab: FakeColab, colab_cli: Cli) -> None:
     """Twenty at once: one allocation, one session, one refresh, and twenty answers (F40)."""
-    running = [colab_cli.start("run", f"echo {number}") for number in range(20)]
+    running = [colab_cli.start("run", "--gpu", "t4", f"echo {number}") for number in range(20)]
     outputs = [process.communicate(timeout=170) for process in running]
     assert [out.decode() for out, _ in outputs] == [f"{number}\n" for number in range(20)], outputs
     assert len(colab.vms) == 1
@@ -336,6 +338,17 @@ def test_ensuring_is_idempotent(hollow: FakeColab, colab_cli: Cli) -> None:
     assert colab_cli("sessions", "ensure", "train", "--tpu", "--json").json["errorCode"] == 2006
     assert len(hollow.vms) == 1
     assert colab_cli("sessions", "delete", "train", "--json").json["deleted"] is True
+
+
+def test_a_login_that_was_revoked(colab: FakeColab, colab_cli: Cli) -> None:
+    """`status` says so in its document, what needs the login fails with 2001, and no runtime is touched (F3)."""
+    vm = colab.start_vm("T4")
+    assert colab_cli("usage").code == 0
+    colab.revoke_logins()
+    assert colab_cli("status", "--json").json["authenticated"] is False
+    result = colab_cli(*RUN)
+    assert (result.code, result.json["errorCode"]) == (77, 2001)
+    assert vm.endpoint in colab.vms
 
 
 def test_without_a_login(colab: FakeColab, colab_cli: Cli) -> None:

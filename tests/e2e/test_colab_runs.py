@@ -218,7 +218,8 @@ def test_the_access_token_ends(warm: tuple[Cli, FakeColab]) -> None:
     """A 401 of Colab's: refreshed once, asked once more (F1)."""
     command, colab = warm
     colab.expire_access_tokens()
-    assert command("usage", "--json").json["units"]["runtimes"] == 1
+    usage = command("usage", "--json").json
+    assert (usage["units"]["runtimes"], usage["tier"]) == (1, "free")
     assert control_calls(colab).count("POST /token") == 1
     assert [request.status for request in colab.requests if request.path == "/tun/m/ccu-info"] == [401, 200]
 

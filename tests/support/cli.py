@@ -45,6 +45,7 @@ class Cli:
         }
         return {
             **kept, "HOME": str(self.home), "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"), "NO_COLOR": "",
+            "LECODER_CGPU_KEEPER": "off",
             **self.variables, **(extra or {}),
         }  # fmt: skip
 

@@ -10,8 +10,7 @@ import pytest
 from lecoder_cgpu.testing.colab import CLIENT, FakeColab
 from lecoder_cgpu.testing.drive_store import NOTEBOOK
 from lecoder_cgpu.testing.state import COLAB, DRIVE, DRIVE_READONLY, EMAIL
-
-from .test_fake_colab import Answer, User, call
+from tests.support.google import Answer, User, call
 
 FILES = "/drive/v3/files"
 UPLOAD = "/upload/drive/v3/files"

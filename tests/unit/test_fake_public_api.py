@@ -12,8 +12,7 @@ import jsonschema
 import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
-
-from .test_fake_colab import User
+from tests.support.google import User
 
 T4 = {"variant": "VARIANT_GPU", "accelerator": "T4", "shape": "SHAPE_STANDARD"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import uuid
@@ -15,8 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from lecoder_cgpu.testing.colab import FakeColab
-
-from .test_fake_colab import User, call
+from tests.support.google import User, call
 
 Reply = Callable[[str, Any], dict[str, Any] | None]
 
@@ -64,10 +64,11 @@ class Kernel:
 
     def start(self, code: str) -> str:
         """Send code and return its request's number."""
-        return self.send("shell", "execute_request", {"code": code, "allow_stdin": True})
+        content = {"code": code, "allow_stdin": True, "silent": False, "store_history": True, "user_expressions": {}}
+        return self.send("shell", "execute_request", content | {"stop_on_error": True})
 
-    def receive(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(self._socket.recv(60))
+    def receive(self, timeout: float = 60) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self._socket.recv(timeout))
         return message
 
     def run(self, code: str, reply: Reply = lambda kind, request: None) -> str:
@@ -96,22 +97,30 @@ class Kernel:
                 ended |= {content["execution_state"]} & {"idle"}
         return printed.strip()
 
-    def rest(self, last: str) -> str:
+    def rest(self, last: str, timeout: float = 60) -> str:
         """What comes until `last` is printed, which other code does later."""
         seen = ""
         number = self.start(f"print({last!r})")
         while last not in seen:
-            message = self.receive()
+            message = self.receive(timeout)
             seen += message["content"].get("text", "")
         while self.receive()["parent_header"].get("msg_id") != number:
             pass
         return seen
 
 
-@pytest.fixture(scope="module")
-def vm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeColab, dict[str, Any], Kernel]]:
-    """A fake Colab with a VM and a kernel on it, shared by the tests of this module."""
-    with FakeColab(tmp_path_factory.mktemp("colab")) as colab:
+PINNED = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
+
+
+@pytest.fixture(scope="module", params=["ours", "pinned"])
+def vm(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[FakeColab, dict[str, Any], Kernel]]:
+    """A fake Colab with a VM and a kernel on it, shared by the tests of this module; also with Colab's versions."""
+    if request.param == "pinned" and not PINNED:
+        pytest.skip("LECODER_CGPU_TEST_COLAB_PYTHON names no interpreter with Colab's versions")
+    python = PINNED if request.param == "pinned" else None
+    with FakeColab(tmp_path_factory.mktemp("colab"), python=python or sys.executable) as colab:
         proxy = User(colab).assign(variant="GPU", accelerator="T4").json["runtimeProxyInfo"]
         with closing(Kernel(proxy)) as kernel:
             yield colab, proxy, kernel
@@ -245,3 +254,44 @@ def test_answers_of_a_vm_can_be_changed(vm: tuple[FakeColab, dict[str, Any], Ker
     with pytest.raises(OSError):
         call("POST", proxy["url"] + "/api/kernels", header, b"{}")
     assert len(call("GET", proxy["url"] + "/api/kernels", header).json) == before + 1
+
+
+def test_a_kernel_starts_when_somebody_attaches(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """With that switch, REST says `starting` until a socket has been opened."""
+    colab, proxy, kernel = vm
+    colab.switches.starting_until_attached = True
+    colab.vm.attached = False
+    header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+    sessions = call("GET", proxy["url"] + "/api/sessions", header).json
+    assert {session["kernel"]["execution_state"] for session in sessions} == {"starting"}
+    kernel.reconnect()
+    kernel.wait("execution_state", "idle")
+    colab.switches.starting_until_attached = False
+
+
+def test_an_idle_socket_is_forgotten(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """The proxy passes nothing on after a long silence, and does not say so."""
+    colab, _, kernel = vm
+    colab.switches.idle_cut = 0.1
+    kernel.wait("connections", 0)
+    with pytest.raises(TimeoutError):
+        kernel.rest("somebody", timeout=2)
+    colab.switches.idle_cut = 80.0
+    kernel.reconnect()
+    assert kernel.run("print('again')") == "again"
+
+
+def test_traffic_may_be_what_keeps_a_vm(colab: FakeColab) -> None:
+    """With that switch pings do nothing, and a socket that is used does."""
+    user = User(colab)
+    colab.switches.activity, colab.switches.keep_alive = "socket", "empty"
+    proxy = user.assign().json["runtimeProxyInfo"]
+    with closing(Kernel(proxy)) as kernel:
+        for _ in range(2):
+            colab.advance(400)
+            kernel.run("pass")
+        endpoint = colab.vm.endpoint
+        colab.advance(400)
+        assert user("GET", f"/tun/m/{endpoint}/keep-alive/", headers={"X-Colab-Tunnel": "Google"}).status == 200
+        colab.advance(100)
+    assert not colab.vms

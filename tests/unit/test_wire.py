@@ -70,6 +70,19 @@ def test_an_aborted_request_is_over_at_once() -> None:
     assert run(aborted)[0].status == "aborted"
 
 
+def test_the_end_without_a_reply() -> None:
+    """What was published tells how a run ended, also that it was dropped unexecuted; a part of it does not."""
+    began = message("execute_input", {"code": "1", "execution_count": 4})
+    known = {"ok": (BUSY, began, OUTPUT, IDLE), "error": (BUSY, began, RAISED, IDLE), "aborted": (BUSY, IDLE)}
+    for status, messages in known.items():
+        execution, _ = run(*messages)
+        execution.conclude(whole=True)
+        assert execution.status == status
+    execution, _ = run(OUTPUT, IDLE)
+    execution.conclude()
+    assert execution.status == "ok"
+
+
 @pytest.mark.parametrize("state", ["restarting", "autorestarting", "dead"])
 def test_death_ends_the_run_whoevers_message_it_is(state: str) -> None:
     """The server reports a crash without a parent, and no reply will ever come."""
@@ -157,12 +170,26 @@ def default_frame(item: dict[str, Any], buffers: list[bytes]) -> bytes:
 
 @given(st.text(), st.lists(st.binary(max_size=20), max_size=3))
 def test_all_three_forms_of_a_frame_mean_the_same(text: str, buffers: list[bytes]) -> None:
-    """Text frames, binary frames and v1 frames decode to equal messages, with or without buffers."""
+    """Text frames, binary frames and v1 frames decode to equal messages, and buffers come whole."""
     item = message("stream", {"name": "stdout", "text": text})
     plain = wire.decode(json.dumps(item))
     assert plain.content["text"] == text
-    assert wire.decode(default_frame(item, buffers)) == plain
-    assert wire.decode(v1_frame(item, buffers), wire.V1_SUBPROTOCOL) == plain
+    for decoded in (
+        wire.decode(default_frame(item, buffers)),
+        wire.decode(v1_frame(item, buffers), wire.V1_SUBPROTOCOL),
+    ):
+        assert [bytes(part) for part in decoded.buffers] == buffers
+        decoded.buffers = []
+        assert decoded == plain
+
+
+@pytest.mark.parametrize("subprotocol", [None, wire.V1_SUBPROTOCOL])
+def test_a_request_with_buffers_decodes_to_itself(subprotocol: str | None) -> None:
+    """What is sent with binary parts is what a peer of the same protocol reads."""
+    request = wire.request("x", {"a": 1}, session="s", buffers=(b"one", b"", b"three"))
+    decoded = wire.decode(request.frame(subprotocol), subprotocol)
+    assert (decoded.type, decoded.content, decoded.channel) == ("x", {"a": 1}, "shell")
+    assert [bytes(part) for part in decoded.buffers] == [b"one", b"", b"three"]
 
 
 @given(st.binary())

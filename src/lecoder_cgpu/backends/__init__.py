@@ -14,6 +14,7 @@ from msgspec import Struct, field
 
 from .. import errors
 from ..config import BACKENDS
+from ..leases import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +50,7 @@ class Wants(Struct, frozen=True, kw_only=True):
     """What kind of runtime a command asked for. Nothing given: whatever session is in use.
 
     `gpu` and `tpu` are names, the best first; an empty tuple of TPUs means any, None that none was asked for.
-    `patience` is for how many seconds to wait for a machine to become free.
+    `patience` is for how many seconds to wait for a machine to become free, `limits` are those of the lease.
     """
 
     cpu: bool = False
@@ -58,6 +59,7 @@ class Wants(Struct, frozen=True, kw_only=True):
     high_ram: bool = False
     new: bool = False
     patience: float = 0.0
+    limits: Limits = Limits()
 
     @property
     def options(self) -> list[str]:

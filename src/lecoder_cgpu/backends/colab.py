@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import config, errors, logs, state
+from .. import config, errors, leases, logs, state
 from ..sessions import Allocation, Proxy, Record, Store, new_record
 from . import Endpoint, Released, Terms, Wants
 
@@ -83,6 +83,11 @@ class Backend:
         """The control plane that knows a session's runtime, whatever the settings say now."""
         return self._control(_plane(record))
 
+    def close(self) -> None:
+        """Close the connections to Colab; the next use opens them again."""
+        while self._controls:
+            self._controls.popitem()[1].close()
+
     # --- what is known here ---
 
     def create(self, name: str, wants: Wants) -> Record:
@@ -97,19 +102,16 @@ class Backend:
         record = new_record(name, "colab", f"Colab {allocation.variant}", "")
         record.variant = allocation.variant
         record.colab = allocation
+        record.lease = leases.changed(leases.lease_of(record), wants.limits)
         return record
 
     def serves(self, record: Record, wants: Wants) -> bool:
-        if record.colab is None:  # the predecessor's
-            allocation = Allocation(variant="GPU" if record.variant == "GPU" else "DEFAULT")
-        else:
-            allocation = record.colab
-        got = _got(record)
-        if wants.cpu and record.variant != "DEFAULT":
-            return False
-        if wants.gpu and got not in names(wants.gpu, "GPU"):
-            return False
-        if wants.tpu is not None and (record.variant != "TPU" or (wants.tpu and got not in names(wants.tpu, "TPU"))):
+        allocation = record.colab or _of_predecessor(record)
+        # Before it is known what Colab gives, everything that it may give has to be wanted.
+        found = allocation.accelerators if allocation.state == "asked" else [_got(record)]
+        variant = "DEFAULT" if wants.cpu else "TPU" if wants.tpu is not None else "GPU" if wants.gpu else record.variant
+        named = names(wants.gpu, "GPU") or names(wants.tpu or (), "TPU")
+        if record.variant != variant or (named and not (found and set(found) <= set(named))):
             return False
         return not wants.high_ram or allocation.high_memory
 
@@ -173,8 +175,9 @@ class Backend:
             if listed is None:
                 self._mark_lost(record)
                 raise _lost(record)
-            proxy = listed.proxy or self.control_of(record).proxy(record.runtime.endpoint)
-            if used is not None and (proxy.token, proxy.url) == (used.token, used.url):
+            listed = self._with_proxy(record, listed)
+            assert listed.proxy is not None
+            if used is not None and (listed.proxy.token, listed.proxy.url) == (used.token, used.url):
                 return None  # it came with the listing that was asked a moment ago
             self._write(record, listed, "ready")
             return self._endpoint(record)
@@ -186,6 +189,14 @@ class Backend:
             time.sleep(GONE_PAUSE)
             listed = self._listed(record, fresh=True)
         return listed
+
+    def _with_proxy(self, record: Record, listed: Assignment) -> Assignment:
+        """The row of a listing with the address and token that it should have, asked for if they are missing."""
+        if listed.proxy is not None:
+            return listed
+        from msgspec import structs
+
+        return structs.replace(listed, proxy=self.control_of(record).proxy(listed.endpoint))
 
     # --- obtaining ---
 
@@ -207,16 +218,16 @@ class Backend:
                 )
             if record.colab is None:
                 record.colab = _of_predecessor(record)
-            fresh = False
+            fresh = replaces = False
             if self.known_gone(record):
-                if not terms.replace or record.colab.state == "closing":
+                over = record.lease is not None and record.lease.ended in ("runtime", "units")  # the user's own limits
+                if not terms.replace or over or record.colab.state == "closing":
                     raise _lost(record)
-                terms.tell(
-                    f"the runtime of session {record.name!r} is gone, and all that was on it; a new one is started"
-                )
+                terms.tell(f"{_lost(record).message}, and all that was on it; a new one is started")
+                replaces = True
                 self._start_over(record)
             if record.colab.state == "asked":
-                self._write(record, self._assign(record, terms), "booting")
+                self._write(record, self._assign(record, terms, replaces=replaces), "booting")
                 fresh = True
             if record.runtime.proxy is None or record.colab.state == "booting":
                 self._await_boot(record, terms)
@@ -231,8 +242,11 @@ class Backend:
         record.kernel = record.resident = None
         self._save(record)
 
-    def _assign(self, record: Record, terms: Terms) -> Assignment:
-        """Ask Colab, for each allowed accelerator in turn, as long as the terms allow."""
+    def _assign(self, record: Record, terms: Terms, *, replaces: bool) -> Assignment:
+        """Ask Colab, for each allowed accelerator in turn, as long as the terms allow.
+
+        A refusal forgets the session, unless it has had a runtime before (`replaces`): then it is lost as before.
+        """
         assert record.colab is not None
         unanswered = record.colab.sent  # a request whose effect is not known yet
 
@@ -250,6 +264,9 @@ class Backend:
             while True:
                 try:
                     return self._first_free(record.colab, allowed, sending)
+                except (errors.QuotaError, errors.BlockedError):
+                    unanswered = False
+                    raise
                 except (errors.CapacityError, errors.ConnectionFailed) as error:
                     if isinstance(error, errors.ConnectionFailed) and error.name != "RateLimited":
                         raise
@@ -260,10 +277,12 @@ class Backend:
                     terms.tell(f"{error.message}; asking again in {wait:.0f} s")
                 time.sleep(wait)
                 pause = min(pause * 2, CAPACITY_PAUSE[1])
-        except (errors.Error, KeyboardInterrupt) as failure:
+        except (errors.Error, KeyboardInterrupt):
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
-            refused = isinstance(failure, errors.Error) and not isinstance(failure, errors.ConnectionFailed)
-            if refused or not unanswered:
+            if not unanswered and replaces:
+                record.colab.state = "lost"
+                self._save(record)
+            elif not unanswered:
                 self._store.remove(record.id)
             raise
 
@@ -385,9 +404,7 @@ class Backend:
         if listed is None:
             self._mark_lost(record)
             raise _lost(record)
-        self._write(record, listed, record.colab.state if record.colab else "ready")
-        if record.runtime.proxy is None:
-            raise errors.ConnectionFailed("Colab gives no address for the runtime", hint="try again in a moment")
+        self._write(record, self._with_proxy(record, listed), record.colab.state if record.colab else "ready")
 
     # --- taking over and giving back ---
 
@@ -412,7 +429,7 @@ class Backend:
             variant=variant if variant in ("GPU", "TPU") else "DEFAULT",  # type: ignore[arg-type]
             accelerators=[] if found.accelerator == "NONE" else [found.accelerator],
         )  # fmt: skip
-        _take(record, found if found.proxy else _with_proxy(found, self.control.proxy(endpoint)))
+        _take(record, self._with_proxy(record, found))
         return record
 
     def release(self, record: Record) -> Released:
@@ -432,6 +449,19 @@ class Backend:
                 allocation.state = "closing"  # written first, so that nobody keeps it alive meanwhile
                 self._save(record)
             return self.release_endpoint(endpoint, _plane(record))
+
+    def retire(self, record: Record) -> bool:
+        """Release the runtime and keep the record, as that of a runtime that is gone; False while Colab lists it."""
+        if self.release(record) == "requested":
+            return False
+        with self._exclusive(record):
+            if self._reread(record) is not None:
+                if record.colab is None:
+                    record.colab = _of_predecessor(record)
+                record.colab.state = "lost"
+                record.runtime.proxy = None
+                self._save(record)
+        return True
 
     def release_endpoint(self, endpoint: str, plane: str | None = None) -> Released:
         """The same for a runtime without a session here."""
@@ -531,7 +561,7 @@ class Backend:
             record.runtime, record.colab, record.variant, record.label = (
                 stored.runtime, stored.colab, stored.variant, stored.label,
             )  # fmt: skip
-            record.kernel, record.resident = stored.kernel, stored.resident
+            record.kernel, record.resident, record.lease = stored.kernel, stored.resident, stored.lease
         return stored
 
     def _write(self, record: Record, found: Assignment, stage: str) -> None:
@@ -642,12 +672,6 @@ def _take(record: Record, found: Assignment) -> None:
             record.colab.expires = time.time() + found.proxy.lifetime
 
 
-def _with_proxy(found: Assignment, proxy: object) -> Assignment:
-    from msgspec import structs
-
-    return structs.replace(found, proxy=proxy)
-
-
 def _of_predecessor(record: Record) -> Allocation:
     """The allocation of a record that the predecessor wrote: the runtime is there, as far as anybody knows."""
     variant = record.variant if record.variant in ("GPU", "TPU") else "DEFAULT"
@@ -665,7 +689,9 @@ def _got(record: Record) -> str:
     return accelerator(record.runtime.accelerator)
 
 
-def _lost(record: Record) -> errors.LostError:
+def _lost(record: Record) -> errors.Error:
+    if record.lease is not None and record.lease.ended is not None:
+        return leases.ended(record.name, record.lease)
     return errors.LostError(
         f"the runtime of session {record.name!r} is gone",
         name="RuntimeLost",

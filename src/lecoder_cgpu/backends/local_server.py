@@ -6,9 +6,12 @@ busy machine are enough for that. Here, the queues of the server's side are unli
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 import zmq
+from jupyter_core.paths import jupyter_config_dir
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
@@ -23,4 +26,12 @@ class KernelManager(AsyncMappingKernelManager):
 
 
 if __name__ == "__main__":
-    ServerApp.launch_instance(kernel_manager_class=KernelManager)
+    server = ServerApp.instance(kernel_manager_class=KernelManager)
+    server.initialize()
+    # Jupyter makes an empty folder for "no configuration" in every process that has this setting, and leaves it behind.
+    empty = jupyter_config_dir()
+    os.environ.pop("JUPYTER_NO_CONFIG", None)  # kernels have the folder that JUPYTER_CONFIG_DIR names
+    try:
+        server.start()
+    finally:
+        shutil.rmtree(empty, ignore_errors=True)

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module under cli.commands, with its attribute if that is not `command`; one line of help)
+# command -> (module under cli.commands, with its attribute if that is not `command`; one line of help). Several in one
+# module stand there under their names.
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
@@ -29,6 +30,14 @@ COMMANDS = {
     "gpus": ("gpus", "Show which accelerators this account may ask for."),
     "colab": ("colab", "What only Colab has: consent to use Drive or the account."),
     "job": ("job", "List, follow, wait for and end detached runs."),
+    "upload": ("files", "Copy files and folders to the runtime."),
+    "copy": ("files", "The same as upload."),
+    "download": ("files", "Copy files and folders from the runtime."),
+    "sync": ("files", "Send what differs between a local folder and one there."),
+    "ls": ("files", "List files on the runtime."),
+    "cat": ("files", "Print files of the runtime."),
+    "edit": ("files", "Edit a file of the runtime."),
+    "rm": ("files", "Delete files on the runtime."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
@@ -39,6 +48,7 @@ COMMANDS = {
     "auth-export": ("auth:export", "The same as auth export."),
     "auth-import": ("auth:import_", "The same as auth import."),
     "logout": ("auth:logout", "The same as auth logout."),
+    "keeper": ("keeper", "The process that keeps Colab's runtimes alive."),
     "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
@@ -175,9 +185,8 @@ class Root(Group):
         if name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(
-            importlib.import_module(f"{__package__}.commands.{module}"), attribute or "command"
-        )
+        found = importlib.import_module(f"{__package__}.commands.{module}")
+        command: click.Command = getattr(found, attribute or "command", None) or getattr(found, name)
         return command
 
     def resolve_command(

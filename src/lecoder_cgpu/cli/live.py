@@ -10,6 +10,15 @@ from .. import models, outputs, wire
 from .output import Printer
 
 
+def tell_pulled(printer: Printer, pulled: object) -> None:
+    """Tell people what was fetched, and what was not."""
+    for item in pulled if isinstance(pulled, list) else ():
+        if isinstance(item.error, models.ErrorInfo):
+            printer.note(f"error: {item.path} was not fetched: {item.error.message}")
+        else:
+            printer.note(f"fetched: {item.path} -> {item.local}")
+
+
 class KernelView:
     """Shows the events of a kernel run.
 

@@ -88,8 +88,9 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
         raise errors.UsageError(error.format_message(), hint=_help(error)) from error
     except click.ClickException as error:
         raise errors.UsageError(error.format_message()) from error
-    except click.Abort:
-        raise KeyboardInterrupt from None
+    except click.Abort as abort:  # what click makes of any KeyboardInterrupt; the first one knows its exit status
+        cause = abort.__cause__
+        raise (cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()) from None
     if isinstance(result, Answer):
         return result
     if app.printer.mode == "human":  # click has printed it

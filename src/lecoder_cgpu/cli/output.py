@@ -100,7 +100,9 @@ class Printer:
         """
         if chosen is not None:
             return chosen or None
-        return BUDGET if self.mode == "json" else STREAMED if streamed else None
+        if self.mode == "json":
+            return BUDGET
+        return STREAMED if streamed or self.mode == "human" else None  # people see no document
 
     def answer(self, answer: Answer) -> int:
         """Print a command's answer and return the exit status."""

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+from msgspec import UNSET, UnsetType
 
 from .. import errors
 from ..backends import Wants
+from ..leases import Limits
 from . import parse
 from .app import Command
 
@@ -53,6 +55,11 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
         click.option(
             "--wait-for-capacity", metavar="TIME", help="Wait so long for a machine to become free (90s, 30m, 2h)."
         ),
+        click.option(
+            "--idle-release", metavar="TIME", help="Release it after about so long without work (60m), or never."
+        ),
+        click.option("--max-runtime", metavar="TIME", help="Release it after so long, work or not; or never."),
+        click.option("--max-units", metavar="UNITS", help="Release it when it has cost so much; or never."),
     ]
     if new:
         added.insert(0, click.option("--new-runtime", is_flag=True, help="Use a new runtime, whatever is there."))
@@ -79,7 +86,29 @@ def wants(options: dict[str, Any]) -> Wants:
         high_ram=options["high_ram"],
         new=options.get("new_runtime", False),
         patience=duration(options["wait_for_capacity"], "--wait-for-capacity"),
+        limits=Limits(
+            idle=_limit(options["idle_release"], "--idle-release"),
+            max_runtime=_limit(options["max_runtime"], "--max-runtime"),
+            max_units=_limit(options["max_units"], "--max-units"),
+        ),
     )
+
+
+def _limit(text: str | None, option: str) -> float | UnsetType | None:
+    if text is None:
+        return UNSET
+    if text == "never":
+        return None
+    if option == "--max-units":
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+    else:
+        value = duration(text, option)
+    if not 0 < value < float("inf"):
+        raise errors.UsageError(f"{option} {text!r} is no limit", hint=f"{option} 2, or {option} never")
+    return value
 
 
 def _list(text: str | None, option: str) -> tuple[str, ...]:

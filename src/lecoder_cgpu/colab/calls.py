@@ -69,6 +69,9 @@ class Google:
         token = self._tokens.access_token(rejected=token)
         return self._send(method, path, token, headers, options)
 
+    def close(self) -> None:
+        self._http.close()
+
     def _send(self, method: str, path: str, token: str, headers: dict[str, str] | None, options: Any) -> bytes:
         return self._http.request(
             method, path, headers={"Authorization": f"Bearer {token}", **(headers or {})}, **options

@@ -93,6 +93,9 @@ class Control(Protocol):
     def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
         """Hand the user's Drive or account to the runtime, as far as the user has agreed; `dry_run` only asks."""
 
+    def close(self) -> None:
+        """Close its connections."""
+
 
 PLANES = ("tunnel", "public")
 

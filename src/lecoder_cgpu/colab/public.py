@@ -45,6 +45,10 @@ class Public:
         self._google = Google(config.get("colabPublicApiDomain").value or "", tokens, config.client_agent)
         self._tunnel = Tunnel(config, tokens)
 
+    def close(self) -> None:
+        self._google.close()
+        self._tunnel.close()
+
     def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
         spec = self._spec(ask)
         params = {"requestId": ask.key, "runtimeId": runtime_id(ask.key)}

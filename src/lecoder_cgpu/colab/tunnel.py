@@ -31,6 +31,9 @@ class Tunnel:
     def _origin(self, key: str) -> Google:
         return Google(self._config.get(key).value or "", self._tokens, self._config.client_agent)
 
+    def close(self) -> None:
+        self._google.close()
+
     def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
         """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST.
 

@@ -10,7 +10,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-PARTS = ("supervisor", "environment", "report", "runs", "store", "recorder", "helper")  # each imports only earlier ones
+# Each imports only earlier ones.
+PARTS = ("supervisor", "environment", "report", "runs", "store", "recorder", "trees", "files", "helper")
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """
@@ -36,10 +37,12 @@ def _lecoder_load(name, blob):
             exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)
             setattr(package, part, module)
         helper = package.helper
-        package.call = helper.Helper(
+        serving = helper.Helper(
             helper.kernel_publisher(), name.rpartition("_")[2], sources["supervisor"],
             connections=helper.connection_folder(),
-        ).serve
+        )
+        serving.takes_files = helper.take_files(name, serving.files)
+        package.call = serving.serve
     except BaseException:
         for full in added:
             sys.modules.pop(full, None)

@@ -81,6 +81,7 @@ class Resident:
         timeout: float | None = None,
         label: str | None = None,
         digest: str | None = None,
+        pull: Sequence[str] | None = None,
         follow: bool = True,
     ) -> RunState:
         """Start a process, once: the same run id again finds what the first call started.
@@ -93,6 +94,7 @@ class Resident:
             stdin: input will be sent; otherwise it reads /dev/null.
             timeout: seconds after which it is ended.
             digest: of the input; the same id with another one is refused.
+            pull: noted with the run, for whoever fetches its results.
             follow: have the resident push what happens, for a `Follower`.
 
         Raises:
@@ -100,7 +102,7 @@ class Resident:
         """
         kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
         request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "label": label, "digest": digest}  # fmt: skip
+                                   "label": label, "digest": digest, "pull": pull or None}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -169,17 +171,32 @@ class Resident:
                 return report
             time.sleep(SAMPLE_PAUSE)
 
-    def record(self, kernel: str) -> float:
+    def record(self, kernel: str, *, settle: bool = False) -> float:
         """Have everything kept that a kernel publishes for our runs; returns for how many seconds that is so already.
+
+        Args:
+            settle: return only when all is written down that the kernel has published until now; 0.0 if that fails.
 
         Raises:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
-        return self._call(_Recorded, "record", kernel=kernel).seconds
+        return self._call(_Recorded, "record", kernel=kernel, settle=settle).seconds
 
     def forget(self, run: str) -> None:
         """Remove a run that has ended, with its output, from the runtime."""
         self._call(_Nothing, "forget", run=run)
+
+    # --- files ---
+
+    def post_files(self, header: bytes, data: bytes | memoryview | None, on_reply: Callable[[list[Any]], None]) -> None:
+        """Send a request about files without waiting; `on_reply` gets the answer's buffers from within `receive`.
+
+        The helper must be known to be there (`hello` tells): a kernel without it never answers.
+        """
+        buffers = (header,) if data is None else (header, data)
+        request = wire.request(_files_type(), {}, session=self._session_id, buffers=buffers)
+        self._replies[request.msg_id] = lambda message: on_reply(message.buffers)
+        self._socket.send(request.frame(self._socket.subprotocol))
 
     # --- for followers ---
 
@@ -231,7 +248,7 @@ class Resident:
                     watcher(update)
                 elif update.run in self._unseen:
                     self._unseen[update.run].append(update)
-        elif message.type == "execute_reply":
+        elif message.type in ("execute_reply", _files_type() + "_reply"):
             take = self._replies.pop(message.parent, None)
             if take is not None:
                 take(message)
@@ -330,6 +347,10 @@ _REFUSALS = {
     "StillRunning": "end it first: lecoder-cgpu job kill",
     "BadRequest": "check the command and its variables",
 }
+
+
+def _files_type() -> str:
+    return f"{bootstrap.module_name()}_files"
 
 
 def _encode(method: str, arguments: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ class Hello(Struct, rename="camel"):
     home: str
     platform: str
     has_bash: bool
+    takes_files: bool = False
 
 
 class Result(Struct, rename="camel", kw_only=True):
@@ -60,6 +61,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     alive: bool | None = None
     shell: str | None = None
     argv: list[str] | None = None
+    pull: list[str] | None = None  # what `job wait` is to fetch
     cwd: str | None = None
     stdout_size: int | None = None
     stderr_size: int | None = None

@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, recorder, report, runs
+from . import environment, files, recorder, report, runs
 from .runs import Failure, Run
 from .store import Store
 
@@ -31,6 +31,7 @@ UPDATE = "lecoder_update"
 PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 messages a second
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
+_NO_CALLS = ("serve", "files", "takes_files")
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Helper:
         self._store = Store(self._home, self._cwd, supervisor_source, environment.base(self._home), self._wake.set)
         self._reporter = report.Reporter(self._cwd)
         self._recorders = recorder.Recorders(self._home, self._store.folder, connections)
+        self.files = files.Files(self._cwd)
+        self.takes_files = False  # the kernel passes messages about files on
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
@@ -98,7 +101,7 @@ class Helper:
         try:
             request = json.loads(text)
             method = str(request.pop("method", ""))
-            if method.startswith("_") or method == "serve" or not hasattr(self, method):
+            if method.startswith("_") or method in _NO_CALLS or not hasattr(self, method):
                 raise Failure("NoSuchCall", f"this helper has no call {method!r}")
             answer = {"ok": True, **getattr(self, method)(**request)}
         except Failure as failure:
@@ -121,6 +124,7 @@ class Helper:
             "home": self._home,
             "platform": sys.platform,
             "hasBash": os.path.basename(self._store.shell) == "bash",
+            "takesFiles": self.takes_files,
         }
 
     def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
@@ -182,14 +186,15 @@ class Helper:
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
         sizes = {stream + "Size": run.size(stream) for stream in runs.STREAMS}
-        return {**run.state(), **sizes, "shell": spec.get("shell"), "argv": spec.get("argv"), "cwd": spec.get("cwd")}
+        told = {name: spec.get(name) for name in ("shell", "argv", "cwd", "pull")}
+        return {**run.state(), **sizes, **told}
 
     def report(self) -> dict[str, Any]:
         return {"report": self._reporter.report()}
 
-    def record(self, kernel: str) -> dict[str, Any]:
+    def record(self, kernel: str, settle: bool = False) -> dict[str, Any]:
         """Keep what a kernel publishes for our runs, from now on."""
-        return {"seconds": self._recorders.record(kernel)}
+        return {"seconds": self._recorders.record(kernel, settle)}
 
     def forget(self, run: str) -> dict[str, Any]:
         """Remove a run that has ended, with its output."""
@@ -294,3 +299,21 @@ def kernel_publisher() -> Publish:
         kernel.session.send(kernel.iopub_socket, kind, content, parent={}, ident=kind.encode())
 
     return publish
+
+
+def take_files(name: str, served: files.Files) -> bool:
+    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot."""
+    try:
+        from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
+
+        kernel = get_ipython().kernel  # type: ignore[no-untyped-call,unused-ignore]
+        kind = name + "_files"
+
+        def handle(stream: Any, ident: Any, parent: Any) -> None:
+            answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
+            kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
+
+        kernel.shell_handlers[kind] = handle
+    except Exception:  # an unusual kernel; the client then does without
+        return False
+    return True

@@ -23,6 +23,7 @@ from .runs import Failure
 LIMIT = 1 << 30  # bytes kept of one run's messages
 SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a kernel may be starting only now
 GREETING_LIMIT = 5000  # milliseconds for the answer to a request whose effect shows that the subscription works
+SETTLED_WITHIN = 5.0  # seconds that a caller waits for the recorder to catch up with the kernel
 GREETING_PAUSE = 50  # milliseconds for what the kernel publishes of it to arrive
 IDLE_CLOSE = 5.0  # seconds after which the file of a run without news is closed
 QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
@@ -61,14 +62,19 @@ class Recorders:
             with contextlib.suppress(Failure):
                 self._start(kernel)
 
-    def record(self, kernel: str) -> float:
+    def record(self, kernel: str, settle: bool = False) -> float:
         """Record a kernel from now on; returns for how many seconds everything that it published was recorded.
+
+        Args:
+            settle: wait until all is written down that it has published before this call; 0.0 if that fails.
 
         Raises:
             Failure: its connection file is not on this machine, or there is no pyzmq.
         """
         recorder = self._recorders.get(kernel) or self._start(kernel)
         recorder.subscribed.wait(SUBSCRIBED_WITHIN)
+        if settle and not recorder.settle():
+            return 0.0
         return recorder.seconds()
 
     def _start(self, kernel: str) -> Recorder:
@@ -120,6 +126,11 @@ class Recorder(threading.Thread):
         self._key = str(connection.get("key", "")).encode()
         self.subscribed = threading.Event()
         self._since = 0.0
+        self._bell, self._rope = context.socket(zmq.PAIR), context.socket(zmq.PAIR)  # to be heard by our thread
+        self._bell.bind("inproc://bell")
+        self._rope.connect("inproc://bell")
+        self._mark = ""  # the request whose effects come behind all that was published before it
+        self._wanted = self._marked = threading.Event()  # who waits for it
         self._folder = folder
         self._runs: dict[str, _Recording] = {}
 
@@ -127,12 +138,18 @@ class Recorder(threading.Thread):
         """For how long nothing was missed."""
         return time.monotonic() - self._since if self.subscribed.is_set() else 0.0
 
+    def settle(self) -> bool:
+        """Whether all that the kernel has published until now is written down. For one thread at a time."""
+        self._wanted = done = threading.Event()
+        self._rope.send(b"")
+        return done.wait(SETTLED_WITHIN)
+
     def run(self) -> None:
         import zmq
 
         poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
+        for socket in (self._socket, self._monitor, self._bell):
+            poller.register(socket, zmq.POLLIN)
         while True:
             try:
                 if not self.subscribed.is_set():
@@ -143,6 +160,9 @@ class Recorder(threading.Thread):
                 if self._monitor in ready:  # the kernel's process has ended; what comes next has to be proven again
                     self._monitor.recv_multipart()
                     self.subscribed.clear()
+                if self._bell in ready:
+                    self._bell.recv()
+                    self._mark, self._marked = self._ask(), self._wanted
                 while True:  # all that waits, then let it be read
                     try:
                         self._take(self._socket.recv_multipart(zmq.NOBLOCK))
@@ -150,6 +170,9 @@ class Recorder(threading.Thread):
                         break
                 for recording in self._runs.values():
                     recording.flush()
+                if self._mark == "seen":
+                    self._mark = ""
+                    self._marked.set()
             except OSError:  # a full disk: what is lost is counted by the recording
                 time.sleep(0.1)
 
@@ -161,7 +184,7 @@ class Recorder(threading.Thread):
         """
         is_python = False
         while True:
-            self._control.send_multipart(self._request("kernel_info_request", {}))
+            self._ask()
             # One at a time: what is answered only later would get between the messages of somebody's run.
             if self._control.poll(GREETING_LIMIT):
                 is_python = b'"python"' in self._control.recv_multipart()[-1]
@@ -174,11 +197,22 @@ class Recorder(threading.Thread):
         self._since = time.monotonic()
         self.subscribed.set()
 
-    def _request(self, kind: str, content: dict[str, Any]) -> list[bytes]:
+    def _ask(self) -> str:
+        """Make the kernel publish something, over the channel that it serves even when busy; the request's id."""
+        import zmq
+
+        with contextlib.suppress(zmq.Again):  # replies to earlier ones
+            while True:
+                self._control.recv_multipart(zmq.NOBLOCK)
+        identity = os.urandom(16).hex()
+        self._control.send_multipart(self._request("kernel_info_request", {}, identity))
+        return identity
+
+    def _request(self, kind: str, content: dict[str, Any], identity: str = "") -> list[bytes]:
         import hashlib
         import hmac
 
-        header = {"msg_id": os.urandom(16).hex(), "msg_type": kind, "username": "lecoder-cgpu",
+        header = {"msg_id": identity or os.urandom(16).hex(), "msg_type": kind, "username": "lecoder-cgpu",
                   "session": "recorder", "date": supervisor.timestamp(time.time()), "version": "5.3"}  # fmt: skip
         parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
         signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
@@ -188,6 +222,8 @@ class Recorder(threading.Thread):
         start = parts.index(_DELIMITER) + 2  # behind the signature
         header, parent, metadata, content = parts[start : start + 4]
         run = json.loads(parent).get("msg_id", "")
+        if self._mark and run == self._mark:
+            self._mark = "seen"
         number = json.loads(header).get("msg_id", "")
         for other, recording in self._runs.items():
             if other != run:

@@ -2,3 +2,8 @@
 
 Nothing that the command line does imports this package.
 """
+
+import importlib.util
+
+if importlib.util.find_spec("tornado") is None:
+    raise ImportError("the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\"")

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -22,13 +23,12 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from . import control, drive, oauth, private, public, tunnel
+from . import control, drive, nursery, oauth, private, public, tunnel
 from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
-from .nursery import NURSERY
-from .state import SCOPES, Account, Switches
+from .state import SCOPES, Account, Switches, write_json
 from .vms import VM
-from .web import Handler
+from .web import Unknown
 from .world import CLIENT, World
 
 __all__ = ["CLIENT", "FakeColab"]
@@ -54,16 +54,17 @@ class FakeColab:
     Args:
         folder: for the VMs' files; a temporary one when None.
         port: that of the first host, the others follow; 0 takes any.
+        python: the interpreter of the VMs, when it is not ours; it needs jupyter_server and ipykernel.
     """
 
-    def __init__(self, folder: Path | None = None, port: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, port: int = 0, python: str = sys.executable) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="fake-colab-"))
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake-colab", daemon=True)
         self._servers: list[HTTPServer] = []
-        self.world = World(self.folder)
+        self.world = World(self.folder, python)
         self.account = self.add_account("ada@example.com")
 
     # --- what a test looks at ---
@@ -184,6 +185,10 @@ class FakeColab:
         """Make every token invalid, as when the user withdraws the consent."""
         self.call(self.world.tokens.forget)
 
+    def warm_up(self) -> None:
+        """Get ready for VMs now: the first one of a process is slow, since jupyter_server has to be imported."""
+        nursery.of(self.world.python).warm_up()
+
     def call(self, action: Callable[..., T], *arguments: Any) -> T:
         """Do something in the fake's own thread, where its state lives."""
 
@@ -273,20 +278,6 @@ class FakeColab:
         await asyncio.gather(*rest, return_exceptions=True)
 
 
-class Unknown(Handler):
-    """What a host does not have."""
-
-    def check(self) -> None:
-        self.page(404, "Error 404 (Not Found)")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A file that only its owner may read."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     """Run the fake until it is interrupted. The first line of stdout is JSON: the environment variables to set."""
     import argparse
@@ -298,18 +289,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lecoder_cgpu.testing.colab", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the first host; the other five follow")
     parser.add_argument("--runtimes-root", type=Path, help="folder for the VMs' files (default: a temporary one)")
+    parser.add_argument("--python", default=sys.executable, help="interpreter of the VMs (default: this one)")
     parser.add_argument("--config-dir", type=Path, help="write config.json and a login into this folder")
     options = parser.parse_args()
     if options.config_dir and (options.config_dir / "config.json").exists():
         parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
     signal.signal(signal.SIGTERM, interrupt)
-    with FakeColab(options.runtimes_root, options.port) as colab, contextlib.suppress(KeyboardInterrupt):
+    with (
+        FakeColab(options.runtimes_root, options.port, options.python) as colab,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         environment = colab.environment
         if options.config_dir:
             colab.configure(options.config_dir)
             environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
         print(json.dumps(environment), flush=True)
-        NURSERY.warm_up()
+        colab.warm_up()
         while True:
             time.sleep(3600)
 

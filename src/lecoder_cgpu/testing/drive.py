@@ -127,8 +127,8 @@ class DriveHandler(ApiHandler):
 
 class Files(DriveHandler):
     def get(self) -> None:
-        size = int(self.arg("pageSize") or 100)
-        if not 1 <= size <= 1000:
+        said = self.arg("pageSize") or "100"
+        if not said.isdigit() or not 1 <= (size := int(said)) <= 1000:
             raise Invalid("pageSize")
         tree = fields(self.arg("fields") or f"kind,nextPageToken,files({','.join(DEFAULT_FIELDS)})")
         asked, token = f"{self.arg('q')} {self.arg('orderBy')}", self.arg("pageToken")

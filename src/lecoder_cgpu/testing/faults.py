@@ -25,6 +25,10 @@ class Request:
     def line(self) -> str:
         return f"{self.method} {self.path}"
 
+    def header(self, name: str) -> str | None:
+        """A header's value, whatever the case of its name."""
+        return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
+
 
 @dataclass
 class Fault:

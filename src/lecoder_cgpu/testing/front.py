@@ -170,8 +170,9 @@ class Front:
         answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
         passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
         self._passages.add(passage)
-        buffered = bool(fault.lose or fault.edit or fault.patch is not None or fault.raw)
-        hides = self._world.switches.starting_until_attached and path.startswith(STATES) and not vm.attached
+        buffered = not head.websocket and bool(fault.lose or fault.edit or fault.patch is not None or fault.raw)
+        hides = self._world.switches.starting_until_attached and not vm.attached
+        hides = hides and not head.websocket and path.startswith(STATES)
         try:
             server.write(self._forwarded(head, path, port, secret, plain=buffered or hides))
             up = asyncio.ensure_future(self._pump(reader, server, passage, upwards=True))
@@ -180,6 +181,8 @@ class Front:
                     await _rewritten(answer, writer, log, fault, starting=hides)
                 else:
                     first = await answer.readuntil(b"\r\n\r\n")
+                    if fault.lose:
+                        return
                     log.status = int(first.split(b" ", 2)[1])
                     vm.attached |= head.websocket and path.startswith("/api/kernels/") and log.status == 101
                     writer.write(first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -14,11 +13,12 @@ import time
 from pathlib import Path
 
 from .. import config, process_identity
-from .nursery import NURSERY
+from . import nursery
 
 HERE = Path(__file__).parent / "vm"
 START_TIMEOUT = 60.0  # seconds
 KILL_TIMEOUT = 5.0
+ATTEMPTS = 3
 POLL = 0.02
 MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
 GPUS = {"T4": ("Tesla T4", 15360), "L4": ("NVIDIA L4", 23034), "G4": ("NVIDIA RTX PRO 6000", 97887),
@@ -31,17 +31,19 @@ class Machine:
     `root` is what the VM shows as `/`; code that runs on it sees this machine's file system all the same.
     """
 
-    def __init__(self, folder: Path, accelerator: str) -> None:
+    def __init__(self, folder: Path, accelerator: str, python: str) -> None:
         self.folder = folder
         self.root = folder / "root"
         self.token = secrets.token_hex(24)
         self.port = 0
         self._accelerator = accelerator
+        self._python = python
         self._mark = secrets.token_hex(8)
         self._pid = 0
         self._identity: str | None = None
         (self.root / "content" / "sample_data").mkdir(parents=True)
         (self.root / "root").mkdir()
+        (self.root / "tmp").mkdir()
         (folder / "runtime").mkdir()
 
     def start(self, address: str, *, terminals: bool) -> None:
@@ -51,25 +53,36 @@ class Machine:
             address: HOST:PORT of what the VM's own services answer at.
             terminals: whether it has /api/terminals.
         """
+        problem = ""
+        for _ in range(ATTEMPTS):  # somebody may take the port before the server does
+            problem = self._try(address, terminals)
+            if not problem:
+                return
+        raise RuntimeError(f"the VM's server did not start: {problem}")
+
+    def _try(self, address: str, terminals: bool) -> str:
+        """Start the server on a port that was free a moment ago; what it says when it does not start."""
         log = self.folder / "server.log"
+        with socket.create_server(("127.0.0.1", 0)) as probe:  # an old server does not tell which one it chose
+            port: int = probe.getsockname()[1]
         arguments = [
-            "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--ServerApp.open_browser=False",
-            "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}", "--ServerApp.disable_check_xsrf=True",
-            "--ServerApp.allow_origin=*", "--ServerApp.allow_remote_access=True", f"--ServerApp.root_dir={self.root}",
-            f"--ServerApp.terminals_enabled={terminals}", "--FileContentsManager.delete_to_trash=False",
+            "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+            "--ServerApp.open_browser=False", "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}",
+            "--ServerApp.disable_check_xsrf=True", "--ServerApp.allow_origin=*", "--ServerApp.allow_remote_access=True",
+            f"--ServerApp.root_dir={self.root}", f"--ServerApp.terminals_enabled={terminals}",
+            "--FileContentsManager.delete_to_trash=False",
         ]  # fmt: skip
-        self._pid = NURSERY.spawn(arguments, self.environment(address), self.root / "content", log)
+        self._pid = nursery.of(self._python).spawn(arguments, self.environment(address), self.root / "content", log)
         self._identity = process_identity.of(self._pid)
         info = self.folder / "runtime" / f"jpserver-{self._pid}.json"
         deadline = time.monotonic() + START_TIMEOUT
-        while self.port == 0:
-            if process_identity.of(self._pid) is None or time.monotonic() > deadline:
-                raise RuntimeError(f"the VM's server did not start: {log.read_text('utf-8', 'replace')}")
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                port = json.loads(info.read_text("utf-8"))["port"]
-                with socket.create_connection(("127.0.0.1", port), timeout=1):
+        while process_identity.of(self._pid) is not None and time.monotonic() < deadline:
+            if info.exists():
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                     self.port = port
+                    return ""
             time.sleep(POLL)
+        return log.read_text("utf-8", "replace")[-2000:]
 
     def kill(self) -> None:
         """End everything that runs on the VM at once, and forget its disk."""
@@ -96,8 +109,8 @@ class Machine:
         environment |= {
             "HOME": str(self.root / "root"),
             "JUPYTER_TOKEN": self.token,
-            "JUPYTER_NO_CONFIG": "1",
-            "JUPYTER_CONFIG_DIR": str(folder / "config"),
+            "JUPYTER_NO_CONFIG": "1",  # makes a temporary folder, which nobody else deletes
+            "TMPDIR": str(self.root / "tmp"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTER_PLATFORM_DIRS": "1",
             "IPYTHONDIR": str(folder / "ipython"),

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 from .. import config
@@ -15,9 +16,14 @@ PROGRAM = Path(__file__).parent / "vm" / "server.py"
 
 
 class Nursery:
-    """One such process, started on first use, kept until this process ends: starting it is what takes time."""
+    """One such process, started on first use, kept until this process ends: starting it is what takes time.
 
-    def __init__(self) -> None:
+    Args:
+        python: an interpreter with jupyter_server and ipykernel.
+    """
+
+    def __init__(self, python: str) -> None:
+        self._python = python
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -43,14 +49,14 @@ class Nursery:
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [self._python, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1"},
                 start_new_session=sys.platform != "win32",  # Ctrl-C is for the fake; this ends with it
             )  # fmt: skip
             atexit.register(end, self._process)
             assert self._process.stdout is not None
             if self._process.stdout.readline().strip() != b"ready":
-                raise RuntimeError("the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\"")
+                raise RuntimeError(f'{self._python} has no jupyter_server: pip install "lecoder-cgpu[local]"')
         return self._process
 
 
@@ -60,4 +66,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.communicate()
 
 
-NURSERY = Nursery()
+@cache
+def of(python: str) -> Nursery:
+    """The one nursery for an interpreter."""
+    return Nursery(python)

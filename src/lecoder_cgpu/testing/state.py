@@ -8,6 +8,7 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 EMAIL = "https://www.googleapis.com/auth/userinfo.email"
@@ -229,3 +230,10 @@ def jwt(payload: dict[str, Any]) -> str:
 
 def new_id() -> str:
     return uuid.uuid4().hex[:12]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """A file that only its owner may read."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ class VM:
         self.gone = False
         self.attached = False  # whether a kernel's socket was ever open
         self.boot_requests = world.switches.boot_requests
-        self.machine = Machine(world.folder / endpoint, accelerator)
+        self.machine = Machine(world.folder / endpoint, accelerator, world.python)
         self.inside = Inside(self)
         self.screen = Screen(self)
         self.front = Front(self)

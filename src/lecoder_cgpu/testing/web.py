@@ -115,6 +115,13 @@ class Handler(RequestHandler):
             raise HTTPError(400) from None
 
 
+class Unknown(Handler):
+    """What a host does not have."""
+
+    def check(self) -> None:
+        self.page(404, "Error 404 (Not Found)")
+
+
 class ApiHandler(Handler):
     """A route of a Google API that speaks google.rpc.Status."""
 

@@ -40,8 +40,9 @@ class Refusal(Exception):
 class World:
     """Accounts, VMs, faults and the request log."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str) -> None:
         self.folder = folder
+        self.python = python
         self.clock = Clock()
         self.switches = Switches()
         self.tokens = Tokens(self.clock, self.switches)

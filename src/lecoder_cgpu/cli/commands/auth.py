@@ -80,7 +80,8 @@ def _login(
     app: App, *, browser: bool | None, start: bool, finish: str | None, code_stdin: bool, adc: bool, wait: float,
     force: bool, select_account: bool,
 ) -> Answer:  # fmt: skip
-    from ... import login as flows
+    from ... import consent as flows
+    from ...login import use_adc
 
     _check_one(start=start, finish=finish is not None, adc=adc)
     if code_stdin != (finish is not None):
@@ -90,7 +91,7 @@ def _login(
         )
     login = app.client.login
     if adc:
-        flows.use_adc(login)
+        use_adc(login)
         return _logged_in(app, first=True)
     if start:
         pending, url = flows.Consent(login, select_account=select_account).start()

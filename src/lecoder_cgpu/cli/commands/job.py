@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from ... import errors, models, process_runs
+from ... import errors, files, models, process_runs
 from ...jobs import Jobs, describe
 from ..app import App, Group
-from ..live import ProcessView
+from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
 
 
@@ -59,11 +59,20 @@ def show(app: App, job: str) -> Answer:
 @command.command()
 @click.argument("job")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; exit 124.")
+@click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.pass_obj
-def wait(app: App, job: str, timeout: float | None) -> Answer:
-    """Wait for a job and end with its exit status; 124 while it still runs."""
+def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...]) -> Answer:
+    """Wait for a job and end with its exit status; 124 while it still runs.
+
+    Results that were declared with `run --detach --pull` are fetched when it has ended.
+    """
+    for spec in pull:
+        files.split_pull(spec)
     with _jobs(app) as jobs:
         document = jobs.wait(job, timeout)
+        jobs.fetch(document, pull)
+    if app.printer.mode == "human":
+        tell_pulled(app.printer, document.pulled)
     return Answer(document, lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
                   exit_status=document.exit_code)  # fmt: skip
 

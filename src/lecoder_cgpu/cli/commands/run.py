@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from ...runtime import Session
 from ...watch import InputSource
 from .. import parse, runtime_options
 from ..app import App, Command
-from ..live import KernelView, ProcessView
+from ..live import KernelView, ProcessView, tell_pulled
 from ..output import Answer
 
 
@@ -67,6 +68,8 @@ class RunCommand(Command):
 )
 @click.option("--stdin", "forward_stdin", is_flag=True, help="Forward our stdin to the command, or to input().")
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
+@click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
+@click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
 @click.option(
@@ -109,6 +112,13 @@ class _Run:
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.detach_on_signal = options["on_disconnect"] == "detach"
+        self.cwd: str | None = options["cwd"]
+        self.synced: models.Synced | None = None
+        if options["pull"]:
+            from ...files import split_pull
+
+            for spec in options["pull"]:
+                split_pull(spec)
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
                 "work that goes on without us cannot read our stdin",
@@ -119,7 +129,7 @@ class _Run:
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "detach", "key"):
+        for option in ("cwd", "env", "detach", "key", "sync"):
             if self.options[option]:
                 raise errors.UsageError(
                     f"--{option} is for commands; a kernel keeps its own environment",
@@ -231,11 +241,12 @@ class _Run:
         view = ProcessView(self.printer)
         shown = command if isinstance(command, str) else " ".join(command)
         try:
+            self._sync(session)
             document = process_runs.process_run(
                 session,
                 command,
                 view.show,
-                cwd=self.options["cwd"],
+                cwd=self.cwd,
                 environment=environment,
                 secrets=self.secrets,
                 timeout=self.options["timeout"],
@@ -256,17 +267,53 @@ class _Run:
         if self.options["forward_stdin"]:
             raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
         session = self._session()
+        self._sync(session)
         document = jobs.start(
             session,
             command,
             key=self.options["key"],
-            cwd=self.options["cwd"],
+            cwd=self.cwd,
+            pull=self.options["pull"],
             environment=environment,
             secrets=self.secrets,
             timeout=self.options["timeout"],
         )
         session.used()
         return Answer(document, lambda: document.job_id)
+
+    # --- files ---
+
+    def _sync(self, session: Session) -> None:
+        """Send the folder that --sync names; the command then runs in it."""
+        folder = self.options["sync"]
+        if folder is None:
+            return
+        from ... import files, storage
+
+        local = os.path.expanduser(folder)
+        with storage.Storage(session) as opened:
+            self.synced = opened.sync(local, files.source_name(local))
+        self.cwd = files.under(self.synced.remote, self.options["cwd"] or "")
+        if self.printer.mode == "human":
+            self.printer.note(f"synced: {self.synced.sent} files to {self.synced.remote}")
+
+    def _pull(self, session: Session, document: models.Run) -> None:
+        """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
+        specs = self.options["pull"]
+        if not specs or not isinstance(document.run_id, str):
+            return
+        if document.status == "running":
+            told = " ".join(f"--pull {spec}" for spec in specs)
+            self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
+            return
+        from ... import storage
+
+        document.pulled = storage.pull(session, specs, self.cwd)
+        problem = storage.pull_problem(document.pulled, self.cwd)
+        if problem is not None and document.status == "ok":
+            document.fail(problem)
+        if self.printer.mode == "human":
+            tell_pulled(self.printer, document.pulled)
 
     # --- earlier runs ---
 
@@ -314,6 +361,9 @@ class _Run:
     def _finish(self, session: Session, document: models.Run, command: str) -> Answer:
         """Write the run down, tell people how it ended, and answer."""
         document.session = session.record.ref
+        if self.synced is not None:
+            document.synced = self.synced
+        self._pull(session, document)
         runtime = models.HistoryRuntime(
             label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
         )

@@ -42,6 +42,8 @@ def _lines(document: models.Status) -> list[str]:
             lines.append(f"  costs      {runtime.units_per_hour:g} units an hour")
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
+        if isinstance(runtime.lease, models.LeaseInfo):
+            lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
         if isinstance(runtime.kernel, models.KernelInfo):
             lines.append(f"  kernel     {runtime.kernel.state}")
         for gpu in runtime.gpus:
@@ -58,3 +60,15 @@ def _lines(document: models.Status) -> list[str]:
         lines.append("")
         lines.append('no runtime is held; start with: lecoder-cgpu --backend local run -m kernel "print(6*7)"')
     return lines
+
+
+def _lease(lease: models.LeaseInfo) -> list[str]:
+    """When the runtime will be given back by itself."""
+    found = []
+    if isinstance(lease.idle_release_at, str):
+        found.append(f"until {lease.idle_release_at} if no work comes")
+    if isinstance(lease.ends_at, str):
+        found.append(f"until {lease.ends_at}, work or not")
+    if isinstance(lease.max_units, float):
+        found.append(f"until {lease.max_units:g} units are spent ({lease.units_spent:g} so far)")
+    return found

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from typing import Any
@@ -68,6 +69,7 @@ def become(order: dict[str, Any]) -> None:
     """Make this process the one that the order describes."""
     os.environ.clear()
     os.environ.update(order["environment"])
+    tempfile.tempdir = None  # the new environment decides
     os.chdir(order["folder"])
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)

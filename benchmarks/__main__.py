@@ -1,0 +1,43 @@
+"""`python -m benchmarks [--rounds N] [--json FILE] [NAME ...]`: all measurements, or those of the given names.
+
+Run it from the repository's root, on a quiet machine. Absolute times are this machine's; ratios are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+from .measure import Table, local_runtime
+
+NAMES = ("commands", "requests", "lines", "recorder", "latency", "memory", "files")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--rounds", type=int, default=11, help="pairs of each comparison (default: 11)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no measurement {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    table = Table()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors, load {load:.1f}\n")
+    with local_runtime() as runtime:
+        for name in options.names or NAMES:
+            importlib.import_module(f"{__package__}.{name}").measure(table, runtime, options.rounds)
+    if options.json is not None:
+        about = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "platform": platform.platform(),
+                 "python": platform.python_version(), "processors": os.cpu_count(), "load": load}  # fmt: skip
+        options.json.write_text(json.dumps({**about, "figures": table.rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Timing, the table of results, and the warm local runtime that everything is measured on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lecoder_cgpu.client import Client
+from lecoder_cgpu.config import Config
+
+FLOOR = Path(__file__).with_name("floor.py")
+TOOL = [sys.executable, "-m", "lecoder_cgpu"]
+LINES = "for i in range(200_000): print(i)"
+
+
+@dataclass
+class Table:
+    """The figures, printed as they come; `rows` is what a JSON file gets."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, name: str, figure: str, *, target: str = "", met: bool | None = None, **numbers: Any) -> None:
+        """One line: a name, the figure as people read it, and what was aimed at."""
+        verdict = "" if met is None else "met" if met else "MISSED"
+        aim = f"target {target}  {verdict}".rstrip() if target else ""
+        print(f"{name:<46} {figure:<52} {aim}".rstrip(), flush=True)
+        row = {"name": name, "figure": figure, "target": target or None, "met": met}
+        self.rows.append({key: value for key, value in {**row, **numbers}.items() if value is not None})
+
+    def ratio(
+        self, name: str, pairs: list[tuple[float, float]], most: float | None, remark: str = "", **numbers: Any
+    ) -> None:
+        """One line for pairs of times, ours and the floor's, taken in turn."""
+        ours, floor = (statistics.median(side) for side in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        self.add(
+            name,
+            f"{ratio:5.2f} x   ({1000 * ours:.0f} ms, floor {1000 * floor:.0f} ms{remark})",
+            target="" if most is None else f"at most {most:g} x",
+            met=None if most is None else ratio <= most,
+            ratio=round(ratio, 3),
+            milliseconds=round(1000 * ours, 1),
+            floorMilliseconds=round(1000 * floor, 1),
+            **numbers,
+        )
+
+    def commands(self, name: str, command: list[str], floor: list[str], rounds: int, most: float | None) -> None:
+        """One line for a command and its floor, taken in turn, so that a machine whose speed drifts favours neither.
+
+        Beside wall time stands the ratio of processor time, in which other work on the machine hardly shows.
+        """
+        timed(command), timed(floor)
+        pairs = [(timed(command), timed(floor)) for _ in range(rounds)]
+        processor = sum(ours[1] for ours, _ in pairs) / sum(least[1] for _, least in pairs)
+        self.ratio(
+            name,
+            [(ours[0], least[0]) for ours, least in pairs],
+            most,
+            f"; processor {processor:.2f} x",
+            processorRatio=round(processor, 3),
+        )
+
+
+def timed(command: list[str]) -> tuple[float, float]:
+    """Seconds that the command takes, by the clock and of the processor; its output goes through a pipe and is read, as
+    an agent would."""
+    began, used = time.perf_counter(), _processor_time()
+    done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL)
+    taken = time.perf_counter() - began
+    assert done.stdout, command
+    return taken, _processor_time() - used
+
+
+def _processor_time() -> float:
+    """What all children that have ended have used so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@dataclass
+class Runtime:
+    """A local runtime with a warm kernel and a warm helper."""
+
+    client: Client
+    folder: Path
+
+    @property
+    def kernel(self) -> str:
+        """The id of the session's kernel, which is recorded."""
+        session = self.client.session()
+        assert session.record.kernel is not None
+        return session.record.kernel.id
+
+    def floor(self, code: str, kernel: str | None = None) -> list[str]:
+        """The command that runs code in a kernel with the least that any client must do."""
+        endpoint = self.client.session().endpoint
+        url = f"{endpoint.url.replace('http', 'ws', 1)}api/kernels/{kernel or self.kernel}/channels?session_id=floor"
+        return [sys.executable, str(FLOOR), url, endpoint.token or "", code]
+
+
+@contextlib.contextmanager
+def local_runtime() -> Iterator[Runtime]:
+    """A warm local runtime in a folder of its own, ended afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {
+            "LECODER_CGPU_CONFIG_DIR": folder, "LECODER_CGPU_BACKEND": "local",
+            "LECODER_CGPU_RESIDENT_HOME": str(Path(folder) / "resident"),
+        }  # fmt: skip
+        subprocess.run([*TOOL, "run", "-m", "kernel", "1"], check=True, capture_output=True)
+        subprocess.run([*TOOL, "run", "true"], check=True, capture_output=True)
+        try:
+            yield Runtime(Client(Config()), Path(folder))
+        finally:
+            subprocess.run([*TOOL, "sessions", "close", "--all"], check=True, capture_output=True)

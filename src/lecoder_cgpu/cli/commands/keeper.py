@@ -1,0 +1,71 @@
+"""`keeper`: the process that keeps Colab's runtimes alive and ends their leases."""
+
+from __future__ import annotations
+
+import click
+from msgspec import UNSET
+
+from ... import errors, models
+from ..app import App, Group
+from ..output import Answer
+
+
+@click.group(cls=Group, name="keeper")
+def command() -> None:
+    """Show, stop or run the process that keeps Colab's runtimes alive.
+
+    It is started by the commands that need it, keeps what is held until its lease ends, and ends by itself.
+    """
+
+
+@command.command()
+@click.pass_obj
+def status(app: App) -> Answer:
+    """Tell whether the keeper runs, and what it last saw."""
+    from ... import keeper
+
+    found = keeper.read(app.client.state_dir)
+    alive = keeper.is_alive(found)
+    document = models.KeeperStatus(running=alive)
+    if found is not None:
+        document.pid, document.started, document.version = found.pid, found.started, found.version
+        document.beat, document.sessions = found.beat, found.sessions
+        if not alive:
+            document.problem = "it died; the next command that uses a Colab session starts another"
+
+    def text() -> str:
+        lines = [f"running, process {found.pid}" if alive and found else "not running"]
+        lines += [f"{item.session}: work {item.work}, ping {item.ping}" for item in document.sessions]
+        return "\n".join(lines + ([document.problem] if document.problem is not UNSET else []))
+
+    return Answer(document, text)
+
+
+@command.command()
+@click.pass_obj
+def stop(app: App) -> Answer:
+    """End the keeper. Runtimes stay, but nobody keeps them alive or ends their leases."""
+    from ... import keeper
+
+    stopped = keeper.stop(app.client.state_dir)
+    document = models.KeeperStopped(stopped=stopped)
+    return Answer(document, lambda: "stopped" if stopped else "it did not run")
+
+
+@command.command()
+@click.pass_obj
+def run(app: App) -> Answer:
+    """Keep what is held, in the foreground, until nothing is."""
+    from ...keeping import Keeper
+
+    interval = app.config.get("keeperInterval")
+    try:
+        seconds = float(interval.value or "")
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise errors.ConfigError(
+            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds", hint="set it to 60"
+        )
+    Keeper(app.config, app.client.state_dir, seconds).run()
+    return Answer(models.Done(message="nothing is held"), lambda: "nothing is held")

@@ -1,0 +1,348 @@
+"""Files on the runtime: what the client may ask about them, and do with them.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). Requests are messages of a
+type of our own on the shell channel, with a JSON header and the content as binary buffers: bytes cross as they are.
+They are served one after the other, so each does little: four megabytes, some hundred names, fifty milliseconds. What
+takes longer (hashing, deleting trees) is a task in a thread, and the client asks how far it is. Every request may be
+asked twice.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import trees
+from .trees import Problem, problem
+
+BLOCK = 1 << 20
+PART_LIMIT = 8 << 20
+PAGE_SECONDS = 0.05
+PAGE_LINES = 20_000
+QUIET = 15.0  # seconds without a write after which a half-written file is nobody's, and may be taken over
+STALLED = 300.0  # seconds without growth after which a hash of a growing file is given up
+KEEP_TASKS = 64
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Answer = tuple[dict[str, Any], bytes | None]
+
+
+class Task:
+    """Work in a thread: `done` counts bytes or entries, `result` or `problem` is there at the end."""
+
+    def __init__(self, work: Callable[[Task], Any]) -> None:
+        self.done = 0
+        self.result: Any = None
+        self.problem: Problem | None = None
+        self.ended = False
+        self.cancelled = False
+        self._work = work
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._work(self)
+        except Problem as error:
+            self.problem = error
+        except OSError as error:
+            self.problem = problem(error, str(error.filename or "?"))
+        except Exception as error:
+            self.problem = Problem("HelperFailed", f"{type(error).__name__}: {error}")
+        self.ended = True
+
+
+def hash_file(path: str, size: int, task: Task) -> str:
+    """SHA-256 of a file's first `size` bytes; waits while the file is still growing up to that."""
+    digest = hashlib.sha256()
+    block = memoryview(bytearray(BLOCK))
+    moved = time.monotonic()
+    with open(path, "rb", buffering=0) as file:
+        while task.done < size:
+            count = file.readinto(block[: min(BLOCK, size - task.done)])
+            if count:
+                digest.update(block[:count])
+                task.done += count
+                moved = time.monotonic()
+            elif task.cancelled or time.monotonic() - moved > STALLED:
+                raise Problem("Stalled", f"{trees.shown(path)}: it stayed shorter than it was to be")
+            else:
+                time.sleep(0.003)
+    return digest.hexdigest()
+
+
+def _hash_many(root: str, names: list[str], task: Task) -> dict[str, str]:
+    digests = {}
+    for name in names:
+        path = trees.join(root, name)
+        with contextlib.suppress(FileNotFoundError):
+            digests[name] = hash_file(path, os.stat(path).st_size, Task.__new__(_Counter))
+        task.done += 1
+    return digests
+
+
+class _Counter(Task):
+    """Counts for a hash that nobody watches."""
+
+    done = 0
+    cancelled = True  # nobody else makes that file grow
+
+
+def _remove(path: str, task: Task) -> int:
+    for item in list(trees.scan(path))[::-1]:
+        trees.delete(path, [item[0]])
+        task.done += 1
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        raise problem(error, path) from error
+    return task.done + 1
+
+
+class Files:
+    """Serves requests, whose names are those of its public methods.
+
+    Args:
+        cwd: the folder that relative paths start from.
+    """
+
+    def __init__(self, cwd: str) -> None:
+        self._cwd = cwd
+        self._tasks: dict[str, Task] = {}
+        self._pages: dict[str, tuple[int, list[Any], bool, Iterator[Any]]] = {}
+        self._unpackers: dict[str, trees.Unpacker] = {}
+        self._written: dict[str, float] = {}  # half-written file -> when its last part came
+
+    def serve(self, header: Any, data: Any = None) -> builtins.list[bytes]:
+        """Answer one request: a JSON header, and content where there is some."""
+        content: bytes | None = None
+        try:
+            request = json.loads(bytes(header))
+            method = str(request.pop("op", ""))
+            if method.startswith("_") or method == "serve" or not hasattr(self, method):
+                raise Problem("NoSuchCall", f"this helper has no call {method!r}")
+            if data is not None:
+                request["data"] = data
+            answer, content = getattr(self, method)(**request)
+        except Problem as error:
+            answer = {"error": {"name": error.name, "message": error.message}}
+        except OSError as error:
+            told = problem(error, str(error.filename or "?"))
+            answer = {"error": {"name": told.name, "message": told.message}}
+        except Exception as error:
+            answer = {"error": {"name": "HelperFailed", "message": f"{type(error).__name__}: {error}"}}
+        encoded = json.dumps(answer).encode()
+        return [encoded] if content is None else [encoded, content]
+
+    def _path(self, path: str) -> str:
+        if "\0" in path:
+            raise Problem("UnsafeName", "a path cannot hold a NUL character")
+        return os.path.normpath(os.path.join(self._cwd, os.path.expanduser(path)))
+
+    # --- looking ---
+
+    def stat(self, path: str) -> Answer:
+        """What there is at a path, links followed: its real path and a line as in a listing; none when nothing is."""
+        wanted = self._path(path)
+        real = os.path.realpath(wanted)
+        try:
+            found = os.stat(real)
+        except (FileNotFoundError, NotADirectoryError):
+            return {"path": wanted, "real": real, "entry": None}, None
+        return {"path": wanted, "real": real, "entry": trees.entry(real, os.path.basename(wanted), found, real)}, None
+
+    def list(self, path: str) -> Answer:
+        """What a folder holds."""
+        folder = self._path(path)
+        lines = []
+        with os.scandir(folder) as listing:
+            for item in listing:
+                with contextlib.suppress(FileNotFoundError):
+                    lines.append(trees.entry(item.path, item.name, item.stat(follow_symlinks=False), folder))
+        return {"entries": sorted(lines)}, None
+
+    def scan(self, path: str, token: str, number: int) -> Answer:
+        """Page `number` of everything below a folder."""
+        folder = self._path(path)
+        if not os.path.isdir(folder):
+            os.listdir(folder)  # fails, and says how
+        return self._page(token, number, lambda: trees.scan(folder))
+
+    def glob(self, pattern: str, token: str, number: int) -> Answer:
+        """Page `number` of the paths that a pattern stands for, written as the pattern is."""
+        wanted = os.path.expanduser(pattern)
+
+        def lines() -> Iterator[Any]:
+            for path in glob.iglob(os.path.join(self._cwd, wanted), recursive=True):
+                with contextlib.suppress(FileNotFoundError):
+                    shown = path if os.path.isabs(wanted) else os.path.relpath(path, self._cwd)
+                    yield trees.entry(path, shown.replace(os.sep, "/"), os.stat(path), path)
+
+        return self._page(token, number, lines)
+
+    def _page(self, token: str, number: int, start: Callable[[], Iterator[Any]]) -> Answer:
+        known = self._pages.get(token)
+        if known is not None and known[0] == number:
+            return {"entries": known[1], "end": known[2]}, None
+        if known is None and number:
+            raise Problem("PageLost", "the listing has to be asked for again")
+        lines = start() if known is None else known[3]
+        page: list[Any] = []
+        end = True
+        deadline = time.monotonic() + PAGE_SECONDS
+        for line in lines:
+            page.append(line)
+            if len(page) >= PAGE_LINES or time.monotonic() > deadline:
+                end = False
+                break
+        while len(self._pages) >= KEEP_TASKS:
+            self._pages.pop(next(iter(self._pages)))
+        self._pages[token] = (number, page, end, lines)
+        return {"entries": page, "end": end}, None
+
+    # --- tasks ---
+
+    def hash(self, task: str, path: str, size: int) -> Answer:
+        """Start hashing a file's first `size` bytes, which may still be coming; or learn how far that is."""
+        wanted = self._path(path)
+        return self._task(task, lambda self_: hash_file(wanted, size, self_))
+
+    def digests(self, task: str, root: str, names: builtins.list[str]) -> Answer:
+        """The same for many files; those that are missing are left out."""
+        folder = self._path(root)
+        return self._task(task, lambda self_: _hash_many(folder, names, self_))
+
+    def remove(self, task: str, path: str) -> Answer:
+        """Delete a folder with everything below it."""
+        folder = self._path(path)
+        return self._task(task, lambda self_: _remove(folder, self_))
+
+    def _task(self, key: str, work: Callable[[Task], Any]) -> Answer:
+        task = self._tasks.get(key)
+        if task is None:
+            while len(self._tasks) >= KEEP_TASKS:
+                self._tasks.pop(next(iter(self._tasks))).cancelled = True
+            task = self._tasks[key] = Task(work)
+        if task.problem is not None:
+            del self._tasks[key]
+            raise task.problem
+        return {"done": task.done, "ended": task.ended, "result": task.result}, None
+
+    # --- one large file coming ---
+
+    def begin(self, path: str, size: int, key: str, nonce: str) -> Answer:
+        """Make room for a file: where its parts go, and how much of it is there already.
+
+        `key` stands for source and target, so that a later transfer of the same goes on where an earlier one ended.
+        """
+        target = os.path.realpath(self._path(path))
+        if os.path.isdir(target):
+            raise Problem("IsADirectory", f"{trees.shown(target)}: it is a folder")
+        folder = os.path.dirname(target)
+        trees.make_folder(folder)
+        part = os.path.join(folder, f".{key}-{nonce}{trees.PART_SUFFIX}")
+        if not os.path.exists(part):
+            self._take_over(folder, key, part)
+        with open(part, "ab") as file:
+            have = file.tell()
+        if have > size:
+            os.truncate(part, 0)
+            have = 0
+        if shutil.disk_usage(folder).free < size - have:
+            os.unlink(part)
+            raise Problem("DiskFull", f"{trees.shown(folder)}: there is no room for {size} bytes")
+        self._written[part] = time.monotonic()
+        return {"part": part, "path": target, "offset": have}, None
+
+    def _take_over(self, folder: str, key: str, part: str) -> None:
+        for name in os.listdir(folder):
+            if not (name.startswith(f".{key}-") and name.endswith(trees.PART_SUFFIX)):
+                continue
+            old = os.path.join(folder, name)
+            with contextlib.suppress(OSError):
+                last = self._written.get(old)
+                quiet = time.time() - os.stat(old).st_mtime if last is None else time.monotonic() - last
+                if quiet > QUIET:
+                    os.rename(old, part)
+                    self._written.pop(old, None)
+                    return
+
+    def put(self, part: str, offset: int, data: Any) -> Answer:
+        """Write a part of a file; earlier parts are there."""
+        descriptor = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        try:
+            if os.fstat(descriptor).st_size < offset:
+                raise Problem("PartMissing", f"a part of the file before byte {offset} is missing")
+            os.lseek(descriptor, offset, os.SEEK_SET)
+            trees.write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        self._written[part] = time.monotonic()
+        return {}, None
+
+    def commit(
+        self, part: str, path: str, mode: int | None = None, mtime: int | None = None, expect: Any = None
+    ) -> Answer:
+        """Give a complete file its name. With `expect` (size, mtime), only if the one of that name is still that."""
+        if expect is not None:
+            found = os.stat(path)
+            if [found.st_size, found.st_mtime_ns] != expect:
+                raise Problem("FileChanged", f"{trees.shown(path)}: it was changed on the runtime meanwhile")
+        if not os.path.exists(part):  # done by an earlier request, whose answer was lost
+            if self._written.get(part) == float("inf"):
+                return {}, None
+            raise Problem("PartMissing", f"{trees.shown(path)}: the half-written file is gone")
+        if mode is not None:
+            os.chmod(part, mode)
+        if mtime is not None:
+            os.utime(part, ns=(mtime, mtime))
+        os.replace(part, path)
+        self._written[part] = float("inf")
+        return {}, None
+
+    def abandon(self, part: str) -> Answer:
+        """Delete a half-written file."""
+        with contextlib.suppress(FileNotFoundError):
+            if part.endswith(trees.PART_SUFFIX):
+                os.unlink(part)
+        return {}, None
+
+    # --- files going ---
+
+    def get(self, path: str, offset: int, size: int) -> Answer:
+        """A part of a file, with the file's size and mtime at that moment."""
+        with open(self._path(path), "rb", buffering=0) as file:
+            file.seek(offset)
+            content = file.read(min(size, PART_LIMIT)) or b""
+            found = os.fstat(file.fileno())
+        return {"size": found.st_size, "mtime": found.st_mtime_ns}, content
+
+    # --- many small files, and folders ---
+
+    def pack(self, root: str, entries: builtins.list[Any]) -> Answer:
+        """Records of some files below a folder."""
+        content, problems = trees.pack(self._path(root), entries)
+        return {"problems": problems}, content
+
+    def unpack(self, root: str, nonce: str, data: Any = b"") -> Answer:
+        """Write a pack below a folder."""
+        unpacker = self._unpackers.get(nonce)
+        if unpacker is None:
+            while len(self._unpackers) >= KEEP_TASKS:
+                self._unpackers.pop(next(iter(self._unpackers)))
+            unpacker = self._unpackers[nonce] = trees.Unpacker(self._path(root), nonce)
+        files, size = unpacker(data)
+        return {"files": files, "bytes": size}, None
+
+    def delete(self, root: str, names: builtins.list[str]) -> Answer:
+        """Delete files, links and empty folders below a folder."""
+        return {"deleted": sorted(trees.delete(self._path(root), names))}, None

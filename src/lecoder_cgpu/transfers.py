@@ -1,0 +1,521 @@
+"""Moves files and folders between here and a runtime: in parts, verified, whole under their final names or not at all.
+
+A large file goes in parts into a half-written file beside its target, is hashed on both sides while it goes, and gets
+its name when both hashes agree. Small files go many in one pack. A dropped connection is made again and the transfer
+goes on; after a failure, repeating the command goes on with the half-written file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol
+
+from . import errors, files, logs, wire
+from .resident import trees
+from .resident.documents import Hello
+from .resident.transfers import Request, error_of
+
+PART = 4 << 20  # most bytes of a file in one message; stock servers take up to 10 MiB
+LEAST_PART = 128 << 10
+FAST, SLOW = 0.25, 1.0  # seconds between answers for which parts grow, and above which they shrink
+RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
+RANGES_AT_ONCE = 4
+BY_HTTP = 8 << 20  # a file of at least this size is fetched from the server itself, where it can be
+DIGEST_QUEUE = 8
+COALESCED = 512 << 10  # bytes of a piece that is written and hashed at once
+
+Progress = Callable[[int, int], None]  # files and bytes that were done since the last call
+Answer = tuple[dict[str, Any], memoryview]
+Piece = bytes | bytearray | memoryview
+ReadRange = Callable[[str, int, int], Iterator[bytes | bytearray] | None]
+
+
+class Service(Protocol):
+    """What a transfer needs of a runtime: `FileService`, or `ContentsService` where there is no helper."""
+
+    hello: Hello | None
+    verifies: bool
+    keeps_times: bool
+
+    def call(self, op: str, data: bytes | memoryview | None = None, **arguments: Any) -> Answer: ...
+    def stream(self, requests: Iterator[Request], on_answer: Callable[[Request, Answer], None]) -> None: ...
+    def pages(self, op: str, **arguments: Any) -> list[files.Entry]: ...
+    def task(self, op: str, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> Any: ...
+    def close(self) -> None: ...
+
+
+@dataclass
+class Moved:
+    """What one source became: `digests` of every file by its name below the target ("" for a single file)."""
+
+    source: str
+    target: str
+    folder: bool = False
+    bytes: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
+    links: int = 0
+    skipped: list[files.Entry] = field(default_factory=list)
+
+
+class Mover:
+    """Transfers over one service.
+
+    Args:
+        read_range: gives a piece of a file by its real path on the runtime (path, start, end), None where the server
+            has no such thing for that path.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        read_range: ReadRange | None = None,
+        parallel: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.service = service
+        self._read_range = read_range
+        self._parallel = parallel
+        self._progress = progress or (lambda files, size: None)
+
+    # --- up ---
+
+    def upload_file(self, local: str, remote: str, *, expect: list[int] | None = None) -> Moved:
+        """Copy a file to the runtime.
+
+        Args:
+            expect: size and mtime that the file there must still have; it is not replaced otherwise.
+
+        Raises:
+            errors.Error: nothing was changed under the target's name.
+        """
+        moved = Moved(local, remote)
+        with _local(local), open(local, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            size, mtime = found.st_size, found.st_mtime_ns
+            key = _key(os.path.abspath(local), remote, size, mtime)
+            for attempt in range(2):
+                nonce = wire.new_id()[:8]
+                begun, _ = self.service.call("begin", path=remote, size=size, key=key, nonce=nonce)
+                part, offset = begun["part"], begun["offset"]
+                try:
+                    ours, theirs = self._send(file, part, offset, size, nonce)
+                    after = os.stat(local)
+                    if (after.st_size, after.st_mtime_ns) != (size, mtime) or ours is None:
+                        raise error_of(trees.Problem("FileChanged", f"{local}: it was changed while it was read"),
+                                       "here")  # fmt: skip
+                    if theirs is None or ours == theirs:
+                        mode = found.st_mode & 0o777 if os.name == "posix" else None
+                        self.service.call("commit", part=part, path=begun["path"], mode=mode, mtime=mtime,
+                                          expect=expect)  # fmt: skip
+                        moved.digests[""], moved.bytes = ours, size
+                        self._progress(1, 0)
+                        return moved
+                except errors.ConnectionFailed:
+                    raise  # what has arrived is of use to the next attempt
+                except errors.Error:
+                    with contextlib.suppress(errors.Error):
+                        self.service.call("abandon", part=part)
+                    raise
+                self.service.call("abandon", part=part)
+                logs.current().warn("FILES", "hashes differ", {"path": remote, "attempt": attempt})
+        raise error_of(trees.Problem("VerifyFailed", f"{remote}: what arrived is not what was sent, twice"), "there")
+
+    def _send(self, file: Any, part: str, offset: int, size: int, nonce: str) -> tuple[str | None, str | None]:
+        """The hashes of both sides after sending everything; ours is None when the file was cut meanwhile."""
+        task: dict[str, Any] = {"task": f"hash-{nonce}", "path": part, "size": size}
+        self.service.call("hash", **task)
+        digest = _Digest()
+        try:
+            whole = True
+            pace = _Pace()
+
+            def requests() -> Iterator[Request]:
+                nonlocal whole
+                position = 0
+                while position < size:
+                    wanted = min(pace.part, size - position)
+                    if position < offset:
+                        wanted = min(wanted, offset - position)
+                    data = file.read(wanted)
+                    if not data:
+                        whole = False
+                        return
+                    digest.update(data)
+                    if position >= offset:
+                        yield Request("put", data, len(data), part=part, offset=position)
+                    position += len(data)
+
+            def done(request: Request, answer: Answer) -> None:
+                pace.answered()
+                self._progress(0, request.tag)
+
+            self._progress(0, offset)
+            self.service.stream(requests(), done)
+            if not whole:
+                return None, None
+            return digest.result(), self.service.task("hash", **task)
+        finally:
+            digest.close()
+
+    def upload_tree(
+        self, local: str, remote: str, *, skip: files.Skip | None = None, entries: list[files.Entry] | None = None
+    ) -> Moved:
+        """Copy a folder to the runtime, into the folder `remote`, which is made when it is missing.
+
+        Args:
+            skip: names that are left out.
+            entries: what to copy of it; everything when None.
+
+        Raises:
+            errors.Error: something could not be copied; what was copied before is whole.
+        """
+        chosen = files.scan(local, skip) if entries is None else entries
+        moved = Moved(local, remote, folder=True)
+        packs, large, moved.skipped = files.divide(chosen)
+        nonce = wire.new_id()[:12]
+
+        def requests(batches: list[list[files.Entry]]) -> Iterator[Request]:
+            for batch in batches:
+                packed, problems = trees.pack(local, batch)
+                for _name, problem, message in problems[:1]:
+                    raise error_of(trees.Problem(problem, message), "here")
+                yield Request("unpack", packed, packed, root=remote, nonce=nonce)
+
+        def done(request: Request, answer: Answer) -> None:
+            self._count(moved, request.tag)
+
+        try:
+            self.service.stream(requests(packs or [[]]), done)
+            for item in large:
+                sent = self.upload_file(trees.join(local, item[0]), files.remote_join(remote, item[0]))
+                moved.digests[item[0]] = sent.digests[""]
+                moved.bytes += sent.bytes
+            self.service.stream(requests(files.folders_of(chosen)), lambda request, answer: None)
+        except trees.Problem as error:
+            raise error_of(error, "here") from error
+        except errors.Error as error:
+            raise _told(error, moved, len(chosen)) from error
+        return moved
+
+    def _count(self, moved: Moved, packed: Any) -> None:
+        size = number = 0
+        for name, _mode, _mtime, digest, content in trees.records(packed):
+            if any(digest):
+                moved.digests[name] = digest.hex()
+                size += len(content)
+                number += 1
+            else:
+                moved.links += 1
+        moved.bytes += size
+        self._progress(number, size)
+
+    # --- down ---
+
+    def download_file(self, remote: str, local: str, *, stat: dict[str, Any] | None = None) -> Moved:
+        """Copy a file from the runtime.
+
+        Args:
+            stat: what the runtime has said about it already.
+
+        Raises:
+            errors.Error: nothing was changed under the target's name.
+        """
+        told = stat or self.service.call("stat", path=remote)[0]
+        entry, real = told["entry"], told["real"]
+        size, mtime, mode = entry[2], entry[3], entry[4]
+        moved = Moved(remote, local)
+        local = os.path.realpath(local)
+        folder = os.path.dirname(local)
+        with _local(local):
+            if os.path.isdir(local):
+                raise trees.Problem("IsADirectory", f"{local}: it is a folder")
+            trees.make_folder(folder)
+        for _attempt in range(2):
+            part = _own_part(folder, _key(real, local, size, mtime))
+            with _local(part), open(part, "r+b" if os.path.exists(part) else "w+b", buffering=0) as file:
+                have = file.seek(0, os.SEEK_END)
+                if have > size:
+                    have = file.truncate(0)
+                if shutil.disk_usage(folder).free < size - have:
+                    os.unlink(part)
+                    raise trees.Problem("DiskFull", f"{folder}: there is no room for {size} bytes")
+                task: dict[str, Any] = {"task": wire.new_id(), "path": real, "size": size}
+                self.service.call("hash", **task)
+                digest = _Digest()
+                try:
+                    ours = self._receive(file, real, have, size, digest)
+                    theirs = self.service.task("hash", **task)
+                finally:
+                    digest.close()
+            now = self.service.call("stat", path=real)[0]["entry"]
+            if now is None or (now[2], now[3]) != (size, mtime):
+                os.unlink(part)
+                raise error_of(trees.Problem("FileChanged", f"{remote}: it was changed while it was read"),
+                               "on the runtime")  # fmt: skip
+            if theirs is None or ours == theirs:
+                with _local(local):
+                    if os.name == "posix" and mode is not None:
+                        os.chmod(part, mode & 0o777)
+                    os.utime(part, ns=(mtime, mtime))
+                    os.replace(part, local)
+                moved.digests[""], moved.bytes = ours, size
+                self._progress(1, 0)
+                return moved
+            os.unlink(part)
+            self._read_range = None  # what is served there may be something else
+        raise error_of(trees.Problem("VerifyFailed", f"{remote}: what arrived is not what was sent, twice"), "here")
+
+    def _receive(self, file: Any, real: str, have: int, size: int, digest: _Digest) -> str:
+        """Fill a half-written file up to `size`, hashing all of it; returns the hash."""
+        file.seek(0)
+        left = have
+        while left:
+            data = file.read(min(PART, left))
+            digest.update(data)
+            left -= len(data)
+        self._progress(0, have)
+        position = have
+
+        def take(data: Piece) -> None:
+            nonlocal position
+            trees.write_all(file.fileno(), data)
+            digest.update(data)
+            position += len(data)
+            self._progress(0, len(data))
+
+        if size - have >= BY_HTTP and self._read_range is not None:
+            self._by_http(real, lambda: position, size, take)
+
+        pace = _Pace()
+
+        def requests() -> Iterator[Request]:
+            start = position
+            while start < size:
+                wanted = min(pace.part, size - start)
+                yield Request("get", None, start, path=real, offset=start, size=wanted)
+                start += wanted
+
+        def done(request: Request, answer: Answer) -> None:
+            pace.answered()
+            if request.tag == position:  # the file was cut when one came short; its stat will tell
+                take(answer[1])
+
+        self.service.stream(requests(), done)
+        if position != size:
+            raise error_of(trees.Problem("FileChanged", f"{real}: it was cut while it was read"), "on the runtime")
+        return digest.result()
+
+    def _by_http(self, real: str, position: Callable[[], int], size: int, take: Callable[[Piece], None]) -> None:
+        """As much as the server gives of the file by itself; what is missing is left to the caller."""
+        read_range = self._read_range
+        assert read_range is not None
+
+        def fetch(start: int, end: int) -> bytes:
+            stream = read_range(real, start, end)
+            return b"" if stream is None else b"".join(stream)
+
+        failures = 0
+        while position() < size and failures < 3:
+            before = position()
+            try:
+                if not self._parallel:
+                    stream = read_range(real, position(), size)
+                    if stream is None:
+                        return
+                    for data in _coalesced(stream):
+                        take(data)
+                    return
+                with ThreadPoolExecutor(RANGES_AT_ONCE) as pool:
+                    starts = iter(range(position(), size, RANGE))
+                    coming: list[Future[bytes]] = []
+                    for start in starts:
+                        coming.append(pool.submit(fetch, start, min(start + RANGE, size)))
+                        if len(coming) == RANGES_AT_ONCE:
+                            take(coming.pop(0).result())
+                    for future in coming:
+                        take(future.result())
+                return
+            except errors.Error as error:
+                logs.current().info("FILES", "not by HTTP", {"path": real, "error": error.message})
+                if not error.retryable:
+                    self._read_range = None
+                    return
+                failures = 0 if position() > before else failures + 1
+
+    def download_tree(self, remote: str, local: str) -> Moved:
+        """Copy a folder from the runtime, into the folder `local`, which is made when it is missing.
+
+        Raises:
+            errors.Error: something could not be copied; what was copied before is whole.
+        """
+        entries = self.service.pages("scan", path=remote)
+        moved = Moved(remote, local, folder=True)
+        packs, large, moved.skipped = files.divide(entries)
+        with _local(local):
+            unpack = trees.Unpacker(local, wire.new_id()[:12])
+
+        def requests(batches: list[list[files.Entry]]) -> Iterator[Request]:
+            for batch in batches:
+                yield Request("pack", root=remote, entries=batch)
+
+        def done(request: Request, answer: Answer) -> None:
+            for name, problem, message in answer[0]["problems"][:1]:
+                del name
+                raise error_of(trees.Problem(problem, message), "on the runtime")
+            with _local(local):
+                unpack(answer[1])
+            self._count(moved, answer[1])
+
+        try:
+            self.service.stream(requests(packs), done)
+            for item in large:
+                path = os.path.join(local, *trees.check_name(item[0]).split("/"))
+                with _local(path):
+                    unpack.folder(item[0].rpartition("/")[0])
+                got = self.download_file(files.remote_join(remote, item[0]), path)
+                moved.digests[item[0]] = got.digests[""]
+                moved.bytes += got.bytes
+            with _local(local):
+                for batch in files.folders_of(entries):
+                    unpack(b"".join(trees.folder_records(batch)))
+        except errors.Error as error:
+            raise _told(error, moved, len(entries)) from error
+        return moved
+
+
+def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
+    """The same error, saying how far the transfer of a folder came."""
+    error.message = f"{error.message}; {len(moved.digests)} of {total} entries of {moved.source} are complete"
+    error.args = (error.message,)
+    error.hint = error.hint or "repeat the command, or use sync: it sends only what is missing"
+    return error
+
+
+def _coalesced(stream: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
+    """The same bytes in pieces of about a megabyte."""
+    pieces: list[bytes | bytearray] = []
+    size = 0
+    for piece in stream:
+        if not pieces and len(piece) >= COALESCED:
+            yield piece
+            continue
+        pieces.append(piece)
+        size += len(piece)
+        if size >= COALESCED:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)
+
+
+class _Pace:
+    """How large the next part is to be: a slow line must not be silent for as long as a large one takes, or pings go
+    unanswered and the connection is given up."""
+
+    def __init__(self) -> None:
+        self.part = PART // 4
+        self._last = time.monotonic()
+
+    def answered(self) -> None:
+        """Note that an answer has come."""
+        now = time.monotonic()
+        if now - self._last < FAST:
+            self.part = min(self.part * 2, PART)
+        elif now - self._last > SLOW:
+            self.part = max(self.part // 2, LEAST_PART)
+        self._last = now
+
+
+class _Digest:
+    """SHA-256 in a thread of its own: hashing releases the interpreter, so it costs the transfer no time."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._coming: queue.Queue[Piece | None] = queue.Queue(DIGEST_QUEUE)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def update(self, data: Piece) -> None:
+        self._coming.put(data)
+
+    def result(self) -> str:
+        self.close()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._coming.put(None)
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (data := self._coming.get()) is not None:
+            self._hash.update(data)
+
+
+@contextlib.contextmanager
+def _local(path: str) -> Iterator[None]:
+    """Problems of this side, as our errors."""
+    try:
+        yield
+    except trees.Problem as error:
+        raise error_of(error, "here") from error
+    except OSError as error:
+        raise error_of(trees.problem(error, os.fspath(error.filename or path)), "here") from error
+
+
+def _key(*words: object) -> str:
+    text = "\0".join(str(word) for word in words)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+_numbers = count()
+
+
+def _own_part(folder: str, key: str) -> str:
+    """A half-written file of our own; one of the same file that a dead process has left is taken over."""
+    from . import process_identity
+
+    own = os.path.join(folder, f".{key}-{os.getpid()}-{next(_numbers)}{trees.PART_SUFFIX}")
+    with _local(folder):
+        for name in os.listdir(folder):
+            if name.startswith(f".{key}-") and name.endswith(trees.PART_SUFFIX):
+                owner = name.removeprefix(f".{key}-").partition("-")[0]
+                if owner.isdigit() and process_identity.of(int(owner)) is None:
+                    with contextlib.suppress(OSError):
+                        os.rename(os.path.join(folder, name), own)
+                        break
+    return own
+
+
+def range_reader(server: Any, hello: Hello, folder: str) -> ReadRange:
+    """Reads files below the server's root from the server itself, which streams them.
+
+    The helper's kernel starts in the folder of its path below that root, so the root is known from where it is. Stock
+    servers serve nothing hidden.
+    """
+    root = hello.cwd
+    for _ in [part for part in folder.split("/") if part]:
+        root = root.rpartition("/")[0]
+    prefix = root.rstrip("/") + "/"
+
+    def read(path: str, start: int, end: int) -> Iterator[bytes | bytearray] | None:
+        if not path.startswith(prefix):
+            return None
+        name = path[len(prefix) :]
+        if any(part.startswith(".") for part in name.split("/")):
+            return None
+        stream: Iterator[bytes | bytearray] = server.read_file(name, start, end)
+        return stream
+
+    return read

@@ -1,0 +1,104 @@
+"""The library in this process, with a session that reaches a real server through the fault proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from lecoder_cgpu import models, transport, watch, wire
+from lecoder_cgpu.client import Client
+from lecoder_cgpu.config import Config
+from lecoder_cgpu.kernel_runs import kernel_run
+from lecoder_cgpu.process_runs import process_run
+from lecoder_cgpu.runtime import Session
+from tests.support.proxy import Proxy
+from tests.support.servers import JupyterServer
+
+HANG = 100.0  # seconds for work of one or two, with reconnections, on a machine that does other things, too
+
+T = TypeVar("T")
+
+
+@dataclass
+class Rig:
+    """A warm session behind a proxy."""
+
+    proxy: Proxy
+    client: Client
+    name: str
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[Session]:
+        """The session as a new invocation would hold it."""
+        with self.client.session(self.name) as session:
+            yield session
+
+    def kernel_run(self, code: str, on_event: Callable[[wire.Event], None], **options: Any) -> models.Run:
+        """A kernel run of its own, as `kernel_runs.kernel_run` has it."""
+        with self.session() as session:
+            return kernel_run(session, code, on_event, **options)
+
+    def process_run(self, command: str, on_output: Callable[[str, bytes], None], **options: Any) -> models.Run:
+        """A process run of its own, as `process_runs.process_run` has it."""
+        with self.session() as session:
+            return process_run(session, command, on_output, **options)
+
+
+@contextlib.contextmanager
+def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
+    """A session of its own in a state folder of its own, with kernel and helper started."""
+    proxy = Proxy(jupyter.url)
+    client = Client(Config({"storageDir": str(folder)}))
+    client.add_server(name, proxy.url, jupyter.token).close()
+    made = Rig(proxy, client, name)
+    assert made.kernel_run("1", lambda event: None).status == "ok"
+    assert made.process_run("true", lambda stream, data: None).status == "ok"
+    try:
+        yield made
+    finally:
+        proxy.expect([])
+        with made.session() as session:
+            session.close_kernels()
+        proxy.close()
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Silent connections are noticed within seconds, so that tests need not wait for what people can wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "PING_INTERVAL", 0.5)
+        patch.setattr(transport, "PING_TIMEOUT", 1.0)
+        patch.setattr(transport, "CONNECT_TIMEOUT", 3.0)
+        patch.setattr(watch, "PROBE_AFTER", 0.5)
+        patch.setattr(watch, "SETTLE_GRACE", 1.0)
+        yield
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What `work` returns or raises; fails, and shows where it stands, when that takes too long."""
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            done.append(work())
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        faulthandler.dump_traceback(sys.stderr.fileno())
+        pytest.fail(f"this hangs for {seconds:g} s now")
+    if failed:
+        raise failed[0]
+    return done[0]

@@ -1,0 +1,108 @@
+"""What a sync does, and what it leaves alone: pure decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lecoder_cgpu import errors, files
+from lecoder_cgpu.files import Ignore, plan
+
+
+def file(name: str, size: int = 1, mtime: int = 10**18) -> files.Entry:
+    return [name, "file", size, mtime, 0o644]
+
+
+def folder(name: str) -> files.Entry:
+    return [name, "folder", 0, 0, 0o755]
+
+
+def test_only_differences_are_sent() -> None:
+    """New, longer and newer files go; the same size and time does not; a missing folder is made."""
+    here = [folder("d"), file("d/new"), file("same"), file("longer", 2), file("newer", mtime=2 * 10**18)]
+    there = [file("same", mtime=10**18 + 999), file("longer"), file("newer")]
+    made = plan(here, there)
+    assert [item[0] for item in made.send] == ["d", "d/new", "longer", "newer"]
+    assert (made.unchanged, made.delete, made.unsure) == (1, [], [])
+
+
+def test_checksums_decide_where_sizes_agree() -> None:
+    """With --checksum, times say nothing, and a different size needs no hash."""
+    made = plan([file("a"), file("b", 2)], [file("a", mtime=5), file("b", 3)], checksum=True)
+    assert (made.unsure, [item[0] for item in made.send]) == (["a"], ["b"])
+
+
+def test_deleting_goes_from_the_bottom_and_spares_what_is_ignored() -> None:
+    """What is only there goes, files before their folders; ignored names stay."""
+    there = [folder("old"), folder("old/deep"), file("old/deep/x"), file("old/y"), file("kept.log"), file("both")]
+    made = plan([file("both")], there, delete=lambda name, is_folder: name.endswith(".log"))
+    assert made.delete == ["old/deep/x", "old/y", "old/deep", "old"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2), st.integers(0, 2)), unique_by=lambda t: t[0]))
+def test_the_same_again_is_nothing(lines: list[tuple[str, int, int]]) -> None:
+    """A folder against itself: nothing to send, nothing to delete."""
+    entries = [file(name, size, mtime * 10**9) for name, size, mtime in lines]
+    made = plan(entries, entries, delete=lambda name, is_folder: False)
+    assert (made.send, made.delete, made.unchanged) == ([], [], len(entries))
+
+
+def test_ignore_files(tmp_path: Path) -> None:
+    """.gitignore and .lecoderignore, in every folder, as git has it; .git is never sent."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".gitignore").write_text("*.log\nbuild/\n/only-top\n")
+    (tmp_path / ".lecoderignore").write_text("data/\n!keep.log\n")
+    (tmp_path / "sub" / ".gitignore").write_text("!again.log\nlocal\n")
+    ignore = Ignore(str(tmp_path))
+    expected = {
+        "a.log": True, "keep.log": False, "sub/a.log": True, "sub/again.log": False, "sub/local": True, "local": False,
+        "only-top": True, "sub/only-top": False, "train.py": False, ".git": True, "sub/.git": True,
+    }  # fmt: skip
+    assert {name: ignore(name, False) for name in expected} == expected
+    assert ignore("build", True)
+    assert not ignore("build", False)
+    assert ignore.covers("data/x/y")
+    assert ignore.covers("sub/build/x")
+    assert not ignore.covers("sub/x")
+
+
+def test_the_scan_leaves_out_what_is_ignored(tmp_path: Path) -> None:
+    """An ignored folder is not even looked into."""
+    (tmp_path / "skipped").mkdir()
+    (tmp_path / "skipped" / "x").write_text("")
+    (tmp_path / "kept").write_text("")
+    (tmp_path / ".gitignore").write_text("skipped/\n")
+    assert [item[0] for item in files.scan(str(tmp_path), Ignore(str(tmp_path)))] == [".gitignore", "kept"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [("out", ("out", None)), ("out:here", ("out", "here")), ("/a/b:C:\\x", ("/a/b", "C:\\x")), ("out:", ("out", None))],
+)
+def test_pull(spec: str, parts: tuple[str, str | None]) -> None:
+    """PATH[:LOCAL], where the local path may have a drive."""
+    assert files.split_pull(spec) == parts
+
+
+def test_pull_needs_a_path() -> None:
+    """Without a path there is nothing to fetch."""
+    with pytest.raises(errors.UsageError):
+        files.split_pull(":here")
+
+
+def test_packs_are_bounded() -> None:
+    """No pack has too many files or bytes; large files and what is not a file go elsewhere."""
+    entries = [file(f"f{number}", 50_000) for number in range(1000)]
+    entries += [file("big", files.SMALL), ["pipe", "special", 0, 0, 0]]
+    packs, large, skipped = files.divide(entries)
+    assert sum(map(len, packs)) == 1000
+    assert all(len(pack) <= files.PACK_FILES and sum(i[2] for i in pack) <= files.PACK_BYTES for pack in packs)
+    assert ([item[0] for item in large], [item[0] for item in skipped]) == (["big"], ["pipe"])
+
+
+def test_the_digest_of_a_folder_is_that_of_sha256sum() -> None:
+    """Anybody can check it: sha256sum of the output of sha256sum."""
+    assert files.tree_digest({"b": "22", "a": "11"}) == __import__("hashlib").sha256(b"11  a\n22  b\n").hexdigest()

@@ -1,0 +1,152 @@
+"""Packing and unpacking folders: what goes in comes out, and nothing gets out of the folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lecoder_cgpu import files
+from lecoder_cgpu.resident import trees
+
+# Names as people and programs make them: any character, newlines, bytes that are no UTF-8, up to 255 bytes.
+names = st.one_of(
+    st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=20),
+    st.binary(min_size=1, max_size=255).map(lambda raw: os.fsdecode(raw.replace(b"/", b"_").replace(b"\0", b"_"))),
+    st.sampled_from(["a\nb", "ä" * 60, " ", "-rf", "*", "a\\b", "~"]),
+).filter(lambda name: name not in (".", "..") and len(os.fsencode(name)) <= 255)
+contents = st.one_of(st.binary(max_size=100), st.sampled_from([0, 70_000]).map(bytes))
+folders = st.recursive(
+    st.dictionaries(names, contents, max_size=4),
+    lambda inner: st.dictionaries(names, st.one_of(contents, inner), max_size=3),
+    max_leaves=8,
+)
+slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def build(folder: Path, tree: dict[str, object], mtime: int = 1_700_000_000_123_456_789) -> None:
+    """Make that tree on the disk."""
+    folder.mkdir(exist_ok=True)
+    for name, content in tree.items():
+        path = folder / name
+        if isinstance(content, dict):
+            build(path, content)
+        else:
+            assert isinstance(content, bytes)
+            path.write_bytes(content)
+            path.chmod(0o640)
+            os.utime(path, ns=(mtime, mtime))
+
+
+def seen(folder: str) -> list[tuple[object, ...]]:
+    """Everything below a folder, with content; the times of folders and of links aside."""
+    lines = []
+    for item in trees.scan(folder):
+        path = trees.join(folder, item[0])
+        content = Path(path).read_bytes() if item[1] == trees.FILE else None
+        lines.append((*item[:3], item[3] if item[1] == trees.FILE else 0, *item[4:], content))
+    return lines
+
+
+def copy(source: str, target: str) -> None:
+    """A whole folder, as a transfer does it."""
+    entries = files.scan(source)
+    packs, large, _ = files.divide(entries)
+    assert not large
+    unpack = trees.Unpacker(target, "nonce")
+    for batch in [*packs, *files.folders_of(entries)]:
+        packed, problems = trees.pack(source, batch)
+        assert problems == []
+        unpack(packed)
+        unpack(packed)  # an answer may be lost, and the same pack come again
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are those of POSIX")
+@slow
+@given(folders)
+def test_a_tree_comes_out_as_it_went_in(tree: dict[str, object]) -> None:
+    """Names, contents, modes and times of any tree survive packing and unpacking; nothing else is left behind."""
+    with tempfile.TemporaryDirectory() as place:
+        build(Path(place, "in"), tree)
+        copy(f"{place}/in", f"{place}/out")
+        assert seen(f"{place}/out") == seen(f"{place}/in")
+        every = sum(len(found) + len(below) for _, below, found in os.walk(f"{place}/out"))
+        assert every == len(seen(f"{place}/out"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_links_stay_inside(tmp_path: Path) -> None:
+    """A link within the tree arrives as a link; one that leads out, absolutely or not, is marked and not followed."""
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "file").write_text("x")
+    (tmp_path / "secret").write_text("s")
+    for name, target in (("sub/up", "../file"), ("out", "../secret"), ("abs", str(source / "file")), ("dir", "sub")):
+        (source / name).symlink_to(target)
+    kinds = {item[0]: item[1] for item in trees.scan(str(source))}
+    assert kinds == {
+        "file": "file", "sub": "folder", "sub/up": "link", "dir": "link", "out": "outside", "abs": "outside",
+    }  # fmt: skip
+    copy(str(source), str(tmp_path / "out"))
+    assert os.readlink(tmp_path / "out" / "sub" / "up") == "../file"
+    assert not (tmp_path / "out" / "out").exists()
+
+
+EVIL = ["../x", "/etc/x", "a/../../x", "..", ".", "", "a//b", "a/./b", "a\0b"]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_names_that_leave_are_refused(name: str, tmp_path: Path) -> None:
+    """A pack with a name that would leave the folder writes nothing of it."""
+    packed = trees.record(name, trees.FILE, 0, b"evil")
+    with pytest.raises(trees.Problem) as caught:
+        trees.Unpacker(str(tmp_path / "out"), "n")(packed)
+    assert caught.value.name == "UnsafeName"
+    assert sorted(item.name for item in tmp_path.rglob("*")) == ["out"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_tricks_with_links_are_refused(tmp_path: Path) -> None:
+    """Neither a link in the target folder nor one that a pack brings along can carry a file out of it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "way").symlink_to(tmp_path)
+    with pytest.raises(trees.Problem, match="leads out"):
+        trees.Unpacker(str(out), "n")(trees.record("way/x", trees.FILE, 0, b"evil"))
+    link = trees._record("link", stat.S_IFLNK | 0o777, 0, b"..", b"\0" * 32)
+    with pytest.raises(trees.Problem, match="leads out"):
+        trees.Unpacker(str(out), "n")(b"".join(link))
+    with pytest.raises(trees.Problem, match="leads out"):
+        trees.delete(str(out), ["way/out"])
+    assert not (tmp_path / "x").exists()
+
+
+def test_damage_is_found(tmp_path: Path) -> None:
+    """A byte that changed on the way, or a pack that was cut, never becomes a file."""
+    packed = bytearray(trees.record("file", trees.FILE, 0, b"content"))
+    for damaged, name in ((packed[:-1], "BadPack"), (packed[:3], "BadPack"), (packed[:-1] + b"!", "VerifyFailed")):
+        with pytest.raises(trees.Problem) as caught:
+            trees.Unpacker(str(tmp_path), "n")(damaged)
+        assert caught.value.name == name
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
+    """What is not what the listing said, or is gone, is a problem and not half a file."""
+    for name in ("longer", "shorter", "touched", "gone"):
+        (tmp_path / name).write_text("1234")
+    entries = list(trees.scan(str(tmp_path)))
+    (tmp_path / "longer").write_text("12345")
+    (tmp_path / "shorter").write_text("1")
+    os.utime(tmp_path / "touched", ns=(1, 1))
+    (tmp_path / "gone").unlink()
+    packed, problems = trees.pack(str(tmp_path), entries)
+    assert packed == b""
+    assert {item[0]: item[1] for item in problems} == {
+        "longer": "FileChanged", "shorter": "FileChanged", "touched": "FileChanged", "gone": "FileNotFound",
+    }  # fmt: skip
