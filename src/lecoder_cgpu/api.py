@@ -77,14 +77,24 @@ class Client:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
         """
-        wants = Wants(
-            cpu=cpu,
-            gpu=() if gpu is None else tuple(gpu.split(",")),
-            tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
-            high_ram=high_ram,
-            new=new,
-        )
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
         return self._session(self._client.session(name, wants))
+
+    def ensure(
+        self, name: str, *, gpu: str | None = None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False
+    ) -> models.SessionAdded:
+        """Make sure that there is a session of that name with its runtime, and make it the active one.
+
+        Once or ten times is the same. On Colab, a GPU is asked for unless an argument says otherwise.
+
+        Raises:
+            errors.UsageError: the session of that name has another kind of runtime.
+            errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
+        """
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
+        held, fresh = holdings.ensure(self._client, name, wants)
+        with held:
+            return models.SessionAdded(session=holdings.inspect(self._client, held.record), fresh=fresh)
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
         """Store a Jupyter server as a session, after proving that it answers and takes the token.
@@ -113,6 +123,18 @@ class Client:
     def _session(self, held: runtime.Session) -> Session:
         with held:
             return Session(self._client, held.record)
+
+
+def _wants(
+    *, gpu: str | None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False, new: bool = False
+) -> Wants:
+    return Wants(
+        cpu=cpu,
+        gpu=() if gpu is None else tuple(gpu.split(",")),
+        tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
+        high_ram=high_ram,
+        new=new,
+    )
 
 
 class Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from .api import Client
 from .tools import TOOLS, Call, Tool, call_tool
 
 PROGRESS_EVERY = 5.0  # seconds
+ANSWER_WITHIN = 44.0  # seconds; what is not done by then goes on, and the same call made again waits for it
 CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
 IMAGES = 4  # in one answer
 IMAGE_SIDE = 512  # pixels
@@ -71,27 +73,51 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
     tool = next((tool for tool in TOOLS if tool.name == params.name), None)
     if tool is None:
         return _failed(errors.UsageError(f"there is no tool {params.name!r}", hint="list the tools"))
-    call = Call(Client())
-    outcome: list[Any] = []
-
-    def work() -> None:
-        try:
-            outcome.append(call_tool(tool, call, params.arguments or {}))
-        except errors.Error as error:
-            outcome.append(error)
-        except Exception as error:
-            outcome.append(errors.InternalError(f"{type(error).__name__}: {error}"))
-
+    key = json.dumps([params.name, params.arguments], sort_keys=True)
+    work = _going_on.get(key) or _Work(tool, params.arguments or {})
+    _going_on[key] = work
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_tell_progress, context, call)
-            await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            group.start_soon(_tell_progress, context, work.call)
+            with anyio.move_on_after(ANSWER_WITHIN):
+                await anyio.to_thread.run_sync(work.done.wait, abandon_on_cancel=True)
             group.cancel_scope.cancel()
     except anyio.get_cancelled_exc_class():
+        _going_on.pop(key, None)
         with anyio.move_on_after(CANCEL_WITHIN, shield=True):
-            await anyio.to_thread.run_sync(call.cancel, abandon_on_cancel=True)
+            await anyio.to_thread.run_sync(work.call.cancel, abandon_on_cancel=True)
         raise
-    return _failed(outcome[0]) if isinstance(outcome[0], errors.Error) else _answer(outcome[0], call)
+    if not work.done.is_set():
+        return _failed(
+            errors.TimeLimit(
+                f"{tool.name} goes on", name="StillWorking", hint="make the same call again to wait for it"
+            )
+        )
+    _going_on.pop(key, None)
+    return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work.outcome, work.call)
+
+
+class _Work:
+    """One call, done in a thread of its own."""
+
+    def __init__(self, tool: Tool, arguments: dict[str, Any]) -> None:
+        self.call = Call(Client())
+        self.done = threading.Event()
+        self.outcome: Any = None
+        threading.Thread(target=self._do, args=(tool, arguments), daemon=True).start()
+
+    def _do(self, tool: Tool, arguments: dict[str, Any]) -> None:
+        try:
+            self.outcome = call_tool(tool, self.call, arguments)
+        except errors.Error as error:
+            self.outcome = error
+        except Exception as error:
+            self.outcome = errors.InternalError(f"{type(error).__name__}: {error}")
+        finally:
+            self.done.set()
+
+
+_going_on: dict[str, _Work] = {}  # by tool and arguments, until somebody has got the answer
 
 
 async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None:

@@ -31,6 +31,30 @@ class Nothing(Struct, forbid_unknown_fields=True):
     """No arguments."""
 
 
+class EnsureArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    session: Annotated[str, Meta(description="A name for the session; the same name is the same runtime.")]
+    gpu: Annotated[str | None, Meta(description="T4, L4, A100, …; or several in order of preference: L4,T4.")] = None
+    cpu: Annotated[bool, Meta(description="No accelerator.")] = False
+    tpu: Annotated[bool, Meta(description="A TPU.")] = False
+    high_ram: Annotated[bool, Meta(description="Much memory.")] = False
+
+
+class PushArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    sources: Annotated[list[str], Meta(min_length=1, description="Files and folders on this machine.")]
+    target: Annotated[str | None, Meta(description="Where on the runtime; with a final slash, into that folder.")] = (
+        None
+    )
+    session: SessionName = None
+
+
+class PullArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    sources: Annotated[list[str], Meta(min_length=1, description="Files, folders or patterns on the runtime.")]
+    target: Annotated[str | None, Meta(description="Where on this machine; with a final slash, into that folder.")] = (
+        None
+    )
+    session: SessionName = None
+
+
 class RunArguments(Struct, kw_only=True, forbid_unknown_fields=True):
     code: Annotated[str | None, Meta(description="Python for the session's kernel; its variables stay.")] = None
     command: Annotated[str | list[str] | None, Meta(description="A shell line, or a program and its arguments.")] = None
@@ -116,6 +140,20 @@ def status(call: Call, arguments: Nothing) -> models.Status:
     return call.client.status()
 
 
+def ensure(call: Call, arguments: EnsureArguments) -> models.SessionAdded:
+    return call.client.ensure(
+        arguments.session, gpu=arguments.gpu, cpu=arguments.cpu, tpu=arguments.tpu, high_ram=arguments.high_ram
+    )
+
+
+def push(call: Call, arguments: PushArguments) -> models.Transfer:
+    return call.client.session(arguments.session).upload(*arguments.sources, to=arguments.target)
+
+
+def pull(call: Call, arguments: PullArguments) -> models.Transfer:
+    return call.client.session(arguments.session).download(*arguments.sources, to=arguments.target)
+
+
 def run(call: Call, arguments: RunArguments) -> models.Run:
     if (arguments.code is None) == (arguments.command is None):
         raise errors.UsageError("give either code or command", hint="code is Python, command is for the shell")
@@ -192,6 +230,9 @@ def close(call: Call, arguments: CloseArguments) -> models.SessionClosed:
 TOOLS = (
     Tool("status", "Show the login, every runtime that is held, its GPUs and memory, and what it costs.",
          Nothing, models.Status, status, reads=True),
+    Tool("ensure", "Make sure that a session with a runtime is there, and make it the active one. Safe to repeat. "
+         "A runtime costs money until it is closed.",
+         EnsureArguments, models.SessionAdded, ensure, spends=True, repeatable=True),
     Tool("run", "Run Python (code) in the session's kernel, or a command, and return its output and true exit status. "
          "What takes longer than 40 seconds goes on as a job: use job_wait with the runId.",
          RunArguments, models.Run, run, spends=True),
@@ -201,6 +242,9 @@ TOOLS = (
          WaitArguments, models.JobProgress, job_wait, reads=True),
     Tool("job_kill", "Send a signal to a job and everything that it started.",
          KillArguments, models.Job, job_kill, destroys=True, repeatable=True),
+    Tool("push", "Copy files and folders to the runtime.", PushArguments, models.Transfer, push, repeatable=True),
+    Tool("pull", "Copy files and folders from the runtime to this machine.",
+         PullArguments, models.Transfer, pull, repeatable=True),
     Tool("close", "Release a session's runtime, so that it costs nothing any more; its files and variables are gone.",
          CloseArguments, models.SessionClosed, close, destroys=True, repeatable=True),
 )  # fmt: skip

@@ -6,8 +6,7 @@ import base64
 import io
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +21,22 @@ from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 
 
+def serve(cli: Cli, body: Callable[[McpClient], Awaitable[None]]) -> None:
+    """Run a coroutine with a client that is connected to a server of its own."""
+
+    async def main() -> None:
+        arguments = ["-m", "lecoder_cgpu", "mcp"]
+        parameters = StdioServerParameters(command=sys.executable, args=arguments, env=cli.environment())
+        async with McpClient(stdio_client(parameters)) as client:
+            await body(client)
+
+    anyio.run(main)
+
+
 @pytest.fixture(scope="module")
 def served(lab: Cli) -> Callable[[Callable[[McpClient], Awaitable[None]]], None]:
-    """Runs a coroutine with a client that is connected to a server of its own."""
-
-    @asynccontextmanager
-    async def connected() -> AsyncIterator[McpClient]:
-        parameters = StdioServerParameters(
-            command=sys.executable, args=["-m", "lecoder_cgpu", "mcp"], env=lab.environment()
-        )
-        async with McpClient(stdio_client(parameters)) as client:
-            yield client
-
-    def run(body: Callable[[McpClient], Awaitable[None]]) -> None:
-        async def main() -> None:
-            async with connected() as client:
-                await body(client)
-
-        anyio.run(main)
-
-    return run
+    """Serves the session on the stock server."""
+    return lambda body: serve(lab, body)
 
 
 async def answer(client: McpClient, name: str, **arguments: Any) -> Any:
@@ -56,7 +51,7 @@ def test_the_tools(served: Any) -> None:
 
     async def body(client: McpClient) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert {"status", "run", "job_start", "job_wait", "job_kill", "close"} <= set(tools)
+        assert set(tools) >= {"status", "ensure", "run", "job_start", "job_wait", "job_kill", "push", "pull", "close"}
         for tool in tools.values():
             assert tool.input_schema["type"] == "object", tool
             assert tool.output_schema is not None
@@ -88,6 +83,37 @@ def test_running(served: Any) -> None:
             validate(refused.structured_content, "failure")
             assert refused.structured_content["errorCode"] == 2006
         assert (await client.call_tool("nonsense", {})).is_error
+
+    served(body)
+
+
+def test_a_runtime_of_colab(colab_cli: Cli) -> None:
+    """Ensured twice, it is one runtime; closed, it is released."""
+
+    async def body(client: McpClient) -> None:
+        document = await answer(client, "ensure", session="train", gpu="T4")
+        validate(document, "sessions-add")
+        again = await answer(client, "ensure", session="train", gpu="T4")
+        assert again["session"]["runtime"]["endpoint"] == document["session"]["runtime"]["endpoint"]
+        assert (document["fresh"], again["fresh"]) == (True, False)
+        assert (await client.call_tool("ensure", {"session": "other", "gpu": "H9000"})).is_error
+        assert (await answer(client, "close", session="train"))["released"] == "runtime"
+
+    serve(colab_cli, body)
+
+
+def test_files(served: Any, tmp_path: Path) -> None:
+    """There and back."""
+
+    async def body(client: McpClient) -> None:
+        (tmp_path / "in.txt").write_text("there and back")
+        sent = await answer(client, "push", sources=[str(tmp_path / "in.txt")], target="mcp/out.txt")
+        validate(sent, "transfer")
+        await answer(client, "pull", sources=["mcp/out.txt"], target=str(tmp_path / "back.txt"))
+        assert (tmp_path / "back.txt").read_text() == "there and back"
+        missing = await client.call_tool("pull", {"sources": ["mcp/nothing"], "target": str(tmp_path)})
+        assert missing.is_error
+        assert missing.structured_content["errorCode"] == 2005
 
     served(body)
 
