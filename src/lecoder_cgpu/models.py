@@ -389,6 +389,22 @@ class JobLogs(Struct, kw_only=True):
     base64: str | Optional = UNSET
 
 
+class JobProgress(Struct, kw_only=True):
+    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    """
+
+    job: Job
+    session: SessionRef
+    stdout: str = ""
+    stderr: str = ""
+    stdout_offset: int = field(name="stdoutOffset", default=0)
+    stderr_offset: int = field(name="stderrOffset", default=0)
+    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
+    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
@@ -1251,6 +1267,25 @@ class Reference(Struct, kw_only=True):
     variables: dict[str, str]
     files: dict[str, str]
     extras: dict[str, bool]
+
+
+class Finding(Struct, kw_only=True):
+    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+
+    check: str
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | Optional = UNSET
+
+
+class Doctor(Struct, kw_only=True):
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    findings: list[Finding]
 
 
 class Upgrade(Struct, kw_only=True):

@@ -22,6 +22,8 @@ REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm
 LAYERS = [
     ["reference"],
     ["cli", "testing"],
+    ["mcp"],
+    ["tools"],
     ["rendering"],
     ["functions"],
     ["api"],
