@@ -47,6 +47,7 @@ class Error(Exception):
     retryable: bool = False
     retry_after: float | None = None
     description: ClassVar[str] = "The tool failed."
+    http_status: int | None = None  # of the answer that was the failure, where there was one
 
     def __init__(
         self,

@@ -142,8 +142,21 @@ def _is_transient(failure: type[errors.Error], name: str, bases: Sequence[str]) 
     return any(base == "ConnectionError" or _NETWORK.search(base) for base in hierarchy)
 
 
+_STOPPERS = {
+    "kill": "sent by `job kill`",
+    "interrupt": "because the command that watched it was interrupted",
+    "lease": "because the runtime's lease had ended",
+}
+
+
 def process(
-    exit_code: int | None, signal: str | None, stderr_tail: str, command: str, *, timed_out: bool = False
+    exit_code: int | None,
+    signal: str | None,
+    stderr_tail: str,
+    command: str,
+    *,
+    timed_out: bool = False,
+    stopped_by: str | None = None,
 ) -> tuple[type[errors.Error], models.ErrorInfo]:
     """What a process that did not end with 0 means.
 
@@ -153,9 +166,13 @@ def process(
         stderr_tail: the end of what it wrote to stderr.
         command: what was run, for naming it.
         timed_out: our time limit ended it.
+        stopped_by: what or who ended it, as `models.Stopped` has it; None when nobody is known to have done that.
     """
     if timed_out:
         limit = errors.TimeLimit
+        if stopped_by == "idle-timeout":
+            silent = "there was no output for as long as was allowed; the command was ended"
+            return limit, _info(limit, "TimeLimit", silent, "allow more with --idle-timeout, or print progress")
         return limit, _info(
             limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout"
         )
@@ -166,6 +183,9 @@ def process(
     ended = (
         f"the command ended with exit status {exit_code}" if signal is None else f"the command was ended by {signal}"
     )
+    if signal is not None and stopped_by in _STOPPERS:
+        ended += f", {_STOPPERS[stopped_by]}"
+        return errors.RuntimeFailure, _info(errors.RuntimeFailure, "Stopped", ended, None)
     if signal == "SIGKILL" or exit_code == 137:
         if re.search(r"out of memory|oom|\bKilled\b", text, re.I):
             return errors.MemoryFailure, _info(

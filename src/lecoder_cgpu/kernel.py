@@ -11,6 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from . import errors, wire
 from .server import Server
 from .transport import WebSocket
@@ -21,6 +24,22 @@ BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
 BACK_PAUSE = 0.2
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
+
+
+class Completion(Struct):
+    """What a kernel proposes to put in place of the characters from `cursor_start` to `cursor_end`."""
+
+    matches: list[str] = []
+    cursor_start: int = 0
+    cursor_end: int = 0
+    status: str = "ok"
+
+
+class Completeness(Struct):
+    """Whether code is `complete`, `incomplete`, `invalid` or `unknown`; `indent` is for the next line."""
+
+    status: str = "unknown"
+    indent: str = ""
 
 
 class KernelConnection:
@@ -50,6 +69,7 @@ class KernelConnection:
         recorder: Recorder | None = None,
         wait: float | None = None,
         detach: bool = False,
+        idle_timeout: float | None = None,
     ) -> Outcome:
         """Run `code` and report what it does to `on_event` as it happens.
 
@@ -59,13 +79,14 @@ class KernelConnection:
             recorder: where to read what the socket loses.
             wait: seconds after which to stop watching; the code goes on.
             detach: let the code go on when we are interrupted, too.
+            idle_timeout: seconds of silence after which the code is interrupted, as by `timeout`.
         """
         request = wire.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=wire.new_run_id()
         )
         outcome = Outcome(wire.Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
-        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach).until_finished()
+        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach, idle_timeout).until_finished()
         return outcome
 
     def exception_bases(self) -> list[str]:
@@ -83,6 +104,34 @@ class KernelConnection:
             return []
         text = execution.user_expressions.get("bases", {}).get("data", {}).get("text/plain", "")
         return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
+        """What could stand at `cursor` (in characters); None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("complete_request", {"code": code, "cursor_pos": cursor}, limit)
+        return None if content is None else msgspec.convert(content, Completion)
+
+    def is_complete(self, code: str, limit: float) -> Completeness | None:
+        """Whether code can be run as it is; None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("is_complete_request", {"code": code}, limit)
+        return None if content is None else msgspec.convert(content, Completeness)
+
+    def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
+        request = wire.request(kind, content, session=self.session_id)
+        self._send(request)
+        deadline = time.monotonic() + limit
+        while (left := deadline - time.monotonic()) > 0:
+            message = self.receive(left)
+            if message is not None and message.channel == "shell" and message.parent == request.msg_id:
+                return message.content
+        return None
 
     def wait_until_back(self) -> None:
         """After a crash, wait until the new kernel's messages reach us, for `BACK_WAIT` seconds at most.

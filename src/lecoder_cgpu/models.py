@@ -90,7 +90,8 @@ class Timing(Struct):
 class DisplayData(Struct, kw_only=True):
     """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them.
 
-    `omitted` is there when `data` was left out to stay within `--max-output`: its formats, and their sizes in bytes.
+    `omitted` names the formats that `data` lacks, with their sizes in bytes: binary ones unless `--inline` asked for
+    them, and all when the output would have exceeded `--max-output`.
     """
 
     data: dict[str, Any]
@@ -139,6 +140,26 @@ class Truncated(Struct, kw_only=True):
         return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
 
 
+class Stopped(Struct, kw_only=True):
+    """What was done to end the work before its time.
+
+    `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended). `steps`, in order: names of signals, and for
+    code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    """
+
+    by: str
+    steps: list[str]
+
+
+class Hook(Struct, kw_only=True):
+    """The command of `--on-finish`: `exitCode` is null when it could not be started or was interrupted (`problem`)."""
+
+    command: str
+    exit_code: int | None = field(name="exitCode", default=None)
+    problem: str | Optional = UNSET
+
+
 class Pulled(Struct, kw_only=True):
     """One result that `--pull` fetched, or the `error` that kept it."""
 
@@ -173,6 +194,7 @@ class Run(Struct, kw_only=True):
     signal: str | Optional = UNSET
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     interrupted: bool | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
     max_rss_bytes: int | Optional = field(name="maxRssBytes", default=UNSET)
     output_complete: bool = field(name="outputComplete", default=True)
     output_bytes: int = field(name="outputBytes", default=0)
@@ -181,6 +203,7 @@ class Run(Struct, kw_only=True):
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
+    hook: Hook | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
@@ -208,9 +231,15 @@ class Run(Struct, kw_only=True):
 
 
 class StreamEvent(Struct, kw_only=True, tag_field="type", tag="stream"):
-    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8."""
+    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8.
+
+    `offset` is where it begins in that stream, in bytes (of UTF-8), and `nextOffset` where the next event goes on:
+    `run --attach RUN_ID --from NAME=OFFSET` resumes there.
+    """
 
     name: Literal["stdout", "stderr"]
+    offset: int
+    next_offset: int = field(name="nextOffset")
     text: str | Optional = UNSET
     base64: str | Optional = UNSET
 
@@ -222,6 +251,7 @@ class DisplayEvent(Struct, kw_only=True, tag_field="type", tag="display"):
     metadata: dict[str, Any] = field(default_factory=dict)
     display_id: str | None = field(name="displayId", default=None)
     update: bool = False
+    omitted: dict[str, int] | Optional = UNSET
 
 
 class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
@@ -236,13 +266,49 @@ class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
     text: str
 
 
-RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent
+class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
+    """`--events`: this command still watches the run. It comes every 20 seconds (`--heartbeat`), whatever else does.
+    The offsets are what was printed of each stream so far, and `silentSeconds` is how long ago that was."""
+
+    at: str
+    elapsed_seconds: float = field(name="elapsedSeconds")
+    silent_seconds: float = field(name="silentSeconds")
+    stdout_offset: int = field(name="stdoutOffset")
+    stderr_offset: int = field(name="stderrOffset")
+
+
+RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent
+
+
+class Progress(Struct, kw_only=True):
+    """The last line that a job printed, and the last percentage that it printed there or in the lines right before."""
+
+    stream: Literal["stdout", "stderr"]
+    line: str
+    percent: float | Optional = UNSET
+
+
+class JobUsage(Struct, kw_only=True):
+    """What a running job used when its supervisor looked last (`at`, on the runtime's clock), every five seconds.
+
+    `cpuPercent` is of one processor. For code in a kernel, the figures are the whole kernel's. `gpuMemoryBytes` is
+    there where the driver tells which process holds memory; containers often hide that.
+    """
+
+    processes: int | Optional = UNSET
+    cpu_seconds: float | Optional = field(name="cpuSeconds", default=UNSET)
+    cpu_percent: float | Optional = field(name="cpuPercent", default=UNSET)
+    rss_bytes: int | Optional = field(name="rssBytes", default=UNSET)
+    gpu_memory_bytes: int | Optional = field(name="gpuMemoryBytes", default=UNSET)
 
 
 class Job(Struct, kw_only=True):
-    """A run as the runtime keeps it. `state`: starting, running, exited, or unknown with the `reason`.
+    """A run as the runtime keeps it. `state`: starting, queued (code that waits for its kernel), running, exited, or
+    unknown with the `reason`.
 
     `exitCode` is the status that `job wait` ends with, absent while the job is not known to have ended; sizes in bytes.
+    `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a job that
+    runs.
     """
 
     id: str
@@ -260,8 +326,14 @@ class Job(Struct, kw_only=True):
     pid: int | Optional = UNSET
     alive: bool | Optional = UNSET
     reason: str | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
+    heartbeat: str | Optional = UNSET
+    progress: Progress | Optional = UNSET
+    usage: JobUsage | Optional = UNSET
     stdout_bytes: int = field(name="stdoutBytes", default=0)
     stderr_bytes: int = field(name="stderrBytes", default=0)
+    output_complete: bool = field(name="outputComplete", default=True)
+    bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
 
 
 class JobStarted(Struct, kw_only=True):
@@ -276,7 +348,10 @@ class JobStarted(Struct, kw_only=True):
 
 
 class JobDocument(Struct, kw_only=True):
-    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs."""
+    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs.
+
+    `gpus` are those of the machine, while the job runs.
+    """
 
     status: Literal["ok", "error", "running", "unknown"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -285,6 +360,9 @@ class JobDocument(Struct, kw_only=True):
     session: SessionRef
     error: ErrorInfo | Optional = UNSET
     sent: bool | Optional = UNSET
+    gpus: list[Gpu] | Optional = UNSET
+    interrupted: bool | Optional = UNSET
+    hook: Hook | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
 
 
@@ -309,6 +387,22 @@ class JobLogs(Struct, kw_only=True):
     next_offset: int = field(name="nextOffset")
     text: str
     base64: str | Optional = UNSET
+
+
+class JobProgress(Struct, kw_only=True):
+    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    """
+
+    job: Job
+    session: SessionRef
+    stdout: str = ""
+    stderr: str = ""
+    stdout_offset: int = field(name="stdoutOffset", default=0)
+    stderr_offset: int = field(name="stderrOffset", default=0)
+    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
+    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -434,6 +528,75 @@ class FileEdited(Struct, kw_only=True):
     sha256: str
     session: SessionRef
     notice: str | Optional = UNSET
+
+
+class SshConfig(Struct, kw_only=True):
+    """`ssh-config`: a block for OpenSSH's configuration, and the key that it names."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    host: str
+    identity_file: str = field(name="identityFile")
+    config: str
+
+
+class ForwardedPort(Struct, kw_only=True):
+    """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
+
+    remote: int
+    local: int
+    address: str
+
+
+class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
+    """`forward --events`: from now on, connections are taken."""
+
+    session: SessionRef
+    ports: list[ForwardedPort]
+
+
+class Forwarded(Struct, kw_only=True):
+    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    ports: list[ForwardedPort]
+    connections: int
+    reconnections: int | Optional = UNSET
+    seconds: float
+
+
+class Connected(Struct, kw_only=True):
+    """`connect` and `ssh`, once they are over.
+
+    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
+    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    """
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    session: SessionRef
+    mode: Literal["terminal", "kernel", "ssh"]
+    seconds: float
+    terminal: str | Optional = UNSET
+    remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)
+    detached: bool | Optional = UNSET
+    next: str | Optional = UNSET
+    reconnections: int | Optional = UNSET
+    cells: int | Optional = UNSET
+    failed_cells: int | Optional = field(name="failedCells", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error) -> None:
+        """Report `error` as the way in which it ended."""
+        self.status = "error"
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
 
 
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
@@ -721,6 +884,45 @@ class Status(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
 
 
+class Top(Struct, kw_only=True):
+    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    sampled: str
+    runtimes: list[RuntimeStatus]
+    units: Units | Optional = UNSET
+
+
+class Opened(Struct, kw_only=True):
+    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    attaches: str
+    opened: bool = False
+
+
+class NextStep(Struct, kw_only=True):
+    """A command that makes sense now, and what it does."""
+
+    command: str
+    what: str
+
+
+class Start(Struct, kw_only=True):
+    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    backend: str
+    sessions: int
+    session: SessionRef | Optional = UNSET
+    next: list[NextStep]
+
+
 # --- history ------------------------------------------------------------------------------------------------------
 
 
@@ -738,7 +940,8 @@ class HistoryRuntime(Struct, kw_only=True):
 
 
 class StoredDisplay(Struct, kw_only=True):
-    """A rich output as history keeps it: text inline, anything large only as a reference (`mime`, size in bytes)."""
+    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
+    and for an image `sha256`, under which it is kept for a while."""
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -780,6 +983,16 @@ class HistoryStats(Struct, kw_only=True):
     executions_by_mode: dict[str, int] = field(name="executionsByMode")
     oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
     newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryPage(Struct, kw_only=True):
+    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    runs: int
+    bytes: int
 
 
 class HistoryCleared(Struct, kw_only=True):
@@ -1054,6 +1267,25 @@ class Reference(Struct, kw_only=True):
     variables: dict[str, str]
     files: dict[str, str]
     extras: dict[str, bool]
+
+
+class Finding(Struct, kw_only=True):
+    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+
+    check: str
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | Optional = UNSET
+
+
+class Doctor(Struct, kw_only=True):
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    findings: list[Finding]
 
 
 class Upgrade(Struct, kw_only=True):

@@ -224,7 +224,7 @@ def _with_resident(session: Session, action: Callable[[Resident], None]) -> None
 
 def _fill(document: models.RuntimeStatus, resident: Resident) -> None:
     report = resident.report()
-    document.gpus = [_gpu(item) for item in report.gpus]
+    document.gpus = [gpu_document(item) for item in report.gpus]
     if document.gpus:
         document.gpu = document.gpus[0]
         document.accelerator = document.gpus[0].name
@@ -274,7 +274,8 @@ def _times_100(value: Any) -> float | None:
     return 100.0 * value if isinstance(value, (int, float)) else None
 
 
-def _gpu(report: GpuReport) -> models.Gpu:
+def gpu_document(report: GpuReport) -> models.Gpu:
+    """A GPU as documents show it."""
     gpu = models.Gpu(
         index=report.index,
         name=report.name,

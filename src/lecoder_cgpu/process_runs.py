@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from . import errors, explain, models, outputs
 from .processes import ProcessRun
 from .runtime import Session
+
+if TYPE_CHECKING:
+    from .resident import RunState
 
 
 def process_run(
@@ -25,6 +28,7 @@ def process_run(
     max_output: int | None = None,
     wait: float | None = None,
     detach: bool = False,
+    idle_timeout: float | None = None,
 ) -> models.Run:
     """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
@@ -38,13 +42,14 @@ def process_run(
         max_output: how many bytes of each stream the document may hold; None is all.
         wait: seconds after which to stop watching; the command goes on.
         detach: let the command go on when we are interrupted, too.
+        idle_timeout: seconds of silence after which the command is ended.
 
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
     """
     output = _Output(on_output, max_output)
     run = ProcessRun(session, command, output.take, stdin=stdin, wait=wait, detach=detach)
-    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout)
+    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, idle_timeout=idle_timeout)
     run.until_finished()
     return _process_document(session, run, output, raw=raw)
 
@@ -57,14 +62,18 @@ def attached_run(
     raw: bool = False,
     max_output: int | None = None,
     wait: float | None = None,
+    offsets: tuple[int, int] = (0, 0),
 ) -> models.Run:
     """Watch a process run that is there already, from its first byte to its end. Ctrl-C ends the watching only.
+
+    Args:
+        offsets: bytes of stdout and stderr to pass over. The others are those of `process_run`.
 
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
     output = _Output(on_output, max_output)
-    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=True)
+    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=True, offsets=offsets)
     run.attach()
     if run.state is not None:
         run.command = run.state.shell or run.state.argv or ""
@@ -145,9 +154,14 @@ def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command
         document.signal = result.signal
     if result.timed_out:
         document.timed_out = True
+    if (stopped := stopped_by(run.state)) is not None:
+        document.stopped = stopped
     if result.exit == 0 and not result.timed_out:
         return
-    failure, info = explain.process(result.exit, result.signal, stderr, command, timed_out=result.timed_out)
+    by = stopped.by if stopped is not None else None
+    failure, info = explain.process(
+        result.exit, result.signal, stderr, command, timed_out=result.timed_out, stopped_by=by
+    )
     document.status = "error"
     document.error_code = failure.code
     document.error = info
@@ -160,6 +174,17 @@ def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command
     else:
         document.exit_code = 128 + signal_number(result.signal or "")
 
+
+def stopped_by(state: RunState | None) -> models.Stopped | None:
+    """What was done to end a run, by its own limits or from outside; None when nothing was."""
+    result = state.result if state is not None else None
+    if result is not None and result.stopped_by is not None:
+        return models.Stopped(by=result.stopped_by, steps=result.killed_by)
+    sent = [signal for signal in (state.signals if state is not None else []) if signal.signal in _ENDING]
+    return models.Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
+
+
+_ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")
 
 # Of Linux, where runtimes live; our own system may number them otherwise.
 _SIGNALS = {

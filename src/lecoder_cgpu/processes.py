@@ -29,6 +29,7 @@ class ProcessRun:
         run_id: that of a run which is there already; a fresh one otherwise.
         wait: seconds after which to stop watching; the command goes on.
         detach: let the command go on when we are interrupted, too.
+        offsets: bytes of stdout and stderr to pass over.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class ProcessRun:
         run_id: str | None = None,
         wait: float | None = None,
         detach: bool = False,
+        offsets: tuple[int, int] = (0, 0),
     ) -> None:
         self.id = run_id or new_run_id()
         self._detach = detach
@@ -52,7 +54,7 @@ class ProcessRun:
         self.interrupted: int | None = None
         self.problem: errors.Error | None = None
         self.steps: list[str] = []
-        self._follower = Follower(self.id, on_output, stdin=stdin)
+        self._follower = Follower(self.id, on_output, stdin=stdin, stdout_offset=offsets[0], stderr_offset=offsets[1])
         self._takes_stdin = stdin is not None
         self._sent_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
@@ -72,6 +74,7 @@ class ProcessRun:
         environment: dict[str, str] | None,
         secrets: dict[str, str] | None,
         timeout: float | None,
+        idle_timeout: float | None = None,
         digest: str | None = None,
         pull: Sequence[str] | None = None,
     ) -> None:
@@ -92,6 +95,7 @@ class ProcessRun:
                     secrets=secrets,
                     stdin=self._takes_stdin,
                     timeout=timeout,
+                    idle_timeout=idle_timeout,
                     digest=digest,
                     pull=pull,
                 )
@@ -176,7 +180,7 @@ class ProcessRun:
         self.steps.append(name)
         self._escalate_at = time.monotonic() + STEP
         try:
-            self._resident.signal(self.id, name)
+            self._resident.signal(self.id, name, by="interrupt")
         except errors.ConnectionFailed as error:
             self._reconnect(error)
 

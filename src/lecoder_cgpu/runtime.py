@@ -7,6 +7,7 @@ its failure makes us ask the server what became of the kernel.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -26,6 +27,7 @@ T = TypeVar("T")
 Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
+RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
 RESIDENT_PATH = "lecoder-cgpu-resident"
 
 
@@ -135,6 +137,16 @@ class Session:
             lost = False
         return KernelConnection(server, self._open_kernel(lost))
 
+    def kernel_id(self) -> str:
+        """The id of the session's kernel, which is started if there is none; whether it is still there is not asked."""
+        self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the kernel
+        return self.record.kernel.id if self.record.kernel is not None else self._open_kernel(lost=False)
+
+    def forget_kernel(self) -> None:
+        """The kernel is gone: the next use starts another."""
+        self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+        self._remember(kernel=None)
+
     def _open_kernel(self, lost: bool) -> str:
         with self.waiting("starting a kernel …"):
             opened, ours = self.server.open_session(self.kernel_path)
@@ -239,6 +251,28 @@ class Session:
             raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
         self._remember(resident=sessions.KernelRecord(id=opened.kernel.id, path=self.resident_path, ours=ours))
         return Resident(server.open_channels(opened.kernel.id, client_id), client_id)
+
+    def reconnect_resident(self, cause: errors.ConnectionFailed) -> Resident:
+        """The helper again, after the connection to it was lost.
+
+        Raises:
+            errors.ConnectionFailed: it cannot be reached within a minute, or the runtime is gone.
+            errors.AuthError: it does not know us any more.
+        """
+        if cause.name == "HelperDead":
+            self.replace_resident()
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        while not self.known_gone():
+            try:
+                return self.connect_resident()
+            except errors.ConnectionFailed as error:
+                if time.monotonic() > deadline:
+                    raise
+                cause = error
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        raise cause
 
     def replace_resident(self) -> None:
         """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""

@@ -70,6 +70,12 @@ def jupyter_error(refusal: Refusal) -> errors.Error:
 
 def status_error(status: int, what: str, body: str = "") -> errors.Error:
     """The error for an HTTP status that is not a success; `what` names the request for people."""
+    error = _status_error(status, what, body)
+    error.http_status = status
+    return error
+
+
+def _status_error(status: int, what: str, body: str) -> errors.Error:
     detail = _excerpt(body)
     said = f"HTTP {status}" + (f" ({detail})" if detail else "")
     if status in (401, 403):
@@ -286,6 +292,20 @@ class Http:
         finally:
             connection.close()
 
+    def has_page(self, path: str) -> bool:
+        """Whether there is something for a browser at `path`, a page or the way to one (such as a login).
+
+        Raises:
+            errors.ConnectionFailed: the server cannot be reached.
+        """
+        import httpx2
+
+        try:
+            answer = self._client.get(self.base_url + path)
+        except httpx2.HTTPError as error:
+            raise _unreachable(self.base_url, error) from error
+        return answer.is_success or answer.is_redirect
+
     def close(self) -> None:
         self._client.close()
 
@@ -501,6 +521,11 @@ class WebSocket:
             raise self._closed(error) from error
         self._acknowledge_at_once()
         return frame
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the peer closed the socket, None while it is open; 1006 when the connection broke."""
+        return self._connection.close_code
 
     def close(self) -> None:
         """Close without waiting for the peer: the work that mattered is done."""

@@ -36,6 +36,7 @@ class Recording(Protocol):
 
     ended: bool
     bytes_dropped: int
+    passed: int
 
     def pull(self) -> list[wire.Message]: ...
     def is_incomplete(self, inputs: int = 0) -> bool: ...
@@ -54,7 +55,9 @@ class Outcome:
     `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
     `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
     `left`: we stopped watching as we were told, and the code goes on.
+    `stopped_by` says what ended the code before its time (`models.Stopped` has the names), `stops` what was done then.
     `unknown` means that the code may still be running, or that it ended and we could not learn how.
+    `withdrawn`: it was taken back while it waited for the kernel.
     `never_begun`: the request was lost on its way, so the code was not executed.
     """
 
@@ -68,6 +71,9 @@ class Outcome:
     left: bool = False
     unknown: bool = False
     never_begun: bool = False
+    withdrawn: bool = False
+    stopped_by: str | None = None
+    stops: list[str] = field(default_factory=list)
     problem: errors.Error | None = None
     steps: list[str] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
@@ -92,6 +98,7 @@ class Watch:
         recorder: Recorder | None,
         wait: float | None,
         detach: bool,
+        idle_timeout: float | None,
     ) -> None:
         self.connection = connection
         self.outcome = outcome
@@ -102,6 +109,8 @@ class Watch:
         self.detach = detach
         self.leave_at = None if wait is None else time.monotonic() + wait
         self.deadline: float | None = None
+        self.idle_timeout = idle_timeout
+        self.idle_at: float | None = None  # when the code will have been silent for too long
         self.silence = SILENCE
         self.probe_at = time.monotonic() + self.silence
         self.settle_at: float | None = None
@@ -111,6 +120,8 @@ class Watch:
         self.recording: Recording | None = None
         self.pull_at: float | None = None
         self.given_up = False  # nothing more is to be asked: the user said so, or nobody answers
+        self.count = 0  # of the messages of this run that were shown
+        self.known = 0  # the same when the recording was opened
         self.taken: str | None = None  # the last message of this run that came before anything was lost
 
     @property
@@ -187,7 +198,7 @@ class Watch:
         return self.recording is not None and self.taken is None and not self.execution.started
 
     def _step(self) -> None:
-        clocks = (self.deadline, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
+        clocks = (self.deadline, self.idle_at, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
         moments = [moment for moment in clocks if moment is not None]
         wait = max(min(moments) - time.monotonic(), 0)
         try:
@@ -206,7 +217,9 @@ class Watch:
         if self.leave_at is not None and now >= self.leave_at:
             self.outcome.left = True
         elif self.deadline is not None and now >= self.deadline:
-            self._time_is_up()
+            self._time_is_up("timeout", f"time limit of {self.timeout or 0:g} s")
+        elif self.idle_at is not None and now >= self.idle_at:
+            self._time_is_up("idle-timeout", f"no output for {self.idle_timeout or 0:g} s")
         elif self.settle_at is not None and now >= self.settle_at:
             self._settle()
         elif now >= self.probe_at:
@@ -224,6 +237,8 @@ class Watch:
         event = self.execution.receive(message)
         if self.execution.started and not was_started and self.timeout is not None:
             self.deadline = time.monotonic() + self.timeout
+        if message.parent == self.execution.msg_id:
+            self._heard()
         if self.execution.replied and not self.execution.idle:  # much output may be on its way still
             self.settle_at = time.monotonic() + SETTLE_GRACE
         if isinstance(event, wire.InputRequested):
@@ -237,8 +252,14 @@ class Watch:
             return  # the recording has this message too, behind those that are missing here
         if message.channel == "iopub" and message.parent == self.execution.msg_id:
             self.taken = message.header.msg_id
+            self.count += 1
         if event is not None:
             self.on_event(event)
+
+    def _heard(self) -> None:
+        """The code said something."""
+        if self.idle_timeout is not None and self.execution.started and self.outcome.stopped_by is None:
+            self.idle_at = time.monotonic() + self.idle_timeout
 
     def _respond(self, message: wire.Message) -> None:
         """Answer a request of the code's own kind. Every client of the kernel sees it; it is for whom the code runs."""
@@ -256,16 +277,17 @@ class Watch:
     def _answer(self, wanted: wire.InputRequested) -> None:
         value = self.on_input(wanted.prompt, wanted.password) if self.on_input else None
         if value is None:  # end of input: what `input()` at a closed terminal does is up to the code, so interrupt it
-            self._interrupt("the code asked for input and there was none")
+            self._interrupt("no-input", "the code asked for input and there was none")
         else:
             self.connection.send_input(value)
 
     # --- clocks and interrupts ---
 
-    def _time_is_up(self) -> None:
+    def _time_is_up(self, limit: str, reason: str) -> None:
+        self.idle_at = None
         if not self.outcome.timed_out and self.outcome.interrupted is None:
             self.outcome.timed_out = True
-            self._interrupt(f"time limit of {self.timeout:g} s")
+            self._interrupt(limit, reason)
             self.deadline = time.monotonic() + INTERRUPT_GRACE
             return
         self._kill()
@@ -286,11 +308,13 @@ class Watch:
                 else "stopped watching; the code is queued behind other code and will run when its turn comes"
             )
             return
-        self._interrupt("interrupted by the user")
+        self._interrupt("interrupt", "interrupted by the user")
         self.deadline = time.monotonic() + INTERRUPT_GRACE
 
-    def _interrupt(self, reason: str) -> None:
+    def _interrupt(self, by: str, reason: str) -> None:
         self.outcome.steps.append(f"interrupt ({reason})")
+        self.outcome.stopped_by = by
+        self.outcome.stops.append("interrupt")
         try:
             self.connection.server.interrupt(self.connection.kernel_id)
         except errors.Error as error:
@@ -298,6 +322,7 @@ class Watch:
 
     def _kill(self) -> None:
         self.outcome.steps.append("kernel restart (the code did not react to the interrupt)")
+        self.outcome.stops.append("kernel restart")
         self.deadline = None
         try:
             self.connection.server.restart(self.connection.kernel_id)
@@ -364,6 +389,7 @@ class Watch:
         self.reading_on = True
         self.pull_at = time.monotonic()
         try:
+            self.known = self.count
             self.recording = self.recorder(self.execution.msg_id, self.taken)
         except errors.ConnectionFailed:  # the next pull tries again
             return
@@ -393,7 +419,9 @@ class Watch:
             self._give_up_reading(error)
             return False
         for message in messages:
+            self._heard()
             self.taken = message.header.msg_id
+            self.count += 1
             event = self.execution.receive(message)
             if event is not None and not isinstance(event, wire.InputRequested):
                 self.on_event(event)
@@ -412,6 +440,9 @@ class Watch:
         if self.recording is not None and self.recording.ended:
             self.outcome.bytes_dropped = self.recording.bytes_dropped
             self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
+            if self.recording.passed > self.known:  # a gap that looked like a reply, before the one that was noticed
+                self.outcome.dropped = True
+                self.outcome.steps.append(f"{self.recording.passed - self.known} messages were lost unnoticed")
             self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
             if not self.execution.replied and self.outcome.problem is None:
                 self.execution.conclude(whole=not self.outcome.dropped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.backends import Endpoint
+from lecoder_cgpu.server import Server
+from lecoder_cgpu.terminal import Terminal
 from tests.support.cli import Cli
+from tests.support.forwarding import Hasher, exchange, forwarded
 from tests.support.servers import start_server
 
 PYTHON = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
@@ -71,3 +76,31 @@ def test_status(other: Cli) -> None:
     assert runtime["connected"] is True
     assert runtime["host"]["memory"]["totalBytes"] > 0
     assert runtime["host"]["cpus"] > 0
+
+
+def test_a_forwarded_port(other: Cli) -> None:
+    """A kernel of any version can become the tunnel."""
+    server = Hasher(3_000_000)
+    with forwarded(other, f"{server.port}:0") as running:
+        assert exchange(running.ports[0], b"sent") == server.blob + hashlib.sha256(b"sent").digest()
+    server.close()
+
+
+def test_a_shell(other: Cli) -> None:
+    """A terminal of any version tells the shell's own exit status."""
+    server = Server(_endpoint(other))
+    terminal = Terminal(server, "xterm")
+    terminal.resize(20, 70)
+    terminal.send("stty size; exit 7\r")
+    shown = ""
+    while not terminal.ended:
+        shown += terminal.receive(30) or ""
+    assert "20 70" in shown
+    assert terminal.exit_status == 7
+    server.close()
+
+
+def _endpoint(other: Cli) -> Endpoint:
+    """The session's server."""
+    (record,) = json.loads((other.state / "sessions.json").read_text())
+    return Endpoint(url=record["runtime"]["proxy"]["url"], token=record["runtime"]["proxy"]["token"])

@@ -107,19 +107,24 @@ def test_another_machine_finds_the_job(lab: Cli, jupyter: JupyterServer, tmp_pat
 
 def test_a_run_whose_client_is_killed_goes_on(lab: Cli) -> None:
     """`kill -9` of the client: the command ends in its own time, and its output is fetched later."""
-    client = lab.start("run", "--events", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.3; done; exit 5")
+    loop = "for i in 1 2 3 4 5 6; do echo $i; done; until test -e go; do sleep 0.1; done; rm go; exit 5"
+    client = lab.start("run", "--events", loop)
     assert client.stdout
     client.stdout.readline()
     client.send_signal(signal.SIGKILL)
     client.communicate()
     (run,) = [item for item in lab("job", "list", "--json").json["jobs"] if item["state"] == "running"]
+    lab("run", "touch go")
     fetched = lab("run", "--attach", run["id"], "--json")
     assert (fetched.code, fetched.json["stdout"]) == (5, "1\n2\n3\n4\n5\n6\n")
 
 
 def test_a_kernel_run_whose_client_is_killed_is_fetched_later(lab: Cli) -> None:
     """The recording has every byte and the exception, for clients that come later."""
-    code = "import time\nfor i in range(6): print(i, flush=True); time.sleep(0.3)\nprint('x' * 3_000_000)\n1/0"
+    code = (
+        "import os, time\nfor i in range(6): print(i, flush=True)\n"
+        "while not os.path.exists('go-kernel'): time.sleep(0.1)\nprint('x' * 3_000_000)\n1/0"
+    )
     client = lab.start("run", "-m", "kernel", "--events", code)
     assert client.stdout
     client.stdout.readline()
@@ -127,6 +132,7 @@ def test_a_kernel_run_whose_client_is_killed_is_fetched_later(lab: Cli) -> None:
     client.communicate()
     (run,) = [item for item in lab("job", "list", "--json").json["jobs"] if item["state"] == "running"]
     assert run["kind"] == "kernel"
+    lab("run", "touch go-kernel")
     fetched = lab("run", "--attach", run["id"], "--json", "--max-output", "0")
     assert fetched.code == 1
     assert fetched.json["stdout"] == "0\n1\n2\n3\n4\n5\n" + "x" * 3_000_000 + "\n"
@@ -146,7 +152,7 @@ def test_the_resident_may_die(lab: Cli) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_watching_can_be_left(lab: Cli, number: signal.Signals) -> None:
     """Ctrl-C on --attach ends the watching; the job goes on."""
-    job = start(lab, "echo begun; sleep 3; exit 7")
+    job = start(lab, "echo begun; until test -e go; do sleep 0.1; done; rm go; exit 7")
     watching = lab.start("run", "--attach", job, "--events")
     assert watching.stdout
     watching.stdout.readline()
@@ -154,4 +160,5 @@ def test_watching_can_be_left(lab: Cli, number: signal.Signals) -> None:
     out, _ = watching.communicate(timeout=30)
     assert watching.returncode == 128 + number
     assert json.loads(out.splitlines()[-1])["status"] == "running"
+    lab("run", "touch go")
     assert lab("job", "wait", job).code == 7

@@ -37,7 +37,7 @@ def test_five_hundred_images(lab: Cli) -> None:
         "import base64, os\nfrom IPython.display import display\n"
         "for i in range(500): display({'image/png': base64.b64encode(b'%d' % i + bytes(20_000)).decode()}, raw=True)"
     )
-    document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0").json
+    document = lab("run", "-m", "kernel", code, "--json", "--max-output", "0", "--inline").json
     assert document["outputComplete"] is True
     import base64
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lecoder_cgpu.resident.recorder import _Numbers
+from lecoder_cgpu.resident.recordings import Numbers
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from lecoder_cgpu.resident.recorder import _Numbers
 )
 def test_counting(own: str, foreign: str, missing: int) -> None:
     """Only what cannot be a reply is missing."""
-    numbers = _Numbers()
+    numbers = Numbers()
     first, *rest = own.split() or [""]
     numbers.note(f"kernel_1_{first}")
     for number in foreign.split():
@@ -34,7 +34,7 @@ def test_counting(own: str, foreign: str, missing: int) -> None:
 
 def test_other_sources_do_not_count() -> None:
     """Forked processes number for themselves; other kernels may not number at all."""
-    numbers = _Numbers()
+    numbers = Numbers()
     for msg_id in ("kernel_1_4", "kernel_2_5", "kernel_2_6", "kernel_1_7", "odd"):
         numbers.note(msg_id)
     assert numbers.missing() == 1

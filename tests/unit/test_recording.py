@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from lecoder_cgpu.recording import Recording
+from lecoder_cgpu.resident import Chunk, RunState
+
+RUN = "run-0123456789abcdef"
 
 IDS = ["k_1_9", "k_1_10", "k_1_12", "k_1_11", "k_1_13"]  # threads of a kernel take numbers, and then queue for sending
 
@@ -17,6 +21,48 @@ IDS = ["k_1_9", "k_1_10", "k_1_12", "k_1_11", "k_1_13"]  # threads of a kernel t
 )
 def test_what_is_new_goes_by_order(after: str | None, new: list[str]) -> None:
     """Everything behind the last message that is known, whatever the numbers say."""
-    nobody: Any = None
-    recording = Recording(nobody, "run-0123456789abcdef", after)
-    assert [name for name in IDS if recording._is_new(name)] == new
+    assert sifted(IDS, after) == new
+
+
+@pytest.mark.parametrize(
+    ("after", "new"),
+    [("k_1_8", IDS), ("k_1_11", ["k_1_12", "k_1_13"])],
+)
+def test_the_known_message_may_be_missing(after: str, new: list[str]) -> None:
+    """The recorder came later than the last message that is known, or the kernel threw that away: what lies behind it
+    by number is shown in the end, and not swallowed."""
+    assert sifted([name for name in IDS if name != after], after) == new
+
+
+def test_what_the_reader_should_have_had() -> None:
+    """Messages up to the known one are counted: a reader who had fewer has lost some without noticing."""
+    resident: Any = _Recorded(IDS)
+    recording = Recording(resident, RUN, "k_1_12")
+    recording.pull()
+    assert recording.passed == 3
+
+
+def sifted(names: list[str], after: str | None) -> list[str]:
+    """The messages that are given to the reader, by id."""
+    resident: Any = _Recorded(names)
+    return [message.header.msg_id for message in Recording(resident, RUN, after).pull()][: -1 if names else None]
+
+
+class _Recorded:
+    """A recording of messages with these ids, and the end."""
+
+    def __init__(self, names: list[str]) -> None:
+        lines = [_line(name, "stream", {"name": "stdout", "text": name}) for name in names]
+        self._content = b"".join([*lines, _line("k_1_99", "status", {"execution_state": "idle"})])
+
+    def read(self, run: str, stream: str, offset: int) -> Chunk:
+        return Chunk(offset=offset, size=len(self._content), data=self._content[offset:])
+
+    def state(self, run: str) -> RunState:
+        return RunState(run=run, state="exited")
+
+
+def _line(name: str, kind: str, content: dict[str, str]) -> bytes:
+    message = {"channel": "iopub", "header": {"msg_id": name, "msg_type": kind}, "parent_header": {"msg_id": RUN},
+               "metadata": {}, "content": content}  # fmt: skip
+    return json.dumps(message).encode() + b"\n"

@@ -3,11 +3,75 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
+from msgspec import UNSET
+
 from .. import models, outputs, wire
-from .output import Printer
+from .output import Printer, ReaderGone
+
+
+class Offsets:
+    """How much of each stream was shown, in bytes, and when something was shown last."""
+
+    def __init__(self, start: tuple[int, int] = (0, 0)) -> None:
+        self.stdout, self.stderr = start
+        self.shown_at = time.monotonic()
+
+    def advance(self, name: str, size: int) -> int:
+        """Count a piece of a stream; returns where it begins."""
+        begin: int = getattr(self, name)
+        setattr(self, name, begin + size)
+        self.shown_at = time.monotonic()
+        return begin
+
+
+class Heartbeat:
+    """While events are printed, one now and then that says that we still watch: whoever reads them must not give up.
+
+    Args:
+        seconds: between two of them; 0 for none.
+    """
+
+    def __init__(self, printer: Printer, offsets: Offsets, seconds: float) -> None:
+        self._printer = printer
+        self._offsets = offsets
+        self._seconds = seconds
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Heartbeat:
+        if self._printer.mode == "events" and self._seconds > 0:
+            self._thread = threading.Thread(target=self._beat, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._seconds):
+            now, offsets = time.monotonic(), self._offsets
+            event = models.HeartbeatEvent(
+                at=models.now(),
+                elapsed_seconds=round(now - self._began, 1),
+                silent_seconds=round(now - offsets.shown_at, 1),
+                stdout_offset=offsets.stdout,
+                stderr_offset=offsets.stderr,
+            )
+            try:
+                self._printer.event(event)
+            except ReaderGone:  # the next output, or the document, meets the same in the thread that ends us
+                return
 
 
 def tell_pulled(printer: Printer, pulled: object) -> None:
@@ -24,10 +88,14 @@ class KernelView:
 
     On a terminal, carriage returns and colour go through, and `clear_output` and display updates redraw. In a pipe,
     lines come when they are complete, without escape sequences, and of a display that is updated only the last state
-    is printed, at the end. With `raw`, text goes through untouched.
+    is printed, at the end. With `raw`, text goes through untouched. Events hold binary outputs only with `inline`.
     """
 
-    def __init__(self, printer: Printer, *, raw: bool = False) -> None:
+    def __init__(
+        self, printer: Printer, *, raw: bool = False, inline: bool = False, start: tuple[int, int] = (0, 0)
+    ) -> None:
+        self.offsets = Offsets(start)
+        self._inline = inline
         self._printer = printer
         self._raw = raw
         self._terminal = printer.out_is_terminal
@@ -40,7 +108,7 @@ class KernelView:
     def show(self, event: wire.Event) -> None:
         """Show one event at once."""
         if self._printer.mode == "events":
-            self._printer.event(as_event(event))
+            self._printer.event(self._as_event(event))
         elif self._printer.mode == "human":
             self._show_text(event)
 
@@ -52,6 +120,24 @@ class KernelView:
         for text in self._pending.values():
             self._write("stdout", text + "\n")
         self._pending.clear()
+
+    def _as_event(self, event: wire.Event) -> Any:
+        match event:
+            case wire.Stream(name=name, text=text):
+                size = len(text.encode("utf-8", "surrogatepass"))
+                offset = self.offsets.advance(name, size)
+                return models.StreamEvent(name=name, text=text, offset=offset, next_offset=offset + size)
+            case wire.Display():
+                data, omitted = (event.data, {}) if self._inline else outputs.without_binary(event.data)
+                return models.DisplayEvent(
+                    data=data, metadata=event.metadata, display_id=event.display_id, update=event.update,
+                    omitted=omitted or UNSET,
+                )  # fmt: skip
+            case wire.Clear(wait=wait):
+                return models.ClearEvent(wait=wait)
+            case wire.Dropped(notice=notice):
+                return models.NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
+        raise TypeError(event)
 
     def _show_text(self, event: wire.Event) -> None:
         match event:
@@ -119,7 +205,8 @@ class KernelView:
 class ProcessView:
     """Shows the output of a process: its bytes, untouched, on the same streams; or as events."""
 
-    def __init__(self, printer: Printer) -> None:
+    def __init__(self, printer: Printer, *, start: tuple[int, int] = (0, 0)) -> None:
+        self.offsets = Offsets(start)
         self._printer = printer
         self._write: dict[str, Callable[[bytes], None]] = {
             "stdout": printer.write, "stderr": printer.write_error_stream,
@@ -141,10 +228,10 @@ class ProcessView:
     def _event(self, name: str, content: bytes, *, last: bool) -> None:
         from base64 import b64encode
 
-        event = models.StreamEvent(name=name)  # type: ignore[arg-type]
         self._cut[name] = b""
+        text: str | None = None
         try:
-            event.text = content.decode()
+            text = content.decode()
         except UnicodeDecodeError as error:
             # A character may be cut by the end of a chunk; its rest comes with the next one.
             if not last and error.start >= len(content) - 3 and error.reason == "unexpected end of data":
@@ -152,26 +239,14 @@ class ProcessView:
                 content = content[: error.start]
                 if not content:
                     return
-                event.text = content.decode()
-            else:
-                event.base64 = b64encode(content).decode()
+                text = content.decode()
+        offset = self.offsets.advance(name, len(content))
+        event = models.StreamEvent(name=name, offset=offset, next_offset=offset + len(content))  # type: ignore[arg-type]
+        if text is not None:
+            event.text = text
+        else:
+            event.base64 = b64encode(content).decode()
         self._printer.event(event)
-
-
-def as_event(event: wire.Event) -> Any:
-    """A kernel event as `--events` prints it."""
-    match event:
-        case wire.Stream(name=name, text=text):
-            return models.StreamEvent(name=name, text=text)
-        case wire.Display():
-            return models.DisplayEvent(
-                data=event.data, metadata=event.metadata, display_id=event.display_id, update=event.update
-            )
-        case wire.Clear(wait=wait):
-            return models.ClearEvent(wait=wait)
-        case wire.Dropped(notice=notice):
-            return models.NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
-    raise TypeError(event)
 
 
 def _as_text(data: dict[str, Any]) -> str:

@@ -25,6 +25,8 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-m": True, "--mode": True, "-k": False, "--kernel": False, "-f": True, "--file": True, "--json": False,
     "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
     "--detach": False, "--background": False, "--key": True, "--attach": True, "--max-output": True,
+    "--idle-timeout": True, "--on-finish": True, "--inline": False,
+    "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,

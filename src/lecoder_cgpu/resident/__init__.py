@@ -1,11 +1,11 @@
 """The resident: our helper on the runtime, which runs processes, keeps their output and reports on the machine.
 
-`supervisor`, `environment`, `report`, `runs`, `store` and `helper` are executed on the runtime, where `bootstrap` sends
-them; `client`, `follow` and `documents` are our side.
+The modules that `bootstrap.PARTS` names are executed on the runtime, where `bootstrap` sends them; `client`, `follow`
+and `documents` are our side.
 """
 
 from .client import Resident
-from .documents import Chunk, GpuReport, Hello, Report, Result, RunState, Update
+from .documents import Chunk, GpuReport, Hello, Lease, Report, Result, RunState, Update
 from .follow import Follower
 
-__all__ = ["Chunk", "Follower", "GpuReport", "Hello", "Report", "Resident", "Result", "RunState", "Update"]
+__all__ = ["Chunk", "Follower", "GpuReport", "Hello", "Lease", "Report", "Resident", "Result", "RunState", "Update"]

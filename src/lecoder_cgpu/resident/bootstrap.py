@@ -10,8 +10,10 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-# Each imports only earlier ones.
-PARTS = ("supervisor", "environment", "report", "runs", "store", "recorder", "trees", "files", "helper")
+PARTS = (  # each imports only earlier ones
+    "supervisor", "environment", "report", "runs", "progress", "store", "recordings", "executor", "recorder", "lease",
+    "trees", "files", "helper",
+)  # fmt: skip
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """
@@ -38,10 +40,10 @@ def _lecoder_load(name, blob):
             setattr(package, part, module)
         helper = package.helper
         serving = helper.Helper(
-            helper.kernel_publisher(), name.rpartition("_")[2], sources["supervisor"],
+            helper.kernel_publisher(), name.rpartition("_")[2], sources,
             connections=helper.connection_folder(),
         )
-        serving.takes_files = helper.take_files(name, serving.files)
+        serving.takes_files = helper.take_files(name, serving.files, serving.active)
         package.call = serving.serve
     except BaseException:
         for full in added:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from .. import errors, wire
 from . import bootstrap
-from .documents import Chunk, Hello, Report, RunState, Update
+from .documents import Chunk, Hello, Lease, Report, RunState, Update
 
 MIME = "application/vnd.lecoder-cgpu+json"
 UPDATE = "lecoder_update"
@@ -79,6 +80,7 @@ class Resident:
         secrets: dict[str, str] | None = None,
         stdin: bool = False,
         timeout: float | None = None,
+        idle_timeout: float | None = None,
         label: str | None = None,
         digest: str | None = None,
         pull: Sequence[str] | None = None,
@@ -92,7 +94,7 @@ class Resident:
             cwd: where it starts, relative to the kernel's folder.
             environment: added to its environment. secrets: the same, and nothing but their names is ever written down.
             stdin: input will be sent; otherwise it reads /dev/null.
-            timeout: seconds after which it is ended.
+            timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
             digest: of the input; the same id with another one is refused.
             pull: noted with the run, for whoever fetches its results.
             follow: have the resident push what happens, for a `Follower`.
@@ -102,7 +104,8 @@ class Resident:
         """
         kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
         request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "label": label, "digest": digest, "pull": pull or None}  # fmt: skip
+                                   "idleTimeout": idle_timeout, "label": label, "digest": digest,
+                                   "pull": pull or None}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -115,6 +118,53 @@ class Resident:
             self._unseen[run].append(update)
         assert update.state is not None
         return update.state
+
+    def execute(
+        self,
+        run: str,
+        kernel: str,
+        code: str,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        digest: str | None = None,
+        pull: Sequence[str] | None = None,
+    ) -> RunState:
+        """Have a kernel execute code without us, once: the same run id again finds what the first call started.
+
+        Args:
+            kernel: its id. timeout, idle_timeout, digest, pull: as for `start`; time counts from when the kernel takes
+                the code up.
+
+        Raises:
+            errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
+        """
+        request = {"timeout": timeout, "idleTimeout": idle_timeout, "digest": digest, "pull": pull or None}
+        request = {name: value for name, value in request.items() if value is not None}
+        return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
+
+    def lease(
+        self,
+        *,
+        until: datetime | msgspec.UnsetType | None = msgspec.UNSET,
+        idle: float | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> Lease:
+        """The lease on the runtime, after it was changed as told. At its end, the runtime ends our work and releases
+        itself, whether or not anybody is there; see `Lease.release` for what that means where.
+
+        Args:
+            until: its end, by our clock; only the time from now on counts, so that the clocks may differ. None: no end.
+            idle: seconds without work (no run, no call that starts or feeds one, no traffic of a recorded kernel)
+                after which it ends, too. None: it may be idle for ever.
+        """
+        wanted: dict[str, float | None] = {}
+        if until is None:
+            wanted["seconds"] = None
+        elif isinstance(until, datetime):
+            wanted["seconds"] = max((until - datetime.now(until.tzinfo)).total_seconds(), 0.0)
+        if not isinstance(idle, msgspec.UnsetType):
+            wanted["idle"] = idle
+        return self._call(_Leased, "lease", **wanted).lease
 
     def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
         """What is new behind these offsets; also registers for pushes during the next minute.
@@ -146,9 +196,14 @@ class Resident:
         """
         return self._call(_Buffered, "stdin", run=run, offset=offset, data=_text(data), eof=eof).buffered
 
-    def signal(self, run: str, signal: str | int) -> bool:
-        """Signal a run's process group, with a name such as "INT" or a number; False when it has ended already."""
-        return self._call(_Sent, "signal", run=run, signal=signal, nonce=wire.new_id()).sent
+    def signal(self, run: str, signal: str | int, *, by: str = "kill") -> bool:
+        """Signal a run's process group, or the kernel that executes it; False when it has ended already.
+
+        Args:
+            signal: a name such as "INT", or a number. Code that waits for its kernel is taken back by any.
+            by: on whose behalf, see `documents.Signal`.
+        """
+        return self._call(_Sent, "signal", run=run, signal=signal, nonce=wire.new_id(), by=by).sent
 
     def runs(self, limit: int = 50) -> list[RunState]:
         """The newest runs on this runtime, whoever started them."""
@@ -332,6 +387,10 @@ class _Runs(msgspec.Struct):
 
 class _Reported(msgspec.Struct):
     report: Report
+
+
+class _Leased(msgspec.Struct):
+    lease: Lease
 
 
 class _Recorded(msgspec.Struct):

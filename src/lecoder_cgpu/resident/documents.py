@@ -17,12 +17,77 @@ class Hello(Struct, rename="camel"):
     takes_files: bool = False
 
 
+class KernelError(Struct):
+    """The exception that ended a kernel run, as the kernel published it."""
+
+    ename: str | None = None
+    evalue: str | None = None
+    traceback: list[str] = field(default_factory=list)
+
+
+class Signal(Struct):
+    """What was sent to a run (`signal`, by name), on whose behalf: `interrupt` (its client was told to end it),
+    `kill` (`job kill`) or `lease`."""
+
+    signal: str
+    by: str
+    at: str
+
+
+class Usage(Struct, rename="camel", kw_only=True):
+    """What a run used when it was looked at last: processor seconds so far, percent of one processor since the look
+    before, bytes of memory. For a kernel run, these are the kernel's. All but `at` are absent where nobody tells."""
+
+    at: str
+    pids: list[int] = field(default_factory=list)
+    processes: int | None = None
+    cpu_seconds: float | None = None
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+
+
+class Progress(Struct):
+    """The last line of output, and the last percentage that was printed in it or near it."""
+
+    stream: str
+    line: str
+    percent: float | None = None
+
+
+class LeaseEnd(Struct):
+    """When a lease ended, and why: `until` (its time) or `idle`."""
+
+    at: str
+    reason: str
+
+
+class Lease(Struct, rename="camel", kw_only=True):
+    """Until when the runtime keeps itself, told by its own clock.
+
+    Attributes:
+        seconds_left: to its end, None when it has none. idle_seconds: of idleness that it may have, None for any.
+        idle_for: seconds since the runtime was last at work.
+        release: what happens at the end: `unassign` (Colab), `server` (a local one), `runs` (only our runs are ended).
+        ended: when it has ended already. problem: why the release did not work so far; it is tried again.
+    """
+
+    seconds_left: float | None = None
+    idle_seconds: float | None = None
+    idle_for: float | None = None
+    release: str = "runs"
+    ended: LeaseEnd | None = None
+    problem: str | None = None
+
+
 class Result(Struct, rename="camel", kw_only=True):
     """How a process ended: `exit`, or `signal` by name. `launched` is false when there was nothing to execute.
 
     `stdout_bytes` and `stderr_bytes` are what the streams held at that moment; children in the background may write
-    more. `bytes_dropped` counts what could not be kept (a bound, or a full disk; then `problem` says so);
-    `messages_missing` what a kernel sent and nobody saw, requests for input among it.
+    more. `bytes_dropped` counts what could not be kept (a bound, or a full disk; then `problem` says so).
+
+    Of kernel runs: `error`; `died` when the kernel's process ended before the code did; `aborted` when the kernel
+    refused the code; `gap` when the recorder itself was restarted meanwhile, so that output may be missing;
+    `messages_missing` what the kernel sent and nobody saw, requests for input among it.
     """
 
     exit: int | None = None
@@ -37,17 +102,26 @@ class Result(Struct, rename="camel", kw_only=True):
     stdout_bytes: int = 0
     stderr_bytes: int = 0
     bytes_dropped: int = 0
-    messages_missing: int = 0
     timed_out: bool = False
-    killed_by: list[str] = field(default_factory=list)
+    stopped_by: str | None = None  # "timeout" or "idle-timeout"
+    killed_by: list[str] = field(default_factory=list)  # what was done then, in order
     stdin_lost: bool = False
     problem: str | None = None
-    error: dict[str, str | None] | None = None  # of a kernel run: ename, evalue
+    error: KernelError | None = None
+    died: str | None = None
+    aborted: bool = False
+    gap: bool = False
+    messages_missing: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all output was kept, as far as is known."""
+        return not (self.bytes_dropped or self.gap or self.messages_missing)
 
 
 class RunState(Struct, rename="camel", kw_only=True):
-    """How a run stands: `starting`, `running`, `exited` (with `result`) or `unknown` (with `reason`, and whether the
-    process is `alive`)."""
+    """How a run stands: `starting`, `queued` (code that waits for the kernel), `running`, `exited` (with `result`) or
+    `unknown` (with `reason`, and whether the process is `alive`)."""
 
     run: str
     state: str
@@ -61,8 +135,14 @@ class RunState(Struct, rename="camel", kw_only=True):
     alive: bool | None = None
     shell: str | None = None
     argv: list[str] | None = None
+    code: str | None = None  # of a kernel run, its beginning
     pull: list[str] | None = None  # what `job wait` is to fetch
     cwd: str | None = None
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    signals: list[Signal] = field(default_factory=list)
+    usage: Usage | None = None
+    progress: Progress | None = None
     stdout_size: int | None = None
     stderr_size: int | None = None
 
@@ -100,6 +180,11 @@ class GpuReport(Struct, rename="camel"):
     utilization: int | None = None
 
 
+class GpuProcess(Struct, rename="camel"):
+    pid: int
+    memory_bytes: int | None = None
+
+
 class MemoryReport(Struct, rename="camel"):
     total_bytes: int
     available_bytes: int
@@ -117,6 +202,7 @@ class Report(Struct, rename="camel", kw_only=True):
     sampling: bool = False
     gpus: list[GpuReport] = field(default_factory=list)
     gpu_problem: str | None = None
+    gpu_processes: list[GpuProcess] = field(default_factory=list)
     memory: MemoryReport | None = None
     disk: DiskReport | None = None
     cpus: float = 1

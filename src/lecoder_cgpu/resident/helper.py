@@ -22,7 +22,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, files, recorder, report, runs
+from . import environment, files, lease, progress, recorder, report, runs, supervisor
+from .recordings import preview
 from .runs import Failure, Run
 from .store import Store
 
@@ -31,8 +32,10 @@ UPDATE = "lecoder_update"
 PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 messages a second
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
-_NO_CALLS = ("serve", "files", "takes_files")
+_NO_CALLS = ("serve", "files", "takes_files", "active")
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
+
+_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that show that somebody uses the runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +71,7 @@ class Helper:
     Args:
         publish: sends a message of a type with a content to whoever listens; called from a thread.
         version: the hash of the sources, by which clients know this helper.
-        supervisor_source: the text of `supervisor.py`.
+        sources: the texts of `supervisor.py` and `lease.py`, which become processes of their own.
         connections: the folder of Jupyter's connection files.
     """
 
@@ -76,7 +79,7 @@ class Helper:
         self,
         publish: Publish,
         version: str,
-        supervisor_source: str,
+        sources: dict[str, str],
         home: str | None = None,
         cwd: str | None = None,
         connections: str | None = None,
@@ -87,9 +90,12 @@ class Helper:
         self._cwd = cwd or os.getcwd()
         os.makedirs(self._home, mode=0o700, exist_ok=True)
         self._wake = threading.Event()
-        self._store = Store(self._home, self._cwd, supervisor_source, environment.base(self._home), self._wake.set)
+        self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
+        self._lease = lease.Keeper(self._home, sources)
         self._reporter = report.Reporter(self._cwd)
-        self._recorders = recorder.Recorders(self._home, self._store.folder, connections)
+        self._recorders = recorder.Recorders(
+            self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
+        )
         self.files = files.Files(self._cwd)
         self.takes_files = False  # the kernel passes messages about files on
         self._budget = float(BYTES_PER_SECOND)
@@ -103,6 +109,8 @@ class Helper:
             method = str(request.pop("method", ""))
             if method.startswith("_") or method in _NO_CALLS or not hasattr(self, method):
                 raise Failure("NoSuchCall", f"this helper has no call {method!r}")
+            if method in _WORK:
+                self._lease.active()
             answer = {"ok": True, **getattr(self, method)(**request)}
         except Failure as failure:
             answer = {"ok": False, "error": {"name": failure.name, "message": str(failure)}}
@@ -111,6 +119,10 @@ class Helper:
             message = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
             answer = {"ok": False, "error": {"name": "HelperFailed", "message": message}}
         return Answer(answer)
+
+    def active(self) -> None:
+        """Somebody uses the runtime."""
+        self._lease.active()
 
     # --- calls ---
 
@@ -131,6 +143,15 @@ class Helper:
         """Start a run, or find the one that this id has already started."""
         run = self._store.start(request)
         return {"update": self._update(run, 0, 0, follow)}
+
+    def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
+        """Have a kernel execute code when its turn comes, or find the run that this id has already started."""
+        self._recorders.record(kernel)
+        run, fresh = self._store.note_kernel_job({**request, "kernel": kernel, "code": preview(code)})
+        if fresh:
+            limits = request.get("timeout"), request.get("idleTimeout")
+            self._recorders.execute(kernel, run.id, run.folder, code, limits)
+        return {"runs": [self._described(run)]}
 
     def follow(self, run: str, stdout: int = 0, stderr: int = 0) -> dict[str, Any]:
         """Register for pushes (for a minute), and learn what is new behind the given offsets."""
@@ -164,15 +185,20 @@ class Helper:
             raise Failure("NoStdin", f"run {run!r} {reason}")
         return {"buffered": found.feeder.put(offset, base64.b64decode(data), eof)}
 
-    def signal(self, run: str, signal: str | int, nonce: str | None = None) -> dict[str, Any]:
-        """Signal a run's process group; the same `nonce` a second time does nothing."""
+    def signal(self, run: str, signal: str | int, nonce: str | None = None, by: str = "kill") -> dict[str, Any]:
+        """Signal a run's process group, or the kernel that executes it; the same `nonce` a second time does nothing."""
         found = self._store.find(run)
         number = _signal_number(signal)
         if nonce is not None:
             if nonce in found.signals_seen:
                 return {"sent": True}
             found.signals_seen.add(nonce)
-        return {"sent": found.signal(number)}
+        kernel = (found.document("spec.json") or {}).get("kernel")
+        sent = found.signal(number) if kernel is None else self._recorders.signal(kernel, run, number)
+        if sent:
+            supervisor.note_signal(found.folder, supervisor.signal_name(number), by)
+            found.changed = True
+        return {"sent": sent}
 
     def runs(self, limit: int = 50) -> dict[str, Any]:
         """The newest runs."""
@@ -185,9 +211,13 @@ class Helper:
     @staticmethod
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
-        sizes = {stream + "Size": run.size(stream) for stream in runs.STREAMS}
-        told = {name: spec.get(name) for name in ("shell", "argv", "cwd", "pull")}
-        return {**run.state(), **sizes, **told}
+        described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
+        for name in ("shell", "argv", "cwd", "pull", "code", "timeout", "idleTimeout"):
+            described[name] = spec.get(name)
+        if described["state"] == "running":
+            described["usage"] = run.document("usage.json")
+        described["progress"] = progress.of(run)
+        return described
 
     def report(self) -> dict[str, Any]:
         return {"report": self._reporter.report()}
@@ -200,6 +230,10 @@ class Helper:
         """Remove a run that has ended, with its output."""
         self._store.forget(self._store.find(run))
         return {}
+
+    def lease(self, **wanted: Any) -> dict[str, Any]:
+        """Until when, and after how much idleness, this runtime is to be released; with arguments, as they say."""
+        return {"lease": self._lease.change(wanted) if wanted else self._lease.read()}
 
     # --- updates ---
 
@@ -301,8 +335,12 @@ def kernel_publisher() -> Publish:
     return publish
 
 
-def take_files(name: str, served: files.Files) -> bool:
-    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot."""
+def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bool:
+    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot.
+
+    Args:
+        active: called for each.
+    """
     try:
         from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
 
@@ -310,6 +348,7 @@ def take_files(name: str, served: files.Files) -> bool:
         kind = name + "_files"
 
         def handle(stream: Any, ident: Any, parent: Any) -> None:
+            active()
             answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
             kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
 

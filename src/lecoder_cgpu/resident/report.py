@@ -29,6 +29,7 @@ class Reporter:
         self._thread: threading.Thread | None = None
         self._gpus: list[dict[str, Any]] | None = None
         self._problem: str | None = None
+        self._processes: list[dict[str, Any]] = []
 
     def report(self) -> dict[str, Any]:
         """The present figures. `sampling: true` means that the GPUs are still being asked: come again.
@@ -50,6 +51,7 @@ class Reporter:
             "sampling": gpus is None,
             "gpus": gpus or [],
             "gpuProblem": problem if gpus is not None else None,
+            "gpuProcesses": self._processes if gpus else [],
             "memory": memory(),
             "disk": disk(self._folder),
             "cpus": processors(),
@@ -62,22 +64,35 @@ class Reporter:
 
     def _sample(self) -> None:
         gpus: list[dict[str, Any]] = []
+        processes: list[dict[str, Any]] = []
         problem = None
         try:
             gpus = nvidia_gpus()
+            processes = gpu_processes() if gpus else []
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             problem = f"nvidia-smi: {error}"
         with self._lock:
             self._gpus, self._problem, self._thread = gpus, problem, None
+            self._processes = processes
 
 
 def nvidia_gpus() -> list[dict[str, Any]]:
     """Every NVIDIA GPU; [] on a machine without them. Figures that the driver does not give are None."""
+    return [_gpu(fields) for fields in _query(f"--query-gpu={QUERY}")]
+
+
+def gpu_processes() -> list[dict[str, Any]]:
+    """The memory that each process holds on GPUs. A container may show none, or numbers of another namespace."""
+    rows = _query("--query-compute-apps=pid,used_memory")
+    return [{"pid": int(pid), "memoryBytes": _number(used, 1 << 20)} for pid, used in rows if pid.isdigit()]
+
+
+def _query(question: str) -> list[list[str]]:
     command = shutil.which("nvidia-smi") or _first("/usr/bin/nvidia-smi", "/opt/bin/nvidia-smi")
     if command is None:
         return []
     done = subprocess.run(
-        [command, f"--query-gpu={QUERY}", "--format=csv,noheader,nounits"],
+        [command, question, "--format=csv,noheader,nounits"],
         stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False,
     )  # fmt: skip
     output = done.stdout.decode("utf-8", "replace")
@@ -86,7 +101,7 @@ def nvidia_gpus() -> list[dict[str, Any]]:
         if "No devices were found" in text or "couldn't communicate" in text:
             return []  # the program is there, a GPU is not
         raise ValueError(" ".join(text.split())[:200] or f"status {done.returncode}")
-    return [_gpu([field.strip() for field in line.split(",")]) for line in output.splitlines() if line.strip()]
+    return [[field.strip() for field in line.split(",")] for line in output.splitlines() if line.strip()]
 
 
 def _gpu(fields: list[str]) -> dict[str, Any]:

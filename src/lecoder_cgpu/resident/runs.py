@@ -50,6 +50,7 @@ class Run:
         self.feeder: Feeder | None = None
         self.signals_wanted: list[int] = []
         self.signals_seen: set[str] = set()
+        self._is_job: bool | None = None
 
     def path(self, name: str) -> str:
         return os.path.join(self.folder, name)
@@ -87,15 +88,34 @@ class Run:
             "pid": started.get("pid"),
             "kind": spec.get("kind", "process"),
         }
+        if signals := self.signals():
+            state["signals"] = signals
         if result is not None:
             state["state"] = "exited"
             state["result"] = result
         elif self.pending or (not spec and self._is_young()):
             state["state"] = "starting"  # the folder is made a moment before the spec is written
-        elif not alive:
+        elif not alive or self.document("failure.json") is not None:
             state["state"] = "unknown"
             state.update(self._lost(spec, started))
+        elif state["kind"] == "kernel" and not started:
+            state["state"] = "queued"  # behind what the kernel executes now
         return state
+
+    def signals(self) -> list[dict[str, Any]]:
+        """What was sent to it, by whom and when."""
+        try:
+            with open(self.path("signals"), encoding="utf-8") as file:
+                return [json.loads(line) for line in file if line.endswith("\n")]
+        except (OSError, ValueError):
+            return []
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it was meant to be left alone, and not merely recorded."""
+        if self._is_job is None:
+            self._is_job = bool((self.document("spec.json") or {}).get("digest"))
+        return self._is_job
 
     def _supervised(self, spec: dict[str, Any]) -> bool:
         if self.process is not None:
@@ -111,9 +131,11 @@ class Run:
     def _lost(self, spec: dict[str, Any], started: dict[str, Any]) -> dict[str, Any]:
         failure = self.document("failure.json")
         if failure is not None:
-            reason = f"its supervisor failed: {failure.get('message')}"
+            reason = str(failure.get("message"))
         elif not spec:
             reason = "its start was not completed: the helper on the runtime ended while it was starting it"
+        elif spec.get("kind") == "kernel":
+            reason = "the helper on the runtime ended, and nobody records the kernel that executed it"
         elif not started:
             reason = "its supervisor ended before it reported the start"
         else:

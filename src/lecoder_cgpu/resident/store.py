@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KEEP_BYTES = 2 << 30
-KEEP_RUNS = 200
+KEEP_RUNS = 200  # recorded kernel runs, and processes that a client followed
+KEEP_JOBS = 1000
 KEEP_FRESH = 120.0  # seconds for which a finished run is kept in any case: its client may be about to fetch the rest
 TIDY_AFTER = 0.05  # seconds: first the process that was just started has the processors
 LISTEN_PACE = 0.002  # seconds between wake-ups for one run, however often it writes
 PIPE_ROOM = 32 << 10  # bytes that an empty pipe takes at once on every system
 _RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
-_NOTED = ("run", "shell", "argv", "cwd", "timeout", "label", "digest", "pull")
+_NOTED = ("run", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "digest", "pull")
 
 
 class Store:
@@ -130,8 +131,8 @@ class Store:
             return self._same(self.find(run_id), request.get("digest"))
         spec = {
             "folder": folder, "argv": argv, "cwd": os.path.abspath(cwd), "env": environment,
-            "stdin": bool(request.get("stdin")), "timeout": request.get("timeout"), "grace": request.get("grace"),
-            "limit": request.get("limit"),
+            "stdin": bool(request.get("stdin")), "timeout": request.get("timeout"),
+            "idleTimeout": request.get("idleTimeout"), "grace": request.get("grace"), "limit": request.get("limit"),
         }  # fmt: skip
         run = Run(run_id, folder)
         run.pending = True
@@ -147,6 +148,19 @@ class Store:
             raise Failure("StartFailed", f"no process could be made: {error.strerror}") from error
         self._tidy.set()
         return run
+
+    def note_kernel_job(self, request: dict[str, Any]) -> tuple[Run, bool]:
+        """Make the folder of code that a kernel is to execute, or find that of the same id; and whether it is new."""
+        run_id = _check_id(request.get("run"))
+        folder = os.path.join(self.folder, run_id)
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            return self._same(self.find(run_id), request.get("digest")), False
+        note = {**self._note(request), "kind": "kernel", "kernel": request["kernel"], "code": request["code"],
+                "supervisorPid": os.getpid(), "supervisorStart": supervisor.identity(os.getpid())}  # fmt: skip
+        supervisor.write_json(os.path.join(folder, "spec.json"), note)
+        return self.find(run_id), True
 
     @staticmethod
     def _same(run: Run, digest: str | None) -> Run:
@@ -251,6 +265,10 @@ class Store:
                         self._spare = fresh
                 self.prune(KEEP_BYTES, KEEP_RUNS)
 
+    def tidy_soon(self) -> None:
+        """A run has come or gone."""
+        self._tidy.set()
+
     def close(self) -> None:
         """End the spare supervisor; runs go on."""
         spare = self._take_spare()
@@ -260,9 +278,12 @@ class Store:
     def prune(self, keep_bytes: int, keep_runs: int, keep_fresh: float = KEEP_FRESH) -> None:
         """Remove the oldest finished runs beyond these bounds. Nothing that runs or is being fetched is touched."""
         total = 0
-        for count, run in enumerate(self.all(), 1):
+        counts = {True: 0, False: 0}
+        most = {True: max(keep_runs, KEEP_JOBS), False: keep_runs}
+        for run in self.all():
             total += sum(run.size(name) for name in FILES)
-            if (total > keep_bytes or count > keep_runs) and self._is_past(run, keep_fresh):
+            counts[run.is_job] += 1
+            if (total > keep_bytes or counts[run.is_job] > most[run.is_job]) and self._is_past(run, keep_fresh):
                 self.forget(run)
 
     @staticmethod

@@ -29,6 +29,8 @@ CHUNK = 1 << 18
 PIPE_SIZE = 1 << 20  # asked for; an unprivileged user may get less
 STREAM_LIMIT = 8 << 30  # bytes kept of one stream
 GRACE = 5.0  # seconds between the steps of ending a process
+BEAT = 5.0  # seconds between two notes of what the process uses
+FIRST_BEAT = 1.0
 DRAIN_WITHOUT_POLL = 2.0  # seconds, only where pipes cannot be polled
 STEPS = ("SIGINT", "SIGTERM", "SIGKILL")
 
@@ -100,6 +102,82 @@ def send_signal(pid: int, number: int) -> bool:
     return True
 
 
+class Limits:
+    """When work has had its time, or was silent for too long. Moments are seconds of one monotonic clock.
+
+    Args:
+        timeout: seconds of work, None for no limit. idle: seconds of silence, likewise.
+    """
+
+    def __init__(self, timeout: float | None, idle: float | None, started: float) -> None:
+        self._end = started + timeout if timeout else None
+        self._idle = idle
+
+    def next(self, active: float) -> float | None:
+        """The moment at which to look again, if nothing is heard after `active`; None for never."""
+        moments = [self._end, active + self._idle if self._idle else None]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def reached(self, now: float, active: float) -> str | None:
+        """Which limit is reached: `timeout`, `idle-timeout` or None."""
+        if self._end is not None and now >= self._end:
+            return "timeout"
+        if self._idle and now >= active + self._idle:
+            return "idle-timeout"
+        return None
+
+
+def usage(session: int) -> dict[str, Any] | None:
+    """What the processes of a session use together: processor seconds, bytes of memory; None where nobody tells.
+
+    A run and a kernel each lead a session of their own, and what they start belongs to it.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        return None
+    ticks, pages = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    pids, seconds, memory = [], 0.0, 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session:
+            pids.append(int(name))
+            seconds += sum(int(field) for field in fields[11:15]) / ticks  # own, and of children that were waited for
+            memory += int(fields[21]) * pages
+    return {"pids": pids[:64], "processes": len(pids), "cpuSeconds": round(seconds, 2), "rssBytes": memory}
+
+
+class Beat:
+    """Writes `usage.json` of a run now and then: what it uses, and that somebody watches over it."""
+
+    def __init__(self, folder: str, session: int) -> None:
+        self._path = os.path.join(folder, "usage.json")
+        self._session = session
+        self._last: tuple[float, float] | None = None
+
+    def __call__(self) -> None:
+        found = usage(self._session) or {}
+        now = time.monotonic()
+        if self._last is not None and "cpuSeconds" in found:
+            moment, seconds = self._last
+            found["cpuPercent"] = round(max(100 * (found["cpuSeconds"] - seconds) / max(now - moment, 0.001), 0), 1)
+        if "cpuSeconds" in found:
+            self._last = now, found["cpuSeconds"]
+        with contextlib.suppress(OSError):  # a full disk; the next one may succeed
+            write_json(self._path, {"at": timestamp(time.time()), **found})
+
+
+def note_signal(folder: str, name: str, by: str) -> None:
+    """Write down what was done to end a run, and on whose behalf."""
+    line = json.dumps({"signal": name, "by": by, "at": timestamp(time.time())}) + "\n"
+    with contextlib.suppress(OSError), open(os.path.join(folder, "signals"), "a") as file:
+        file.write(line)
+
+
 class Notifier:
     """Tells the resident; never waits for it, and goes on when it is dead."""
 
@@ -130,6 +208,7 @@ class Stream:
         self.name = name
         self.kept = 0
         self.dropped = 0
+        self.active = time.monotonic()  # when something came last
         self.problem: str | None = None
         self._pipe = pipe
         self._descriptor = pipe.fileno()
@@ -173,6 +252,7 @@ class Stream:
         except OSError:
             return 0
         if data:
+            self.active = time.monotonic()
             self._keep(data)
             self._notify(b"o")
         return len(data)
@@ -231,7 +311,8 @@ def _enlarge(descriptor: int) -> None:
 class Supervisor:
     """Runs the process that `spec` describes.
 
-    Keys of `spec`: folder, argv, cwd, env, stdin (bool), timeout (seconds or null), grace (seconds), limit (bytes).
+    Keys of `spec`: folder, argv, cwd, env, stdin (bool), timeout and idleTimeout (seconds or null), grace (seconds),
+    limit (bytes).
     """
 
     def __init__(self, spec: dict[str, Any], frames: IO[bytes]) -> None:
@@ -241,7 +322,7 @@ class Supervisor:
         self.notify = Notifier(1)
         self.exited = threading.Event()
         self.killed_by: list[str] = []
-        self.timed_out = False
+        self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
         self.streams: list[Stream] = []
         self.started = time.time()
@@ -276,8 +357,9 @@ class Supervisor:
         if process.stdin is not None:
             threading.Thread(target=self._feed, args=(process.stdin,), daemon=True).start()
         enforcer = threading.Thread(target=self._enforce, args=(process.pid,), daemon=True)
-        if self.spec.get("timeout"):
+        if self.spec.get("timeout") or self.spec.get("idleTimeout"):
             enforcer.start()
+        threading.Thread(target=self._beat, args=(process.pid,), daemon=True).start()
         status, usage = _wait(process)
         ended = time.time()
         self.exited.set()
@@ -287,7 +369,7 @@ class Supervisor:
         # Children in the background may go on writing, and what is left of a timed-out group is still to be ended.
         for stream in self.streams:
             stream.thread.join()
-        if self.timed_out:
+        if self.stopped_by:
             enforcer.join()
 
     # --- starting ---
@@ -371,12 +453,22 @@ class Supervisor:
         with contextlib.suppress(OSError):
             stdin.close()
 
-    # --- the time limit ---
+    # --- while it runs ---
+
+    def _beat(self, pid: int) -> None:
+        beat = Beat(self.folder, pid)
+        wait = FIRST_BEAT
+        while not self.exited.wait(wait):
+            beat()
+            wait = BEAT
 
     def _enforce(self, pid: int) -> None:
-        if self.exited.wait(float(self.spec["timeout"])):
-            return
-        self.timed_out = True
+        limits = Limits(self.spec.get("timeout"), self.spec.get("idleTimeout"), self.clock)
+        while self.stopped_by is None:
+            moment = limits.next(self._active())
+            if self.exited.wait(None if moment is None else max(moment - time.monotonic(), 0)):
+                return
+            self.stopped_by = limits.reached(time.monotonic(), self._active())
         grace = float(self.spec.get("grace") or GRACE)
         for name in STEPS:
             number = getattr(signal, name, signal.SIGTERM)
@@ -390,6 +482,10 @@ class Supervisor:
                     if not hasattr(os, "killpg") or not send_signal(pid, 0):
                         return
                     time.sleep(0.02)
+
+    def _active(self) -> float:
+        """When the process was last heard of."""
+        return max([self.clock, *(stream.active for stream in self.streams)])
 
     # --- the end ---
 
@@ -420,7 +516,8 @@ class Supervisor:
             "stdoutBytes": 0,
             "stderrBytes": 0,
             "bytesDropped": 0,
-            "timedOut": self.timed_out,
+            "timedOut": self.stopped_by is not None,
+            "stoppedBy": self.stopped_by,
             "killedBy": list(self.killed_by),
             "stdinLost": self.stdin_lost,
         }
@@ -459,7 +556,10 @@ def main() -> None:
     try:
         supervisor.run()
     except BaseException as error:
-        write_json(os.path.join(supervisor.folder, "failure.json"), {"message": f"{type(error).__name__}: {error}"})
+        write_json(
+            os.path.join(supervisor.folder, "failure.json"),
+            {"message": f"its supervisor failed: {type(error).__name__}: {error}"},
+        )
         raise
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import click
+from msgspec import UNSET
 
-from ... import errors, files, models, process_runs
-from ...jobs import Jobs, describe
+from ... import errors, files, models
+from ...jobs import GRACE, Jobs, describe
+from ...overview import gpu_document
+from .. import hook, showing
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -36,13 +40,15 @@ def list_(app: App, limit: int) -> Answer:
     """List the jobs on the runtime, newest first."""
     with _jobs(app) as jobs:
         document = jobs.list(limit)
-    rows = [
-        (job.id, job.state, _status(job), _text(job.created)[:19].replace("T", " "), _command(job))
-        for job in document.jobs
-    ]
-    return Answer(
-        document, lambda: Table(("ID", "STATE", "EXIT", "CREATED", "COMMAND"), rows, empty="There are no jobs.")
-    )
+        if any(job.usage for job in document.jobs):
+            jobs.add_gpus(document.jobs)
+
+    def row(job: models.Job) -> tuple[str, ...]:
+        created = _text(job.created)[:19].replace("T", " ")
+        return job.id, job.state, _status(job), created, _use(job), _progress(job), _command(job)
+
+    headers = ("ID", "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
+    return Answer(document, lambda: Table(headers, [row(job) for job in document.jobs], empty="There are no jobs."))
 
 
 @command.command()
@@ -52,6 +58,8 @@ def show(app: App, job: str) -> Answer:
     """Show one job."""
     with _jobs(app) as jobs:
         document = jobs.document(jobs.find(job))
+        if document.job.usage:
+            document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
     document.exit_code = 0
     return Answer(document, lambda: "\n".join(_lines(document.job)))
 
@@ -60,11 +68,17 @@ def show(app: App, job: str) -> Answer:
 @click.argument("job")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; exit 124.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
+@click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.pass_obj
-def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...]) -> Answer:
-    """Wait for a job and end with its exit status; 124 while it still runs.
+def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_finish: str | None) -> Answer:
+    """Wait for a job and end with its exit status; 124 while it still runs. Ctrl-C ends the waiting only.
 
     Results that were declared with `run --detach --pull` are fetched when it has ended.
+
+    The command of --on-finish is a line for the shell here. It finds LECODER_CGPU_RUN_ID, LECODER_CGPU_STATUS (ok,
+    error, abort, unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and LECODER_CGPU_SESSION in its environment;
+    what it prints goes to stderr, and its own status changes nothing. It is executed after results were fetched, and
+    not while the job still runs.
     """
     for spec in pull:
         files.split_pull(spec)
@@ -73,6 +87,7 @@ def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...]) -> An
         jobs.fetch(document, pull)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
+    hook.finish(app.printer, on_finish, document, document.job.id)
     return Answer(document, lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
                   exit_status=document.exit_code)  # fmt: skip
 
@@ -131,42 +146,53 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
 @click.argument("job")
 @click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text.")
 @click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="As `run --max-output`.")
+@click.option("--inline", is_flag=True, help="As `run --inline`.")
+@click.option("--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="As `run --outputs`.")
 @click.pass_obj
-def result(app: App, job: str, raw: bool, max_output: int | None) -> Answer:
+def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, outputs: Path | None) -> Answer:
     """Print a finished job as `run` would have: its output, and its exit status as ours."""
     session = app.client.existing(app.session)
     with Jobs(session) as jobs:
         state = jobs.find(job)
-        if state.kind == "kernel":
-            raise errors.UsageError(
-                "that is code in the session's kernel", hint=f"lecoder-cgpu run --attach {state.run}"
-            )
         if not state.ended:
             return Answer(
                 jobs.document(state), lambda: f"{state.run} is still running",
                 exit_status=errors.EXIT_STOPPED_WAITING,
             )  # fmt: skip
-    view = ProcessView(app.printer)
-    document = process_runs.attached_run(
-        session, state.run, view.show, raw=raw, max_output=app.printer.budget(max_output, streamed=True)
-    )
-    view.finish()
+    manner = showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+    document = showing.earlier(app.printer, session, state.run, manner)
+    if app.printer.mode == "human":
+        showing.tell(app.printer, document, outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 
 @command.command()
 @click.argument("job")
-@click.option("--signal", default="SIGTERM", show_default=True, metavar="NAME", help="Which signal, such as SIGINT.")
+@click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT; SIGTERM when none is named.")
+@click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until it has ended.")
+@click.option(
+    "--grace", type=click.FloatRange(min=0), default=GRACE, show_default=True, metavar="SECONDS",
+    help="With --escalate: how long it has to end before the next step.",
+)  # fmt: skip
 @click.pass_obj
-def kill(app: App, job: str, signal: str) -> Answer:
-    """Send a signal to a job and to everything that it started."""
-    name = signal.upper() if signal.upper().startswith("SIG") else f"SIG{signal.upper()}"
+def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -> Answer:
+    """Send a signal to a job and to everything that it started.
+
+    Code in a kernel is interrupted instead, or taken back while it waits for the kernel. SIGKILL (or --escalate, if the
+    interrupt does not help) ends the kernel: the server starts another one, and all variables are gone.
+    """
+    name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     with _jobs(app) as jobs:
-        document = jobs.kill(job, name)
-    sent = document.sent is True
-    return Answer(
-        document, lambda: f"{name} sent to {document.job.id}" if sent else f"{document.job.id} has ended already"
-    )
+        document = jobs.kill(job, name, escalate=escalate, grace=grace)
+    return Answer(document, lambda: _killed(document))
+
+
+def _killed(document: models.JobDocument) -> str:
+    job = document.job
+    if document.sent is not True:
+        return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
+    steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, models.Stopped) else "the signal"
+    return f"{steps} sent to {job.id}, which is {job.state} now"
 
 
 @command.command()
@@ -187,9 +213,29 @@ def _status(job: models.Job) -> str:
     return str(job.exit_code) if isinstance(job.exit_code, int) else ""
 
 
+def _use(job: models.Job) -> str:
+    """Processors and memory, shortly."""
+    use = job.usage
+    if not isinstance(use, models.JobUsage):
+        return ""
+    parts = [f"{use.cpu_percent:.0f}% CPU"] if isinstance(use.cpu_percent, float) else []
+    if isinstance(use.rss_bytes, int):
+        parts.append(models.readable(use.rss_bytes))
+    if isinstance(use.gpu_memory_bytes, int):
+        parts.append(f"{models.readable(use.gpu_memory_bytes)} GPU")
+    return ", ".join(parts)
+
+
+def _progress(job: models.Job) -> str:
+    progress = job.progress
+    if not isinstance(progress, models.Progress) or job.state != "running":
+        return ""
+    if isinstance(progress.percent, float):
+        return f"{progress.percent:g}%"
+    return progress.line if len(progress.line) <= 30 else progress.line[:29] + "…"
+
+
 def _command(job: models.Job) -> str:
-    if job.kind == "kernel":
-        return "(kernel)"
     text = " ".join(job.command) if isinstance(job.command, list) else _text(job.command)
     first = text.strip().partition("\n")[0]
     return first if len(first) <= 60 else first[:59] + "…"
@@ -201,8 +247,19 @@ def _lines(job: models.Job) -> list[str]:
         f"  command   {_command(job)}",
         f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",
     ]
-    for label, value in (("exit", _status(job)), ("signal", _text(job.signal)), ("started", _text(job.started)),
-                         ("ended", _text(job.ended)), ("reason", _text(job.reason))):  # fmt: skip
+    progress = job.progress.line if isinstance(job.progress, models.Progress) else ""
+    stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, models.Stopped) else ""
+    for label, value in (
+        ("last line", progress),
+        ("uses", _use(job)),
+        ("heartbeat", _text(job.heartbeat)),
+        ("stopped", stopped),
+        ("exit", _status(job)),
+        ("signal", _text(job.signal)),
+        ("started", _text(job.started)),
+        ("ended", _text(job.ended)),
+        ("reason", _text(job.reason)),
+    ):
         if value:
             lines.append(f"  {label:<9} {value}")
     return lines

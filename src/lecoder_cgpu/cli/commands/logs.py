@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
+from msgspec import UNSET
 
-from ... import models
+from ... import errors, models
 from ...history import History, parse_since
+from .. import showing
 from ..app import App, Group
 from ..output import Answer, Table
 
@@ -19,6 +22,7 @@ def _filters(function: click.Command) -> click.Command:
         click.option("--category", metavar="NAME", help="An error category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="kernel or terminal."),
         click.option("--since", metavar="WHEN", help="30m, 2h, 1d, 2w, today, yesterday, or a date."),
+        click.option("--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images."),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),
     ):
@@ -31,24 +35,33 @@ def _filters(function: click.Command) -> click.Command:
 @click.pass_context
 def command(
     context: click.Context, limit: int, status: str | None, category: str | None, mode: str | None,
-    since: str | None, stats: bool, clear: bool,
+    since: str | None, html: str | None, stats: bool, clear: bool,
 ) -> Answer | None:  # fmt: skip
     """Show what was run, newest first.
 
     \b
     lecoder-cgpu logs -n 10 --json
     lecoder-cgpu logs --status error --since 1d
+    lecoder-cgpu logs --since today --html report.html
     lecoder-cgpu logs stats
     """
     if context.invoked_subcommand is not None:
         return None
     history = History(context.ensure_object(App).client.state_dir)
+    if html is not None and (stats or clear):
+        raise errors.UsageError(
+            f"--html cannot be combined with --{'stats' if stats else 'clear'}",
+            name="ConflictingOptions",
+            hint="leave out one of the two",
+        )
     if clear:
         return _clear(history)
     if stats:
         return _stats(history)
     start = parse_since(since, datetime.now(UTC)) if since else None
     entries = history.entries(limit, status=status, category=category, mode=mode, since=start)
+    if html is not None:
+        return _page(history, entries, html)
     rows = [_row(entry) for entry in entries]
     headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
     return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
@@ -66,6 +79,82 @@ def stats(app: App) -> Answer:
 def clear(app: App) -> Answer:
     """Delete the history."""
     return _clear(History(app.client.state_dir))
+
+
+@command.command()
+@click.argument("run")
+@click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
+@click.option("--raw", is_flag=True, help="With --output: as `run --raw`.")
+@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="With --output: as `run --max-output`.")
+@click.option("--inline", is_flag=True, help="With --output: as `run --inline`.")
+@click.option(
+    "--outputs",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --output: as `run --outputs`.",
+)
+@click.pass_obj
+def show(
+    app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
+) -> Answer:
+    """Show one run: what the history here remembers, or with --output what its runtime recorded.
+
+    With --output, any machine that knows the session can ask; the run's own session is used, if this history names it,
+    and else the one in use.
+    """
+    entry = History(app.client.state_dir).find(run)
+    if output:
+        return _output(app, run, entry, showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output))
+    if entry is None:
+        raise errors.NotFoundError(
+            f"there is no run {run!r} in the history of this machine",
+            name="RunNotFound",
+            hint=f"lecoder-cgpu logs show {run} --output asks the runtime",
+        )
+    return Answer(entry, lambda: "\n".join(_lines(entry)))
+
+
+def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: showing.Manner) -> Answer:
+    key = app.session
+    run_id = run
+    if entry is not None:
+        key = key or (entry.session if isinstance(entry.session, str) else None)
+        run_id = entry.run_id if isinstance(entry.run_id, str) else run
+    document = showing.earlier(app.printer, app.client.existing(key), run_id, manner)
+    if app.printer.mode == "human":
+        showing.tell(app.printer, document, manner.outputs)
+    return Answer(document, exit_status=document.exit_code, printed=True)
+
+
+def _lines(entry: models.HistoryEntry) -> list[str]:
+    lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {entry.timestamp[:19].replace('T', ' ')}"]
+    for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
+        if value is not UNSET:
+            lines.append(f"  {label:<9} {value}")
+    for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
+        if text:
+            lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
+    if isinstance(entry.error, models.HistoryError):
+        lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
+    return lines
+
+
+def _page(history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
+    from ...history_page import page
+
+    content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
+    path = Path(file).expanduser()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise errors.UsageError(
+            f"{file} cannot be written: {error.strerror or error}", name="FileNotWritable", hint="give another path"
+        ) from error
+    document = models.HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
+    return Answer(document, lambda: f"{document.path}: {document.runs} runs")
 
 
 def _clear(history: History) -> Answer:

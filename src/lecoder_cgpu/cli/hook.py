@@ -1,0 +1,47 @@
+"""`--on-finish`: a command of the user's, executed here when a run has ended."""
+
+from __future__ import annotations
+
+import subprocess
+
+from msgspec import UNSET
+
+from .. import config, models
+from .output import Printer
+
+STDERR = 2  # stdout is for our answer
+
+
+def finish(
+    printer: Printer, command: str | None, document: models.Run | models.JobDocument, run_id: str | models.Optional
+) -> None:
+    """Execute the hook, if there is one and the run has ended (or nobody can tell any more how it did), and note in the
+    document what became of it. Our own exit status stays that of the run.
+
+    The command is a line for this machine's shell. It finds in its environment LECODER_CGPU_RUN_ID,
+    LECODER_CGPU_STATUS (ok, error, abort or unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and
+    LECODER_CGPU_SESSION. What it prints goes to stderr.
+    """
+    if command is None or run_id is UNSET or document.status == "running":
+        return
+    session = document.session.name if isinstance(document.session, models.SessionRef) else ""
+    hook = document.hook = models.Hook(command=command)
+    environment = {
+        **config.child_environment(),
+        "LECODER_CGPU_RUN_ID": str(run_id),
+        "LECODER_CGPU_STATUS": document.status,
+        "LECODER_CGPU_EXIT_CODE": str(document.exit_code),
+        "LECODER_CGPU_ERROR_CODE": str(document.error_code),
+        "LECODER_CGPU_SESSION": session,
+    }
+    try:
+        done = subprocess.run(  # noqa: S602 - a shell line is what the user gave
+            command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR, check=False
+        )
+        hook.exit_code = done.returncode
+    except OSError as error:
+        hook.problem = f"it could not be started: {error.strerror or error}"
+    except KeyboardInterrupt:
+        hook.problem = "it was interrupted"
+    if hook.exit_code != 0:
+        printer.note(f"warning: the command of --on-finish {hook.problem or f'ended with status {hook.exit_code}'}")

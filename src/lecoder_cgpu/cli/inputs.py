@@ -1,0 +1,121 @@
+"""What a run is given on the command line: code from arguments, files and stdin, variables and secrets."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import errors
+
+
+def code(words: list[str], file: str | None) -> tuple[str, str | None]:
+    """The Python to run, and the file it came from."""
+    if file is not None and words:
+        raise errors.UsageError(
+            "the code is given twice: with --file and as arguments",
+            name="ConflictingOptions",
+            hint="leave out one of the two",
+        )
+    if file == "-" or (file is None and words == ["-"]):
+        return code_from_stdin(), None
+    if file is None:
+        if not words:
+            raise errors.UsageError("there is no code to run", hint='lecoder-cgpu run -m kernel "print(1)"')
+        return "\n".join(words), None
+    return _decode(_read_file(file), file), file
+
+
+def code_from_stdin() -> str:
+    """All of our stdin, as text."""
+    return _decode(sys.stdin.buffer.read(), "stdin")
+
+
+def _decode(content: bytes, origin: str) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise errors.UsageError(
+            f"{origin} is not text in UTF-8 (byte {error.start} is {content[error.start]:#04x})",
+            name="NotText",
+            hint="give a Python source file",
+        ) from error
+    if "\0" in text:
+        raise errors.UsageError(f"{origin} is a binary file", name="NotText", hint="give a Python source file")
+    return text
+
+
+def _read_file(name: str) -> bytes:
+    path = Path(name).expanduser()
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint="check the path") from None
+    except IsADirectoryError:
+        raise errors.UsageError(f"{name} is a folder", name="IsADirectory", hint="give a Python source file") from None
+    except OSError as error:
+        raise errors.UsageError(
+            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint="check its permissions"
+        ) from error
+
+
+def offsets(items: Sequence[str]) -> tuple[int, int]:
+    """The values of `--from`: how many bytes of stdout and stderr to pass over."""
+    found = {"stdout": 0, "stderr": 0}
+    for item in items:
+        name, separator, number = item.rpartition("=")
+        stream = name if separator else "stdout"
+        if stream not in found or not re.fullmatch(r"\d{1,18}", number):
+            raise errors.UsageError(
+                f"--from {item!r}: not an offset in a stream", hint="--from 1234, or --from stdout=1234 --from stderr=0"
+            )
+        found[stream] = int(number)
+    return found["stdout"], found["stderr"]
+
+
+def variable(item: str) -> tuple[str, str]:
+    """One --env: NAME=VALUE, or NAME with the value that it has here."""
+    from .. import config
+
+    name, separator, value = item.partition("=")
+    _check_name(name, "--env")
+    if separator:
+        return name, value
+    local = config.environment(name)
+    if local is None:
+        raise errors.UsageError(
+            f"--env {name}: there is no such variable here", hint=f"give a value: --env {name}=VALUE"
+        )
+    return name, local
+
+
+def secret(item: str) -> tuple[str, str]:
+    """One --secret: NAME takes the local variable's value, NAME=- reads it from stdin. Never from the command line."""
+    from .. import config, logs
+
+    name, separator, origin = item.partition("=")
+    _check_name(name, "--secret")
+    if separator and origin != "-":
+        raise errors.UsageError(
+            f"--secret {name}: a value on the command line would be visible to everybody",
+            name="SecretInArguments",
+            hint=f"export {name} and use --secret {name}, or pipe it in with --secret {name}=-",
+        )
+    value = sys.stdin.readline().rstrip("\r\n") if separator else config.environment(name)
+    if not value:
+        where = "stdin" if separator else "the local environment"
+        raise errors.UsageError(f"--secret {name}: there is no value in {where}", hint=f"export {name}=… first")
+    logs.current().protect(value)
+    return name, value
+
+
+def _check_name(name: str, option: str) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise errors.UsageError(f"{option} {name!r}: that is no variable's name", hint=f"{option} NAME")
+
+
+def line_from_pipe(prompt: str, password: bool) -> str | None:
+    """The answer to an `input()`: the next line of our stdin, None at its end."""
+    line = sys.stdin.readline()
+    return line.rstrip("\n") if line else None

@@ -1,0 +1,308 @@
+"""The lease on this runtime: when it has ended, work is ended and the runtime released, whoever may have forgotten it.
+
+Runs on the runtime (Python 3.8 and newer, standard library only), in two places: as a part of the resident (`Keeper`),
+and as a process of its own (`Guard`), because the lease must outlive the helper and its kernel. The two share files:
+`lease.json` says what was asked for, and the time of `activity` when the runtime was last at work.
+
+How a runtime is released: a Colab machine by a POST to `http://$TBE_RUNTIME_ADDR/unassign`, what
+`google.colab.runtime.unassign()` does; a server that this tool itself started beside its folder (`server.json`) by
+ending it; any other one by ending our runs, since it is not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from . import supervisor
+
+PACE = 1.0  # seconds between the guard's looks at the lease
+LOOK = 3.0  # seconds between the helper's looks at the guard
+TOUCH = 1.0  # seconds between notes of activity
+GRACE = 10.0  # seconds that runs have to end after SIGTERM
+RELEASE_LIMIT = 30.0  # seconds for the answer of Colab's service
+RELEASE_AGAIN = 3.0
+ADDRESS = "TBE_RUNTIME_ADDR"
+_GUARD = """
+import sys, types
+sys.dont_write_bytecode = True
+sys.modules["guard"] = types.ModuleType("guard")
+sys.modules["guard"].__path__ = [sys.argv[1]]
+from guard import lease
+lease.main()
+"""
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            found: dict[str, Any] = json.loads(file.read())
+            return found
+    except (OSError, ValueError):
+        return None
+
+
+def _modified(path: str) -> float:
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+class Keeper:
+    """The helper's side: sets the lease, notes that the runtime is at work, and sees to it that a guard lives.
+
+    Args:
+        home: the folder of this tool on the runtime.
+        sources: the texts of the modules `supervisor` and `lease`.
+    """
+
+    def __init__(self, home: str, sources: dict[str, str]) -> None:
+        self._home = home
+        self._sources = sources
+        self._path = os.path.join(home, "lease.json")
+        self._activity = os.path.join(home, "activity")
+        self._touched = 0.0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        if _running(_read(self._path)):
+            self._watch_over()
+
+    def active(self) -> None:
+        """Somebody uses the runtime now."""
+        now = time.monotonic()
+        if now - self._touched >= TOUCH:
+            self._touched = now
+            with contextlib.suppress(OSError):
+                _touch(self._activity)
+
+    def read(self) -> dict[str, Any]:
+        """The lease as it stands; all null when there is none."""
+        known = _read(self._path) or {}
+        now = time.time()
+        idle_since = max(_modified(self._activity), known.get("set") or 0.0)
+        return {
+            "secondsLeft": None if known.get("until") is None else known["until"] - now,
+            "idleSeconds": known.get("idle"),
+            "idleFor": max(now - idle_since, 0.0) if known else None,
+            "release": release_kind(self._home),
+            "ended": known.get("ended"),
+            "problem": known.get("problem"),
+        }
+
+    def change(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Set what is named: `seconds` from now to its end, and `idle` seconds without work; null takes a limit away.
+        A lease that had ended begins anew."""
+        with self._lock:
+            known = _read(self._path) or {}
+            if not _running(known):
+                known = {"set": time.time()}
+                _touch(self._activity)
+            if "seconds" in wanted:
+                known["until"] = None if wanted["seconds"] is None else time.time() + wanted["seconds"]
+            if "idle" in wanted:
+                known["idle"] = wanted["idle"]
+            supervisor.write_json(self._path, known)
+            if _running(known):
+                self._watch_over()
+        return self.read()
+
+    def _watch_over(self) -> None:
+        """Have a guard from now on, and another one should it be killed."""
+        self._guard()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_guarded, daemon=True)
+            self._thread.start()
+
+    def _keep_guarded(self) -> None:
+        while True:
+            time.sleep(LOOK)
+            with contextlib.suppress(OSError):
+                if _running(_read(self._path)):
+                    self._guard()
+
+    def _guard(self) -> None:
+        """Start the guard, unless one lives."""
+        known = _read(os.path.join(self._home, "guard.json")) or {}
+        if known.get("pid") and supervisor.identity(known["pid"]) == known.get("start"):
+            return
+        folder = os.path.join(self._home, "guard")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        for part in ("supervisor", "lease"):
+            temporary = os.path.join(folder, f"{part}.{os.getpid()}.tmp")
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(self._sources[part])
+            os.replace(temporary, os.path.join(folder, f"{part}.py"))
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _GUARD, folder, self._home],
+            cwd=self._home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        threading.Thread(target=process.wait, daemon=True).start()  # leaves no zombie
+
+
+def _running(lease: dict[str, Any] | None) -> bool:
+    """Whether there is a lease that can end."""
+    return bool(lease) and not lease.get("ended") and (lease.get("until") or lease.get("idle")) is not None  # type: ignore[union-attr]
+
+
+def _touch(path: str) -> None:
+    with open(path, "a"):
+        os.utime(path)
+
+
+def release_kind(home: str) -> str:
+    """How this runtime is released: `unassign` (Colab), `server` (a local one of ours) or `runs`."""
+    if os.environ.get(ADDRESS):
+        return "unassign"
+    return "server" if _own_server(home) is not None else "runs"
+
+
+def _own_server(home: str) -> int | None:
+    """The process of the local server that this tool started for this folder, None when there is no such."""
+    known = _read(os.path.join(os.path.dirname(home), "server.json"))
+    parent = os.environ.get("JPY_PARENT_PID", "")
+    pid = (known or {}).get("pid")
+    return pid if isinstance(pid, int) and parent == str(pid) else None
+
+
+class Guard:
+    """Waits for the lease's end, and ends work."""
+
+    def __init__(self, home: str) -> None:
+        self._home = home
+        self._path = os.path.join(home, "lease.json")
+        self._activity = os.path.join(home, "activity")
+        self._runs = os.path.join(home, "runs")
+
+    def watch(self) -> None:
+        """Return when there is no lease any more, or it has ended."""
+        while True:
+            lease = _read(self._path)
+            if not _running(lease):
+                return
+            assert lease is not None
+            reason, wait = self._due(lease)
+            if reason is not None:
+                self._end(reason)
+                return
+            time.sleep(wait)
+
+    def _due(self, lease: dict[str, Any]) -> tuple[str | None, float]:
+        """Why the lease has ended, or after how many seconds to look again."""
+        now = time.time()
+        waits = [PACE]
+        if lease.get("until") is not None:
+            if now >= lease["until"]:
+                return "until", 0.0
+            waits.append(lease["until"] - now)
+        if lease.get("idle") is not None:
+            if self._is_at_work():
+                _touch(self._activity)
+            rest = max(_modified(self._activity), lease.get("set") or 0.0) + lease["idle"] - now
+            if rest <= 0:
+                return "idle", 0.0
+            waits.append(rest)
+        return None, min(waits)
+
+    def _unfinished(self) -> list[tuple[str, dict[str, Any]]]:
+        """The folders of runs without an end, with their specs."""
+        found = []
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._runs):
+                folder = os.path.join(self._runs, name)
+                ended = any(os.path.exists(os.path.join(folder, end)) for end in ("result.json", "failure.json"))
+                if not ended:
+                    found.append((folder, _read(os.path.join(folder, "spec.json")) or {}))
+        return found
+
+    def _is_at_work(self) -> bool:
+        """Whether a process of ours lives, or a kernel of which nobody can say that it is idle."""
+        for folder, spec in self._unfinished():
+            if spec.get("kind") == "kernel":
+                # While its helper lives, that notes the kernel's work itself; then the mark is fresh anyway.
+                pid, start = spec.get("kernelPid"), spec.get("kernelStart")
+                if pid is not None and supervisor.identity(pid) == start:
+                    return True
+            elif _process(folder) is not None:
+                return True
+        return False
+
+    def _end(self, reason: str) -> None:
+        lease = _read(self._path) or {}
+        lease["ended"] = {"at": supervisor.timestamp(time.time()), "reason": reason}
+        supervisor.write_json(self._path, lease)
+        self._end_runs()
+        kind = release_kind(self._home)
+        if kind == "unassign":
+            while not self._unassign(lease):
+                time.sleep(RELEASE_AGAIN)
+        elif kind == "server":
+            pid = _own_server(self._home)
+            if pid is not None:
+                os.kill(pid, signal.SIGTERM)
+
+    def _end_runs(self) -> None:
+        """SIGTERM for processes, an interrupt for kernels; then SIGKILL for the processes that are left."""
+        processes = []
+        for folder, spec in self._unfinished():
+            if spec.get("kind") == "kernel":
+                pid, start = spec.get("kernelPid"), spec.get("kernelStart")
+                if pid is not None and supervisor.identity(pid) == start:
+                    supervisor.note_signal(folder, "SIGINT", "lease")
+                    supervisor.send_signal(pid, signal.SIGINT)
+            elif (pid := _process(folder)) is not None:
+                processes.append((folder, pid))
+                supervisor.note_signal(folder, "SIGTERM", "lease")
+                supervisor.send_signal(pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline and any(_process(folder) for folder, _ in processes):
+            time.sleep(0.1)
+        for folder, pid in processes:
+            if _process(folder) is not None:
+                supervisor.note_signal(folder, "SIGKILL", "lease")
+                supervisor.send_signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def _unassign(self, lease: dict[str, Any]) -> bool:
+        import urllib.request
+
+        request = urllib.request.Request(f"http://{os.environ[ADDRESS]}/unassign", data=b"", method="POST")
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the address is the machine's own
+        try:
+            opener.open(request, timeout=RELEASE_LIMIT).close()
+        except OSError as error:
+            supervisor.write_json(self._path, {**lease, "problem": f"the release failed: {error}"})
+            return False
+        supervisor.write_json(self._path, lease)
+        return True
+
+
+def _process(folder: str) -> int | None:
+    """The process of a run that still lives."""
+    started = _read(os.path.join(folder, "state.json")) or {}
+    pid = started.get("pid")
+    return pid if pid is not None and supervisor.identity(pid) == started.get("start") else None
+
+
+def main() -> None:
+    """Guard the lease of the folder that the command line names. One guard at a time."""
+    home = sys.argv[2]
+    lock = open(os.path.join(home, "guard.lock"), "a")  # noqa: SIM115 - held until the process ends
+    try:
+        import fcntl
+
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        pass  # two guards do the same twice
+    except OSError:
+        return
+    pid = os.getpid()
+    supervisor.write_json(os.path.join(home, "guard.json"), {"pid": pid, "start": supervisor.identity(pid)})
+    Guard(home).watch()

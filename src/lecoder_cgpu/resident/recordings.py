@@ -1,0 +1,222 @@
+"""The files of one kernel run: its messages as they came, its streams as text, and how it ended.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). A kernel run is a folder
+`runs/<id>/` like that of a process: `spec.json`, `stdout`, `stderr`, `state.json`, `result.json`, and besides them
+`messages`, one JSON object a line, from which a client makes everything that a notebook would show.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import Any
+
+from . import supervisor
+
+LIMIT = 1 << 30  # bytes kept of one run, in all its files
+LIMIT_VARIABLE = "LECODER_CGPU_RECORD_BYTES"  # for machines with small disks
+IDLE_CLOSE = 5.0  # seconds after which the files of a run without news are closed
+PREVIEW = 400  # characters of the code that lists show
+TRACEBACK = 64 << 10  # characters kept of a traceback in the result
+FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
+_BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
+
+
+def limit() -> int:
+    """How many bytes of one run are kept."""
+    chosen = os.environ.get(LIMIT_VARIABLE, "")
+    return int(chosen) if chosen.isdigit() else LIMIT
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A document, None when it is not there or not complete."""
+    try:
+        with open(path, "rb") as file:
+            found: dict[str, Any] = json.loads(file.read())
+            return found
+    except (OSError, ValueError):
+        return None
+
+
+def preview(code: str) -> str:
+    """The beginning of the code."""
+    return code if len(code) <= PREVIEW else code[: PREVIEW - 1] + "…"
+
+
+class Numbers:
+    """Counts what is missing of a run: a Python kernel numbers everything that it sends, in the last part of each
+    message's id, and what it publishes beside the run is seen here, too.
+
+    Only replies are not. One is certain, the run's own; of other requests that were served meanwhile, each may have had
+    one. Requests for input are not seen either: the client that answered them knows how many there were.
+    """
+
+    def __init__(self) -> None:
+        self._source = ""
+        self._first = self._last = self._seen = 0
+        self._requests: set[str] = set()
+
+    def note(self, msg_id: str) -> None:
+        """A message of the run."""
+        source, _, digits = msg_id.rpartition("_")
+        if not digits.isdigit():
+            return
+        number = int(digits)
+        if not self._seen:
+            self._source, self._first = source, number
+        if source == self._source:  # a forked process counts for itself
+            self._seen += 1
+            self._last = max(self._last, number)
+
+    def note_foreign(self, msg_id: str, request: str) -> None:
+        """A message that belongs to another request."""
+        source, _, digits = msg_id.rpartition("_")
+        if digits.isdigit() and source == self._source and int(digits) > self._first:
+            self._seen += 1
+            self._requests.add(request)
+
+    def missing(self) -> int:
+        """How many messages at least were not seen between the first and the last of the run."""
+        return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests), 0)
+
+
+class Recording:
+    """One run that the kernel executes, or is about to.
+
+    Args:
+        folder: of the run.
+        kernel: its kernel's id. process: that kernel's process and its identity, as far as known.
+
+    Attributes:
+        begun: the kernel has taken the code up.
+        numbers: what is missing of the run.
+        adopted: it goes on from what another helper, which died, has recorded: something in between may be missing.
+    """
+
+    def __init__(self, folder: str, kernel: str, process: tuple[int, str | None] | None) -> None:
+        self.id = os.path.basename(folder)
+        self.folder = folder
+        self._spec = read_json(os.path.join(folder, "spec.json")) or {}
+        before = read_json(os.path.join(folder, "state.json"))
+        self.begun = before is not None
+        self.adopted = self._spec.get("supervisorPid") not in (None, os.getpid())
+        self.numbers = Numbers()
+        self._files: dict[str, Any] = {}
+        self._sizes = {name: self._size(name) for name in ("messages", "stdout", "stderr")}
+        self._limit = limit()
+        self._dropped = 0
+        self._error: dict[str, Any] | None = None
+        self._started = time.time()
+        self._started_text = (before or {}).get("started") or supervisor.timestamp(self._started)
+        self.began_at = self.written_at = time.monotonic()
+        self._spec.update(
+            run=self.id, kind="kernel", kernel=kernel, supervisorPid=os.getpid(),
+            supervisorStart=supervisor.identity(os.getpid()),
+        )  # fmt: skip
+        self._spec.setdefault("created", supervisor.timestamp(self._started))
+        if process is not None and not self.adopted:
+            self._spec.update(kernelPid=process[0], kernelStart=process[1])
+        supervisor.write_json(os.path.join(folder, "spec.json"), self._spec)
+        self._beat = supervisor.Beat(folder, process[0]) if process is not None else None
+        self._beat_at = self.began_at + supervisor.FIRST_BEAT
+
+    def _size(self, name: str) -> int:
+        with contextlib.suppress(OSError):
+            return os.stat(os.path.join(self.folder, name)).st_size
+        return 0
+
+    def _begin(self, content: bytes) -> None:
+        self.begun = True
+        self._started, self.began_at = time.time(), time.monotonic()
+        self._started_text = supervisor.timestamp(self._started)
+        self._spec["code"] = preview(str(json.loads(content).get("code", "")))
+        supervisor.write_json(os.path.join(self.folder, "spec.json"), self._spec)
+        supervisor.write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
+
+    def add(self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes) -> None:
+        """Write one message down as it came; its parts are JSON already."""
+        self.written_at = time.monotonic()
+        if kind == "execute_input" and not self.begun:
+            self._begin(content)
+        if kind == "error":
+            found = json.loads(content)
+            traceback = _last([str(line) for line in found.get("traceback") or []], TRACEBACK)
+            evalue = str(found.get("evalue") or "")[:TRACEBACK]
+            self._error = {"ename": found.get("ename"), "evalue": evalue, "traceback": traceback}
+        room = self._limit - sum(self._sizes.values())
+        if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
+            self._dropped += len(content)
+            return
+        line = b'{"channel":"iopub","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
+            header, parent, metadata, content,
+        )  # fmt: skip
+        self._write("messages", line)
+        if kind == "stream":
+            found = json.loads(content)
+            name = "stderr" if found.get("name") == "stderr" else "stdout"
+            self._write(name, str(found.get("text", "")).encode("utf-8", "surrogatepass"))
+
+    def _write(self, name: str, data: bytes) -> None:
+        file = self._files.get(name)
+        if file is None:
+            path = os.path.join(self.folder, name)
+            file = self._files[name] = open(path, "ab", buffering=1 << 16)  # noqa: SIM115 - closed by `rest`
+        file.write(data)
+        self._sizes[name] += len(data)
+
+    def flush(self) -> None:
+        # What the streams hold is in the messages too, so these first: nobody may see an end without what was before.
+        for name in ("stdout", "stderr", "messages"):
+            if name in self._files:
+                self._files[name].flush()
+
+    def rest(self) -> None:
+        """Close the files until there is more."""
+        self.flush()
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+    def tick(self) -> None:
+        """Now and then: close what is not needed, note what the kernel uses."""
+        now = time.monotonic()
+        if now - self.written_at > IDLE_CLOSE:
+            self.rest()
+        if self._beat is not None and self.begun and now >= self._beat_at:
+            self._beat()
+            self._beat_at = now + supervisor.BEAT
+
+    def finish(self, **known: Any) -> None:
+        """The run has ended: say how. `known` are further fields of the result."""
+        self.rest()
+        result = {
+            "exit": 1 if self._error or known.get("died") else 0, "signal": None, "started": self._started_text,
+            "ended": supervisor.timestamp(time.time()), "seconds": time.time() - self._started, "launched": self.begun,
+            "stdoutBytes": self._sizes["stdout"], "stderrBytes": self._sizes["stderr"],
+            "bytesDropped": self._dropped, "gap": self.adopted,
+            "messagesMissing": self.numbers.missing(), "error": self._error, **known,
+        }  # fmt: skip
+        supervisor.write_json(os.path.join(self.folder, "result.json"), result)
+
+    def lose(self, reason: str) -> None:
+        """The run has ended, or will, and nobody can tell how."""
+        self.rest()
+        supervisor.write_json(os.path.join(self.folder, "failure.json"), {"message": reason})
+
+    def restart(self) -> None:
+        """Forget what was recorded: the kernel refused the code and will get it again."""
+        self.rest()
+        for name in self._sizes:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self.folder, name))
+            self._sizes[name] = 0
+
+
+def _last(lines: list[str], most: int) -> list[str]:
+    """The last lines, of so many characters in all."""
+    first = len(lines)
+    while first and (most := most - len(lines[first - 1])) >= 0:
+        first -= 1
+    return lines[first:]

@@ -1,0 +1,233 @@
+"""The lease on the runtime: it ends work and releases the machine by itself, with nobody there."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from lecoder_cgpu import wire
+from lecoder_cgpu.backends import Endpoint
+from lecoder_cgpu.resident import Resident, RunState
+from lecoder_cgpu.server import Server
+from tests.support.cli import Cli
+from tests.support.servers import start_server
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the lease was made for Linux")
+
+
+class Runtime:
+    """A server with our helper."""
+
+    def __init__(self, url: str, token: str, home: Path) -> None:
+        self.server = Server(Endpoint(url=url, token=token))
+        self.home = home
+        self.kernel_id = self._open("lecoder-cgpu-resident")
+
+    def _open(self, path: str) -> str:
+        opened, _ = self.server.open_session(path)
+        assert opened.kernel is not None
+        return opened.kernel.id
+
+    def connect(self) -> Resident:
+        session_id = wire.new_id()
+        return Resident(self.server.open_channels(self.kernel_id, session_id), session_id)
+
+    def guard(self) -> int:
+        """The process of the guard."""
+        wait_for(lambda: (self.home / "guard.json").exists())
+        return int(json.loads((self.home / "guard.json").read_text())["pid"])
+
+
+class Releases(http.server.ThreadingHTTPServer):
+    """Stands for Colab's service inside the machine: takes POSTs to /unassign, and fails the first of them."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[str] = []
+        self.released = threading.Event()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Releases
+
+    def do_POST(self) -> None:
+        self.server.asked.append(self.path)
+        failed = len(self.server.asked) == 1
+        self.send_response(503 if failed else 200)
+        self.end_headers()
+        if not failed:
+            self.server.released.set()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Releases]:
+    with Releases() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def colab(service: Releases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    """A machine with Colab's service in it."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TBE_RUNTIME_ADDR", f"127.0.0.1:{service.server_port}")
+            runtime = stack.enter_context(machine(tmp_path_factory.mktemp("colab")))
+        yield runtime
+
+
+@pytest.fixture
+def releases(service: Releases) -> Releases:
+    """The service, as if nothing had been asked of it."""
+    service.asked.clear()
+    service.released.clear()
+    return service
+
+
+@contextlib.contextmanager
+def machine(folder: Path) -> Iterator[Runtime]:
+    with start_server(folder) as running:
+        runtime = Runtime(running.url, running.token, folder / "resident")
+        yield runtime
+        with contextlib.suppress(OSError, AssertionError):
+            os.kill(runtime.guard(), signal.SIGKILL)
+        runtime.server.close()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def ended(resident: Resident, run: str) -> RunState:
+    wait_for(lambda: resident.state(run).ended)
+    return resident.show(run)
+
+
+def soon(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def test_the_end_of_a_colab_machine(colab: Runtime, releases: Releases) -> None:
+    """Work is ended, and the machine asked to release itself until it does: without a client, after the helper and the
+    guard were killed, for the lease is on the disk."""
+    resident = colab.connect()
+    run = wire.new_run_id()
+    resident.start(run, "sleep 300")
+    lease = resident.lease(until=soon(3600), idle=1000)
+    assert lease.release == "unassign"
+    assert lease.seconds_left is not None
+    assert 3590 < lease.seconds_left <= 3600
+    assert lease.idle_seconds == 1000
+    first = colab.guard()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: colab.guard() != first and alive(colab.guard()))
+    renewed = resident.lease(until=soon(5))
+    assert renewed.idle_seconds == 1000, "what is not named stays"
+    os.kill(resident.hello().pid, signal.SIGKILL)
+    resident.close()
+    assert releases.released.wait(60)
+    assert releases.asked == ["/unassign", "/unassign"]
+    again = colab.connect()
+    state = ended(again, run)
+    assert state.result is not None
+    assert state.result.signal == "SIGTERM"
+    assert [(sent.signal, sent.by) for sent in state.signals] == [("SIGTERM", "lease")]
+    after = again.lease()
+    assert after.ended is not None
+    assert after.ended.reason == "until"
+    again.close()
+
+
+def test_idleness_ends_it(colab: Runtime, releases: Releases) -> None:
+    """Not while a process or a kernel works, however long; renewing is no work; afterwards it is over soon."""
+    resident = colab.connect()
+    kernel = colab._open("work.ipynb")
+    run, job = wire.new_run_id(), wire.new_run_id()
+    resident.execute(job, kernel, "import time; time.sleep(5)")
+    resident.start(run, "until test -e go; do sleep 0.1; done")
+    resident.lease(until=None, idle=3)
+    wait_for(lambda: resident.state(job).ended)
+    time.sleep(4)  # longer than it may be idle
+    assert not releases.asked
+    assert resident.lease().ended is None
+    (colab.home.parent / "root" / "go").touch()
+    assert ended(resident, run).result is not None
+    until = time.monotonic() + 60
+    while not releases.asked and time.monotonic() < until:  # asking how it stands keeps nothing awake
+        resident.lease(idle=3)
+        time.sleep(0.3)
+    assert releases.released.wait(30)
+    lease = resident.lease()
+    assert lease.ended is not None
+    assert lease.ended.reason == "idle"
+    resident.close()
+
+
+def test_a_server_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our runs end, in processes and in kernels; the server and its kernels stay. A lease can be taken back."""
+    monkeypatch.delenv("TBE_RUNTIME_ADDR", raising=False)
+    with machine(tmp_path) as runtime:
+        resident = runtime.connect()
+        kernel = runtime._open("work.ipynb")
+        run, stubborn, job = wire.new_run_id(), wire.new_run_id(), wire.new_run_id()
+        resident.execute(job, kernel, "import time; time.sleep(300)")
+        resident.start(run, "sleep 300")
+        wait_for(lambda: {resident.state(name).state for name in (run, job)} == {"running"})
+        resident.lease(until=soon(2))
+        assert resident.lease(until=None).seconds_left is None
+        time.sleep(3)
+        assert resident.state(run).state == "running"
+        lease = resident.lease(until=soon(1))
+        assert lease.release == "runs"
+        state = ended(resident, run)
+        assert state.result is not None
+        assert state.result.signal == "SIGTERM"
+        in_kernel = ended(resident, job)
+        assert in_kernel.result is not None
+        assert in_kernel.result.error is not None
+        assert in_kernel.result.error.ename == "KeyboardInterrupt"
+        assert in_kernel.signals[0].by == "lease"
+        assert runtime.server.kernel(kernel).execution_state == "idle"
+        resident.start(stubborn, "echo after")  # what is used again works again
+        assert ended(resident, stubborn).state == "exited"
+        resident.close()
+
+
+def test_our_own_local_server(cli: Cli) -> None:
+    """It ends, and the session is known to be gone; the next run starts another."""
+    assert cli("--backend", "local", "run", "true").code == 0
+    folder = next((cli.state / "local").iterdir())
+    known = json.loads((folder / "server.json").read_text())
+    runtime = Runtime(known["url"], known["token"], folder / "resident")
+    resident = runtime.connect()
+    assert resident.lease(until=soon(1)).release == "server"
+    wait_for(lambda: not alive(known["pid"]))
+    assert cli("sessions", "list", "--json").json[0]["status"] == "stale"
+    resident.close()
+    runtime.server.close()
+    cli("sessions", "close", "--all", "--force")
