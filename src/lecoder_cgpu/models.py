@@ -368,6 +368,83 @@ class JobLogs(Struct, kw_only=True):
     base64: str | Optional = UNSET
 
 
+# --- notebooks ----------------------------------------------------------------------------------------------------
+
+
+class CellResult(Struct, kw_only=True):
+    """What became of one code cell.
+
+    `index` is the cell's place in the source notebook, counted from 0 over all its cells; absent for the parameters
+    that were injected. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
+    `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
+    `stdout` and `stderr` are head and tail; the notebook has all of it. `displays` has the formats of each rich output.
+    """
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    status: Literal["ok", "error", "running", "not_run", "skipped"]
+    execution_count: int | None = field(name="executionCount", default=None)
+    timing: Timing | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    allowed: bool | Optional = UNSET
+    stdout: str | Optional = UNSET
+    stderr: str | Optional = UNSET
+    output_bytes: int = field(name="outputBytes", default=0)
+    displays: list[list[str]] | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+
+
+class NotebookRun(Struct, kw_only=True):
+    """The document of `notebook run` and `notebook fetch`: what became of the notebook and of each of its code cells.
+
+    `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose place is `failedCell` (absent
+    when the failure was not a cell's). `output` is the file that holds the executed notebook.
+    """
+
+    status: Literal["ok", "error", "unknown", "running"]
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    notebook: str
+    output: str | Optional = UNSET
+    session: SessionRef | Optional = UNSET
+    job_id: str | Optional = field(name="jobId", default=UNSET)
+    cells: list[CellResult] = field(default_factory=list)
+    failed_cell: int | Optional = field(name="failedCell", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    interrupted: bool | Optional = UNSET
+    output_complete: bool = field(name="outputComplete", default=True)
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
+        """Report `error` as the outcome, unless a cell has failed before."""
+        if self.status in ("error", "unknown"):
+            return
+        self.status, self.error_code, self.exit_code = status, error.code, error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
+class CellStartEvent(Struct, kw_only=True, tag_field="type", tag="cell_start"):
+    """`--events` of a notebook: a cell begins; the output that follows is its own. `position` of `total`, from 1."""
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    position: int
+    total: int
+
+
+class CellEvent(Struct, kw_only=True, tag_field="type", tag="cell"):
+    """`--events` of a notebook: a cell has ended."""
+
+    cell: CellResult
+
+
+NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | CellStartEvent | CellEvent
+
+
 # --- kernel, sessions, status -------------------------------------------------------------------------------------
 
 

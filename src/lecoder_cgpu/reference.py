@@ -30,6 +30,7 @@ DOCUMENTS: dict[str, Any] = {
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
+    "notebook-run": models.NotebookRun,
     "logs": list[models.HistoryEntry],
     "logs-show": models.HistoryEntry,
     "logs-stats": models.HistoryStats,
@@ -46,6 +47,7 @@ DOCUMENTS: dict[str, Any] = {
 # Other formats that people may want to check: lines of --events, and the files that we keep or write.
 FORMATS: dict[str, Any] = {
     "run-event": models.RunEvent,
+    "notebook-event": models.NotebookEvent,
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,

@@ -11,6 +11,7 @@ import pytest
 
 from lecoder_cgpu import errors, reference
 from tests.support.cli import Cli, Result
+from tests.support.notebooks import code, write
 from tests.support.servers import JupyterServer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -60,6 +61,9 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("run-detached", ["run", "-m", "kernel", "--detach", "1"]),
         ("job-list", ["job", "list"]),
         ("job-list", ["job", "list", "-n", "1"]),
+        ("notebook-run", ["notebook", "run", "{notebook}"]),
+        ("notebook-run", ["run", "{notebook}", "-p", "x=1"]),
+        ("run-detached", ["run", "{notebook}", "--detach"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),
         ("logs-stats", ["logs", "--stats"]),
@@ -79,7 +83,8 @@ def test_the_reference_is_that_of_this_version() -> None:
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_success(lab: Cli, schema: str, line: list[str], place: str) -> None:
     """`--json` before or after the command gives one valid document and exit status 0."""
-    line = [word.format(name=lab.home.name) for word in line]
+    notebook = write(lab.home / "hello.ipynb", code("print('hello')"))
+    line = [word.format(name=lab.home.name, notebook=notebook) for word in line]
     result = lab("--json", *line) if place == "before" else lab(*line, "--json")
     assert result.code == 0, result
     validate(result.json, schema)
@@ -91,6 +96,18 @@ def test_events_are_valid(lab: Cli) -> None:
     for line in lines[:-1]:
         validate(line, "run-event")
     validate(lines[-1], "run")
+
+
+def test_events_of_a_notebook_are_valid(lab: Cli) -> None:
+    """A notebook's cells begin and end between the events of their output."""
+    notebook = write(lab.home / "events.ipynb", code("print(1)"), code("2"))
+    result = lab("run", str(notebook), "--events")
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    for line in lines[:-1]:
+        validate(line, "notebook-event")
+    validate(lines[-1], "notebook-run")
+    assert [line["type"] for line in lines[:-1]] == ["cell_start", "stream", "cell", "cell_start", "display", "cell"]
+    validate(lab("notebook", "fetch", "nothing", "--json").json, "failure")
 
 
 def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
@@ -148,6 +165,13 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["job", "list"], 2005, 66),
         (["job", "show"], 2006, 2),
         (["job", "wait", "x"], 2005, 66),
+        (["notebook"], 2006, 2),
+        (["notebook", "run"], 2006, 2),
+        (["notebook", "run", "/surely/not/there.ipynb"], 2005, 66),
+        (["run", "/surely/not/there.ipynb"], 2005, 66),
+        (["notebook", "run", "/"], 2006, 2),
+        (["notebook", "run", "/bin/true"], 2006, 2),
+        (["notebook", "fetch", "x"], 2005, 66),
         (["sessions"], 2006, 2),
         (["sessions", "nonsense"], 2006, 2),
         (["sessions", "switch", "nothing"], 2005, 66),

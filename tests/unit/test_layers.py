@@ -15,7 +15,7 @@ from lecoder_cgpu.resident import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 # Executed on the runtime, not here.
-REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
+REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, *bootstrap.PROGRAMS)}
 REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm").rglob("*.py")}
 
 # From the top down; a module imports only what stands below it.
@@ -26,7 +26,8 @@ LAYERS = [
     ["functions"],
     ["api"],
     ["client", "overview", "installation"],
-    ["jobs"],
+    ["notebook_jobs"],
+    ["jobs", "notebook_runs"],
     ["kernel_runs", "process_runs"],
     ["processes"],
     ["recording"],
@@ -41,6 +42,7 @@ LAYERS = [
     ["jsonl", "process_identity", "redaction"],
     ["state", "config"],
     ["explain"],
+    ["notebook"],
     ["outputs"],
     ["wire"],
     ["models"],

@@ -32,6 +32,13 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-v": False, "--verbose": False, "-h": False, "--help": False,
 }  # fmt: skip
 
+# Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.
+NOTEBOOK_OPTIONS: Mapping[str, bool] = {
+    "-p": True, "--parameter": True, "-r": True, "--raw-parameter": True, "-P": True, "--parameters": True, "-o": True,
+    "--output": True, "--from-cell": True, "--only": True, "--keep-going": False, "--in-place": False,
+    "--restart": False,
+}  # fmt: skip
+
 
 @dataclass
 class Split:
@@ -62,6 +69,20 @@ def split_run(arguments: Sequence[str]) -> Split:
     split.ours += words[start:]
     split.remote = words[:start]
     return split
+
+
+def is_notebook(arguments: Sequence[str]) -> bool:
+    """Whether what follows `run` names a notebook; then all of it is a command line of `notebook run`."""
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "--":
+            return False
+        if word == "-" or not word.startswith("-"):
+            return word.lower().endswith(".ipynb")
+        known = {**RUN_OPTIONS, **NOTEBOOK_OPTIONS}
+        position += option_length(arguments[position:], known) or 1
+    return False
 
 
 def _is_kernel(ours: Sequence[str]) -> bool:
@@ -95,17 +116,17 @@ def _all_ours(words: Sequence[str], *, short: bool) -> bool:
     return True
 
 
-def option_length(words: Sequence[str]) -> int | None:
-    """How many words the option at the front of `words` takes; None when `run` does not know it."""
+def option_length(words: Sequence[str], known: Mapping[str, bool] = RUN_OPTIONS) -> int | None:
+    """How many words the option at the front of `words` takes; None when it is not known."""
     name, _, attached = words[0].partition("=")
     if words[0].startswith("--"):
-        takes_value = RUN_OPTIONS.get(name)
+        takes_value = known.get(name)
         if takes_value is None or (attached and not takes_value):
             return None
         if not takes_value or "=" in words[0]:
             return 1
         return 2 if len(words) > 1 else None
-    takes_value = RUN_OPTIONS.get(words[0][:2])
+    takes_value = known.get(words[0][:2])
     if takes_value is None:
         return None
     if len(words[0]) > 2:  # -mkernel
@@ -123,7 +144,7 @@ def output_mode(arguments: Sequence[str]) -> str:
         ours.append(arguments[position])
         position += 2 if arguments[position] in ROOT_VALUES else 1
     command, rest = arguments[position : position + 1], list(arguments[position + 1 :])
-    if list(command) == ["run"]:
+    if list(command) == ["run"] and not is_notebook(rest):
         ours += split_run(rest).ours
     else:
         ours += rest[: rest.index("--")] if "--" in rest else rest

@@ -83,6 +83,7 @@ class Resident:
         idle_timeout: float | None = None,
         label: str | None = None,
         digest: str | None = None,
+        kind: str | None = None,
         follow: bool = True,
     ) -> RunState:
         """Start a process, once: the same run id again finds what the first call started.
@@ -95,14 +96,17 @@ class Resident:
             stdin: input will be sent; otherwise it reads /dev/null.
             timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
             digest: of the input; the same id with another one is refused.
+            label: what people read in place of the command.
+            kind: what kind of run it is, when it is more than a process.
             follow: have the resident push what happens, for a `Follower`.
 
         Raises:
             errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.
         """
-        kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
-        request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "idleTimeout": idle_timeout, "label": label, "digest": digest}  # fmt: skip
+        what = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
+        request: dict[str, Any] = {**what, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
+                                   "idleTimeout": idle_timeout, "kind": kind, "label": label,
+                                   "digest": digest}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -305,7 +309,7 @@ class Resident:
 
     # --- the wire ---
 
-    def _call(self, kind: type[T], method: str, **arguments: Any) -> T:
+    def _call(self, kind: type[T], method: str, /, **arguments: Any) -> T:
         expression = bootstrap.call(_encode(method, arguments))
         code = ""
         limits = iter(AFTER_RESTART)

@@ -14,6 +14,7 @@ class Hello(Struct, rename="camel"):
     home: str
     platform: str
     has_bash: bool
+    connections: str | None = None  # the folder of the kernels' connection files
 
 
 class KernelError(Struct):

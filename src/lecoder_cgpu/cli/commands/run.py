@@ -17,6 +17,15 @@ from ..showing import HEARTBEAT
 class RunCommand(Command):
     """`run` divides the command line itself: what belongs to the remote command is never parsed as ours."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if parse.is_notebook(args):
+            from .notebook_run import run
+
+            return run.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
         return super().parse_args(context, [*split.ours, "--", *split.remote])

@@ -1,0 +1,23 @@
+"""`notebook`: notebooks that run, and notebooks in Google Drive."""
+
+from __future__ import annotations
+
+import click
+
+from ..app import Group
+from .notebook_run import fetch, run
+
+
+@click.group(cls=Group, name="notebook")
+def command() -> None:
+    """Run notebooks on a runtime.
+
+    \b
+    lecoder-cgpu notebook run train.ipynb -p lr=0.01 -o trained.ipynb
+    lecoder-cgpu notebook run train.ipynb --detach
+    lecoder-cgpu notebook fetch run-0123456789abcdef -o trained.ipynb
+    """
+
+
+for _command in (run, fetch):
+    command.add_command(_command)
