@@ -427,6 +427,16 @@ class NotebookRun(Struct, kw_only=True):
         self.error = ErrorInfo.of(error)
 
 
+class NotebookConverted(Struct, kw_only=True):
+    """`notebook convert`: the file that was made, and how many cells it has."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    notebook: str
+    output: str
+    cells: int
+
+
 class CellStartEvent(Struct, kw_only=True, tag_field="type", tag="cell_start"):
     """`--events` of a notebook: a cell begins; the output that follows is its own. `position` of `total`, from 1."""
 

@@ -1,7 +1,6 @@
-"""Notebooks as data: which cells run, with which parameters, and what their output looks like in the file.
+"""Notebooks as data: reading them, choosing the cells that run, putting parameters in, writing them.
 
-Pure but for `save`. A notebook is nbformat's own tree (imported late: it costs what a whole warm run costs), and output
-follows what a notebook front end would show at the end: streams joined, `clear_output` and display updates applied.
+Pure but for `save`. A notebook is nbformat's own tree, imported late: that costs as much as a whole warm run.
 
 Source: nbformat's schema 4.5; papermill's convention for parameters; nbclient's for the tags of cells.
 """
@@ -19,7 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import errors, outputs, wire
+from . import errors, wire
+from .parameters import source
 
 PARAMETERS = "parameters"
 INJECTED = "injected-parameters"
@@ -186,46 +186,7 @@ def _places(cells: Sequence[Any], name: str) -> list[int]:
     return places
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------
-
-
-def value(text: str) -> Any:
-    """A parameter's value as it was typed: a number, True, False or None, a list or mapping in JSON, else the text."""
-    import json
-
-    constants = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
-    if text in constants:
-        return constants[text]
-    for kind in (int, float):
-        with contextlib.suppress(ValueError):
-            return kind(text)
-    if text[:1] in ("[", "{", '"'):
-        with contextlib.suppress(ValueError):
-            return json.loads(text)
-    return text
-
-
-def check_name(name: str) -> None:
-    """Refuse what cannot be a variable of Python.
-
-    Raises:
-        errors.UsageError: it is none.
-    """
-    import keyword
-
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise errors.UsageError(f"parameter {name!r}: that is no name of a variable", hint="-p NAME=VALUE")
-
-
-def literal(item: Any) -> str:
-    """A value as Python source."""
-    if isinstance(item, float) and (item != item or item in (float("inf"), float("-inf"))):
-        return f"float({str(item)!r})"
-    if isinstance(item, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(entry)}" for key, entry in item.items()) + "}"
-    if isinstance(item, list):
-        return "[" + ", ".join(map(literal, item)) + "]"
-    return repr(item) if item is None or isinstance(item, (bool, int, float, str)) else repr(str(item))
+# --- parameters ---------------------------------------------------------------------------------------------------
 
 
 def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
@@ -243,11 +204,10 @@ def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
     return [name for name in parameters if name not in names]
 
 
-def _inject(notebook: Any, steps: list[Step], parameters: dict[str, Any]) -> None:
+def _inject(notebook: Any, steps: list[Step], values: dict[str, Any]) -> None:
     """Put the parameters into a cell of their own: in place of that of an earlier run, else behind the defaults, else
     at the top."""
-    source = "# Parameters\n" + "\n".join(f"{name} = {literal(item)}" for name, item in parameters.items())
-    cell = library().v4.new_code_cell(source, metadata={"tags": [INJECTED]})
+    cell = library().v4.new_code_cell(source(values), metadata={"tags": [INJECTED]})
     cells = notebook.cells
     if notebook.nbformat_minor < 5:
         del cell["id"]
@@ -264,102 +224,6 @@ def _inject(notebook: Any, steps: list[Step], parameters: dict[str, Any]) -> Non
         position = sum(1 for step in steps if step.index is not None and step.index <= default)
         cells.insert(default + 1, cell)
     steps.insert(position, Step(cell, None, True))
-
-
-# --- outputs --------------------------------------------------------------------------------------------------------
-
-
-class Displays:
-    """The rich outputs of a notebook by their `display_id`: a later cell may update what an earlier one has shown."""
-
-    def __init__(self) -> None:
-        self._shown: dict[str, list[dict[str, Any]]] = {}
-
-    def add(self, display_id: str, shown: dict[str, Any]) -> None:
-        self._shown.setdefault(display_id, []).append(shown)
-
-    def update(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
-        for shown in self._shown.get(display_id, ()):
-            shown["data"], shown["metadata"] = data, metadata
-
-
-class CellOutputs:
-    """The outputs of one cell as the file has them, made from the events of its run."""
-
-    def __init__(self, displays: Displays) -> None:
-        self._displays = displays
-        self._outputs: list[dict[str, Any]] = []
-        self._parts: list[str] = []  # of the stream that came last
-        self._clear_on_next = False
-
-    def add(self, event: wire.Event) -> None:
-        match event:
-            case wire.Clear(wait=True):
-                self._clear_on_next = True
-            case wire.Clear():
-                self._clear()
-            case wire.Stream(name=name, text=text):
-                self._clear_if_due()
-                if not self._parts or self._outputs[-1]["name"] != name:
-                    self._settle()
-                    self._outputs.append({"output_type": "stream", "name": name, "text": ""})
-                self._parts.append(text)
-            case wire.Display():
-                self._display(event)
-
-    def _display(self, event: wire.Display) -> None:
-        data = {mime: _allowed(mime, content) for mime, content in event.data.items()}
-        if event.update:
-            if event.display_id:
-                self._displays.update(event.display_id, data, dict(event.metadata))
-            return
-        self._clear_if_due()
-        self._settle()
-        shown: dict[str, Any] = {"output_type": "display_data", "data": data, "metadata": dict(event.metadata)}
-        if event.result:
-            shown |= {"output_type": "execute_result", "execution_count": None}
-        self._outputs.append(shown)
-        if event.display_id:
-            self._displays.add(event.display_id, shown)
-
-    def _settle(self) -> None:
-        """Put the text of the stream that came last together."""
-        if self._parts:
-            self._outputs[-1]["text"] = outputs.collapse(self._outputs[-1]["text"] + "".join(self._parts))
-            self._parts.clear()
-
-    def _clear_if_due(self) -> None:
-        if self._clear_on_next:
-            self._clear()
-
-    def _clear(self) -> None:
-        self._clear_on_next = False
-        self._parts.clear()
-        self._outputs.clear()
-
-    def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
-        """Show what ended the cell."""
-        self._settle()
-        self._outputs.append({"output_type": "error", "ename": name, "evalue": message, "traceback": list(traceback)})
-
-    def put(self, cell: Any, execution_count: int | None) -> None:
-        """Put the outputs so far into the cell."""
-        self._settle()
-        for shown in self._outputs:
-            if shown["output_type"] == "execute_result":
-                shown["execution_count"] = execution_count
-        # Plain dictionaries, and ours: an update by a later cell changes them here and in the cell.
-        cell.outputs = list(self._outputs)
-        cell.execution_count = execution_count
-
-
-def _allowed(mime: str, content: Any) -> Any:
-    """One format of a bundle as the schema allows it: text, or anything for JSON types."""
-    if mime.endswith("json") or isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(isinstance(part, str) for part in content):
-        return "".join(content)
-    return str(content)
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET
 
-from . import errors, kernel_runs, models, notebook, outputs, wire
+from . import cell_outputs, errors, kernel_runs, models, notebook, outputs, wire
 from .runtime import Session
 from .watch import Outcome
 
@@ -48,13 +48,13 @@ class Progress:
         self.complete = True
         self._observer = observer
         self._limit = max_output
-        self._displays = notebook.Displays()
-        self._outputs = notebook.CellOutputs(self._displays)
+        self._displays = cell_outputs.Displays()
+        self._outputs = cell_outputs.CellOutputs(self._displays)
         self._collector = outputs.Collector(limit=max_output)
 
     def begin(self, number: int) -> None:
         """The cell of that number (among `steps`) begins."""
-        self._outputs = notebook.CellOutputs(self._displays)
+        self._outputs = cell_outputs.CellOutputs(self._displays)
         self._collector = outputs.Collector(limit=self._limit)
         self.results[number].status = "running"
         wanted = [place for place, step in enumerate(self.steps) if step.wanted]

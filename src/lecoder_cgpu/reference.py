@@ -31,6 +31,7 @@ DOCUMENTS: dict[str, Any] = {
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
     "notebook-run": models.NotebookRun,
+    "notebook-convert": models.NotebookConverted,
     "logs": list[models.HistoryEntry],
     "logs-show": models.HistoryEntry,
     "logs-stats": models.HistoryStats,

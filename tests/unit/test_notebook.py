@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu import errors, notebook, wire
+from lecoder_cgpu import cell_outputs, errors, notebook, parameters, wire
 from tests.support.notebooks import code, text, write
 
 
@@ -124,7 +124,7 @@ def test_misspelt_parameters_are_found(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_values_as_typed(typed: str, value: object) -> None:
     """Numbers, constants and JSON are what they look like; all else is text."""
-    assert notebook.value(typed) == value
+    assert parameters.value(typed) == value
 
 
 @settings(max_examples=50, deadline=None)
@@ -137,12 +137,12 @@ def test_values_as_typed(typed: str, value: object) -> None:
 )
 def test_literals_mean_what_they_say(value: object) -> None:
     """Whatever a parameter holds, the injected source evaluates to it."""
-    assert eval(notebook.literal(value)) == value
+    assert eval(parameters.literal(value)) == value
 
 
 def shown(*events: wire.Event) -> list[dict[str, Any]]:
     cell = code("x")
-    outputs = notebook.CellOutputs(notebook.Displays())
+    outputs = cell_outputs.CellOutputs(cell_outputs.Displays())
     for event in events:
         outputs.add(event)
     outputs.put(cell, 7)
@@ -180,9 +180,9 @@ def test_clearing() -> None:
 
 def test_updates_reach_displays_of_earlier_cells() -> None:
     """A display is updated wherever it stands; an update of what was never shown is nothing."""
-    displays = notebook.Displays()
+    displays = cell_outputs.Displays()
     first, second = code("1"), code("2")
-    one, two = notebook.CellOutputs(displays), notebook.CellOutputs(displays)
+    one, two = cell_outputs.CellOutputs(displays), cell_outputs.CellOutputs(displays)
     one.add(display("old", "id"))
     one.put(first, 1)
     two.add(display("new", "id", update=True))

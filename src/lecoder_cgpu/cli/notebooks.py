@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import errors, models, notebook, wire
+from .. import errors, models, notebook, scripts, wire
+from ..parameters import check_name, value
 from .live import KernelView
 from .output import Printer
 
@@ -28,7 +29,7 @@ def read(name: str) -> Source:
     Raises:
         errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
     """
-    content = notebook.parse(_content(name), name)
+    content = scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(_content(name), name)
     notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
 
@@ -101,14 +102,14 @@ def parameters(typed: tuple[str, ...], raw: tuple[str, ...], files: tuple[str, .
     found: dict[str, Any] = {}
     for name in files:
         found |= _from_file(name)
-    for items, convert in ((typed, notebook.value), (raw, str)):
+    for items, convert in ((typed, value), (raw, str)):
         for item in items:
             name, separator, text = item.partition("=")
             if not separator:
                 raise errors.UsageError(f"parameter {item!r} has no value", hint="-p NAME=VALUE")
             found[name] = convert(text)
     for name in found:
-        notebook.check_name(name)
+        check_name(name)
     return found
 
 

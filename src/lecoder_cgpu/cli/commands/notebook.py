@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..app import Group
+from .notebook_convert import convert
 from .notebook_run import fetch, run
 
 
@@ -16,8 +17,9 @@ def command() -> None:
     lecoder-cgpu notebook run train.ipynb -p lr=0.01 -o trained.ipynb
     lecoder-cgpu notebook run train.ipynb --detach
     lecoder-cgpu notebook fetch run-0123456789abcdef -o trained.ipynb
+    lecoder-cgpu notebook convert train.ipynb
     """
 
 
-for _command in (run, fetch):
+for _command in (run, fetch, convert):
     command.add_command(_command)
