@@ -185,6 +185,7 @@ class Run(Struct, kw_only=True):
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
+    auto_installed: list[str] | Optional = field(name="autoInstalled", default=UNSET)
     hook: Hook | Optional = UNSET
     notice: str | Optional = UNSET
 
@@ -453,6 +454,43 @@ class CellEvent(Struct, kw_only=True, tag_field="type", tag="cell"):
 
 
 NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | CellStartEvent | CellEvent
+
+
+class PackageChange(Struct, kw_only=True):
+    """A distribution that was installed (no `before`), removed (no `after`), or replaced."""
+
+    name: str
+    before: str | Optional = UNSET
+    after: str | Optional = UNSET
+
+
+class Install(Struct, kw_only=True):
+    """The document of `install`.
+
+    `python` is the interpreter that was installed into. `restartNeeded`: the session's kernel has imported
+    `loadedModules`, which were changed under it; null when the kernel was too busy to say, absent when it is not known
+    what changed. `changed` is absent then, too.
+    """
+
+    status: Literal["ok", "error", "abort", "unknown", "running"]
+    error_code: int = field(name="errorCode")
+    exit_code: int = field(name="exitCode")
+    installer: str | Optional = UNSET
+    python: str | Optional = UNSET
+    venv: str | Optional = UNSET
+    changed: list[PackageChange] | Optional = UNSET
+    restart_needed: bool | Optional | None = field(name="restartNeeded", default=UNSET)
+    loaded_modules: list[str] | Optional = field(name="loadedModules", default=UNSET)
+    stdout: str = ""
+    stderr: str | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    session: SessionRef
+    run_id: str = field(name="runId")
+    interrupted: bool | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    notice: str | Optional = UNSET
 
 
 # --- kernel, sessions, status -------------------------------------------------------------------------------------

@@ -13,22 +13,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from . import errors, jobs, kernel_runs, models, notebook, wire
+from . import errors, jobs, kernel_runs, models, notebook, programs, wire
 from .notebook_runs import Progress
-from .resident import Resident, RunState, bootstrap
+from .resident import Resident, RunState
 from .runtime import Session
 from .watch import Outcome
 
 KIND = "notebook"
-CHUNK = 1 << 20  # bytes of the notebook that are sent at once
-ATTEMPTS = 3
-_LOADER = (
-    "import json,sys\n"
-    "spec=json.loads(sys.stdin.buffer.readline() or sys.exit('the notebook did not arrive'))\n"
-    "names={'__name__':'notebook_driver'}\n"
-    "exec(compile(spec.pop('program'),'notebook_driver.py','exec'),names)\n"
-    "sys.exit(names['main'](spec))"
-)
 
 
 class _Place(msgspec.Struct):
@@ -101,7 +92,12 @@ def start(
     ]  # fmt: skip
     spec = {"run": run, "name": name, "keepGoing": keep_going, "cells": cells, "notebook": content, "places": places}
     digest = sha256(msgspec.json.encode([name, cells, keep_going, timeout])).hexdigest()
-    state = _send(session, run, spec, kernel.id, digest, timeout)
+    kernel_id = kernel.id
+    state = programs.start(
+        session, "notebook_driver", run,
+        spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
+        kind=KIND, label=f"notebook {name}", timeout=timeout, digest=digest,
+    )  # fmt: skip
     return models.JobStarted(
         job_id=run, job=jobs.describe(state), session=session.record.ref, next=f"lecoder-cgpu notebook fetch {run}"
     )
@@ -109,47 +105,6 @@ def start(
 
 def _position(content: Any, step: notebook.Step) -> int:
     return next(place for place, cell in enumerate(content.cells) if cell is step.cell)
-
-
-def _send(
-    session: Session, run: str, spec: dict[str, Any], kernel: str, digest: str, timeout: float | None
-) -> RunState:
-    """Start the driver and give it what it needs; a dropped connection is retried, for both can be sent twice."""
-    for attempt in range(ATTEMPTS):
-        resident = session.connect_resident()
-        try:
-            hello = resident.hello()
-            whole = spec | {
-                "program": bootstrap.program("notebook_driver"),
-                "connection": f"{hello.connections}/kernel-{kernel}.json",
-                "folder": f"{hello.home}/runs/{run}",
-            }
-            state = resident.start(
-                run, [hello.executable, "-c", _LOADER], stdin=True, timeout=timeout, digest=digest, kind=KIND,
-                label=f"notebook {spec['name']}", follow=False,
-            )  # fmt: skip
-            if not state.ended:
-                _feed(resident, run, msgspec.json.encode(whole) + b"\n")
-            return resident.show(run)
-        except errors.ConnectionFailed as error:
-            if error.name == "HelperDead":
-                session.replace_resident()
-            if attempt == ATTEMPTS - 1 or not error.retryable:
-                raise
-        finally:
-            resident.close()
-    raise AssertionError("unreachable")
-
-
-def _feed(resident: Resident, run: str, line: bytes) -> None:
-    for offset in range(0, len(line), CHUNK):
-        part = line[offset : offset + CHUNK]
-        try:
-            resident.send_stdin(run, part, offset=offset, eof=offset + CHUNK >= len(line))
-        except errors.UsageError as error:
-            if error.name == "NoStdin" and resident.read(run, "messages", 0, 1).data:
-                return  # another client with the same key has sent it all, to an earlier helper
-            raise
 
 
 # --- what became of it ----------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ DOCUMENTS: dict[str, Any] = {
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
+    "install": models.Install,
     "notebook-run": models.NotebookRun,
     "notebook-convert": models.NotebookConverted,
     "logs": list[models.HistoryEntry],

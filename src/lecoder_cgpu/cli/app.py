@@ -26,6 +26,7 @@ COMMANDS = {
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
     "sessions": ("sessions", "List, add, switch, restart and close sessions."),
     "job": ("job", "List, follow, wait for and end detached runs."),
+    "install": ("install", "Install Python packages on the runtime."),
     "notebook": ("notebook", "Run notebooks, cell by cell, and keep them in Google Drive."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),

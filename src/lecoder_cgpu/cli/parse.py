@@ -29,7 +29,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--heartbeat": True, "--from": True,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": False, "--cpu": False,
     "--gpu": True, "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
-    "-v": False, "--verbose": False, "-h": False, "--help": False,
+    "--auto-install": False, "-v": False, "--verbose": False, "-h": False, "--help": False,
 }  # fmt: skip
 
 # Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.

@@ -15,7 +15,7 @@ PARTS = (  # each imports only earlier ones
     "helper",
 )  # fmt: skip
 
-PROGRAMS = ("notebook_driver",)  # executed on the runtime as processes of their own
+PROGRAMS = ("notebook_driver", "installer")  # executed on the runtime as processes of their own
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """

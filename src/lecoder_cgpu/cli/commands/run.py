@@ -80,6 +80,7 @@ class RunCommand(Command):
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
+@click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run again, once.")
 @click.option("--attach", metavar="RUN_ID", help="Show a run that was started earlier, from its first byte to its end.")
 @click.option(
     "--from",
