@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, Struct
 
@@ -14,6 +14,9 @@ from . import backends, errors, models
 from .config import Config
 from .runtime import Notify, Session, Waiting
 from .sessions import Record, Store, check_name, insert
+
+if TYPE_CHECKING:
+    from .auth import Login
 
 
 class Wants(Struct, frozen=True, kw_only=True):
@@ -54,6 +57,13 @@ class Client:
     @cached_property
     def store(self) -> Store:
         return Store(self.state_dir)
+
+    @cached_property
+    def login(self) -> Login:
+        """The login to Google."""
+        from .auth import Login
+
+        return Login(self.config, self.state_dir)
 
     def backend(self, name: str) -> backends.Backend:
         return backends.load(name, self.config, self.state_dir)

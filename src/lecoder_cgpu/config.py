@@ -6,8 +6,10 @@ can be traced. `config.json` is shared with the predecessor: keys we do not know
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ SETTINGS = (
     Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
     Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
+    Setting("clientId", "LECODER_CGPU_CLIENT_ID", "your own OAuth client, see auth setup"),
+    Setting("clientSecret", "LECODER_CGPU_CLIENT_SECRET", "its secret", secret=True),
+    Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials"),
     Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
     # Where Google's services are. A local server can stand in for each.
     Setting(
@@ -89,6 +94,8 @@ FILES = {
 
 # Optional parts of the installation, and the modules by which they are recognised.
 EXTRAS = {"local": ("jupyter_server", "ipykernel"), "remote": ("cloudpickle",)}
+# What the predecessor wrote into every config.json and never called: the host does not answer.
+_NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,12 @@ class Config:
     def file(self) -> dict[str, Any]:
         """`config.json` as it stands, `{}` when there is none."""
         if self._file is None:
-            self._file = _read(self.path, required=self.config_file is not None)
+            self._file = read(self.path, required=self.config_file is not None)
         return self._file
+
+    def reload(self) -> None:
+        """Read the file again when it is needed next: it was changed."""
+        self._file = None
 
     def get(self, key: str) -> Value:
         setting = next(item for item in SETTINGS if item.key == key)
@@ -135,6 +146,8 @@ class Config:
                     f"{self.path}: {key} must be a string, not {type(found).__name__}",
                     hint=f"edit {self.path}",
                 )
+            if found == _NEVER_CALLED.get(key):
+                return Value(setting.default, "default")
             return Value(found, "config")
         return Value(setting.default, "default")
 
@@ -185,12 +198,45 @@ def environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
+def adc_file() -> Path | None:
+    """Google's application default credentials: the file that the environment names, else gcloud's if it is there."""
+    if named := os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return Path(named).expanduser()
+    folder = os.environ.get("CLOUDSDK_CONFIG")
+    if folder is None and sys.platform == "win32":
+        folder = str(Path(os.environ.get("APPDATA", "~")) / "gcloud")
+    found = Path(folder or "~/.config/gcloud").expanduser() / "application_default_credentials.json"
+    return found if found.exists() else None
+
+
+@contextlib.contextmanager
+def oauthlib(*, plain_http: bool) -> Iterator[None]:
+    """Tell oauthlib, which has no other way, that Google may grant other scopes than we asked for, and with
+    `plain_http` that a server on this machine may stand in for Google."""
+    chosen = {"OAUTHLIB_RELAX_TOKEN_SCOPE": "1"} | ({"OAUTHLIB_INSECURE_TRANSPORT": "1"} if plain_http else {})
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def child_environment() -> dict[str, str]:
     """The environment for a process that we start ourselves on this machine."""
     return dict(os.environ)
 
 
-def _read(path: Path, *, required: bool) -> dict[str, Any]:
+def read(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """The JSON object in a file of settings, `{}` when there is none and none is `required`.
+
+    Raises:
+        errors.ConfigError: it cannot be read, or is something else.
+    """
     import json
 
     try:

@@ -40,12 +40,23 @@ def status(client: Client, key: str | None = None) -> models.Status:
         counts.active_session = models.ActiveSession(
             id=active.id, label=active.label, runtime=active.runtime.label, name=active.name
         )
+    authenticated, account = _login(client)
     return models.Status(
-        authenticated=False,
+        authenticated=authenticated,
+        account=account or UNSET,
         runtimes=[runtimes[index] for index in order],
         sessions=counts,
         backend=client.config.backend.value or "",
     )
+
+
+def _login(client: Client) -> tuple[bool, models.Account | None]:
+    """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
+    try:
+        return client.login.is_logged_in(), client.login.account()
+    except errors.ConfigError as error:
+        client.notify(error.message)
+        return False, None
 
 
 _GONE = "the runtime is gone"

@@ -42,6 +42,12 @@ DOCUMENTS: dict[str, Any] = {
     "debug-path": models.LogPath,
     "reference": models.Reference,
     "upgrade": models.Upgrade,
+    "auth-status": models.LoginInfo,
+    "auth-start": models.LoginStarted,
+    "auth-export": models.LoginExport,
+    "auth-logout": models.LoggedOut,
+    "auth-setup": models.ClientSetup,
+    "policy": models.Policy,
     "done": models.Done,
     "failure": models.Failure,
 }
@@ -53,6 +59,7 @@ FORMATS: dict[str, Any] = {
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,
+    "session-file": models.StoredLogin,
     "sessions-file": list[sessions.Record],
 }
 

@@ -12,7 +12,8 @@ import socket
 import ssl
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -162,6 +163,38 @@ class Http:
 
     def close(self) -> None:
         self._client.close()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came, whatever its status: for services whose errors have a meaning of their own."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+def exchange(
+    method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float
+) -> Reply:
+    """Send one request, once. The query of `url` may hold a secret and reaches no log.
+
+    Raises:
+        errors.ConnectionFailed: there was no answer.
+    """
+    import httpx2
+
+    what = f"{method} {url.partition('?')[0]}"
+    try:
+        answer = httpx2.request(
+            method, url, content=content, headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=timeout, verify=ssl.create_default_context(), trust_env=not is_loopback(url),
+        )  # fmt: skip
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        logs.current().debug("HTTP", what, {"error": str(error)})
+        raise _unreachable(url, error) from error
+    logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
+    return Reply(answer.status_code, answer.headers, answer.content)
 
 
 def _milliseconds(answer: httpx2.Response) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module under cli.commands, one line of help)
+# command -> (module under cli.commands, with its attribute if that is not `command`; one line of help)
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
@@ -34,6 +34,11 @@ COMMANDS = {
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Print the completion script for a shell."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
+    "auth": ("auth", "Log in to Google, carry a login to other machines."),
+    "auth-export": ("auth:export", "The same as auth export."),
+    "auth-import": ("auth:import_", "The same as auth import."),
+    "logout": ("auth:logout", "The same as auth logout."),
+    "policy": ("policy", "Tell what Colab's rules allow."),
 }
 
 
@@ -144,8 +149,10 @@ class Group(click.Group):
 
 
 def shown(arguments: Sequence[str]) -> list[str]:
-    """The arguments as the log may keep them: without the values of --env."""
+    """The arguments as the log may keep them: without the values of --env, and without a login to import."""
     kept = list(arguments)
+    if "auth-import" in kept or ("auth" in kept and "import" in kept):
+        return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
     for position, word in enumerate(kept):
         attached = word.startswith("--env=")
         if attached or (position and kept[position - 1] in ("-e", "--env")):
@@ -163,8 +170,10 @@ class Root(Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__package__}.commands.{COMMANDS[name][0]}")
-        command: click.Command = module.command
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(
+            importlib.import_module(f"{__package__}.commands.{module}"), attribute or "command"
+        )
         return command
 
     def resolve_command(

@@ -1,0 +1,335 @@
+"""`auth`: logging in to Google and out, and carrying a login to other machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import UNSET
+
+from ... import errors, models
+from ..app import App, Group
+from ..output import Answer
+
+WARNING = "whoever has this can use Colab and the tool's Drive files as you; keep it secret"
+STEPS = [
+    "https://console.cloud.google.com/projectcreate: create a project (any name).",
+    "https://console.cloud.google.com/auth/overview: configure the consent screen as External, with your address; "
+    "leave it in testing and add yourself as a test user (a login lasts 7 days then).",
+    "https://console.cloud.google.com/apis/library/drive.googleapis.com: enable the Drive API, for notebooks.",
+    'https://console.cloud.google.com/auth/clients: create a client of type "Desktop app" and download its JSON.',
+    "lecoder-cgpu auth setup DOWNLOADED_FILE, then lecoder-cgpu auth login.",
+]
+
+
+def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option(
+            "--browser/--no-browser", default=None,
+            help="Open a browser here, or print the address and take the answer from stdin.",
+        ),
+        click.option("--start", is_flag=True, help="Only begin: print the address and the flow's id."),
+        click.option("--finish", metavar="FLOW", help="Finish a login that --start began."),
+        click.option("--code-stdin", is_flag=True, help="With --finish: the code or address comes on stdin."),
+        click.option("--adc", is_flag=True, help="Use Google's application default credentials from now on."),
+        click.option("--wait", type=click.FloatRange(min=0), default=300, show_default=True,
+                     metavar="SECONDS", help="How long to listen for the browser."),
+        click.option("-f", "--force", is_flag=True, help="Log in again although there is a login."),
+        click.option("--select-account", is_flag=True, help="Choose among several Google accounts."),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(cls=Group, name="auth", invoke_without_command=True)
+@_login_options
+@click.pass_context
+def command(context: click.Context, /, **options: Any) -> Answer | None:
+    """Log in to Google and out, and carry the login to other machines.
+
+    \b
+    lecoder-cgpu auth setup client_secret.json       once: your own OAuth client
+    lecoder-cgpu auth login
+    lecoder-cgpu auth login --start --json           without a browser here, in two steps
+    lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt
+    lecoder-cgpu auth status --json
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    return _login(context.ensure_object(App), **options)
+
+
+@command.command("login")
+@_login_options
+@click.pass_obj
+def login_(app: App, /, **options: Any) -> Answer:
+    """Log in with your own OAuth client.
+
+    Credentials are taken from LECODER_CGPU_CREDENTIALS (JSON or a path), from --adc, from this login, or from
+    GOOGLE_APPLICATION_CREDENTIALS, in this order.
+    """
+    return _login(app, **options)
+
+
+def _login(
+    app: App, *, browser: bool | None, start: bool, finish: str | None, code_stdin: bool, adc: bool, wait: float,
+    force: bool, select_account: bool,
+) -> Answer:  # fmt: skip
+    from ... import login as flows
+
+    _check_one(start=start, finish=finish is not None, adc=adc)
+    if code_stdin != (finish is not None):
+        raise errors.UsageError(
+            "--finish FLOW and --code-stdin belong together",
+            hint="lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt",
+        )
+    login = app.client.login
+    if adc:
+        flows.use_adc(login)
+        return _logged_in(app, first=True)
+    if start:
+        pending, url = flows.Consent(login, select_account=select_account).start()
+        document = models.LoginStarted(
+            url=url,
+            flow_id=pending.id,
+            expires_at=_moment(pending.expires_at),
+            next=f"lecoder-cgpu auth login --finish {pending.id} --code-stdin --json",
+        )
+        return Answer(document, lambda: f"{url}\n\nthen pass the address that the browser ends at to:\n{document.next}")
+    first = login.files.read_login() is None
+    if finish is not None:
+        flows.Consent(login).finish(finish, sys.stdin.read())
+        return _logged_in(app, first=first)
+    if not first and not force and not select_account:
+        return Answer(*_info(app, "logged in already; --force logs in again"))
+    consent = flows.Consent(login, select_account=select_account)
+    if browser is None:
+        browser = _may_open_a_browser(app)
+    elif browser and app.printer.mode != "human":
+        raise _no_browser("a command that answers in JSON opens no browser")
+    if browser:
+        with app.printer.waiting("waiting for the browser …"):
+            consent.by_browser(lambda url: app.printer.note(f"Open this page to log in:\n\n{url}\n"), wait)
+    else:
+        consent.by_pasting(lambda url: _ask(app, url))
+    return _logged_in(app, first=first)
+
+
+def _check_one(**given: bool) -> None:
+    if sum(given.values()) > 1:
+        names = " and ".join(f"--{name}" for name, there in given.items() if there)
+        raise errors.UsageError(f"{names} exclude each other", name="ConflictingOptions", hint="leave out one of them")
+
+
+def _may_open_a_browser(app: App) -> bool:
+    """True with a person at a terminal; a script must say what it wants.
+
+    Raises:
+        errors.AuthError: there is nobody to log in.
+    """
+    if app.printer.mode == "human" and sys.stdin.isatty():
+        return True
+    raise _no_browser("logging in needs a person at a terminal, or two steps")
+
+
+def _no_browser(message: str) -> errors.AuthError:
+    return errors.AuthError(
+        message, name="LoginNeedsPerson",
+        hint="lecoder-cgpu auth login --start --json, let a person open the url, then --finish; "
+        "or on this machine's desktop: lecoder-cgpu auth login --browser",
+    )  # fmt: skip
+
+
+def _ask(app: App, url: str) -> str | None:
+    app.printer.note(
+        f"Open this page in any browser:\n\n{url}\n\nAfter consent, the browser fails to open an address that begins "
+        "with http://127.0.0.1. Paste that address (or the code in it) here:"
+    )
+    return app.printer.ask("", False)
+
+
+def _logged_in(app: App, *, first: bool) -> Answer:
+    if first:
+        app.printer.note("Colab has rules for what its runtimes may be used for: lecoder-cgpu policy")
+    return Answer(*_info(app, "logged in"))
+
+
+def _info(app: App, message: str | None = None, *, checked: bool = False) -> tuple[Any, Callable[[], str]]:
+    """What is known about the login, without asking Google, and the same for people."""
+    from ... import credentials
+
+    login = app.client.login
+    document = models.LoginInfo(
+        authenticated=False,
+        source="none",
+        config_file=str(login.config.path),
+        session_file=str(login.files.session),
+        message=message or UNSET,
+        checked=checked,
+    )
+    if (own := credentials.client(login.config)) is not None:
+        document.client_id = own.id
+    try:
+        source = login.source()
+    except errors.AuthError as error:
+        document.notice = error.message
+        if error.name == "NoClient":
+            document.notice += f"; {error.hint}"
+    else:
+        document.authenticated = True
+        document.source = source.kind
+        document.account = login.account() or UNSET
+        scopes = login.scopes()
+        if scopes is not None:
+            document.scopes = sorted(scopes)
+            document.missing_scopes = [scope for scope in credentials.SCOPES if scope not in scopes]
+        token = login.known_token()
+        if token is not None:
+            document.token_expires_at = _moment(token.obtained_at + token.lifetime)
+    notice = app.printer.notice
+    if notice:
+        document.notice = notice
+    return document, lambda: _text(document)
+
+
+def _text(document: models.LoginInfo) -> str:
+    if not document.authenticated:
+        return f"not logged in ({document.notice})\nlog in with: lecoder-cgpu auth login"
+    account = document.account
+    who = f" as {account.label} <{account.id}>" if isinstance(account, models.Account) else ""
+    where = {"session": "", "adc": ", by application default credentials",
+             "environment": ", by LECODER_CGPU_CREDENTIALS", "none": ""}  # fmt: skip
+    message = document.message if isinstance(document.message, str) else "logged in"
+    lines = [f"{message}{who}{where[document.source]}"]
+    if isinstance(document.missing_scopes, list):
+        from ...credentials import NEEDED_FOR
+
+        lines += [f"not granted: {scope} (for {NEEDED_FOR[scope]})" for scope in document.missing_scopes]
+    return "\n".join(lines)
+
+
+@command.command()
+@click.pass_obj
+def status(app: App) -> Answer:
+    """Tell who is logged in, and what was granted; asks nobody."""
+    return Answer(*_info(app))
+
+
+@command.command()
+@click.pass_obj
+def check(app: App) -> Answer:
+    """Ask Google whether the login works. Never opens a browser."""
+    from ... import login as flows
+
+    flows.check(app.client.login)
+    return Answer(*_info(app, "the login works", checked=True))
+
+
+@command.command(name="setup")
+@click.argument("file", required=False)
+@click.option("--force", is_flag=True, help="Replace another client; the login that was made with it ends.")
+@click.pass_obj
+def setup(app: App, file: str | None, force: bool) -> Answer:
+    """Store your own OAuth client; without FILE, explain how to make one.
+
+    FILE is what Google's console offers for download, `-` reads it from stdin.
+    """
+    from ... import credentials
+
+    path = app.config.path
+    own = credentials.client(app.config)
+    if file is None:
+        document = models.ClientSetup(config_file=str(path), steps=STEPS, client_id=own.id if own else UNSET)
+        return Answer(document, lambda: "\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, 1)))
+    try:
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
+    except OSError as error:
+        raise errors.NotFoundError(
+            f"{file}: {error.strerror}", name="FileNotFound", hint="give the path of the downloaded file"
+        ) from error
+    given = credentials.decode_client(content)
+    if own is not None and own != given and not force:
+        raise errors.UsageError(
+            f"{path} has another OAuth client already ({own.id})", name="ClientExists", hint="replace it with --force"
+        )
+    credentials.change_config(app.config, {"clientId": given.id, "clientSecret": given.secret})
+    document = models.ClientSetup(config_file=str(path), client_id=given.id)
+    return Answer(document, lambda: f"stored in {path}; now log in: lecoder-cgpu auth login")
+
+
+@command.command(name="logout")
+@click.option("--keep-grant", is_flag=True, help="Only forget it here; copies on other machines go on working.")
+@click.pass_obj
+def logout(app: App, keep_grant: bool) -> Answer:
+    """Have Google revoke the login and forget it. Runtimes are left alone."""
+    from ... import config
+    from ... import login as flows
+
+    found, revoked = flows.log_out(app.client.login, keep_grant=keep_grant)
+    document = models.LoggedOut(logged_out=found, revoked=revoked)
+    if config.environment("LECODER_CGPU_CREDENTIALS") or config.environment("GOOGLE_APPLICATION_CREDENTIALS"):
+        document.notice = "credentials in the environment still work; unset the variable"
+    elif found and not revoked and not keep_grant:
+        document.notice = "Google could not be told; end it at https://myaccount.google.com/permissions"
+
+    def text() -> str:
+        notice = f"\n{document.notice}" if isinstance(document.notice, str) else ""
+        return ("logged out" if found else "there was no login") + notice
+
+    return Answer(document, text)
+
+
+@command.command(name="export")
+@click.option("--ci", is_flag=True, help="Include the OAuth client: all that LECODER_CGPU_CREDENTIALS needs.")
+@click.pass_obj
+def export(app: App, ci: bool) -> Answer:
+    """Print the login, to be used on another machine. It is a secret.
+
+    \b
+    lecoder-cgpu auth-export --json | ssh HOST lecoder-cgpu auth-import -
+    """
+    import msgspec
+
+    from ... import credentials
+
+    login = app.client.login
+    stored = login.files.read_login()
+    if stored is None:
+        raise errors.AuthError("there is no login to export", name="NotLoggedIn", hint=credentials.LOGIN_HINT)
+    document = models.LoginExport(
+        session=stored,
+        instructions="on the other machine, with the same config.json: lecoder-cgpu auth-import - < this document",
+    )
+    if ci:
+        own = credentials.client(login.config)
+        if own is None:
+            raise credentials.no_client(login.config)
+        document.client = own
+        document.instructions = "store this document as a secret and set LECODER_CGPU_CREDENTIALS to it"
+    app.printer.note(f"note: {WARNING}")
+    return Answer(document, lambda: msgspec.json.encode(document if ci else stored).decode())
+
+
+@command.command(name="import")
+@click.argument("token", required=False)
+@click.option("-f", "--force", is_flag=True, help="Replace a login that is there already.")
+@click.pass_obj
+def import_(app: App, token: str | None, force: bool) -> Answer:
+    """Store a login that `auth export` printed elsewhere, after proving that it works.
+
+    TOKEN is the bare session or the whole document; `-`, or nothing, reads it from stdin.
+    """
+    from ... import login as flows
+
+    content = sys.stdin.read() if token in (None, "-") else token
+    flows.take(app.client.login, content or "", replace=force)
+    return Answer(*_info(app, "imported", checked=True))
+
+
+def _moment(seconds: float) -> str:
+    return models.timestamp(datetime.fromtimestamp(seconds, UTC))
