@@ -401,7 +401,8 @@ class NotebookRun(Struct, kw_only=True):
     """The document of `notebook run` and `notebook fetch`: what became of the notebook and of each of its code cells.
 
     `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose place is `failedCell` (absent
-    when the failure was not a cell's). `output` is the file that holds the executed notebook.
+    when the failure was not a cell's). `output` is the file that holds the executed notebook, `drive` the
+    address of the one in Drive that was replaced by it.
     """
 
     status: Literal["ok", "error", "unknown", "running"]
@@ -409,6 +410,7 @@ class NotebookRun(Struct, kw_only=True):
     exit_code: int = field(name="exitCode", default=0)
     notebook: str
     output: str | Optional = UNSET
+    drive: str | Optional = UNSET
     session: SessionRef | Optional = UNSET
     job_id: str | Optional = field(name="jobId", default=UNSET)
     cells: list[CellResult] = field(default_factory=list)
@@ -426,6 +428,47 @@ class NotebookRun(Struct, kw_only=True):
             return
         self.status, self.error_code, self.exit_code = status, error.code, error.exit_status
         self.error = ErrorInfo.of(error)
+
+
+class Notebook(Struct, kw_only=True):
+    """One entry of `notebook list`, as Drive has it; `colabName` is the name in the notebook itself, with --enrich."""
+
+    id: str
+    name: str
+    created_time: str = field(name="createdTime")
+    modified_time: str = field(name="modifiedTime")
+    web_view_link: str | Optional = field(name="webViewLink", default=UNSET)
+    colab_name: str | Optional = field(name="colabName", default=UNSET)
+
+
+class NotebookStored(Notebook, kw_only=True):
+    """`notebook create`, `push`, `rename` and `open`: the notebook, and its address in Colab."""
+
+    link: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookDeleted(Struct, kw_only=True):
+    """`notebook delete`; what is not `permanent` is in Drive's bin for thirty days."""
+
+    deleted: Literal[True] = True
+    id: str
+    name: str
+    permanent: bool
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookPulled(Struct, kw_only=True):
+    """`notebook pull`: the file that was written, of so many bytes."""
+
+    id: str
+    name: str
+    output: str
+    bytes: int
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
 
 
 class NotebookConverted(Struct, kw_only=True):

@@ -106,6 +106,8 @@ def test_the_way_to_answer_is_known_before_parsing(line: list[str], mode: str) -
         ("--json train.ipynb -p lr=0.1", True),
         ("-p a=1 --only 3 --gpu T4 TRAIN.IPYNB", True),
         ("--keep-going --restart -o x.ipynb n.ipynb", True),
+        ("drive:1AbCdEfGhIj", True),
+        ("https://colab.research.google.com/drive/1AbCdEfGhIj --in-place", True),
         ("jupyter nbconvert train.ipynb", False),
         ("-- train.ipynb", False),
         ("-o x.ipynb ls", False),

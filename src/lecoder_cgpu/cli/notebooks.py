@@ -4,34 +4,66 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import errors, models, notebook, scripts, wire
 from ..parameters import check_name, value
+from .app import App
 from .live import KernelView
 from .output import Printer
 
 
 @dataclass
 class Source:
-    """A notebook that was read: its content, how to call it, and the file it came from."""
+    """A notebook that was read: its content, how to call it, and the file it came from, or would have come from if it
+    were not in Drive (`drive_id`)."""
 
     content: Any
     name: str
     path: Path
+    drive_id: str | None = None
 
 
-def read(name: str) -> Source:
-    """The notebook, or script in the percent format, of that name.
+def read(name: str, app: App | None = None) -> Source:
+    """The notebook, or script in the percent format, of that name; with `app`, also a notebook in Drive by its link or
+    id.
 
     Raises:
         errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
+        errors.Error: as `drive` has it.
     """
+    if app is not None and _is_in_drive(name):
+        return _from_drive(name, app)
     content = scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(_content(name), name)
     notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
+
+
+def _is_in_drive(name: str) -> bool:
+    """A link and `drive:ID` are; a bare id is, if nothing here has that name."""
+    if name.startswith(("https://", "http://", "drive:")):
+        return True
+    return re.fullmatch(r"[\w-]{20,}", name) is not None and not Path(name).exists()
+
+
+def _from_drive(name: str, app: App) -> Source:
+    from ..drive import Drive, id_of
+
+    drive = Drive(app.client.login)
+    file = drive.get(id_of(name))
+    content = notebook.parse(drive.download(file.id), file.name)
+    notebook.check_language(content, file.name)
+    return Source(content, file.name, Path(file_name(file.name)), file.id)
+
+
+def file_name(name: str) -> str:
+    """A name of Drive's as one that a file here may have."""
+    cleaned = "".join("_" if character in '/\\:*?"<>|' or ord(character) < 32 else character for character in name)
+    cleaned = cleaned.strip(" .") or "notebook"
+    return cleaned if cleaned.endswith(".ipynb") else f"{cleaned}.ipynb"
 
 
 def _content(name: str) -> bytes:
@@ -64,12 +96,13 @@ def target(source: Source, output: str | None, *, in_place: bool) -> Path:
         raise errors.UsageError(
             "-o and --in-place contradict each other", name="ConflictingOptions", hint="leave one of them out"
         )
-    if in_place:
+    if in_place and source.drive_id is None:
         path = source.path
     elif output is None:
         path = source.path.with_name(f"{source.path.stem}.executed.ipynb")
     else:
         path = Path(output).expanduser()
+    if output is not None and source.drive_id is None:
         with contextlib.suppress(OSError):
             if path.samefile(source.path):
                 raise errors.UsageError(

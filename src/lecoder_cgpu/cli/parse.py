@@ -38,6 +38,8 @@ NOTEBOOK_OPTIONS: Mapping[str, bool] = {
     "--output": True, "--from-cell": True, "--only": True, "--keep-going": False, "--in-place": False,
     "--restart": False,
 }  # fmt: skip
+# What a notebook in Drive begins with where a command is expected.
+IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
 
 @dataclass
@@ -79,7 +81,7 @@ def is_notebook(arguments: Sequence[str]) -> bool:
         if word == "--":
             return False
         if word == "-" or not word.startswith("-"):
-            return word.lower().endswith(".ipynb")
+            return word.lower().endswith(".ipynb") or word.startswith(IN_DRIVE)
         known = {**RUN_OPTIONS, **NOTEBOOK_OPTIONS}
         position += option_length(arguments[position:], known) or 1
     return False

@@ -26,7 +26,7 @@ _max_output = click.option(
 @click.command(cls=Command, name="run")
 @click.argument("notebook")
 @click.option("-o", "--output", metavar="FILE", help="The executed notebook. Default: NAME.executed.ipynb beside it.")
-@click.option("--in-place", is_flag=True, help="Write the outputs into the source itself.")
+@click.option("--in-place", is_flag=True, help="Write the outputs into the source itself, in Drive, too.")
 @click.option("-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="Set a parameter (number, text, JSON).")
 @click.option("-r", "--raw-parameter", multiple=True, metavar="NAME=TEXT", help="The same, always as text.")
 @click.option("-P", "--parameters", multiple=True, metavar="FILE", help="Parameters from a YAML or JSON file.")
@@ -57,6 +57,7 @@ def run(app: App, /, notebook: str, **options: Any) -> Answer:
     \b
     lecoder-cgpu run train.ipynb -p lr=0.01 -p layers='[64, 32]' -o trained.ipynb
     lecoder-cgpu run train.ipynb --from-cell 4 --json
+    lecoder-cgpu run https://colab.research.google.com/drive/1AbCdEf --in-place
     """
     return _Run(app, notebook, options).answer()
 
@@ -80,7 +81,7 @@ class _Run:
                 hint="leave out -o, and give it to: lecoder-cgpu notebook fetch",
             )
         parameters = notebooks.parameters(options["parameter"], options["raw_parameter"], options["parameters"])
-        self.source = notebooks.read(name)
+        self.source = notebooks.read(name, app)
         if not options["detach"]:
             self.target = notebooks.target(self.source, options["output"], in_place=options["in_place"])
         unknown = notebook.unknown_parameters(self.source.content, parameters)
@@ -127,6 +128,8 @@ class _Run:
             document.fail(self.saved)
         else:
             document.output = str(self.target)
+        if self.options["in_place"] and self.source.drive_id is not None:
+            self._put_back(self.source.drive_id, document)
         self._remember(session, document)
         session.used()
         if self.printer.mode == "human":
@@ -144,6 +147,18 @@ class _Run:
             self.saved = error
         else:
             self.saved = True
+
+    def _put_back(self, drive_id: str, document: models.NotebookRun) -> None:
+        """Put the outputs into the notebook in Drive; should that fail, they are in the file here."""
+        from ... import drive, notebook
+
+        try:
+            drive.Drive(self.app.client.login).replace(drive_id, notebook.encode(self.source.content))
+        except errors.Error as error:
+            document.fail(error)
+            self.printer.notify(f"the notebook in Drive is as it was: {error.message}")
+        else:
+            document.drive = drive.link(drive_id)
 
     def _remember(self, session: Session, document: models.NotebookRun) -> None:
         """Write it down in the history, as one run."""
