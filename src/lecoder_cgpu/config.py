@@ -93,7 +93,11 @@ FILES = {
 }
 
 # Optional parts of the installation, and the modules by which they are recognised.
-EXTRAS = {"local": ("jupyter_server", "ipykernel"), "remote": ("cloudpickle",)}
+EXTRAS = {
+    "local": ("jupyter_server", "ipykernel"),
+    "remote": ("cloudpickle",),
+    "notebooks": ("jupytext", "yaml"),
+}
 # What the predecessor wrote into every config.json and never called: the host does not answer.
 _NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
 

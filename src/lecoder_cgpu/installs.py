@@ -209,6 +209,9 @@ def _advise(document: models.Install) -> None:
     if re.search(r"No matching distribution|not found in the package registry|No solution found", text):
         document.error.suggestion = "check the name and the version; the runtime's Python may be too old or too new"
     elif document.exit_code == errors.NotFoundError.exit_status:
-        missing = errors.NotFoundError(text.strip().splitlines()[-1] if text.strip() else "not found", name="NotFound",
-                                       hint="check what is there with: lecoder-cgpu run ls")  # fmt: skip
+        missing = errors.NotFoundError(
+            text.strip().splitlines()[-1] if text.strip() else "not found",
+            name="NotFound",
+            hint="bring the folder to the runtime first; lecoder-cgpu run ls shows what is there",
+        )
         document.error_code, document.error = missing.code, models.ErrorInfo.of(missing)

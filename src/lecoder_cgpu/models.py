@@ -159,6 +159,7 @@ class Run(Struct, kw_only=True):
     `running` when we were told to stop watching and it goes on.
     `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
+    `autoInstalled` names what --auto-install has installed, and then this is the second run.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]

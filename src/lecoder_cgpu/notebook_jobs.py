@@ -77,7 +77,7 @@ def start(
     """
     session.connect_kernel().close()  # starts one, if there is none
     kernel = session.record.kernel
-    if kernel is None or not kernel.recorded:
+    if kernel is None or kernel.recorded is False:
         raise errors.UsageError(
             "this server keeps its kernels on another machine, where no job can reach them",
             name="NoSharedMachine",

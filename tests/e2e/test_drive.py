@@ -118,10 +118,9 @@ def test_every_page_is_read(user: Cli, google: FakeColab) -> None:
 def test_deleting_asks(user: Cli, google: FakeColab) -> None:
     """Without a terminal and without --force nothing is deleted; --permanent skips the bin."""
     made = create(user, "kept")
-    for options in ([], ["--json"]):
-        refused = user("notebook", "delete", made["id"], *options)
-        assert refused.code == 2
-        assert "--force" in refused.out + refused.err
+    refused = failed(user("notebook", "delete", made["id"], "--json"))
+    assert (refused["exitCode"], refused["error"]["suggestion"]) == (2, "add --force")
+    assert user("notebook", "delete", made["id"]).code == 2
     assert not google.drive_files[0].trashed
     deleted = done(user("notebook", "delete", made["id"], "--force", "--permanent", "--json"), "notebook-delete")
     assert deleted["permanent"] is True

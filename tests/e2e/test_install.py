@@ -84,8 +84,10 @@ def test_a_run_is_repaired_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """--auto-install installs what a run lacked and runs it again; the document says so. What cannot be installed stays
     the failure that it was."""
     wheel(tmp_path, "4.0")
-    for name, value in {"FIND_LINKS": str(tmp_path), "NO_INDEX": "1", "CONFIG_FILE": os.devnull}.items():
-        monkeypatch.setenv(f"PIP_{name}", value)
+    for installer in ("PIP", "UV"):
+        monkeypatch.setenv(f"{installer}_FIND_LINKS", str(tmp_path))
+        monkeypatch.setenv(f"{installer}_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     with start_server(tmp_path / "server") as server:
         lab = Cli(tmp_path)
         added = lab("sessions", "add", "shop", "--url", server.url, "--token-stdin", stdin=server.token.encode())
