@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -396,6 +397,25 @@ def _persist(action: Callable[[], T], pause: float = 0.2) -> T:
     # What it logs of each try is for programs that set up logging; without a handler it would land on stderr.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
     for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=pause, wait_max=15 * pause):
+        with attempt:
+            return action()
+    raise AssertionError("retry_context returns or raises")
+
+
+def patiently(action: Callable[[], T], again: Callable[[Exception], bool | float], attempts: int = 5) -> T:
+    """Do what a service may ask to be done later: repeated, after growing pauses, for errors of which `again` says so;
+    a number of seconds that it gives is kept to."""
+    try:
+        return action()
+    except errors.Error as error:
+        first = again(error)
+        if first is False:
+            raise
+    import stamina
+
+    logging.getLogger("stamina").addHandler(logging.NullHandler())
+    time.sleep(first if first is not True else 0.5)
+    for attempt in stamina.retry_context(on=again, attempts=attempts - 1, wait_initial=1.0, wait_max=16.0):
         with attempt:
             return action()
     raise AssertionError("retry_context returns or raises")
