@@ -237,7 +237,7 @@ class Drive:
                     raise refusal(reply, identity)
                 return reply
 
-        return transport.patiently(once, lambda error: _pause(error, method))
+        return transport.persist(once, again=lambda error: _pause(error, method), attempts=5, pause=1.0)
 
     @staticmethod
     def _decode(reply: transport.Reply, kind: type[T]) -> T:

@@ -27,6 +27,7 @@ LAYERS = [
     ["rendering"],
     ["functions"],
     ["api"],
+    ["doctor"],
     ["overview", "installation", "consent", "keeping"],
     ["holdings"],
     ["client"],
