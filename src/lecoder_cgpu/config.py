@@ -105,6 +105,7 @@ FILES = {
 EXTRAS = {
     "local": ("jupyter_server", "ipykernel"),
     "repl": ("prompt_toolkit", "pygments"),
+    "notebooks": ("jupytext", "yaml"),
     "remote": ("cloudpickle",),
     "mcp": ("mcp", "PIL"),
 }

@@ -154,6 +154,7 @@ class QuotaError(Error):
     category = "quota"
     exit_status = 69
     description = "The account is not entitled to this, or its usage limit is reached."
+    after: float | None = None  # seconds after which it may be tried again, when the service said so
 
 
 class CapacityError(Error):

@@ -91,9 +91,15 @@ class KernelConnection:
 
     def exception_bases(self) -> list[str]:
         """The dotted names in the method-resolution order of the last exception; [] when the kernel does not say."""
-        request = wire.execute_request("", session=self.session_id, silent=True, user_expressions={"bases": _BASES})
+        text = self.evaluate(_BASES, BASES_WAIT) or ""
+        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def evaluate(self, expression: str, wait: float) -> str | None:
+        """The value of an expression as the kernel prints it; None when it has not said within `wait` seconds (it may
+        be busy), or the expression failed. Nothing else in the kernel changes, and nobody sees it."""
+        request = wire.execute_request("", session=self.session_id, silent=True, user_expressions={"value": expression})
         execution = wire.Execution(request.msg_id)
-        deadline = time.monotonic() + BASES_WAIT
+        deadline = time.monotonic() + wait
         try:
             self._send(request)
             while not execution.replied and (left := deadline - time.monotonic()) > 0:
@@ -101,9 +107,9 @@ class KernelConnection:
                 if message is not None:
                     execution.receive(message)
         except errors.ConnectionFailed:
-            return []
-        text = execution.user_expressions.get("bases", {}).get("data", {}).get("text/plain", "")
-        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+            return None
+        text = execution.user_expressions.get("value", {}).get("data", {}).get("text/plain")
+        return text if isinstance(text, str) else None
 
     def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
         """What could stand at `cursor` (in characters); None when the kernel does not answer in `limit` seconds.

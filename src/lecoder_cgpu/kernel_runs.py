@@ -69,33 +69,54 @@ def kernel_run(
 
     channels = connection or session.connect_kernel()
     try:
-        outcome = channels.execute(
+        outcome = watched_run(
+            session,
+            channels,
             code,
             take,
             timeout=timeout,
             on_input=on_input,
-            recorder=_recorder(session),
             wait=wait,
             detach=detach,
             idle_timeout=idle_timeout,
         )
-        raised = outcome.execution.raised
-        if raised is not None and explain.needs_bases(raised.name):
-            outcome.bases = channels.exception_bases()
     finally:
         if connection is None:
             channels.close()
-    if outcome.steps:
-        logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
-    if outcome.execution.death is not None:
-        session.await_recording()
-    document = _kernel_document(session, outcome, filename)
+    document = run_document(session, outcome, filename)
     _fill(document, collector, session)
     if on_displays is not None:
         on_displays(collector.displays)
     if outputs_dir is not None:
         document.outputs = outputs.write_files(outputs_dir, collector.displays)
     return document
+
+
+def watched_run(
+    session: Session,
+    connection: KernelConnection,
+    code: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    timeout: float | None = None,
+    on_input: InputSource | None = None,
+    wait: float | None = None,
+    detach: bool = False,
+    idle_timeout: float | None = None,
+) -> Outcome:
+    """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
+    outcome = connection.execute(
+        code, on_event, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach,
+        idle_timeout=idle_timeout,
+    )  # fmt: skip
+    raised = outcome.execution.raised
+    if raised is not None and explain.needs_bases(raised.name):
+        outcome.bases = connection.exception_bases()
+    if outcome.steps:
+        logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
+    if outcome.execution.death is not None:
+        session.await_recording()
+    return outcome
 
 
 def is_kernel_run(session: Session, run_id: str) -> bool:
@@ -173,7 +194,7 @@ def attached_kernel_run(
     if recording.state is not None:
         _apply(outcome, recording.state)
     outcome.dropped = recording.is_incomplete()
-    document = _kernel_document(session, outcome, None)
+    document = run_document(session, outcome, None)
     _fill(document, collector, session)
     document.timing = recording.timing or UNSET
     if outputs_dir is not None:
@@ -256,7 +277,8 @@ def _recorder(session: Session) -> Recorder | None:
     return open_recording
 
 
-def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -> models.Run:
+def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> models.Run:
+    """How a run ended, as documents say it; its output is not in there yet."""
     execution = outcome.execution
     document = models.Run(
         status="ok",

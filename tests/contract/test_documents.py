@@ -11,6 +11,7 @@ import pytest
 
 from lecoder_cgpu import errors, reference
 from tests.support.cli import Cli, Result
+from tests.support.notebooks import code, write
 from tests.support.servers import JupyterServer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -72,6 +73,10 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("cat", ["cat", "contract/file"]),
         ("rm", ["rm", "-f", "contract/nothing"]),
         ("run", ["run", "--sync", "{home}/empty", "--pull", ".:{home}/pulled", "true"]),
+        ("notebook-run", ["notebook", "run", "{notebook}"]),
+        ("notebook-run", ["run", "{notebook}", "-p", "x=1"]),
+        ("run-detached", ["run", "{notebook}", "--detach"]),
+        ("notebook-convert", ["notebook", "convert", "{notebook}", "--force"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),
         ("logs-html", ["logs", "--html", "{home}/page.html"]),
@@ -105,7 +110,8 @@ def test_success(lab: Cli, jupyter: JupyterServer, schema: str, line: list[str],
     (lab.home / "empty").mkdir(exist_ok=True)
     (jupyter.root / "contract").mkdir(exist_ok=True)
     (jupyter.root / "contract" / "file").write_text("x")
-    line = [word.format(name=lab.home.name, home=lab.home) for word in line]
+    notebook = write(lab.home / "hello.ipynb", code("print('hello')"))
+    line = [word.format(name=lab.home.name, home=lab.home, notebook=notebook) for word in line]
     result = lab("--json", *line) if place == "before" else lab(*line, "--json")
     assert result.code == 0, result
     validate(result.json, schema)
@@ -117,6 +123,18 @@ def test_events_are_valid(lab: Cli) -> None:
     for line in lines[:-1]:
         validate(line, "run-event")
     validate(lines[-1], "run")
+
+
+def test_events_of_a_notebook_are_valid(lab: Cli) -> None:
+    """A notebook's cells begin and end between the events of their output."""
+    notebook = write(lab.home / "events.ipynb", code("print(1)"), code("2"))
+    result = lab("run", str(notebook), "--events")
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    for line in lines[:-1]:
+        validate(line, "notebook-event")
+    validate(lines[-1], "notebook-run")
+    assert [line["type"] for line in lines[:-1]] == ["cell_start", "stream", "cell", "cell_start", "display", "cell"]
+    validate(lab("notebook", "fetch", "nothing", "--json").json, "failure")
 
 
 def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
@@ -199,6 +217,18 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["job", "list"], 2005, 66),
         (["job", "show"], 2006, 2),
         (["job", "wait", "x"], 2005, 66),
+        (["notebook"], 2006, 2),
+        (["notebook", "run"], 2006, 2),
+        (["notebook", "run", "/surely/not/there.ipynb"], 2005, 66),
+        (["run", "/surely/not/there.ipynb"], 2005, 66),
+        (["notebook", "run", "/"], 2006, 2),
+        (["notebook", "run", "/bin/true"], 2006, 2),
+        (["notebook", "fetch", "x"], 2005, 66),
+        (["notebook", "list"], 2001, 77),
+        (["notebook", "delete", "x"], 2006, 2),
+        (["install"], 2006, 2),
+        (["notebook", "convert", "/bin/true"], 2006, 2),
+        (["notebook", "convert", "/surely/not/there.py"], 2005, 66),
         (["sessions"], 2006, 2),
         (["sessions", "nonsense"], 2006, 2),
         (["sessions", "switch", "nothing"], 2005, 66),

@@ -16,6 +16,7 @@ from lecoder_cgpu.server import Server
 from lecoder_cgpu.terminal import Terminal
 from tests.support.cli import Cli
 from tests.support.forwarding import Hasher, exchange, forwarded
+from tests.support.notebooks import code, read, write
 from tests.support.servers import start_server
 
 PYTHON = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
@@ -68,6 +69,24 @@ def test_process_runs(other: Cli) -> None:
     expected = "".join(f"{number}\n" for number in range(1, 3_000_001)).encode()
     assert hashlib.md5(out).digest() == hashlib.md5(expected).digest()
     assert other("run", "--timeout", "1", "sleep 60").code == 75
+
+
+def test_notebooks(other: Cli, tmp_path: Path) -> None:
+    """Watched and detached, with an exception of the user's own, and a kill that interrupts the kernel."""
+    source = write(tmp_path / "n.ipynb", code("n = 6\nn * 7"), code("class Mine(ImportError): pass\nraise Mine('m')"))
+    watched = other("run", str(source), "--json")
+    assert (watched.code, watched.json["errorCode"], watched.json["failedCell"]) == (1, 1005, 1)
+    job = other("run", str(source), "--detach").out.strip()
+    done = other("notebook", "fetch", job, "--wait", "60", "-o", str(tmp_path / "o.ipynb"), "--json")
+    assert (done.code, done.json["errorCode"], done.json["outputComplete"]) == (1, 1005, True)
+    assert read(tmp_path / "o.ipynb").cells[0].outputs[0].data == {"text/plain": "42"}
+    slow = write(tmp_path / "s.ipynb", code("import time\nprint('begun', flush=True)\ntime.sleep(90)"))
+    job = other("run", str(slow), "--detach").out.strip()
+    while other("job", "logs", job).out != "begun\n":
+        assert other("job", "wait", job, "--timeout", "0.1").code == 124
+    assert other("job", "kill", job).code == 0
+    assert other("job", "wait", job).code == 143
+    assert other("run", "-m", "kernel", "print('free')").out == "free\n"
 
 
 def test_status(other: Cli) -> None:

@@ -15,7 +15,7 @@ from lecoder_cgpu.resident import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 # Executed on the runtime, not here.
-REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, "tunnel")}
+REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, *bootstrap.PROGRAMS, "tunnel")}
 REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm").rglob("*.py")}
 
 # From the top down; a module imports only what stands below it.
@@ -27,11 +27,13 @@ LAYERS = [
     ["rendering"],
     ["functions"],
     ["api"],
+    ["doctor"],
     ["overview", "installation", "consent", "keeping"],
     ["holdings"],
     ["client"],
     ["login"],
-    ["jobs"],
+    ["notebook_jobs", "installs", "drive"],
+    ["jobs", "notebook_runs", "programs"],
     ["kernel_runs", "process_runs"],
     ["processes", "storage", "forwarding", "ssh"],
     ["recording", "transfers"],
@@ -52,6 +54,9 @@ LAYERS = [
     ["jsonl", "process_identity", "redaction"],
     ["state", "config"],
     ["explain"],
+    ["scripts"],
+    ["notebook", "cell_outputs"],
+    ["parameters", "templates"],
     ["outputs"],
     ["wire"],
     ["models"],

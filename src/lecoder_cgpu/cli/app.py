@@ -44,6 +44,8 @@ COMMANDS = {
     "cat": ("files", "Print files of the runtime."),
     "edit": ("files", "Edit a file of the runtime."),
     "rm": ("files", "Delete files on the runtime."),
+    "install": ("install", "Install Python packages on the runtime."),
+    "notebook": ("notebook", "Run notebooks, cell by cell, and keep them in Google Drive."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
