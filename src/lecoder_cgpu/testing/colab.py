@@ -44,6 +44,8 @@ HOSTS: dict[str, tuple[str, list[Any]]] = {
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
 }
 
+CLOSING_ROUNDS = 5  # of the event loop, after which nothing of it is open any more
+
 
 class FakeColab:
     """The fake, running in a thread of this process from `with` to its end.
@@ -272,10 +274,13 @@ class FakeColab:
         await self.world.close()
         for server in self._servers:
             await server.close_all_connections()
-        rest = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        # A connection that was accepted at the last moment makes tasks, and transports that close a little later.
+        for _ in range(CLOSING_ROUNDS):
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.sleep(0)
 
 
 def main() -> None:
