@@ -170,6 +170,14 @@ class Pulled(Struct, kw_only=True):
     error: ErrorInfo | Optional = UNSET
 
 
+class Release(Struct, kw_only=True):
+    """What `--release` did with the runtime: `released` as `sessions close` has it, or null and the `reason` why it was
+    kept."""
+
+    released: str | None = None
+    reason: str | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -204,6 +212,7 @@ class Run(Struct, kw_only=True):
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
     hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
@@ -363,6 +372,7 @@ class JobDocument(Struct, kw_only=True):
     gpus: list[Gpu] | Optional = UNSET
     interrupted: bool | Optional = UNSET
     hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
 
 
