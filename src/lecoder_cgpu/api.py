@@ -77,14 +77,24 @@ class Client:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
         """
-        wants = Wants(
-            cpu=cpu,
-            gpu=() if gpu is None else tuple(gpu.split(",")),
-            tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
-            high_ram=high_ram,
-            new=new,
-        )
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
         return self._session(self._client.session(name, wants))
+
+    def ensure(
+        self, name: str, *, gpu: str | None = None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False
+    ) -> models.SessionAdded:
+        """Make sure that there is a session of that name with its runtime, and make it the active one.
+
+        Once or ten times is the same. On Colab, a GPU is asked for unless an argument says otherwise.
+
+        Raises:
+            errors.UsageError: the session of that name has another kind of runtime.
+            errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
+        """
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
+        held, fresh = holdings.ensure(self._client, name, wants)
+        with held:
+            return models.SessionAdded(session=holdings.inspect(self._client, held.record), fresh=fresh)
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
         """Store a Jupyter server as a session, after proving that it answers and takes the token.
@@ -115,6 +125,18 @@ class Client:
             return Session(self._client, held.record)
 
 
+def _wants(
+    *, gpu: str | None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False, new: bool = False
+) -> Wants:
+    return Wants(
+        cpu=cpu,
+        gpu=() if gpu is None else tuple(gpu.split(",")),
+        tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
+        high_ram=high_ram,
+        new=new,
+    )
+
+
 class Session:
     """One session in use. Made by `Client`."""
 
@@ -137,6 +159,11 @@ class Session:
     def backend(self) -> str:
         return self._record.backend
 
+    @property
+    def ref(self) -> models.SessionRef:
+        """How documents name it."""
+        return self._record.ref
+
     # --- Python in the session's kernel ---
 
     def run(
@@ -147,11 +174,15 @@ class Session:
         check: bool = False,
         on_event: Callable[[wire.Event], None] | None = None,
         outputs_dir: str | Path | None = None,
+        wait: float | None = None,
+        max_output: int | None = None,
     ) -> models.Run:
         """Run Python in the session's kernel; its variables stay for the next run.
 
         Args:
             timeout: seconds after which the code is interrupted.
+            wait: seconds after which to return although the code goes on: the document's status is `running` then.
+            max_output: bytes of each stream and of rich outputs that the document may hold; None is all.
             check: raise the failure of the code instead of returning it.
             on_event: told of every output as it comes, from the calling thread.
             outputs_dir: folder for images and other rich outputs.
@@ -166,6 +197,8 @@ class Session:
                 on_event or (lambda event: None),
                 timeout=timeout,
                 outputs_dir=None if outputs_dir is None else Path(outputs_dir).expanduser(),
+                wait=wait,
+                max_output=max_output,
             )
         return _ended(document, check)
 
@@ -249,8 +282,25 @@ class Session:
         Raises:
             errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
         """
+        started = self.start(
+            command, key=key, cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, pull=pull
+        )
+        return Job(self, started.job_id)
+
+    def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        key: str | None = None,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
+        timeout: float | None = None,
+        pull: Sequence[str] | None = None,
+    ) -> models.JobStarted:
+        """The same as `job`, returning the document that `run --detach` prints."""
         with self._hold() as held:
-            started = start(
+            return start(
                 held,
                 command if isinstance(command, str) else list(command),
                 key=key,
@@ -260,7 +310,6 @@ class Session:
                 timeout=timeout,
                 pull=pull,
             )
-        return Job(self, started.job_id)
 
     def find_job(self, job_id: str) -> Job:
         """A job that was started earlier, by whomever, by its id or a unique prefix of it.
@@ -355,13 +404,31 @@ class Job:
         with self.session._jobs() as known:
             return known.read(self.id, stream, offset, limit)[1]
 
-    def result(self, *, check: bool = False) -> models.Run:
-        """Wait for its end and return what `Session.shell` would have returned."""
+    def result(
+        self,
+        *,
+        check: bool = False,
+        on_output: Callable[[str, bytes], None] | None = None,
+        wait: float | None = None,
+        max_output: int | None = None,
+    ) -> models.Run:
+        """Wait for its end and return what `Session.shell` would have returned.
+
+        Args:
+            wait: seconds after which to return although it goes on. max_output: as `Session.run` has it.
+        """
         with self.session._hold() as held:
             if kernel_runs.is_kernel_run(held, self.id):
-                document = kernel_runs.attached_kernel_run(held, self.id, lambda event: None)
+
+                def tell(event: wire.Event) -> None:
+                    if isinstance(event, wire.Stream) and on_output is not None:
+                        on_output(event.name, event.text.encode())
+
+                document = kernel_runs.attached_kernel_run(held, self.id, tell, wait=wait, max_output=max_output)
             else:
-                document = process_runs.attached_run(held, self.id, lambda stream, data: None)
+                document = process_runs.attached_run(
+                    held, self.id, on_output or (lambda stream, data: None), wait=wait, max_output=max_output
+                )
         return _ended(document, check)
 
     def kill(self, signal: str | None = None) -> bool:
@@ -440,12 +507,12 @@ def _ended(document: models.Run, check: bool) -> models.Run:
 
 
 def checked(document: models.Run) -> models.Run:
-    """The document if the run succeeded.
+    """The document if the run succeeded, or goes on.
 
     Raises:
         errors.Error: of the class that has the run's code; `run` holds the document, notes the remote traceback.
     """
-    if document.error_code == 0 and document.status == "ok":
+    if document.error_code == 0 and document.status in ("ok", "running"):
         return document
     info = document.error
     if not isinstance(info, models.ErrorInfo):

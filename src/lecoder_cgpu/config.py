@@ -102,7 +102,13 @@ FILES = {
 }
 
 # Optional parts of the installation, and the modules by which they are recognised.
-EXTRAS = {"local": ("jupyter_server", "ipykernel"), "remote": ("cloudpickle",)}
+EXTRAS = {
+    "local": ("jupyter_server", "ipykernel"),
+    "repl": ("prompt_toolkit", "pygments"),
+    "notebooks": ("jupytext", "yaml"),
+    "remote": ("cloudpickle",),
+    "mcp": ("mcp", "PIL"),
+}
 
 
 @dataclass(frozen=True)

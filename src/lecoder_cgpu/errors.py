@@ -47,6 +47,7 @@ class Error(Exception):
     retryable: bool = False
     retry_after: float | None = None
     description: ClassVar[str] = "The tool failed."
+    http_status: int | None = None  # of the answer that was the failure, where there was one
 
     def __init__(
         self,
@@ -153,6 +154,7 @@ class QuotaError(Error):
     category = "quota"
     exit_status = 69
     description = "The account is not entitled to this, or its usage limit is reached."
+    after: float | None = None  # seconds after which it may be tried again, when the service said so
 
 
 class CapacityError(Error):

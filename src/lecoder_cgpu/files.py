@@ -52,6 +52,20 @@ def expand(sources: Iterable[str]) -> list[str]:
     return found
 
 
+def check_folder(local: str) -> None:
+    """Refuse what is no folder here.
+
+    Raises:
+        errors.UsageError: it is something else. errors.NotFoundError: it is nothing.
+    """
+    if os.path.isdir(local):
+        return
+    if os.path.exists(local):
+        raise errors.UsageError(f"{local} is not a folder", name="NotADirectory",
+                                hint=f"lecoder-cgpu upload {local}")  # fmt: skip
+    raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint="check the path")
+
+
 def remote_join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}" if folder.rstrip("/") else f"{folder}{name}"
 

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import UNSET
 
 from . import errors, jsonl, logs, models, redaction, state
+from .history_images import Images, digest, image
 
 MAX_BYTES = 10 * 2**20  # of the file that is written
 MAX_TOTAL = 100 * 2**20  # of all segments; the oldest go first
@@ -59,13 +60,14 @@ class History:
         self._max_total = max_total
         self._decoder = msgspec.json.Decoder(models.HistoryEntry)
 
-    def append(self, entry: models.HistoryEntry) -> None:
-        """Write one entry down.
+    def append(self, entry: models.HistoryEntry, displays: Sequence[models.DisplayData] = ()) -> None:
+        """Write one entry down; the images among the rich outputs of its run are kept beside it.
 
         Raises:
             errors.ConfigError: the folder cannot be written.
         """
         state.ensure_dir(self.folder)
+        self.images.keep(displays)
         jsonl.append(self.path, msgspec.json.encode(entry), self.path)
         try:
             if jsonl.rotate(self.path, self._max_bytes, self._next_segment, self.path):
@@ -73,6 +75,10 @@ class History:
         except errors.ConfigError as error:
             # The entry is safe, so this is no failure of ours to report as one; the next append tries again.
             logs.current().warn("HISTORY", "the history could not be rotated", error=error)
+
+    @property
+    def images(self) -> Images:
+        return Images(self.folder)
 
     def _next_segment(self) -> Path:
         """A name that sorts after those of all segments, whatever the clock says."""
@@ -197,6 +203,7 @@ class History:
         Raises:
             errors.ConfigError: the folder cannot be written.
         """
+        self.images.clear()
         if not self._segments() and not os.path.lexists(self.path):
             return
         with state.lock(self.path):
@@ -293,10 +300,23 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(_encode(text))
 
 
+def shown_by(run: models.Run) -> list[models.DisplayData]:
+    """The rich outputs in the document of a run."""
+    return run.display_data if isinstance(run.display_data, list) else []
+
+
 def entry_from_run(
-    run: models.Run, command: str, runtime: models.HistoryRuntime, secrets: Sequence[str] = ()
+    run: models.Run,
+    command: str,
+    runtime: models.HistoryRuntime,
+    secrets: Sequence[str] = (),
+    displays: Sequence[models.DisplayData] | None = None,
 ) -> models.HistoryEntry:
-    """The entry that remembers `run`: bounded, rich outputs as references, `secrets` and known tokens blotted out."""
+    """The entry that remembers `run`: bounded, rich outputs as references, `secrets` and known tokens blotted out.
+
+    Args:
+        displays: the run's rich outputs, where they are more than its document shows.
+    """
     import uuid
 
     hidden = redaction.spellings(secrets)
@@ -321,19 +341,21 @@ def entry_from_run(
                 shown += len(data[mime])
             else:
                 data[mime] = {"bytes": _size(value) if isinstance(value, str) else len(msgspec.json.encode(value))}
+                if (content := image(mime, value)) is not None:
+                    data[mime]["sha256"] = digest(content)
         for mime, size in (display.omitted or {}).items():
             data.setdefault(mime, {"bytes": size})
         return models.StoredDisplay(data=data)
 
     stderr = run.stderr if isinstance(run.stderr, str) else ""
-    displays = run.display_data if isinstance(run.display_data, list) else []
+    shown_displays = shown_by(run) if displays is None else displays
     entry = models.HistoryEntry(
         id=str(uuid.uuid4()), timestamp=models.now(), timing=run.timing, run_id=run.run_id,
         command=kept(command, MAX_COMMAND), mode=run.mode, runtime=runtime,
         status=run.status, error_code=run.error_code, exit_code=run.exit_code, execution_count=run.execution_count,
         stdout=kept(run.stdout), stderr=kept(stderr),
         output_bytes=run.output_bytes or _size(run.stdout) + _size(stderr),
-        display_data=[reference(display) for display in displays],
+        display_data=[reference(display) for display in shown_displays],
     )  # fmt: skip
     if isinstance(run.session, models.SessionRef):
         entry.session = run.session.name

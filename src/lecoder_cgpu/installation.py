@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import __version__, errors, models
+from .config import EXTRAS
 
 NAME = "lecoder-cgpu"
 TIMEOUT = 60.0  # seconds for the installer's answer
@@ -43,6 +44,13 @@ def kind() -> tuple[Kind, str]:
         return "uv-tool", ""
     installer = (distribution.read_text("INSTALLER") or "").strip()
     return ("uv" if installer == "uv" else "pip" if installer == "pip" else "unknown"), ""
+
+
+def extras() -> dict[str, bool]:
+    """The optional parts, and whether each is installed."""
+    from importlib.util import find_spec
+
+    return {name: all(find_spec(item) is not None for item in modules) for name, modules in EXTRAS.items()}
 
 
 def check() -> models.Upgrade:

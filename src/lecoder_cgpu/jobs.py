@@ -129,7 +129,7 @@ def describe(state: RunState) -> models.Job:
         id=state.run,
         state=state.state,
         kind=state.kind,
-        command=state.shell or state.argv or state.code or UNSET,
+        command=state.label or state.shell or state.argv or state.code or UNSET,
         cwd=state.cwd or UNSET,
         created=state.created or UNSET,
         started=state.started or UNSET,
@@ -194,6 +194,11 @@ class Jobs:
         self.session = session
         self._resident: Resident = session.connect_resident()
         self._pids: dict[str, list[int]] = {}  # of running jobs
+
+    @property
+    def resident(self) -> Resident:
+        """The connection that it holds."""
+        return self._resident
 
     def __enter__(self) -> Jobs:
         return self
@@ -357,7 +362,7 @@ class Jobs:
             escalate: wait for the end, and go on to the next harder step whenever `grace` seconds have passed.
         """
         state = self.find(key)
-        steps = HARDER[state.kind]
+        steps = HARDER.get(state.kind, HARDER["process"])
         first = signal or (steps[0] if escalate or state.kind == "kernel" else "SIGTERM")
         sent = self._resident.signal(state.run, first)
         if escalate:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from . import errors, wire
 from .server import Server
 from .transport import WebSocket
@@ -21,6 +24,22 @@ BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
 BACK_PAUSE = 0.2
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
+
+
+class Completion(Struct):
+    """What a kernel proposes to put in place of the characters from `cursor_start` to `cursor_end`."""
+
+    matches: list[str] = []
+    cursor_start: int = 0
+    cursor_end: int = 0
+    status: str = "ok"
+
+
+class Completeness(Struct):
+    """Whether code is `complete`, `incomplete`, `invalid` or `unknown`; `indent` is for the next line."""
+
+    status: str = "unknown"
+    indent: str = ""
 
 
 class KernelConnection:
@@ -72,9 +91,15 @@ class KernelConnection:
 
     def exception_bases(self) -> list[str]:
         """The dotted names in the method-resolution order of the last exception; [] when the kernel does not say."""
-        request = wire.execute_request("", session=self.session_id, silent=True, user_expressions={"bases": _BASES})
+        text = self.evaluate(_BASES, BASES_WAIT) or ""
+        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def evaluate(self, expression: str, wait: float) -> str | None:
+        """The value of an expression as the kernel prints it; None when it has not said within `wait` seconds (it may
+        be busy), or the expression failed. Nothing else in the kernel changes, and nobody sees it."""
+        request = wire.execute_request("", session=self.session_id, silent=True, user_expressions={"value": expression})
         execution = wire.Execution(request.msg_id)
-        deadline = time.monotonic() + BASES_WAIT
+        deadline = time.monotonic() + wait
         try:
             self._send(request)
             while not execution.replied and (left := deadline - time.monotonic()) > 0:
@@ -82,9 +107,37 @@ class KernelConnection:
                 if message is not None:
                     execution.receive(message)
         except errors.ConnectionFailed:
-            return []
-        text = execution.user_expressions.get("bases", {}).get("data", {}).get("text/plain", "")
-        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+            return None
+        text = execution.user_expressions.get("value", {}).get("data", {}).get("text/plain")
+        return text if isinstance(text, str) else None
+
+    def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
+        """What could stand at `cursor` (in characters); None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("complete_request", {"code": code, "cursor_pos": cursor}, limit)
+        return None if content is None else msgspec.convert(content, Completion)
+
+    def is_complete(self, code: str, limit: float) -> Completeness | None:
+        """Whether code can be run as it is; None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("is_complete_request", {"code": code}, limit)
+        return None if content is None else msgspec.convert(content, Completeness)
+
+    def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
+        request = wire.request(kind, content, session=self.session_id)
+        self._send(request)
+        deadline = time.monotonic() + limit
+        while (left := deadline - time.monotonic()) > 0:
+            message = self.receive(left)
+            if message is not None and message.channel == "shell" and message.parent == request.msg_id:
+                return message.content
+        return None
 
     def wait_until_back(self) -> None:
         """After a crash, wait until the new kernel's messages reach us, for `BACK_WAIT` seconds at most.

@@ -16,6 +16,7 @@ from .runtime import Session
 from .watch import InputSource, Outcome, Recorder
 
 if TYPE_CHECKING:
+    from .kernel import KernelConnection
     from .recording import Recording
     from .resident import RunState
 
@@ -37,6 +38,8 @@ def kernel_run(
     detach: bool = False,
     idle_timeout: float | None = None,
     inline: bool = True,
+    connection: KernelConnection | None = None,
+    on_displays: Callable[[list[models.DisplayData]], None] | None = None,
 ) -> models.Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
@@ -52,6 +55,8 @@ def kernel_run(
         detach: let the code go on when we are interrupted, too.
         idle_timeout: seconds of silence after which the code is interrupted.
         inline: keep binary outputs in the document, as base64.
+        connection: channels that are open already, and stay so.
+        on_displays: given the rich outputs at the end, whole, whatever the document leaves out of them.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
@@ -62,32 +67,56 @@ def kernel_run(
         collector.add(event)
         on_event(event)
 
-    connection = session.connect_kernel()
+    channels = connection or session.connect_kernel()
     try:
-        outcome = connection.execute(
+        outcome = watched_run(
+            session,
+            channels,
             code,
             take,
             timeout=timeout,
             on_input=on_input,
-            recorder=_recorder(session),
             wait=wait,
             detach=detach,
             idle_timeout=idle_timeout,
         )
-        raised = outcome.execution.raised
-        if raised is not None and explain.needs_bases(raised.name):
-            outcome.bases = connection.exception_bases()
     finally:
-        connection.close()
+        if connection is None:
+            channels.close()
+    document = run_document(session, outcome, filename)
+    _fill(document, collector, session)
+    if on_displays is not None:
+        on_displays(collector.displays)
+    if outputs_dir is not None:
+        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    return document
+
+
+def watched_run(
+    session: Session,
+    connection: KernelConnection,
+    code: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    timeout: float | None = None,
+    on_input: InputSource | None = None,
+    wait: float | None = None,
+    detach: bool = False,
+    idle_timeout: float | None = None,
+) -> Outcome:
+    """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
+    outcome = connection.execute(
+        code, on_event, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach,
+        idle_timeout=idle_timeout,
+    )  # fmt: skip
+    raised = outcome.execution.raised
+    if raised is not None and explain.needs_bases(raised.name):
+        outcome.bases = connection.exception_bases()
     if outcome.steps:
         logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
     if outcome.execution.death is not None:
         session.await_recording()
-    document = _kernel_document(session, outcome, filename)
-    _fill(document, collector, session)
-    if outputs_dir is not None:
-        document.outputs = outputs.write_files(outputs_dir, collector.displays)
-    return document
+    return outcome
 
 
 def is_kernel_run(session: Session, run_id: str) -> bool:
@@ -165,7 +194,7 @@ def attached_kernel_run(
     if recording.state is not None:
         _apply(outcome, recording.state)
     outcome.dropped = recording.is_incomplete()
-    document = _kernel_document(session, outcome, None)
+    document = run_document(session, outcome, None)
     _fill(document, collector, session)
     document.timing = recording.timing or UNSET
     if outputs_dir is not None:
@@ -248,7 +277,8 @@ def _recorder(session: Session) -> Recorder | None:
     return open_recording
 
 
-def _kernel_document(session: Session, outcome: Outcome, filename: str | None) -> models.Run:
+def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> models.Run:
+    """How a run ended, as documents say it; its output is not in there yet."""
     execution = outcome.execution
     document = models.Run(
         status="ok",

@@ -185,6 +185,7 @@ class Run(Struct, kw_only=True):
     `running` when we were told to stop watching and it goes on.
     `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
+    `autoInstalled` names what --auto-install has installed, and then this is the second run.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]
@@ -211,6 +212,7 @@ class Run(Struct, kw_only=True):
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
     outputs: list[OutputFile] | Optional = UNSET
+    auto_installed: list[str] | Optional = field(name="autoInstalled", default=UNSET)
     hook: Hook | Optional = UNSET
     release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
@@ -399,6 +401,22 @@ class JobLogs(Struct, kw_only=True):
     base64: str | Optional = UNSET
 
 
+class JobProgress(Struct, kw_only=True):
+    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    """
+
+    job: Job
+    session: SessionRef
+    stdout: str = ""
+    stderr: str = ""
+    stdout_offset: int = field(name="stdoutOffset", default=0)
+    stderr_offset: int = field(name="stderrOffset", default=0)
+    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
+    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+
+
 # --- files --------------------------------------------------------------------------------------------------------
 
 
@@ -521,6 +539,242 @@ class FileEdited(Struct, kw_only=True):
     saved: bool
     sha256: str
     session: SessionRef
+    notice: str | Optional = UNSET
+
+
+class SshConfig(Struct, kw_only=True):
+    """`ssh-config`: a block for OpenSSH's configuration, and the key that it names."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    host: str
+    identity_file: str = field(name="identityFile")
+    config: str
+
+
+class ForwardedPort(Struct, kw_only=True):
+    """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
+
+    remote: int
+    local: int
+    address: str
+
+
+class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
+    """`forward --events`: from now on, connections are taken."""
+
+    session: SessionRef
+    ports: list[ForwardedPort]
+
+
+class Forwarded(Struct, kw_only=True):
+    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    ports: list[ForwardedPort]
+    connections: int
+    reconnections: int | Optional = UNSET
+    seconds: float
+
+
+class Connected(Struct, kw_only=True):
+    """`connect` and `ssh`, once they are over.
+
+    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
+    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    """
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    session: SessionRef
+    mode: Literal["terminal", "kernel", "ssh"]
+    seconds: float
+    terminal: str | Optional = UNSET
+    remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)
+    detached: bool | Optional = UNSET
+    next: str | Optional = UNSET
+    reconnections: int | Optional = UNSET
+    cells: int | Optional = UNSET
+    failed_cells: int | Optional = field(name="failedCells", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error) -> None:
+        """Report `error` as the way in which it ended."""
+        self.status = "error"
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
+# --- notebooks ----------------------------------------------------------------------------------------------------
+
+
+class CellResult(Struct, kw_only=True):
+    """What became of one code cell.
+
+    `index` is the cell's place in the source notebook, counted from 0 over all its cells; absent for the parameters
+    that were injected. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
+    `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
+    `stdout` and `stderr` are head and tail; the notebook has all of it. `displays` has the formats of each rich output.
+    """
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    status: Literal["ok", "error", "running", "not_run", "skipped"]
+    execution_count: int | None = field(name="executionCount", default=None)
+    timing: Timing | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    allowed: bool | Optional = UNSET
+    stdout: str | Optional = UNSET
+    stderr: str | Optional = UNSET
+    output_bytes: int = field(name="outputBytes", default=0)
+    displays: list[list[str]] | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+
+
+class NotebookRun(Struct, kw_only=True):
+    """The document of `notebook run` and `notebook fetch`: what became of the notebook and of each of its code cells.
+
+    `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose place is `failedCell` (absent
+    when the failure was not a cell's). `output` is the file that holds the executed notebook, `drive` the
+    address of the one in Drive that was replaced by it.
+    """
+
+    status: Literal["ok", "error", "unknown", "running"]
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    notebook: str
+    output: str | Optional = UNSET
+    drive: str | Optional = UNSET
+    session: SessionRef | Optional = UNSET
+    job_id: str | Optional = field(name="jobId", default=UNSET)
+    cells: list[CellResult] = field(default_factory=list)
+    failed_cell: int | Optional = field(name="failedCell", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    interrupted: bool | Optional = UNSET
+    output_complete: bool = field(name="outputComplete", default=True)
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
+        """Report `error` as the outcome, unless a cell has failed before."""
+        if self.status in ("error", "unknown"):
+            return
+        self.status, self.error_code, self.exit_code = status, error.code, error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
+class Notebook(Struct, kw_only=True):
+    """One entry of `notebook list`, as Drive has it; `colabName` is the name in the notebook itself, with --enrich."""
+
+    id: str
+    name: str
+    created_time: str = field(name="createdTime")
+    modified_time: str = field(name="modifiedTime")
+    web_view_link: str | Optional = field(name="webViewLink", default=UNSET)
+    colab_name: str | Optional = field(name="colabName", default=UNSET)
+
+
+class NotebookStored(Notebook, kw_only=True):
+    """`notebook create`, `push`, `rename` and `open`: the notebook, and its address in Colab."""
+
+    link: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookDeleted(Struct, kw_only=True):
+    """`notebook delete`; what is not `permanent` is in Drive's bin for thirty days."""
+
+    deleted: Literal[True] = True
+    id: str
+    name: str
+    permanent: bool
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookPulled(Struct, kw_only=True):
+    """`notebook pull`: the file that was written, of so many bytes."""
+
+    id: str
+    name: str
+    output: str
+    bytes: int
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookConverted(Struct, kw_only=True):
+    """`notebook convert`: the file that was made, and how many cells it has."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    notebook: str
+    output: str
+    cells: int
+
+
+class CellStartEvent(Struct, kw_only=True, tag_field="type", tag="cell_start"):
+    """`--events` of a notebook: a cell begins; the output that follows is its own. `position` of `total`, from 1."""
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    position: int
+    total: int
+
+
+class CellEvent(Struct, kw_only=True, tag_field="type", tag="cell"):
+    """`--events` of a notebook: a cell has ended."""
+
+    cell: CellResult
+
+
+NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | CellStartEvent | CellEvent
+
+
+class PackageChange(Struct, kw_only=True):
+    """A distribution that was installed (no `before`), removed (no `after`), or replaced."""
+
+    name: str
+    before: str | Optional = UNSET
+    after: str | Optional = UNSET
+
+
+class Install(Struct, kw_only=True):
+    """The document of `install`.
+
+    `python` is the interpreter that was installed into. `restartNeeded`: the session's kernel has imported
+    `loadedModules`, which were changed under it; null when the kernel was too busy to say, absent when it is not known
+    what changed. `changed` is absent then, too.
+    """
+
+    status: Literal["ok", "error", "abort", "unknown", "running"]
+    error_code: int = field(name="errorCode")
+    exit_code: int = field(name="exitCode")
+    installer: str | Optional = UNSET
+    python: str | Optional = UNSET
+    venv: str | Optional = UNSET
+    changed: list[PackageChange] | Optional = UNSET
+    restart_needed: bool | Optional | None = field(name="restartNeeded", default=UNSET)
+    loaded_modules: list[str] | Optional = field(name="loadedModules", default=UNSET)
+    stdout: str = ""
+    stderr: str | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    session: SessionRef
+    run_id: str = field(name="runId")
+    interrupted: bool | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     notice: str | Optional = UNSET
 
 
@@ -809,6 +1063,45 @@ class Status(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
 
 
+class Top(Struct, kw_only=True):
+    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    sampled: str
+    runtimes: list[RuntimeStatus]
+    units: Units | Optional = UNSET
+
+
+class Opened(Struct, kw_only=True):
+    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    attaches: str
+    opened: bool = False
+
+
+class NextStep(Struct, kw_only=True):
+    """A command that makes sense now, and what it does."""
+
+    command: str
+    what: str
+
+
+class Start(Struct, kw_only=True):
+    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    backend: str
+    sessions: int
+    session: SessionRef | Optional = UNSET
+    next: list[NextStep]
+
+
 # --- history ------------------------------------------------------------------------------------------------------
 
 
@@ -826,7 +1119,8 @@ class HistoryRuntime(Struct, kw_only=True):
 
 
 class StoredDisplay(Struct, kw_only=True):
-    """A rich output as history keeps it: text inline, anything large only as a reference (`mime`, size in bytes)."""
+    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
+    and for an image `sha256`, under which it is kept for a while."""
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -868,6 +1162,16 @@ class HistoryStats(Struct, kw_only=True):
     executions_by_mode: dict[str, int] = field(name="executionsByMode")
     oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
     newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryPage(Struct, kw_only=True):
+    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    runs: int
+    bytes: int
 
 
 class HistoryCleared(Struct, kw_only=True):
@@ -1142,6 +1446,25 @@ class Reference(Struct, kw_only=True):
     variables: dict[str, str]
     files: dict[str, str]
     extras: dict[str, bool]
+
+
+class Finding(Struct, kw_only=True):
+    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+
+    check: str
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | Optional = UNSET
+
+
+class Doctor(Struct, kw_only=True):
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    findings: list[Finding]
 
 
 class Upgrade(Struct, kw_only=True):

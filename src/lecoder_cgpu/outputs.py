@@ -241,7 +241,7 @@ class Collector:
                 display = models.DisplayData(data=data, metadata=display.metadata, omitted=left_out or UNSET)
             size = len(msgspec.json.encode(display.data))
             if left is not None and size > left:
-                sizes = {mime: len(_content(mime, value)) for mime, value in display.data.items()}
+                sizes = {mime: len(content(mime, value)) for mime, value in display.data.items()}
                 sizes |= display.omitted or {}
                 display = models.DisplayData(data={}, metadata=display.metadata, omitted=sizes)
                 omitted += 1
@@ -256,7 +256,7 @@ class Collector:
 def without_binary(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
     """A MIME bundle without its binary formats, and the sizes of these in bytes."""
     kept = {mime: value for mime, value in data.items() if not _is_binary(mime, value)}
-    return kept, {mime: len(_content(mime, value)) for mime, value in data.items() if mime not in kept}
+    return kept, {mime: len(content(mime, value)) for mime, value in data.items() if mime not in kept}
 
 
 def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models.OutputFile]:
@@ -270,15 +270,15 @@ def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models
         folder.mkdir(parents=True, exist_ok=True)
         for number, display in enumerate(displays, 1):
             for mime, value in display.data.items():
-                content = _content(mime, value)
+                data = content(mime, value)
                 extension = EXTENSIONS.get(mime) or (
                     "json" if mime.endswith("json") else "txt" if _is_text(mime) else "bin"
                 )
                 path = folder / f"{number:03d}.{extension}"
                 if any(item.path == path.name for item in files):
                     path = folder / f"{number:03d}-{re.sub(r'[^a-z0-9]+', '-', mime.lower())}.{extension}"
-                path.write_bytes(content)
-                files.append(models.OutputFile(path=path.name, mime=mime, size=len(content), output=number))
+                path.write_bytes(data)
+                files.append(models.OutputFile(path=path.name, mime=mime, size=len(data), output=number))
         manifest = models.Manifest(created=models.now(), files=files)
         (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     except OSError as error:
@@ -301,7 +301,7 @@ def _is_text(mime: str) -> bool:
     return mime.startswith("text/") or mime.endswith(("+xml", "javascript"))
 
 
-def _content(mime: str, value: Any) -> bytes:
+def content(mime: str, value: Any) -> bytes:
     """The bytes of one format of a MIME bundle: JSON for JSON types, text as UTF-8, everything else base64-decoded."""
     if mime.endswith("json") or not isinstance(value, (str, list)):
         return msgspec.json.encode(value)

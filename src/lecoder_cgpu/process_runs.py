@@ -63,17 +63,19 @@ def attached_run(
     max_output: int | None = None,
     wait: float | None = None,
     offsets: tuple[int, int] = (0, 0),
+    detach: bool = True,
 ) -> models.Run:
-    """Watch a process run that is there already, from its first byte to its end. Ctrl-C ends the watching only.
+    """Watch a process run that is there already, from its first byte to its end.
 
     Args:
-        offsets: bytes of stdout and stderr to pass over. The others are those of `process_run`.
+        offsets: bytes of stdout and stderr to pass over.
+        detach: Ctrl-C ends the watching only, and not the run. The others are those of `process_run`.
 
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
     output = _Output(on_output, max_output)
-    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=True, offsets=offsets)
+    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=detach, offsets=offsets)
     run.attach()
     if run.state is not None:
         run.command = run.state.shell or run.state.argv or ""

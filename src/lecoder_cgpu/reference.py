@@ -19,6 +19,9 @@ from . import __version__, models, sessions
 DOCUMENTS: dict[str, Any] = {
     "run": models.Run,
     "status": models.Status,
+    "start": models.Start,
+    "top": models.Top,
+    "open": models.Opened,
     "sessions-list": list[models.SessionDocument],
     "sessions-stats": models.SessionStats,
     "sessions-add": models.SessionAdded,
@@ -30,6 +33,9 @@ DOCUMENTS: dict[str, Any] = {
     "colab-consent": models.Consent,
     "kernel": models.KernelDocument,
     "run-detached": models.JobStarted,
+    "connect": models.Connected,
+    "forward": models.Forwarded,
+    "ssh-config": models.SshConfig,
     "job-list": models.JobList,
     "job": models.JobDocument,
     "job-logs": models.JobLogs,
@@ -39,9 +45,17 @@ DOCUMENTS: dict[str, Any] = {
     "cat": models.FileContent,
     "rm": models.FilesRemoved,
     "edit": models.FileEdited,
+    "install": models.Install,
+    "notebook-run": models.NotebookRun,
+    "notebook-convert": models.NotebookConverted,
+    "notebook-list": list[models.Notebook],
+    "notebook-stored": models.NotebookStored,
+    "notebook-delete": models.NotebookDeleted,
+    "notebook-pull": models.NotebookPulled,
     "logs": list[models.HistoryEntry],
     "logs-show": models.HistoryEntry,
     "logs-stats": models.HistoryStats,
+    "logs-html": models.HistoryPage,
     "logs-clear": models.HistoryCleared,
     "debug-show": list[models.LogRecord],
     "debug-list": models.LogFiles,
@@ -56,13 +70,18 @@ DOCUMENTS: dict[str, Any] = {
     "keeper-stop": models.KeeperStopped,
     "reference": models.Reference,
     "upgrade": models.Upgrade,
+    "doctor": models.Doctor,
     "done": models.Done,
     "failure": models.Failure,
 }
 
-# Other formats that people may want to check: lines of --events, and the files that we keep or write.
+# Other formats that people may want to check: answers of tools that no command prints, lines of --events, and the files
+# that we keep or write.
 FORMATS: dict[str, Any] = {
+    "job-progress": models.JobProgress,
     "run-event": models.RunEvent,
+    "forward-event": models.ListeningEvent,
+    "notebook-event": models.NotebookEvent,
     "outputs-manifest": models.Manifest,
     "history-line": models.HistoryEntry,
     "debug-log-line": models.LogRecord,
@@ -103,12 +122,14 @@ OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made."""
     from .cli.app import root
-    from .rendering import man, pages
+    from .rendering import guide, man, pages
     from .rendering.describe import describe
 
     described = describe(root)
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
     texts["man/lecoder-cgpu.1"] = man.page(described)
+    texts["docs/agents.md"] = guide.agents(described)
+    texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)
     made = {f"schemas/{name}": content for name, content in schemas().items()}
     return made | {path: text.encode() for path, text in texts.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from . import errors
 from .backends import Endpoint
-from .transport import Http, WebSocket
+from .transport import CONNECT_TIMEOUT, Http, WebSocket
 from .wire import V1_SUBPROTOCOL
 
 KERNEL_NAME = "python3"
@@ -38,6 +38,10 @@ class NotebookSession(Struct, kw_only=True):
     id: str
     path: str = ""
     kernel: Kernel | None = None
+
+
+class TerminalModel(Struct, kw_only=True):
+    name: str
 
 
 class KernelSpecs(Struct, kw_only=True):
@@ -134,19 +138,50 @@ class Server:
 
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""
-        return self._renewing(lambda: self._open_channels(kernel_id, session_id))
+        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them.
+        return self.open_socket(
+            f"api/kernels/{quote(kernel_id)}/channels",
+            query=f"session_id={session_id}",
+            subprotocols=[V1_SUBPROTOCOL],
+        )
 
-    def _open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
+    def open_socket(
+        self,
+        path: str,
+        *,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        timeout: float = CONNECT_TIMEOUT,
+    ) -> WebSocket:
+        """A socket to any path of the server; `headers` are sent in addition to those that let us in."""
+        return self._renewing(lambda: self._open_socket(path, query, headers or {}, subprotocols, timeout))
+
+    def _open_socket(
+        self, path: str, query: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float
+    ) -> WebSocket:
         parts = urlsplit(self.endpoint.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
-        path = f"{parts.path}api/kernels/{quote(kernel_id)}/channels"
-        url = urlunsplit((scheme, parts.netloc, path, f"session_id={session_id}", ""))
-        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them.
-        return WebSocket.connect(url, self.endpoint.headers, subprotocols=[V1_SUBPROTOCOL])
+        url = urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
+        all_headers = {**self.endpoint.headers, **headers}
+        return WebSocket.connect(url, all_headers, subprotocols=subprotocols, timeout=timeout)
+
+    def start_terminal(self, options: dict[str, Any]) -> str:
+        """Start a shell behind a pseudo-terminal, and return the terminal's name.
+
+        Args:
+            options: for the server's terminal manager (`shell_command`, `cwd`).
+        """
+        answer = self.request("POST", "api/terminals", json=options)
+        return self._decode("api/terminals", answer, TerminalModel).name
 
     def request(self, method: str, path: str, **options: Any) -> bytes:
         """Any request to the server; see `transport.Http.request`."""
         return self._renewing(lambda: self.http.request(method, path, **options), repeat=method != "POST")
+
+    def has_page(self, path: str) -> bool:
+        """Whether the server has a page for a browser at `path`."""
+        return self.http.has_page(path)
 
     def close(self) -> None:
         if self._http is not None:

@@ -361,8 +361,7 @@ class Storage:
         """
         began = time.monotonic()
         remote = files.clean_remote(remote)
-        if not os.path.isdir(local):
-            self._no_folder(local)
+        files.check_folder(local)
         ignore = files.Ignore(local)
         here = files.scan(local, ignore)
         if delete and not any(item[1] == trees.FILE for item in here):
@@ -402,13 +401,6 @@ class Storage:
                 document.sent, document.bytes = len(moved.digests) + moved.links, moved.bytes
         document.seconds = _seconds(began)
         return document
-
-    @staticmethod
-    def _no_folder(local: str) -> None:
-        if os.path.exists(local):
-            raise errors.UsageError(f"{local} is not a folder", name="NotADirectory",
-                                    hint=f"lecoder-cgpu upload {local}")  # fmt: skip
-        raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint="check the path")
 
     def _compare(self, local: str, remote: str, plan: files.Plan, here: dict[str, files.Entry]) -> None:
         """Ask the runtime for the hashes of what is unsure, while hashing it here."""

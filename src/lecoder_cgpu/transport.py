@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import sys
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,12 @@ def jupyter_error(refusal: Refusal) -> errors.Error:
 
 def status_error(status: int, what: str, body: str = "") -> errors.Error:
     """The error for an HTTP status that is not a success; `what` names the request for people."""
+    error = _status_error(status, what, body)
+    error.http_status = status
+    return error
+
+
+def _status_error(status: int, what: str, body: str) -> errors.Error:
     detail = _excerpt(body)
     said = f"HTTP {status}" + (f" ({detail})" if detail else "")
     if status in (401, 403):
@@ -180,14 +187,14 @@ class Http:
         params: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
-        persist: bool = True,
+        repeat: bool = True,
     ) -> bytes:
         """Send a request and return the body of a successful answer.
 
         Args:
             headers: added to those of the client.
             timeout: seconds to wait for the answer, 60 when None.
-            persist: repeat it when that does no harm (never a POST) and the failure is transient.
+            repeat: do so when that does no harm (never a POST) and the failure is transient.
 
         Raises:
             errors.Error: as `explain` has it. errors.ConnectionFailed: no answer came.
@@ -196,7 +203,7 @@ class Http:
         def once() -> bytes:
             return self._once(method, path, json, params, headers, timeout)
 
-        return _persist(once, self._pause) if persist and method in ("GET", "PUT", "DELETE") else once()
+        return persist(once, pause=self._pause) if repeat and method in ("GET", "PUT", "DELETE") else once()
 
     def _once(
         self,
@@ -286,6 +293,20 @@ class Http:
         finally:
             connection.close()
 
+    def has_page(self, path: str) -> bool:
+        """Whether there is something for a browser at `path`, a page or the way to one (such as a login).
+
+        Raises:
+            errors.ConnectionFailed: the server cannot be reached.
+        """
+        import httpx2
+
+        try:
+            answer = self._client.get(self.base_url + path)
+        except httpx2.HTTPError as error:
+            raise _unreachable(self.base_url, error) from error
+        return answer.is_success or answer.is_redirect
+
     def close(self) -> None:
         self._client.close()
 
@@ -346,7 +367,6 @@ def _seconds(header: str | None) -> float | None:
         return None
     if header.strip().isdigit():
         return float(header)
-    import time
     from email.utils import parsedate_to_datetime
 
     try:
@@ -355,27 +375,34 @@ def _seconds(header: str | None) -> float | None:
         return None
 
 
-def _persist(action: Callable[[], T], pause: float = 0.2) -> T:
-    """Do what may be repeated safely, up to `ATTEMPTS` times while the network or the server falters.
+def persist(
+    action: Callable[[], T],
+    *,
+    again: Callable[[Exception], bool | float] | None = None,
+    attempts: int = ATTEMPTS,
+    pause: float = 0.2,
+) -> T:
+    """Do what may be repeated safely, several times while the network or the server falters.
 
     Args:
-        pause: seconds before the second try; a server that says when it wants to be asked again is obeyed.
+        again: whether an error is worth another try, or after how many seconds; `_transient` when None.
+        attempts: how often at most.
+        pause: seconds between the second try and the third; later ones take longer.
     """
+    worth = again or _transient
     try:
         return action()
-    except errors.ConnectionFailed as error:
-        wait = _transient(error)
+    except errors.Error as error:
+        wait = worth(error)
         if wait is False:
             raise
-    if wait is not True:
-        import time
-
+    if wait is not True:  # a server that says when it wants to be asked again is obeyed
         time.sleep(wait)
     import stamina  # only who needs it pays for it
 
     # What it logs of each try is for programs that set up logging; without a handler it would land on stderr.
     logging.getLogger("stamina").addHandler(logging.NullHandler())
-    for attempt in stamina.retry_context(on=_transient, attempts=ATTEMPTS - 1, wait_initial=pause, wait_max=15 * pause):
+    for attempt in stamina.retry_context(on=worth, attempts=attempts - 1, wait_initial=pause, wait_max=15 * pause):
         with attempt:
             return action()
     raise AssertionError("retry_context returns or raises")
@@ -426,7 +453,7 @@ class WebSocket:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
-        return _persist(lambda: cls._once(url, headers, subprotocols, seconds))
+        return persist(lambda: cls._once(url, headers, subprotocols, seconds))
 
     @classmethod
     def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
@@ -501,6 +528,11 @@ class WebSocket:
             raise self._closed(error) from error
         self._acknowledge_at_once()
         return frame
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the peer closed the socket, None while it is open; 1006 when the connection broke."""
+        return self._connection.close_code
 
     def close(self) -> None:
         """Close without waiting for the peer: the work that mattered is done."""

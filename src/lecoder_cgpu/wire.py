@@ -312,6 +312,7 @@ class Execution:
                 self.idle = self.idle or state == "idle"
             case "execute_reply":
                 self._reply(content)
+                return _page(content)
             case "input_request":
                 self.inputs += 1
                 return InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
@@ -357,6 +358,12 @@ class Execution:
         self.user_expressions = content.get("user_expressions") or {}
         if self.status == "error" and self.raised is None:
             self.raised = _raised(content)
+
+
+def _page(content: dict[str, Any]) -> Display | None:
+    """What IPython gives a pager to show (`name?`): it comes with the reply, and not as an output."""
+    pages = [item for item in content.get("payload") or [] if isinstance(item, dict) and item.get("source") == "page"]
+    return Display(pages[-1].get("data") or {}, {}) if pages else None
 
 
 class _Numbers:

@@ -11,6 +11,7 @@ import pytest
 
 from lecoder_cgpu import errors, reference
 from tests.support.cli import Cli, Result
+from tests.support.notebooks import code, write
 from tests.support.servers import JupyterServer
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -56,6 +57,8 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("kernel", ["kernel", "interrupt"]),
         ("kernel", ["kernel", "restart"]),
         ("kernel", ["sessions", "restart"]),
+        ("run", ["connect"]),
+        ("run", ["connect", "-m", "kernel", "--startup-code", "1"]),
         ("run-detached", ["run", "--detach", "true"]),
         ("run-detached", ["run", "-m", "kernel", "--detach", "1"]),
         ("job-list", ["job", "list"]),
@@ -70,8 +73,13 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("cat", ["cat", "contract/file"]),
         ("rm", ["rm", "-f", "contract/nothing"]),
         ("run", ["run", "--sync", "{home}/empty", "--pull", ".:{home}/pulled", "true"]),
+        ("notebook-run", ["notebook", "run", "{notebook}"]),
+        ("notebook-run", ["run", "{notebook}", "-p", "x=1"]),
+        ("run-detached", ["run", "{notebook}", "--detach"]),
+        ("notebook-convert", ["notebook", "convert", "{notebook}", "--force"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),
+        ("logs-html", ["logs", "--html", "{home}/page.html"]),
         ("logs-stats", ["logs", "--stats"]),
         ("logs-stats", ["logs", "stats"]),
         ("debug-show", ["debug", "show"]),
@@ -91,7 +99,9 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["--help"]),
         ("done", ["run", "--help"]),
         ("done", ["--version"]),
-        ("done", []),
+        ("start", []),
+        ("top", ["top"]),
+        ("open", ["open", "--notebook", "abc"]),
     ],
 )
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -100,7 +110,8 @@ def test_success(lab: Cli, jupyter: JupyterServer, schema: str, line: list[str],
     (lab.home / "empty").mkdir(exist_ok=True)
     (jupyter.root / "contract").mkdir(exist_ok=True)
     (jupyter.root / "contract" / "file").write_text("x")
-    line = [word.format(name=lab.home.name, home=lab.home) for word in line]
+    notebook = write(lab.home / "hello.ipynb", code("print('hello')"))
+    line = [word.format(name=lab.home.name, home=lab.home, notebook=notebook) for word in line]
     result = lab("--json", *line) if place == "before" else lab(*line, "--json")
     assert result.code == 0, result
     validate(result.json, schema)
@@ -112,6 +123,18 @@ def test_events_are_valid(lab: Cli) -> None:
     for line in lines[:-1]:
         validate(line, "run-event")
     validate(lines[-1], "run")
+
+
+def test_events_of_a_notebook_are_valid(lab: Cli) -> None:
+    """A notebook's cells begin and end between the events of their output."""
+    notebook = write(lab.home / "events.ipynb", code("print(1)"), code("2"))
+    result = lab("run", str(notebook), "--events")
+    lines = [json.loads(line) for line in result.out.splitlines()]
+    for line in lines[:-1]:
+        validate(line, "notebook-event")
+    validate(lines[-1], "notebook-run")
+    assert [line["type"] for line in lines[:-1]] == ["cell_start", "stream", "cell", "cell_start", "display", "cell"]
+    validate(lab("notebook", "fetch", "nothing", "--json").json, "failure")
 
 
 def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
@@ -167,7 +190,7 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["run", "--attach", "run-0123456789abcdef"], 2005, 66),
         (["upload"], 2006, 2),
         (["upload", "/surely/not/there"], 2005, 66),
-        (["upload", "-", "--json"], 2006, 2),
+        (["upload", "-"], 2006, 2),
         (["download", "x"], 2005, 66),
         (["ls", "x"], 2005, 66),
         (["cat"], 2006, 2),
@@ -177,10 +200,35 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["sync", ".", "--watch", "--dry-run"], 2006, 2),
         (["run", "--pull", ":x", "ls"], 2006, 2),
         (["run", "-m", "kernel", "--sync", ".", "1"], 2006, 2),
+        (["connect", "--attach", "1"], 2006, 2),
+        (["connect", "--detach-key", "x"], 2006, 2),
+        (["connect", "--startup-code", "1"], 2006, 2),
+        (["connect", "-m", "kernel", "--startup-command", "ls"], 2006, 2),
+        (["forward"], 2006, 2),
+        (["forward", "train"], 2006, 2),
+        (["forward", "train", "80x"], 2006, 2),
+        (["forward", "0"], 2006, 2),
+        (["forward", "8000:70000"], 2006, 2),
+        (["forward", "8000"], 2005, 66),
+        (["open"], 2005, 66),
+        (["open", "x", "--notebook", "y"], 2006, 2),
+        (["top", "--delay", "0"], 2006, 2),
         (["job"], 2006, 2),
         (["job", "list"], 2005, 66),
         (["job", "show"], 2006, 2),
         (["job", "wait", "x"], 2005, 66),
+        (["notebook"], 2006, 2),
+        (["notebook", "run"], 2006, 2),
+        (["notebook", "run", "/surely/not/there.ipynb"], 2005, 66),
+        (["run", "/surely/not/there.ipynb"], 2005, 66),
+        (["notebook", "run", "/"], 2006, 2),
+        (["notebook", "run", "/bin/true"], 2006, 2),
+        (["notebook", "fetch", "x"], 2005, 66),
+        (["notebook", "list"], 2001, 77),
+        (["notebook", "delete", "x"], 2006, 2),
+        (["install"], 2006, 2),
+        (["notebook", "convert", "/bin/true"], 2006, 2),
+        (["notebook", "convert", "/surely/not/there.py"], 2005, 66),
         (["sessions"], 2006, 2),
         (["sessions", "nonsense"], 2006, 2),
         (["sessions", "switch", "nothing"], 2005, 66),
@@ -216,6 +264,8 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["logs", "--since", "2"], 2006, 2),
         (["logs", "-n", "0"], 2006, 2),
         (["logs", "extra"], 2006, 2),
+        (["logs", "--html", "/surely/not/there.html"], 2006, 2),
+        (["logs", "--html", "x.html", "--stats"], 2006, 2),
         (["debug", "show", "-l", "nonsense"], 2006, 2),
         (["status", "extra"], 2006, 2),
         (["upgrade"], 2006, 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.backends import Endpoint
+from lecoder_cgpu.server import Server
+from lecoder_cgpu.terminal import Terminal
 from tests.support.cli import Cli
+from tests.support.forwarding import Hasher, exchange, forwarded
+from tests.support.notebooks import code, read, write
 from tests.support.servers import start_server
 
 PYTHON = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
@@ -65,9 +71,55 @@ def test_process_runs(other: Cli) -> None:
     assert other("run", "--timeout", "1", "sleep 60").code == 75
 
 
+def test_notebooks(other: Cli, tmp_path: Path) -> None:
+    """Watched and detached, with an exception of the user's own, and a kill that interrupts the kernel."""
+    source = write(tmp_path / "n.ipynb", code("n = 6\nn * 7"), code("class Mine(ImportError): pass\nraise Mine('m')"))
+    watched = other("run", str(source), "--json")
+    assert (watched.code, watched.json["errorCode"], watched.json["failedCell"]) == (1, 1005, 1)
+    job = other("run", str(source), "--detach").out.strip()
+    done = other("notebook", "fetch", job, "--wait", "60", "-o", str(tmp_path / "o.ipynb"), "--json")
+    assert (done.code, done.json["errorCode"], done.json["outputComplete"]) == (1, 1005, True)
+    assert read(tmp_path / "o.ipynb").cells[0].outputs[0].data == {"text/plain": "42"}
+    slow = write(tmp_path / "s.ipynb", code("import time\nprint('begun', flush=True)\ntime.sleep(90)"))
+    job = other("run", str(slow), "--detach").out.strip()
+    while other("job", "logs", job).out != "begun\n":
+        assert other("job", "wait", job, "--timeout", "0.1").code == 124
+    assert other("job", "kill", job).code == 0
+    assert other("job", "wait", job).code == 143
+    assert other("run", "-m", "kernel", "print('free')").out == "free\n"
+
+
 def test_status(other: Cli) -> None:
     """The machine is described on every version."""
     (runtime,) = other("status", "--json").json["runtimes"]
     assert runtime["connected"] is True
     assert runtime["host"]["memory"]["totalBytes"] > 0
     assert runtime["host"]["cpus"] > 0
+
+
+def test_a_forwarded_port(other: Cli) -> None:
+    """A kernel of any version can become the tunnel."""
+    server = Hasher(3_000_000)
+    with forwarded(other, f"{server.port}:0") as running:
+        assert exchange(running.ports[0], b"sent") == server.blob + hashlib.sha256(b"sent").digest()
+    server.close()
+
+
+def test_a_shell(other: Cli) -> None:
+    """A terminal of any version tells the shell's own exit status."""
+    server = Server(_endpoint(other))
+    terminal = Terminal(server, "xterm")
+    terminal.resize(20, 70)
+    terminal.send("stty size; exit 7\r")
+    shown = ""
+    while not terminal.ended:
+        shown += terminal.receive(30) or ""
+    assert "20 70" in shown
+    assert terminal.exit_status == 7
+    server.close()
+
+
+def _endpoint(other: Cli) -> Endpoint:
+    """The session's server."""
+    (record,) = json.loads((other.state / "sessions.json").read_text())
+    return Endpoint(url=record["runtime"]["proxy"]["url"], token=record["runtime"]["proxy"]["token"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import random
@@ -513,7 +515,11 @@ def test_an_entry_of_a_large_run_is_small() -> None:
     )  # fmt: skip
     assert len(msgspec.json.encode(made)) < MAX_COMMAND + 8 * MAX_TEXT
     assert made.output_bytes == 2_000_010
-    assert made.display_data[0].data == {"image/png": {"bytes": 500_000}, "text/plain": "<Figure>"}
+    sha256 = hashlib.sha256(base64.b64decode("A" * 500_000)).hexdigest()
+    assert made.display_data[0].data == {
+        "image/png": {"bytes": 500_000, "sha256": sha256},
+        "text/plain": "<Figure>",
+    }
     assert made.display_data[-1].data == {"text/plain": {"bytes": 9_000}}
     assert made.stdout.startswith("é")
     assert made.stdout.endswith("é")

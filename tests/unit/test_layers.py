@@ -15,27 +15,31 @@ from lecoder_cgpu.resident import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 # Executed on the runtime, not here.
-REMOTE = {f"resident/{part}.py" for part in bootstrap.PARTS}
+REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, *bootstrap.PROGRAMS, "tunnel")}
 REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm").rglob("*.py")}
 
 # From the top down; a module imports only what stands below it.
 LAYERS = [
     ["reference"],
     ["cli", "testing"],
+    ["mcp"],
+    ["tools"],
     ["rendering"],
     ["functions"],
     ["api"],
+    ["doctor"],
     ["overview", "installation", "consent", "keeping"],
     ["holdings"],
     ["client"],
     ["login"],
-    ["jobs"],
+    ["notebook_jobs", "installs", "drive"],
+    ["jobs", "notebook_runs", "programs"],
     ["kernel_runs", "process_runs"],
-    ["processes", "storage"],
+    ["processes", "storage", "forwarding", "ssh"],
     ["recording", "transfers"],
     ["runtime", "files"],
     ["keeper"],
-    ["contents", "kernel", "resident"],
+    ["contents", "kernel", "resident", "terminal"],
     ["watch"],
     ["server"],
     ["backends"],
@@ -44,11 +48,15 @@ LAYERS = [
     ["credentials"],
     ["leases"],
     ["sessions", "history"],
+    ["history_images", "history_page"],
     ["transport"],
     ["logs"],
     ["jsonl", "process_identity", "redaction"],
     ["state", "config"],
     ["explain"],
+    ["scripts"],
+    ["notebook", "cell_outputs"],
+    ["parameters", "templates"],
     ["outputs"],
     ["wire"],
     ["models"],
@@ -156,6 +164,7 @@ HEAVY = ("asyncio", "rich", "httpx2", "filelock", "stamina", "websockets", "msgs
         (["--version"], set()),
         (["--help"], set()),
         (["run", "--help"], {"msgspec", "json"}),
+        ([], {"msgspec", "json"}),
     ],
 )
 def test_what_is_imported(line: list[str], allowed: set[str], tmp_path: Path) -> None:
@@ -182,6 +191,12 @@ def test_a_warm_kernel_run_imports_no_http_client(tmp_path: Path) -> None:
     code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.resident')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", sorted(REMOTE))
+def test_what_goes_to_the_runtime_is_old_python(name: str) -> None:
+    """It can be parsed by Python 3.8."""
+    ast.parse((ROOT / name).read_text("utf-8"), feature_version=(3, 8))
 
 
 def test_nothing_is_posix_only_at_import_time() -> None:

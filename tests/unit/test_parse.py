@@ -97,3 +97,26 @@ def test_the_table_of_options_is_the_declaration() -> None:
 def test_the_way_to_answer_is_known_before_parsing(line: list[str], mode: str) -> None:
     """JSON is promised even for a command line that cannot be parsed."""
     assert parse.output_mode(line) == mode
+
+
+@pytest.mark.parametrize(
+    ("line", "is_notebook"),
+    [
+        ("train.ipynb", True),
+        ("--json train.ipynb -p lr=0.1", True),
+        ("-p a=1 --only 3 --gpu T4 TRAIN.IPYNB", True),
+        ("--keep-going --restart -o x.ipynb n.ipynb", True),
+        ("drive:1AbCdEfGhIj", True),
+        ("https://colab.research.google.com/drive/1AbCdEfGhIj --in-place", True),
+        ("jupyter nbconvert train.ipynb", False),
+        ("-- train.ipynb", False),
+        ("-o x.ipynb ls", False),
+        ("-m kernel print(1)", False),
+        ("", False),
+    ],
+)
+def test_notebooks_are_known_by_their_name(line: str, is_notebook: bool) -> None:
+    """`run` of a notebook is a command line of `notebook run`, with all that follows; --json there counts."""
+    assert parse.is_notebook(line.split()) is is_notebook
+    if is_notebook:
+        assert parse.output_mode(["run", *line.split(), "-p", "b=2", "--json"]) == "json"

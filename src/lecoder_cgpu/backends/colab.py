@@ -375,7 +375,7 @@ class Backend:
             endpoint = self._endpoint(record)
             http = Http(endpoint.url, endpoint.headers)
             try:
-                http.request("GET", "api/kernels", timeout=BOOT_TRY, persist=False)
+                http.request("GET", "api/kernels", timeout=BOOT_TRY, repeat=False)
             except (errors.ConnectionFailed, errors.NotFoundError, errors.AuthError) as error:
                 problem = error
             else:
@@ -514,7 +514,7 @@ class Backend:
             return "elsewhere"
         http = Http(found.proxy.url.rstrip("/") + "/", {TOKEN_HEADER: found.proxy.token})
         try:
-            rows = decode(http.request("GET", "api/sessions", timeout=LOOK_TIMEOUT, persist=False), "api/sessions")
+            rows = decode(http.request("GET", "api/sessions", timeout=LOOK_TIMEOUT, repeat=False), "api/sessions")
         except errors.Error:
             return "elsewhere"
         finally:

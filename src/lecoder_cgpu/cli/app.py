@@ -24,7 +24,13 @@ HELP = {"help_option_names": ["-h", "--help"]}
 # module stand there under their names.
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
+    "connect": ("connect", "Open a shell or a Python prompt on a runtime."),
+    "forward": ("forward", "Reach ports of a runtime on 127.0.0.1."),
+    "ssh": ("ssh", "Open an SSH connection to a Colab runtime."),
+    "ssh-config": ("ssh_config", "Print a host block for OpenSSH, editors and rsync."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),
+    "top": ("top", "Watch GPUs, memory and runs of all sessions."),
+    "open": ("open", "Open a session's server or a notebook in the browser."),
     "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
     "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
     "gpus": ("gpus", "Show which accelerators this account may ask for."),
@@ -38,9 +44,14 @@ COMMANDS = {
     "cat": ("files", "Print files of the runtime."),
     "edit": ("files", "Edit a file of the runtime."),
     "rm": ("files", "Delete files on the runtime."),
+    "install": ("install", "Install Python packages on the runtime."),
+    "notebook": ("notebook", "Run notebooks, cell by cell, and keep them in Google Drive."),
     "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "doctor": ("doctor", "Check the installation, the login, the network and every session."),
+    "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
+    "skill": ("skill", "Print the page that teaches a coding agent to use this tool."),
     "auth": ("auth", "Log in to Google, carry a login to other machines."),
     "auth-export": ("auth:export", "The same as auth export."),
     "auth-import": ("auth:import_", "The same as auth import."),
@@ -230,5 +241,8 @@ def root(context: click.Context) -> Any:
     lecoder-cgpu run "nvidia-smi" --json                        a shell command, answered as JSON
     lecoder-cgpu status --json                                  runtimes, GPUs, memory
     """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    if context.invoked_subcommand is not None:
+        return None
+    from .start import answer
+
+    return answer(context.ensure_object(App))

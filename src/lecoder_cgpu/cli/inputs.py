@@ -24,6 +24,8 @@ def code(words: list[str], file: str | None) -> tuple[str, str | None]:
         if not words:
             raise errors.UsageError("there is no code to run", hint='lecoder-cgpu run -m kernel "print(1)"')
         return "\n".join(words), None
+    if file.lower().endswith(".ipynb"):
+        raise errors.UsageError(f"{file} is a notebook", name="IsANotebook", hint=f"lecoder-cgpu run {file}")
     return _decode(_read_file(file), file), file
 
 

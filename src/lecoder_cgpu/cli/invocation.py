@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,9 +34,14 @@ class Invocation:
             raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
+        self.displays: list[models.DisplayData] = []  # whole, for the history
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: models.Synced | None = None
+        if options["sync"]:
+            from ..files import check_folder
+
+            check_folder(os.path.expanduser(options["sync"]))
         if options["pull"]:
             from ..files import split_pull
 
@@ -96,6 +102,10 @@ class Invocation:
                 hint="set it in Python (os.environ), or leave out -m kernel to use --secret",
             )
         session.secrets = self.secrets
+        once = partial(self._kernel_once, session, code, filename)
+        return self._finish(session, self._repaired(session, once), code)
+
+    def _kernel_once(self, session: Session, code: str, filename: str | None) -> models.Run:
         manner = self.manner
         view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
@@ -114,11 +124,12 @@ class Invocation:
                     detach=self.detach_on_signal,
                     idle_timeout=self.options["idle_timeout"],
                     inline=manner.inline,
+                    on_displays=self.displays.extend,
                 )
         except errors.Error as error:
-            return self._finish(session, models.Run.not_started(error, "kernel"), code)
+            return models.Run.not_started(error, "kernel")
         view.finish()
-        return self._finish(session, document, code)
+        return document
 
     def _input_source(self) -> InputSource | None:
         """Who answers `input()`: stdin with --stdin, a person at a terminal, or nobody."""
@@ -131,8 +142,6 @@ class Invocation:
     # --- terminal mode ---
 
     def process(self) -> Answer:
-        from .. import process_runs
-
         if self.options["file"] is not None:
             raise errors.UsageError(
                 "--file is for Python in the kernel", hint=f"lecoder-cgpu run -m kernel -f {self.options['file']}"
@@ -151,8 +160,14 @@ class Invocation:
         if self.options["detach"]:
             return self._detach(command, environment)
         session = self._session()
-        view = ProcessView(self.printer)
+        once = partial(self._process_once, session, command, environment)
         shown = command if isinstance(command, str) else " ".join(command)
+        return self._finish(session, self._repaired(session, once), shown)
+
+    def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> models.Run:
+        from .. import process_runs
+
+        view = ProcessView(self.printer)
         try:
             self._sync(session)
             with Heartbeat(self.printer, view.offsets, self.manner.heartbeat):
@@ -172,9 +187,9 @@ class Invocation:
                     idle_timeout=self.options["idle_timeout"],
                 )
         except errors.Error as error:
-            return self._finish(session, models.Run.not_started(error, "terminal"), shown)
+            return models.Run.not_started(error, "terminal")
         view.finish()
-        return self._finish(session, document, shown)
+        return document
 
     # --- jobs ---
 
@@ -223,6 +238,12 @@ class Invocation:
         return self._left(session, document, shown, "terminal")
 
     def _check_leaving(self) -> None:
+        if self.options["auto_install"]:
+            raise errors.UsageError(
+                "--detach leaves before anything could be repaired",
+                name="ConflictingOptions",
+                hint="install it first: lecoder-cgpu install PACKAGE",
+            )
         if self.options["forward_stdin"]:
             raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
         if self.options["on_finish"]:
@@ -290,6 +311,14 @@ class Invocation:
 
     # --- both ---
 
+    def _repaired(self, session: Session, once: Callable[[], models.Run]) -> models.Run:
+        """The run; with --auto-install, a second one when the first lacked a package."""
+        if not self.options["auto_install"]:
+            return once()
+        from . import auto_install
+
+        return auto_install.repaired(self.printer, session, once)
+
     def _session(self) -> Session:
         session = self.app.client.session(self.app.session, self.wants)
         if self.options["verbose"]:
@@ -316,8 +345,8 @@ class Invocation:
             label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
         )
         try:
-            entry = entry_from_run(document, command, runtime, list(self.secrets.values()))
-            History(self.app.client.state_dir).append(entry)
+            entry = entry_from_run(document, command, runtime, list(self.secrets.values()), self.displays)
+            History(self.app.client.state_dir).append(entry, self.displays)
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()

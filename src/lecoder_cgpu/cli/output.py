@@ -7,16 +7,19 @@ feel like saying goes to stderr.
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from .. import config, errors
 
 Mode = Literal["human", "json", "events"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Printer:
         self._out: BinaryIO = sys.stdout.buffer
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on_stderr = False
         self._notices: list[str] = []
         self._lock = threading.Lock()
 
@@ -149,12 +153,27 @@ class Printer:
 
     def _draw(self, table: Table) -> None:
         from rich.console import Console
-        from rich.table import Table as RichTable
 
-        drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
-        for row in table.rows:
-            drawn.add_row(*row)
-        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(drawn)
+        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(_drawn(table))
+
+    def live(self, look: Callable[[], T], show: Callable[[T], Table], delay: float, count: int | None) -> T:
+        """A table on the terminal that is drawn anew after each look, until Ctrl-C; returns the last look."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(no_color=not config.colour_allowed(), highlight=False, markup=False)
+        looks = 1
+        seen = look()
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            Live(_drawn(show(seen)), console=console, auto_refresh=False) as live,
+        ):
+            while count is None or looks < count:
+                time.sleep(delay)
+                seen = look()
+                looks += 1
+                live.update(_drawn(show(seen)), refresh=True)
+        return seen
 
     # --- asides ---
 
@@ -196,10 +215,52 @@ class Printer:
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
 
+    def line(self, prompt: str) -> str | None:
+        """A line typed at a prompt, with the editing that this system offers; None at the end of input."""
+        if not self.out_is_terminal or self._on_stderr:
+            return self.ask(prompt, password=False)
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` its editing
+        try:
+            return input(prompt)
+        except EOFError:
+            return None
+
+    def for_a_person(self) -> Printer:
+        """Where a session of a person is shown: stdout, or stderr when stdout is for the document."""
+        if self.mode == "human":
+            return self
+        other = copy.copy(self)
+        other.mode, other._out, other.out_is_terminal = "human", sys.stderr.buffer, self.err_is_terminal
+        other._on_stderr = True
+        return other
+
+    @property
+    def error_fd(self) -> int:
+        """The file descriptor of stderr, for programs that we start."""
+        return sys.stderr.fileno()
+
+    @property
+    def stream(self) -> TextIO:
+        """The stream of the answer, for libraries that draw on a terminal by themselves."""
+        return sys.stderr if self._on_stderr else sys.stdout
+
     def _give_up(self) -> None:
         """Write nowhere from now on, so that neither the document nor exiting can fail."""
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _drawn(table: Table) -> Any:
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    if not table.rows:
+        return Text(table.empty)
+    drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def failure_document(error: errors.Error, notice: str | None = None) -> Any:

@@ -32,8 +32,17 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
-    "-v": False, "--verbose": False, "-h": False, "--help": False,
+    "--auto-install": False, "-v": False, "--verbose": False, "-h": False, "--help": False,
 }  # fmt: skip
+
+# Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.
+NOTEBOOK_OPTIONS: Mapping[str, bool] = {
+    "-p": True, "--parameter": True, "-r": True, "--raw-parameter": True, "-P": True, "--parameters": True, "-o": True,
+    "--output": True, "--from-cell": True, "--only": True, "--keep-going": False, "--in-place": False,
+    "--restart": False,
+}  # fmt: skip
+# What a notebook in Drive begins with where a command is expected.
+IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
 
 @dataclass
@@ -67,6 +76,20 @@ def split_run(arguments: Sequence[str]) -> Split:
     return split
 
 
+def is_notebook(arguments: Sequence[str]) -> bool:
+    """Whether what follows `run` names a notebook; then all of it is a command line of `notebook run`."""
+    position = 0
+    while position < len(arguments):
+        word = arguments[position]
+        if word == "--":
+            return False
+        if word == "-" or not word.startswith("-"):
+            return word.lower().endswith(".ipynb") or word.startswith(IN_DRIVE)
+        known = {**RUN_OPTIONS, **NOTEBOOK_OPTIONS}
+        position += option_length(arguments[position:], known) or 1
+    return False
+
+
 def _is_kernel(ours: Sequence[str]) -> bool:
     return any(
         word in ("-k", "--kernel", "--mode=kernel", "-mkernel")
@@ -98,19 +121,19 @@ def _all_ours(words: Sequence[str], *, short: bool) -> bool:
     return True
 
 
-def option_length(words: Sequence[str]) -> int | None:
-    """How many words the option at the front of `words` takes; None when `run` does not know it."""
+def option_length(words: Sequence[str], known: Mapping[str, bool] = RUN_OPTIONS) -> int | None:
+    """How many words the option at the front of `words` takes; None when it is not known."""
     name, _, attached = words[0].partition("=")
     if words[0] == "--tpu":
         return tpu_length(words)
     if words[0].startswith("--"):
-        takes_value = RUN_OPTIONS.get(name)
+        takes_value = known.get(name)
         if takes_value is None or (attached and not takes_value):
             return None
         if not takes_value or "=" in words[0]:
             return 1
         return 2 if len(words) > 1 else None
-    takes_value = RUN_OPTIONS.get(words[0][:2])
+    takes_value = known.get(words[0][:2])
     if takes_value is None:
         return None
     if len(words[0]) > 2:  # -mkernel
@@ -133,7 +156,7 @@ def output_mode(arguments: Sequence[str]) -> str:
         ours.append(arguments[position])
         position += 2 if arguments[position] in ROOT_VALUES else 1
     command, rest = arguments[position : position + 1], list(arguments[position + 1 :])
-    if list(command) == ["run"]:
+    if list(command) == ["run"] and not is_notebook(rest):
         ours += split_run(rest).ours
     else:
         ours += rest[: rest.index("--")] if "--" in rest else rest

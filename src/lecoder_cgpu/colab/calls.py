@@ -46,7 +46,7 @@ class Google:
         headers: dict[str, str] | None = None,
         json: Any = None,
         timeout: float = READ_TIMEOUT,
-        persist: bool = True,
+        repeat: bool = True,
     ) -> Any:
         """Send a request and return the decoded answer, None when it has no body.
 
@@ -54,7 +54,7 @@ class Google:
             errors.Error: as `google_error` has it. errors.ConnectionFailed: no answer, or one that makes no sense.
         """
         return decode(
-            self.raw(method, path, params=params, headers=headers, json=json, timeout=timeout, persist=persist),
+            self.raw(method, path, params=params, headers=headers, json=json, timeout=timeout, repeat=repeat),
             f"{method} {self._http.base_url}{path}",
         )
 

@@ -150,7 +150,7 @@ class Tunnel:
         """The private API's view of the account, which has its tier; None where our login may not ask it."""
         try:
             answer = self._origin("colabGapiDomain").call(
-                "GET", "v1/user-info", params={"get_ccu_consumption_info": "true"}, persist=False, timeout=10.0
+                "GET", "v1/user-info", params={"get_ccu_consumption_info": "true"}, repeat=False, timeout=10.0
             )
         except errors.Error as error:
             logs.current().info("COLAB", f"user-info: {error.message}")
@@ -161,7 +161,7 @@ class Tunnel:
         """The tunnel notes the moment at which the ping arrives; that the runtime does not answer means nothing."""
         path = f"tun/m/{quote(assignment.address or assignment.endpoint, safe='')}/keep-alive/"
         try:
-            self._google.raw("GET", path, params={"authuser": "0"}, headers=TUNNEL, timeout=PING_TIMEOUT, persist=False)
+            self._google.raw("GET", path, params={"authuser": "0"}, headers=TUNNEL, timeout=PING_TIMEOUT, repeat=False)
         except errors.ConnectionFailed as error:
             if error.name not in ("ReadTimeout", "UnexpectedAnswer"):
                 raise

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from .. import __version__, config, errors, models
+from .. import __version__, config, errors, installation, models
 
 # What an exit status means whatever the command; a process run passes the status of its program through.
 EXIT_STATUSES = {
@@ -62,14 +62,8 @@ def describe(root: click.Group) -> models.Reference:
         ],
         variables=dict(config.VARIABLES),
         files=dict(config.FILES),
-        extras={name: _is_installed(modules) for name, modules in config.EXTRAS.items()},
+        extras=installation.extras(),
     )
-
-
-def _is_installed(modules: tuple[str, ...]) -> bool:
-    from importlib.util import find_spec
-
-    return all(find_spec(module) is not None for module in modules)
 
 
 def _commands(root: click.Group) -> Iterator[models.CommandReference]:

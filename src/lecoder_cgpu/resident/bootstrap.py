@@ -15,6 +15,8 @@ PARTS = (  # each imports only earlier ones
     "trees", "files", "helper",
 )  # fmt: skip
 
+PROGRAMS = ("notebook_driver", "installer")  # executed on the runtime as processes of their own
+
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """
 def _lecoder_load(name, blob):
@@ -57,6 +59,11 @@ def sources() -> dict[str, str]:
     """The text of every part, by name."""
     folder = Path(__file__).parent
     return {part: (folder / f"{part}.py").read_text(encoding="utf-8") for part in PARTS}
+
+
+def program(name: str) -> str:
+    """The text of one of `PROGRAMS`."""
+    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
 
 
 @cache

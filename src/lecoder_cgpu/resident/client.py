@@ -84,6 +84,7 @@ class Resident:
         label: str | None = None,
         digest: str | None = None,
         pull: Sequence[str] | None = None,
+        kind: str | None = None,
         follow: bool = True,
     ) -> RunState:
         """Start a process, once: the same run id again finds what the first call started.
@@ -97,15 +98,17 @@ class Resident:
             timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
             digest: of the input; the same id with another one is refused.
             pull: noted with the run, for whoever fetches its results.
+            label: what people read in place of the command.
+            kind: what kind of run it is, when it is more than a process.
             follow: have the resident push what happens, for a `Follower`.
 
         Raises:
             errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.
         """
-        kind = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
-        request: dict[str, Any] = {**kind, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "idleTimeout": idle_timeout, "label": label, "digest": digest,
-                                   "pull": pull or None}  # fmt: skip
+        what = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
+        request: dict[str, Any] = {**what, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
+                                   "idleTimeout": idle_timeout, "kind": kind, "label": label,
+                                   "digest": digest, "pull": pull or None}  # fmt: skip
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -322,7 +325,7 @@ class Resident:
 
     # --- the wire ---
 
-    def _call(self, kind: type[T], method: str, **arguments: Any) -> T:
+    def _call(self, kind: type[T], method: str, /, **arguments: Any) -> T:
         expression = bootstrap.call(_encode(method, arguments))
         code = ""
         limits = iter(AFTER_RESTART)

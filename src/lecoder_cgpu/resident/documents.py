@@ -15,6 +15,7 @@ class Hello(Struct, rename="camel"):
     platform: str
     has_bash: bool
     takes_files: bool = False
+    connections: str | None = None  # the folder of the kernels' connection files
 
 
 class KernelError(Struct):

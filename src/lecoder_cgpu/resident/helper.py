@@ -93,6 +93,7 @@ class Helper:
         self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
         self._lease = lease.Keeper(self._home, sources)
         self._reporter = report.Reporter(self._cwd)
+        self._connections = connections
         self._recorders = recorder.Recorders(
             self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
         )
@@ -134,6 +135,7 @@ class Helper:
             "executable": sys.executable,
             "cwd": self._cwd,
             "home": self._home,
+            "connections": self._connections,
             "platform": sys.platform,
             "hasBash": os.path.basename(self._store.shell) == "bash",
             "takesFiles": self.takes_files,

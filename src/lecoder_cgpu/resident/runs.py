@@ -86,7 +86,7 @@ class Run:
             "created": spec.get("created"),
             "started": started.get("started"),
             "pid": started.get("pid"),
-            "kind": spec.get("kind", "process"),
+            "kind": spec.get("kind") or "process",
         }
         if signals := self.signals():
             state["signals"] = signals

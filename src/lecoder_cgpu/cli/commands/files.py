@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from ... import errors, models, storage
 from ...backends import Wants
-from ...files import source_name
+from ...files import check_folder, expand, source_name
 from ..app import App, Command
 from ..output import Answer, Table
 
@@ -71,10 +71,13 @@ def upload(app: App, paths: Sequence[str], target: str | None) -> Answer:
     tar c src | lecoder-cgpu upload - src.tar
     """
     sources, target = _sources(paths, target)
+    stdin = "-" in sources
+    if stdin and (len(sources) > 1 or target is None):
+        raise errors.UsageError("stdin goes alone, to a file with a name", hint="upload - REMOTE")
+    expand(sources)  # what is not here must not start a runtime
     with _storage(app, create=True, title="uploading") as files:
-        if "-" in sources:
-            if len(sources) > 1 or target is None:
-                raise errors.UsageError("stdin goes alone, to a file with a name", hint="upload - REMOTE")
+        if stdin:
+            assert target is not None
             document = files.upload_stream(sys.stdin.buffer, target)
         else:
             document = files.upload(sources, target)
@@ -160,6 +163,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
         raise errors.UsageError("--watch does things, --dry-run does not", name="ConflictingOptions",
                                 hint="leave out one of them")  # fmt: skip
     local = os.path.expanduser(local)
+    check_folder(local)
     with _storage(app, create=True, title="syncing") as files:
         document = files.sync(local, remote or source_name(local), **options)
         if watch:

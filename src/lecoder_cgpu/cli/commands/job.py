@@ -165,6 +165,13 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
                 jobs.document(state), lambda: f"{state.run} is still running",
                 exit_status=errors.EXIT_STOPPED_WAITING,
             )  # fmt: skip
+        if state.kind == "notebook" and app.printer.mode == "json":
+            from ... import notebook_jobs
+            from .. import notebooks
+
+            limit = notebooks.cell_budget(max_output)
+            executed, _ = notebook_jobs.collect(session, jobs.resident, state, max_output=limit)
+            return Answer(executed, exit_status=executed.exit_code)
     manner = showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
     document = showing.earlier(app.printer, session, state.run, manner)
     if app.printer.mode == "human":

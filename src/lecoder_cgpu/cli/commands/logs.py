@@ -22,6 +22,7 @@ def _filters(function: click.Command) -> click.Command:
         click.option("--category", metavar="NAME", help="An error category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="kernel or terminal."),
         click.option("--since", metavar="WHEN", help="30m, 2h, 1d, 2w, today, yesterday, or a date."),
+        click.option("--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images."),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),
     ):
@@ -34,24 +35,33 @@ def _filters(function: click.Command) -> click.Command:
 @click.pass_context
 def command(
     context: click.Context, limit: int, status: str | None, category: str | None, mode: str | None,
-    since: str | None, stats: bool, clear: bool,
+    since: str | None, html: str | None, stats: bool, clear: bool,
 ) -> Answer | None:  # fmt: skip
     """Show what was run, newest first.
 
     \b
     lecoder-cgpu logs -n 10 --json
     lecoder-cgpu logs --status error --since 1d
+    lecoder-cgpu logs --since today --html report.html
     lecoder-cgpu logs stats
     """
     if context.invoked_subcommand is not None:
         return None
     history = History(context.ensure_object(App).client.state_dir)
+    if html is not None and (stats or clear):
+        raise errors.UsageError(
+            f"--html cannot be combined with --{'stats' if stats else 'clear'}",
+            name="ConflictingOptions",
+            hint="leave out one of the two",
+        )
     if clear:
         return _clear(history)
     if stats:
         return _stats(history)
     start = parse_since(since, datetime.now(UTC)) if since else None
     entries = history.entries(limit, status=status, category=category, mode=mode, since=start)
+    if html is not None:
+        return _page(history, entries, html)
     rows = [_row(entry) for entry in entries]
     headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
     return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
@@ -127,6 +137,24 @@ def _lines(entry: models.HistoryEntry) -> list[str]:
     if isinstance(entry.error, models.HistoryError):
         lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
     return lines
+
+
+def _page(history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
+    from ...history_page import page
+
+    content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
+    path = Path(file).expanduser()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise errors.UsageError(
+            f"{file} cannot be written: {error.strerror or error}", name="FileNotWritable", hint="give another path"
+        ) from error
+    document = models.HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
+    return Answer(document, lambda: f"{document.path}: {document.runs} runs")
 
 
 def _clear(history: History) -> Answer:

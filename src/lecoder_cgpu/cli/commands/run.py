@@ -17,6 +17,15 @@ from ..showing import HEARTBEAT
 class RunCommand(Command):
     """`run` divides the command line itself: what belongs to the remote command is never parsed as ours."""
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if parse.is_notebook(args):
+            from .notebook_run import run
+
+            return run.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
         return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
@@ -74,6 +83,7 @@ class RunCommand(Command):
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
+@click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run again, once.")
 @click.option("--attach", metavar="RUN_ID", help="Show a run that was started earlier, from its first byte to its end.")
 @click.option(
     "--from",

@@ -1,0 +1,89 @@
+"""`forward`: ports of the runtime on 127.0.0.1, until it is ended."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+
+import click
+from msgspec import UNSET
+
+from ... import errors, models
+from .. import free_tier
+from ..app import App, Command
+from ..output import Answer
+
+_PORT = re.compile(r"(\d+)(?::(\d+))?")
+
+
+@click.command(cls=Command)
+@click.argument("words", nargs=-1, metavar="[NAME] PORT[:LOCAL]...")
+@click.option(
+    "--events", "events_mode", is_flag=True, expose_value=False, help="Print an NDJSON event when it listens."
+)
+@free_tier.understood_option
+@click.pass_obj
+def command(app: App, words: Sequence[str], understood: bool) -> Answer:
+    """Reach ports of a runtime on this machine: HTTP, WebSocket, or anything else over TCP.
+
+    NAME is a session; without it the active one is used. LOCAL is the port here: the same number when it is free, 0
+    for any. Only 127.0.0.1 is listened on, and nothing needs to be open on the runtime. Ctrl-C ends it.
+
+    \b
+    lecoder-cgpu forward 6006                    TensorBoard on http://127.0.0.1:6006/
+    lecoder-cgpu forward train 8000:9000 7860    two ports of the session `train`
+    """
+    name, pairs = _parse(app, words)
+    from ...forwarding import Tunnel
+
+    session = app.client.existing(name)
+    again = " ".join(f"{remote}" if local is None else f"{remote}:{local}" for remote, local in pairs)
+    free_tier.check(app, session, "forwarded ports", understood, f"lecoder-cgpu forward {session.record.name} {again}")
+    started = time.monotonic()
+    tunnel = Tunnel(session, app.printer.notify)
+    document = models.Forwarded(session=session.record.ref, ports=[], connections=0, seconds=0)
+    try:
+        for remote, local in pairs:
+            port = tunnel.listen(remote, local)
+            address = f"http://127.0.0.1:{port}/"
+            document.ports.append(models.ForwardedPort(remote=remote, local=port, address=address))
+            app.printer.note(f"{address} is port {remote} of {session.record.name}")
+        app.printer.note("Ctrl-C ends it")
+        if app.printer.mode == "events":
+            app.printer.event(models.ListeningEvent(session=document.session, ports=document.ports))
+        session.used()
+        tunnel.run()
+    except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
+        pass
+    finally:
+        tunnel.close()
+    document.connections = tunnel.connections
+    document.reconnections = tunnel.reconnections or UNSET
+    document.seconds = round(time.monotonic() - started, 3)
+    return Answer(document, printed=True)
+
+
+def _parse(app: App, words: Sequence[str]) -> tuple[str | None, list[tuple[int, int | None]]]:
+    """The session that was named, and the pairs of ports."""
+    name = app.session
+    rest = list(words)
+    if rest and not _PORT.fullmatch(rest[0]):
+        if name is not None:
+            raise errors.UsageError(
+                f"the session is given twice: {name!r} and {rest[0]!r}",
+                name="ConflictingOptions",
+                hint="leave out one of the two",
+            )
+        name = rest.pop(0)
+    if not rest:
+        raise errors.UsageError("there is no port to forward", hint="lecoder-cgpu forward 8000")
+    pairs = []
+    for word in rest:
+        found = _PORT.fullmatch(word)
+        if not found or not 0 < int(found[1]) < 65536 or (found[2] and int(found[2]) > 65535):
+            raise errors.UsageError(
+                f"{word!r} is no port", hint="give PORT or PORT:LOCAL, with numbers up to 65535: 8000 or 8000:9000"
+            )
+        pairs.append((int(found[1]), int(found[2]) if found[2] else None))
+    return name, pairs

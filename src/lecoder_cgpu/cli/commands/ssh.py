@@ -1,0 +1,140 @@
+"""`ssh`: the system's OpenSSH to a runtime that offers it; with --proxy, the other half, which OpenSSH calls."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from msgspec import UNSET
+
+from ... import config, errors, models, ssh
+from ...runtime import Session
+from .. import free_tier
+from ..app import App, Command
+from ..output import Answer
+
+
+@click.command(
+    cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog="What follows NAME goes to ssh: its options and the remote command.",
+)  # fmt: skip
+@click.argument("name", required=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SSH ARGUMENTS]...")
+@click.option("--proxy", is_flag=True, help="Carry the SSH stream over stdin and stdout, for OpenSSH's ProxyCommand.")
+@click.option("--public-key", metavar="FILE", help="With --proxy: the key to let in.")
+@free_tier.understood_option
+@click.pass_obj
+def command(
+    app: App, name: str | None, words: Sequence[str], proxy: bool, public_key: str | None, understood: bool
+) -> Answer:
+    """Open an SSH connection to a Colab runtime, with a key made for it.
+
+    \b
+    lecoder-cgpu ssh train
+    lecoder-cgpu ssh train -L 8888:127.0.0.1:8888 nvidia-smi
+    lecoder-cgpu ssh-config train >> ~/.ssh/config       for editors, scp and rsync
+    """
+    if public_key is not None and not proxy:
+        raise errors.UsageError("--public-key is for --proxy", hint="lecoder-cgpu ssh NAME makes a key of its own")
+    if name is not None and app.session is not None:
+        raise errors.UsageError("the session is given twice", name="ConflictingOptions", hint="leave out --session")
+    if proxy and app.printer.mode != "human":
+        raise errors.UsageError("with --proxy stdout is for SSH's bytes", hint="leave out --json")
+    session = app.client.existing(name or app.session)
+    if proxy:
+        return _proxy(app, session, public_key)
+    free_tier.check(app, session, "SSH", understood, f"lecoder-cgpu ssh --session {session.record.name}")
+    return _connect(app, session, words)
+
+
+def _proxy(app: App, session: Session, public_key: str | None) -> Answer:
+    if public_key is None:
+        raise errors.UsageError("--proxy needs --public-key", hint="lecoder-cgpu ssh-config NAME writes such a line")
+    try:
+        key = Path(public_key).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.UsageError(f"{public_key} cannot be read: {error}", hint="lecoder-cgpu ssh-config NAME") from error
+    socket = ssh.connect(session, key)
+    try:
+        ssh.bridge(socket, sys.stdin.fileno(), app.printer.write)
+    except KeyboardInterrupt:  # SIGHUP is how OpenSSH ends its proxies
+        pass
+    finally:
+        socket.close()
+    return Answer(models.Done(), printed=True)
+
+
+def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
+    program = shutil.which("ssh")
+    if program is None:
+        raise ssh.missing("ssh")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
+        key = ssh.make_key(Path(folder) / "key")
+        options = [word for option, value in options_for(app, session, key) for word in ("-o", f"{option}={value}")]
+        extra, command_words = _split([word for word in words if word != "--json"])  # ours, wherever it stands
+        line = [program, *options, *extra, f"root@{host_name(session)}", *command_words]
+        # With --json, stdout is for the document.
+        status = subprocess.call(line, stdout=None if app.printer.mode == "human" else app.printer.error_fd)
+    document = models.Connected(
+        session=session.record.ref, mode="ssh", seconds=round(time.monotonic() - started, 3), remote_exit_code=status
+    )
+    if status:
+        said = f"ssh ended with status {status}"
+        document.fail(errors.RuntimeFailure(said, name="SshFailed", exit_status=status & 0xFF))
+    document.notice = app.printer.notice or UNSET
+    return Answer(document, exit_status=document.exit_code, printed=True)
+
+
+# OpenSSH's options that take a value; the others are flags.
+_WITH_VALUE = "BbcDEeFIiJLlmOopQRSWw"
+
+
+def _split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Options of ssh, which stand before the host there, and the remote command."""
+    position = 0
+    while position < len(words) and words[position].startswith("-"):
+        word = words[position]
+        if word == "--":
+            return list(words[:position]), list(words[position + 1 :])
+        position += 2 if len(word) == 2 and word[1] in _WITH_VALUE else 1
+    return list(words[:position]), list(words[position:])
+
+
+def host_name(session: Session) -> str:
+    """How the machine is called in OpenSSH's configuration; nothing of that name exists anywhere else."""
+    return f"lecoder-{session.record.name}"
+
+
+def options_for(app: App, session: Session, key: Path) -> list[tuple[str, str]]:
+    """OpenSSH's options for a session: each machine has a fresh host key, so there is nothing to remember."""
+    proxy = [sys.executable, "-m", "lecoder_cgpu"]
+    if app.config_file:
+        proxy += ["--config", str(Path(app.config_file).expanduser().resolve())]
+    proxy += ["ssh", "--proxy", "--public-key", str(key.with_suffix(".pub")), session.record.name]
+    moved = config.environment("LECODER_CGPU_CONFIG_DIR")
+    if moved and sys.platform != "win32":  # an editor does not have our environment
+        proxy = ["env", f"LECODER_CGPU_CONFIG_DIR={Path(moved).expanduser().resolve()}", *proxy]
+    return [
+        ("IdentityFile", f'"{key}"'),
+        ("IdentitiesOnly", "yes"),
+        ("StrictHostKeyChecking", "no"),
+        ("UserKnownHostsFile", "/dev/null" if sys.platform != "win32" else "NUL"),
+        ("LogLevel", "ERROR"),
+        ("ServerAliveInterval", "20"),
+        ("ProxyCommand", _quoted(proxy)),
+    ]
+
+
+def _quoted(words: Sequence[str]) -> str:
+    """A command line for OpenSSH: quoted for the shell that runs it, and % doubled."""
+    import shlex
+
+    line = shlex.join(words) if sys.platform != "win32" else subprocess.list2cmdline(words)
+    return line.replace("%", "%%")

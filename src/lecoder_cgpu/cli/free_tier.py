@@ -1,0 +1,53 @@
+"""What Colab's terms say about free runtimes, told before it is broken by accident.
+
+They restrict remote control such as SSH, and serving through other pages than the notebook's, on runtimes without a
+positive balance of compute units, and may end such runtimes without warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .. import errors
+from ..runtime import Session
+from .app import App
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OPTION = "--i-understand-free-tier"
+TERMS = "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"
+
+
+def understood_option(function: F) -> F:
+    """Add the option with which the user says that this is known."""
+    return click.option(OPTION, "understood", is_flag=True, help="Go on although Colab's terms restrict it.")(function)
+
+
+def check(app: App, session: Session, what: str, understood: bool, command: str) -> None:
+    """Refuse what the terms restrict on a free account, unless the user knows; tell where the account is not known.
+
+    Args:
+        what: for the message: "SSH", "forwarded ports".
+        command: what to type to go on, without the option.
+
+    Raises:
+        errors.UsageError: (`FreeTier`) the account is free and has no units.
+    """
+    if session.record.backend != "colab" or understood:
+        return
+    from ..backends import colab
+
+    assert isinstance(session.backend, colab.Backend)
+    terms = TERMS.format(what=what)
+    try:
+        account = session.backend.account()
+    except errors.Error as error:
+        app.printer.notify(f"{terms}. (The account could not be looked at: {error.message})")
+        return
+    if account.tier is None and account.balance is None:
+        app.printer.notify(terms)
+    elif not account.balance and account.tier in ("free", None):
+        raise errors.UsageError(terms, name="FreeTier", hint=f"{command} {OPTION}")

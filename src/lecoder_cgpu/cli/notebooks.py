@@ -1,0 +1,244 @@
+"""What the notebook commands share: where notebooks come from and go to, and how their progress is shown."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import errors, models, notebook, scripts, wire
+from ..parameters import check_name, value
+from .app import App
+from .live import KernelView
+from .output import Printer
+
+
+@dataclass
+class Source:
+    """A notebook that was read: its content, how to call it, and the file it came from, or would have come from if it
+    were not in Drive (`drive_id`)."""
+
+    content: Any
+    name: str
+    path: Path
+    drive_id: str | None = None
+
+
+def read(name: str, app: App | None = None) -> Source:
+    """The notebook, or script in the percent format, of that name; with `app`, also a notebook in Drive by its link or
+    id.
+
+    Raises:
+        errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
+        errors.Error: as `drive` has it.
+    """
+    if app is not None and _is_in_drive(name):
+        return _from_drive(name, app)
+    content = scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(_content(name), name)
+    notebook.check_language(content, name)
+    return Source(content, name, Path(name).expanduser())
+
+
+def _is_in_drive(name: str) -> bool:
+    """A link and `drive:ID` are; a bare id is, if nothing here has that name."""
+    if name.startswith(("https://", "http://", "drive:")):
+        return True
+    return re.fullmatch(r"[\w-]{20,}", name) is not None and not Path(name).exists()
+
+
+def _from_drive(name: str, app: App) -> Source:
+    from ..drive import Drive, id_of
+
+    drive = Drive(app.client.login)
+    file = drive.get(id_of(name))
+    content = notebook.parse(drive.download(file.id), file.name)
+    notebook.check_language(content, file.name)
+    return Source(content, file.name, Path(file_name(file.name)), file.id)
+
+
+def file_name(name: str) -> str:
+    """A name of Drive's as one that a file here may have."""
+    cleaned = "".join("_" if character in '/\\:*?"<>|' or ord(character) < 32 else character for character in name)
+    cleaned = cleaned.strip(" .") or "notebook"
+    return cleaned if cleaned.endswith(".ipynb") else f"{cleaned}.ipynb"
+
+
+def _content(name: str) -> bytes:
+    try:
+        return Path(name).expanduser().read_bytes()
+    except FileNotFoundError:
+        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint="check the path") from None
+    except IsADirectoryError:
+        raise errors.UsageError(f"{name} is a folder", name="IsADirectory", hint="give a file") from None
+    except OSError as error:
+        raise errors.UsageError(
+            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint="check its permissions"
+        ) from error
+
+
+def _text(name: str) -> str:
+    try:
+        return _content(name).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise errors.UsageError(f"{name} is not text in UTF-8", name="NotText", hint="give a text file") from None
+
+
+def target(source: Source, output: str | None, *, in_place: bool) -> Path:
+    """The file for the executed notebook: never the source, unless that was asked for.
+
+    Raises:
+        errors.UsageError: the options contradict each other, or there is no such folder.
+    """
+    if in_place and output is not None:
+        raise errors.UsageError(
+            "-o and --in-place contradict each other", name="ConflictingOptions", hint="leave one of them out"
+        )
+    if in_place and source.drive_id is None:
+        path = source.path
+    elif output is None:
+        path = source.path.with_name(f"{source.path.stem}.executed.ipynb")
+    else:
+        path = Path(output).expanduser()
+    if output is not None and source.drive_id is None:
+        with contextlib.suppress(OSError):
+            if path.samefile(source.path):
+                raise errors.UsageError(
+                    f"{output} is the source itself", name="SourceIsOutput", hint="use --in-place if that is intended"
+                )
+    return writable(path)
+
+
+def writable(path: Path) -> Path:
+    """The path, if a file can be written there.
+
+    Raises:
+        errors.UsageError: it is a folder, or in none, or one that cannot be written.
+    """
+    if path.is_dir():
+        raise errors.UsageError(f"{path} is a folder", name="IsADirectory", hint="give a file to -o")
+    if not path.parent.is_dir():
+        raise errors.UsageError(f"there is no folder {path.parent}", name="NoSuchFolder", hint="create it, or give -o")
+    if not os.access(path.parent, os.W_OK):
+        raise errors.UsageError(f"{path.parent} cannot be written", name="NotWritable", hint="give another file to -o")
+    return path
+
+
+def parameters(typed: tuple[str, ...], raw: tuple[str, ...], files: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters of a command line; what is typed wins over what a file says.
+
+    Raises:
+        errors.UsageError: a name or a file is no good. errors.NotFoundError: there is no such file.
+    """
+    found: dict[str, Any] = {}
+    for name in files:
+        found |= _from_file(name)
+    for items, convert in ((typed, value), (raw, str)):
+        for item in items:
+            name, separator, text = item.partition("=")
+            if not separator:
+                raise errors.UsageError(f"parameter {item!r} has no value", hint="-p NAME=VALUE")
+            found[name] = convert(text)
+    for name in found:
+        check_name(name)
+    return found
+
+
+def _from_file(name: str) -> dict[str, Any]:
+    """The parameters of a file in YAML, or in JSON, which needs no further library."""
+    import json
+
+    text = _text(name)
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = _from_yaml(text, name)
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise errors.UsageError(
+            f"{name} must hold names and values", name="BadParameters", hint="one `name: value` a line"
+        )
+    return {str(key): item for key, item in content.items()}
+
+
+def _from_yaml(text: str, name: str) -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise errors.ConfigError(
+            f"reading {name} needs a YAML library",
+            name="ExtraMissing",
+            hint="pip install 'lecoder-cgpu[notebooks]', or give the parameters in JSON",
+        ) from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise errors.UsageError(
+            f"{name} is neither YAML nor JSON: {reason}", name="BadParameters", hint="one `name: value` a line"
+        ) from error
+
+
+class NotebookView:
+    """Shows a notebook while it runs: its cells' output as `run` shows it, or as events."""
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+        self._view = KernelView(printer)
+
+    def started(self, step: notebook.Step, position: int, total: int) -> None:
+        self._view = KernelView(self._printer)
+        if self._printer.mode == "events":
+            event = models.CellStartEvent(position=position, total=total)
+            if step.index is not None:
+                event.index = step.index
+            if name := step.cell.get("id"):
+                event.id = name
+            self._printer.event(event)
+        elif self._printer.mode == "human":
+            label = "parameters" if step.index is None else f"cell {step.index}"
+            self._printer.note(f"[{position}/{total}] {label}")
+
+    def event(self, event: wire.Event) -> None:
+        self._view.show(event)
+
+    def ended(self, result: models.CellResult) -> None:
+        self._view.finish()
+        if self._printer.mode == "events":
+            self._printer.event(models.CellEvent(cell=result))
+        elif self._printer.mode == "human" and isinstance(result.error, models.ErrorInfo):
+            lines = result.error.traceback
+            text = "\n".join(lines) if isinstance(lines, list) and lines else f"error: {result.error.message}"
+            self._printer.note(text + ("\n(allowed by the cell's tag)" if result.allowed is True else ""))
+
+
+def cell_budget(chosen: int | None) -> int | None:
+    """How many bytes of each stream of a cell the document may hold; None is all."""
+    from ..notebook_runs import CELL_OUTPUT
+
+    return CELL_OUTPUT if chosen is None else chosen or None
+
+
+def summary(document: models.NotebookRun) -> str:
+    """How a notebook ended, and where it is, in a line for people."""
+    counts = {status: sum(cell.status == status for cell in document.cells) for status in ("ok", "error", "not_run")}
+    parts = [f"{counts['ok']} ok"]
+    parts += [f"{counts['error']} failed"] if counts["error"] else []
+    parts += [f"{counts['not_run']} not run"] if counts["not_run"] else []
+    where = f"; {document.output}" if isinstance(document.output, str) else ""
+    return f"{document.notebook}: {document.status} ({', '.join(parts)} of {len(document.cells)} code cells){where}"
+
+
+def tell(printer: Printer, document: models.NotebookRun) -> None:
+    """What a person should know at the end beyond the cells' own output, on stderr."""
+    if not document.output_complete:
+        printer.note("warning: some output is missing; the server left it out or the connection was lost")
+    if isinstance(document.error, models.ErrorInfo):
+        where = f"cell {document.failed_cell}: " if isinstance(document.failed_cell, int) else ""
+        printer.note(f"error: {where}{document.error.name}: {document.error.message}")
+        if isinstance(document.error.suggestion, str):
+            printer.note(f"hint: {document.error.suggestion}")
+    printer.note(summary(document))

@@ -1,0 +1,183 @@
+"""The pages for coding agents: `docs/agents.md`, one screen, and `SKILL.md`, which ships with the package.
+
+The texts are written by hand, the tables are made; a test executes every console block of both.
+"""
+
+from __future__ import annotations
+
+from .. import models
+from .pages import NOTE, table
+
+FRONT_MATTER = """---
+name: lecoder-cgpu
+description: >-
+  Run Python, shell commands and notebooks on Google Colab GPUs and TPUs, on any Jupyter server, or on a local runtime,
+  from the command line with JSON output. Use it when code needs a GPU or more memory than this machine has, or must go
+  on while nobody watches. Do not use it for what runs well here: runtimes cost money while they are held.
+license: Apache-2.0
+---
+"""
+
+LOOP = """
+```console
+$ lecoder-cgpu status --json                                      # what is held, GPUs, memory, cost
+$ lecoder-cgpu run "pip install -q tqdm" --json                   # a shell command, in the kernel's environment
+$ lecoder-cgpu run -m kernel "import tqdm; x = 6" --json          # Python; variables stay for the next run
+$ lecoder-cgpu run -m kernel "print(x * 7)" --json
+$ lecoder-cgpu run --detach --key train-1 --json python train.py  # a job: goes on without you; prints its id
+$ lecoder-cgpu sessions close --all --json                        # stop paying
+```
+"""
+
+CODES = """
+Read `errorCode` first: 0 is success. Otherwise `error.category` says what kind it is, `error.suggestion` what to do,
+often a command, and `error.retryable` whether the same may work later. stdout is always exactly one JSON document.
+"""
+
+
+def skill(reference: models.Reference) -> str:
+    """`SKILL.md` in the agentskills.io layout."""
+    return (
+        FRONT_MATTER
+        + f"""
+# lecoder-cgpu {reference.version}
+
+Every command takes `--json`. Nothing ever prompts, opens a browser, or prints anything but the document on stdout.
+`lecoder-cgpu reference --json` tells everything that the installed version can do.
+
+## The loop
+{LOOP}
+`--backend local` does all of this on this machine, for nothing: rehearse there.
+
+## Jobs
+
+Anything longer than a minute is better a job. `job wait` ends with the job's own exit status, 124 while it still runs.
+
+```console
+$ lecoder-cgpu job list --json
+$ job=$(lecoder-cgpu run --detach "echo step 1; echo step 2")
+$ lecoder-cgpu job wait $job --timeout 100 --json
+$ lecoder-cgpu job logs $job --from 0 --json
+```
+
+## Files
+
+```console
+$ lecoder-cgpu upload data.csv inputs/ --json
+$ lecoder-cgpu run --sync . --pull out --json python train.py     # sync first, run there, fetch out/ at the end
+$ lecoder-cgpu download out/model.txt --json
+```
+
+## When it fails
+{CODES}
+{_categories(reference)}
+A process run ends with the status of its program; {_statuses(reference)}.
+
+## Cost
+
+* A runtime costs money from allocation until `sessions close`, idle or not; `status` shows what is held and its rate.
+* Without a session, `run` allocates one on Colab (a GPU unless `--cpu` or `--tpu`). `sessions ensure NAME --gpu T4` is
+  safe to repeat. `--max-runtime 2h` and `--max-units 5` are hard limits.
+* Never retry `blocked`. Never use several accounts to get around limits.
+
+## What needs a human
+
+Logging in: `lecoder-cgpu auth login --start --json` prints a URL for them; pipe what they paste back into
+`lecoder-cgpu auth login --finish FLOW --code-stdin --json`.
+"""
+    )
+
+
+def _categories(reference: models.Reference) -> str:
+    """One line a code: the first class that has it stands for it."""
+    seen: dict[int, models.ErrorReference] = {}
+    for item in reference.errors:
+        seen.setdefault(item.code, item)
+    return table(
+        ("code", "category", "meaning"),
+        [(str(item.code), item.category, item.description) for item in seen.values()],
+    )
+
+
+def _statuses(reference: models.Reference) -> str:
+    return ", ".join(
+        f"{status} {meaning}" for status, meaning in reference.exit_codes.items() if status in ("75", "124", "130")
+    )
+
+
+def agents(reference: models.Reference) -> str:
+    """`docs/agents.md`: what an agent must know, on one screen."""
+    return (
+        NOTE
+        + f"""
+# For coding agents
+
+Run code on Google Colab GPUs, Jupyter servers or a local runtime. **Every command takes `--json`**, before or after its
+name, and then stdout is exactly one JSON document, whatever happens.
+
+## The loop
+{LOOP}
+## Runs
+
+`run -m kernel` is Python in a kernel that keeps its variables; `run` alone is a shell command or a program with its
+arguments, as a process of its own, with its true exit status. Options come before the command.
+
+```console
+$ lecoder-cgpu run -m kernel 'for i in range(3):
+>     print(i)' --json
+$ lecoder-cgpu run -m kernel -f train.py --json
+$ lecoder-cgpu run --timeout 600 --json python train.py
+$ lecoder-cgpu run --wait 100 --json python train.py    # watch for so long; 124 when it goes on
+```
+
+On success: `{{"status":"ok","errorCode":0,"stdout":"…","timing":{{"duration_ms":123}},"exitCode":0,"runId":"run-…"}}`.
+On failure: `{{"status":"error","errorCode":1005,"error":{{"name","message","category","suggestion","retryable"}},…}}`.
+`truncated` is there when more than 1 MiB of a stream was left out, and names the command that prints it.
+`status` is `unknown` when we lost sight of the work: look with `job show` before you run it again.
+
+## Codes
+{CODES}
+{_categories(reference)}
+Retry 1003, 1006, 1999 and 2003 with a pause; never 1001, 1005 without a change, never 2007.
+
+{table(("exit", "meaning"), list(reference.exit_codes.items()))}
+## Which runtime
+
+`--gpu T4` (or `--gpu A100,L4`, in that order), `--tpu`, `--cpu`, `--high-ram`, `--new-runtime`; `-s NAME` for one that
+is held. Without any of them the active session is used, and with none, one is allocated.
+
+```console
+$ lecoder-cgpu sessions list --json
+$ lecoder-cgpu gpus --json
+$ lecoder-cgpu usage --json
+$ lecoder-cgpu kernel restart --json
+```
+
+## Jobs, files, notebooks, packages
+
+```console
+$ lecoder-cgpu job list --json
+$ lecoder-cgpu upload data.csv inputs/ --json
+$ lecoder-cgpu download out/model.txt --json
+$ lecoder-cgpu sync . project --json
+$ lecoder-cgpu run analysis.ipynb -o executed.ipynb --json
+$ lecoder-cgpu install -r requirements.txt --json
+```
+
+## Looking back
+
+```console
+$ lecoder-cgpu logs -n 10 --json
+$ lecoder-cgpu logs --status error --json
+$ lecoder-cgpu logs --stats --json
+$ lecoder-cgpu debug show -l error --json
+$ lecoder-cgpu doctor --json
+```
+
+## Login without a browser
+
+`auth login --start --json` prints `url` and `flowId`; a human opens the URL, and what they get goes into
+`auth login --finish FLOW --code-stdin --json`. Or copy `config.json` and `state/session.json` from a machine that is
+logged in, or set `LECODER_CGPU_CREDENTIALS`. `--backend local` needs no login.
+"""
+    )

@@ -1,0 +1,273 @@
+"""Runs cells one after the other in a kernel on this machine, without any client.
+
+Executed on the runtime as a process run (Python 3.8 and newer, standard library and the pyzmq that ipykernel brings).
+It is a client of the kernel like any other, over the kernel's own sockets, so it stops where it should, and other
+clients' code is neither aborted nor delayed by more than one cell.
+
+What it is given is one line of JSON on stdin: `program` (this text), `connection` (the kernel's connection file),
+`folder` (of the run), `run`, `keepGoing`, `cells` (`number`, `label`, `code`, `allowed`: may raise), and whatever else
+its client wants to find again. All of it but the program becomes the first line of `messages` in the folder. Behind it
+come, one JSON object a line, `{"begin": N, "at": T}`, `{"cell": N, "message": M}`, `{"end": N, "how": H, "at": T}`, and
+`{"dropped": BYTES}` when there was more than a file may hold. The text for people goes to stdout and stderr, and the
+exit status is that of the first cell that failed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+LIMIT = 1 << 30  # bytes of `messages`
+POLL = 200  # milliseconds between looks at signals that came
+GREETING_LIMIT = 5000  # milliseconds for the answer that shows that the subscription works
+GREETING_PAUSE = 50
+AFTER_DEATH = 1.0  # seconds in which the last words of a kernel that died arrive
+BASES_LIMIT = 2.0  # seconds for the class hierarchy of an exception
+MAX_BATCH = 5000
+_DELIMITER = b"<IDS|MSG>"
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
+
+
+class Kernel:
+    """The sockets of one kernel."""
+
+    def __init__(self, connection: dict[str, Any]) -> None:
+        import zmq
+
+        self._zmq = zmq
+        self._key = str(connection.get("key", "")).encode()
+        self._session = os.urandom(16).hex()
+        context = zmq.Context()
+        separator = "-" if connection["transport"] == "ipc" else ":"
+        self.sockets = {}
+        kinds = (("iopub", zmq.SUB), ("shell", zmq.DEALER), ("control", zmq.DEALER))
+        for name, kind in kinds:
+            socket = self.sockets[name] = context.socket(kind)
+            socket.setsockopt(zmq.RCVHWM, 0)
+            socket.setsockopt(zmq.LINGER, 1000)
+        self.sockets["iopub"].setsockopt(zmq.SUBSCRIBE, b"")
+        self._monitor = self.sockets["iopub"].get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        for name, socket in self.sockets.items():
+            port = connection[name + "_port"]
+            socket.connect(connection["transport"] + "://" + connection["ip"] + separator + str(port))
+        self._poller = zmq.Poller()
+        for socket in (self.sockets["iopub"], self.sockets["shell"], self._monitor):
+            self._poller.register(socket, zmq.POLLIN)
+        self.died = False
+
+    def greet(self) -> None:
+        """Return when what the kernel publishes arrives here: a subscription is made in the background."""
+        control, iopub = self.sockets["control"], self.sockets["iopub"]
+        while True:
+            self.send("control", "kernel_info_request", {}, os.urandom(16).hex())
+            if control.poll(GREETING_LIMIT):
+                control.recv_multipart()
+            if iopub.poll(GREETING_PAUSE):
+                return
+
+    def send(self, channel: str, kind: str, content: dict[str, Any], identity: str) -> None:
+        header = {"msg_id": identity, "msg_type": kind, "username": "lecoder-cgpu", "session": self._session,
+                  "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": "5.3"}  # fmt: skip
+        parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
+        signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
+        self.sockets[channel].send_multipart([_DELIMITER, signature.encode(), *parts])
+
+    def execute(self, code: str, identity: str, expressions: dict[str, str] | None = None) -> None:
+        silent = expressions is not None
+        content = {"code": code, "silent": silent, "store_history": not silent, "user_expressions": expressions or {},
+                   "allow_stdin": False, "stop_on_error": False}  # fmt: skip
+        self.send("shell", "execute_request", content, identity)
+
+    def receive(self) -> list[tuple[str, list[bytes]]]:
+        """What has come, as pairs of a channel and the four parts of a message; all of it before any is dealt with, for
+        a queue that overflows on the kernel's side drops without a word."""
+        ready = dict(self._poller.poll(POLL))
+        if self._monitor in ready:
+            self._monitor.recv_multipart()
+            self.died = True
+        found: list[tuple[str, list[bytes]]] = []
+        for channel in ("iopub", "shell"):
+            while len(found) < MAX_BATCH:
+                try:
+                    parts = self.sockets[channel].recv_multipart(self._zmq.NOBLOCK)
+                except self._zmq.Again:
+                    break
+                start = parts.index(_DELIMITER) + 2
+                found.append((channel, parts[start : start + 4]))
+        return found
+
+    def interrupt(self) -> None:
+        self.send("control", "interrupt_request", {}, os.urandom(16).hex())
+
+
+class Writer:
+    """The file of messages."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = open(os.path.join(folder, "messages"), "wb", buffering=1 << 16)  # noqa: SIM115 - ends with us
+        self._size = 0
+        self.dropped = 0
+
+    def add(self, line: bytes, must: bool = True) -> None:
+        if self._size + len(line) > LIMIT and not must:
+            self.dropped += len(line)
+            return
+        self._file.write(line + b"\n")
+        self._size += len(line) + 1
+
+    def note(self, **fields: Any) -> None:
+        self.add(json.dumps(fields).encode())
+        self.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+class Driver:
+    """Runs the cells; `signals` holds the numbers of those that came."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.spec = spec
+        self.signals: list[int] = []
+        self.writer = Writer(spec["folder"])
+        self.writer.add(json.dumps(spec).encode())
+        self.writer.flush()
+        with open(spec["connection"], encoding="utf-8") as file:
+            self.kernel = Kernel(json.load(file))
+        self._interrupts = 0
+
+    def run(self) -> int:
+        """Run everything and return the exit status."""
+        self.kernel.greet()
+        status = 0
+        cells = self.spec["cells"]
+        for position, cell in enumerate(cells, 1):
+            if self.signals:
+                break
+            say(sys.stderr, f"[{position}/{len(cells)}] {cell['label']}\n")
+            how, failed = self._cell(cell)
+            if failed is not None and not (cell["allowed"] and how == "ended"):
+                status = status or failed
+            if how != "ended":
+                break
+            if failed is not None and not (cell["allowed"] or (self.spec["keepGoing"] and failed)):
+                break
+        if self.writer.dropped:
+            self.writer.note(dropped=self.writer.dropped)
+        return 128 + self.signals[0] if self.signals else status
+
+    def _cell(self, cell: dict[str, Any]) -> tuple[str, int | None]:
+        """How a cell's execution ended, and the exit status of its failure; None for a cell that went well."""
+        number = cell["number"]
+        identity = f"{self.spec['run']}-{number}"
+        self.writer.note(begin=number, at=time.time())
+        self.kernel.execute(cell["code"], identity)
+        replied = idle = False
+        raised: dict[str, Any] | None = None
+        gone = 0.0
+        while not (replied and idle):
+            for channel, parts in self.kernel.receive():
+                header, parent, metadata, content = parts
+                if json.loads(parent).get("msg_id") != identity:
+                    continue
+                kind = json.loads(header)["msg_type"]
+                self.writer.add(
+                    b'{"cell":%d,"message":{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}}'
+                    % (number, channel.encode(), header, parent, metadata, content),
+                    must=kind in ("status", "error", "execute_reply", "execute_input"),
+                )
+                found = json.loads(content)
+                show(kind, found)
+                replied = replied or kind == "execute_reply"
+                idle = idle or (kind == "status" and found.get("execution_state") == "idle")
+                if kind == "error":
+                    raised = found
+                if kind == "execute_reply" and found.get("status") == "aborted":
+                    raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
+            self.writer.flush()
+            flush()
+            if self.kernel.died:
+                gone = gone or time.monotonic()
+                if time.monotonic() - gone > AFTER_DEATH:
+                    say(sys.stderr, "the kernel died or was restarted\n")
+                    self.writer.note(end=number, how="died", at=time.time())
+                    return "died", 1
+            if len(self.signals) > 1:
+                self.writer.note(end=number, how="abandoned", at=time.time())
+                return "abandoned", 1
+            if self.signals and not self._interrupts:
+                self._interrupts = 1
+                self.kernel.interrupt()
+        bases = self._bases() if raised else []
+        how = "interrupted" if self.signals else "ended"
+        self.writer.note(end=number, how=how, at=time.time(), bases=bases)
+        if raised is None:
+            return how, None
+        name, message = str(raised.get("ename")), str(raised.get("evalue"))
+        if name == "SystemExit":
+            if message.strip() in ("", "None", "0", "False"):
+                return how, 0
+            if re.fullmatch(r"-?\d+", message.strip()):
+                return how, (int(message) & 0xFF) or 1
+        say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
+        return how, 1
+
+    def _bases(self) -> list[str]:
+        """The names in the method-resolution order of the last exception, [] when the kernel does not say in time."""
+        identity = os.urandom(16).hex()
+        self.kernel.execute("", identity, {"bases": _BASES})
+        deadline = time.monotonic() + BASES_LIMIT
+        while time.monotonic() < deadline and not self.kernel.died:
+            for channel, parts in self.kernel.receive():
+                if channel == "shell" and json.loads(parts[1]).get("msg_id") == identity:
+                    expression = json.loads(parts[3]).get("user_expressions", {}).get("bases", {})
+                    text = expression.get("data", {}).get("text/plain", "")
+                    return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+        return []
+
+
+def show(kind: str, content: dict[str, Any]) -> None:
+    """What a message means for people."""
+    if kind == "stream":
+        say(sys.stderr if content.get("name") == "stderr" else sys.stdout, content.get("text", ""))
+    elif kind in ("display_data", "execute_result"):
+        data = content.get("data") or {}
+        text = data.get("text/plain") or "[" + ", ".join(data) + "]"
+        say(sys.stdout, (text if isinstance(text, str) else "".join(text)) + "\n")
+    elif kind == "error":
+        say(sys.stderr, _ANSI.sub("", "\n".join(content.get("traceback") or [])) + "\n")
+
+
+def say(stream: Any, text: str) -> None:
+    stream.buffer.write(text.encode("utf-8", "backslashreplace"))
+
+
+def flush(streams: Iterable[Any] = (sys.stdout, sys.stderr)) -> None:
+    for stream in streams:
+        stream.buffer.flush()
+
+
+def main(spec: dict[str, Any]) -> int:
+    """Run what the spec says and return the exit status."""
+    driver = Driver(spec)
+
+    def note(number: int, frame: Any) -> None:
+        driver.signals.append(number)
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), note)
+    try:
+        return driver.run()
+    finally:
+        driver.writer.flush()
+        flush()

@@ -1,0 +1,104 @@
+"""What a person meets first, and the commands for looking: the bare command, `top`, `open`."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+
+from tests.contract.test_documents import failed
+from tests.support.cli import Cli
+from tests.support.tmux import in_tmux, needs_tmux
+
+
+def test_the_first_words(cli: Cli) -> None:
+    """Without a session: what to try without an account, and how to go on; at most ten lines, each step a command."""
+    result = cli(env={"LECODER_CGPU_BACKEND": "local"})
+    lines = result.out.splitlines()
+    assert (result.code, result.err) == (0, "")
+    assert len(lines) <= 10
+    assert "no runtime is held" in lines[0]
+    assert any("--backend local run" in line for line in lines)
+    assert all(step["command"].startswith("lecoder-cgpu ") for step in cli("--json").json["next"])
+
+
+def test_where_you_stand(lab: Cli) -> None:
+    """With a session: which one, the last run, and what makes sense next."""
+    lab("run", "echo a remarkable command")
+    out = lab().out
+    assert f"session {lab.home.name} (jupyter) is in use" in out
+    assert "last run: ok, echo a remarkable command" in out
+    assert f"lecoder-cgpu sessions close {lab.home.name}" in out
+    assert len(out.splitlines()) <= 10
+
+
+def test_damaged_state_is_told(cli: Cli) -> None:
+    """A state file that cannot be read is named, and the rest is said all the same."""
+    cli.state.mkdir(parents=True)
+    (cli.state / "sessions.json").write_text("nonsense")
+    result = cli()
+    assert (result.code, result.err) == (0, "")
+    assert "problem: " in result.out
+    assert "lecoder-cgpu --help" in result.out
+
+
+@needs_tmux
+def test_top(lab: Cli) -> None:
+    """The table is drawn anew while commands come and go, and Ctrl-C is no failure."""
+    with in_tmux(lab, "top", "--delay", "0.2", columns=160) as terminal:
+        screen = terminal.wait("SESSION")
+        assert lab.home.name in screen
+        job = lab("run", "--detach", "sleep 1000").out.strip()
+        terminal.wait(" 1  ")
+        assert terminal.screen().count("SESSION") == 1
+        lab("job", "kill", job)
+        terminal.key("C-c")
+        terminal.wait("[status 0]")
+    piped = lab("top")
+    assert piped.out.split("\t")[0] == lab.home.name
+
+
+def test_a_runtime_that_does_not_answer(cli: Cli) -> None:
+    """It has its row, with the reason, and hides no other."""
+    with _pages() as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        cli("sessions", "add", "gone", "--url", url, "--token-stdin", stdin=b"secret")
+    result = cli("top", "--json")
+    assert (result.code, result.json["runtimes"][0]["connected"]) == (0, False)
+    assert "nothing listens" in cli("top").out
+
+
+def _pages(*paths: str) -> http.server.ThreadingHTTPServer:
+    """A server of which only these pages, and what proves a Jupyter server, are there."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = {"/api": b'{"version": "2"}', "/api/kernels": b"[]", **dict.fromkeys(paths, b"page")}
+            content = known.get(self.path)
+            self.send_response(200 if content else 404)
+            self.send_header("content-length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_open(cli: Cli, lab: Cli) -> None:
+    """The page that the server really has, without the token; honest where there is none."""
+    with _pages("/tree") as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        cli("sessions", "add", "page", "--url", url, "--token-stdin", stdin=b"secret")
+        result = cli("open", "page", "--print")
+        assert (result.code, result.out) == (0, url + "tree\n")
+        document = cli("open", "--json").json
+        assert document["url"] == url + "tree"
+        assert "secret" not in str(document)
+        assert "lecoder-page.ipynb" in document["attaches"]
+        server.shutdown()
+    assert failed(lab("open", "--json"))["error"]["name"] == "NothingToOpen"
+    notebook = cli("open", "--notebook", "1Ab/C", "--print").out
+    assert notebook == "https://colab.research.google.com/drive/1Ab%2FC\n"
