@@ -170,6 +170,14 @@ class Pulled(Struct, kw_only=True):
     error: ErrorInfo | Optional = UNSET
 
 
+class Release(Struct, kw_only=True):
+    """What `--release` did with the runtime: `released` as `sessions close` has it, or null and the `reason` why it was
+    kept."""
+
+    released: str | None = None
+    reason: str | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -206,6 +214,7 @@ class Run(Struct, kw_only=True):
     outputs: list[OutputFile] | Optional = UNSET
     auto_installed: list[str] | Optional = field(name="autoInstalled", default=UNSET)
     hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
@@ -365,6 +374,7 @@ class JobDocument(Struct, kw_only=True):
     gpus: list[Gpu] | Optional = UNSET
     interrupted: bool | Optional = UNSET
     hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
 
 

@@ -16,7 +16,7 @@ from lecoder_cgpu.resident import Resident
 from lecoder_cgpu.server import Server
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
-from tests.support.servers import JupyterServer
+from tests.support.servers import JupyterServer, start_server
 
 SILENT = {
     "kernel": ("-m", "kernel", "import time; print('a', flush=True); time.sleep(300)"),
@@ -207,3 +207,29 @@ def test_thirty_jobs_at_once(lab: Cli, jupyter: JupyterServer) -> None:
         assert resident.read(run, "stdout", 0).data == f"{number}\n".encode()
     resident.close()
     server.close()
+
+
+def test_release_needs_results(tmp_path: Path) -> None:
+    """The runtime is given back only when declared results are here and nothing else is at work; else it says why."""
+    with start_server(tmp_path / "own") as jupyter:
+        cli = Cli(tmp_path)
+        add = ("sessions", "add", "lent", "--url", jupyter.url, "--token-stdin")
+        cli(*add, stdin=jupyter.token.encode())
+        missing = cli("run", "--pull", f"surely-not-there:{tmp_path / 'x'}", "--release", "true", "--json")
+        validate(missing.json, "run")
+        assert missing.json["release"]["released"] is None
+        assert "surely-not-there" in missing.json["release"]["reason"]
+        assert cli("run", "--release", "true", "--json").json["errorCode"] == 2006
+        job = start(cli, "--pull", f"made.txt:{tmp_path / 'made'}", "echo result > made.txt")
+        other = start(cli, "sleep 300")
+        kept = cli("job", "wait", job, "--release", "--json")
+        validate(kept.json, "job")
+        assert other in kept.json["release"]["reason"]
+        cli("job", "kill", other)
+        cli("job", "wait", other)
+        undeclared = cli("job", "wait", other, "--release", "--json").json["release"]
+        assert undeclared == {"released": None, "reason": "no results were declared with --pull"}
+        hooked = cli("job", "wait", job, "--release", "--on-finish", "true", "--json").json
+        assert (hooked["release"], hooked["hook"]["exitCode"]) == ({"released": "kernels"}, 0)
+        assert (tmp_path / "made").read_text() == "result\n"
+        assert cli("sessions", "list", "--json").json == []

@@ -15,7 +15,7 @@ from .. import errors, kernel_runs, models
 from ..history import History, entry_from_run
 from ..runtime import Session
 from ..watch import InputSource
-from . import hook, inputs, runtime_options, showing
+from . import hook, inputs, release, runtime_options, showing
 from .app import App
 from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer
@@ -52,6 +52,12 @@ class Invocation:
                 "work that goes on without us cannot read our stdin",
                 hint="leave out --stdin",
                 name="ConflictingOptions",
+            )
+        if options["release"] and (options["detach"] or options["attach"] or not options["pull"]):
+            raise errors.UsageError(
+                "--release gives the runtime back once results were fetched, which this command does not do",
+                name="ConflictingOptions",
+                hint="declare results with --pull; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
             )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
@@ -326,6 +332,8 @@ class Invocation:
         self._pull(session, document)
         self._remember(session, document, command)
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        if self.options["release"] and isinstance(document.run_id, str):
+            release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":
             showing.tell(self.printer, document, self.manner.outputs)
         document.notice = self.printer.notice or UNSET

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from ... import errors, files, models
 from ...jobs import GRACE, Jobs, describe
 from ...overview import gpu_document
-from .. import hook, showing
+from .. import hook, release, showing
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -69,8 +69,11 @@ def show(app: App, job: str) -> Answer:
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; exit 124.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
+@click.option("--release", "give_back", is_flag=True, help="Release the runtime once all results were fetched.")
 @click.pass_obj
-def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_finish: str | None) -> Answer:
+def wait(
+    app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_finish: str | None, give_back: bool
+) -> Answer:
     """Wait for a job and end with its exit status; 124 while it still runs. Ctrl-C ends the waiting only.
 
     Results that were declared with `run --detach --pull` are fetched when it has ended.
@@ -78,7 +81,8 @@ def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_fi
     The command of --on-finish is a line for the shell here. It finds LECODER_CGPU_RUN_ID, LECODER_CGPU_STATUS (ok,
     error, abort, unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and LECODER_CGPU_SESSION in its environment;
     what it prints goes to stderr, and its own status changes nothing. It is executed after results were fetched, and
-    not while the job still runs.
+    not while the job still runs. --release comes last: it needs declared results, all of them fetched, and nothing else
+    at work there.
     """
     for spec in pull:
         files.split_pull(spec)
@@ -88,6 +92,8 @@ def wait(app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_fi
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
     hook.finish(app.printer, on_finish, document, document.job.id)
+    if give_back:
+        release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
     return Answer(document, lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
                   exit_status=document.exit_code)  # fmt: skip
 

@@ -78,6 +78,7 @@ class RunCommand(Command):
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
 @click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
+@click.option("--release", is_flag=True, help="With --pull: release the runtime once all results were fetched.")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
 @click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")

@@ -1,0 +1,50 @@
+"""`--release`: give the runtime back once the results are here."""
+
+from __future__ import annotations
+
+from .. import errors, models
+from ..client import Client
+from ..runtime import Session
+from .output import Printer
+
+
+def after_results(
+    printer: Printer, client: Client, session: Session, document: models.Run | models.JobDocument, run_id: str
+) -> None:
+    """Release the runtime and forget the session, if the work has ended, results were declared with --pull, all of them
+    are here, and nothing else is at work there. The document says what was done, or why not."""
+    reason = _kept(document) or _others(session, run_id)
+    outcome = document.release = models.Release()
+    if reason is None:
+        from .. import holdings
+
+        try:
+            outcome.released = holdings.close(client, session.record).released
+        except errors.Error as error:
+            reason = error.message
+    if reason is not None:
+        outcome.reason = reason
+        printer.note(f"warning: the runtime was not released: {reason}")
+
+
+def _kept(document: models.Run | models.JobDocument) -> str | None:
+    if document.status in ("running", "unknown"):
+        return "the work is not known to have ended"
+    pulled = document.pulled
+    if not isinstance(pulled, list) or not pulled:
+        return "no results were declared with --pull"
+    missing = [item.path for item in pulled if isinstance(item.error, models.ErrorInfo)]
+    return f"not all results were fetched: {', '.join(missing)}" if missing else None
+
+
+def _others(session: Session, run_id: str) -> str | None:
+    """Other work on the runtime; when nobody can be asked, that is a reason, too."""
+    try:
+        resident = session.connect_resident()
+        try:
+            others = [state.run for state in resident.runs() if not state.ended and state.run != run_id]
+        finally:
+            resident.close()
+    except errors.Error as error:
+        return f"whether anything else is at work there cannot be told: {error.message}"
+    return f"other work goes on there: {', '.join(others[:5])}" if others else None
