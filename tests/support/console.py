@@ -43,7 +43,8 @@ def execute(text: str, folder: Path, environment: Mapping[str, str]) -> list[str
     """Run all blocks in one shell in `folder`; returns what differs from the document, one text for each command."""
     steps = [step for block in blocks(text) for step in block]
     assert steps, "there is no console block"
-    script = "".join(f"{step.command}\necho; echo {MARK}$?\n" for step in steps)
+    # Job control, so that %1 is what it is at a prompt.
+    script = "set -m\n" + "".join(f"{step.command}\necho; echo {MARK}$?\n" for step in steps)
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False,
