@@ -5,10 +5,9 @@ The names of the library are loaded on first use, so that the command line, whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.6.0"
 
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would cost every command 5 ms
 if TYPE_CHECKING:
     from . import errors as errors
     from .api import Client as Client
@@ -21,7 +20,7 @@ _HOMES = {"Client": "api", "Job": "api", "Session": "api", "Stream": "api", "rem
 __all__ = ["Client", "Job", "Session", "Stream", "__version__", "errors", "remote"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name in _HOMES:

@@ -140,9 +140,7 @@ def _environment(client: Client) -> Iterator[models.Finding]:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         value = config.environment(name)
         if value and not Path(value).exists():
-            yield _finding(
-                "tls", "problem", f"{name} names {value}, which is not there", f"unset {name}, or correct it"
-            )
+            yield _finding("tls", "problem", f"{name} names {value}, which is not there", f"unset {name}")
         elif value:
             yield _finding("tls", "ok", f"{name} = {value}")
     authorities = len(ssl.create_default_context().get_ca_certs())

@@ -56,8 +56,9 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
         raise errors.UsageError(
             f"--venv {options['venv']!r}: that is no name for an environment", hint="use letters, digits, . _ and -"
         )
-    if bad := next((item for item in packages if not item.strip() or item.startswith("-")), None):
-        raise errors.UsageError(f"{bad!r} is no package", hint="lecoder-cgpu install --help")
+    for item in packages:
+        if not item.strip() or item.startswith("-"):
+            raise errors.UsageError(f"{item!r} is no package", hint="lecoder-cgpu install --help")
     wanted = installs.Wanted(
         requirements=packages, files=files, main=main, editable=options["editable"], options=_passed_on(options),
         installer=options["installer"], venv=options["venv"],

@@ -1,0 +1,107 @@
+"""What most documents are made of: errors, moments, sizes, the session that was used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from ..errors import Error
+
+Optional = UnsetType  # `str | Optional` reads as "may be absent"
+
+
+def now() -> str:
+    """The present moment as the predecessor writes it: UTC, milliseconds, `Z`."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp_ns(nanoseconds: int) -> str:
+    """A file's time; one that no calendar has is given as 1970."""
+    try:
+        return timestamp(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
+    except (OverflowError, ValueError, OSError):
+        return timestamp(datetime.fromtimestamp(0, UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+class ErrorInfo(Struct, kw_only=True):
+    """What went wrong, in every document that reports a failure."""
+
+    name: str
+    message: str
+    category: str
+    description: str
+    retryable: bool = False
+    traceback: list[str] | Optional = UNSET
+    suggestion: str | Optional = UNSET
+
+    @classmethod
+    def of(cls, error: Error) -> ErrorInfo:
+        """What documents say about an error of ours."""
+        return cls(
+            name=error.name,
+            message=error.message,
+            category=error.category,
+            description=error.description,
+            retryable=error.retryable,
+            suggestion=error.hint or UNSET,
+        )
+
+
+class Failure(Struct, kw_only=True):
+    """The document of a command that failed before it had an answer of its own."""
+
+    status: Literal["error"] = "error"
+    error_code: int = field(name="errorCode")
+    exit_code: int = field(name="exitCode")
+    error: ErrorInfo
+    notice: str | Optional = UNSET
+
+
+class Done(Struct, kw_only=True):
+    """The document of a command whose answer is only that it was done."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    message: str | Optional = UNSET
+
+
+class Timing(Struct):
+    """When a run was sent and when it was finished, as seen by the client; `duration_ms` in milliseconds."""
+
+    started: str
+    completed: str
+    duration_ms: int
+
+
+class SessionRef(Struct, kw_only=True):
+    """Which session a command used."""
+
+    id: str
+    name: str
+    backend: str
+
+
+class Version(Struct, kw_only=True):
+    """`--version --json`."""
+
+    version: str
+    python: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+def readable(size: int) -> str:
+    """A byte count in the predecessor's manner: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
+    mebibytes = size / 2**20
+    return f"{mebibytes / 1024:.1f} GB" if round(mebibytes) >= 1024 else f"{round(mebibytes)} MB"
+
+
+def encode(document: object) -> bytes:
+    return msgspec.json.encode(document)

@@ -1,0 +1,79 @@
+"""The documents of `connect`, `forward` and `ssh`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from ..errors import Error
+from .base import ErrorInfo, Optional, SessionRef
+
+
+class SshConfig(Struct, kw_only=True):
+    """`ssh-config`: a block for OpenSSH's configuration, and the key that it names."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    host: str
+    identity_file: str = field(name="identityFile")
+    config: str
+
+
+class ForwardedPort(Struct, kw_only=True):
+    """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
+
+    remote: int
+    local: int
+    address: str
+
+
+class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
+    """`forward --events`: from now on, connections are taken."""
+
+    session: SessionRef
+    ports: list[ForwardedPort]
+
+
+class Forwarded(Struct, kw_only=True):
+    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    ports: list[ForwardedPort]
+    connections: int
+    reconnections: int | Optional = UNSET
+    seconds: float
+
+
+class Connected(Struct, kw_only=True):
+    """`connect` and `ssh`, once they are over.
+
+    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
+    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    """
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    session: SessionRef
+    mode: Literal["terminal", "kernel", "ssh"]
+    seconds: float
+    terminal: str | Optional = UNSET
+    remote_exit_code: int | Optional = field(name="remoteExitCode", default=UNSET)
+    detached: bool | Optional = UNSET
+    next: str | Optional = UNSET
+    reconnections: int | Optional = UNSET
+    cells: int | Optional = UNSET
+    failed_cells: int | Optional = field(name="failedCells", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error) -> None:
+        """Report `error` as the way in which it ended."""
+        self.status = "error"
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)

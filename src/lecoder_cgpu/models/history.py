@@ -1,0 +1,84 @@
+"""The documents of `logs`, and the lines of the history."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import Optional, Timing
+
+
+class HistoryError(Struct, kw_only=True):
+    """The predecessor's names; they differ from those of `run`."""
+
+    ename: str
+    evalue: str
+    traceback: list[str] = field(default_factory=list)
+
+
+class HistoryRuntime(Struct, kw_only=True):
+    label: str
+    accelerator: str
+
+
+class StoredDisplay(Struct, kw_only=True):
+    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
+    and for an image `sha256`, under which it is kept for a while."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class HistoryEntry(Struct, kw_only=True):
+    """One line of `state/history.jsonl`; the predecessor's lines decode into it too."""
+
+    status: str
+    execution_count: int | None = None
+    stdout: str = ""
+    stderr: str = ""
+    traceback: list[str] = field(default_factory=list)
+    display_data: list[StoredDisplay] = field(default_factory=list)
+    error: HistoryError | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    id: str
+    timestamp: str
+    command: str
+    mode: str
+    runtime: HistoryRuntime
+    error_code: int | Optional = field(name="errorCode", default=UNSET)
+    error_category: str | Optional = field(name="errorCategory", default=UNSET)
+    exit_code: int | Optional = field(name="exitCode", default=UNSET)
+    session: str | Optional = UNSET
+    run_id: str | Optional = field(name="runId", default=UNSET)
+    output_bytes: int | Optional = field(name="outputBytes", default=UNSET)
+
+
+class HistoryStats(Struct, kw_only=True):
+    """`logs --stats`: `successRate` is an unrounded percentage; the two dates are absent when there is no entry."""
+
+    total_executions: int = field(name="totalExecutions")
+    successful_executions: int = field(name="successfulExecutions")
+    failed_executions: int = field(name="failedExecutions")
+    aborted_executions: int = field(name="abortedExecutions")
+    success_rate: float = field(name="successRate")
+    errors_by_category: dict[str, int] = field(name="errorsByCategory")
+    executions_by_mode: dict[str, int] = field(name="executionsByMode")
+    oldest_entry: str | Optional = field(name="oldestEntry", default=UNSET)
+    newest_entry: str | Optional = field(name="newestEntry", default=UNSET)
+
+
+class HistoryPage(Struct, kw_only=True):
+    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    path: str
+    runs: int
+    bytes: int
+
+
+class HistoryCleared(Struct, kw_only=True):
+    cleared: Literal[True] = True
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)

@@ -1,0 +1,137 @@
+"""The documents of `run --detach` and `job`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import ErrorInfo, Optional, SessionRef
+from .runs import Hook, Pulled, Release, Stopped
+from .status import Gpu
+
+
+class Progress(Struct, kw_only=True):
+    """The last line that a job printed, and the last percentage that it printed there or in the lines right before."""
+
+    stream: Literal["stdout", "stderr"]
+    line: str
+    percent: float | Optional = UNSET
+
+
+class JobUsage(Struct, kw_only=True):
+    """What a running job used when its supervisor looked last (`at`, on the runtime's clock), every five seconds.
+
+    `cpuPercent` is of one processor. For code in a kernel, the figures are the whole kernel's. `gpuMemoryBytes` is
+    there where the driver tells which process holds memory; containers often hide that.
+    """
+
+    processes: int | Optional = UNSET
+    cpu_seconds: float | Optional = field(name="cpuSeconds", default=UNSET)
+    cpu_percent: float | Optional = field(name="cpuPercent", default=UNSET)
+    rss_bytes: int | Optional = field(name="rssBytes", default=UNSET)
+    gpu_memory_bytes: int | Optional = field(name="gpuMemoryBytes", default=UNSET)
+
+
+class Job(Struct, kw_only=True):
+    """A run as the runtime keeps it. `state`: starting, queued (code that waits for its kernel), running, exited, or
+    unknown with the `reason`.
+
+    `exitCode` is the status that `job wait` ends with, absent while the job is not known to have ended; sizes in bytes.
+    `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a job that
+    runs.
+    """
+
+    id: str
+    state: str
+    kind: str
+    command: str | list[str] | Optional = UNSET
+    cwd: str | Optional = UNSET
+    created: str | Optional = UNSET
+    started: str | Optional = UNSET
+    ended: str | Optional = UNSET
+    seconds: float | Optional = UNSET
+    exit_code: int | Optional = field(name="exitCode", default=UNSET)
+    signal: str | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    pid: int | Optional = UNSET
+    alive: bool | Optional = UNSET
+    reason: str | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
+    heartbeat: str | Optional = UNSET
+    progress: Progress | Optional = UNSET
+    usage: JobUsage | Optional = UNSET
+    stdout_bytes: int = field(name="stdoutBytes", default=0)
+    stderr_bytes: int = field(name="stderrBytes", default=0)
+    output_complete: bool = field(name="outputComplete", default=True)
+    bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
+
+
+class JobStarted(Struct, kw_only=True):
+    """`run --detach`: the job goes on without us; `next` is the command that waits for it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    job_id: str = field(name="jobId")
+    job: Job
+    session: SessionRef
+    next: str
+
+
+class JobDocument(Struct, kw_only=True):
+    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs.
+
+    `gpus` are those of the machine, while the job runs.
+    """
+
+    status: Literal["ok", "error", "running", "unknown"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    job: Job
+    session: SessionRef
+    error: ErrorInfo | Optional = UNSET
+    sent: bool | Optional = UNSET
+    gpus: list[Gpu] | Optional = UNSET
+    interrupted: bool | Optional = UNSET
+    hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
+
+
+class JobList(Struct, kw_only=True):
+    """`job list`, newest first."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    jobs: list[Job]
+    session: SessionRef
+
+
+class JobLogs(Struct, kw_only=True):
+    """`job logs`: a stream from `offset` on; `nextOffset` is where the next call goes on."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    job: Job
+    session: SessionRef
+    stream: Literal["stdout", "stderr"]
+    offset: int
+    next_offset: int = field(name="nextOffset")
+    text: str
+    base64: str | Optional = UNSET
+
+
+class JobProgress(Struct, kw_only=True):
+    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    """
+
+    job: Job
+    session: SessionRef
+    stdout: str = ""
+    stderr: str = ""
+    stdout_offset: int = field(name="stdoutOffset", default=0)
+    stderr_offset: int = field(name="stderrOffset", default=0)
+    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
+    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)

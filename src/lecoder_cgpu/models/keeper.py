@@ -1,0 +1,66 @@
+"""The documents of `keeper`, and what it and leases keep."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import Optional
+
+
+class LeaseInfo(Struct, kw_only=True):
+    """When a Colab runtime is released: after `idleSeconds` without work (at `idleReleaseAt` if none comes), at
+    `endsAt`, or when `maxUnits` compute units are spent. `ended` is the limit that was reached. Absent: no such limit.
+    """
+
+    idle_seconds: float | Optional = field(name="idleSeconds", default=UNSET)
+    idle_release_at: str | Optional = field(name="idleReleaseAt", default=UNSET)
+    ends_at: str | Optional = field(name="endsAt", default=UNSET)
+    max_units: float | Optional = field(name="maxUnits", default=UNSET)
+    units_spent: float | Optional = field(name="unitsSpent", default=UNSET)
+    ended: Literal["idle", "runtime", "units"] | Optional = UNSET
+
+
+class KeptSession(Struct, kw_only=True):
+    """What the keeper last saw of a session. `ping` is how the last one went; `socket`: it holds a kernel's socket."""
+
+    session: str
+    endpoint: str
+    ping: str
+    work: Literal["running", "none", "unknown"]
+    socket: bool = False
+    problem: str | Optional = UNSET
+
+
+class KeeperRecord(Struct, kw_only=True):
+    """`state/keeper.json`: which process the keeper is, and what it saw at `beat`."""
+
+    pid: int
+    identity: str
+    version: str
+    started: str
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+
+
+class KeeperStatus(Struct, kw_only=True):
+    """`keeper status`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    running: bool
+    pid: int | Optional = UNSET
+    started: str | Optional = UNSET
+    version: str | Optional = UNSET
+    beat: str | Optional = UNSET
+    sessions: list[KeptSession] = field(default_factory=list)
+    problem: str | Optional = UNSET
+
+
+class KeeperStopped(Struct, kw_only=True):
+    """`keeper stop`: whether there was one."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    stopped: bool

@@ -1,0 +1,112 @@
+"""The documents of `auth` and `policy`, and the files of the login."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import Optional
+from .status import Account
+
+
+class OAuthClient(Struct, frozen=True, kw_only=True):
+    """The user's own OAuth client ("Desktop app"). Its secret is none to Google, but we treat it as one."""
+
+    id: str = field(name="clientId")
+    secret: str = field(name="clientSecret")
+
+    def __repr__(self) -> str:
+        return f"OAuthClient(id={self.id!r})"
+
+
+class StoredLogin(Struct, frozen=True, kw_only=True):
+    """`session.json`. `refreshToken` is the secret that everything else is made from.
+
+    `scopes` lists what the predecessor looks for; it wrote there what it had asked for. `grantedScopes` is ours, and
+    what Google really granted.
+    """
+
+    id: str
+    refresh_token: str = field(name="refreshToken")
+    scopes: list[str]
+    account: Account
+    granted_scopes: list[str] | Optional = field(name="grantedScopes", default=UNSET)
+
+    def __repr__(self) -> str:
+        return f"StoredLogin(account={self.account.id!r})"
+
+
+class LoginInfo(Struct, kw_only=True):
+    """`auth status`, `auth check`, and a login or an import that succeeded.
+
+    `source`: `session` (session.json), `adc` (application default credentials), `environment`
+    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent when nobody asked yet;
+    `missingScopes` what it did not. `policy` names the command that shows what Colab does not allow.
+    """
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    authenticated: bool
+    source: Literal["session", "adc", "environment", "none"]
+    account: Account | Optional = UNSET
+    scopes: list[str] | Optional = UNSET
+    missing_scopes: list[str] | Optional = field(name="missingScopes", default=UNSET)
+    token_expires_at: str | Optional = field(name="tokenExpiresAt", default=UNSET)
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    config_file: str = field(name="configFile")
+    session_file: str = field(name="sessionFile")
+    checked: bool = False
+    message: str | Optional = UNSET
+    notice: str | Optional = UNSET
+    policy: str = "lecoder-cgpu policy"
+
+
+class LoginStarted(Struct, kw_only=True):
+    """`auth login --start`: a person opens `url`; `next` is the command that takes the answer on stdin."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    flow_id: str = field(name="flowId")
+    expires_at: str = field(name="expiresAt")
+    next: str
+
+
+class LoginExport(Struct, kw_only=True):
+    """`auth export`, the only document that holds a token; with `--ci` also the OAuth client that goes with it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: StoredLogin
+    client: OAuthClient | Optional = UNSET
+    instructions: str
+
+
+class LoggedOut(Struct, kw_only=True):
+    """`auth logout`: whether there was a login here, and whether Google has revoked it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    logged_out: bool = field(name="loggedOut")
+    revoked: bool = False
+    notice: str | Optional = UNSET
+
+
+class ClientSetup(Struct, kw_only=True):
+    """`auth setup`: how to make an OAuth client, or the one that is in `config.json` now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    config_file: str = field(name="configFile")
+    client_id: str | Optional = field(name="clientId", default=UNSET)
+    steps: list[str] | Optional = UNSET
+
+
+class Policy(Struct, kw_only=True):
+    """`policy`: what Colab's terms allow, in our words, and where Google's are."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    points: list[str]
+    links: list[str]

@@ -1,0 +1,175 @@
+"""The documents of `notebook` and `install`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from ..errors import Error
+from .base import ErrorInfo, Optional, SessionRef, Timing
+from .runs import ClearEvent, DisplayEvent, NoticeEvent, StreamEvent, Truncated
+
+
+class CellResult(Struct, kw_only=True):
+    """What became of one code cell.
+
+    `index` is the cell's place in the source notebook, counted from 0 over all its cells; absent for the parameters
+    that were injected. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
+    `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
+    `stdout` and `stderr` are head and tail; the notebook has all of it. `displays` has the formats of each rich output.
+    """
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    status: Literal["ok", "error", "running", "not_run", "skipped"]
+    execution_count: int | None = field(name="executionCount", default=None)
+    timing: Timing | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    allowed: bool | Optional = UNSET
+    stdout: str | Optional = UNSET
+    stderr: str | Optional = UNSET
+    output_bytes: int = field(name="outputBytes", default=0)
+    displays: list[list[str]] | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+
+
+class NotebookRun(Struct, kw_only=True):
+    """The document of `notebook run` and `notebook fetch`: what became of the notebook and of each of its code cells.
+
+    `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose place is `failedCell` (absent
+    when the failure was not a cell's). `output` is the file that holds the executed notebook, `drive` the
+    address of the one in Drive that was replaced by it.
+    """
+
+    status: Literal["ok", "error", "unknown", "running"]
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    notebook: str
+    output: str | Optional = UNSET
+    drive: str | Optional = UNSET
+    session: SessionRef | Optional = UNSET
+    job_id: str | Optional = field(name="jobId", default=UNSET)
+    cells: list[CellResult] = field(default_factory=list)
+    failed_cell: int | Optional = field(name="failedCell", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    interrupted: bool | Optional = UNSET
+    output_complete: bool = field(name="outputComplete", default=True)
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
+        """Report `error` as the outcome, unless a cell has failed before."""
+        if self.status in ("error", "unknown"):
+            return
+        self.status, self.error_code, self.exit_code = status, error.code, error.exit_status
+        self.error = ErrorInfo.of(error)
+
+
+class Notebook(Struct, kw_only=True):
+    """One entry of `notebook list`, as Drive has it; `colabName` is the name in the notebook itself, with --enrich."""
+
+    id: str
+    name: str
+    created_time: str = field(name="createdTime")
+    modified_time: str = field(name="modifiedTime")
+    web_view_link: str | Optional = field(name="webViewLink", default=UNSET)
+    colab_name: str | Optional = field(name="colabName", default=UNSET)
+
+
+class NotebookStored(Notebook, kw_only=True):
+    """`notebook create`, `push`, `rename` and `open`: the notebook, and its address in Colab."""
+
+    link: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookDeleted(Struct, kw_only=True):
+    """`notebook delete`; what is not `permanent` is in Drive's bin for thirty days."""
+
+    deleted: Literal[True] = True
+    id: str
+    name: str
+    permanent: bool
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookPulled(Struct, kw_only=True):
+    """`notebook pull`: the file that was written, of so many bytes."""
+
+    id: str
+    name: str
+    output: str
+    bytes: int
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class NotebookConverted(Struct, kw_only=True):
+    """`notebook convert`: the file that was made, and how many cells it has."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    notebook: str
+    output: str
+    cells: int
+
+
+class CellStartEvent(Struct, kw_only=True, tag_field="type", tag="cell_start"):
+    """`--events` of a notebook: a cell begins; the output that follows is its own. `position` of `total`, from 1."""
+
+    index: int | Optional = UNSET
+    id: str | Optional = UNSET
+    position: int
+    total: int
+
+
+class CellEvent(Struct, kw_only=True, tag_field="type", tag="cell"):
+    """`--events` of a notebook: a cell has ended."""
+
+    cell: CellResult
+
+
+NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | CellStartEvent | CellEvent
+
+
+class PackageChange(Struct, kw_only=True):
+    """A distribution that was installed (no `before`), removed (no `after`), or replaced."""
+
+    name: str
+    before: str | Optional = UNSET
+    after: str | Optional = UNSET
+
+
+class Install(Struct, kw_only=True):
+    """The document of `install`.
+
+    `python` is the interpreter that was installed into. `restartNeeded`: the session's kernel has imported
+    `loadedModules`, which were changed under it; null when the kernel was too busy to say, absent when it is not known
+    what changed. `changed` is absent then, too.
+    """
+
+    status: Literal["ok", "error", "abort", "unknown", "running"]
+    error_code: int = field(name="errorCode")
+    exit_code: int = field(name="exitCode")
+    installer: str | Optional = UNSET
+    python: str | Optional = UNSET
+    venv: str | Optional = UNSET
+    changed: list[PackageChange] | Optional = UNSET
+    restart_needed: bool | Optional | None = field(name="restartNeeded", default=UNSET)
+    loaded_modules: list[str] | Optional = field(name="loadedModules", default=UNSET)
+    stdout: str = ""
+    stderr: str | Optional = UNSET
+    truncated: Truncated | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    session: SessionRef
+    run_id: str = field(name="runId")
+    interrupted: bool | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    notice: str | Optional = UNSET

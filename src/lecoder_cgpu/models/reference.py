@@ -1,0 +1,100 @@
+"""The documents of `reference`, `doctor` and `upgrade`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import ErrorInfo, Optional
+
+
+class OptionReference(Struct, kw_only=True):
+    """One option; `value` names its value and is absent for a flag."""
+
+    names: list[str]
+    value: str | Optional = UNSET
+    help: str
+    default: str | Optional = UNSET
+    multiple: bool = False
+
+
+class CommandReference(Struct, kw_only=True):
+    """One command, such as `job wait`."""
+
+    name: str
+    usage: str
+    summary: str
+    description: list[str] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+    options: list[OptionReference] = field(default_factory=list)
+
+
+class ErrorReference(Struct, kw_only=True):
+    """One class of the error tree: what documents call it, and the exit status that it ends with."""
+
+    code: int
+    category: str
+    name: str
+    exit_code: int = field(name="exitCode")
+    retryable: bool
+    description: str
+
+
+class SettingReference(Struct, kw_only=True):
+    """One setting: its key in `config.json` and its environment variable."""
+
+    key: str
+    env: str
+    help: str
+    default: str | Optional = UNSET
+    secret: bool = False
+
+
+class Reference(Struct, kw_only=True):
+    """`reference --json`: what the installed version can do. `extras` tells which optional parts are installed."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    python: str
+    commands: list[CommandReference]
+    errors: list[ErrorReference]
+    exit_codes: dict[str, str] = field(name="exitCodes")
+    settings: list[SettingReference]
+    variables: dict[str, str]
+    files: dict[str, str]
+    extras: dict[str, bool]
+
+
+class Finding(Struct, kw_only=True):
+    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+
+    check: str
+    level: Literal["ok", "warning", "problem"]
+    message: str
+    fix: str | Optional = UNSET
+
+
+class Doctor(Struct, kw_only=True):
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+
+    status: Literal["ok", "error"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    findings: list[Finding]
+
+
+class Upgrade(Struct, kw_only=True):
+    """`upgrade --check`. `installed` is how this copy came (`origin`: from where), `latest` is absent when the package
+    index has no version; `command` would install the newest, and nothing has run it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    installed: str
+    origin: str | Optional = UNSET
+    latest: str | Optional = UNSET
+    newer: bool = False
+    command: str

@@ -1,0 +1,207 @@
+"""The document of `run`, its parts, and the events of `--events`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, field
+
+from ..errors import EXIT_STOPPED_WAITING, Error
+from .base import ErrorInfo, Optional, SessionRef, Timing
+from .files import Synced
+
+
+class DisplayData(Struct, kw_only=True):
+    """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them.
+
+    `omitted` names the formats that `data` lacks, with their sizes in bytes: binary ones unless `--inline` asked for
+    them, and all when the output would have exceeded `--max-output`.
+    """
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    omitted: dict[str, int] | Optional = UNSET
+
+
+class OutputFile(Struct, kw_only=True):
+    """One file written by `--outputs DIR`; `path` is relative to that folder, `size` in bytes."""
+
+    path: str
+    mime: str
+    size: int
+    output: int
+
+
+class Manifest(Struct, kw_only=True):
+    """`manifest.json` of `--outputs DIR`."""
+
+    version: int = 1
+    created: str
+    files: list[OutputFile]
+
+
+class Truncated(Struct, kw_only=True):
+    """What a run's document left out to stay within `--max-output`.
+
+    The sizes are those of the whole streams, of those that were cut; `displays` counts the rich outputs that were left
+    out. `get` is the command that prints everything, where the runtime still has it.
+    """
+
+    stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
+    stderr_bytes: int | Optional = field(name="stderrBytes", default=UNSET)
+    displays: int | Optional = UNSET
+    get: str | Optional = UNSET
+
+    def __bool__(self) -> bool:
+        return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
+
+
+class Stopped(Struct, kw_only=True):
+    """What was done to end the work before its time.
+
+    `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended). `steps`, in order: names of signals, and for
+    code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    """
+
+    by: str
+    steps: list[str]
+
+
+class Hook(Struct, kw_only=True):
+    """The command of `--on-finish`: `exitCode` is null when it could not be started or was interrupted (`problem`)."""
+
+    command: str
+    exit_code: int | None = field(name="exitCode", default=None)
+    problem: str | Optional = UNSET
+
+
+class Pulled(Struct, kw_only=True):
+    """One result that `--pull` fetched, or the `error` that kept it."""
+
+    path: str
+    local: str
+    files: int = 0
+    bytes: int = 0
+    error: ErrorInfo | Optional = UNSET
+
+
+class Release(Struct, kw_only=True):
+    """What `--release` did with the runtime: `released` as `sessions close` has it, or null and the `reason` why it was
+    kept."""
+
+    released: str | None = None
+    reason: str | Optional = UNSET
+
+
+class Run(Struct, kw_only=True):
+    """The document of `run`, in both modes.
+
+    `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it, and
+    `running` when we were told to stop watching and it goes on.
+    `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
+    `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
+    `autoInstalled` names what --auto-install has installed, and then this is the second run.
+    """
+
+    status: Literal["ok", "error", "abort", "unknown", "running"]
+    error_code: int = field(name="errorCode")
+    stdout: str = ""
+    stderr: str | Optional = UNSET
+    display_data: list[DisplayData] | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+    timing: Timing | Optional = UNSET
+    execution_count: int | None = None
+    exit_code: int = field(name="exitCode")
+    mode: Literal["kernel", "terminal"]
+    session: SessionRef | Optional = UNSET
+    run_id: str | Optional = field(name="runId", default=UNSET)
+    signal: str | Optional = UNSET
+    timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    interrupted: bool | Optional = UNSET
+    stopped: Stopped | Optional = UNSET
+    max_rss_bytes: int | Optional = field(name="maxRssBytes", default=UNSET)
+    output_complete: bool = field(name="outputComplete", default=True)
+    output_bytes: int = field(name="outputBytes", default=0)
+    bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
+    truncated: Truncated | Optional = UNSET
+    stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
+    stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
+    outputs: list[OutputFile] | Optional = UNSET
+    auto_installed: list[str] | Optional = field(name="autoInstalled", default=UNSET)
+    hook: Hook | Optional = UNSET
+    release: Release | Optional = UNSET
+    synced: Synced | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
+    notice: str | Optional = UNSET
+
+    def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:
+        """Report `error` as the outcome of the run."""
+        self.status = status
+        self.error_code = error.code
+        self.exit_code = error.exit_status
+        self.error = ErrorInfo.of(error)
+
+    def leave(self, interrupted: int | None) -> None:
+        """Report that the work goes on without us: our time was up, or a signal (its exit status) told us to go."""
+        self.status = "running"
+        self.exit_code = interrupted or EXIT_STOPPED_WAITING
+        if interrupted is not None:
+            self.interrupted = True
+
+    @classmethod
+    def not_started(cls, error: Error, mode: Literal["kernel", "terminal"]) -> Run:
+        """The document of a run of which nothing was sent."""
+        document = cls(status="error", error_code=0, exit_code=0, mode=mode)
+        document.fail(error)
+        return document
+
+
+class StreamEvent(Struct, kw_only=True, tag_field="type", tag="stream"):
+    """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8.
+
+    `offset` is where it begins in that stream, in bytes (of UTF-8), and `nextOffset` where the next event goes on:
+    `run --attach RUN_ID --from NAME=OFFSET` resumes there.
+    """
+
+    name: Literal["stdout", "stderr"]
+    offset: int
+    next_offset: int = field(name="nextOffset")
+    text: str | Optional = UNSET
+    base64: str | Optional = UNSET
+
+
+class DisplayEvent(Struct, kw_only=True, tag_field="type", tag="display"):
+    """`--events`: a rich output, or with `update` the new content of an earlier one with the same `displayId`."""
+
+    data: dict[str, Any]
+    metadata: dict[str, Any] = field(default_factory=dict)
+    display_id: str | None = field(name="displayId", default=None)
+    update: bool = False
+    omitted: dict[str, int] | Optional = UNSET
+
+
+class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
+    """`--events`: the code cleared its output so far; with `wait`, when the next output comes."""
+
+    wait: bool
+
+
+class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
+    """`--events`: something the user should know."""
+
+    text: str
+
+
+class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
+    """`--events`: this command still watches the run. It comes every 20 seconds (`--heartbeat`), whatever else does.
+    The offsets are what was printed of each stream so far, and `silentSeconds` is how long ago that was."""
+
+    at: str
+    elapsed_seconds: float = field(name="elapsedSeconds")
+    silent_seconds: float = field(name="silentSeconds")
+    stdout_offset: int = field(name="stdoutOffset")
+    stderr_offset: int = field(name="stderrOffset")
+
+
+RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent

@@ -1,0 +1,128 @@
+"""The documents of `kernel` and `sessions`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import Optional, SessionRef
+from .keeper import LeaseInfo
+
+
+class KernelInfo(Struct, kw_only=True):
+    """The session's kernel. `state` is Jupyter's execution state, or `none` when no kernel was started yet."""
+
+    id: str | None = None
+    state: str = "none"
+    execution_count: int | None = field(name="executionCount", default=None)
+    connections: int | Optional = UNSET
+    last_activity: str | Optional = field(name="lastActivity", default=UNSET)
+
+
+class KernelDocument(Struct, kw_only=True):
+    """The document of `kernel status`, `kernel interrupt` and `kernel restart`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kernel: KernelInfo
+    action: Literal["interrupted", "restarted"] | Optional = UNSET
+
+
+class RuntimeRef(Struct, kw_only=True):
+    label: str
+    accelerator: str
+    endpoint: str
+    url: str | Optional = UNSET
+
+
+Origin = Literal["ours", "another-machine", "browser", "elsewhere"]
+
+
+class SessionDocument(Struct, kw_only=True):
+    """One entry of `sessions list`.
+
+    `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
+    (being allocated), `closing` (Colab was told to end it, and still lists it).
+    `origin` is for Colab's runtimes: `ours`; or no session of ours, so that `id` and `name` are the endpoint: of
+    `another-machine` with this tool, of a `browser` or another program, or of `elsewhere` when it does not tell.
+    """
+
+    id: str
+    name: str
+    label: str
+    backend: str
+    runtime: RuntimeRef
+    variant: str
+    created_at: str | Optional = field(name="createdAt", default=UNSET)
+    last_used_at: str | Optional = field(name="lastUsedAt", default=UNSET)
+    is_active: bool = field(name="isActive")
+    status: Literal["active", "idle", "stale", "unreachable", "starting", "closing"]
+    kernel: KernelInfo | Optional = UNSET
+    lease: LeaseInfo | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    high_ram: bool | Optional = field(name="highRam", default=UNSET)
+
+
+class SessionStats(Struct, kw_only=True):
+    """`sessions list --stats`."""
+
+    total_sessions: int = field(name="totalSessions")
+    active_sessions: int = field(name="activeSessions")
+    connected_sessions: int = field(name="connectedSessions")
+    stale_sessions: int = field(name="staleSessions")
+    max_sessions: int | None = field(name="maxSessions", default=None)
+    tier: str | None = None
+
+
+class SessionAdded(Struct, kw_only=True):
+    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: a runtime was started for it just now."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionDocument
+    fresh: bool | Optional = UNSET
+
+
+class SessionSwitched(Struct, kw_only=True):
+    switched: Literal[True] = True
+    session_id: str = field(name="sessionId")
+    label: str
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class SessionClosed(Struct, kw_only=True):
+    """`released` says what ended: `runtime` (Colab's; its listing confirms it), `requested` (Colab was told, and still
+    lists it), `server` (local), `kernels` (jupyter) or `nothing` (already gone)."""
+
+    deleted: Literal[True] = True
+    session_id: str = field(name="sessionId")
+    name: str
+    released: Literal["server", "kernels", "runtime", "requested", "nothing"]
+    kernels: list[str] = field(default_factory=list)
+
+
+class SessionsClosed(Struct, kw_only=True):
+    """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
+
+    `held` are the Colab runtimes that the account holds after that, by endpoint, if Colab was asked.
+    """
+
+    deleted: bool
+    session_id: str | Optional = field(name="sessionId", default=UNSET)
+    closed: list[SessionClosed]
+    held: list[str] | Optional = UNSET
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class SessionsCleaned(Struct, kw_only=True):
+    """`sessions clean`: the ids of the records that were removed, and those kept because we could not tell."""
+
+    removed: list[str]
+    kept: list[str] = field(default_factory=list)
+    dry_run: bool = field(name="dryRun", default=False)
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)

@@ -1,0 +1,214 @@
+"""The documents of `status`, `usage`, `gpus`, `top`, `open` and the bare command."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, field
+
+from .base import Optional, SessionRef, readable
+from .keeper import LeaseInfo
+from .sessions import KernelInfo, Origin
+
+
+class Memory(Struct, kw_only=True):
+    """Sizes for people (binary units written as the predecessor does), and the same as exact byte counts."""
+
+    total: str
+    used: str
+    free: str
+    total_bytes: int = field(name="totalBytes")
+    used_bytes: int = field(name="usedBytes")
+    free_bytes: int = field(name="freeBytes")
+
+    @classmethod
+    def of(cls, total: int, used: int) -> Memory:
+        free = max(total - used, 0)
+        return cls(
+            total=readable(total),
+            used=readable(used),
+            free=readable(free),
+            total_bytes=total,
+            used_bytes=used,
+            free_bytes=free,
+        )
+
+
+class Utilization(Struct, kw_only=True):
+    gpu: str
+    memory: str
+
+
+class Gpu(Struct, kw_only=True):
+    """A GPU; what its driver does not tell is absent, or "unknown"."""
+
+    name: str
+    memory: Memory | Optional = UNSET
+    utilization: Utilization
+    index: int = 0
+    uuid: str | Optional = UNSET
+    driver: str | Optional = UNSET
+
+
+class Host(Struct, kw_only=True):
+    """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
+
+    kind: Literal["gpu", "cpu"]
+    hostname: str | Optional = UNSET
+    system: str | Optional = UNSET
+    python: str | Optional = UNSET
+    cpus: float | Optional = UNSET
+    memory: Memory | Optional = UNSET
+    disk: Memory | Optional = UNSET
+
+
+class RuntimeStatus(Struct, kw_only=True):
+    """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one."""
+
+    label: str
+    endpoint: str
+    accelerator: str
+    connected: bool
+    backend: str
+    session: str
+    gpu: Gpu | Optional = UNSET
+    gpus: list[Gpu] = field(default_factory=list)
+    host: Host | Optional = UNSET
+    kernel: KernelInfo | Optional = UNSET
+    runs: int = 0
+    lease: LeaseInfo | Optional = UNSET
+    problem: str | Optional = UNSET
+    origin: Origin | Optional = UNSET
+    units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
+
+
+class ActiveSession(Struct, kw_only=True):
+    id: str
+    label: str
+    runtime: str
+    name: str
+
+
+class SessionCounts(Struct, kw_only=True):
+    total: int
+    active: int
+    connected: int
+    stale: int
+    max: int | None = None
+    tier: str | None = None
+    active_session: ActiveSession | Optional = field(name="activeSession", default=UNSET)
+
+
+class Account(Struct, kw_only=True):
+    id: str
+    label: str
+
+
+class Units(Struct, kw_only=True):
+    """Compute units of the account. What Colab does not say is absent.
+
+    `perHour` is what all runtimes burn together, `hoursLeft` how long the balance lasts at that; `freeUnits` is what is
+    left of the free quota, and `refillsAt` when more comes.
+    """
+
+    balance: float | Optional = UNSET
+    per_hour: float | Optional = field(name="perHour", default=UNSET)
+    hours_left: float | Optional = field(name="hoursLeft", default=UNSET)
+    runtimes: int | Optional = UNSET
+    free_units: float | Optional = field(name="freeUnits", default=UNSET)
+    refills_at: str | Optional = field(name="refillsAt", default=UNSET)
+
+
+class Usage(Struct, kw_only=True):
+    """The document of `usage`. `tier` is free, pro, pro_plus or unknown."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    account: Account | Optional = UNSET
+    tier: str
+    units: Units
+
+
+class Accelerators(Struct, kw_only=True):
+    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    known: bool
+    eligible_gpus: list[str] = field(name="eligibleGpus")
+    ineligible_gpus: list[str] = field(name="ineligibleGpus")
+    eligible_tpus: list[str] = field(name="eligibleTpus")
+    ineligible_tpus: list[str] = field(name="ineligibleTpus")
+
+
+class Consent(Struct, kw_only=True):
+    """The document of `colab consent`. Without `granted`, `url` is where the user can agree."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kind: Literal["drive", "auth"]
+    granted: bool
+    url: str | Optional = UNSET
+
+
+class Status(Struct, kw_only=True):
+    """The document of `status`. `authenticated` is about Google; other backends need no login.
+
+    `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
+    """
+
+    authenticated: bool
+    account: Account | Optional = UNSET
+    tier: str | Optional = UNSET
+    units: Units | Optional = UNSET
+    eligible_gpus: list[str] = field(name="eligibleGpus", default_factory=list)
+    ineligible_gpus: list[str] | Optional = field(name="ineligibleGpus", default=UNSET)
+    eligible_tpus: list[str] | Optional = field(name="eligibleTpus", default=UNSET)
+    ineligible_tpus: list[str] | Optional = field(name="ineligibleTpus", default=UNSET)
+    runtimes: list[RuntimeStatus] = field(default_factory=list)
+    sessions: SessionCounts
+    backend: str
+    problem: str | Optional = UNSET
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+
+
+class Top(Struct, kw_only=True):
+    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    sampled: str
+    runtimes: list[RuntimeStatus]
+    units: Units | Optional = UNSET
+
+
+class Opened(Struct, kw_only=True):
+    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    url: str
+    attaches: str
+    opened: bool = False
+
+
+class NextStep(Struct, kw_only=True):
+    """A command that makes sense now, and what it does."""
+
+    command: str
+    what: str
+
+
+class Start(Struct, kw_only=True):
+    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    backend: str
+    sessions: int
+    session: SessionRef | Optional = UNSET
+    next: list[NextStep]
