@@ -48,12 +48,14 @@ class KernelConnection:
     Args:
         server: where the kernel lives.
         kernel_id: which one.
+        gone: whether the runtime is known not to come back, so that a dropped socket need not be waited for.
     Raises:
         errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed: as transport has it.
     """
 
-    def __init__(self, server: Server, kernel_id: str) -> None:
+    def __init__(self, server: Server, kernel_id: str, gone: Callable[[], bool] = lambda: False) -> None:
         self.server = server
+        self._gone = gone
         self.kernel_id = kernel_id
         self.session_id = wire.new_id()
         self.responder: Responder | None = None
@@ -191,7 +193,7 @@ class KernelConnection:
                 self._socket = self.server.open_channels(self.kernel_id, self.session_id)
                 return
             except errors.ConnectionFailed as error:
-                if time.monotonic() + pause > deadline or not error.retryable:
+                if time.monotonic() + pause > deadline or not error.retryable or self._gone():
                     raise
             time.sleep(pause)
             pause = min(pause * 2, 5.0)

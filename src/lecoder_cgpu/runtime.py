@@ -125,7 +125,7 @@ class Session:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         if self.record.kernel is not None:
             try:
-                connection = KernelConnection(server, self.record.kernel.id)
+                connection = KernelConnection(server, self.record.kernel.id, self.known_gone)
             except errors.NotFoundError:
                 logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
                 lost = True
@@ -135,7 +135,7 @@ class Session:
                 return connection
         else:
             lost = False
-        return KernelConnection(server, self._open_kernel(lost))
+        return KernelConnection(server, self._open_kernel(lost), self.known_gone)
 
     def kernel_id(self) -> str:
         """The id of the session's kernel, which is started if there is none; whether it is still there is not asked."""
