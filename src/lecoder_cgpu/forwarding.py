@@ -219,6 +219,7 @@ class Tunnel:
             return
         match content.operation:
             case "data":
+                self._session.used()
                 link.take(content.offset, message.buffers[0])
             case "eof":
                 link.take_end(content.offset)

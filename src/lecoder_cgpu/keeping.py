@@ -17,7 +17,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
@@ -28,10 +30,14 @@ from .runtime import Session
 from .sessions import Lease, Record, Store
 from .wire import new_id
 
+if TYPE_CHECKING:
+    from .resident import Resident
+
 LOOK = 1.0  # seconds between two looks whether the stored sessions have changed
 TOKEN_MARGIN = 300.0  # seconds before its end at which a proxy token is replaced
 ASKED_LIMIT = 900.0  # seconds that an allocation may be under way
 SILENCE_LIMIT = 86400.0  # seconds without a word from Colab after which we give up
+MARGIN_LEAST = 30.0  # seconds by which the runtime waits longer than we do before it releases itself; or two rounds
 MISSES = 2  # pings in a row that find nothing before the listing is asked
 
 
@@ -297,16 +303,17 @@ class Keeper:
             return False
         session = self._session(record)
         try:
+            unfinished = False
+            if record.resident is not None:
+                resident = session.connect_resident()
+                try:
+                    self._secure(record, resident)
+                    unfinished = any(not run.ended for run in resident.runs())
+                finally:
+                    resident.close()
             kernel = session.kernel()
-            if kernel is not None and kernel.execution_state in ("busy", "restarting", "autorestarting"):
-                return True
-            if record.resident is None:
-                return False
-            resident = session.connect_resident()
-            try:
-                return any(not run.ended for run in resident.runs())
-            finally:
-                resident.close()
+            busy = kernel is not None and kernel.execution_state in ("busy", "restarting", "autorestarting")
+            return busy or unfinished
         except errors.LostError:
             raise
         except errors.Error as error:
@@ -314,6 +321,19 @@ class Keeper:
             return None
         finally:
             session.server.close()
+
+    def _secure(self, record: Record, resident: Resident) -> None:
+        """Have the runtime release itself should nobody be here to do it: this machine may sleep, or be lost.
+
+        Every time is a sign of life, from which the runtime counts its idleness anew; and we are given a little longer
+        than it takes us to act.
+        """
+        lease, margin = leases.lease_of(record), max(MARGIN_LEAST, 2 * self.interval)
+        until = None
+        if lease.max_runtime is not None:
+            left = lease.began + lease.max_runtime - self.clock()
+            until = datetime.now(UTC) + timedelta(seconds=left + margin)
+        resident.lease(until=until, idle=None if lease.idle is None else lease.idle + margin)
 
     def _session(self, record: Record) -> Session:
         return Session(

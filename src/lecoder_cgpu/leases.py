@@ -1,7 +1,8 @@
 """When a runtime that costs money is given back. Pure; the clock is an argument.
 
-The keeper acts on it. Nothing here is a promise for the case that this machine sleeps or dies: the keeper acts when it
-is awake again, and Colab takes back what nobody keeps alive.
+The keeper acts on it, and tells the runtime, which releases itself should this machine sleep or die (see
+`resident/lease.py`).
+A limit on cost is the keeper's alone: the runtime does not know what it costs.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ class Session:
         self.terms = Terms(tell=notify)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
+        self._used_at: float | None = None
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -303,7 +304,14 @@ class Session:
         self.store.change(self.record.id, change)
 
     def used(self) -> None:
-        """Note the use of the session; a state folder that cannot be written spoils no run."""
+        """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
+
+        Whoever carries a person's keystrokes or somebody's traffic calls this all along: it is no idle runtime.
+        """
+        now = time.monotonic()
+        if self._used_at is not None and now - self._used_at < sessions.TOUCH_INTERVAL:
+            return
+        self._used_at = now
         try:
             self.store.touch(self.record)
         except errors.ConfigError as error:

@@ -124,6 +124,18 @@ def test_idle_release(colab: FakeColab, kept: Cli) -> None:
     assert record(kept).lease.ended is None  # type: ignore[union-attr]
 
 
+def test_nobody_is_left_to_release_it(colab: FakeColab, kept: Cli) -> None:
+    """A runtime whose keeper is gone, as with a laptop, releases itself when it has had no work for long enough."""
+    assert kept("run", "--cpu", "--idle-release", "5s", "true").code == 0
+    folder = colab.vm.machine.folder
+    until(lambda: list(folder.rglob("lease.json")))
+    os.kill(process(kept), signal.SIGKILL)
+    until(lambda: not colab.vms)
+    again = kept("run", "--idle-release", "never", "echo back", "--json")
+    assert (again.code, again.json["stdout"]) == (0, "back\n")
+    assert "is gone" in again.json["notice"]
+
+
 def test_a_limit_on_time(colab: FakeColab, kept: Cli) -> None:
     """--max-runtime ends the runtime under a run, which is told why; nothing new is started behind the user's back."""
     colab.fail("/tun/m/*/keep-alive/", times=None, status=500)  # pings that fail put nothing off

@@ -137,6 +137,7 @@ class Repl:
         if document.execution_count is not None:
             self._count = document.execution_count + 1
         self._tell(document)
+        self._session.used()
         document.session = self._session.record.ref
         runtime = self._session.record.runtime
         kept = models.HistoryRuntime(label=runtime.label, accelerator=runtime.accelerator)

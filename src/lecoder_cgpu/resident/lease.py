@@ -99,12 +99,12 @@ class Keeper:
 
     def change(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Set what is named: `seconds` from now to its end, and `idle` seconds without work; null takes a limit away.
-        A lease that had ended begins anew."""
+        A lease that had ended begins anew, and being told of one counts as work: somebody cares."""
         with self._lock:
             known = _read(self._path) or {}
             if not _running(known):
                 known = {"set": time.time()}
-                _touch(self._activity)
+            _touch(self._activity)
             if "seconds" in wanted:
                 known["until"] = None if wanted["seconds"] is None else time.time() + wanted["seconds"]
             if "idle" in wanted:

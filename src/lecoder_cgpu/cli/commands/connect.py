@@ -158,6 +158,7 @@ class _Shell:
                     self._reconnect(console)
                 continue
             if text:
+                self._session.used()
                 console.show(text)
                 if self._startup is not None:  # the shell has shown its prompt
                     terminal.send(self._startup + "\r")

@@ -61,8 +61,13 @@ def _proxy(app: App, session: Session, public_key: str | None) -> Answer:
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UsageError(f"{public_key} cannot be read: {error}", hint="lecoder-cgpu ssh-config NAME") from error
     socket = ssh.connect(session, key)
+
+    def carry(data: bytes) -> None:
+        session.used()
+        app.printer.write(data)
+
     try:
-        ssh.bridge(socket, sys.stdin.fileno(), app.printer.write)
+        ssh.bridge(socket, sys.stdin.fileno(), carry)
     except KeyboardInterrupt:  # SIGHUP is how OpenSSH ends its proxies
         pass
     finally:
