@@ -325,6 +325,34 @@ class Session:
         with self._jobs() as known:
             return known.list(limit).jobs
 
+    def install(
+        self,
+        *packages: str,
+        options: Sequence[str] = (),
+        timeout: float | None = None,
+        check: bool = False,
+        max_output: int | None = None,
+    ) -> models.Install:
+        """Install Python packages for the session's kernel, by uv where it is there and pip otherwise.
+
+        Args:
+            packages: as pip takes them. options: of the installer, such as `--upgrade`.
+            timeout: seconds after which the installer is ended.
+            check: raise its failure instead of returning it.
+            max_output: bytes of each stream that the document may hold; None is all.
+
+        Raises:
+            errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was started.
+        """
+        from .installs import Wanted, install
+
+        wanted = Wanted(requirements=packages, options=options)
+        with self._hold() as held:
+            document = install(held, wanted, lambda stream, data: None, timeout=timeout, max_output=max_output)
+        if check and document.status != "ok":
+            raise failure(document, document.error)
+        return document
+
     def upload(self, *sources: str | Path, to: str | None = None) -> models.Transfer:
         """Copy files and folders to the runtime: into `to` when it ends with a slash or is a folder.
 
@@ -514,9 +542,13 @@ def checked(document: models.Run) -> models.Run:
     """
     if document.error_code == 0 and document.status in ("ok", "running"):
         return document
-    info = document.error
+    raise failure(document, document.error)
+
+
+def failure(document: models.Run | models.Install, info: models.ErrorInfo | models.Optional) -> errors.Error:
+    """The error that a document tells of, as an exception; its notes hold the remote traceback."""
     if not isinstance(info, models.ErrorInfo):
-        raise errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
+        return errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
     # A limit of ours and one of the code's have the same code, as have our connection and the code's files.
     alike = [kind for kind in errors.tree() if kind.code == document.error_code]
     kind = next((kind for kind in alike if kind.exit_status == document.exit_code), alike[0])
@@ -530,4 +562,4 @@ def checked(document: models.Run) -> models.Run:
     error.run = document
     if isinstance(info.traceback, list):
         error.add_note("\n".join(info.traceback))
-    raise error
+    return error

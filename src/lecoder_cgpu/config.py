@@ -85,10 +85,14 @@ VARIABLES = {
     "LECODER_CGPU_CONFIG_DIR": "folder of config.json and of state/",
     "LECODER_CGPU_DEBUG": "1 mirrors the debug log to stderr",
     "NO_COLOR": "any value: no colour",
+    "CI": "any value: nobody is asked anything, and no colour; likewise AI_AGENT, CLAUDECODE and CODEX_SANDBOX",
     "XDG_CONFIG_HOME": "on Linux, where the folder lecoder-cgpu is, instead of ~/.config",
     "SSL_CERT_FILE": "certificate authorities to trust, for HTTP and WebSocket",
     "HTTPS_PROXY": "proxy for HTTPS and wss; likewise HTTP_PROXY, and NO_PROXY for exceptions",
 }
+
+# Variables by which coding agents and CI services make themselves known.
+UNATTENDED = ("CLAUDECODE", "CODEX_SANDBOX", "AI_AGENT", "CI")
 
 # What lives in the configuration folder (Linux; macOS and Windows have folders of their own, see `config_dir`).
 FILES = {
@@ -206,9 +210,14 @@ def debug() -> bool:
     return os.environ.get("LECODER_CGPU_DEBUG", "") not in ("", "0")
 
 
+def unattended() -> bool:
+    """Whether no person sits at the terminal, whatever `isatty` says: coding agents run in terminals, too."""
+    return any(os.environ.get(name) for name in UNATTENDED)
+
+
 def colour_allowed() -> bool:
-    """False when the user asked for no colour (https://no-color.org) or the terminal cannot show any."""
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """False when the user asked for no colour (https://no-color.org), or there is nobody or nothing to show it."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and not unattended()
 
 
 def environment(name: str) -> str | None:

@@ -132,7 +132,7 @@ def _answer(document: Any, call: Call) -> types.CallToolResult:
     """A document as structured content and as text, with its images. What failed on the runtime is an error, too."""
     content = msgspec.to_builtins(document)
     pictures = [_thumbnail(kind, data) for kind, data in call.images[-IMAGES:]]
-    failed = isinstance(document, models.Run) and document.status not in ("ok", "running")
+    failed = isinstance(document, (models.Run, models.Install)) and document.status not in ("ok", "running")
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=json.dumps(content)), *(item for item in pictures if item)],
         structured_content=content,

@@ -88,6 +88,13 @@ class KillArguments(Struct, kw_only=True, forbid_unknown_fields=True):
     signal: Annotated[str, Meta(description="SIGINT, SIGTERM or SIGKILL.")] = "SIGTERM"
 
 
+class InstallArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    packages: Annotated[list[str], Meta(min_length=1, description="As pip takes them, such as numpy or torch>=2.4.")]
+    session: SessionName = None
+    timeout: Limit = None
+    max_output: Budget = BUDGET
+
+
 class CloseArguments(Struct, kw_only=True, forbid_unknown_fields=True):
     session: Annotated[str, Meta(description="A session's name or id.")]
 
@@ -223,6 +230,11 @@ def job_kill(call: Call, arguments: KillArguments) -> models.Job:
     return job.show()
 
 
+def install(call: Call, arguments: InstallArguments) -> models.Install:
+    session = call.client.session(arguments.session)
+    return session.install(*arguments.packages, timeout=arguments.timeout, max_output=arguments.max_output)
+
+
 def close(call: Call, arguments: CloseArguments) -> models.SessionClosed:
     return call.client.session(arguments.session).close()
 
@@ -242,6 +254,8 @@ TOOLS = (
          WaitArguments, models.JobProgress, job_wait, reads=True),
     Tool("job_kill", "Send a signal to a job and everything that it started.",
          KillArguments, models.Job, job_kill, destroys=True, repeatable=True),
+    Tool("install", "Install Python packages for the session's kernel; tells whether the kernel must be restarted.",
+         InstallArguments, models.Install, install, repeatable=True),
     Tool("push", "Copy files and folders to the runtime.", PushArguments, models.Transfer, push, repeatable=True),
     Tool("pull", "Copy files and folders from the runtime to this machine.",
          PullArguments, models.Transfer, pull, repeatable=True),

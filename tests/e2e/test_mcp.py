@@ -51,7 +51,18 @@ def test_the_tools(served: Any) -> None:
 
     async def body(client: McpClient) -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) >= {"status", "ensure", "run", "job_start", "job_wait", "job_kill", "push", "pull", "close"}
+        assert set(tools) >= {
+            "status",
+            "ensure",
+            "run",
+            "job_start",
+            "job_wait",
+            "job_kill",
+            "push",
+            "pull",
+            "install",
+            "close",
+        }
         for tool in tools.values():
             assert tool.input_schema["type"] == "object", tool
             assert tool.output_schema is not None
@@ -111,6 +122,8 @@ def test_files(served: Any, tmp_path: Path) -> None:
         validate(sent, "transfer")
         await answer(client, "pull", sources=["mcp/out.txt"], target=str(tmp_path / "back.txt"))
         assert (tmp_path / "back.txt").read_text() == "there and back"
+        installed = await answer(client, "install", packages=["pip"])
+        validate(installed, "install")
         missing = await client.call_tool("pull", {"sources": ["mcp/nothing"], "target": str(tmp_path)})
         assert missing.is_error
         assert missing.structured_content["errorCode"] == 2005

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lecoder_cgpu.config import UNATTENDED
+
 TIMEOUT = 120
 
 
@@ -41,7 +43,9 @@ class Cli:
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("LECODER_", "JUPYTER_", "PYTEST"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("LECODER_", "JUPYTER_", "PYTEST")) and key not in UNATTENDED
         }
         return {
             **kept, "HOME": str(self.home), "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"), "NO_COLOR": "",

@@ -16,7 +16,7 @@ from .. import config, errors
 if TYPE_CHECKING:
     from ..client import Client
     from ..logs import Log
-    from .output import Printer
+    from .output import Billing, Printer
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -102,6 +102,17 @@ class App:
 
         return Client(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
 
+    def billing(self) -> Billing:
+        """Whether a runtime is held that costs money, as far as it is known here, without asking anybody."""
+        try:
+            stored = self.client.store.records()
+        except errors.Error:
+            return "unknown"
+        states = [record.colab.state if record.colab else "ready" for record in stored if record.backend == "colab"]
+        if any(state in ("booting", "ready") for state in states):
+            return "running"
+        return "unknown" if any(state in ("asked", "closing") for state in states) else "none"
+
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     if value is None or value is False:
@@ -115,6 +126,8 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
             app.config_file = value
         case "session_key":
             app.session = value
+        case "no_input":
+            app.printer.no_input = True
 
 
 def common_options() -> list[click.Option]:
@@ -132,6 +145,10 @@ def common_options() -> list[click.Option]:
         click.Option(
             ["-c", "--config", "config_file"], metavar="PATH", expose_value=False, callback=_remember, is_eager=True,
             help="Another config.json.",
+        ),
+        click.Option(
+            ["--no-input"], is_flag=True, expose_value=False, callback=_remember, is_eager=True,
+            help="Never ask anything.",
         ),
     ]  # fmt: skip
 

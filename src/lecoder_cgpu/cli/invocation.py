@@ -135,7 +135,7 @@ class Invocation:
         """Who answers `input()`: stdin with --stdin, a person at a terminal, or nobody."""
         if self.options["forward_stdin"]:
             return inputs.line_from_pipe
-        if self.printer.mode == "human" and sys.stdin.isatty() and self.printer.err_is_terminal:
+        if self.printer.may_ask:
             return self.printer.ask
         return None
 
@@ -336,6 +336,7 @@ class Invocation:
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":
             showing.tell(self.printer, document, self.manner.outputs)
+            showing.tell_held(self.printer, session.record)
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 

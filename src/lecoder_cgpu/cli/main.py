@@ -46,16 +46,19 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
     status: int
     try:
         answer = _dispatch(arguments, app)
+        info: Any = getattr(answer.document, "error", None)
+        if printer.mode != "human" and hasattr(info, "billing"):
+            info.billing = app.billing()
         status = printer.answer(answer)
         _log_end(app, status, None, answer.document)
     except errors.Error as error:
         _log_end(app, error.exit_status, error)
-        status = printer.failure(error)
+        status = printer.failure(error, app.billing)
     except KeyboardInterrupt as interrupt:
         status = errors.interrupted_status(interrupt)
         interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
         _log_end(app, status, interrupted)
-        printer.failure(interrupted)
+        printer.failure(interrupted, app.billing)
     except Exception as error:
         bug = errors.InternalError(
             f"{type(error).__name__}: {error}",
@@ -63,7 +66,7 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
             hint="this is a bug in lecoder-cgpu; `lecoder-cgpu debug tail` has the details to report",
         )
         _log_end(app, bug.exit_status, error)
-        status = printer.failure(bug)
+        status = printer.failure(bug, app.billing)
         if config.debug():
             import traceback
 

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 from .. import config, errors
 
 Mode = Literal["human", "json", "events"]
+Billing = Literal["running", "none", "unknown"]
 T = TypeVar("T")
 
 
@@ -63,6 +64,7 @@ class Printer:
         self._out: BinaryIO = sys.stdout.buffer
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.no_input = False  # --no-input
         self._on_stderr = False
         self._notices: list[str] = []
         self._lock = threading.Lock()
@@ -70,6 +72,12 @@ class Printer:
     @property
     def colour(self) -> bool:
         return self.mode == "human" and self.err_is_terminal and config.colour_allowed()
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether a person is here who can be asked something."""
+        person = self.mode == "human" and self.err_is_terminal and sys.stdin.isatty()
+        return person and not self.no_input and not config.unattended()
 
     # --- the answer ---
 
@@ -129,14 +137,18 @@ class Printer:
             encoded = msgspec.json.format(encoded, indent=2)
         self.write(encoded + b"\n")
 
-    def failure(self, error: errors.Error) -> int:
-        """Print a failure in the mode that was asked for and return its exit status."""
+    def failure(self, error: errors.Error, billing: Callable[[], Billing]) -> int:
+        """Print a failure in the mode that was asked for and return its exit status.
+
+        Args:
+            billing: whether something costs money now; asked only for a document.
+        """
         if self.mode == "human":
             self.note(f"error: {error.message}")
             if error.hint:
                 self.note(f"hint: {error.hint}")
         else:
-            self.document(failure_document(error, self.notice))
+            self.document(failure_document(error, billing(), self.notice))
         return error.exit_status
 
     def _human(self, content: str | Table) -> None:
@@ -195,7 +207,7 @@ class Printer:
     @contextlib.contextmanager
     def waiting(self, text: str) -> Any:
         """A spinner on a terminal while something takes long; nothing at all elsewhere."""
-        if self.mode != "human" or not self.err_is_terminal:
+        if self.mode != "human" or not self.err_is_terminal or config.unattended():
             yield
             return
         from rich.console import Console
@@ -263,15 +275,12 @@ def _drawn(table: Table) -> Any:
     return drawn
 
 
-def failure_document(error: errors.Error, notice: str | None = None) -> Any:
+def failure_document(error: errors.Error, billing: Billing, notice: str | None = None) -> Any:
     """The document of a failure, of any command."""
     from msgspec import UNSET
 
     from .. import models
 
-    return models.Failure(
-        error_code=error.code,
-        exit_code=error.exit_status,
-        error=models.ErrorInfo.of(error),
-        notice=notice or UNSET,
-    )
+    info = models.ErrorInfo.of(error)
+    info.billing = billing
+    return models.Failure(error_code=error.code, exit_code=error.exit_status, error=info, notice=notice or UNSET)

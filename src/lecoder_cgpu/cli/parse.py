@@ -32,7 +32,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
-    "--auto-install": False, "-v": False, "--verbose": False, "-h": False, "--help": False,
+    "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,
 }  # fmt: skip
 
 # Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.

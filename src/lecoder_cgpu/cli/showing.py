@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from .. import errors, kernel_runs, models
 from ..runtime import Session
+from ..sessions import Record
 from .live import Heartbeat, KernelView, ProcessView
 from .output import Printer
 
@@ -110,3 +111,17 @@ def _steps(document: models.Run) -> str:
     if isinstance(stopped, models.Stopped) and len(stopped.steps) > 1:
         return f" ({', '.join(stopped.steps)})"
     return ""
+
+
+def tell_held(printer: Printer, record: Record) -> None:
+    """The last line: what is still held and costs, until when, and the command that ends it."""
+    if record.backend != "colab":
+        return
+    from .. import leases
+
+    lease = leases.lease_of(record)
+    ends = f"released after {leases.duration(lease.idle)} without work; " if lease.idle is not None else ""
+    printer.note(
+        f"held, and costs (lecoder-cgpu usage): {record.name}, {record.runtime.label}; {ends}"
+        f"now: lecoder-cgpu sessions close {record.name}"
+    )

@@ -31,7 +31,8 @@ def timestamp(moment: datetime) -> str:
 
 
 class ErrorInfo(Struct, kw_only=True):
-    """What went wrong, in every document that reports a failure."""
+    """What went wrong, in every document that reports a failure. `billing` tells whether a runtime is held that costs
+    money, as far as this machine knows."""
 
     name: str
     message: str
@@ -40,6 +41,7 @@ class ErrorInfo(Struct, kw_only=True):
     retryable: bool = False
     traceback: list[str] | Optional = UNSET
     suggestion: str | Optional = UNSET
+    billing: Literal["running", "none", "unknown"] | Optional = UNSET
 
     @classmethod
     def of(cls, error: Error) -> ErrorInfo:

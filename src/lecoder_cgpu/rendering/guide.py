@@ -136,7 +136,8 @@ On failure: `{{"status":"error","errorCode":1005,"error":{{"name","message","cat
 `status` is `unknown` when we lost sight of the work: look with `job show` before you run it again.
 
 ## Codes
-{CODES}
+{CODES}`error.billing` says whether a runtime is held that costs money.
+
 {_categories(reference)}
 Retry 1003, 1006, 1999 and 2003 with a pause; never 1001, 1005 without a change, never 2007.
 
@@ -156,6 +157,9 @@ $ lecoder-cgpu kernel restart --json
 ## Jobs, files, notebooks, packages
 
 ```console
+$ job=$(lecoder-cgpu run --detach --key train-2 python train.py)
+$ lecoder-cgpu job wait $job --timeout 100 --json       # its own exit status; 124 while it runs
+$ lecoder-cgpu job logs $job --from 0 --json            # nextOffset is where to go on
 $ lecoder-cgpu job list --json
 $ lecoder-cgpu upload data.csv inputs/ --json
 $ lecoder-cgpu download out/model.txt --json

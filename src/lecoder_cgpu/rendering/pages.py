@@ -43,7 +43,10 @@ def exit_table(reference: models.Reference) -> str:
 
 
 def _commands(commands: list[models.CommandReference]) -> str:
-    parts = [NOTE, "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend` and `--config`, too.\n"]
+    parts = [
+        NOTE,
+        "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend`, `--config` and `--no-input`, too.\n",
+    ]
     for command in commands:
         parts.append(f"\n## {command.name}\n\n{command.summary}\n\n```text\n{command.usage}\n```\n")
         parts += [f"\n{paragraph}\n" for paragraph in command.description]
@@ -55,7 +58,7 @@ def _commands(commands: list[models.CommandReference]) -> str:
     return "".join(parts)
 
 
-COMMON = ("--json", "--session", "--backend", "--config")
+COMMON = ("--json", "--session", "--backend", "--config", "--no-input")
 
 
 def _names(option: models.OptionReference) -> str:

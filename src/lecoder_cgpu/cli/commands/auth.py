@@ -133,7 +133,7 @@ def _may_open_a_browser(app: App) -> bool:
     Raises:
         errors.AuthError: there is nobody to log in.
     """
-    if app.printer.mode == "human" and sys.stdin.isatty():
+    if app.printer.may_ask:
         return True
     raise _no_browser("logging in needs a person at a terminal, or two steps")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
     drive = Drive(app.client.login)
     file = drive.get(id_of(notebook))
     if not force:
-        if app.printer.mode != "human" or not (sys.stdin.isatty() and app.printer.err_is_terminal):
+        if not app.printer.may_ask:
             raise errors.UsageError(
                 f"nobody is here to ask whether {file.name!r} is to be deleted", name="NotConfirmed", hint="add --force"
             )
