@@ -12,15 +12,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import errors
 
 BACKENDS = ("colab", "jupyter", "local")
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its `config.json` key, its environment variable and what it is for."""
 
     key: str
@@ -115,8 +114,7 @@ EXTRAS = {
 }
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A setting's value and its source: `option`, `environment`, `config` or `default`."""
 
     value: str | None
