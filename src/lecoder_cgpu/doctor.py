@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from . import __version__, config, errors, installation, models, transport
+from . import __version__, config, errors, installation, keeper, models, transport
 from .client import Client
 from .sessions import Record
 
@@ -33,7 +33,7 @@ def examine(client: Client) -> models.Doctor:
     """Run every check; one that fails itself is a finding, and hides none of the others."""
     findings: list[models.Finding] = []
     checks: tuple[Callable[[Client], Iterator[models.Finding]], ...] = (
-        _python, _settings, _state, _environment, _login, _servers, _sessions,
+        _python, _settings, _state, _environment, _login, _servers, _keeper, _sessions,
     )  # fmt: skip
     for check in checks:
         name = check.__name__.strip("_")
@@ -222,6 +222,22 @@ def _probe(origin: str) -> Iterator[models.Finding]:
 
 
 # --- runtimes ---
+
+
+def _keeper(client: Client) -> Iterator[models.Finding]:
+    """The process that keeps Colab's runtimes alive, and gives them back."""
+    held = any(record.colab is not None and record.colab.state == "ready" for record in client.store.records())
+    found = keeper.read(client.state_dir)
+    if keeper.is_alive(found):
+        assert found is not None
+        yield _finding("keeper", "ok", f"it runs (process {found.pid})")
+        for item in found.sessions:
+            if isinstance(item.problem, str):
+                yield _finding("keeper", "warning", f"{item.session}: {item.problem}", "lecoder-cgpu keeper status")
+    elif held:
+        yield _finding("keeper", "warning", "runtimes are held, and it does not run", "lecoder-cgpu status")
+    else:
+        yield _finding("keeper", "ok", "it is not needed now")
 
 
 def _sessions(client: Client) -> Iterator[models.Finding]:

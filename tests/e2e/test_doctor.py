@@ -70,8 +70,13 @@ def test_the_login(colab: FakeColab, colab_cli: Cli) -> None:
     """Logged in: whose login, that Google takes it, that its services answer. Logged out: how to log in."""
     document = colab_cli("doctor", "--json").json
     assert document["status"] == "ok", document
-    assert len(findings(document, "network")) == 6 // 2
+    assert len(findings(document, "network")) == 3
+    assert findings(document, "keeper") == [{"check": "keeper", "level": "ok", "message": "it is not needed now"}]
     assert any("logged in as" in item["message"] for item in findings(document, "login"))
+    assert colab_cli("run", "--cpu", "true").code == 0
+    (warned,) = findings(colab_cli("doctor", "--json").json, "keeper")
+    assert warned["level"] == "warning"  # tests run without one
+    colab_cli("sessions", "close", "--all")
     colab_cli("auth", "logout")
     after = colab_cli("doctor", "--json").json
     assert findings(after, "login") == [
