@@ -52,7 +52,7 @@ def _described(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=_schema(tool.arguments),
-        output_schema=_schema(tool.result),
+        output_schema=_either(tool.result, models.Failure),
         annotations=types.ToolAnnotations(
             read_only_hint=tool.reads,
             destructive_hint=tool.destroys,
@@ -67,6 +67,12 @@ def _schema(kind: Any) -> dict[str, Any]:
     schema = msgspec.json.schema(kind)
     name = schema.pop("$ref", "").rpartition("/")[2]
     return {**schema, **schema.get("$defs", {}).get(name, {})}
+
+
+def _either(kind: Any, other: Any) -> dict[str, Any]:
+    """The schema of one of two documents. Some clients hold the answers of failed calls against it, too."""
+    references, definitions = msgspec.json.schema_components([kind, other], ref_template="#/$defs/{name}")
+    return {"type": "object", "anyOf": list(references), "$defs": definitions}
 
 
 async def _call(context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import jsonschema
 import pytest
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
@@ -85,12 +86,15 @@ def test_running(served: Any) -> None:
         validate(document, "run")
         assert document["stdout"] == "21\n"
         assert (await answer(client, "run", command="echo hi"))["stdout"] == "hi\n"
+        (schema,) = [tool.output_schema or {} for tool in (await client.list_tools()).tools if tool.name == "run"]
+        jsonschema.validate(document, schema)
         failed = await client.call_tool("run", {"code": "1/0"})
         assert failed.is_error
         assert failed.structured_content["errorCode"] == 1002
         for wrong in ({}, {"code": "1", "command": "ls"}, {"code": "1", "nonsense": 1}, {"code": "1", "wait": 100}):
             refused = await client.call_tool("run", wrong)
             assert refused.is_error
+            jsonschema.validate(refused.structured_content, schema)  # some clients do that
             validate(refused.structured_content, "failure")
             assert refused.structured_content["errorCode"] == 2006
         assert (await client.call_tool("nonsense", {})).is_error
