@@ -50,7 +50,7 @@ def agent(request: pytest.FixtureRequest, colab: FakeColab, colab_cli: Cli, monk
     colab_cli("sessions", "close", "--all")
 
 
-def test_a_day_of_an_agent(agent: Agent, colab: FakeColab, tmp_path: Path, record_property: Any) -> None:
+def test_a_day_of_an_agent(agent: Agent, colab: FakeColab, tmp_path: Path) -> None:
     """Install and retry, train in the background, recover from a loss, look back, stop everything."""
     on_colab = "LECODER_CGPU_BACKEND" not in agent.cli.variables
     spent: dict[str, int] = {}
@@ -102,5 +102,4 @@ def test_a_day_of_an_agent(agent: Agent, colab: FakeColab, tmp_path: Path, recor
         assert not colab.vms
     done("stop and prove it")
 
-    record_property("bytes", spent)
     assert sum(spent.values()) < 40_000, spent  # what an agent has to read for all of it
