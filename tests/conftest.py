@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.colab import colab, colab_cli
+from tests.support.colab import colab, colab_cli, hollow
+from tests.support.pty import pty_of
 from tests.support.servers import JupyterServer, start_server
 
-__all__ = ["colab", "colab_cli"]  # fixtures that live beside what they are about
+__all__ = ["colab", "colab_cli", "hollow", "pty_of"]  # fixtures that live beside what they are about
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -205,12 +205,9 @@ class Files:
 
 
 def _read(path: Path, kind: type[T], hint: str) -> T | None:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    content = state.read(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise state.unusable(path, error) from error
     try:
         return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:

@@ -133,12 +133,9 @@ class Store:
         Raises:
             errors.ConfigError: the file cannot be read, or is not a JSON array (it is set aside then).
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+        content = state.read(self.path)
+        if content is None:
             return []
-        except OSError as error:
-            raise state.unusable(self.path, error) from error
         try:
             raw = msgspec.json.decode(content, type=list[msgspec.Raw])
         except msgspec.DecodeError as error:

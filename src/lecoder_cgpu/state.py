@@ -56,6 +56,20 @@ def unusable(path: Path, error: OSError) -> errors.ConfigError:
     )
 
 
+def read(path: Path) -> bytes | None:
+    """The content of a state file, None when there is none.
+
+    Raises:
+        errors.ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace `path` by `content` (0600) so that a reader sees the old file or the new one, nothing between.
 

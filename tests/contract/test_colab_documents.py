@@ -10,14 +10,14 @@ import pytest
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import failed, validate
 from tests.support.cli import Cli
-from tests.support.colab import logged_in
+from tests.support.colab import logged_in, without_kernels
 
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
     """A command line that is logged in to a fake whose runtimes have no kernels."""
     with FakeColab(tmp_path / "colab") as colab:
-        colab.fail("GET /api/kernels", times=None, body=b"[]", status=200, headers={"Content-Type": "application/json"})
+        without_kernels(colab)
         colab.start_vm("T4")
         colab.account.max_vms = 2
         yield logged_in(Cli(tmp_path / "home"), colab)

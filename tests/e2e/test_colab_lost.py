@@ -4,38 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
-from tests.support.colab import logged_in
 from tests.support.wait import wait_until
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def colab(tmp_path: Path) -> Iterator[FakeColab]:
-    """A fake Colab of the test's own."""
-    with FakeColab(tmp_path / "colab") as fake:
-        yield fake
-
-
-@pytest.fixture
-def hollow(colab: FakeColab) -> FakeColab:
-    """The same with runtimes that boot at once and have no kernels."""
-    colab.fail("GET /api/kernels", times=None, body=b"[]", status=200, headers=JSON)
-    return colab
-
-
-@pytest.fixture
-def cli(colab: FakeColab, tmp_path: Path) -> Cli:
-    """A command line that is logged in to it."""
-    return logged_in(Cli(tmp_path / "home"), colab)
+def cli(colab_cli: Cli) -> Cli:
+    """A command line that is logged in to the fake."""
+    return colab_cli
 
 
 def stored(cli: Cli) -> list[dict[str, Any]]:

@@ -12,25 +12,20 @@ import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
-from tests.support.colab import logged_in
-
-JSON = {"Content-Type": "application/json"}
+from tests.support.colab import without_kernels
 
 
 @pytest.fixture
-def colab(tmp_path: Path) -> Iterator[FakeColab]:
+def colab(colab: FakeColab) -> FakeColab:
     """A fake Colab whose runtimes boot at once and have no kernels."""
-    with FakeColab(tmp_path / "colab") as fake:
-        fake.fail("GET /api/kernels", times=None, body=b"[]", status=200, headers=JSON)
-        yield fake
+    return without_kernels(colab)
 
 
 @pytest.fixture
-def cli(colab: FakeColab, tmp_path: Path) -> Cli:
+def cli(colab_cli: Cli) -> Cli:
     """A command line that is logged in to it and uses the public API."""
-    command = logged_in(Cli(tmp_path / "home"), colab)
-    command.variables["LECODER_CGPU_COLAB_API"] = "public"
-    return command
+    colab_cli.variables["LECODER_CGPU_COLAB_API"] = "public"
+    return colab_cli
 
 
 def discovery() -> dict[str, Any]:

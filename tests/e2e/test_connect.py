@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
+from tests.support.pty import Pty
 from tests.support.servers import JupyterServer
 from tests.support.tmux import in_tmux, needs_tmux
 from tests.support.tty_server import start_tty_server
@@ -137,62 +136,6 @@ def test_a_server_without_terminals(cli: Cli) -> None:
 
 
 # --- without tmux: the terminal is a pseudo-terminal of the test's own ------------------------------------------------
-
-
-class Pty:
-    """A command on a pseudo-terminal; `seen` is what it has written there."""
-
-    def __init__(self, cli: Cli, *arguments: str, **streams: Any) -> None:
-        self.controller, self.terminal = os.openpty()
-        options: dict[str, Any] = {"stdin": self.terminal, "stdout": self.terminal, "stderr": self.terminal, **streams}
-        self.before = self.modes()
-        self.process = cli.start(*arguments, start_new_session=True, env={"TERM": "xterm-256color"}, **options)
-        self.seen = b""
-
-    def modes(self) -> list[Any]:
-        import termios
-
-        return termios.tcgetattr(self.terminal)
-
-    def wait(self, condition: Callable[[], object]) -> None:
-        import select
-
-        deadline = time.monotonic() + LIMIT
-        while not condition():
-            assert time.monotonic() < deadline, self.seen
-            assert self.process.poll() is None or condition(), self.seen
-            if select.select([self.controller], [], [], 0.05)[0]:
-                self.seen += os.read(self.controller, 65536)
-
-    def type(self, text: bytes) -> None:
-        os.write(self.controller, text)
-
-    def end(self) -> int:
-        self.wait(lambda: self.process.poll() is not None)
-        return self.process.returncode
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        os.close(self.controller)
-        os.close(self.terminal)
-
-
-@pytest.fixture
-def pty_of() -> Iterator[Callable[..., Pty]]:
-    """Starts commands on pseudo-terminals, and ends them."""
-    started: list[Pty] = []
-
-    def start(*arguments: Any, **options: Any) -> Pty:
-        started.append(Pty(*arguments, **options))
-        return started[-1]
-
-    yield start
-    for item in started:
-        item.close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

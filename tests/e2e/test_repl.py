@@ -7,7 +7,7 @@ import io
 import json
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pytest
 
 from lecoder_cgpu.cli.pictures import Pictures, Protocol, understood
 from tests.contract.test_documents import validate
-from tests.e2e.test_connect import Pty
 from tests.support.cli import Cli
+from tests.support.pty import Pty
 from tests.support.tmux import in_tmux, needs_tmux
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -76,20 +76,6 @@ def test_without_prompt_toolkit(lab: Cli) -> None:
         terminal.wait("\nline 1")
         terminal.line("exit")
         terminal.wait("[status 0]")
-
-
-@pytest.fixture
-def pty_of() -> Iterator[Callable[..., Pty]]:
-    """Starts commands on pseudo-terminals, and ends them."""
-    started: list[Pty] = []
-
-    def start(*arguments: Any, **options: Any) -> Pty:
-        started.append(Pty(*arguments, **options))
-        return started[-1]
-
-    yield start
-    for item in started:
-        item.close()
 
 
 @pytest.mark.parametrize("busy", [False, True])

@@ -26,6 +26,18 @@ def colab_cli(colab: FakeColab, tmp_path: Path) -> Cli:
     return logged_in(Cli(tmp_path / "home"), colab)
 
 
+@pytest.fixture
+def hollow(colab: FakeColab) -> FakeColab:
+    """The fake with runtimes that boot at once and have no kernels: starting a server for each takes seconds."""
+    return without_kernels(colab)
+
+
+def without_kernels(colab: FakeColab) -> FakeColab:
+    """The fake, changed so that its runtimes say they are up and have no kernels, and start no server for it."""
+    colab.fail("GET /api/kernels", times=None, body=b"[]", status=200, headers={"Content-Type": "application/json"})
+    return colab
+
+
 def points_at(cli: Cli, colab: FakeColab) -> Cli:
     """The command line with a `config.json` as a user has it, but for where Google is. Nobody is logged in."""
     colab.configure(cli.home / "config", login=False)

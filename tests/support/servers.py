@@ -50,13 +50,14 @@ def start_server(
         )  # fmt: skip
     url = f"http{'s' if tls else ''}://127.0.0.1:{port}{base_url.rstrip('/')}/"
     try:
-        _wait(process, url, folder / "server.log")
+        wait_for_api(process, url, folder / "server.log")
         yield JupyterServer(url, token, root, process)
     finally:
         end(process)
 
 
-def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def wait_for_api(process: subprocess.Popen[bytes], url: str, log: Path | None = None) -> None:
+    """Return when the server answers; `log` is shown if it never does."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         # Whether its certificate is any good is for the test to find out.
@@ -64,7 +65,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(url + "api", timeout=5, context=unchecked):
             return
         time.sleep(0.05)
-    raise AssertionError(f"the server did not start:\n{log.read_text()}")
+    raise AssertionError(f"the server did not start:\n{log.read_text() if log else process.poll()}")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -7,15 +7,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.servers import end, free_port
+from tests.support.servers import end, free_port, wait_for_api
 
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
 needs_sshd = pytest.mark.skipif(
@@ -111,13 +109,7 @@ def start_ssh_server(folder: Path) -> Iterator[SshServer]:
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(port), str(folder), SSHD])
     url = f"http://127.0.0.1:{port}/"
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url + "api", timeout=5):
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_api(process, url)
         yield SshServer(url, folder)
     finally:
         end(process)

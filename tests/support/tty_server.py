@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 
-from tests.support.servers import end, free_port
+from tests.support.servers import end, free_port, wait_for_api
 
 _PROGRAM = """
 import json, sys
@@ -58,13 +56,7 @@ def start_tty_server(*, tty: bool = True) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM, str(port), "tty" if tty else ""])
     url = f"http://127.0.0.1:{port}/"
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(url + "api", timeout=5):
-                break
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_api(process, url)
         yield url
     finally:
         end(process)

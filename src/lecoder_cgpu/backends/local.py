@@ -133,12 +133,9 @@ def check_installed() -> None:
 def find(folder: Path) -> Server | None:
     """The server of this folder if its very process is alive; None for a stale record. Starts and asks nothing."""
     path = folder / "server.json"
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    content = state.read(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise state.unusable(path, error) from error
     try:
         server = msgspec.json.decode(content, type=Server)
     except msgspec.DecodeError:

@@ -33,7 +33,6 @@ PREFERRED = ("T4", "L4", "V5E1", "V6E1")  # of a variant of which any will do: t
 
 _ALREADY_EXISTS = 6
 _FAILED_PRECONDITION = 9
-_NOT_FOUND = 5
 _UNAVAILABLE = 14
 _EXHAUSTED = 8
 
