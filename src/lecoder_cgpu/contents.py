@@ -244,14 +244,19 @@ class ContentsService:
         return {}
 
     def _get_(self, path: str, offset: int, size: int) -> tuple[dict[str, Any], bytes]:
-        return {}, b"".join(self._server.read_file(self._path(path), offset, offset + size)) if size else b""
+        return {}, self._read(path, offset, offset + size)
+
+    def _read(self, path: str, start: int, end: int) -> bytes:
+        content = bytearray()
+        if end > start:  # a server has no answer to a range of nothing
+            for piece in self._server.read_file(self._path(path), start, end):
+                content += piece
+        return bytes(content)
 
     def _pack_(self, root: str, entries: list[Entry]) -> tuple[dict[str, Any], bytes]:
         packed = []
         for name, kind, size, mtime, _mode in entries:
-            content = b""
-            if kind == trees.FILE and size:
-                content = b"".join(self._server.read_file(self._path(f"{root.rstrip('/')}/{name}"), 0, size))
+            content = self._read(f"{root.rstrip('/')}/{name}", 0, size) if kind == trees.FILE else b""
             packed.append(trees.record(name, kind, mtime, content))
         return {"problems": []}, b"".join(packed)
 

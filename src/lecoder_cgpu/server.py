@@ -125,10 +125,10 @@ class Server:
             return False
         return True
 
-    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
+    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | memoryview]:
         """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
 
-        def begin() -> tuple[bytes | bytearray, Iterator[bytes | bytearray]]:
+        def begin() -> tuple[bytes | memoryview, Iterator[bytes | memoryview]]:
             pieces = self.http.read(f"files/{quote(path)}", start, end)
             return next(pieces, b""), pieces
 

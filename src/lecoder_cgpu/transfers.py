@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
 from . import errors, files, logs, wire
 from .resident import trees
 from .resident.documents import Hello
+from .resident.files import Task, hash_file
 from .resident.transfers import Request, error_of
 
 PART = 4 << 20  # most bytes of a file in one message; stock servers take up to 10 MiB
@@ -32,12 +34,11 @@ RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
 RANGES_AT_ONCE = 4
 BY_HTTP = 8 << 20  # a file of at least this size is fetched from the server itself, where it can be
 DIGEST_QUEUE = 8
-COALESCED = 512 << 10  # bytes of a piece that is written and hashed at once
 
 Progress = Callable[[int, int], None]  # files and bytes that were done since the last call
 Answer = tuple[dict[str, Any], memoryview]
 Piece = bytes | bytearray | memoryview
-ReadRange = Callable[[str, int, int], Iterator[bytes | bytearray] | None]
+ReadRange = Callable[[str, int, int], Iterator[Piece] | None]
 
 
 class Service(Protocol):
@@ -252,12 +253,12 @@ class Mover:
                     raise trees.Problem("DiskFull", f"{folder}: there is no room for {size} bytes")
                 task: dict[str, Any] = {"task": wire.new_id(), "path": real, "size": size}
                 self.service.call("hash", **task)
-                digest = _Digest()
+                hashing = Task(partial(hash_file, part, size))  # of what the disk has
                 try:
-                    ours = self._receive(file, real, have, size, digest)
-                    theirs = self.service.task("hash", **task)
+                    self._receive(file, real, have, size)
+                    ours, theirs = hashing.wait(), self.service.task("hash", **task)
                 finally:
-                    digest.close()
+                    hashing.cancelled = True
             now = self.service.call("stat", path=real)[0]["entry"]
             if now is None or (now[2], now[3]) != (size, mtime):
                 os.unlink(part)
@@ -276,21 +277,15 @@ class Mover:
             self._read_range = None  # what is served there may be something else
         raise error_of(trees.Problem("VerifyFailed", f"{remote}: what arrived is not what was sent, twice"), "here")
 
-    def _receive(self, file: Any, real: str, have: int, size: int, digest: _Digest) -> str:
-        """Fill a half-written file up to `size`, hashing all of it; returns the hash."""
-        file.seek(0)
-        left = have
-        while left:
-            data = file.read(min(PART, left))
-            digest.update(data)
-            left -= len(data)
+    def _receive(self, file: Any, real: str, have: int, size: int) -> None:
+        """Fill a half-written file up to `size`."""
+        file.seek(have)
         self._progress(0, have)
         position = have
 
         def take(data: Piece) -> None:
             nonlocal position
             trees.write_all(file.fileno(), data)
-            digest.update(data)
             position += len(data)
             self._progress(0, len(data))
 
@@ -314,16 +309,17 @@ class Mover:
         self.service.stream(requests(), done)
         if position != size:
             raise error_of(trees.Problem("FileChanged", f"{real}: it was cut while it was read"), "on the runtime")
-        return digest.result()
 
     def _by_http(self, real: str, position: Callable[[], int], size: int, take: Callable[[Piece], None]) -> None:
         """As much as the server gives of the file by itself; what is missing is left to the caller."""
         read_range = self._read_range
         assert read_range is not None
 
-        def fetch(start: int, end: int) -> bytes:
-            stream = read_range(real, start, end)
-            return b"" if stream is None else b"".join(stream)
+        def fetch(start: int, end: int) -> bytearray:
+            content = bytearray()
+            for piece in read_range(real, start, end) or ():
+                content += piece
+            return content
 
         failures = 0
         while position() < size and failures < 3:
@@ -333,12 +329,12 @@ class Mover:
                     stream = read_range(real, position(), size)
                     if stream is None:
                         return
-                    for data in _coalesced(stream):
+                    for data in stream:
                         take(data)
                     return
                 with ThreadPoolExecutor(RANGES_AT_ONCE) as pool:
                     starts = iter(range(position(), size, RANGE))
-                    coming: list[Future[bytes]] = []
+                    coming: list[Future[bytearray]] = []
                     for start in starts:
                         coming.append(pool.submit(fetch, start, min(start + RANGE, size)))
                         if len(coming) == RANGES_AT_ONCE:
@@ -400,23 +396,6 @@ def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
     error.args = (error.message,)
     error.hint = error.hint or "repeat the command, or use sync: it sends only what is missing"
     return error
-
-
-def _coalesced(stream: Iterator[bytes | bytearray]) -> Iterator[bytes | bytearray]:
-    """The same bytes in pieces of about a megabyte."""
-    pieces: list[bytes | bytearray] = []
-    size = 0
-    for piece in stream:
-        if not pieces and len(piece) >= COALESCED:
-            yield piece
-            continue
-        pieces.append(piece)
-        size += len(piece)
-        if size >= COALESCED:
-            yield b"".join(pieces)
-            pieces, size = [], 0
-    if pieces:
-        yield b"".join(pieces)
 
 
 class _Pace:
@@ -509,13 +488,13 @@ def range_reader(server: Any, hello: Hello, folder: str) -> ReadRange:
         root = root.rpartition("/")[0]
     prefix = root.rstrip("/") + "/"
 
-    def read(path: str, start: int, end: int) -> Iterator[bytes | bytearray] | None:
+    def read(path: str, start: int, end: int) -> Iterator[Piece] | None:
         if not path.startswith(prefix):
             return None
         name = path[len(prefix) :]
         if any(part.startswith(".") for part in name.split("/")):
             return None
-        stream: Iterator[bytes | bytearray] = server.read_file(name, start, end)
+        stream: Iterator[Piece] = server.read_file(name, start, end)
         return stream
 
     return read

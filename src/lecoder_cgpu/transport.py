@@ -16,6 +16,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -32,7 +33,7 @@ CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
 PING_TIMEOUT = 20.0
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
-PIECE = 1 << 20  # bytes of a file read at once
+PIECE = 256 << 10  # bytes of a file read at once: few enough to be in the processor's cache still when they are written
 ATTEMPTS = 4  # of an idempotent request that meets a transient failure
 RETRY_AFTER_MOST = 30.0  # seconds; whoever asks for more patience than that is not asked again by itself
 
@@ -162,21 +163,27 @@ class Http:
         explain: Callable[[Refusal], errors.Error] = jupyter_error,
         pause: float = 0.2,
     ) -> None:
-        import httpx2
-
         self.base_url = base_url
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
         self._explain = explain
         self._pause = pause
-        self._client = httpx2.Client(
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **headers},
+
+    @cached_property
+    def _client(self) -> httpx2.Client:
+        # Made late: its import and its TLS set-up take a tenth of a second, and `_read_near` needs neither.
+        import httpx2
+
+        client = httpx2.Client(
+            headers=self._headers,
             timeout=httpx2.Timeout(60.0, connect=CONNECT_TIMEOUT),
             # As the WebSocket has it: the system's authorities, or SSL_CERT_FILE; and no proxy to this machine itself.
             verify=ssl.create_default_context(),
-            trust_env=not is_loopback(base_url),
+            trust_env=not is_loopback(self.base_url),
             follow_redirects=False,
         )
         # Who is done with us need not say so: connections that stay open behind their owner are a warning of Python's.
-        weakref.finalize(self, self._client.close).atexit = False
+        weakref.finalize(self, client.close).atexit = False
+        return client
 
     def request(
         self,
@@ -242,52 +249,56 @@ class Http:
             raise self._explain(Refusal(answer.status_code, what, answer.text[:2000], location, page, wait))
         return answer.content
 
-    def read(self, path: str, start: int, end: int) -> Iterator[bytes | bytearray]:
+    def read(self, path: str, start: int, end: int) -> Iterator[bytes | memoryview]:
         """A piece of a file as its bytes come: from `start` up to `end`, which is not part of it. Not repeated.
+
+        What is yielded keeps its content only until the next is asked for.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: as `status_error` has it; also
             (`NoRanges`) when the server sends something else than that piece.
         """
-        import httpx2
-
         what = f"GET {self.base_url}{path}"
         headers = {"Range": f"bytes={start}-{end - 1}", "Accept": "*/*", "Accept-Encoding": "identity"}
         wanted = (start, end)
         if urlsplit(self.base_url).scheme == "http" and is_loopback(self.base_url):
             yield from self._read_near(path, headers, wanted, what)
             return
+        import httpx2
+
         try:
             with self._client.stream("GET", self.base_url + path, headers=headers) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                 _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
-                yield from answer.iter_raw()
+                yield from answer.iter_raw(PIECE)
         except httpx2.HTTPError as error:
             raise _unreachable(self.base_url, error) from error
 
-    def _read_near(self, path: str, headers: dict[str, str], wanted: tuple[int, int], what: str) -> Iterator[bytearray]:
-        """The same from this machine itself, in large pieces: there the processor is what limits, and httpx2 needs
-        three times as much of it."""
+    def _read_near(
+        self, path: str, headers: dict[str, str], wanted: tuple[int, int], what: str
+    ) -> Iterator[memoryview]:
+        """The same from this machine itself: there the processor is what limits, and httpx2 needs three times as much
+        of it. The pieces share their memory, as fresh memory costs the system more than the bytes that go into it."""
         import http.client
 
         parts = urlsplit(self.base_url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         try:
-            connection.request("GET", parts.path + path, headers={**dict(self._client.headers), **headers})
+            connection.request("GET", parts.path + path, headers={**self._headers, **headers})
             answer = connection.getresponse()
             _check_piece(
                 what, answer.status, answer.headers, wanted,
                 lambda: answer.read(2000).decode("utf-8", "replace"),
             )  # fmt: skip
             left = int(answer.headers.get("content-length") or 0)
+            piece = memoryview(bytearray(PIECE))
             while left:
-                piece = bytearray(min(PIECE, left))
-                got = answer.readinto(piece)
+                got = answer.readinto(piece[:left])
                 if not got:
                     raise ConnectionResetError("the connection ended before the file did")
                 left -= got
-                yield piece if got == len(piece) else piece[:got]
+                yield piece[:got]
         except (http.client.HTTPException, OSError) as error:
             raise _unreachable(self.base_url, error) from error
         finally:
@@ -308,7 +319,8 @@ class Http:
         return answer.is_success or answer.is_redirect
 
     def close(self) -> None:
-        self._client.close()
+        if "_client" in self.__dict__:
+            self._client.close()
 
 
 @dataclass(frozen=True)

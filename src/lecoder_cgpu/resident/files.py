@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import trees
 from .trees import Problem, problem
 
-BLOCK = 1 << 20
+BLOCK = 256 << 10  # bytes hashed at once: few enough for a processor's cache
 PART_LIMIT = 8 << 20
 PAGE_SECONDS = 0.05
 PAGE_LINES = 20_000
@@ -47,7 +47,19 @@ class Task:
         self.ended = False
         self.cancelled = False
         self._work = work
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def wait(self) -> Any:
+        """The result, when it is there.
+
+        Raises:
+            Problem: there is none.
+        """
+        self._thread.join()
+        if self.problem is not None:
+            raise self.problem
+        return self.result
 
     def _run(self) -> None:
         try:
