@@ -14,8 +14,8 @@ import queue
 import shutil
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -314,33 +314,15 @@ class Mover:
         """As much as the server gives of the file by itself; what is missing is left to the caller."""
         read_range = self._read_range
         assert read_range is not None
-
-        def fetch(start: int, end: int) -> bytearray:
-            content = bytearray()
-            for piece in read_range(real, start, end) or ():
-                content += piece
-            return content
-
         failures = 0
         while position() < size and failures < 3:
             before = position()
             try:
-                if not self._parallel:
-                    stream = read_range(real, position(), size)
-                    if stream is None:
-                        return
-                    for data in stream:
+                if self._parallel:
+                    _side_by_side(partial(read_range, real), position(), size, take)
+                else:
+                    for data in read_range(real, position(), size) or ():
                         take(data)
-                    return
-                with ThreadPoolExecutor(RANGES_AT_ONCE) as pool:
-                    starts = iter(range(position(), size, RANGE))
-                    coming: list[Future[bytearray]] = []
-                    for start in starts:
-                        coming.append(pool.submit(fetch, start, min(start + RANGE, size)))
-                        if len(coming) == RANGES_AT_ONCE:
-                            take(coming.pop(0).result())
-                    for future in coming:
-                        take(future.result())
                 return
             except errors.Error as error:
                 logs.current().info("FILES", "not by HTTP", {"path": real, "error": error.message})
@@ -396,6 +378,43 @@ def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
     error.args = (error.message,)
     error.hint = error.hint or "repeat the command, or use sync: it sends only what is missing"
     return error
+
+
+def _side_by_side(
+    read: Callable[[int, int], Iterator[Piece] | None], start: int, end: int, take: Callable[[Piece], None]
+) -> None:
+    """Read a range in pieces, several of them at a time, and take them in order. Nobody waits for their threads when
+    one fails or the command is interrupted: a line may have gone silent."""
+
+    def fetch(piece: int, task: Task) -> tuple[bytearray, errors.Error | None]:
+        content = bytearray()
+        try:
+            for data in read(piece, min(piece + RANGE, end)) or ():
+                content += data
+                if task.cancelled:
+                    break
+        except errors.Error as error:
+            return content, error
+        return content, None
+
+    def take_next() -> None:
+        content, error = coming[0].wait()
+        take(content)  # also what came before the error
+        if error is not None:
+            raise error
+        coming.popleft()
+
+    coming: deque[Task] = deque()
+    try:
+        for piece in range(start, end, RANGE):
+            if len(coming) == RANGES_AT_ONCE:
+                take_next()
+            coming.append(Task(partial(fetch, piece)))
+        while coming:
+            take_next()
+    finally:
+        for task in coming:
+            task.cancelled = True
 
 
 class _Pace:

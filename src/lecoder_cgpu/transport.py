@@ -271,7 +271,7 @@ class Http:
                 if answer.status_code >= 400:
                     answer.read()
                 _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
-                yield from answer.iter_raw(PIECE)
+                yield from answer.iter_raw()
         except httpx2.HTTPError as error:
             raise _unreachable(self.base_url, error) from error
 

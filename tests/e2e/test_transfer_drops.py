@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from lecoder_cgpu import errors, transfers
 from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
 from tests.support.cli import Cli
+from tests.support.faults import Fault
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer, start_server
 from tests.support.storage import files_of
@@ -207,21 +209,45 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
+@pytest.mark.parametrize("every", [None, 5 << 20, transfers.RANGE + 7])
 def test_several_pieces_at_once(
-    far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int | None
 ) -> None:
-    """From a server that is not on this machine, pieces come side by side and end up in order."""
+    """From a server that is not on this machine, pieces come side by side and end up in order, also when connections
+    are cut among them."""
     server, proxy, command = far
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(command.home / "config"))
     content = os.urandom(3 * transfers.RANGE + 5)
     (server.root / "pieces").write_bytes(content)
     told: list[int] = []
     proxy.requests.clear()
+    cuts = [] if every is None else [Fault("cut", "down", every)] * (len(content) // every)
     with files_of(Client(Config()), lambda number, size: told.append(size)) as files:
+        proxy.expect(cuts)
         files.download(["pieces"], str(tmp_path / "pieces"))
+    assert len(proxy.happened) >= len(cuts) // 2
+    proxy.expect([])
     assert (tmp_path / "pieces").read_bytes() == content
     assert sum(told) == len(content)
     assert sum("/files/pieces " in line for line in proxy.requests) >= 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
+def test_interrupted_while_the_line_is_silent(far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path) -> None:
+    """Ctrl-C does not wait for pieces that do not come."""
+    server, proxy, command = far
+    (server.root / "silent").write_bytes(os.urandom(6 * transfers.RANGE))
+    process = command.start("download", "silent", str(tmp_path / "silent"), "--json")
+    deadline = time.monotonic() + 60
+    while not any(path.stat().st_size for path in tmp_path.glob(".*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    proxy.stall()
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert json.loads(out)["error"]["name"] == "Interrupted"
+    assert not (tmp_path / "silent").exists()
 
 
 NO_KERNELS = """
