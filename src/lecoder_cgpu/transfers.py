@@ -10,9 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import queue
 import shutil
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -33,7 +31,6 @@ FAST, SLOW = 0.25, 1.0  # seconds between answers for which parts grow, and abov
 RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
 RANGES_AT_ONCE = 4
 BY_HTTP = 8 << 20  # a file of at least this size is fetched from the server itself, where it can be
-DIGEST_QUEUE = 8
 
 Progress = Callable[[int, int], None]  # files and bytes that were done since the last call
 Answer = tuple[dict[str, Any], memoryview]
@@ -136,38 +133,35 @@ class Mover:
         """The hashes of both sides after sending everything; ours is None when the file was cut meanwhile."""
         task: dict[str, Any] = {"task": f"hash-{nonce}", "path": part, "size": size}
         self.service.call("hash", **task)
-        digest = _Digest()
-        try:
-            whole = True
-            pace = _Pace()
+        digest = hashlib.sha256()
+        whole = True
+        pace = _Pace()
 
-            def requests() -> Iterator[Request]:
-                nonlocal whole
-                position = 0
-                while position < size:
-                    wanted = min(pace.part, size - position)
-                    if position < offset:
-                        wanted = min(wanted, offset - position)
-                    data = file.read(wanted)
-                    if not data:
-                        whole = False
-                        return
-                    digest.update(data)
-                    if position >= offset:
-                        yield Request("put", data, len(data), part=part, offset=position)
-                    position += len(data)
+        def requests() -> Iterator[Request]:
+            nonlocal whole
+            position = 0
+            while position < size:
+                wanted = min(pace.part, size - position)
+                if position < offset:
+                    wanted = min(wanted, offset - position)
+                data = file.read(wanted)
+                if not data:
+                    whole = False
+                    return
+                digest.update(data)
+                if position >= offset:
+                    yield Request("put", data, len(data), part=part, offset=position)
+                position += len(data)
 
-            def done(request: Request, answer: Answer) -> None:
-                pace.answered()
-                self._progress(0, request.tag)
+        def done(request: Request, answer: Answer) -> None:
+            pace.answered()
+            self._progress(0, request.tag)
 
-            self._progress(0, offset)
-            self.service.stream(requests(), done)
-            if not whole:
-                return None, None
-            return digest.result(), self.service.task("hash", **task)
-        finally:
-            digest.close()
+        self._progress(0, offset)
+        self.service.stream(requests(), done)
+        if not whole:
+            return None, None
+        return digest.hexdigest(), self.service.task("hash", **task)
 
     def upload_tree(
         self, local: str, remote: str, *, skip: files.Skip | None = None, entries: list[files.Entry] | None = None
@@ -433,32 +427,6 @@ class _Pace:
         elif now - self._last > SLOW:
             self.part = max(self.part // 2, LEAST_PART)
         self._last = now
-
-
-class _Digest:
-    """SHA-256 in a thread of its own: hashing releases the interpreter, so it costs the transfer no time."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-        self._coming: queue.Queue[Piece | None] = queue.Queue(DIGEST_QUEUE)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def update(self, data: Piece) -> None:
-        self._coming.put(data)
-
-    def result(self) -> str:
-        self.close()
-        return self._hash.hexdigest()
-
-    def close(self) -> None:
-        if self._thread.is_alive():
-            self._coming.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (data := self._coming.get()) is not None:
-            self._hash.update(data)
 
 
 @contextlib.contextmanager
