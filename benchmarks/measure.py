@@ -112,6 +112,7 @@ class Runtime:
 def local_runtime() -> Iterator[Runtime]:
     """A warm local runtime in a folder of its own, ended afterwards."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
         os.environ |= {
             "LECODER_CGPU_CONFIG_DIR": folder, "LECODER_CGPU_BACKEND": "local",
             "LECODER_CGPU_RESIDENT_HOME": str(Path(folder) / "resident"),
