@@ -146,19 +146,10 @@ class Tunnel:
         Raises:
             errors.UsageError: the port here cannot be had.
         """
-        try:
-            listener = socket.create_server(("127.0.0.1", remote if local is None else local))
-        except OSError as error:
-            if local is not None:
-                raise errors.UsageError(
-                    f"port {local} of this machine cannot be used: {error.strerror or error}",
-                    name="PortTaken",
-                    hint=f"choose another, or let any be chosen: {remote}:0",
-                ) from error
-            listener = socket.create_server(("127.0.0.1", 0))
-        self._listeners.append(listener)
-        threading.Thread(target=self._accept, args=(listener, remote), daemon=True).start()
-        port: int = listener.getsockname()[1]
+        taken = listener(remote, local)
+        self._listeners.append(taken)
+        threading.Thread(target=self._accept, args=(taken, remote), daemon=True).start()
+        port: int = taken.getsockname()[1]
         return port
 
     def _accept(self, listener: socket.socket, remote: int) -> None:
@@ -466,6 +457,24 @@ class _Link:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes up the reader
         self._socket.close()
         self._tunnel.forget(self)
+
+
+def listener(remote: int, local: int | None) -> socket.socket:
+    """A socket that listens on 127.0.0.1, at the port that `Tunnel.listen` tells of.
+
+    Raises:
+        errors.UsageError: the port here cannot be had.
+    """
+    try:
+        return socket.create_server(("127.0.0.1", remote if local is None else local))
+    except OSError as error:
+        if local is not None:
+            raise errors.UsageError(
+                f"port {local} of this machine cannot be used: {error.strerror or error}",
+                name="PortTaken",
+                hint=f"choose another, or let any be chosen: {remote}:0",
+            ) from error
+        return socket.create_server(("127.0.0.1", 0))
 
 
 def _gone(what: str) -> errors.LostError:

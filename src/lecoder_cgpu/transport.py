@@ -116,7 +116,8 @@ def _excerpt(body: str) -> str:
     return " ".join(text.split())[:200]
 
 
-def _unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
+def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
+    """The error for an address to which no connection came about, or whose connection failed."""
     parts = urlsplit(url)
     where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     cause: BaseException | None = error
@@ -143,6 +144,11 @@ def _unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
         return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint="try again")
     reason = str(cause or error) or type(error).__name__
     return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint="try again")
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Have a connection end with a reset: what was not sent yet is thrown away, and the peer sees that it was cut."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
 
 
 class Http:
@@ -236,7 +242,7 @@ class Http:
             ) from error
         except httpx2.HTTPError as error:
             logs.current().debug("HTTP", what, {"error": str(error)})
-            raise _unreachable(self.base_url, error) from error
+            raise unreachable(self.base_url, error) from error
         except (httpx2.InvalidURL, ValueError) as error:
             raise errors.UsageError(
                 f"{self.base_url} is not an address: {error}", hint="use http://HOST:PORT/"
@@ -273,7 +279,7 @@ class Http:
                 _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
                 yield from answer.iter_raw()
         except httpx2.HTTPError as error:
-            raise _unreachable(self.base_url, error) from error
+            raise unreachable(self.base_url, error) from error
 
     def _read_near(
         self, path: str, headers: dict[str, str], wanted: tuple[int, int], what: str
@@ -300,7 +306,7 @@ class Http:
                 left -= got
                 yield piece[:got]
         except (http.client.HTTPException, OSError) as error:
-            raise _unreachable(self.base_url, error) from error
+            raise unreachable(self.base_url, error) from error
         finally:
             connection.close()
 
@@ -315,7 +321,7 @@ class Http:
         try:
             answer = self._client.get(self.base_url + path)
         except httpx2.HTTPError as error:
-            raise _unreachable(self.base_url, error) from error
+            raise unreachable(self.base_url, error) from error
         return answer.is_success or answer.is_redirect
 
     def close(self) -> None:
@@ -350,7 +356,7 @@ def exchange(
         )  # fmt: skip
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         logs.current().debug("HTTP", what, {"error": str(error)})
-        raise _unreachable(url, error) from error
+        raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
     return Reply(answer.status_code, answer.headers, answer.content)
 
@@ -506,7 +512,7 @@ class WebSocket:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
             if isinstance(error, InvalidURI):
                 raise errors.UsageError(f"{where} is not an address: {error}", hint="use http://HOST:PORT/") from error
-            raise _unreachable(url, error) from error
+            raise unreachable(url, error) from error
         logs.current().debug("WEBSOCKET", f"open {where}")
         return cls(connection, where)
 
@@ -556,7 +562,7 @@ class WebSocket:
     def abandon(self) -> None:
         """Close, and throw away what was not sent yet: nothing of it may arrive when another socket has taken over."""
         with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+            reset_when_closed(self._socket)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads
         with contextlib.suppress(OSError, RuntimeError):

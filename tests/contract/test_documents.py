@@ -210,6 +210,8 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["forward", "0"], 2006, 2),
         (["forward", "8000:70000"], 2006, 2),
         (["forward", "8000"], 2005, 66),
+        (["forward", "8000", "--via", "proxy"], 2005, 66),
+        (["forward", "8000", "--via", "air"], 2006, 2),
         (["open"], 2005, 66),
         (["open", "x", "--notebook", "y"], 2006, 2),
         (["top", "--delay", "0"], 2006, 2),

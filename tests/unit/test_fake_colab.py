@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
 import json
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -102,6 +106,43 @@ def test_unassign(colab: FakeColab, user: User) -> None:
     assert user("GET", "/tun/m/assignments").json["assignments"][0]["endpoint"] == endpoint
     colab.advance(61)
     assert "assignments" not in user("GET", "/tun/m/assignments").json
+
+
+def test_ports_have_tokens_of_their_own(colab: FakeColab) -> None:
+    """A token opens the port that it was given for, at that port's address; where nothing listens, there is a 502."""
+    user, tunnel = User(colab), {"X-Colab-Tunnel": "Google"}
+    endpoint = user.assign().json["endpoint"]
+
+    def given(port: str) -> Any:
+        return user("GET", "/tun/m/runtime-proxy-token", endpoint=endpoint, port=port, headers=tunnel)
+
+    class Hello(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Hello) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        proxy, other = given(str(port)).json, given("8080").json
+        header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
+        assert urlsplit(proxy["url"]).path.startswith(f"/{port}-")
+        claims = proxy["token"].split(".")[1]
+        assert json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["port"] == port
+        assert call("GET", proxy["url"].rstrip("/") + "/a%2Fb?c", header).body == b"/a%2Fb?c"
+        assert other["url"] == colab.vm.url
+        assert call("GET", other["url"].rstrip("/") + "/api", header).status == 404
+        header = {"X-Colab-Runtime-Proxy-Token": other["token"]}
+        assert call("GET", proxy["url"], header).status == 404
+        server.shutdown()
+    assert call("GET", proxy["url"], {"X-Colab-Runtime-Proxy-Token": proxy["token"]}).status == 502
+    assert [given(word).status for word in ("0", "65536", "x", "")] == [404] * 4
+    colab.switches.other_ports = False
+    assert [given(word).status for word in ("8000", "8080")] == [404, 200]
 
 
 def test_proxy_needs_its_token(running: tuple[FakeColab, User, dict[str, Any]]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..config import Config
+    from ..http_head import Upstream
     from ..sessions import Record
     from ..watch import Responder
 
@@ -123,6 +124,12 @@ class Backend(Protocol):
 
     def renewable(self) -> bool:
         """Whether `--new-runtime` can give a runtime of its own."""
+
+    def upstream(self, record: Record) -> Callable[[int], Upstream] | None:
+        """What finds the backend's own proxy for a port of the runtime, with a fresh token; None where there is none.
+
+        It raises errors.NotFoundError for a port that it does not serve, else as the backend has it.
+        """
 
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder | None:
         """Who answers what code on the runtime asks of its front end, beyond Jupyter's protocol; None for nobody."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..auth import Login
     from ..colab.control import Ask, Control
     from ..colab.model import Account, Assignment
+    from ..http_head import Upstream
     from ..models import Origin
     from ..watch import Responder
     from ..wire import Message
@@ -535,6 +536,22 @@ class Backend:
         finally:
             http.close()
         return answer if isinstance(answer, dict) else {}
+
+    def upstream(self, record: Record) -> Callable[[int], Upstream]:
+        from ..colab.model import SERVER_PORT
+        from ..http_head import Upstream
+
+        def find(port: int) -> Upstream:
+            found = self.control_of(record).proxy(record.runtime.endpoint, port)
+            url, server = found.url.rstrip("/"), record.runtime.proxy
+            # Who ignores the port that was asked for gives the Jupyter server's address, which nobody meant to open.
+            if port != SERVER_PORT and server is not None and url == server.url.rstrip("/"):
+                raise errors.NotFoundError(
+                    "Colab answers with the address of the Jupyter server", name="NotFound", hint="leave out --via"
+                )
+            return Upstream(url, TOKEN_HEADER, found.token, time.time() + found.lifetime)
+
+        return find
 
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder:
         def answer(message: Message) -> dict[str, Any] | None:

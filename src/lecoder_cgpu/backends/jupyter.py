@@ -103,6 +103,9 @@ class Backend:
     def renewable(self) -> bool:
         return False
 
+    def upstream(self, record: Record) -> None:
+        return None
+
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
         return None
 

@@ -104,6 +104,9 @@ class Backend:
     def renewable(self) -> bool:
         return True
 
+    def upstream(self, record: Record) -> None:
+        return None
+
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
         return None
 

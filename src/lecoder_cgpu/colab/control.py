@@ -71,8 +71,12 @@ class Control(Protocol):
     def assignments(self) -> list[Assignment]:
         """Every runtime of the account, whoever asked for it; with fresh proxy tokens."""
 
-    def proxy(self, endpoint: str) -> ProxyInfo:
-        """A fresh token for a runtime whose row in the listing has none."""
+    def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:
+        """A fresh token for a port of a runtime, and its address.
+
+        For the Jupyter server's it is for those runtimes whose row in the listing has none. That there are tokens for
+        other ports is a guess from the name of the parameter; nobody has promised it.
+        """
 
     def unassign(self, endpoint: str) -> bool:
         """Give a runtime back; False when it was gone already."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+SERVER_PORT = 8080  # of the Jupyter server on a runtime
 TOKEN_LIFETIME = 3600.0  # seconds that a proxy token lives when the answer does not say
 
 # Names of today, for advice and for what a user may have meant. Others are passed on as they are.

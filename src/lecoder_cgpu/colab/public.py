@@ -146,7 +146,9 @@ class Public:
         found = [_runtime(row) for row in _rows(rows)]
         return [item for item in found if item is not None]
 
-    def proxy(self, endpoint: str) -> ProxyInfo:
+    def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:
+        if port != model.SERVER_PORT:
+            return self._tunnel.proxy(self._address(endpoint), port)
         found = self._get(endpoint).proxy
         if found is None:
             raise errors.ConnectionFailed(
@@ -181,14 +183,22 @@ class Public:
         return assignment.address is not None and self._tunnel.keep_alive(assignment)
 
     def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
+        return self._tunnel.propagate(self._address(endpoint), grant, dry_run=dry_run)
+
+    def _address(self, endpoint: str) -> str:
+        """A runtime's address on the tunnel, for what this API lacks.
+
+        Raises:
+            errors.UsageError: it is not known.
+        """
         address = next((item.address for item in self.assignments() if item.endpoint == endpoint), None)
         if address is None:
             raise errors.UsageError(
-                "the public API does not hand credentials to a runtime",
+                "the public API does not do this, and the runtime's address on the tunnel is not known",
                 name="NotSupported",
                 hint='use the other control plane: "colabApi": "tunnel"',
             )
-        return self._tunnel.propagate(address, grant, dry_run=dry_run)
+        return address
 
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = self._google.call(method, path, **options)

@@ -100,10 +100,10 @@ class Tunnel:
         found = [_assignment(row, listed=True) for row in rows or () if isinstance(row, dict)]
         return [item for item in found if item is not None]
 
-    def proxy(self, endpoint: str) -> ProxyInfo:
+    def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:
         answer = self._object(
             "GET", "tun/m/runtime-proxy-token", headers=TUNNEL,
-            params={"endpoint": endpoint, "port": "8080", "authuser": "0"},
+            params={"endpoint": endpoint, "port": str(port), "authuser": "0"},
         )  # fmt: skip
         found = model.proxy(answer)
         if found is None:

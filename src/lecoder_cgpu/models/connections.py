@@ -21,6 +21,9 @@ class SshConfig(Struct, kw_only=True):
     config: str
 
 
+Via = Literal["tunnel", "proxy"]
+
+
 class ForwardedPort(Struct, kw_only=True):
     """One port of `forward`: `remote` on the runtime, `local` and its `address` on this machine."""
 
@@ -30,9 +33,10 @@ class ForwardedPort(Struct, kw_only=True):
 
 
 class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
-    """`forward --events`: from now on, connections are taken."""
+    """`forward --events`: from now on, connections are taken; `via` is the way that they go."""
 
     session: SessionRef
+    via: Via = "tunnel"
     ports: list[ForwardedPort]
 
 
@@ -42,6 +46,7 @@ class Forwarded(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     session: SessionRef
+    via: Via = "tunnel"
     ports: list[ForwardedPort]
     connections: int
     reconnections: int | Optional = UNSET

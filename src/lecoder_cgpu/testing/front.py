@@ -1,7 +1,8 @@
 """The runtime proxy of one VM: a door with an address of its own that asks for the token and passes bytes through.
 
-One request a connection, as seen from the client; bodies and WebSockets are passed on as they come, of any size, so
-that framing, subprotocols and back-pressure are the real server's.
+Behind it are the Jupyter server and whatever else listens on the VM, which is this machine: each port has an address
+and tokens of its own. One request a connection, as seen from the client; bodies and WebSockets are passed on as they
+come, of any size, so that framing, subprotocols and back-pressure are the real server's.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from .faults import Fault, Request
+from .state import PORT
 
 if TYPE_CHECKING:
     from .vms import VM
@@ -33,6 +36,7 @@ class Head:
     method: str
     path: str
     query: dict[str, str]
+    raw_query: str = field(repr=False)
     headers: list[tuple[str, str]] = field(repr=False)
 
     def get(self, name: str) -> str:
@@ -60,7 +64,7 @@ class Passage:
 
 
 class Front:
-    """The door. `base` is its address without a final slash."""
+    """The door."""
 
     def __init__(self, vm: VM) -> None:
         self._vm = vm
@@ -69,13 +73,20 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.generation = 0  # how often the server was made to forget what it kept for clients
-        self.base = ""
+        self._origin = ""
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=PIECE)
-        port = self._server.sockets[0].getsockname()[1]
-        self._path = f"/vm/{self._vm.endpoint}"
-        self.base = f"http://127.0.0.1:{port}{self._path}"
+        self._origin = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def address(self, port: int) -> str:
+        """The address of a port of the VM, without a final slash. Google's begins with the port, as does this path."""
+        return f"{self._origin}/{'vm/' if port == PORT else f'{port}-'}{self._vm.endpoint}"
+
+    def _place(self, path: str) -> tuple[int, str]:
+        """The port that a path here means, and the path there; 0 when it means none."""
+        found = re.fullmatch(rf"/(?:vm/|(\d+)-){self._vm.endpoint}(/.*|)", path)
+        return (int(found[1] or PORT), found[2]) if found else (0, path)
 
     def close(self) -> None:
         """Refuse connections from now on, and end those that there are."""
@@ -122,7 +133,7 @@ class Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = parse(await reader.readuntil(b"\r\n\r\n"))
-        path = head.path.removeprefix(self._path)
+        port, path = self._place(head.path)
         log = self._world.note(head.method, "proxy", path, head.query, dict(head.headers), self._vm.endpoint)
         fault = self._world.faults.take(log)
         if fault.delay:
@@ -135,46 +146,58 @@ class Front:
         if fault.status is not None:
             await _answer(reader, writer, log, fault.status, fault.body, fault.headers)
             return
-        await self._admit(reader, writer, head, path, log, fault)
+        await self._admit(reader, writer, head, port, path, log, fault)
 
     async def _admit(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, path: str, log: Request,
-        fault: Fault,
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, port: int, path: str,
+        log: Request, fault: Fault,
     ) -> None:  # fmt: skip
         vm, switches = self._vm, self._world.switches
         token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
-        if vm.gone or path == head.path:
+        if vm.gone or not port:
             await _answer(reader, writer, log, 404)
-        elif not vm.admits(token):
+        elif not vm.admits(token, port):
             await _answer(reader, writer, log, switches.stale_status)
         elif vm.booting():
             if switches.boot_mode == "hang":
                 await _discard(reader)
             elif switches.boot_mode != "refused":
                 await _answer(reader, writer, log, int(switches.boot_mode))
+        elif port != PORT:
+            await self._pass(reader, writer, head, path, log, fault, token, port, None)
         elif path.startswith("/api/terminals") and not switches.terminals:
             await _answer(reader, writer, log, 404)
         else:
             if path.startswith(OURS):
-                port, secret = vm.inside.port, ""
+                there, secret = vm.inside.port, ""
             else:
                 await vm.ready()
-                port, secret = vm.machine.port, vm.machine.token
-            await self._pass(reader, writer, head, path, log, fault, token, port, secret)
+                there, secret = vm.machine.port, vm.machine.token
+            await self._pass(reader, writer, head, path, log, fault, token, there, secret)
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, path: str, log: Request,
-        fault: Fault, token: str, port: int, secret: str,
+        fault: Fault, token: str, port: int, secret: str | None,
     ) -> None:  # fmt: skip
+        """Pass on a request and its answer. `secret` is the server's own token, None for a server of the user's."""
         vm = self._vm
-        answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
+        try:
+            answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
+        except OSError:
+            if secret is not None:
+                raise
+            await _answer(reader, writer, log, 502)
+            return
         passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
         self._passages.add(passage)
         buffered = not head.websocket and bool(fault.lose or fault.edit or fault.patch is not None or fault.raw)
         hides = self._world.switches.starting_until_attached and not vm.attached
-        hides = hides and not head.websocket and path.startswith(STATES)
+        hides = hides and secret is not None and not head.websocket and path.startswith(STATES)
         try:
-            server.write(self._forwarded(head, path, port, secret, plain=buffered or hides))
+            if secret is None:
+                server.write(_as_it_came(head, path))
+            else:
+                server.write(self._forwarded(head, path, port, secret, plain=buffered or hides))
             up = asyncio.ensure_future(self._pump(reader, server, passage, upwards=True))
             try:
                 if buffered or hides:
@@ -184,7 +207,9 @@ class Front:
                     if fault.lose:
                         return
                     log.status = int(first.split(b" ", 2)[1])
-                    vm.attached |= head.websocket and path.startswith("/api/kernels/") and log.status == 101
+                    vm.attached |= (
+                        secret is not None and head.websocket and path.startswith("/api/kernels/") and log.status == 101
+                    )
                     writer.write(first)
                     await self._pump(answer, writer, passage, upwards=False)
             finally:
@@ -236,6 +261,17 @@ class Front:
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+def _as_it_came(head: Head, path: str) -> bytes:
+    """A request for a server of the user's: without the token, and the last one of its connection. Nobody knows which
+    `Host` and `Origin` Google's proxy passes on; this one leaves them, so that they are the proxy's own."""
+    query = "&".join(part for part in head.raw_query.split("&") if not part.startswith(f"{PARAMETER}="))
+    dropped = {"x-colab-runtime-proxy-token", *(() if head.websocket else ("connection", "keep-alive"))}
+    lines = [f"{head.method} {path or '/'}{'?' + query if query else ''} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in head.headers if name.lower() not in dropped]
+    lines += [] if head.websocket else ["Connection: close"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
 def parse(data: bytes) -> Head:
     """The head of a request.
 
@@ -248,7 +284,7 @@ def parse(data: bytes) -> Head:
         raise EOFError(first)
     path, _, query = words[1].partition("?")
     headers = [(name.strip(), value.strip()) for name, found, value in (line.partition(":") for line in rest) if found]
-    return Head(words[0], path, dict(parse_qsl(query, keep_blank_values=True)), headers)
+    return Head(words[0], path, dict(parse_qsl(query, keep_blank_values=True)), query, headers)
 
 
 async def _answer(

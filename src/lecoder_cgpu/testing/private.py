@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .tunnel import PORT, free_quota
+from .state import PORT
+from .tunnel import free_quota
 from .vms import VM
 from .web import ApiHandler, Handler
 
@@ -50,8 +51,8 @@ def without_empty(content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value}
 
 
-def proxy_info(vm: VM) -> dict[str, Any]:
-    token = vm.new_token()
+def proxy_info(vm: VM, port: int = PORT) -> dict[str, Any]:
+    token = vm.new_token(port)
     said = token["tokenExpiresInSeconds"]
     ttl = f"{said:g}s" if isinstance(said, (int, float)) else said
     return {"token": token["token"], "tokenTtl": ttl, "url": token["url"]}
@@ -73,10 +74,11 @@ class Assignments(PrivateHandler):
 class ProxyToken(PrivateHandler):
     def get(self) -> None:
         vm = self.find()
-        if vm is None or self.arg("port") != str(PORT):
+        port = self.world.served(self.arg("port"))
+        if vm is None or port is None:
             self.error(404, "NOT_FOUND", "Requested entity not found.")
         else:
-            self.document(proxy_info(vm))
+            self.document(proxy_info(vm, port))
 
 
 class KeepAlive(Handler):

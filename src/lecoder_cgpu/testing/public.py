@@ -71,7 +71,7 @@ def specs(account: Account) -> list[dict[str, Any]]:
 
 def runtime(vm: VM) -> dict[str, Any]:
     token = vm.new_token()
-    expires = datetime.fromtimestamp(vm.tokens[token["token"]], UTC).isoformat().replace("+00:00", "Z")
+    expires = datetime.fromtimestamp(vm.tokens[token["token"]].expires, UTC).isoformat().replace("+00:00", "Z")
     high = vm.high_ram or vm.accelerator in ONE_SHAPE
     key = {"variant": NAMES[vm.variant], "accelerator": vm.accelerator}
     key["shape"] = "SHAPE_HIGHMEM" if high else "SHAPE_STANDARD"

@@ -25,6 +25,7 @@ SCOPES = ("openid", EMAIL, PROFILE, COLAB, DRIVE_FILE)
 RATES = {"NONE": 0.08, "T4": 1.2, "L4": 2.1, "G4": 5.0, "A100": 6.8, "H100": 12.0, "V5E1": 3.0, "V6E1": 5.0}
 GPUS = ("T4", "L4", "G4", "A100", "H100")
 TPUS = ("V5E1", "V6E1")
+PORT = 8080  # of a VM's Jupyter server
 ONE_SHAPE = {"L4", "V28", "V5E1", "V6E1"}  # they exist in one shape only, and are asked for without any
 
 Tier = Literal["FREE", "PRO", "PRO_PLUS"]
@@ -59,6 +60,7 @@ class Switches:
     proxy_ttl_said: Any = None  # what answers say of it instead of the truth
     proxy_exp_skew: float = 0.0  # seconds added to `exp` inside the token, which decides nothing
     opaque_tokens: bool = False
+    other_ports: bool = True  # whether there are proxy tokens for other ports than that of the Jupyter server
     stale_status: int = 404  # of a proxy token that is wrong, missing or old; 401 and 403 are seen too
     lost: Literal["alternate", "404", "refused"] = "alternate"  # how the proxy of a lost VM behaves
     cut_on_expiry: bool = True  # whether a socket ends with the token that opened it

@@ -11,7 +11,6 @@ from .web import Handler, TunnelHandler
 from .world import NBH, VARIANTS, Refusal
 
 SUBSCRIPTIONS = {"FREE": (1, 0), "PRO": (2, 1), "PRO_PLUS": (2, 2)}
-PORT = 8080
 AUTH_TYPES = ("dfs_ephemeral", "auth_user_ephemeral")
 CONSENTED = "/tun/m/authorize-for-drive-credentials-ephem"
 
@@ -105,10 +104,11 @@ class ProxyToken(TunnelHandler):
     def get(self) -> None:
         self.needs_tunnel_header()
         vm = self.world.find(self.account, self.arg("endpoint") or "")
-        if vm is None or self.arg("port") != str(PORT):
+        port = self.world.served(self.arg("port"))
+        if vm is None or port is None:
             self.page(404, "Error 404 (Not Found)")
         else:
-            self.document(vm.new_token())
+            self.document(vm.new_token(port))
 
 
 class KeepAlive(TunnelHandler):

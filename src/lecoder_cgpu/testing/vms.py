@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .front import Front
 from .inside import Inside
 from .machine import Machine
-from .state import Account, jwt
+from .state import PORT, Account, jwt
 from .tty import Screen
 
 if TYPE_CHECKING:
     from .world import World
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a proxy token opens, and until when."""
+
+    port: int
+    expires: float
 
 
 class VM:
@@ -36,7 +45,7 @@ class VM:
         self.origin = origin
         self.number = number
         self.created = self.last_activity = world.clock.now()
-        self.tokens: dict[str, float] = {}
+        self.tokens: dict[str, Pass] = {}
         self.propagated: set[str] = set()  # auth types whose credentials the VM has
         self.gone = False
         self.attached = False  # whether a kernel's socket was ever open
@@ -54,22 +63,32 @@ class VM:
 
     @property
     def url(self) -> str:
-        """The proxy's address; whether it ends with a slash is not the client's to rely on."""
-        slash = self.world.switches.trailing_slash
-        return self.front.base + ("/" if (self.number % 2 == 0 if slash is None else slash) else "")
+        """The proxy's address of the Jupyter server."""
+        return self.address(PORT)
 
-    def new_token(self) -> dict[str, Any]:
-        """A fresh proxy token as the tunnel describes it."""
+    def address(self, port: int) -> str:
+        """The proxy's address of a port; whether it ends with a slash is not the client's to rely on."""
+        slash = self.world.switches.trailing_slash
+        return self.front.address(port) + ("/" if (self.number % 2 == 0 if slash is None else slash) else "")
+
+    def new_token(self, port: int = PORT) -> dict[str, Any]:
+        """A fresh proxy token for a port, as the tunnel describes it."""
         switches = self.world.switches
         expires = self.world.clock.now() + switches.proxy_ttl
-        claims = {"aud": self.endpoint, "exp": int(expires + switches.proxy_exp_skew), "port": 8080}
+        claims = {"aud": self.endpoint, "exp": int(expires + switches.proxy_exp_skew), "port": port}
         token = f"fake-{secrets.token_urlsafe(32)}" if switches.opaque_tokens else jwt(claims)
-        self.tokens[token] = expires
+        self.tokens[token] = Pass(port, expires)
         said = switches.proxy_ttl if switches.proxy_ttl_said is None else switches.proxy_ttl_said
-        return {"token": token, "tokenExpiresInSeconds": said, "url": self.url}
+        return {"token": token, "tokenExpiresInSeconds": said, "url": self.address(port)}
 
-    def admits(self, token: str | None) -> bool:
-        return token is not None and self.tokens.get(token, 0.0) > self.world.clock.now()
+    def admits(self, token: str | None, port: int = PORT) -> bool:
+        """Whether the token opens that port now."""
+        found = self.tokens.get(token or "")
+        return found is not None and found.port == port and not self._over(token)
+
+    def _over(self, token: str | None) -> bool:
+        found = self.tokens.get(token or "")
+        return found is None or found.expires <= self.world.clock.now()
 
     async def ready(self) -> None:
         """Wait until the machine answers, and start it when nobody did."""
@@ -91,11 +110,11 @@ class VM:
     def touch(self) -> None:
         self.last_activity = self.world.clock.now()
 
-    def reap(self, now: float) -> None:
+    def reap(self) -> None:
         """End the sockets whose token is over, and those that were silent for too long."""
         self.front.forget_idle()
         if self.world.switches.cut_on_expiry:
-            self.front.cut(lambda passage: passage.websocket and self.tokens.get(passage.token, 0.0) <= now)
+            self.front.cut(lambda passage: passage.websocket and self._over(passage.token))
 
     # --- for tests: what happens to VMs ---
 
@@ -106,7 +125,7 @@ class VM:
     def expire_tokens(self) -> None:
         """Make every proxy token stale."""
         self.tokens.clear()
-        self.reap(self.world.clock.now())
+        self.reap()
 
     def drop_sockets(self, *, silently: bool = False, lose_buffer: bool = False) -> int:
         """Cut the open WebSockets and say how many there were.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .drive_store import Drive
 from .faults import Faults, Request
-from .state import GPUS, ONE_SHAPE, RATES, SCOPES, TPUS, Account, Clock, Switches, Tokens, new_id
+from .state import GPUS, ONE_SHAPE, PORT, RATES, SCOPES, TPUS, Account, Clock, Switches, Tokens, new_id
 from .vms import VM
 
 if TYPE_CHECKING:
@@ -131,6 +131,13 @@ class World:
         vm = self.vms.get(endpoint)
         return vm if vm is not None and vm.account is account else None
 
+    def served(self, port: str | None) -> int | None:
+        """The port that a request for a proxy token means; None when there is no token for it."""
+        if port == str(PORT):
+            return PORT
+        known = port is not None and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+        return int(port or 0) if known and self.switches.other_ports else None
+
     def by_nbh(self, account: Account, nbh: str) -> VM | None:
         return next((vm for vm in self.of(account) if vm.nbh == nbh), None)
 
@@ -221,7 +228,7 @@ class World:
             if idle > self.switches.idle_limit or now - vm.created > self.switches.max_lifetime:
                 self.release(vm)
             else:
-                vm.reap(now)
+                vm.reap()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, with all that is due."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import UNSET
@@ -14,17 +15,31 @@ from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
 
+if TYPE_CHECKING:
+    from ...forwarding import Tunnel
+    from ...models.connections import Via
+    from ...port_proxy import PortProxy
+    from ...runtime import Session
+
 _PORT = re.compile(r"(\d+)(?::(\d+))?")
 
 
 @click.command(cls=Command)
 @click.argument("words", nargs=-1, metavar="[NAME] PORT[:LOCAL]...")
 @click.option(
+    "--via",
+    type=click.Choice(["tunnel", "proxy"]),
+    default="tunnel",
+    show_default=True,
+    help="tunnel carries any TCP; proxy, which is Colab's own and for HTTP and WebSocket only, may be faster, but "
+    "Google documents nothing about it.",
+)
+@click.option(
     "--events", "events_mode", is_flag=True, expose_value=False, help="Print an NDJSON event when it listens."
 )
 @free_tier.understood_option
 @click.pass_obj
-def command(app: App, words: Sequence[str], understood: bool) -> Answer:
+def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answer:
     """Reach ports of a runtime on this machine: HTTP, WebSocket, or anything else over TCP.
 
     NAME is a session; without it the active one is used. LOCAL is the port here: the same number when it is free, 0
@@ -35,33 +50,45 @@ def command(app: App, words: Sequence[str], understood: bool) -> Answer:
     lecoder-cgpu forward train 8000:9000 7860    two ports of the session `train`
     """
     name, pairs = _parse(app, words)
-    from ...forwarding import Tunnel
-
     session = app.client.existing(name)
     again = " ".join(f"{remote}" if local is None else f"{remote}:{local}" for remote, local in pairs)
-    free_tier.check(app, session, "forwarded ports", understood, f"lecoder-cgpu forward {session.record.name} {again}")
+    instead = f"lecoder-cgpu forward {session.record.name} {again}"
+    free_tier.check(app, session, "forwarded ports", understood, instead + (" --via proxy" if via == "proxy" else ""))
+    if understood:
+        instead += f" {free_tier.OPTION}"
     started = time.monotonic()
-    tunnel = Tunnel(session, app.printer.notify)
-    document = models.Forwarded(session=session.record.ref, ports=[], connections=0, seconds=0)
+    carrier = _carrier(app, session, via, instead)
+    document = models.Forwarded(session=session.record.ref, via=via, ports=[], connections=0, seconds=0)
     try:
         for remote, local in pairs:
-            port = tunnel.listen(remote, local)
+            port = carrier.listen(remote, local)
             address = f"http://127.0.0.1:{port}/"
             document.ports.append(models.ForwardedPort(remote=remote, local=port, address=address))
             app.printer.note(f"{address} is port {remote} of {session.record.name}")
         app.printer.note("Ctrl-C ends it")
         if app.printer.mode == "events":
-            app.printer.event(models.ListeningEvent(session=document.session, ports=document.ports))
+            app.printer.event(models.ListeningEvent(session=document.session, via=via, ports=document.ports))
         session.used()
-        tunnel.run()
+        carrier.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
         pass
     finally:
-        tunnel.close()
-    document.connections = tunnel.connections
-    document.reconnections = tunnel.reconnections or UNSET
+        carrier.close()
+    document.connections = carrier.connections
+    document.reconnections = carrier.reconnections or UNSET
     document.seconds = round(time.monotonic() - started, 3)
     return Answer(document, printed=True)
+
+
+def _carrier(app: App, session: Session, via: Via, instead: str) -> Tunnel | PortProxy:
+    """What carries the connections; `instead` is the command for doing so through the tunnel."""
+    if via == "proxy":
+        from ...port_proxy import PortProxy
+
+        return PortProxy(session, app.printer.notify, instead)
+    from ...forwarding import Tunnel
+
+    return Tunnel(session, app.printer.notify)
 
 
 def _parse(app: App, words: Sequence[str]) -> tuple[str | None, list[tuple[int, int | None]]]:
