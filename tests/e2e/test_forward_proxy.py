@@ -278,9 +278,10 @@ def test_free_accounts_are_told(train: Cli, colab: FakeColab) -> None:
 
 
 def test_backends_without_a_proxy(cli: Cli) -> None:
-    """It is a mistake to ask for one, and nothing is started for it."""
+    """It is a mistake to ask for one."""
     cli("--backend", "local", "sessions", "add", "here")
     document = failed(cli("forward", "here", "8000", "--via", "proxy", "--json"))
+    cli("sessions", "close", "--all")
     assert (document["errorCode"], document["exitCode"], document["error"]["name"]) == (2006, 2, "NoPortProxy")
     assert document["error"]["suggestion"] == "lecoder-cgpu forward here 8000"
 
