@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .resident import GpuReport, Report, Resident
 
 _NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
-_GONE = "the runtime is gone"
+GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
@@ -52,7 +52,7 @@ def _document(client: Client, records: list[Record], runtimes: list[models.Runti
         total=len(records),
         active=int(active is not None),
         connected=sum(runtime.connected for runtime in runtimes),
-        stale=sum(runtime.problem == _GONE for runtime in runtimes),
+        stale=sum(runtime.problem == GONE for runtime in runtimes),
     )
     if active is not None:
         counts.active_session = models.ActiveSession(
@@ -196,7 +196,7 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
         document.origin = "ours"
     try:
         if session.is_lost():
-            document.problem = _GONE
+            document.problem = GONE
             return document
         if session.backend.find(record) is None:
             document.problem = "the runtime is being started"
@@ -208,7 +208,7 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
             _with_resident(session, lambda resident: _fill(document, resident))
         document.connected = True
     except errors.LostError:
-        document.problem = _GONE
+        document.problem = GONE
     except errors.Error as error:
         document.problem = error.message
     return document

@@ -20,6 +20,7 @@ DOCUMENTS = [
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("src/**/*.md")]
     if list(blocks(path.read_text()))
 ]
+OWN_FAKE = "python -m lecoder_cgpu.testing.colab"
 
 
 @pytest.fixture
@@ -41,19 +42,43 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Logged in to a fake Colab, with our command on the PATH."""
+    """That of a new user, with our command on the PATH."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "tmp").mkdir()
+    cli = Cli(tmp_path / "home")
+    found = cli.environment()
+    for ours in ("LECODER_CGPU_CONFIG_DIR", "LECODER_CGPU_KEEPER", "NO_COLOR"):
+        del found[ours]
+    found["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    yield {**found, "TMPDIR": str(tmp_path / "tmp")}
+    for record in tmp_path.rglob("keeper.json"):  # of a document that failed before its end
+        cli("keeper", "stop", env={"LECODER_CGPU_CONFIG_DIR": str(record.parents[1])})
+
+
+@pytest.fixture
+def logged_in_environment(tmp_path: Path, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same for somebody who is logged in to a fake Colab."""
     with FakeColab(tmp_path / "colab") as colab:
         cli = logged_in(Cli(tmp_path / "home"), colab)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        yield {**cli.environment(), "PATH": path}
+        yield {**cli.environment(), "PATH": environment["PATH"]}
         cli("sessions", "close", "--all")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_commands_of(document: str, folder: Path, environment: dict[str, str]) -> None:
-    """They succeed, or print what the document shows."""
-    problems = execute((ROOT / document).read_text(), folder, environment)
+def test_the_commands_of(document: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    """They succeed, or print what the document shows. What starts a fake Colab of its own finds nothing set."""
+    text = (ROOT / document).read_text()
+    starts_one = any(OWN_FAKE in step.command for block in blocks(text) for step in block)
+    environment = request.getfixturevalue("environment" if starts_one else "logged_in_environment")
+    problems = execute(text, folder, environment)
     assert not problems, "\n\n".join(problems)
+
+
+def test_a_command_without_output_has_to_succeed(folder: Path, environment: dict[str, str]) -> None:
+    """Its exit status counts; where output is shown, the output counts. Jobs that are left over are ended."""
+    text = "```console\n$ sleep 1000 &\n$ false\n$ true\n$ echo seen; false\nseen\n```\n"
+    (problem,) = execute(text, folder, environment)
+    assert problem.startswith("$ false")
 
 
 def test_what_counts_as_the_same() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,8 +69,26 @@ def test_names_that_cannot_be_had(colab: FakeColab, colab_cli: Cli) -> None:
     refused(colab_cli("run", "--gpu", "fast", "ls", "--json"), 2006, "UnknownAccelerator")
     refused(colab_cli("run", "--gpu", "T4,", "ls", "--json"), 2006, "UsageError")
     refused(colab_cli("run", "--wait-for-capacity", "soon", "ls", "--json"), 2006, "UsageError")
+    assert "held" not in colab_cli("run", "--gpu", "H100", "ls").err
     assert colab.count("* /tun/m/assign") == 0
     assert sessions(colab_cli) == []
+
+
+def test_people_are_told_what_is_held_at_the_end(colab_cli: Cli, tmp_path: Path) -> None:
+    """Nothing is said to be held once `--release` has given it back."""
+    assert "held, and costs" in colab_cli("run", "--cpu", "echo hi > a.txt").err
+    result = colab_cli("run", "--pull", f"a.txt:{tmp_path / 'a.txt'}", "--release", "true")
+    assert result.code == 0, result
+    assert "held" not in result.err
+    assert sessions(colab_cli) == []
+
+
+def test_people_are_told_that_it_is_not_known(colab: FakeColab, colab_cli: Cli) -> None:
+    """After a request whose answer was lost, a runtime may be held; the next command finds out."""
+    colab.fail("POST /tun/m/assign", times=None, status=502)
+    assert "is not known; see: lecoder-cgpu sessions list" in colab_cli("run", "ls").err
+    assert sessions(colab_cli)[0]["colab"]["state"] == "asked"
+    colab.mend()
 
 
 def test_an_accelerator_that_no_list_knows(colab: FakeColab, colab_cli: Cli) -> None:

@@ -46,6 +46,10 @@ def test_lost_in_the_middle_of_a_run(colab: FakeColab, cli: Cli) -> None:
     assert (named.code, named.json["errorCode"]) == (74, 2004)
     assert cli("job", "list", "--json").json["errorCode"] == 2004
     assert cli("status", "--json").json["runtimes"][0]["connected"] is False
+    assert "session colab (colab) has lost its runtime" in cli().out
+    shown = cli("status").out
+    assert "lecoder-cgpu sessions ensure colab" in shown
+    assert "lease" not in shown
     assert colab.vms == {}
     again = cli("run", "--json", "echo again; sleep 0.1")
     assert again.json["stdout"] == "again\n", again

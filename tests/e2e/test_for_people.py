@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.server
 import threading
 
+from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import failed
 from tests.support.cli import Cli
+from tests.support.colab import logged_in, points_at
 from tests.support.tmux import in_tmux, needs_tmux
 
 
@@ -19,6 +21,18 @@ def test_the_first_words(cli: Cli) -> None:
     assert "no runtime is held" in lines[0]
     assert any("--backend local run" in line for line in lines)
     assert all(step["command"].startswith("lecoder-cgpu ") for step in cli("--json").json["next"])
+
+
+def test_on_the_way_to_colab(cli: Cli, colab: FakeColab) -> None:
+    """What comes next: an OAuth client, a login, a runtime; `status` names an accelerator that is allowed."""
+    assert "lecoder-cgpu auth setup" in cli().out
+    points_at(cli, colab)
+    assert "lecoder-cgpu auth setup" not in cli().out
+    assert "lecoder-cgpu auth login" in cli().out
+    logged_in(cli, colab)
+    assert 'lecoder-cgpu run "nvidia-smi"' in cli().out
+    assert 'start with: lecoder-cgpu run --gpu T4 "nvidia-smi"' in cli("status").out
+    assert cli("sessions", "close", "--all").out == "There are no sessions.\n"
 
 
 def test_where_you_stand(lab: Cli) -> None:

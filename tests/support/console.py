@@ -6,7 +6,6 @@ stands for anything. A block without any output says only that its commands succ
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 
 MARK = "\x02END"
 LIMIT = 120.0  # seconds for one document
+LAST = "trap 'kill $(jobs -p) 2> /dev/null; wait' EXIT\n"  # so that a document that goes wrong leaves no job behind
 
 
 @dataclass
@@ -40,13 +40,17 @@ def blocks(text: str) -> Iterator[list[Step]]:
 
 
 def execute(text: str, folder: Path, environment: Mapping[str, str]) -> list[str]:
-    """Run all blocks in one shell in `folder`; returns what differs from the document, one text for each command."""
+    """Run all blocks in one shell in `folder`; returns what differs from the document, one text for each command.
+
+    Args:
+        environment: all of it; of our own nothing is added.
+    """
     steps = [step for block in blocks(text) for step in block]
     assert steps, "there is no console block"
     # Job control, so that %1 is what it is at a prompt.
-    script = "set -m\n" + "".join(f"{step.command}\necho; echo {MARK}$?\n" for step in steps)
+    script = f"set -m\n{LAST}" + "".join(f"{step.command}\nended=$?; echo; echo {MARK}$ended\n" for step in steps)
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+        ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False,
     )  # fmt: skip
     pieces = done.stdout.split(MARK)

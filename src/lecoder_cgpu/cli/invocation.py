@@ -18,7 +18,7 @@ from ..watch import InputSource
 from . import hook, inputs, release, runtime_options, showing
 from .app import App
 from .live import Heartbeat, KernelView, ProcessView, tell_pulled
-from .output import Answer
+from .output import Answer, counted
 
 
 class Invocation:
@@ -275,7 +275,7 @@ class Invocation:
             self.synced = opened.sync(local, files.source_name(local))
         self.cwd = files.under(self.synced.remote, self.options["cwd"] or "")
         if self.printer.mode == "human":
-            self.printer.note(f"synced: {self.synced.sent} files to {self.synced.remote}")
+            self.printer.note(f"synced: {counted(self.synced.sent, 'file')} to {self.synced.remote}")
 
     def _pull(self, session: Session, document: models.Run) -> None:
         """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
@@ -336,7 +336,9 @@ class Invocation:
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":
             showing.tell(self.printer, document, self.manner.outputs)
-            showing.tell_held(self.printer, session.record)
+            stored = next((item for item in self.app.client.store.records() if item.id == session.record.id), None)
+            if stored is not None:
+                showing.tell_held(self.printer, stored)
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 

@@ -275,6 +275,11 @@ def _drawn(table: Table) -> Any:
     return drawn
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def failure_document(error: errors.Error, billing: Billing, notice: str | None = None) -> Any:
     """The document of a failure, of any command."""
     from msgspec import UNSET

@@ -114,8 +114,17 @@ def _steps(document: models.Run) -> str:
 
 
 def tell_held(printer: Printer, record: Record) -> None:
-    """The last line: what is still held and costs, until when, and the command that ends it."""
+    """The last line: what is still held and costs, until when, and the command that ends it.
+
+    Args:
+        record: as it is stored now; Colab may have refused a runtime, or taken it back.
+    """
     if record.backend != "colab":
+        return
+    state = record.colab.state if record.colab is not None else "ready"
+    if state == "asked":
+        printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
+    if state not in ("booting", "ready"):
         return
     from .. import leases
 

@@ -27,7 +27,7 @@ def answer(app: App) -> Answer:
     )
     if active is not None:
         document.session = active.ref
-    lines = [f"lecoder-cgpu {__version__}: {_standing(document, records)}"]
+    lines = [f"lecoder-cgpu {__version__}: {_standing(document, records, active)}"]
     if last is not None:
         shown = " ".join(last.command.split())
         lines.append(f"last run: {last.status}, {shown[:50]}{'…' if len(shown) > 50 else ''}")
@@ -38,10 +38,12 @@ def answer(app: App) -> Answer:
     return Answer(document, lambda: "\n".join(lines))
 
 
-def _standing(document: models.Start, records: list[Record]) -> str:
-    if isinstance(document.session, models.SessionRef):
+def _standing(document: models.Start, records: list[Record], active: Record | None) -> str:
+    if active is not None:
         more = f", and {len(records) - 1} more" if len(records) > 1 else ""
-        return f"session {document.session.name} ({document.session.backend}) is in use{more}"
+        lost = active.colab is not None and active.colab.state == "lost"
+        how = "has lost its runtime" if lost else "is in use"
+        return f"session {active.name} ({active.backend}) {how}{more}"
     return f"no runtime is held; the next one comes from {document.backend}"
 
 
@@ -57,8 +59,13 @@ def _next(app: App, active: Record | None) -> list[tuple[str, str]]:
     else:
         steps = [('lecoder-cgpu --backend local run -m kernel "print(6*7)"', "try it here, without an account")]
         if "auth" in COMMANDS and not (app.config.state_dir / "session.json").exists():
+            if app.config.get("clientId").value is None:
+                steps.append(("lecoder-cgpu auth setup", "once, for Colab: an OAuth client of your own"))
             steps.append(("lecoder-cgpu auth login", "log in to Google, for Colab"))
         elif "auth" in COMMANDS:
-            steps.append(("lecoder-cgpu connect", "a shell on a new Colab runtime"))
+            if app.config.get("backend").value == "colab":
+                steps.append(("lecoder-cgpu gpus", "what you may ask Colab for"))
+            steps.append(('lecoder-cgpu run "nvidia-smi"', "a shell command on a new runtime"))
+            steps.append(("lecoder-cgpu connect", "a shell of your own there"))
         steps.append(("lecoder-cgpu sessions add NAME --url URL --token-stdin", "use a Jupyter server"))
     return [*steps, ("lecoder-cgpu --help", "all commands")]

@@ -24,7 +24,8 @@ $ lecoder-cgpu status --json                                      # what is held
 $ lecoder-cgpu run "pip install -q tqdm" --json                   # a shell command, in the kernel's environment
 $ lecoder-cgpu run -m kernel "import tqdm; x = 6" --json          # Python; variables stay for the next run
 $ lecoder-cgpu run -m kernel "print(x * 7)" --json
-$ lecoder-cgpu run --detach --key train-1 --json python train.py  # a job: goes on without you; prints its id
+$ lecoder-cgpu run --sync . --json python train.py                # your files sent first, and run there
+$ lecoder-cgpu run --sync . --detach --key train-1 --json python train.py   # a job: goes on without you; prints its id
 $ lecoder-cgpu sessions close --all --json                        # stop paying
 ```
 """
@@ -54,10 +55,10 @@ Every command takes `--json`. Nothing ever prompts, opens a browser, or prints a
 Anything longer than a minute is better a job. `job wait` ends with the job's own exit status, 124 while it still runs.
 
 ```console
-$ lecoder-cgpu job list --json
 $ job=$(lecoder-cgpu run --detach "echo step 1; echo step 2")
 $ lecoder-cgpu job wait $job --timeout 100 --json
 $ lecoder-cgpu job logs $job --from 0 --json
+$ lecoder-cgpu job list --json
 ```
 
 ## Files
@@ -65,7 +66,7 @@ $ lecoder-cgpu job logs $job --from 0 --json
 ```console
 $ lecoder-cgpu upload data.csv inputs/ --json
 $ lecoder-cgpu run --sync . --pull out --json python train.py     # sync first, run there, fetch out/ at the end
-$ lecoder-cgpu download out/model.txt --json
+$ lecoder-cgpu download inputs/data.csv copy.csv --json
 ```
 
 ## When it fails
@@ -126,8 +127,8 @@ arguments, as a process of its own, with its true exit status. Options come befo
 $ lecoder-cgpu run -m kernel 'for i in range(3):
 >     print(i)' --json
 $ lecoder-cgpu run -m kernel -f train.py --json
-$ lecoder-cgpu run --timeout 600 --json python train.py
-$ lecoder-cgpu run --wait 100 --json python train.py    # watch for so long; 124 when it goes on
+$ lecoder-cgpu run --sync . --timeout 600 --json python train.py   # sends your files, then runs there
+$ lecoder-cgpu run --sync . --wait 100 --json python train.py      # watch for so long; 124 when it goes on
 ```
 
 On success: `{{"status":"ok","errorCode":0,"stdout":"…","timing":{{"duration_ms":123}},"exitCode":0,"runId":"run-…"}}`.
@@ -157,12 +158,12 @@ $ lecoder-cgpu kernel restart --json
 ## Jobs, files, notebooks, packages
 
 ```console
-$ job=$(lecoder-cgpu run --detach --key train-2 python train.py)
+$ job=$(lecoder-cgpu run --sync . --detach --key train-2 python train.py)
 $ lecoder-cgpu job wait $job --timeout 100 --json       # its own exit status; 124 while it runs
 $ lecoder-cgpu job logs $job --from 0 --json            # nextOffset is where to go on
 $ lecoder-cgpu job list --json
 $ lecoder-cgpu upload data.csv inputs/ --json
-$ lecoder-cgpu download out/model.txt --json
+$ lecoder-cgpu download inputs/data.csv copy.csv --json
 $ lecoder-cgpu sync . project --json
 $ lecoder-cgpu run analysis.ipynb -o executed.ipynb --json
 $ lecoder-cgpu install -r requirements.txt --json

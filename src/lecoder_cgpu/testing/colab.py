@@ -128,14 +128,16 @@ class FakeColab:
         return self.world.login(account or self.account, scopes)
 
     def configure(
-        self, folder: Path, scopes: tuple[str, ...] = SCOPES, account: Account | None = None, *, login: bool = True
-    ) -> None:
+        self, folder: Path, scopes: tuple[str, ...] = SCOPES, account: Account | None = None, *, login: bool = True,
+        client: bool = True,
+    ) -> None:  # fmt: skip
         """Write `config.json` and, unless told otherwise, `state/session.json` for somebody who works with this fake.
 
         Args:
             folder: the configuration folder, `LECODER_CGPU_CONFIG_DIR`.
+            client: whether `config.json` has an OAuth client.
         """
-        write_json(folder / "config.json", self.world.config())
+        write_json(folder / "config.json", self.world.config(client=client))
         if login:
             session = self.call(self.world.session, account or self.account, scopes)
             write_json(folder / "state" / "session.json", session)
@@ -296,6 +298,11 @@ def main() -> None:
     parser.add_argument("--runtimes-root", type=Path, help="folder for the VMs' files (default: a temporary one)")
     parser.add_argument("--python", default=sys.executable, help="interpreter of the VMs (default: this one)")
     parser.add_argument("--config-dir", type=Path, help="write config.json and a login into this folder")
+    parser.add_argument(
+        "--no-login",
+        action="store_true",
+        help="leave OAuth client and login out, to rehearse auth setup and auth login",
+    )
     options = parser.parse_args()
     if options.config_dir and (options.config_dir / "config.json").exists():
         parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
@@ -306,7 +313,7 @@ def main() -> None:
     ):
         environment = colab.environment
         if options.config_dir:
-            colab.configure(options.config_dir)
+            colab.configure(options.config_dir, login=not options.no_login, client=not options.no_login)
             environment["LECODER_CGPU_CONFIG_DIR"] = str(options.config_dir.resolve())
         print(json.dumps(environment), flush=True)
         colab.warm_up()

@@ -98,10 +98,10 @@ class World:
         self.tokens.clients[CLIENT[0]] = CLIENT[1]
         return self.tokens.new_refresh(account, CLIENT[0], frozenset(scopes)).value
 
-    def config(self) -> dict[str, str]:
-        """A `config.json` whose Google is this one."""
-        client = {"clientId": CLIENT[0], "clientSecret": CLIENT[1]}
-        return client | {KEYS[role]: url for role, url in self.urls.items()}
+    def config(self, *, client: bool = True) -> dict[str, str]:
+        """A `config.json` whose Google is this one, with or without an OAuth client."""
+        known = {"clientId": CLIENT[0], "clientSecret": CLIENT[1]} if client else {}
+        return known | {KEYS[role]: url for role, url in self.urls.items()}
 
     def session(self, account: Account, scopes: Iterable[str] = SCOPES) -> dict[str, Any]:
         """A new login in the format of the predecessor's `session.json`."""

@@ -101,7 +101,10 @@ def _login(
             expires_at=_moment(pending.expires_at),
             next=f"lecoder-cgpu auth login --finish {pending.id} --code-stdin --json",
         )
-        return Answer(document, lambda: f"{url}\n\nthen pass the address that the browser ends at to:\n{document.next}")
+        typed = f"lecoder-cgpu auth login --finish {pending.id} --code-stdin"
+        return Answer(
+            document, lambda: f"{url}\n\nthen pass the address that the browser ends at on stdin to:\n{typed}"
+        )
     first = login.files.read_login() is None
     if finish is not None:
         flows.Consent(login).finish(finish, sys.stdin.read())

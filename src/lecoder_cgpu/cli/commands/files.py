@@ -17,7 +17,7 @@ from ... import errors, models, storage
 from ...backends import Wants
 from ...files import check_folder, expand, source_name
 from ..app import App, Command
-from ..output import Answer, Table
+from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
     from ...transfers import Progress
@@ -128,7 +128,7 @@ def _summary(app: App, document: models.Transfer) -> str:
     for item in document.skipped:
         app.printer.note(f"skipped: {item.path}: {item.reason}")
     lines = [f"{item.source} -> {item.target}" for item in document.items]
-    return "\n".join([*lines, f"{document.files} files, {_size(document.bytes)}, {document.seconds:.1f} s"])
+    return "\n".join([*lines, f"{counted(document.files, 'file')}, {_size(document.bytes)}, {document.seconds:.1f} s"])
 
 
 def _size(size: float) -> str:
@@ -174,7 +174,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
 
 def _watch(app: App, files: storage.Storage, local: str, document: models.Synced, options: dict[str, bool]) -> None:
     """Sync again whenever something has changed, adding up in `document`; an interrupt is the normal end."""
-    app.printer.note(f"watching {local}; {document.sent} files sent")
+    app.printer.note(f"watching {local}; {counted(document.sent, 'file')} sent")
     document.rounds = 1
     try:
         while True:

@@ -13,6 +13,8 @@ from .. import runtime_options
 from ..app import App, Group
 from ..output import Answer, Table
 
+EMPTY = "There are no sessions."
+
 
 @click.group(cls=Group, name="sessions")
 def command() -> None:
@@ -39,7 +41,7 @@ def list_(app: App, stats: bool) -> Answer:
         for item in documents
     ]  # fmt: skip
     headers = ("", "NAME", "ID", "KIND", "STATUS", "KERNEL", "LAST USED", "WHERE")
-    return Answer(documents, lambda: Table(headers, rows, empty="There are no sessions."))
+    return Answer(documents, lambda: Table(headers, rows, empty=EMPTY))
 
 
 @command.command()
@@ -178,7 +180,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
             document.held = still
             if still:
                 app.printer.notify("the account still holds: " + ", ".join(still))
-    return Answer(document, lambda: "\n".join(_told(item) for item in closed))
+    return Answer(document, lambda: "\n".join(_told(item) for item in closed) or EMPTY)
 
 
 def _closable(app: App, key: str) -> Record | str:

@@ -42,7 +42,11 @@ def _lines(document: models.Status) -> list[str]:
             lines.append(f"  costs      {runtime.units_per_hour:g} units an hour")
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
-        if isinstance(runtime.lease, models.LeaseInfo):
+        gone = runtime.problem == overview.GONE
+        ended = runtime.lease.ended if isinstance(runtime.lease, models.LeaseInfo) else None
+        if gone and runtime.backend == "colab" and ended not in ("runtime", "units"):  # those limits stay in force
+            lines.append(f"  next       lecoder-cgpu sessions ensure {runtime.session}")
+        if isinstance(runtime.lease, models.LeaseInfo) and not gone:
             lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
         if isinstance(runtime.kernel, models.KernelInfo):
             lines.append(f"  kernel     {runtime.kernel.state}")
@@ -58,8 +62,16 @@ def _lines(document: models.Status) -> list[str]:
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")
     if not document.runtimes:
         lines.append("")
-        lines.append('no runtime is held; start with: lecoder-cgpu --backend local run -m kernel "print(6*7)"')
+        lines.append(f"no runtime is held; start with: {_first_step(document)}")
     return lines
+
+
+def _first_step(document: models.Status) -> str:
+    """A command that gets a runtime: on Colab, where somebody is logged in, with an accelerator that is allowed."""
+    if not document.authenticated or document.backend != "colab":
+        return 'lecoder-cgpu --backend local run -m kernel "print(6*7)"'
+    gpu = f"--gpu {document.eligible_gpus[0]} " if document.eligible_gpus else ""
+    return f'lecoder-cgpu run {gpu}"nvidia-smi"'
 
 
 def _lease(lease: models.LeaseInfo) -> list[str]:
