@@ -52,6 +52,8 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(context: click.Context, /, **options: Any) -> Answer | None:
     """Log in to Google and out, and carry the login to other machines.
 
+    Without a command it is `auth login`.
+
     \b
     lecoder-cgpu auth setup client_secret.json       once: your own OAuth client
     lecoder-cgpu auth login
@@ -68,10 +70,15 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
 @_login_options
 @click.pass_obj
 def login_(app: App, /, **options: Any) -> Answer:
-    """Log in with your own OAuth client.
+    """Log in to Google, with your own OAuth client (see `auth setup`).
 
     Credentials are taken from LECODER_CGPU_CREDENTIALS (JSON or a path), from --adc, from this login, or from
     GOOGLE_APPLICATION_CREDENTIALS, in this order.
+
+    \b
+    lecoder-cgpu auth login
+    lecoder-cgpu auth login --start --json           without a browser here, in two steps
+    lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt
     """
     return _login(app, **options)
 
@@ -217,14 +224,22 @@ def _text(document: models.LoginInfo) -> str:
 @command.command()
 @click.pass_obj
 def status(app: App) -> Answer:
-    """Tell who is logged in, and what was granted; asks nobody."""
+    """Tell who is logged in, and what was granted; asks nobody.
+
+    \b
+    lecoder-cgpu auth status --json
+    """
     return Answer(*_info(app))
 
 
 @command.command()
 @click.pass_obj
 def check(app: App) -> Answer:
-    """Ask Google whether the login works. Never opens a browser."""
+    """Ask Google whether the login works. Never opens a browser.
+
+    \b
+    lecoder-cgpu auth check --json
+    """
     from ... import login as flows
 
     flows.check(app.client.login)
@@ -241,6 +256,10 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     FILE is what Google's console offers for download, `-` reads it from stdin.
     """
     from ... import credentials
+
+    \b
+    lecoder-cgpu auth setup
+    lecoder-cgpu auth setup client_secret.json
 
     path = app.config.path
     own = credentials.client(app.config)
@@ -267,7 +286,12 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
 @click.option("--keep-grant", is_flag=True, help="Only forget it here; copies on other machines go on working.")
 @click.pass_obj
 def logout(app: App, keep_grant: bool) -> Answer:
-    """Have Google revoke the login and forget it. Runtimes are left alone."""
+    """Have Google revoke the login and forget it. Runtimes are left alone.
+
+    \b
+    lecoder-cgpu auth logout
+    lecoder-cgpu auth logout --keep-grant
+    """
     from ... import config
     from ... import login as flows
 
@@ -292,7 +316,8 @@ def export(app: App, ci: bool) -> Answer:
     """Print the login, to be used on another machine. It is a secret.
 
     \b
-    lecoder-cgpu auth-export --json | ssh HOST lecoder-cgpu auth-import -
+    lecoder-cgpu auth export --json | ssh HOST lecoder-cgpu auth import -
+    lecoder-cgpu auth export --ci                    for LECODER_CGPU_CREDENTIALS
     """
     import msgspec
 
@@ -330,6 +355,9 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
     content = sys.stdin.read() if token in (None, "-") else token
     flows.take(app.client.login, content or "", replace=force)
     return Answer(*_info(app, "imported", checked=True))
+
+    \b
+    lecoder-cgpu auth import < login.json
 
 
 def _moment(seconds: float) -> str:

@@ -16,7 +16,17 @@ from ..app import App
 from ..console import Console, leave_key
 from ..output import Answer, Printer
 
-_RUNTIME_OPTIONS = ("new_runtime", "gpu", "tpu", "cpu", "high_ram", "wait_for_capacity")  # passed on to `run`
+_RUNTIME_OPTIONS = (
+    "new_runtime",
+    "gpu",
+    "tpu",
+    "cpu",
+    "high_ram",
+    "wait_for_capacity",
+    "idle_release",
+    "max_runtime",
+    "max_units",
+)  # passed on to `run`
 POLL = 5.0  # seconds; what ends the waiting closes the socket
 
 

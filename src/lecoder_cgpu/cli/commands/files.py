@@ -216,7 +216,15 @@ def _sync_summary(app: App, document: models.Synced) -> str:
 @click.argument("path", required=False, default=".", metavar="[PATH]")
 @click.pass_obj
 def ls(app: App, path: str) -> Answer:
-    """List a folder on the runtime, or what a pattern stands for."""
+    """List a folder on the runtime, or what a pattern stands for.
+
+    Quote patterns, so that the runtime expands them.
+
+    \b
+    lecoder-cgpu ls
+    lecoder-cgpu ls data
+    lecoder-cgpu ls 'out/*.png' --json
+    """
     with _storage(app) as files:
         document = files.list(path)
     _finish(app, document)
@@ -236,10 +244,20 @@ def _shown_name(entry: models.FileEntry) -> str:
 
 @click.command(cls=Command, name="cat")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="Largest file for --json; 0 is any.")
+@click.option(
+    "--max-output",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Refuse a larger file with --json; 0 is any size. Default: 1 MiB.",
+)
 @click.pass_obj
 def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
-    """Print files of the runtime; with --json, one file as a document."""
+    """Print files of the runtime; with --json, one file as a document.
+
+    \b
+    lecoder-cgpu cat train.log
+    lecoder-cgpu cat metrics.json --json
+    """
     with _storage(app) as files:
         if app.printer.mode == "human":
             for path in paths:
@@ -276,6 +294,9 @@ def edit(app: App, path: str) -> Answer:
     It is saved only if it was read, was changed here, and was not changed there meanwhile.
     """
     with _storage(app) as files:
+
+    \b
+    lecoder-cgpu edit train.py
         document = files.edit(path, _run_editor)
     _finish(app, document)
     return Answer(document, lambda: f"{path} saved" if document.saved else f"{path} unchanged")
@@ -308,7 +329,14 @@ def _run_editor(local: str) -> None:
 @click.option("-f", "--force", is_flag=True, help="What is not there is no error.")
 @click.pass_obj
 def rm(app: App, paths: Sequence[str], recursive: bool, force: bool) -> Answer:
-    """Delete files on the runtime."""
+    """Delete files on the runtime.
+
+    Quote patterns, so that the runtime expands them.
+
+    \b
+    lecoder-cgpu rm old.pt
+    lecoder-cgpu rm -r out 'logs/*.txt'
+    """
     with _storage(app) as files:
         document = files.remove(paths, recursive=recursive, missing_ok=force)
     _finish(app, document)

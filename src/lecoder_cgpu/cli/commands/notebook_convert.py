@@ -23,8 +23,8 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     """Turn a notebook into a script whose cells begin with `# %%`, or such a script into a notebook.
 
     \b
-    lecoder-cgpu notebook convert train.ipynb             train.py, to edit and to compare
-    lecoder-cgpu notebook convert train.py --update       the changes back, outputs of other cells kept
+    lecoder-cgpu notebook convert train.ipynb         train.py, to edit and to compare
+    lecoder-cgpu notebook convert train.py --update   the changes back; other cells keep outputs
     """
     from ... import notebook, scripts
     from .. import notebooks
