@@ -131,7 +131,9 @@ def _login(
 def _check_one(**given: bool) -> None:
     if sum(given.values()) > 1:
         names = " and ".join(f"--{name}" for name, there in given.items() if there)
-        raise errors.UsageError(f"{names} exclude each other", name="ConflictingOptions", hint="leave out one of them")
+        raise errors.UsageError(
+            f"{names} exclude each other", name="ConflictingOptions", hint=f"leave out {names.replace(' and ', ' or ')}"
+        )
 
 
 def _may_open_a_browser(app: App) -> bool:
@@ -254,12 +256,12 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     """Store your own OAuth client; without FILE, explain how to make one.
 
     FILE is what Google's console offers for download, `-` reads it from stdin.
-    """
-    from ... import credentials
 
     \b
     lecoder-cgpu auth setup
     lecoder-cgpu auth setup client_secret.json
+    """
+    from ... import credentials
 
     path = app.config.path
     own = credentials.client(app.config)
@@ -270,12 +272,16 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
     except OSError as error:
         raise errors.NotFoundError(
-            f"{file}: {error.strerror}", name="FileNotFound", hint="give the path of the downloaded file"
+            f"{file}: {error.strerror}",
+            name="FileNotFound",
+            hint="give the path of the downloaded file: lecoder-cgpu auth setup client_secret_….json",
         ) from error
     given = credentials.decode_client(content)
     if own is not None and own != given and not force:
         raise errors.UsageError(
-            f"{path} has another OAuth client already ({own.id})", name="ClientExists", hint="replace it with --force"
+            f"{path} has another OAuth client already ({own.id})",
+            name="ClientExists",
+            hint=f"replace it: lecoder-cgpu auth setup {file} --force",
         )
     credentials.change_config(app.config, {"clientId": given.id, "clientSecret": given.secret})
     document = models.ClientSetup(config_file=str(path), client_id=given.id)
@@ -349,15 +355,15 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
     """Store a login that `auth export` printed elsewhere, after proving that it works.
 
     TOKEN is the bare session or the whole document; `-`, or nothing, reads it from stdin.
+
+    \b
+    lecoder-cgpu auth import < login.json
     """
     from ... import login as flows
 
     content = sys.stdin.read() if token in (None, "-") else token
     flows.take(app.client.login, content or "", replace=force)
     return Answer(*_info(app, "imported", checked=True))
-
-    \b
-    lecoder-cgpu auth import < login.json
 
 
 def _moment(seconds: float) -> str:

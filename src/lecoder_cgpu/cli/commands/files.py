@@ -73,7 +73,7 @@ def upload(app: App, paths: Sequence[str], target: str | None) -> Answer:
     sources, target = _sources(paths, target)
     stdin = "-" in sources
     if stdin and (len(sources) > 1 or target is None):
-        raise errors.UsageError("stdin goes alone, to a file with a name", hint="upload - REMOTE")
+        raise errors.UsageError("stdin goes alone, to a file with a name", hint="lecoder-cgpu upload - NAME")
     expand(sources)  # what is not here must not start a runtime
     with _storage(app, create=True, title="uploading") as files:
         if stdin:
@@ -104,7 +104,7 @@ def download(app: App, paths: Sequence[str], target: str | None) -> Answer:
     if target == "-":
         if len(sources) != 1 or app.printer.mode != "human":
             raise errors.UsageError("only one file can go to stdout, and not with --json",
-                                    hint="lecoder-cgpu cat FILE --json")  # fmt: skip
+                                    hint=f"lecoder-cgpu cat {sources[0]} --json")  # fmt: skip
         with _storage(app) as files:
             files.read(sources[0], app.printer.write)
         return Answer(None, printed=True)
@@ -161,7 +161,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
     """
     if watch and options["dry_run"]:
         raise errors.UsageError("--watch does things, --dry-run does not", name="ConflictingOptions",
-                                hint="leave out one of them")  # fmt: skip
+                                hint="leave out --watch or --dry-run")  # fmt: skip
     local = os.path.expanduser(local)
     check_folder(local)
     with _storage(app, create=True, title="syncing") as files:
@@ -264,7 +264,9 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
                 files.read(path, app.printer.write)
             return Answer(None, printed=True)
         if len(paths) != 1:
-            raise errors.UsageError("--json prints one file", hint="call it once for each file")
+            raise errors.UsageError(
+                "--json prints one file", hint=f"once for each file: lecoder-cgpu cat {paths[0]} --json"
+            )
         content = bytearray()
         limit = TEXT_LIMIT if max_output is None else max_output
 
@@ -272,7 +274,7 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
             content.extend(data)
             if limit and len(content) > limit:
                 raise errors.UsageError(f"{paths[0]} has more than {limit} bytes", name="TooLarge",
-                                        hint=f"lecoder-cgpu download {paths[0]}, or --max-output 0")  # fmt: skip
+                                        hint=f"lecoder-cgpu download {paths[0]}, or add --max-output 0")  # fmt: skip
 
         files.read(paths[0], take)
         document = models.FileContent(
@@ -292,11 +294,11 @@ def edit(app: App, path: str) -> Answer:
     """Edit a file of the runtime with the editor that VISUAL or EDITOR names.
 
     It is saved only if it was read, was changed here, and was not changed there meanwhile.
-    """
-    with _storage(app) as files:
 
     \b
     lecoder-cgpu edit train.py
+    """
+    with _storage(app) as files:
         document = files.edit(path, _run_editor)
     _finish(app, document)
     return Answer(document, lambda: f"{path} saved" if document.saved else f"{path} unchanged")
@@ -317,7 +319,7 @@ def _run_editor(local: str) -> None:
         done = subprocess.run([*command, local], check=False, stdout=sys.__stderr__)
     except OSError as error:
         raise errors.UsageError(f"the editor {command[0]!r} cannot be started: {error.strerror}", name="NoEditor",
-                                hint="export EDITOR=…") from error  # fmt: skip
+                                hint="export EDITOR=vi, or another one") from error  # fmt: skip
     if done.returncode:
         raise errors.UsageError(f"the editor ended with status {done.returncode}; nothing was saved",
                                 name="EditorFailed")  # fmt: skip

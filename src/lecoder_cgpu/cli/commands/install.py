@@ -57,7 +57,8 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
         )
     if options["venv"] is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", options["venv"]):
         raise errors.UsageError(
-            f"--venv {options['venv']!r}: that is no name for an environment", hint="use letters, digits, . _ and -"
+            f"--venv {options['venv']!r}: that is no name for an environment",
+            hint="use letters, digits, . _ and -, such as --venv old",
         )
     for item in packages:
         if not item.strip() or item.startswith("-"):

@@ -80,7 +80,8 @@ def run(app: App) -> Answer:
         seconds = 0.0
     if seconds <= 0:
         raise errors.ConfigError(
-            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds", hint="set it to 60"
+            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds",
+            hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
     Keeper(app.config, app.client.state_dir, seconds).run()
     return Answer(models.Done(message="nothing is held"), lambda: "nothing is held")

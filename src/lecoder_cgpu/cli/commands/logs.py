@@ -60,7 +60,7 @@ def command(
         raise errors.UsageError(
             f"--html cannot be combined with --{'stats' if stats else 'clear'}",
             name="ConflictingOptions",
-            hint="leave out one of the two",
+            hint=f"leave out --html or --{'stats' if stats else 'clear'}",
         )
     if clear:
         return _clear(history)
@@ -121,7 +121,7 @@ def show(
         raise errors.NotFoundError(
             f"there is no run {run!r} in the history of this machine",
             name="RunNotFound",
-            hint=f"lecoder-cgpu logs show {run} --output asks the runtime",
+            hint=f"ask the runtime: lecoder-cgpu logs show {run} --output",
         )
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
@@ -163,7 +163,9 @@ def _page(history: History, entries: list[models.HistoryEntry], file: str) -> An
     except OSError as error:
         part.unlink(missing_ok=True)
         raise errors.UsageError(
-            f"{file} cannot be written: {error.strerror or error}", name="FileNotWritable", hint="give another path"
+            f"{file} cannot be written: {error.strerror or error}",
+            name="FileNotWritable",
+            hint="give another file to --html",
         ) from error
     document = models.HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")

@@ -90,7 +90,7 @@ def create(app: App, name: str, template: str) -> Answer:
         content = notebook.encode(notebooks.read(template).content)
     else:
         raise errors.UsageError(
-            f"there is no template {template!r}", hint="use default, gpu, tpu, or a file ending in .ipynb or .py"
+            f"there is no template {template!r}", hint="--template default, gpu, tpu, or a file ending in .ipynb or .py"
         )
     document = _describe(Drive(app.client.login).create(f"{title}.ipynb", content))
     document.colab_name = title
@@ -121,11 +121,13 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
     if not force:
         if not app.printer.may_ask:
             raise errors.UsageError(
-                f"nobody is here to ask whether {file.name!r} is to be deleted", name="NotConfirmed", hint="add --force"
+                f"nobody is here to ask whether {file.name!r} is to be deleted",
+                name="NotConfirmed",
+                hint=f"lecoder-cgpu notebook delete {file.id} --force" + (" --permanent" if permanent else ""),
             )
         answer = app.printer.ask(f"{'Delete for good' if permanent else 'Move to the bin'}: {file.name}? [y/N] ", False)
         if (answer or "").strip().lower() not in ("y", "yes"):
-            raise errors.UsageError("nothing was deleted", name="NotConfirmed", hint="answer y, or use --force")
+            raise errors.UsageError("nothing was deleted", name="NotConfirmed", hint="answer y, or add --force")
     if permanent:
         drive.delete(file.id)
     else:
@@ -153,7 +155,9 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
     file = drive.get(id_of(notebook))
     path = notebooks.writable(Path(output).expanduser() if output else Path(notebooks.file_name(file.name)))
     if path.exists() and not force:
-        raise errors.UsageError(f"{path} exists", name="FileExists", hint="--force replaces it, -o gives another name")
+        raise errors.UsageError(
+            f"{path} exists", name="FileExists", hint="--force replaces it, -o FILE gives another name"
+        )
     content = drive.download(file.id)
     notebook_module.write(content, path)
     document = models.NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content))
@@ -176,7 +180,7 @@ def push(app: App, source: str, target: str | None, name: str | None) -> Answer:
     from .. import notebooks
 
     if target is not None and name is not None:
-        raise errors.UsageError("--name is for new notebooks", hint="lecoder-cgpu notebook rename ID NAME")
+        raise errors.UsageError("--name is for new notebooks", hint=f"lecoder-cgpu notebook rename {target} {name!r}")
     content = notebook.encode(notebooks.read(source).content)
     drive = Drive(app.client.login)
     if target is not None:
@@ -201,7 +205,7 @@ def rename(app: App, notebook: str, name: str) -> Answer:
     lecoder-cgpu notebook rename 1AbCdEf "second try"
     """
     if not name.strip():
-        raise errors.UsageError("a notebook needs a name", hint="lecoder-cgpu notebook rename ID NAME")
+        raise errors.UsageError("a notebook needs a name", hint=f"lecoder-cgpu notebook rename {notebook} NAME")
     return _stored(_describe(Drive(app.client.login).rename(id_of(notebook), _named(name))))
 
 

@@ -75,7 +75,7 @@ class _Run:
             raise errors.UsageError(
                 "a job has no file to write to until it is fetched",
                 name="ConflictingOptions",
-                hint="leave out -o, and give it to: lecoder-cgpu notebook fetch",
+                hint="leave out -o and --in-place; when it has ended: lecoder-cgpu notebook fetch JOB -o FILE",
             )
         parameters = notebooks.parameters(options["parameter"], options["raw_parameter"], options["parameters"])
         self.source = notebooks.read(name, app)

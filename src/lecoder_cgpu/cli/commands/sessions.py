@@ -70,7 +70,8 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
     if local:
         if url is not None or token_stdin:
             raise errors.UsageError(
-                "a local runtime has no --url and no token", hint="leave them out, or leave out --root"
+                "a local runtime has no --url and no token",
+                hint="leave out --url and --token-stdin, or --root and --backend local",
             )
         session = app.client.add_local(name, root)
     else:
@@ -80,7 +81,10 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
             )
         token = sys.stdin.readline().strip() if token_stdin else None
         if token_stdin and not token:
-            raise errors.UsageError("there is no token on stdin", hint="pipe it in: … --token-stdin < token.txt")
+            raise errors.UsageError(
+                "there is no token on stdin",
+                hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
+            )
         session = app.client.add_server(name, url, token, replace=force)
     document = models.SessionAdded(session=holdings.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
@@ -186,7 +190,9 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
     """
     client = app.client
     if everything and sessions:
-        raise errors.UsageError("--all closes every session; names make no sense with it", hint="leave out one")
+        raise errors.UsageError(
+            "--all closes every session; names make no sense with it", hint="leave out --all or the names"
+        )
     keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
     found = [_closable(app, key) for key in keys]
     closed: list[models.SessionClosed] = []
