@@ -16,6 +16,7 @@ def command(app: App) -> Answer:
     """Show login, runtimes with their GPUs and memory, and sessions.
 
     \b
+    lecoder-cgpu status
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
     document = overview.status(app.client, app.session)
@@ -58,7 +59,8 @@ def _lines(document: models.Status) -> list[str]:
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")
     if not document.runtimes:
         lines.append("")
-        lines.append('no runtime is held; start with: lecoder-cgpu --backend local run -m kernel "print(6*7)"')
+        first = 'run "nvidia-smi"' if document.authenticated else '--backend local run -m kernel "print(6*7)"'
+        lines.append(f"no runtime is held; start with: lecoder-cgpu {first}")
     return lines
 
 
