@@ -223,14 +223,19 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
     except google.auth.exceptions.TransportError as error:
         if isinstance(error.__cause__, errors.ConnectionFailed):
             raise error.__cause__ from error
-        raise errors.ConnectionFailed(f"Google could not be asked for a token: {error}", hint="try again") from error
+        raise errors.ConnectionFailed(
+            f"Google could not be asked for a token: {error}",
+            hint="lecoder-cgpu doctor checks the network; then repeat the same command",
+        ) from error
     except google.auth.exceptions.RefreshError as error:
         raise refusal(request.answer, error, source) from error
     except (TypeError, AttributeError) as error:  # how google-auth meets the page of a portal, sent with status 200
         raise refusal(None, error) from error
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
         raise errors.ConfigError(
-            f"the credentials cannot be used: {error}", name="BadCredentials", hint="lecoder-cgpu auth login --help"
+            f"the credentials cannot be used: {error}",
+            name="BadCredentials",
+            hint="where they come from: lecoder-cgpu auth status; log in: lecoder-cgpu auth login --force",
         ) from error
     answer = request.answer if isinstance(request.answer, dict) else {}
     scope = answer.get("scope")
@@ -291,7 +296,8 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
         hint = credentials.LOGIN_HINT
         if source is not None and source.kind == "environment":
             hint = (
-                "LECODER_CGPU_CREDENTIALS holds a login that has ended; export a new one: lecoder-cgpu auth export --ci"
+                "LECODER_CGPU_CREDENTIALS holds a login that has ended; on a machine that is logged in: "
+                "lecoder-cgpu auth export --ci"
             )
         elif source is not None and source.kind == "adc":
             hint = "gcloud auth application-default login"
@@ -313,5 +319,5 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
     return errors.ConnectionFailed(
         f"Google's token service failed: {detail or 'its answer was not understood'}; the login was kept",
         name="ServerError",
-        hint="try again in a moment",
+        hint="repeat the same command in a minute",
     )

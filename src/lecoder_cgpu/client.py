@@ -100,14 +100,16 @@ class Client:
         wants = wants or Wants()
         if wants.cpu + (wants.tpu is not None) + bool(wants.gpu) > 1:
             raise errors.UsageError(
-                "only one of --cpu, --tpu and --gpu can be had", name="ConflictingOptions", hint="leave out the others"
+                "only one of --cpu, --tpu and --gpu can be had",
+                name="ConflictingOptions",
+                hint="leave out all but one of --cpu, --tpu and --gpu",
             )
         if key is not None:
             if wants.options:
                 raise errors.UsageError(
                     f"--session names a runtime, so {wants.options[0]} cannot choose one",
                     name="ConflictingOptions",
-                    hint="leave out one of the two",
+                    hint=f"leave out --session or {wants.options[0]}",
                 )
             record: Record | None = self._named(key)
             assert record is not None
@@ -149,14 +151,17 @@ class Client:
         record = self._named(key) if key is not None else self._pick(self.store.records(), Wants())
         if record is None:
             raise errors.NotFoundError(
-                "there is no session in use", name="SessionNotFound", hint="lecoder-cgpu sessions list"
+                "there is no session in use",
+                name="SessionNotFound",
+                hint='lecoder-cgpu sessions list; a first run makes one: lecoder-cgpu run "ls"',
             )
         session = self.hold(record)
         if not gone and session.known_gone():
             raise errors.LostError(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 name="RuntimeLost",
-                hint="lecoder-cgpu sessions clean",
+                hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
+                "or forget it: lecoder-cgpu sessions clean",
             )
         if not (gone or record.runtime.endpoint):
             raise errors.NotFoundError(
@@ -173,7 +178,7 @@ class Client:
             raise errors.UsageError(
                 f"session {record.name!r} is of backend {record.backend}, not {chosen.value}",
                 name="ConflictingOptions",
-                hint="leave out --backend",
+                hint=f"leave out --backend {chosen.value}",
             )
         return record
 
@@ -211,7 +216,7 @@ class Client:
         if wants.new and not backend.renewable():
             raise errors.UsageError(
                 f"the {name} backend has one runtime only; --new-runtime cannot give another",
-                hint="lecoder-cgpu sessions restart gives a fresh kernel",
+                hint="leave out --new-runtime; for a fresh kernel: lecoder-cgpu kernel restart",
             )
         with self.store.transaction() as records:
             existing = None if wants.new else self._pick(records, wants)
@@ -231,7 +236,7 @@ class Client:
         if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
             raise errors.UsageError(
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
-                hint="leave the option out, or use --backend colab",
+                hint=f"leave out {wants.options[0]}, or add --backend colab",
             )
         if wants.limits:
             _check_leased(backend)

@@ -83,6 +83,9 @@ _NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
 VARIABLES = {
     "LECODER_CGPU_CONFIG_DIR": "folder of config.json and of state/",
     "LECODER_CGPU_DEBUG": "1 mirrors the debug log to stderr",
+    "LECODER_CGPU_CREDENTIALS": "a login for machines: what auth export --ci prints, or the path of such a file",
+    "GOOGLE_APPLICATION_CREDENTIALS": "path of Google's application default credentials",
+    "EDITOR": "the editor of edit; VISUAL comes first",
     "NO_COLOR": "any value: no colour",
     "CI": "any value: nobody is asked anything, and no colour; likewise AI_AGENT, CLAUDECODE and CODEX_SANDBOX",
     "XDG_CONFIG_HOME": "on Linux, where the folder lecoder-cgpu is, instead of ~/.config",
@@ -159,7 +162,7 @@ class Config:
             if not isinstance(found, str):
                 raise errors.ConfigError(
                     f"{self.path}: {key} must be a string, not {type(found).__name__}",
-                    hint=f"edit {self.path}",
+                    hint=f'write it in quotes in {self.path}: "{key}": "…"',
                 )
             if found == _NEVER_CALLED.get(key):
                 return Value(setting.default, "default")
@@ -174,7 +177,7 @@ class Config:
             error = errors.ConfigError if chosen.source == "config" else errors.UsageError
             raise error(
                 f"unknown backend {chosen.value!r} (from {chosen.source})",
-                hint="use one of: " + ", ".join(BACKENDS),
+                hint="--backend " + "|".join(BACKENDS),
             )
         return chosen
 
@@ -268,14 +271,20 @@ def read(path: Path, *, required: bool = False) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise errors.ConfigError(f"{path}: no such file", hint="check the path given to --config") from None
+            raise errors.ConfigError(
+                f"{path}: no such file", hint="give another file to --config, or leave it out"
+            ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.ConfigError(f"{path} cannot be read: {error}", hint=f"check the permissions of {path}") from error
+        raise errors.ConfigError(f"{path} cannot be read: {error}", hint=f"chmod u+r {path}") from error
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise errors.ConfigError(f"{path} is not JSON: {error}", hint=f"repair or remove {path}") from error
+        raise errors.ConfigError(
+            f"{path} is not JSON: {error}", hint=f"repair {path}, or move it away: mv {path} {path}.bad"
+        ) from error
     if not isinstance(content, dict):
-        raise errors.ConfigError(f"{path} must hold a JSON object", hint=f"repair or remove {path}")
+        raise errors.ConfigError(
+            f"{path} must hold a JSON object", hint=f"repair {path}, or move it away: mv {path} {path}.bad"
+        )
     return content

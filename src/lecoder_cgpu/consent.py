@@ -111,7 +111,8 @@ class Consent:
             except queue.Empty:
                 raise errors.AuthError(
                     f"no answer came from the browser within {wait:g} s", name="LoginTimeout",
-                    hint="try again, or where no browser can reach this machine: lecoder-cgpu auth login --no-browser",
+                    hint="wait longer: lecoder-cgpu auth login --wait 900; or where no browser can reach this machine: "
+                    "lecoder-cgpu auth login --no-browser",
                 ) from None  # fmt: skip
         return self.complete(pending, code_in(answer, pending))
 
@@ -137,7 +138,8 @@ class Consent:
         if not refresh_token:
             raise errors.AuthError(
                 "Google sent no refresh token", name="NoRefreshToken",
-                hint="take the tool's access away at https://myaccount.google.com/permissions and log in again",
+                hint="take the tool's access away at https://myaccount.google.com/permissions, then: "
+                "lecoder-cgpu auth login",
             )  # fmt: skip
         scope = answer.get("scope") or list(credentials.SCOPES)
         granted = scope.split() if isinstance(scope, str) else list(scope)
@@ -247,21 +249,25 @@ def code_in(answer: str, pending: Pending) -> str:
     if query.get("state") != [pending.state]:
         raise errors.AuthError(
             "this answer belongs to another login (its state differs)", name="WrongState",
-            hint="begin a new login and use the page that it opens",
+            hint="begin anew, and use the page that it opens: lecoder-cgpu auth login",
         )  # fmt: skip
     if refused := query.get("error"):
         if refused == ["access_denied"]:
             raise errors.AuthError(
                 "consent was denied on Google's page", name="ConsentDenied",
-                hint="log in again and allow it; while the client is in testing, the account must be a test user of it",
+                hint="log in again and allow it: lecoder-cgpu auth login; while the client is in testing, "
+                "the account must be a test user of it",
             )  # fmt: skip
         raise errors.AuthError(
             f"Google refused: {refused[0]}", name="ConsentDenied",
-            hint="an organisation's rules may forbid it; use another OAuth client, or ask its administrator",
+            hint="an organisation's rules may forbid it: ask its administrator, or use another OAuth client: "
+            "lecoder-cgpu auth setup CLIENT_FILE --force",
         )  # fmt: skip
     if not query.get("code"):
         raise errors.UsageError(
-            "there is no code in this address", name="NoCode", hint="paste the whole address of the last page"
+            "there is no code in this address",
+            name="NoCode",
+            hint="paste the whole address of the last page; it holds code=…",
         )
     return query["code"][0]
 

@@ -78,7 +78,7 @@ class ContentsService:
                 f"files cannot be reached there: {cause.message}; and through the server: {error.message}",
                 name="NoFileService",
                 retryable=False,
-                hint="lecoder-cgpu status",
+                hint="lecoder-cgpu doctor checks each session's server",
             ) from error
 
     def close(self) -> None:
@@ -130,7 +130,10 @@ class ContentsService:
             return msgspec.json.decode(body, type=_Model)
         except msgspec.DecodeError as error:
             raise errors.ConnectionFailed(
-                f"the server's contents API answers something else: {error}", name="NotJupyter", retryable=False
+                f"the server's contents API answers something else: {error}",
+                name="NotJupyter",
+                retryable=False,
+                hint="lecoder-cgpu debug tail shows the requests",
             ) from error
 
     def _save(self, path: str, body: dict[str, Any]) -> _Model:

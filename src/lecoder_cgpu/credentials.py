@@ -316,7 +316,8 @@ def find(settings: config.Config, files: Files) -> Source | None:
     chosen = settings.get("auth")
     if chosen.value not in (None, "adc"):
         raise errors.ConfigError(
-            f"auth is {chosen.value!r} (from {chosen.source})", hint="set it to adc, or not at all"
+            f"auth is {chosen.value!r} (from {chosen.source})",
+            hint='set "auth" to "adc" or leave it out; lecoder-cgpu doctor shows the settings',
         )
     if chosen.value == "adc":
         return _from_file(config.adc_file(), "adc")

@@ -53,10 +53,13 @@ def examine(client: Client) -> models.Doctor:
     return document
 
 
+NETWORK = "check the network of this machine; HTTPS_PROXY names a proxy where one is needed"
+
+
 def _finding(check: str, level: Level, message: str, fix: str | None = None) -> models.Finding:
     finding = models.Finding(check=check, level=level, message=message)
-    if fix:
-        finding.fix = fix
+    if fix:  # never "ask the doctor"
+        finding.fix = NETWORK if "lecoder-cgpu doctor" in fix else fix
     return finding
 
 
@@ -111,7 +114,12 @@ def _state(client: Client) -> Iterator[models.Finding]:
         yield _finding("state", "problem", f"{folder} cannot be written", f"chmod u+rwx {folder}")
     free = shutil.disk_usage(folder).free
     if free < LITTLE_DISK:
-        yield _finding("disk", "warning", f"{models.readable(free)} free at {folder}", "free some space")
+        yield _finding(
+            "disk",
+            "warning",
+            f"{models.readable(free)} free at {folder}",
+            "free some space, or set LECODER_CGPU_CONFIG_DIR",
+        )
     else:
         yield _finding("disk", "ok", f"{models.readable(free)} free at {folder}")
     for path in _readable_by_others(folder, client.config.path):

@@ -248,7 +248,7 @@ class Drive:
                 f"Drive's answer was not understood: {error}",
                 name="UnexpectedAnswer",
                 retryable=False,
-                hint="try again",
+                hint="lecoder-cgpu debug tail shows the requests",
             ) from error
 
 
@@ -294,7 +294,7 @@ def refusal(reply: transport.Reply, identity: str | None = None) -> errors.Error
     if reasons & _RATE or reply.status == 429:
         limited = errors.QuotaError(
             f"Google wants fewer requests to Drive: {said}", name="RateLimited", retryable=True,
-            hint="try again in a minute",
+            hint="repeat the same command in a minute",
         )  # fmt: skip
         wait = reply.headers.get("retry-after") or ""
         limited.after = float(wait) if wait.isdigit() else None
@@ -310,9 +310,14 @@ def refusal(reply: transport.Reply, identity: str | None = None) -> errors.Error
             hint="lecoder-cgpu notebook list",
         )
     if reply.status >= 500:
-        return errors.ConnectionFailed(f"Drive failed: {said}", name="DriveFailed", hint="try again in a moment")
+        return errors.ConnectionFailed(
+            f"Drive failed: {said}", name="DriveFailed", hint="repeat the same command in a minute"
+        )
     return errors.ConnectionFailed(
-        f"Drive refuses the request: {said}", name="DriveRefused", retryable=False, hint="lecoder-cgpu debug tail"
+        f"Drive refuses the request: {said}",
+        name="DriveRefused",
+        retryable=False,
+        hint="lecoder-cgpu debug tail shows the requests",
     )
 
 

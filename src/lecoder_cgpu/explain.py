@@ -172,9 +172,9 @@ def process(
         limit = errors.TimeLimit
         if stopped_by == "idle-timeout":
             silent = "there was no output for as long as was allowed; the command was ended"
-            return limit, _info(limit, "TimeLimit", silent, "allow more with --idle-timeout, or print progress")
+            return limit, _info(limit, "TimeLimit", silent, "allow more with --idle-timeout SECONDS, or print progress")
         return limit, _info(
-            limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout"
+            limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout SECONDS"
         )
     text = strip_ansi(stderr_tail)
     if exit_code is not None and (raised := _python_exception(text)) is not None:
@@ -257,16 +257,16 @@ def _suggestion(failure: type[errors.Error], name: str, message: str) -> str | N
     if name == "NameError":
         return "define or import it first; names live in the kernel only until it is restarted"
     if name == "KeyboardInterrupt":
-        return "the code was interrupted; run it again if that was not intended"
+        return "the code was interrupted; repeat the same command if that was not intended"
     if name == "FileNotFoundError":
-        return "check the path; relative paths start in the runtime's working folder, not on this machine"
+        return "relative paths start in the runtime's working folder, not on this machine: lecoder-cgpu ls shows it"
     if name == "PermissionError":
-        return "check the permissions of that path on the runtime"
+        return 'see who may use it there: lecoder-cgpu run "ls -la FOLDER"'
     by_kind: dict[type[errors.Error], str] = {
         errors.SyntaxFailure: "correct the line that the traceback names",
         errors.MemoryFailure: _MEMORY_ADVICE,
-        errors.TimeoutFailure: "try again, or give that call more time",
-        errors.FileFailure: "check the path or address in the message, then try again",
+        errors.TimeoutFailure: "repeat the same command, or give that call more time",
+        errors.FileFailure: "check the path or address in the message, then repeat the same command",
         errors.RuntimeFailure: "read the traceback: the last frame in your own code is where it failed",
         errors.UnknownFailure: "lecoder-cgpu debug tail",
     }

@@ -47,9 +47,15 @@ def expand(sources: Iterable[str]) -> list[str]:
         matches = sorted(glob.glob(path, recursive=True)) if has_magic(path) else []
         if not matches:
             raise errors.NotFoundError(f"{source}: no such file or folder here", name="FileNotFound",
-                                       hint="check the path")  # fmt: skip
+                                       hint=here(path))  # fmt: skip
         found += matches
     return found
+
+
+def here(path: str | os.PathLike[str]) -> str:
+    """The command that shows what there is on this machine, where `path` is not."""
+    parents = Path(os.path.abspath(os.path.expanduser(path))).parents
+    return f"see what is there: ls {next(parent for parent in parents if parent.is_dir())}"
 
 
 def check_folder(local: str) -> None:
@@ -62,8 +68,8 @@ def check_folder(local: str) -> None:
         return
     if os.path.exists(local):
         raise errors.UsageError(f"{local} is not a folder", name="NotADirectory",
-                                hint=f"lecoder-cgpu upload {local}")  # fmt: skip
-    raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint="check the path")
+                                hint=f"one file: lecoder-cgpu upload {local}")  # fmt: skip
+    raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint=here(local))
 
 
 def remote_join(folder: str, name: str) -> str:

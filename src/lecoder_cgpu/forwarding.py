@@ -96,7 +96,9 @@ class Tunnel:
     def _start_kernel(self, path: str) -> str:
         opened, _ = self._server.open_session(path)
         if opened.kernel is None:
-            raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
         return opened.kernel.id
 
     def _take_over(self) -> None:
@@ -120,10 +122,13 @@ class Tunnel:
                 if message.type == "execute_reply" and message.parent == request.msg_id:
                     raise errors.CapacityError(
                         f"the tunnel could not be started on the runtime: {message.content.get('evalue', '')}",
-                        name="TunnelFailed", retryable=False, hint="is its kernel a Python kernel on a POSIX system?",
+                        name="TunnelFailed", retryable=False,
+                        hint="it needs a Python kernel on a POSIX system: lecoder-cgpu kernel status",
                     )  # fmt: skip
         raise errors.CapacityError(
-            f"the tunnel on the runtime did not answer within {START_LIMIT:g} s", name="TunnelFailed", hint="try again"
+            f"the tunnel on the runtime did not answer within {START_LIMIT:g} s",
+            name="TunnelFailed",
+            hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
         )
 
     def _remove_abandoned(self, session: Session) -> None:
@@ -472,7 +477,7 @@ def listener(remote: int, local: int | None) -> socket.socket:
             raise errors.UsageError(
                 f"port {local} of this machine cannot be used: {error.strerror or error}",
                 name="PortTaken",
-                hint=f"choose another, or let any be chosen: {remote}:0",
+                hint=f"let any be chosen: lecoder-cgpu forward {remote}:0",
             ) from error
         return socket.create_server(("127.0.0.1", 0))
 

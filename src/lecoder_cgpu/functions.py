@@ -178,7 +178,10 @@ def _call(
     document = checked(session.run(code, on_event=take))
     if not answers:
         raise errors.ConnectionFailed(
-            "the function's answer was lost on the way", name="ResultLost", retryable=False, hint="call it again"
+            "the function's answer was lost on the way",
+            name="ResultLost",
+            retryable=False,
+            hint="call it again, if that does no harm",
         )
     answer = answers[-1]
     if "value" in answer:

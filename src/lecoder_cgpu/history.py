@@ -235,7 +235,7 @@ def _choice(what: str, value: str | None, allowed: Sequence[str], aliases: dict[
     chosen = value.lower()
     chosen = (aliases or {}).get(chosen, chosen)
     if chosen not in allowed:
-        raise errors.UsageError(f"unknown {what} {value!r}", hint="use one of: " + ", ".join(allowed))
+        raise errors.UsageError(f"unknown {what} {value!r}", hint=f"--{what} " + "|".join(allowed))
     return chosen
 
 
@@ -265,7 +265,7 @@ def parse_since(text: str, now: datetime) -> datetime:
             pass  # it only looks like a date
     raise errors.UsageError(
         f"{text[:100]!r} is no point in time",
-        hint="use an age (30s, 15m, 2h, 1d, 2w, 1h30m), a date or date-time (2026-03-04, 2026-03-04T15:30), "
+        hint="--since takes an age (30s, 15m, 2h, 1d, 2w, 1h30m), a date or date-time (2026-03-04, 2026-03-04T15:30), "
         "today or yesterday",
     )
 

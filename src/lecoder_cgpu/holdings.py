@@ -148,7 +148,7 @@ def ensure(client: Client, name: str, wants: Wants) -> tuple[Session, bool]:
                 raise errors.UsageError(
                     f"session {name!r} is {record.label}, which is not what you ask for",
                     name="SessionExists",
-                    hint=f"choose another name, or close it first: lecoder-cgpu sessions close {name}",
+                    hint=f"choose another name, or give it back first: lecoder-cgpu sessions close {name}",
                 )
             for item in records:
                 item.is_active = item is record

@@ -77,7 +77,7 @@ def _versions() -> str:
         done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.ConnectionFailed(
-            f"the package index could not be asked: {error}", name="IndexUnreachable", hint="try again later"
+            f"the package index could not be asked: {error}", name="IndexUnreachable", hint=f"pip index versions {NAME}"
         ) from error
     if done.returncode == 0:
         return done.stdout.partition("(")[2].partition(")")[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from . import errors, models, process_runs, programs, wire
+from . import errors, files, models, process_runs, programs, wire
 from .runtime import Session
 
 KIND = "install"
@@ -86,7 +86,7 @@ def read_files(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
             raise errors.UsageError(
                 f"{shown} asks for a folder of this machine: {found[0].strip()}",
                 name="LocalRequirement",
-                hint="bring the folder to the runtime, and install it there with -e",
+                hint="lecoder-cgpu upload DIR, then: lecoder-cgpu install -e DIR",
             )
 
         def include(match: re.Match[str]) -> str:
@@ -104,10 +104,10 @@ def _text(path: Path, shown: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise errors.NotFoundError(f"{shown}: no such file", name="FileNotFound", hint="check the path") from None
+        raise errors.NotFoundError(f"{shown}: no such file", name="FileNotFound", hint=files.here(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UsageError(
-            f"{shown} cannot be read: {error}", name="FileNotReadable", hint="give a text file"
+            f"{shown} cannot be read: {error}", name="FileNotReadable", hint="give a text file in UTF-8 to -r"
         ) from error
 
 
@@ -207,11 +207,14 @@ def _advise(document: models.Install) -> None:
         return
     text = document.stdout + (document.stderr if isinstance(document.stderr, str) else "")
     if re.search(r"No matching distribution|not found in the package registry|No solution found", text):
-        document.error.suggestion = "check the name and the version; the runtime's Python may be too old or too new"
+        document.error.suggestion = (
+            "check the name and the version; the runtime's Python may be too old or too new: "
+            'lecoder-cgpu run "python --version"'
+        )
     elif document.exit_code == errors.NotFoundError.exit_status:
         missing = errors.NotFoundError(
             text.strip().splitlines()[-1] if text.strip() else "not found",
             name="NotFound",
-            hint="bring the folder to the runtime first; lecoder-cgpu run ls shows what is there",
+            hint="lecoder-cgpu ls shows what is there; lecoder-cgpu upload DIR brings a folder",
         )
         document.error_code, document.error = missing.code, models.ErrorInfo.of(missing)

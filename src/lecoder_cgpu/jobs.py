@@ -88,7 +88,7 @@ def start_in_kernel(
                 raise errors.UsageError(
                     "code in this kernel cannot be left alone: it is on another machine than the helper",
                     name="NotRecordable",
-                    hint="run it without --detach, or as a process",
+                    hint="leave out --detach; or leave out -m kernel: a command can be left alone",
                 ) from error
             session.forget_kernel()
         except errors.ConnectionFailed as error:
@@ -241,7 +241,7 @@ class Jobs:
             raise errors.UsageError(
                 f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
                 name="AmbiguousJob",
-                hint="give more of the id",
+                hint=f"give more of the id, such as {found[0].run}",
             )
         if not found:
             raise errors.NotFoundError(
@@ -298,7 +298,7 @@ class Jobs:
             lost = errors.LostError(
                 f"how the job ended cannot be known: {state.reason}",
                 name="SupervisorLost",
-                hint="lecoder-cgpu job logs",
+                hint=self.session.reading_command(state.run),
             )
             document.status = "unknown"
             document.error_code, document.exit_code, document.error = (

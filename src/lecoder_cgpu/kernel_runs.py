@@ -317,7 +317,7 @@ def _judge(document: models.Run, outcome: Outcome, filename: str | None) -> None
         lost = errors.ConnectionFailed(
             "the connection dropped before the kernel got the code, so it was not executed",
             name="RequestLost",
-            hint="run it again",
+            hint="repeat the same command",
         )
         document.fail(lost)
     elif outcome.withdrawn:
@@ -329,7 +329,7 @@ def _judge(document: models.Run, outcome: Outcome, filename: str | None) -> None
             "the request was dropped by the kernel before it was executed, because code queued before it failed",
             name="Aborted",
             retryable=True,
-            hint="run it again",
+            hint="repeat the same command",
         )
         document.fail(aborted, status="abort")
     elif execution.raised is not None:
@@ -338,9 +338,11 @@ def _judge(document: models.Run, outcome: Outcome, filename: str | None) -> None
 
 def _unknown(session: Session, outcome: Outcome) -> errors.Error:
     history = "; ".join(outcome.steps)
+    hint = f"lecoder-cgpu kernel status --session {session.record.name}"
     if outcome.problem is not None and session.is_lost():
         return session.loss(
-            f"the code ran ({history})", "the next run starts a new one; state and files of the old one are lost"
+            f"the code ran ({history})",
+            "repeat the same command: it starts a new runtime; state and files of the old one are lost",
         )
     if outcome.problem is not None:
         problem = outcome.problem
@@ -348,20 +350,20 @@ def _unknown(session: Session, outcome: Outcome) -> errors.Error:
             f"contact was lost while the code ran, and it may still be running: {problem.message} ({history})",
             name="ContactLost",
             retryable=False,
-            hint="lecoder-cgpu kernel status",
+            hint=hint,
         )
     if outcome.interrupted is not None:
-        return errors.RuntimeFailure(history, name="Interrupted", hint="lecoder-cgpu kernel status")
+        return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
     if outcome.completed is None:  # it was not we who watched it
-        return errors.LostError(f"how it ended cannot be known: {history}", name="ResultLost")
-    return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint="lecoder-cgpu kernel status")
+        return errors.LostError(f"how it ended cannot be known: {history}", name="ResultLost", hint=hint)
+    return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint=hint)
 
 
 def _death(outcome: Outcome) -> errors.Error:
     death = outcome.execution.death or ""
     if outcome.timed_out:
         limit, option = _limit(outcome)
-        return errors.TimeLimit(f"{limit}; {death}", name="TimeLimit", hint=f"allow more with {option}")
+        return errors.TimeLimit(f"{limit}; {death}", name="TimeLimit", hint=f"allow more with {option} SECONDS")
     if outcome.stopped_by is not None:
         steps = ", ".join(outcome.stops)
         return errors.RuntimeFailure(f"{death} ({outcome.stopped_by}: {steps}); its variables are lost", name="Stopped")
@@ -395,7 +397,7 @@ def _python_failure(document: models.Run, outcome: Outcome, raised: wire.Raised,
         document.fail(errors.TimeLimit(f"{limit}; the code was interrupted ({raised.name})", name="TimeLimit"))
         assert isinstance(document.error, models.ErrorInfo)
         document.error.traceback = info.traceback
-        document.error.suggestion = f"allow more with {option}, or let it work in parts"
+        document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
 
 
 def _system_exit(document: models.Run, raised: wire.Raised) -> bool:

@@ -105,7 +105,9 @@ def ended(name: str, lease: Lease) -> errors.Error:
         return errors.LostError(message, name="LeaseEnded", hint=f"a new one: lecoder-cgpu sessions ensure {name}")
     option = "--max-runtime" if lease.ended == "runtime" else "--max-units"
     return errors.BudgetError(
-        message, name="LeaseEnded", hint=f"allow more with {option}, or end it: lecoder-cgpu sessions close {name}"
+        message,
+        name="LeaseEnded",
+        hint=f"allow more with {option} VALUE, or end it: lecoder-cgpu sessions close {name}",
     )
 
 

@@ -66,7 +66,9 @@ def tokeninfo(login: Login, access_token: str) -> dict[str, Any] | None:
         return None
     if reply.status != 200:
         raise errors.ConnectionFailed(
-            f"Google's token service failed with HTTP {reply.status}", name="ServerError", hint="try again in a moment"
+            f"Google's token service failed with HTTP {reply.status}",
+            name="ServerError",
+            hint="repeat the same command in a minute",
         )
     return _object(reply)
 
@@ -172,12 +174,14 @@ def take(login: Login, content: str, *, replace: bool) -> models.StoredLogin:
     if not replace:
         if before is not None and before.refresh_token != given.refresh_token:
             raise errors.UsageError(
-                f"there is a login already, of {before.account.id}", name="LoginExists", hint="replace it with --force"
+                f"there is a login already, of {before.account.id}",
+                name="LoginExists",
+                hint="replace it: lecoder-cgpu auth import --force",
             )
         if known is not None and own != known:
             raise errors.UsageError(
                 f"this login belongs to another OAuth client than {login.config.path} has", name="ClientDiffers",
-                hint="replace both with --force",
+                hint="replace both: lecoder-cgpu auth import --force",
             )  # fmt: skip
     source = Source(kind="session", info=credentials.user(own, given.refresh_token))
     token, rotated = mint(source, login.config)

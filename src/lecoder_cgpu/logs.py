@@ -202,7 +202,7 @@ def _level(name: str) -> int:
     try:
         return LEVELS.index(name.lower())
     except ValueError:
-        raise errors.UsageError(f"unknown level {name!r}", hint="use one of: " + ", ".join(LEVELS)) from None
+        raise errors.UsageError(f"unknown level {name!r}", hint="--level " + "|".join(LEVELS)) from None
 
 
 class _Filter:

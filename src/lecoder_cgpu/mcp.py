@@ -78,7 +78,11 @@ def _either(kind: Any, other: Any) -> dict[str, Any]:
 async def _call(context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
     tool = next((tool for tool in TOOLS if tool.name == params.name), None)
     if tool is None:
-        return _failed(errors.UsageError(f"there is no tool {params.name!r}", hint="list the tools"))
+        return _failed(
+            errors.UsageError(
+                f"there is no tool {params.name!r}", hint="the tools are: " + ", ".join(tool.name for tool in TOOLS)
+            )
+        )
     key = json.dumps([params.name, params.arguments], sort_keys=True)
     work = _going_on.get(key) or _Work(tool, params.arguments or {})
     _going_on[key] = work

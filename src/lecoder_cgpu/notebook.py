@@ -169,7 +169,7 @@ def _place(cells: Sequence[Any], name: str) -> int:
     raise errors.UsageError(
         f"there is no cell {name!r}: the notebook has {len(cells)}, counted from 0",
         name="CellNotFound",
-        hint="give the place of a cell among all cells, or its id",
+        hint=f"give the place of a cell, 0 to {len(cells) - 1}, or its id",
     )
 
 
@@ -182,7 +182,10 @@ def _places(cells: Sequence[Any], name: str) -> list[int]:
     else:
         places = [place for place in [_place(cells, name)] if cells[place].cell_type == "code"]
     if not places:
-        raise errors.UsageError(f"{name!r}: there is no code to run there", name="CellNotFound", hint="name code cells")
+        code = next((place for place, cell in enumerate(cells) if cell.cell_type == "code"), 0)
+        raise errors.UsageError(
+            f"{name!r}: there is no code to run there", name="CellNotFound", hint=f"name a code cell, such as {code}"
+        )
     return places
 
 
@@ -269,5 +272,5 @@ def write(content: bytes, path: Path) -> None:
         raise errors.ConfigError(
             f"{path}: the notebook cannot be written: {error.strerror or error}",
             name="NotebookNotWritten",
-            hint="give another file to -o",
+            hint="give another file to -o; lecoder-cgpu notebook fetch writes a job's again",
         ) from error

@@ -218,12 +218,14 @@ def _conclude(document: models.NotebookRun, state: RunState) -> None:
         return
     if state.result is None:
         lost = errors.LostError(
-            f"how the job ended cannot be known: {state.reason}", name="SupervisorLost", hint="run it again"
+            f"how the job ended cannot be known: {state.reason}",
+            name="SupervisorLost",
+            hint=f"what it has shown: lecoder-cgpu notebook fetch {state.run}",
         )
         document.fail(lost, status="unknown")
         return
     if state.result.timed_out:
-        limit = errors.TimeLimit("time limit reached", name="TimeLimit", hint="allow more with --timeout")
+        limit = errors.TimeLimit("time limit reached", name="TimeLimit", hint="allow more with --timeout SECONDS")
         document.status = "ok"
         document.fail(limit)
         document.timed_out = True
@@ -232,7 +234,13 @@ def _conclude(document: models.NotebookRun, state: RunState) -> None:
     if status > 128 and status in (129, 130, 137, 143):
         document.interrupted = True
         document.status = "ok"
-        document.fail(errors.RuntimeFailure("the job was ended by a signal", name="Interrupted", hint="run it again"))
+        document.fail(
+            errors.RuntimeFailure(
+                "the job was ended by a signal",
+                name="Interrupted",
+                hint="run the rest: lecoder-cgpu notebook run NOTEBOOK --from-cell CELL",
+            )
+        )
         document.exit_code = status
     elif status and document.status == "ok":
         failed = errors.InternalError(

@@ -169,7 +169,7 @@ def run_notebook(
             if left is not None and left <= 0:
                 timed_out = True
                 ended = errors.TimeLimit(
-                    "time limit reached between two cells", name="TimeLimit", hint="allow more with --timeout"
+                    "time limit reached between two cells", name="TimeLimit", hint="allow more with --timeout SECONDS"
                 )
                 break
             progress.begin(number)
@@ -191,7 +191,9 @@ def run_notebook(
     document = progress.document(name, session, Outcome(wire.Execution(""), started).timing)
     if interrupted is not None:
         document.interrupted = True
-        ended = errors.RuntimeFailure("interrupted", name="Interrupted", hint="run the rest with --from-cell")
+        ended = errors.RuntimeFailure(
+            "interrupted", name="Interrupted", hint="run the rest: repeat the same command with --from-cell CELL"
+        )
         document.fail(ended)
         document.exit_code = interrupted
     elif ended is not None:

@@ -285,7 +285,7 @@ def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models
         raise errors.ConfigError(
             f"{folder}: the outputs cannot be written: {error.strerror or error}",
             name="OutputsNotWritten",
-            hint="give another folder to --outputs",
+            hint="give another folder: --outputs DIR",
         ) from error
     return files
 

@@ -36,7 +36,10 @@ def check_name(name: str) -> None:
     import keyword
 
     if not name.isidentifier() or keyword.iskeyword(name):
-        raise errors.UsageError(f"parameter {name!r}: that is no name of a variable", hint="-p NAME=VALUE")
+        raise errors.UsageError(
+            f"parameter {name!r}: that is no name of a variable",
+            hint="-p NAME=VALUE, with a name of letters, digits and _",
+        )
 
 
 def literal(item: Any) -> str:

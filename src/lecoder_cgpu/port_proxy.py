@@ -41,7 +41,7 @@ class PortProxy:
     Args:
         session: whose runtime.
         notify: told what a person should know while it goes on.
-        instead: the command that does the same without the backend's proxy, for hints.
+        hint: the command that does the same without the backend's proxy, for errors.
 
     Raises:
         errors.UsageError: the backend has no such proxy. errors.LostError: the runtime is gone.
@@ -50,18 +50,18 @@ class PortProxy:
 
     reconnections = 0  # there is nothing to reconnect: each request has a connection of its own
 
-    def __init__(self, session: Session, notify: Callable[[str], None], instead: str) -> None:
+    def __init__(self, session: Session, notify: Callable[[str], None], hint: str) -> None:
         find = session.backend.upstream(session.record)
         if find is None:
             raise errors.UsageError(
                 f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
                 name="NoPortProxy",
-                hint=instead,
+                hint=hint,
             )
         self._find = find
         self._session = session
         self._notify = notify
-        self._instead = instead
+        self._hint = hint
         self._told: set[str] = set()
         self._problem: errors.Error | None = None
         self._over = threading.Event()
@@ -96,7 +96,7 @@ class PortProxy:
                 raise errors.NotFoundError(
                     f"port {port} of the runtime is not to be had through the proxy: {error.message}",
                     name="NoPortProxy",
-                    hint=self._instead,
+                    hint=self._hint,
                 ) from error
             raise
         logs.current().protect(found.token)
@@ -324,7 +324,9 @@ async def _heads(
             answer = Answer.parse(await answers.readuntil(END))
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise errors.ConnectionFailed(
-                f"the proxy gave no answer that makes sense ({error})", name="UnexpectedAnswer", hint="try again"
+                f"the proxy gave no answer that makes sense ({error})",
+                name="UnexpectedAnswer",
+                hint="leave out --via proxy",
             ) from error
         if answer.final:
             return answer

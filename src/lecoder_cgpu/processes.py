@@ -225,11 +225,12 @@ class ProcessRun:
             return errors.LostError(
                 f"how the command ended cannot be known: {self.state.reason or 'its supervisor was killed'} ({child})",
                 name="SupervisorLost",
-                hint="run it again if that does no harm",
+                hint=f"what it printed: {self.session.reading_command(self.id)}",
             )
         if self.session.is_lost():
             return self.session.loss(
-                f"the command ran ({history})", "the next run starts a new one; files of the old one are lost"
+                f"the command ran ({history})",
+                "repeat the same command: it starts a new runtime; files of the old one are lost",
             )
         if isinstance(self.problem, errors.NotFoundError):
             return errors.LostError(
@@ -237,12 +238,13 @@ class ProcessRun:
                 name="RuntimeLost",
                 hint="lecoder-cgpu status",
             )
+        hint = f"lecoder-cgpu job wait {self.id} --session {self.session.record.name}"
         if self.interrupted is not None:
-            return errors.RuntimeFailure(history, name="Interrupted", hint="lecoder-cgpu status")
+            return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
         message = self.problem.message if self.problem is not None else "the connection was lost"
         return errors.ConnectionFailed(
             f"contact was lost while the command ran, and it may still be running: {message} ({history})",
             name="ContactLost",
             retryable=False,
-            hint="lecoder-cgpu status",
+            hint=hint,
         )

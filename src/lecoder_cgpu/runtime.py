@@ -152,7 +152,9 @@ class Session:
         with self.waiting("starting a kernel …"):
             opened, ours = self.server.open_session(self.kernel_path)
         if opened.kernel is None:
-            raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
         if lost and ours:
             self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
         recorded = self._start_recording(opened.kernel.id)
@@ -218,7 +220,7 @@ class Session:
             raise errors.NotFoundError(
                 f"session {self.record.name!r} has no running kernel",
                 name="KernelNotFound",
-                hint='start one with: lecoder-cgpu run -m kernel "print(1)"',
+                hint=f'start one: lecoder-cgpu run -m kernel --session {self.record.name} "print(1)"',
             )
         return kernel
 
@@ -249,7 +251,9 @@ class Session:
         with self.waiting("starting the helper on the runtime …"):
             opened, ours = server.open_session(self.resident_path)
         if opened.kernel is None:
-            raise errors.ConnectionFailed("the server opened a session without a kernel", hint="try again")
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
         self._remember(resident=sessions.KernelRecord(id=opened.kernel.id, path=self.resident_path, ours=ours))
         return Resident(server.open_channels(opened.kernel.id, client_id), client_id)
 

@@ -201,7 +201,7 @@ class Server:
                 assert self._renew is not None
                 fresh = self._renew(error)
                 if fresh is None and isinstance(error, errors.AuthError):
-                    error.hint = "the token is fresh, and still it is refused: try again in a minute"
+                    error.hint = "the token is fresh, and still it is refused: repeat the same command in a minute"
                 if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
                     raise
                 self._http = None  # not closed: other threads may be reading through it
@@ -228,5 +228,5 @@ class Server:
                 f"{self.endpoint.url}{path}: the answer is not what a Jupyter server sends: {error}",
                 name="NotJupyter",
                 retryable=False,
-                hint="give the base address of a Jupyter server",
+                hint="give the base address of a Jupyter server: lecoder-cgpu sessions add NAME --url URL",
             ) from error

@@ -181,7 +181,7 @@ class Store:
             raise errors.UsageError(
                 f"{key!r} is ambiguous: " + ", ".join(f"{record.name} ({record.id[:8]})" for record in matches),
                 name="AmbiguousSession",
-                hint="give more of the id, or the whole name",
+                hint=f"give the whole name, such as {matches[0].name}, or more of the id",
             )
         known = ", ".join(record.name for record in records) or "none"
         raise errors.NotFoundError(
@@ -210,7 +210,8 @@ class Store:
                     raise errors.UsageError(
                         f"there is a session {record.name!r} already",
                         name="SessionExists",
-                        hint="choose another name, or replace it with --force",
+                        hint=f"choose another name, or first: lecoder-cgpu sessions close {record.name}; "
+                        "for a Jupyter server, --force replaces it",
                     )
                 records.remove(taken)
             insert(records, record)
@@ -259,7 +260,9 @@ class Store:
         with self.transaction() as records:
             if any(record.name == name and record.id != session_id for record in records):
                 raise errors.UsageError(
-                    f"there is a session {name!r} already", name="SessionExists", hint="choose another name"
+                    f"there is a session {name!r} already",
+                    name="SessionExists",
+                    hint=f"choose another name, or give that one back first: lecoder-cgpu sessions close {name}",
                 )
             for record in records:
                 if record.id == session_id:

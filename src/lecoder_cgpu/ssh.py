@@ -42,7 +42,7 @@ def make_key(folder: Path) -> Path:
     except subprocess.CalledProcessError as error:
         raise errors.ConfigError(
             f"no key could be made in {folder}: {error.stderr.decode('utf-8', 'replace').strip()}",
-            hint="lecoder-cgpu debug path",
+            hint=f"see that {folder} can be written, and has room",
         ) from error
     return path
 
@@ -95,7 +95,7 @@ def _refusal(session: Session, error: errors.Error) -> errors.Error:
             return errors.CapacityError(
                 f"there is another SSH connection to the runtime of session {name!r}, and it allows one",
                 name="SshTaken",
-                hint="end the other one, and try again",
+                hint="end the other one, then repeat the same command; or: lecoder-cgpu connect",
             )
         case 502:
             return errors.ConnectionFailed(

@@ -36,7 +36,7 @@ def ensure_dir(path: Path) -> Path:
             hint="set LECODER_CGPU_CONFIG_DIR to a folder of your own",
         )
     if not os.access(path, os.W_OK | os.X_OK):
-        raise errors.ConfigError(f"{path} cannot be written", hint=f"check its permissions: chmod u+rwx {path}")
+        raise errors.ConfigError(f"{path} cannot be written", hint=f"chmod u+rwx {path}")
     return path
 
 
@@ -52,7 +52,7 @@ def unusable(path: Path, error: OSError) -> errors.ConfigError:
     reason = error.strerror or str(error)
     return errors.ConfigError(
         f"{path} cannot be used: {reason}",
-        hint="free some space or set LECODER_CGPU_CONFIG_DIR to another folder",
+        hint="free some space, or set LECODER_CGPU_CONFIG_DIR to another folder",
     )
 
 
@@ -152,7 +152,7 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
     except filelock.Timeout as error:
         raise errors.ConfigError(
             f"{guard} has been held by another process for {wait:g} s",
-            hint="try again, or end that process",
+            hint="wait until the other command has ended, then repeat the same command",
             retryable=True,
         ) from error
     except OSError as error:

@@ -70,7 +70,7 @@ class Storage:
                 raise errors.LostError(
                     f"the runtime of session {self.session.record.name!r} is gone",
                     name="RuntimeLost",
-                    hint="lecoder-cgpu status",
+                    hint="lecoder-cgpu sessions list",
                 ) from cause
         return self.session.connect_resident()
 
@@ -117,7 +117,7 @@ class Storage:
         began = time.monotonic()
         if target.endswith("/") or self._is_folder(target):
             raise errors.UsageError(f"{target} is a folder, and stdin has no name", name="IsADirectory",
-                                    hint="give the name of a file")  # fmt: skip
+                                    hint=f"lecoder-cgpu upload - {target.rstrip('/')}/NAME")  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
             spool = os.path.join(folder, "stdin")
             with open(spool, "wb") as file:
@@ -257,11 +257,12 @@ class Storage:
             for item, full, is_folder in found:
                 if is_folder and not recursive:
                     raise errors.UsageError(f"{item} is a folder", name="IsADirectory",
-                                            hint="delete it with all it holds: lecoder-cgpu rm -r")  # fmt: skip
+                                            hint=f"delete it with all it holds: lecoder-cgpu rm -r {item}")  # fmt: skip
                 hello = self._service.hello
                 if full == "/" or (hello is not None and trees.is_inside(hello.cwd, full)):
                     raise errors.UsageError(f"{item} holds the runtime's own working folder; it is not deleted",
-                                            name="Refused", hint="name what is in it")  # fmt: skip
+                                            name="Refused",
+                                            hint=f"name what is in it: lecoder-cgpu ls {item}")  # fmt: skip
                 targets.append((item, full, is_folder))
         removed, count = [], 0
         for item, full, is_folder in targets:
@@ -327,6 +328,7 @@ class Storage:
             keep = False
             return models.FileEdited(path=path, saved=True, sha256=after.digests[""], session=self.session.record.ref)
         except errors.Error as error:
+            keep = keep and error.name != "NoEditor"  # then nobody has written anything
             if keep:
                 error.hint = f"what you wrote is in {local}"
             raise
@@ -367,15 +369,15 @@ class Storage:
         if delete and not any(item[1] == trees.FILE for item in here):
             raise errors.UsageError(
                 f"{local} holds no files; with --delete, everything on the runtime would go",
-                name="Refused", hint="leave out --delete, or delete it there: lecoder-cgpu rm -r",
+                name="Refused", hint=f"leave out --delete, or delete it there: lecoder-cgpu rm -r {remote}",
             )  # fmt: skip
         stat, _ = self._service.call("stat", path=remote)
         if stat["entry"] is not None and stat["entry"][1] != trees.FOLDER:
             raise errors.UsageError(f"{remote} is a file on the runtime", name="NotADirectory",
-                                    hint="choose another folder")  # fmt: skip
+                                    hint=f"give another folder, or first: lecoder-cgpu rm {remote}")  # fmt: skip
         if delete and stat["real"] == "/":
             raise errors.UsageError("--delete with the root of the runtime is refused", name="Refused",
-                                    hint="sync to a folder below it")  # fmt: skip
+                                    hint=f"name a folder: lecoder-cgpu sync {local} /FOLDER --delete")  # fmt: skip
         there = [] if stat["entry"] is None else self._service.pages("scan", path=remote)
         covers = (lambda name, is_folder: ignore.covers(name)) if delete else None
         checksum = checksum or not self._service.keeps_times  # times there say nothing then

@@ -96,7 +96,7 @@ class Terminal:
                 raise errors.NotFoundError(
                     f"there is no terminal {self.name!r} on the runtime",
                     name="TerminalNotFound",
-                    hint="start a new one: lecoder-cgpu connect",
+                    hint="a new one: lecoder-cgpu connect",
                 ) from error
             raise errors.NotFoundError(
                 "the runtime's server has no terminals",

@@ -163,7 +163,9 @@ def pull(call: Call, arguments: PullArguments) -> models.Transfer:
 
 def run(call: Call, arguments: RunArguments) -> models.Run:
     if (arguments.code is None) == (arguments.command is None):
-        raise errors.UsageError("give either code or command", hint="code is Python, command is for the shell")
+        raise errors.UsageError(
+            "give either code or command", hint="leave out code, which is Python, or command, which is for the shell"
+        )
     session = call.client.session(arguments.session)
     if arguments.code is not None:
         return _run_code(call, session, arguments)
@@ -185,7 +187,7 @@ def _run_code(call: Call, session: Session, arguments: RunArguments) -> models.R
             call.images += _images(event.data)
 
     if arguments.cwd is not None:
-        raise errors.UsageError("cwd is for commands", hint="in Python: os.chdir(…)")
+        raise errors.UsageError("cwd is for commands", hint="leave out cwd; in Python: import os; os.chdir(PATH)")
     assert arguments.code is not None
     call.stoppable(session.interrupt)
     return session.run(
@@ -273,5 +275,7 @@ def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Struct:
     try:
         checked = msgspec.convert(arguments, tool.arguments)
     except msgspec.ValidationError as error:
-        raise errors.UsageError(f"{tool.name}: {error}", hint="see the tool's input schema") from error
+        raise errors.UsageError(
+            f"{tool.name}: {error}", hint=f"see the inputSchema of {tool.name} in tools/list"
+        ) from error
     return tool.function(call, checked)

@@ -370,7 +370,7 @@ def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
     """The same error, saying how far the transfer of a folder came."""
     error.message = f"{error.message}; {len(moved.digests)} of {total} entries of {moved.source} are complete"
     error.args = (error.message,)
-    error.hint = error.hint or "repeat the command, or use sync: it sends only what is missing"
+    error.hint = error.hint or "repeat the same command; lecoder-cgpu sync LOCAL REMOTE sends only what is missing"
     return error
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 USER_AGENT = f"lecoder-cgpu/{__version__}"
+UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
 PING_TIMEOUT = 20.0
@@ -88,17 +89,19 @@ def _status_error(status: int, what: str, body: str) -> errors.Error:
         )
     if status == 404:
         return errors.NotFoundError(
-            f"{what}: {said}", name="NotFound", hint="is the address right, with the server's base path?"
+            f"{what}: {said}",
+            name="NotFound",
+            hint="give the address with the server's base path: lecoder-cgpu sessions add NAME --url URL --force",
         )
     if status == 429 or status >= 500:
         return errors.ConnectionFailed(
-            f"{what}: the server failed with {said}", name="ServerError", hint="try again in a moment"
+            f"{what}: the server failed with {said}", name="ServerError", hint="repeat the same command in a minute"
         )
     return errors.ConnectionFailed(
         f"{what}: the server answered {said}",
         name="UnexpectedAnswer",
         retryable=False,
-        hint="is this the address of a Jupyter server?",
+        hint="is this the address of a Jupyter server? lecoder-cgpu debug tail shows the requests",
     )
 
 
@@ -132,18 +135,20 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
         )
     if isinstance(cause, socket.gaierror):
         return errors.ConnectionFailed(
-            f"{where}: there is no host of that name", name="NameResolution", hint="check the address and the network"
+            f"{where}: there is no host of that name",
+            name="NameResolution",
+            hint="check the name; lecoder-cgpu doctor checks the network",
         )
     if isinstance(cause, ConnectionRefusedError):
         return errors.ConnectionFailed(
             f"{where}: nothing listens there (connection refused)",
             name="ConnectionRefused",
-            hint="is the server running?",
+            hint="start the server there; the addresses in use: lecoder-cgpu sessions list",
         )
     if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
-        return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint="try again")
+        return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint=UNREACHED)
     reason = str(cause or error) or type(error).__name__
-    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint="try again")
+    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=UNREACHED)
 
 
 def reset_when_closed(connection: socket.socket) -> None:
@@ -238,14 +243,16 @@ class Http:
         except httpx2.ReadTimeout as error:
             logs.current().debug("HTTP", what, {"error": "no answer"})
             raise errors.ConnectionFailed(
-                f"{what}: it was taken, and not answered in time", name="ReadTimeout", hint="try again"
+                f"{what}: it was taken, and not answered in time",
+                name="ReadTimeout",
+                hint="lecoder-cgpu status shows what came of it",
             ) from error
         except httpx2.HTTPError as error:
             logs.current().debug("HTTP", what, {"error": str(error)})
             raise unreachable(self.base_url, error) from error
         except (httpx2.InvalidURL, ValueError) as error:
             raise errors.UsageError(
-                f"{self.base_url} is not an address: {error}", hint="use http://HOST:PORT/"
+                f"{self.base_url} is not an address: {error}", hint="give it as http://HOST:PORT/"
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
         page = "html" in answer.headers.get("content-type", "")
@@ -441,7 +448,7 @@ def _not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
         f"{what}: this is not the address of a Jupyter server: {saw}",
         name="NotJupyter",
         retryable=False,
-        hint="give the base address of the server, without /lab or /tree; a login page means that the token is wrong",
+        hint="give --url the server's base address, without /lab or /tree; a login page means that the token is wrong",
     )
 
 
@@ -511,7 +518,9 @@ class WebSocket:
         except (OSError, EOFError, WebSocketException) as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
             if isinstance(error, InvalidURI):
-                raise errors.UsageError(f"{where} is not an address: {error}", hint="use http://HOST:PORT/") from error
+                raise errors.UsageError(
+                    f"{where} is not an address: {error}", hint="give it as http://HOST:PORT/"
+                ) from error
             raise unreachable(url, error) from error
         logs.current().debug("WEBSOCKET", f"open {where}")
         return cls(connection, where)
@@ -589,5 +598,5 @@ class WebSocket:
         return errors.ConnectionFailed(
             f"the connection to {urlsplit(self._url).netloc} was closed: {error}",
             name="ConnectionClosed",
-            hint="try again",
+            hint="repeat the same command",
         )

@@ -217,8 +217,8 @@ def test_recaptcha(hollow: FakeColab, colab_cli: Cli) -> None:
         ({"status": 200, "body": b"<html>ServiceLogin</html>"}, 2001, "auth login"),
         ({"status": 200, "body": b"", "headers": JSON}, 1006, "debug tail"),
         ({"status": 200, "body": b')]}\'\n{"assignm', "headers": JSON}, 1006, "debug tail"),
-        ({"status": 502, "body": b"<html>bad gateway</html>"}, 1006, "again"),
-        ({"drop": True}, 1006, "again"),
+        ({"status": 502, "body": b"<html>bad gateway</html>"}, 1006, "repeat"),
+        ({"drop": True}, 1006, "repeat"),
     ],
 )  # fmt: skip
 def test_answers_that_make_no_sense(

@@ -119,7 +119,8 @@ def test_deleting_asks(user: Cli, google: FakeColab) -> None:
     """Without a terminal and without --force nothing is deleted; --permanent skips the bin."""
     made = create(user, "kept")
     refused = failed(user("notebook", "delete", made["id"], "--json"))
-    assert (refused["exitCode"], refused["error"]["suggestion"]) == (2, "add --force")
+    assert refused["exitCode"] == 2
+    assert refused["error"]["suggestion"] == f"lecoder-cgpu notebook delete {made['id']} --force"
     assert user("notebook", "delete", made["id"]).code == 2
     assert not google.drive_files[0].trashed
     deleted = done(user("notebook", "delete", made["id"], "--force", "--permanent", "--json"), "notebook-delete")

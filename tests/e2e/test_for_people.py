@@ -45,6 +45,25 @@ def test_where_you_stand(lab: Cli) -> None:
     assert len(out.splitlines()) <= 10
 
 
+def test_where_you_stand_on_colab(colab: FakeColab, colab_cli: Cli) -> None:
+    """Logged in, with detached work, and after a loss: never more than ten lines, and only what makes sense then."""
+
+    def steps() -> list[str]:
+        assert len(colab_cli().out.splitlines()) <= 10
+        return [step["command"].removeprefix("lecoder-cgpu ") for step in colab_cli("--json").json["next"]]
+
+    refused = colab_cli("run", "--gpu", "T5", "ls")
+    assert (refused.code, "held" in refused.err) == (2, False)
+    assert steps() == ['run "nvidia-smi"', "gpus", "status", "--help"]
+    assert colab_cli("run", "--detach", "sleep 60").code == 0
+    assert "session colab (Colab GPU T4) is in use" in colab_cli().out
+    assert {"job list", "sessions close colab"} <= set(steps())
+    colab.kill()
+    assert "gone" in colab_cli("ls").err
+    assert "the runtime of session colab (Colab GPU T4) is gone" in colab_cli().out
+    assert steps() == ["sessions ensure colab", "sessions clean", "sessions list", "--help"]
+
+
 def test_damaged_state_is_told(cli: Cli) -> None:
     """A state file that cannot be read is named, and the rest is said all the same."""
     cli.state.mkdir(parents=True)

@@ -271,7 +271,7 @@ except errors.ConfigError as error:
         history.folder.chmod(0o500)
         command = [sys.executable, "-B", "-c", code, str(history.folder)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert "cannot be written | check its permissions" in done.stdout, done.stderr
+        assert "cannot be written | chmod u+rwx" in done.stdout, done.stderr
     finally:
         (folder / "state").chmod(0o700)
         shutil.rmtree(folder)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu.cli import parse
-from lecoder_cgpu.cli.commands import run
+from lecoder_cgpu.cli.commands import connect, run, sessions
 
 
 @pytest.mark.parametrize(
@@ -120,3 +121,9 @@ def test_notebooks_are_known_by_their_name(line: str, is_notebook: bool) -> None
     assert parse.is_notebook(line.split()) is is_notebook
     if is_notebook:
         assert parse.output_mode(["run", *line.split(), "-p", "b=2", "--json"]) == "json"
+
+
+def test_a_piped_connect_passes_on_what_runtime_is_wanted() -> None:
+    """It becomes a `run`, and a limit on what the runtime may cost is among the options that must not get lost."""
+    wanted = {item.name for item in sessions.ensure.params if isinstance(item, click.Option) and item.expose_value}
+    assert set(connect._RUNTIME_OPTIONS) == wanted | {"new_runtime"}

@@ -143,7 +143,7 @@ def load(name: str, config: Config, state_dir: Path) -> Backend:
     """
     if name not in BACKENDS:
         raise errors.UsageError(
-            f"this version has no backend {name!r}", name="UnknownBackend", hint="use one of: " + ", ".join(BACKENDS)
+            f"this version has no backend {name!r}", name="UnknownBackend", hint="--backend " + "|".join(BACKENDS)
         )
     backend: Backend = importlib.import_module(f"{__name__}.{name}").Backend(config, state_dir)
     return backend

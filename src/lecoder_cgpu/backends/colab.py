@@ -215,7 +215,7 @@ class Backend:
                 raise errors.CapacityError(
                     f"the runtime of session {record.name!r} was refused or closed by another command",
                     name="AllocationFailed",
-                    hint="lecoder-cgpu sessions list; try again",
+                    hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
                 )
             if record.colab is None:
                 record.colab = _of_predecessor(record)
@@ -307,7 +307,7 @@ class Backend:
                 raise errors.CapacityError(
                     f"Colab gave {label(found.variant, found.accelerator)} instead of {ask}; it was given back",
                     name="WrongAccelerator",
-                    hint="wait for the right one with --wait-for-capacity 2h",
+                    hint="wait for the right one: repeat the same command with --wait-for-capacity 2h",
                 )
             return found
         if len(refusals) == 1:
@@ -342,18 +342,21 @@ class Backend:
             if name not in eligible and name not in refused:
                 import difflib
 
+                from ..colab import model
+
+                option = "tpu" if model.is_tpu(name) else "gpu"
                 near = difflib.get_close_matches(name, [*eligible, *refused], n=1, cutoff=0.5)
                 raise errors.UsageError(
                     f"there is no accelerator {name}; this account may use: {may}",
                     name="UnknownAccelerator",
-                    hint=f"did you mean {near[0]}?" if near else "lecoder-cgpu gpus",
+                    hint=f"did you mean --{option} {near[0]}?" if near else "lecoder-cgpu gpus",
                 )
         allowed = [name for name in allocation.accelerators if name in eligible]
         if not allowed:
             raise errors.QuotaError(
                 f"this account may not use {', '.join(allocation.accelerators)}; it may use: {may}",
                 name="NotEntitled",
-                hint="other accelerators come with a paid plan or compute units; lecoder-cgpu gpus",
+                hint="lecoder-cgpu gpus shows what it may use; others come with a paid plan or compute units",
             )
         for name in allocation.accelerators:
             if name not in allowed:
@@ -397,7 +400,8 @@ class Backend:
             f"the runtime {record.runtime.endpoint} was assigned and does not answer after {BOOT_LIMIT:g} s: "
             + (problem.message if problem else ""),
             name="BootTimeout",
-            hint=f"try again, or give it back: lecoder-cgpu sessions close {record.name}",
+            hint=f"wait on: lecoder-cgpu sessions ensure {record.name}; or give it back: "
+            f"lecoder-cgpu sessions close {record.name}",
         )
 
     def _take_listed(self, record: Record) -> None:

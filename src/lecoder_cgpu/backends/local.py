@@ -160,7 +160,7 @@ def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
         return server, False
     check_installed()
     if root is not None and not root.is_dir():
-        raise errors.UsageError(f"{root} is not a folder", hint="create it, or give another one")
+        raise errors.UsageError(f"{root} is not a folder", hint=f"mkdir -p {root}, or give another folder to --root")
     with state.lock(folder / "server.json", wait=START_TIMEOUT + 10):
         server = find(folder)
         if server is not None and server.url:

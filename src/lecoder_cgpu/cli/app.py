@@ -140,11 +140,11 @@ def common_options() -> list[click.Option]:
         ),
         click.Option(
             ["--backend"], type=click.Choice(config.BACKENDS), expose_value=False, callback=_remember, is_eager=True,
-            help="Where runtimes come from.",
+            help="Where runtimes come from. Default: colab.",
         ),
         click.Option(
             ["-c", "--config", "config_file"], metavar="PATH", expose_value=False, callback=_remember, is_eager=True,
-            help="Another config.json.",
+            help="Use this file instead of config.json.",
         ),
         click.Option(
             ["--no-input"], is_flag=True, expose_value=False, callback=_remember, is_eager=True,
@@ -254,9 +254,9 @@ def root(context: click.Context) -> Any:
     """Run code on GPUs and Jupyter runtimes from the command line.
 
     \b
-    lecoder-cgpu --backend local run -m kernel "print(6*7)"     Python in a kernel that keeps its state
-    lecoder-cgpu run "nvidia-smi" --json                        a shell command, answered as JSON
-    lecoder-cgpu status --json                                  runtimes, GPUs, memory
+    lecoder-cgpu --backend local run -m kernel "print(6*7)"   Python that keeps its state
+    lecoder-cgpu run "nvidia-smi" --json                      a shell command, answered as JSON
+    lecoder-cgpu status --json                                runtimes, GPUs, memory
     """
     if context.invoked_subcommand is not None:
         return None

@@ -16,7 +16,7 @@ def code(words: list[str], file: str | None) -> tuple[str, str | None]:
         raise errors.UsageError(
             "the code is given twice: with --file and as arguments",
             name="ConflictingOptions",
-            hint="leave out one of the two",
+            hint=f"leave out --file {file} or the arguments",
         )
     if file == "-" or (file is None and words == ["-"]):
         return code_from_stdin(), None
@@ -41,10 +41,12 @@ def _decode(content: bytes, origin: str) -> str:
         raise errors.UsageError(
             f"{origin} is not text in UTF-8 (byte {error.start} is {content[error.start]:#04x})",
             name="NotText",
-            hint="give a Python source file",
+            hint="give a Python source file in UTF-8: --file train.py",
         ) from error
     if "\0" in text:
-        raise errors.UsageError(f"{origin} is a binary file", name="NotText", hint="give a Python source file")
+        raise errors.UsageError(
+            f"{origin} is a binary file", name="NotText", hint="give a Python source file: --file train.py"
+        )
     return text
 
 
@@ -53,12 +55,16 @@ def _read_file(name: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint="check the path") from None
+        from ..files import here
+
+        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(path)) from None
     except IsADirectoryError:
-        raise errors.UsageError(f"{name} is a folder", name="IsADirectory", hint="give a Python source file") from None
+        raise errors.UsageError(
+            f"{name} is a folder", name="IsADirectory", hint=f"give a file in it: --file {path / 'train.py'}"
+        ) from None
     except OSError as error:
         raise errors.UsageError(
-            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint="check its permissions"
+            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {name}"
         ) from error
 
 
@@ -107,14 +113,21 @@ def secret(item: str) -> tuple[str, str]:
     value = sys.stdin.readline().rstrip("\r\n") if separator else config.environment(name)
     if not value:
         where = "stdin" if separator else "the local environment"
-        raise errors.UsageError(f"--secret {name}: there is no value in {where}", hint=f"export {name}=… first")
+        raise errors.UsageError(
+            f"--secret {name}: there is no value in {where}",
+            hint=f"export {name}=VALUE first"
+            if not separator
+            else f"pipe it in, or export {name} and use --secret {name}",
+        )
     logs.current().protect(value)
     return name, value
 
 
 def _check_name(name: str, option: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise errors.UsageError(f"{option} {name!r}: that is no variable's name", hint=f"{option} NAME")
+        raise errors.UsageError(
+            f"{option} {name!r}: that is no variable's name", hint=f"{option} NAME, of letters, digits and _"
+        )
 
 
 def line_from_pipe(prompt: str, password: bool) -> str | None:

@@ -31,7 +31,9 @@ class Invocation:
         self.options = options
         self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
         if options["kernel"] and options["mode"] == "terminal":
-            raise errors.UsageError("--kernel and --mode terminal contradict each other", hint="leave one of them out")
+            raise errors.UsageError(
+                "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
+            )
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.displays: list[models.DisplayData] = []  # whole, for the history
@@ -50,22 +52,20 @@ class Invocation:
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
                 "work that goes on without us cannot read our stdin",
-                hint="leave out --stdin",
+                hint="leave out --stdin, or --wait and --on-disconnect",
                 name="ConflictingOptions",
             )
         if options["release"] and (options["detach"] or options["attach"] or not options["pull"]):
             raise errors.UsageError(
                 "--release gives the runtime back once results were fetched, which this command does not do",
                 name="ConflictingOptions",
-                hint="declare results with --pull; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
+                hint="add --pull PATH; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
             )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
         if options["start"] and options["attach"] is None:
             raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
-        if outputs_dir is not None and outputs_dir.exists() and not outputs_dir.is_dir():
-            raise errors.UsageError(f"{outputs_dir} is not a folder", hint="give a folder to --outputs")
         self.manner = showing.Manner(
             raw=options["raw"],
             inline=options["inline"],
@@ -89,7 +89,7 @@ class Invocation:
             raise errors.UsageError(
                 "the time limit of code in a kernel is kept by this command, which may leave before",
                 name="ConflictingOptions",
-                hint="leave out the limit; or use --detach: a job keeps its limit by itself",
+                hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
             )
         code, filename = inputs.code(self.words, self.options["file"])
         if self.options["detach"]:
@@ -203,7 +203,8 @@ class Invocation:
             )
         if self.options["outputs"]:
             raise errors.UsageError(
-                "nobody is here to write the outputs of a job", hint="fetch them with run --attach JOB --outputs DIR"
+                "nobody is here to write the outputs of a job",
+                hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
             )
         self._check_leaving()
         session = self._session()
@@ -300,7 +301,9 @@ class Invocation:
     def attach(self, run_id: str) -> Answer:
         """Show a run that was started earlier, whatever became of the client that started it."""
         if self.words or self.options["file"] or self.options["detach"]:
-            raise errors.UsageError("--attach shows a run that is there already", hint="leave out the command")
+            raise errors.UsageError(
+                "--attach shows a run that is there already", hint=f"lecoder-cgpu run --attach {run_id}"
+            )
         start = inputs.offsets(self.options["start"])
         session = self.app.client.existing(self.app.session)
         document = showing.earlier(self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start)

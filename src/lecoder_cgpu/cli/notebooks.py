@@ -70,12 +70,16 @@ def _content(name: str) -> bytes:
     try:
         return Path(name).expanduser().read_bytes()
     except FileNotFoundError:
-        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint="check the path") from None
+        from ..files import here
+
+        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(name)) from None
     except IsADirectoryError:
-        raise errors.UsageError(f"{name} is a folder", name="IsADirectory", hint="give a file") from None
+        raise errors.UsageError(
+            f"{name} is a folder", name="IsADirectory", hint=f"name a file in it: ls {name}"
+        ) from None
     except OSError as error:
         raise errors.UsageError(
-            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint="check its permissions"
+            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {name}"
         ) from error
 
 
@@ -83,7 +87,7 @@ def _text(name: str) -> str:
     try:
         return _content(name).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise errors.UsageError(f"{name} is not text in UTF-8", name="NotText", hint="give a text file") from None
+        raise errors.UsageError(f"{name} is not text in UTF-8", name="NotText", hint="save it as UTF-8") from None
 
 
 def target(source: Source, output: str | None, *, in_place: bool) -> Path:
@@ -94,7 +98,7 @@ def target(source: Source, output: str | None, *, in_place: bool) -> Path:
     """
     if in_place and output is not None:
         raise errors.UsageError(
-            "-o and --in-place contradict each other", name="ConflictingOptions", hint="leave one of them out"
+            "-o and --in-place contradict each other", name="ConflictingOptions", hint="leave out -o or --in-place"
         )
     if in_place and source.drive_id is None:
         path = source.path
@@ -106,7 +110,9 @@ def target(source: Source, output: str | None, *, in_place: bool) -> Path:
         with contextlib.suppress(OSError):
             if path.samefile(source.path):
                 raise errors.UsageError(
-                    f"{output} is the source itself", name="SourceIsOutput", hint="use --in-place if that is intended"
+                    f"{output} is the source itself",
+                    name="SourceIsOutput",
+                    hint="give another file to -o, or use --in-place instead if that is intended",
                 )
     return writable(path)
 
@@ -118,9 +124,15 @@ def writable(path: Path) -> Path:
         errors.UsageError: it is a folder, or in none, or one that cannot be written.
     """
     if path.is_dir():
-        raise errors.UsageError(f"{path} is a folder", name="IsADirectory", hint="give a file to -o")
+        raise errors.UsageError(
+            f"{path} is a folder", name="IsADirectory", hint=f"give a file to -o: -o {path / 'out.ipynb'}"
+        )
     if not path.parent.is_dir():
-        raise errors.UsageError(f"there is no folder {path.parent}", name="NoSuchFolder", hint="create it, or give -o")
+        raise errors.UsageError(
+            f"there is no folder {path.parent}",
+            name="NoSuchFolder",
+            hint=f"mkdir -p {path.parent}, or give another file to -o",
+        )
     if not os.access(path.parent, os.W_OK):
         raise errors.UsageError(f"{path.parent} cannot be written", name="NotWritable", hint="give another file to -o")
     return path
@@ -139,7 +151,7 @@ def parameters(typed: tuple[str, ...], raw: tuple[str, ...], files: tuple[str, .
         for item in items:
             name, separator, text = item.partition("=")
             if not separator:
-                raise errors.UsageError(f"parameter {item!r} has no value", hint="-p NAME=VALUE")
+                raise errors.UsageError(f"parameter {item!r} has no value", hint=f"-p {item}=VALUE")
             found[name] = convert(text)
     for name in found:
         check_name(name)

@@ -48,18 +48,32 @@ def attach_tpu(arguments: Sequence[str]) -> list[str]:
 def runtime_options(*, new: bool) -> Callable[[F], F]:
     """Add the options to a command; `new` with `--new-runtime`."""
     added = [
-        click.option("--gpu", metavar="NAME[,NAME…]", help="Ask for a GPU of that kind; the first that is free."),
-        click.option("--tpu", metavar="[NAME]", help="Ask for a TPU."),
+        click.option(
+            "--gpu", metavar="NAME[,NAME…]", help="Ask for a GPU: T4, L4, A100 …; of several, the first that is free."
+        ),
+        click.option("--tpu", metavar="[NAME]", help="Ask for a TPU, or for that kind of TPU: v5e-1, v6e-1."),
         click.option("--cpu", is_flag=True, help="Ask for a runtime without accelerator."),
         click.option("--high-ram", is_flag=True, help="Ask for a machine with much memory."),
         click.option(
-            "--wait-for-capacity", metavar="TIME", help="Wait so long for a machine to become free (90s, 30m, 2h)."
+            "--wait-for-capacity",
+            metavar="TIME",
+            help="Wait so long for a machine to become free (90s, 30m, 2h). Default: do not wait.",
         ),
         click.option(
-            "--idle-release", metavar="TIME", help="Release it after about so long without work (60m), or never."
+            "--idle-release",
+            metavar="TIME",
+            help="Release it after about so long without work, or never. Default: 60m.",
         ),
-        click.option("--max-runtime", metavar="TIME", help="Release it after so long, work or not; or never."),
-        click.option("--max-units", metavar="UNITS", help="Release it when it has cost so much; or never."),
+        click.option(
+            "--max-runtime",
+            metavar="TIME",
+            help="Release it after so long (2h), work or not; or never. Default: never.",
+        ),
+        click.option(
+            "--max-units",
+            metavar="UNITS",
+            help="Release it when it has cost so many compute units, or never. Default: never.",
+        ),
     ]
     if new:
         added.insert(0, click.option("--new-runtime", is_flag=True, help="Use a new runtime, whatever is there."))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import click
 from msgspec import UNSET
 
 from .. import errors, kernel_runs, models
@@ -14,6 +16,26 @@ from .live import Heartbeat, KernelView, ProcessView
 from .output import Printer
 
 HEARTBEAT = 20.0  # seconds
+
+max_output_option = click.option(
+    "--max-output", type=click.IntRange(min=0), metavar="BYTES",
+    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
+)  # fmt: skip
+
+
+def options(function: Any) -> Any:
+    """Add the options that say how a run is shown: those of `Manner`, but for the heartbeat."""
+    for option in (
+        click.option(
+            "--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+            help="Write images and other rich outputs into this folder (kernel mode).",
+        ),
+        click.option("--inline", is_flag=True, help="Keep images and other binary outputs in the answer, as base64."),
+        max_output_option,
+        click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +81,9 @@ def earlier(
         shown.finish()
         return document
     if manner.outputs is not None:
-        raise errors.UsageError("a command has no rich outputs", hint="leave out --outputs")
+        raise errors.UsageError(
+            "a command has no rich outputs", hint="leave out --outputs; files that it wrote: lecoder-cgpu download PATH"
+        )
     from .. import process_runs
 
     view = ProcessView(printer, start=start)

@@ -120,13 +120,15 @@ def google_error(refusal: Refusal) -> errors.Error:
         return errors.NotFoundError(f"{what}: {said}", name="NotFound", hint="lecoder-cgpu sessions list")
     if status == 429:
         limit = errors.ConnectionFailed(
-            f"{what}: Colab wants fewer requests: {said}", name="RateLimited", hint="try again in a minute"
+            f"{what}: Colab wants fewer requests: {said}",
+            name="RateLimited",
+            hint="repeat the same command in a minute",
         )
         limit.retry_after = refusal.retry_after
         return limit
     if status >= 500:
         failed = errors.ConnectionFailed(
-            f"{what}: Colab failed with {said}", name=f"Http{status}", hint="try again in a moment"
+            f"{what}: Colab failed with {said}", name=f"Http{status}", hint="repeat the same command in a minute"
         )
         failed.retry_after = refusal.retry_after
         return failed
@@ -152,7 +154,8 @@ def _elsewhere(refusal: Refusal) -> errors.Error:
         f"{refusal.what}: that is not where Colab's control plane is: {saw} (HTTP {refusal.status})",
         name="UnexpectedAnswer",
         retryable=False,
-        hint="check colabApiDomain and the network: a captive portal or a proxy answers like this",
+        hint="lecoder-cgpu doctor shows colabApiDomain and checks the network: "
+        "a captive portal or a proxy answers like this",
     )
 
 
@@ -168,7 +171,7 @@ def _forbidden(what: str, said: str, message: str, reason: str) -> errors.Error:
         return errors.AuthError(
             f"{what}: the API is not enabled in the Google Cloud project of your OAuth client: {said}",
             name="ServiceDisabled",
-            hint="enable it in that project's API library, and wait some minutes",
+            hint="enable it at https://console.cloud.google.com/apis/library, and wait some minutes",
         )
     if reason == "USER_PROJECT_DENIED":
         return errors.AuthError(
@@ -177,7 +180,7 @@ def _forbidden(what: str, said: str, message: str, reason: str) -> errors.Error:
             hint="gcloud auth application-default set-quota-project PROJECT",
         )
     return errors.AuthError(
-        f"{what}: Google refused: {said}", name="Forbidden", hint="lecoder-cgpu auth status; lecoder-cgpu status"
+        f"{what}: Google refused: {said}", name="Forbidden", hint="lecoder-cgpu auth check tells what the login allows"
     )
 
 

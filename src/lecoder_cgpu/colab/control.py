@@ -113,7 +113,10 @@ def chosen_plane(config: Config) -> str:
     chosen = config.get("colabApi")
     if chosen.value not in PLANES:
         error = errors.ConfigError if chosen.source == "config" else errors.UsageError
-        raise error(f"unknown colabApi {chosen.value!r} (from {chosen.source})", hint="use tunnel or public")
+        raise error(
+            f"unknown colabApi {chosen.value!r} (from {chosen.source})",
+            hint="LECODER_CGPU_COLAB_API=tunnel, or LECODER_CGPU_COLAB_API=public",
+        )
     return chosen.value
 
 
@@ -134,7 +137,7 @@ def open_control(plane: str, config: Config, tokens: Tokens) -> Control:
 def not_entitled(ask: Ask, said: str = "") -> errors.Error:
     detail = f": {said}" if said else ""
     return errors.QuotaError(
-        f"this account may not use {ask}{detail}", name="NotEntitled", hint="see what it may: lecoder-cgpu gpus"
+        f"this account may not use {ask}{detail}", name="NotEntitled", hint="what it may use: lecoder-cgpu gpus"
     )
 
 
@@ -178,7 +181,7 @@ def too_many(held: int) -> errors.Error:
         return errors.QuotaError(
             f"Colab allows this account no further runtime; it holds {held}",
             name="TooManyRuntimes",
-            hint="close one: lecoder-cgpu sessions list; lecoder-cgpu sessions close NAME",
+            hint="lecoder-cgpu sessions list shows them; lecoder-cgpu sessions close NAME gives one back",
         )
     return errors.QuotaError(
         "Colab refused a runtime although the account holds none: its usage limit for GPUs is probably reached",
@@ -191,5 +194,5 @@ def refused(ask: Ask, reason: str) -> errors.Error:
     return errors.QuotaError(
         f"Colab refused {ask} for a reason that this version does not know ({reason})",
         name="Refused",
-        hint="look at Colab in a browser with the same account; lecoder-cgpu usage",
+        hint="lecoder-cgpu usage; or look at https://colab.research.google.com with the same account",
     )

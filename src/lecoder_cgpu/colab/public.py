@@ -100,7 +100,9 @@ class Public:
         while not operation.get("done"):
             if time.monotonic() > deadline:
                 raise errors.ConnectionFailed(
-                    "Colab has not finished creating the runtime in time", name="CreateTimeout", hint="try again"
+                    "Colab has not finished creating the runtime in time",
+                    name="CreateTimeout",
+                    hint="lecoder-cgpu sessions list shows whether it came; repeat the same command to ask again",
                 )
             begun = time.monotonic()
             path = f"v1/{quote(str(operation.get('name', '')))}:wait"
@@ -131,7 +133,10 @@ class Public:
         found = _runtime(self._object("GET", f"v1beta/runtimes/{quote(name, safe='')}"))
         if found is None:
             raise errors.ConnectionFailed(
-                f"Colab's answer about the runtime {name} names none", name="UnexpectedAnswer", retryable=False
+                f"Colab's answer about the runtime {name} names none",
+                name="UnexpectedAnswer",
+                retryable=False,
+                hint="lecoder-cgpu debug tail shows the requests",
             )
         return found
 
@@ -152,7 +157,9 @@ class Public:
         found = self._get(endpoint).proxy
         if found is None:
             raise errors.ConnectionFailed(
-                f"Colab gives no address for the runtime {endpoint}", name="NoProxy", hint="try again in a moment"
+                f"Colab gives no address for the runtime {endpoint}",
+                name="NoProxy",
+                hint="repeat the same command in a minute",
             )
         return found
 
@@ -196,7 +203,7 @@ class Public:
             raise errors.UsageError(
                 "the public API does not do this, and the runtime's address on the tunnel is not known",
                 name="NotSupported",
-                hint='use the other control plane: "colabApi": "tunnel"',
+                hint="use the other control plane: LECODER_CGPU_COLAB_API=tunnel",
             )
         return address
 

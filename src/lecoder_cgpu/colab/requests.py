@@ -64,7 +64,9 @@ class Requests:
 
     def _credentials(self, kind: str) -> None:
         if kind not in _NAMES:
-            raise errors.UsageError(f"credentials of the kind {kind} are unknown to this version")
+            raise errors.UsageError(
+                f"credentials of the kind {kind} are unknown to this version", hint="lecoder-cgpu upgrade --check"
+            )
         grant: Grant = kind  # type: ignore[assignment]
         found = propagate(self._control, self._endpoint, grant)
         if found.success:
@@ -77,7 +79,7 @@ class Requests:
             )
         raise errors.AuthError(
             f"consent for {_NAMES[kind]} is needed",
-            hint=f"agree in a browser (the address: lecoder-cgpu colab consent {word}), then run this again",
+            hint=f"agree in a browser (the address: lecoder-cgpu colab consent {word}), then repeat the same command",
         )
 
     def _secret(self, key: str) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
             f"Colab neither gave the runtime credentials for {_NAMES[grant]} nor said where to agree",
             name="UnexpectedAnswer",
             retryable=False,
-            hint="sign in to Colab in a browser with this account, and try again",
+            hint="sign in at https://colab.research.google.com with this account, then repeat the same command",
         )
     return found
 
@@ -112,5 +114,5 @@ def not_colab(session: str) -> errors.UsageError:
     """The error for credentials on a runtime that is none of Colab's."""
     return errors.UsageError(
         f"session {session!r} is no Colab runtime, so there is nothing to consent to",
-        hint="choose another one with --session",
+        hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
     )

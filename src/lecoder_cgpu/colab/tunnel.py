@@ -108,7 +108,9 @@ class Tunnel:
         found = model.proxy(answer)
         if found is None:
             raise errors.ConnectionFailed(
-                f"Colab gives no address for the runtime {endpoint}", name="NoProxy", hint="try again in a moment"
+                f"Colab gives no address for the runtime {endpoint}",
+                name="NoProxy",
+                hint="repeat the same command in a minute",
             )
         return found
 
@@ -247,6 +249,7 @@ def _worth_a_probe(error: errors.Error, ask: Ask) -> bool:
 
 def _explained(error: errors.Error) -> errors.Error:
     error.hint = (
-        "Colab may want to see a person: open it in a browser with the same account, run a cell there, and try again"
+        "Colab may want to see a person: open https://colab.research.google.com in a browser with the same account, "
+        "run a cell there, then repeat the same command"
     )
     return error

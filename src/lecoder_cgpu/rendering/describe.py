@@ -95,7 +95,7 @@ def _command(command: click.Command, context: click.Context) -> models.CommandRe
         for part in paragraphs
         if part.startswith("\b")
         for line in part.splitlines()
-        if line.strip().startswith("lecoder-cgpu")
+        if "lecoder-cgpu " in line
     ]
     return models.CommandReference(
         name=context.command_path.removeprefix("lecoder-cgpu "),

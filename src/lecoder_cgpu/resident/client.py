@@ -348,7 +348,7 @@ class Resident:
         raise errors.ConnectionFailed(
             "the helper on the runtime does not answer",
             name="HelperSilent",
-            hint="try again; if that does not help: lecoder-cgpu sessions restart",
+            hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
         )
 
     def _exchange(self, expression: str, code: str, limit: float) -> wire.Message:
@@ -405,9 +405,9 @@ class _Nothing(msgspec.Struct):
 
 
 _REFUSALS = {
-    "KeyConflict": "use another key, or the same command as before",
-    "StillRunning": "end it first: lecoder-cgpu job kill",
-    "BadRequest": "check the command and its variables",
+    "KeyConflict": "give another --key, or the same command as before",
+    "StillRunning": "end it first: lecoder-cgpu job kill JOB",
+    "BadRequest": "lecoder-cgpu debug tail shows what was asked for",
 }
 
 
@@ -444,7 +444,7 @@ def _answer(message: wire.Message) -> dict[str, Any]:
         f"{told.get('evalue', '')}".rstrip(": "),
         name="HelperFailed",
         retryable=False,
-        hint="is it a Python kernel, and is its disk full?",
+        hint="it needs a Python kernel and room on the disk: lecoder-cgpu kernel status; lecoder-cgpu status",
     )
 
 
@@ -452,8 +452,12 @@ def _failure(error: dict[str, Any]) -> errors.Error:
     """The helper's error as one of ours."""
     name, message = str(error.get("name", "")), str(error.get("message", ""))
     if name in ("RunNotFound", "NotFound"):
-        hint = "lecoder-cgpu job list" if name == "RunNotFound" else "check the path"
+        hint = "lecoder-cgpu job list" if name == "RunNotFound" else "lecoder-cgpu ls"
         return errors.NotFoundError(message, name=name, hint=hint)
     if name in ("BadRequest", "NoStdin", "StdinGap", "StillRunning", "NoConnection", "KeyConflict"):
         return errors.UsageError(message, name=name, hint=_REFUSALS.get(name))
-    return errors.InternalError(f"the helper on the runtime failed: {message}", name=name or "HelperFailed")
+    return errors.InternalError(
+        f"the helper on the runtime failed: {message}",
+        name=name or "HelperFailed",
+        hint="lecoder-cgpu debug tail has the details to report",
+    )

@@ -209,11 +209,11 @@ def _decode(buffers: list[Any]) -> Answer:
 
 
 _HINTS = {
-    "DiskFull": "make room there and repeat the command",
+    "DiskFull": "lecoder-cgpu rm PATH makes room there; then repeat the same command",
     "PermissionDenied": "choose another place, or change the permissions",
-    "FileChanged": "repeat the command when nothing writes to the file",
-    "VerifyFailed": "repeat the command",
-    "FolderNotEmpty": "use --recursive",
+    "FileChanged": "repeat the same command when nothing writes to the file",
+    "VerifyFailed": "repeat the same command",
+    "FolderNotEmpty": "add --recursive",
 }
 
 
@@ -221,10 +221,13 @@ def error_of(problem: trees.Problem, where: str) -> errors.Error:
     """Our error for a problem with a file; `where` says on which side."""
     message = f"{problem.message} ({where})"
     hint = _HINTS.get(problem.name)
+    listing = "lecoder-cgpu ls FOLDER" if where == "on the runtime" else "ls FOLDER"
     if problem.name == "FileNotFound":
-        return errors.NotFoundError(message, name=problem.name, hint=hint or "check the path")
+        return errors.NotFoundError(message, name=problem.name, hint=hint or f"see what is there: {listing}")
     if problem.name in ("IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty"):
-        return errors.UsageError(message, name=problem.name, hint=hint or "choose another name")
+        return errors.UsageError(
+            message, name=problem.name, hint=hint or f"give another path; see what is there: {listing}"
+        )
     if problem.name in ("HelperFailed", "NoSuchCall"):
         return errors.InternalError(message, name=problem.name)
     return errors.TransferError(message, name=problem.name, hint=hint, retryable=problem.name == "VerifyFailed")

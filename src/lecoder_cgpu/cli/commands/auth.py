@@ -52,6 +52,8 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def command(context: click.Context, /, **options: Any) -> Answer | None:
     """Log in to Google and out, and carry the login to other machines.
 
+    Without a command it is `auth login`.
+
     \b
     lecoder-cgpu auth setup client_secret.json       once: your own OAuth client
     lecoder-cgpu auth login
@@ -68,10 +70,15 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
 @_login_options
 @click.pass_obj
 def login_(app: App, /, **options: Any) -> Answer:
-    """Log in with your own OAuth client.
+    """Log in to Google, with your own OAuth client (see `auth setup`).
 
     Credentials are taken from LECODER_CGPU_CREDENTIALS (JSON or a path), from --adc, from this login, or from
     GOOGLE_APPLICATION_CREDENTIALS, in this order.
+
+    \b
+    lecoder-cgpu auth login
+    lecoder-cgpu auth login --start --json           without a browser here, in two steps
+    lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt
     """
     return _login(app, **options)
 
@@ -127,7 +134,9 @@ def _login(
 def _check_one(**given: bool) -> None:
     if sum(given.values()) > 1:
         names = " and ".join(f"--{name}" for name, there in given.items() if there)
-        raise errors.UsageError(f"{names} exclude each other", name="ConflictingOptions", hint="leave out one of them")
+        raise errors.UsageError(
+            f"{names} exclude each other", name="ConflictingOptions", hint=f"leave out {names.replace(' and ', ' or ')}"
+        )
 
 
 def _may_open_a_browser(app: App) -> bool:
@@ -220,14 +229,22 @@ def _text(document: models.LoginInfo) -> str:
 @command.command()
 @click.pass_obj
 def status(app: App) -> Answer:
-    """Tell who is logged in, and what was granted; asks nobody."""
+    """Tell who is logged in, and what was granted; asks nobody.
+
+    \b
+    lecoder-cgpu auth status --json
+    """
     return Answer(*_info(app))
 
 
 @command.command()
 @click.pass_obj
 def check(app: App) -> Answer:
-    """Ask Google whether the login works. Never opens a browser."""
+    """Ask Google whether the login works. Never opens a browser.
+
+    \b
+    lecoder-cgpu auth check --json
+    """
     from ... import login as flows
 
     flows.check(app.client.login)
@@ -242,6 +259,10 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     """Store your own OAuth client; without FILE, explain how to make one.
 
     FILE is what Google's console offers for download, `-` reads it from stdin.
+
+    \b
+    lecoder-cgpu auth setup
+    lecoder-cgpu auth setup client_secret.json
     """
     from ... import credentials
 
@@ -254,12 +275,16 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
     except OSError as error:
         raise errors.NotFoundError(
-            f"{file}: {error.strerror}", name="FileNotFound", hint="give the path of the downloaded file"
+            f"{file}: {error.strerror}",
+            name="FileNotFound",
+            hint="give the path of the downloaded file: lecoder-cgpu auth setup client_secret_….json",
         ) from error
     given = credentials.decode_client(content)
     if own is not None and own != given and not force:
         raise errors.UsageError(
-            f"{path} has another OAuth client already ({own.id})", name="ClientExists", hint="replace it with --force"
+            f"{path} has another OAuth client already ({own.id})",
+            name="ClientExists",
+            hint=f"replace it: lecoder-cgpu auth setup {file} --force",
         )
     credentials.change_config(app.config, {"clientId": given.id, "clientSecret": given.secret})
     document = models.ClientSetup(config_file=str(path), client_id=given.id)
@@ -270,7 +295,12 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
 @click.option("--keep-grant", is_flag=True, help="Only forget it here; copies on other machines go on working.")
 @click.pass_obj
 def logout(app: App, keep_grant: bool) -> Answer:
-    """Have Google revoke the login and forget it. Runtimes are left alone."""
+    """Have Google revoke the login and forget it. Runtimes are left alone.
+
+    \b
+    lecoder-cgpu auth logout
+    lecoder-cgpu auth logout --keep-grant
+    """
     from ... import config
     from ... import login as flows
 
@@ -295,7 +325,8 @@ def export(app: App, ci: bool) -> Answer:
     """Print the login, to be used on another machine. It is a secret.
 
     \b
-    lecoder-cgpu auth-export --json | ssh HOST lecoder-cgpu auth-import -
+    lecoder-cgpu auth export --json | ssh HOST lecoder-cgpu auth import -
+    lecoder-cgpu auth export --ci                    for LECODER_CGPU_CREDENTIALS
     """
     import msgspec
 
@@ -327,6 +358,9 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
     """Store a login that `auth export` printed elsewhere, after proving that it works.
 
     TOKEN is the bare session or the whole document; `-`, or nothing, reads it from stdin.
+
+    \b
+    lecoder-cgpu auth import < login.json
     """
     from ... import login as flows
 

@@ -11,7 +11,11 @@ from ..output import Answer
 
 @click.group(cls=Group, name="colab")
 def command() -> None:
-    """What only Colab has: consent to use Drive or the account on a runtime."""
+    """What only Colab has: consent to use Drive or the account on a runtime.
+
+    \b
+    lecoder-cgpu colab consent drive
+    """
 
 
 @command.command()

@@ -16,7 +16,17 @@ from ..app import App
 from ..console import Console, leave_key
 from ..output import Answer, Printer
 
-_RUNTIME_OPTIONS = ("new_runtime", "gpu", "tpu", "cpu", "high_ram", "wait_for_capacity")  # passed on to `run`
+_RUNTIME_OPTIONS = (
+    "new_runtime",
+    "gpu",
+    "tpu",
+    "cpu",
+    "high_ram",
+    "wait_for_capacity",
+    "idle_release",
+    "max_runtime",
+    "max_units",
+)  # passed on to `run`
 POLL = 5.0  # seconds; what ends the waiting closes the socket
 
 
@@ -70,13 +80,14 @@ def _check(options: dict[str, Any]) -> None:
                        ("outputs", "kernel")):  # fmt: skip
         if options[name] is not None and kernel != (mode == "kernel"):
             option = name.replace("_", "-")
-            other = f"add -m kernel to use --{option}" if mode == "kernel" else f"leave out -m kernel to use --{option}"
-            raise errors.UsageError(f"--{option} is for {mode} mode", name="ConflictingOptions", hint=other)
+            hint = f"add -m kernel to use --{option}" if mode == "kernel" else f"leave out -m kernel to use --{option}"
+            raise errors.UsageError(f"--{option} is for {mode} mode", name="ConflictingOptions", hint=hint)
     try:
         leave_key(options["detach_key"])
     except ValueError:
         raise errors.UsageError(
-            f"{options['detach_key']!r} is no control key", hint="name one as ctrl-] or ^Q, or say none"
+            f"{options['detach_key']!r} is no control key",
+            hint="--detach-key ctrl-], --detach-key ^Q, or --detach-key none",
         ) from None
 
 
@@ -84,7 +95,8 @@ def _piped(app: App, options: dict[str, Any]) -> Answer:
     """Commands from a pipe need no terminal: they are a run like any other, with streams apart and a true status."""
     if options["attach"] is not None:
         raise errors.UsageError(
-            "a shell that was left needs a terminal to go back to", hint="run `lecoder-cgpu connect --attach` in one"
+            "a shell that was left needs a terminal to go back to",
+            hint=f"type it at a terminal: lecoder-cgpu connect --attach {options['attach']}",
         )
     from . import run
 

@@ -15,7 +15,12 @@ from ..output import Answer
 
 @click.group(cls=Group, name="debug")
 def command() -> None:
-    """Show the tool's own log: every command, its requests, and the error of those that failed."""
+    """Show the tool's own log: every command, its requests, and the error of those that failed.
+
+    \b
+    lecoder-cgpu debug show --level error
+    lecoder-cgpu debug tail -f
+    """
 
 
 def _folder(app: App) -> Path:
@@ -27,12 +32,27 @@ def _reading(lines: int, level: str) -> Callable[[Callable[..., Any]], Callable[
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in (
-            click.option("-n", "--lines", type=click.IntRange(min=1), default=lines, show_default=True),
             click.option(
-                "-l", "--level", default=level, show_default=True, help="debug, info, warn or error, and above."
+                "-n",
+                "--lines",
+                type=click.IntRange(min=1),
+                default=lines,
+                show_default=True,
+                metavar="NUMBER",
+                help="At most so many.",
             ),
-            click.option("-c", "--category", help="Only records of that category, such as HTTP or COMMAND."),
-            click.option("-s", "--search", help="Only records that contain this text."),
+            click.option(
+                "-l",
+                "--level",
+                default=level,
+                show_default=True,
+                metavar="LEVEL",
+                help="Only these and graver ones: debug, info, warn or error.",
+            ),
+            click.option(
+                "-c", "--category", metavar="NAME", help="Only records of that category, such as HTTP or COMMAND."
+            ),
+            click.option("-s", "--search", metavar="TEXT", help="Only records that contain this text."),
         ):
             function = option(function)
         return function
@@ -44,7 +64,13 @@ def _reading(lines: int, level: str) -> Callable[[Callable[..., Any]], Callable[
 @_reading(lines=50, level="info")
 @click.pass_obj
 def show(app: App, lines: int, level: str, category: str | None, search: str | None) -> Answer:
-    """Show the newest records, oldest of them first."""
+    """Show the newest records, oldest of them first.
+
+    \b
+    lecoder-cgpu debug show
+    lecoder-cgpu debug show --level error --lines 5 --json
+    lecoder-cgpu debug show --category HTTP --level debug
+    """
     records = logs.records(_folder(app), lines, level, category, search)
     return Answer(records, lambda: "\n".join(_line(record) for record in records))
 
@@ -54,7 +80,12 @@ def show(app: App, lines: int, level: str, category: str | None, search: str | N
 @click.option("-f", "--follow", is_flag=True, help="Go on with records as they are written.")
 @click.pass_obj
 def tail(app: App, lines: int, level: str, category: str | None, search: str | None, follow: bool) -> Answer:
-    """Show the newest records; with -f, go on until Ctrl-C."""
+    """Show the newest records; with -f, go on until Ctrl-C.
+
+    \b
+    lecoder-cgpu debug tail
+    lecoder-cgpu debug tail -f --search assign
+    """
     later = logs.follow(_folder(app), level=level, category=category, search=search)  # from this moment on
     records = logs.records(_folder(app), lines, level, category, search)
     if not follow or app.printer.mode == "json":
@@ -69,7 +100,11 @@ def tail(app: App, lines: int, level: str, category: str | None, search: str | N
 @command.command("list")
 @click.pass_obj
 def list_(app: App) -> Answer:
-    """List the log files, newest first."""
+    """List the log files, newest first.
+
+    \b
+    lecoder-cgpu debug list
+    """
     files = logs.files(_folder(app))
     return Answer(models.LogFiles(files=files), lambda: "\n".join(f"{item.path}\t{item.size}" for item in files))
 
@@ -77,7 +112,11 @@ def list_(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def path(app: App) -> Answer:
-    """Print the folder of the log files."""
+    """Print the folder of the log files.
+
+    \b
+    lecoder-cgpu debug path
+    """
     folder = str(_folder(app))
     return Answer(models.LogPath(path=folder), lambda: folder)
 

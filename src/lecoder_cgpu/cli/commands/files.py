@@ -73,7 +73,7 @@ def upload(app: App, paths: Sequence[str], target: str | None) -> Answer:
     sources, target = _sources(paths, target)
     stdin = "-" in sources
     if stdin and (len(sources) > 1 or target is None):
-        raise errors.UsageError("stdin goes alone, to a file with a name", hint="upload - REMOTE")
+        raise errors.UsageError("stdin goes alone, to a file with a name", hint="lecoder-cgpu upload - NAME")
     expand(sources)  # what is not here must not start a runtime
     with _storage(app, create=True, title="uploading") as files:
         if stdin:
@@ -104,7 +104,7 @@ def download(app: App, paths: Sequence[str], target: str | None) -> Answer:
     if target == "-":
         if len(sources) != 1 or app.printer.mode != "human":
             raise errors.UsageError("only one file can go to stdout, and not with --json",
-                                    hint="lecoder-cgpu cat FILE --json")  # fmt: skip
+                                    hint=f"lecoder-cgpu cat {sources[0]} --json")  # fmt: skip
         with _storage(app) as files:
             files.read(sources[0], app.printer.write)
         return Answer(None, printed=True)
@@ -161,7 +161,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
     """
     if watch and options["dry_run"]:
         raise errors.UsageError("--watch does things, --dry-run does not", name="ConflictingOptions",
-                                hint="leave out one of them")  # fmt: skip
+                                hint="leave out --watch or --dry-run")  # fmt: skip
     local = os.path.expanduser(local)
     check_folder(local)
     with _storage(app, create=True, title="syncing") as files:
@@ -216,7 +216,15 @@ def _sync_summary(app: App, document: models.Synced) -> str:
 @click.argument("path", required=False, default=".", metavar="[PATH]")
 @click.pass_obj
 def ls(app: App, path: str) -> Answer:
-    """List a folder on the runtime, or what a pattern stands for."""
+    """List a folder on the runtime, or what a pattern stands for.
+
+    Quote patterns, so that the runtime expands them.
+
+    \b
+    lecoder-cgpu ls
+    lecoder-cgpu ls data
+    lecoder-cgpu ls 'out/*.png' --json
+    """
     with _storage(app) as files:
         document = files.list(path)
     _finish(app, document)
@@ -236,17 +244,29 @@ def _shown_name(entry: models.FileEntry) -> str:
 
 @click.command(cls=Command, name="cat")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="Largest file for --json; 0 is any.")
+@click.option(
+    "--max-output",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Refuse a larger file with --json; 0 is any size. Default: 1 MiB.",
+)
 @click.pass_obj
 def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
-    """Print files of the runtime; with --json, one file as a document."""
+    """Print files of the runtime; with --json, one file as a document.
+
+    \b
+    lecoder-cgpu cat train.log
+    lecoder-cgpu cat metrics.json --json
+    """
     with _storage(app) as files:
         if app.printer.mode == "human":
             for path in paths:
                 files.read(path, app.printer.write)
             return Answer(None, printed=True)
         if len(paths) != 1:
-            raise errors.UsageError("--json prints one file", hint="call it once for each file")
+            raise errors.UsageError(
+                "--json prints one file", hint=f"once for each file: lecoder-cgpu cat {paths[0]} --json"
+            )
         content = bytearray()
         limit = TEXT_LIMIT if max_output is None else max_output
 
@@ -254,7 +274,7 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
             content.extend(data)
             if limit and len(content) > limit:
                 raise errors.UsageError(f"{paths[0]} has more than {limit} bytes", name="TooLarge",
-                                        hint=f"lecoder-cgpu download {paths[0]}, or --max-output 0")  # fmt: skip
+                                        hint=f"lecoder-cgpu download {paths[0]}, or add --max-output 0")  # fmt: skip
 
         files.read(paths[0], take)
         document = models.FileContent(
@@ -274,6 +294,9 @@ def edit(app: App, path: str) -> Answer:
     """Edit a file of the runtime with the editor that VISUAL or EDITOR names.
 
     It is saved only if it was read, was changed here, and was not changed there meanwhile.
+
+    \b
+    lecoder-cgpu edit train.py
     """
     with _storage(app) as files:
         document = files.edit(path, _run_editor)
@@ -296,7 +319,7 @@ def _run_editor(local: str) -> None:
         done = subprocess.run([*command, local], check=False, stdout=sys.__stderr__)
     except OSError as error:
         raise errors.UsageError(f"the editor {command[0]!r} cannot be started: {error.strerror}", name="NoEditor",
-                                hint="export EDITOR=…") from error  # fmt: skip
+                                hint="export EDITOR=vi, or another one") from error  # fmt: skip
     if done.returncode:
         raise errors.UsageError(f"the editor ended with status {done.returncode}; nothing was saved",
                                 name="EditorFailed")  # fmt: skip
@@ -308,7 +331,14 @@ def _run_editor(local: str) -> None:
 @click.option("-f", "--force", is_flag=True, help="What is not there is no error.")
 @click.pass_obj
 def rm(app: App, paths: Sequence[str], recursive: bool, force: bool) -> Answer:
-    """Delete files on the runtime."""
+    """Delete files on the runtime.
+
+    Quote patterns, so that the runtime expands them.
+
+    \b
+    lecoder-cgpu rm old.pt
+    lecoder-cgpu rm -r out 'logs/*.txt'
+    """
     with _storage(app) as files:
         document = files.remove(paths, recursive=recursive, missing_ok=force)
     _finish(app, document)

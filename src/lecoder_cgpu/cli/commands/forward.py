@@ -100,11 +100,14 @@ def _parse(app: App, words: Sequence[str]) -> tuple[str | None, list[tuple[int, 
             raise errors.UsageError(
                 f"the session is given twice: {name!r} and {rest[0]!r}",
                 name="ConflictingOptions",
-                hint="leave out one of the two",
+                hint=f"leave out --session {name}, or {rest[0]}",
             )
         name = rest.pop(0)
     if not rest:
-        raise errors.UsageError("there is no port to forward", hint="lecoder-cgpu forward 8000")
+        raise errors.UsageError(
+            "there is no port to forward",
+            hint=f"lecoder-cgpu forward {name} 8000" if name else "lecoder-cgpu forward 8000",
+        )
     pairs = []
     for word in rest:
         found = _PORT.fullmatch(word)

@@ -12,7 +12,12 @@ from ..output import Answer, Table
 @click.command(cls=Command)
 @click.pass_obj
 def command(app: App) -> Answer:
-    """Show which GPUs and TPUs this account may ask Colab for. Whether one is free now, only asking tells."""
+    """Show which GPUs and TPUs this account may ask Colab for. Whether one is free now, only asking tells.
+
+    \b
+    lecoder-cgpu gpus
+    lecoder-cgpu gpus --json | jq .eligibleGpus
+    """
     document = overview.accelerators(app.client)
     rows = [
         (name, kind, allowed)

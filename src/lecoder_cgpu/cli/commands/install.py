@@ -14,6 +14,7 @@ from ...runtime import Session
 from ..app import App, Command
 from ..live import ProcessView
 from ..output import Answer
+from ..showing import max_output_option
 
 
 @click.command(cls=Command)
@@ -23,16 +24,18 @@ from ..output import Answer
 @click.option("-U", "--upgrade", is_flag=True, help="Upgrade what is there already.")
 @click.option("--pre", is_flag=True, help="Accept pre-releases.")
 @click.option("--no-deps", is_flag=True, help="Leave dependencies out.")
-@click.option("--index-url", metavar="URL", help="Instead of PyPI.")
-@click.option("--extra-index-url", multiple=True, metavar="URL", help="In addition to it.")
+@click.option("--index-url", metavar="URL", help="Look for packages there instead of PyPI.")
+@click.option("--extra-index-url", multiple=True, metavar="URL", help="Look for packages there, too.")
 @click.option("--venv", metavar="NAME", help="Into an environment of its own on the runtime, made if it is not there.")
 @click.option(
     "--installer", type=click.Choice(["auto", "uv", "pip"]), default="auto", show_default=True,
-    help="auto takes uv where the runtime has it.",
+    help="What installs them; auto takes uv where the runtime has it.",
 )  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End it after that.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
+)
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
-@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="As `run --max-output`.")
+@max_output_option
 @click.pass_obj
 def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
     """Install Python packages on the runtime, into the Python that its kernels run in.
@@ -54,7 +57,8 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
         )
     if options["venv"] is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", options["venv"]):
         raise errors.UsageError(
-            f"--venv {options['venv']!r}: that is no name for an environment", hint="use letters, digits, . _ and -"
+            f"--venv {options['venv']!r}: that is no name for an environment",
+            hint="use letters, digits, . _ and -, such as --venv old",
         )
     for item in packages:
         if not item.strip() or item.startswith("-"):

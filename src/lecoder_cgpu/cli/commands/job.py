@@ -22,6 +22,8 @@ from ..output import BUDGET, Answer, Table
 def command() -> None:
     """List jobs, read their output, wait for them, end them.
 
+    JOB is an id, or a unique beginning of one.
+
     \b
     lecoder-cgpu run --detach python train.py
     lecoder-cgpu job wait run-0123456789abcdef --timeout 100
@@ -34,10 +36,16 @@ def _jobs(app: App) -> Jobs:
 
 
 @command.command("list")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="NUMBER",
+              help="At most so many.")  # fmt: skip
 @click.pass_obj
 def list_(app: App, limit: int) -> Answer:
-    """List the jobs on the runtime, newest first."""
+    """List the jobs on the runtime, newest first.
+
+    \b
+    lecoder-cgpu job list
+    lecoder-cgpu job list -n 1 --json | jq -r '.jobs[0].id'
+    """
     with _jobs(app) as jobs:
         document = jobs.list(limit)
         if any(job.usage for job in document.jobs):
@@ -55,7 +63,14 @@ def list_(app: App, limit: int) -> Answer:
 @click.argument("job")
 @click.pass_obj
 def show(app: App, job: str) -> Answer:
-    """Show one job."""
+    """Show one job.
+
+    Its state, the processors and the memory that it uses, and the last line that it printed.
+
+    \b
+    lecoder-cgpu job show run-0123456789abcdef
+    lecoder-cgpu job show run-0123456789abcdef --json | jq .job.state
+    """
     with _jobs(app) as jobs:
         document = jobs.document(jobs.find(job))
         if document.job.usage:
@@ -83,6 +98,10 @@ def wait(
     what it prints goes to stderr, and its own status changes nothing. It is executed after results were fetched, and
     not while the job still runs. --release comes last: it needs declared results, all of them fetched, and nothing else
     at work there.
+
+    \b
+    lecoder-cgpu job wait run-0123456789abcdef --timeout 100 --json
+    lecoder-cgpu job wait run-0123456789abcdef --pull model.pt --release
     """
     for spec in pull:
         files.split_pull(spec)
@@ -106,11 +125,21 @@ def wait(
     "--from", "start", type=int, default=0, metavar="OFFSET", help="Begin at this byte; negative: from the end."
 )
 @click.option(
-    "--bytes", "limit", type=click.IntRange(min=1), help="At most so many bytes; with --json, 1 MiB unless said."
+    "--bytes",
+    "limit",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="At most so many. Default with --json: 1 MiB.",
 )
 @click.pass_obj
 def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit: int | None) -> Answer:
-    """Print a job's output. With --json, one stream from an offset on, and the offset to go on from."""
+    """Print a job's output. With --json, one stream from an offset on, and the offset to go on from.
+
+    \b
+    lecoder-cgpu job logs run-0123456789abcdef -f
+    lecoder-cgpu job logs run-0123456789abcdef --stream stderr --from -2000
+    lecoder-cgpu job logs run-0123456789abcdef --json --from 4096
+    """
     if follow and (app.printer.mode == "json" or limit is not None):
         raise errors.UsageError("--follow prints as output comes; it goes with neither --json nor --bytes",
                                 hint="leave out --follow; nextOffset tells where to go on")  # fmt: skip
@@ -150,13 +179,15 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
 
 @command.command()
 @click.argument("job")
-@click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text.")
-@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="As `run --max-output`.")
-@click.option("--inline", is_flag=True, help="As `run --inline`.")
-@click.option("--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False), help="As `run --outputs`.")
+@showing.options
 @click.pass_obj
 def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, outputs: Path | None) -> Answer:
-    """Print a finished job as `run` would have: its output, and its exit status as ours."""
+    """Print a finished job as `run` would have: its output, and its exit status as ours.
+
+    \b
+    lecoder-cgpu job result run-0123456789abcdef --json
+    lecoder-cgpu job result run-0123456789abcdef --outputs plots
+    """
     session = app.client.existing(app.session)
     with Jobs(session) as jobs:
         state = jobs.find(job)
@@ -181,7 +212,7 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 
 @command.command()
 @click.argument("job")
-@click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT; SIGTERM when none is named.")
+@click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT. Default: SIGTERM.")
 @click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until it has ended.")
 @click.option(
     "--grace", type=click.FloatRange(min=0), default=GRACE, show_default=True, metavar="SECONDS",
@@ -193,6 +224,11 @@ def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -
 
     Code in a kernel is interrupted instead, or taken back while it waits for the kernel. SIGKILL (or --escalate, if the
     interrupt does not help) ends the kernel: the server starts another one, and all variables are gone.
+
+    \b
+    lecoder-cgpu job kill run-0123456789abcdef
+    lecoder-cgpu job kill run-0123456789abcdef --signal SIGINT
+    lecoder-cgpu job kill run-0123456789abcdef --escalate --grace 30
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     with _jobs(app) as jobs:
@@ -212,7 +248,11 @@ def _killed(document: models.JobDocument) -> str:
 @click.argument("names", nargs=-1, required=True, metavar="JOB...")
 @click.pass_obj
 def rm(app: App, names: tuple[str, ...]) -> Answer:
-    """Delete finished jobs with their output."""
+    """Delete finished jobs with their output.
+
+    \b
+    lecoder-cgpu job rm run-0123456789abcdef
+    """
     with _jobs(app) as jobs:
         removed = [jobs.remove(name) for name in names]
     return Answer(models.Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))

@@ -15,13 +15,20 @@ def command() -> None:
     """Show, stop or run the process that keeps Colab's runtimes alive.
 
     It is started by the commands that need it, keeps what is held until its lease ends, and ends by itself.
+
+    \b
+    lecoder-cgpu keeper status
     """
 
 
 @command.command()
 @click.pass_obj
 def status(app: App) -> Answer:
-    """Tell whether the keeper runs, and what it last saw."""
+    """Tell whether the keeper runs, and what it last saw.
+
+    \b
+    lecoder-cgpu keeper status --json
+    """
     from ... import keeper
 
     found = keeper.read(app.client.state_dir)
@@ -44,7 +51,11 @@ def status(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def stop(app: App) -> Answer:
-    """End the keeper. Runtimes stay, but nobody keeps them alive or ends their leases."""
+    """End the keeper. Runtimes stay, but nobody keeps them alive or ends their leases.
+
+    \b
+    lecoder-cgpu keeper stop
+    """
     from ... import keeper
 
     stopped = keeper.stop(app.client.state_dir)
@@ -55,7 +66,11 @@ def stop(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def run(app: App) -> Answer:
-    """Keep what is held, in the foreground, until nothing is."""
+    """Keep what is held, in the foreground, until nothing is.
+
+    \b
+    lecoder-cgpu keeper run
+    """
     from ...keeping import Keeper
 
     interval = app.config.get("keeperInterval")
@@ -65,7 +80,8 @@ def run(app: App) -> Answer:
         seconds = 0.0
     if seconds <= 0:
         raise errors.ConfigError(
-            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds", hint="set it to 60"
+            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds",
+            hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
     Keeper(app.config, app.client.state_dir, seconds).run()
     return Answer(models.Done(message="nothing is held"), lambda: "nothing is held")

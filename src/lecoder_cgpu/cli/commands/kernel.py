@@ -11,13 +11,22 @@ from ..output import Answer
 
 @click.group(cls=Group, name="kernel")
 def command() -> None:
-    """Show, interrupt or restart the session's kernel."""
+    """Show, interrupt or restart the session's kernel.
+
+    \b
+    lecoder-cgpu kernel status
+    lecoder-cgpu kernel interrupt
+    """
 
 
 @command.command()
 @click.pass_obj
 def status(app: App) -> Answer:
-    """Show whether the kernel is idle or busy."""
+    """Show whether the kernel is idle or busy.
+
+    \b
+    lecoder-cgpu kernel status --json | jq -r .kernel.state
+    """
     session = app.client.existing(app.session, gone=True)
     kernel = None if session.is_lost() else session.kernel()
     document = models.KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
@@ -27,7 +36,11 @@ def status(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def interrupt(app: App) -> Answer:
-    """Interrupt what the kernel executes now; its variables stay."""
+    """Interrupt what the kernel executes now; its variables stay.
+
+    \b
+    lecoder-cgpu kernel interrupt
+    """
     session = app.client.existing(app.session)
     kernel = session.running_kernel()
     session.server.interrupt(kernel.id)
@@ -40,7 +53,12 @@ def interrupt(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def restart(app: App) -> Answer:
-    """Restart the kernel: its variables are lost, files stay."""
+    """Restart the kernel: its variables are lost, files stay.
+
+    \b
+    lecoder-cgpu kernel restart
+    lecoder-cgpu kernel restart --session train
+    """
     return restart_kernel(app, app.session)
 
 

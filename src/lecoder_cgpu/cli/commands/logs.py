@@ -17,11 +17,19 @@ from ..output import Answer, Table
 
 def _filters(function: click.Command) -> click.Command:
     for option in (
-        click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many."),
-        click.option("--status", metavar="STATUS", help="ok, error, abort or unknown."),
-        click.option("--category", metavar="NAME", help="An error category, such as import or memory."),
-        click.option("--mode", metavar="MODE", help="kernel or terminal."),
-        click.option("--since", metavar="WHEN", help="30m, 2h, 1d, 2w, today, yesterday, or a date."),
+        click.option(
+            "-n",
+            "--limit",
+            type=click.IntRange(min=1),
+            default=50,
+            show_default=True,
+            metavar="NUMBER",
+            help="At most so many.",
+        ),
+        click.option("--status", metavar="STATUS", help="Only these: ok, error, abort, unknown or running."),
+        click.option("--category", metavar="NAME", help="Only errors of this category, such as import or memory."),
+        click.option("--mode", metavar="MODE", help="Only these: kernel or terminal."),
+        click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 1d, 2w, today, yesterday, or a date."),
         click.option("--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images."),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),
@@ -52,7 +60,7 @@ def command(
         raise errors.UsageError(
             f"--html cannot be combined with --{'stats' if stats else 'clear'}",
             name="ConflictingOptions",
-            hint="leave out one of the two",
+            hint=f"leave out --html or --{'stats' if stats else 'clear'}",
         )
     if clear:
         return _clear(history)
@@ -70,29 +78,29 @@ def command(
 @command.command()
 @click.pass_obj
 def stats(app: App) -> Answer:
-    """Summary statistics of the whole history."""
+    """Summary statistics of the whole history.
+
+    \b
+    lecoder-cgpu logs stats --json
+    """
     return _stats(History(app.client.state_dir))
 
 
 @command.command()
 @click.pass_obj
 def clear(app: App) -> Answer:
-    """Delete the history."""
+    """Delete the history.
+
+    \b
+    lecoder-cgpu logs clear
+    """
     return _clear(History(app.client.state_dir))
 
 
 @command.command()
 @click.argument("run")
 @click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
-@click.option("--raw", is_flag=True, help="With --output: as `run --raw`.")
-@click.option("--max-output", type=click.IntRange(min=0), metavar="BYTES", help="With --output: as `run --max-output`.")
-@click.option("--inline", is_flag=True, help="With --output: as `run --inline`.")
-@click.option(
-    "--outputs",
-    metavar="DIR",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --output: as `run --outputs`.",
-)
+@showing.options
 @click.pass_obj
 def show(
     app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
@@ -100,7 +108,11 @@ def show(
     """Show one run: what the history here remembers, or with --output what its runtime recorded.
 
     With --output, any machine that knows the session can ask; the run's own session is used, if this history names it,
-    and else the one in use.
+    and else the one in use. --raw, --max-output, --inline and --outputs say how that is shown.
+
+    \b
+    lecoder-cgpu logs show run-0123456789abcdef
+    lecoder-cgpu logs show run-0123456789abcdef --output --max-output 0
     """
     entry = History(app.client.state_dir).find(run)
     if output:
@@ -109,7 +121,7 @@ def show(
         raise errors.NotFoundError(
             f"there is no run {run!r} in the history of this machine",
             name="RunNotFound",
-            hint=f"lecoder-cgpu logs show {run} --output asks the runtime",
+            hint=f"ask the runtime: lecoder-cgpu logs show {run} --output",
         )
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
@@ -151,7 +163,9 @@ def _page(history: History, entries: list[models.HistoryEntry], file: str) -> An
     except OSError as error:
         part.unlink(missing_ok=True)
         raise errors.UsageError(
-            f"{file} cannot be written: {error.strerror or error}", name="FileNotWritable", hint="give another path"
+            f"{file} cannot be written: {error.strerror or error}",
+            name="FileNotWritable",
+            hint="give another file to --html",
         ) from error
     document = models.HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")

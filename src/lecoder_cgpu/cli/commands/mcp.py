@@ -13,6 +13,9 @@ from ..output import Answer
 def command() -> Answer:
     """Serve the Model Context Protocol on stdin and stdout, until stdin is closed.
 
+    An agent starts it: its configuration names the command `lecoder-cgpu` with the argument `mcp`. It needs the extra
+    mcp: pip install "lecoder-cgpu[mcp]".
+
     \b
     lecoder-cgpu mcp
     """

@@ -23,8 +23,8 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     """Turn a notebook into a script whose cells begin with `# %%`, or such a script into a notebook.
 
     \b
-    lecoder-cgpu notebook convert train.ipynb             train.py, to edit and to compare
-    lecoder-cgpu notebook convert train.py --update       the changes back, outputs of other cells kept
+    lecoder-cgpu notebook convert train.ipynb         train.py, to edit and to compare
+    lecoder-cgpu notebook convert train.py --update   the changes back; other cells keep outputs
     """
     from ... import notebook, scripts
     from .. import notebooks
@@ -32,7 +32,8 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     suffix = Path(source).suffix.lower()
     if suffix not in (".py", ".ipynb"):
         raise errors.UsageError(
-            f"{source} is neither a notebook nor a Python script", hint="give a file that ends in .ipynb or .py"
+            f"{source} is neither a notebook nor a Python script",
+            hint="give a file that ends in .ipynb or .py: lecoder-cgpu notebook convert train.ipynb",
         )
     to_script = suffix == ".ipynb"
     content = notebooks.read(source).content
@@ -40,13 +41,15 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     path = notebooks.writable(Path(output).expanduser() if output else default)
     if update and (to_script or not path.exists()):
         raise errors.UsageError(
-            "--update is for notebooks that are there already", name="NothingToUpdate", hint="leave out --update"
+            "--update is for notebooks that are there already",
+            name="NothingToUpdate",
+            hint=f"leave out --update, which writes {path}",
         )
     if path.exists() and not (update or force):
         raise errors.UsageError(
             f"{path} exists",
             name="FileExists",
-            hint="--force replaces it, -o gives another name"
+            hint="--force replaces it, -o FILE gives another name"
             + ("" if to_script else ", --update keeps the outputs of unchanged cells"),
         )
     if to_script:

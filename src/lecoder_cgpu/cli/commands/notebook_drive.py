@@ -16,13 +16,20 @@ from ..output import Answer, Table
 
 
 @click.command(cls=Command, name="list")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
-@click.option("--order-by", type=click.Choice(list(ORDERS)), default="modifiedTime", show_default=True)
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="NUMBER",
+              help="At most so many.")  # fmt: skip
+@click.option("--order-by", type=click.Choice(list(ORDERS)), default="modifiedTime", show_default=True,
+              help="What comes first: by name, or the newest.")  # fmt: skip
 @click.option("--enrich", is_flag=True, help="Read each notebook for the name that Colab shows.")
 @click.option("--all-notebooks", is_flag=True, help="Not only those that this tool made; needs a further permission.")
 @click.pass_obj
 def list_(app: App, limit: int, order_by: str, enrich: bool, all_notebooks: bool) -> Answer:
-    """List the notebooks in Google Drive."""
+    """List the notebooks in Google Drive.
+
+    \b
+    lecoder-cgpu notebook list -n 10
+    lecoder-cgpu notebook list --order-by name --json | jq -r '.[].id'
+    """
     drive = Drive(app.client.login)
     files = drive.list(limit, order_by, everything=all_notebooks)
     documents = [_describe(file) for file in files]
@@ -62,11 +69,15 @@ def _colab_name(drive: Drive, file: File) -> str | None:
     default="default",
     show_default=True,
     metavar="default|gpu|tpu|FILE",
-    help="What it begins with.",
+    help="What it begins with: one of these, or a notebook or script of yours.",
 )
 @click.pass_obj
 def create(app: App, name: str, template: str) -> Answer:
-    """Make a notebook in Google Drive."""
+    """Make a notebook in Google Drive.
+
+    \b
+    lecoder-cgpu notebook create training --template gpu
+    """
     from ... import notebook, templates
     from .. import notebooks
 
@@ -79,7 +90,7 @@ def create(app: App, name: str, template: str) -> Answer:
         content = notebook.encode(notebooks.read(template).content)
     else:
         raise errors.UsageError(
-            f"there is no template {template!r}", hint="use default, gpu, tpu, or a file ending in .ipynb or .py"
+            f"there is no template {template!r}", hint="--template default, gpu, tpu, or a file ending in .ipynb or .py"
         )
     document = _describe(Drive(app.client.login).create(f"{title}.ipynb", content))
     document.colab_name = title
@@ -100,17 +111,23 @@ def _stored(document: models.Notebook) -> Answer:
 @click.option("--permanent", is_flag=True, help="For good, instead of into the bin.")
 @click.pass_obj
 def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
-    """Move a notebook to Drive's bin, or delete it for good."""
+    """Move a notebook to Drive's bin, or delete it for good.
+
+    \b
+    lecoder-cgpu notebook delete 1AbCdEf --force
+    """
     drive = Drive(app.client.login)
     file = drive.get(id_of(notebook))
     if not force:
         if not app.printer.may_ask:
             raise errors.UsageError(
-                f"nobody is here to ask whether {file.name!r} is to be deleted", name="NotConfirmed", hint="add --force"
+                f"nobody is here to ask whether {file.name!r} is to be deleted",
+                name="NotConfirmed",
+                hint=f"lecoder-cgpu notebook delete {file.id} --force" + (" --permanent" if permanent else ""),
             )
         answer = app.printer.ask(f"{'Delete for good' if permanent else 'Move to the bin'}: {file.name}? [y/N] ", False)
         if (answer or "").strip().lower() not in ("y", "yes"):
-            raise errors.UsageError("nothing was deleted", name="NotConfirmed", hint="answer y, or use --force")
+            raise errors.UsageError("nothing was deleted", name="NotConfirmed", hint="answer y, or add --force")
     if permanent:
         drive.delete(file.id)
     else:
@@ -125,7 +142,12 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.pass_obj
 def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
-    """Download a notebook from Drive."""
+    """Download a notebook from Drive.
+
+    \b
+    lecoder-cgpu notebook pull 1AbCdEf -o train.ipynb
+    lecoder-cgpu notebook pull https://colab.research.google.com/drive/1AbCdEf
+    """
     from ... import notebook as notebook_module
     from .. import notebooks
 
@@ -133,7 +155,9 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
     file = drive.get(id_of(notebook))
     path = notebooks.writable(Path(output).expanduser() if output else Path(notebooks.file_name(file.name)))
     if path.exists() and not force:
-        raise errors.UsageError(f"{path} exists", name="FileExists", hint="--force replaces it, -o gives another name")
+        raise errors.UsageError(
+            f"{path} exists", name="FileExists", hint="--force replaces it, -o FILE gives another name"
+        )
     content = drive.download(file.id)
     notebook_module.write(content, path)
     document = models.NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content))
@@ -146,12 +170,17 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
 @click.option("--name", metavar="NAME", help="What the new one is called. Default: as the file.")
 @click.pass_obj
 def push(app: App, source: str, target: str | None, name: str | None) -> Answer:
-    """Upload a notebook to Drive: as a new one, or with --to in place of one that is there."""
+    """Upload a notebook to Drive: as a new one, or with --to in place of one that is there.
+
+    \b
+    lecoder-cgpu notebook push train.ipynb --name training
+    lecoder-cgpu notebook push train.ipynb --to 1AbCdEf
+    """
     from ... import notebook
     from .. import notebooks
 
     if target is not None and name is not None:
-        raise errors.UsageError("--name is for new notebooks", hint="lecoder-cgpu notebook rename ID NAME")
+        raise errors.UsageError("--name is for new notebooks", hint=f"lecoder-cgpu notebook rename {target} {name!r}")
     content = notebook.encode(notebooks.read(source).content)
     drive = Drive(app.client.login)
     if target is not None:
@@ -170,18 +199,26 @@ def _named(name: str) -> str:
 @click.argument("name")
 @click.pass_obj
 def rename(app: App, notebook: str, name: str) -> Answer:
-    """Give a notebook in Drive another name."""
+    """Give a notebook in Drive another name.
+
+    \b
+    lecoder-cgpu notebook rename 1AbCdEf "second try"
+    """
     if not name.strip():
-        raise errors.UsageError("a notebook needs a name", hint="lecoder-cgpu notebook rename ID NAME")
+        raise errors.UsageError("a notebook needs a name", hint=f"lecoder-cgpu notebook rename {notebook} NAME")
     return _stored(_describe(Drive(app.client.login).rename(id_of(notebook), _named(name))))
 
 
 @click.command(cls=Command, name="open")
 @click.argument("notebook", metavar="ID")
-@click.option("--print", "only_print", is_flag=True, help="Only print the address.")
+@click.option("--print", "only_print", is_flag=True, help="Print the address, and open nothing.")
 @click.pass_obj
 def open_(app: App, notebook: str, only_print: bool) -> Answer:
-    """Open a notebook of Drive in Colab: in the browser at a terminal, else its address is printed."""
+    """Open a notebook of Drive in Colab: in the browser at a terminal, else its address is printed.
+
+    \b
+    lecoder-cgpu notebook open 1AbCdEf --print
+    """
     file = Drive(app.client.login).get(id_of(notebook))
     stored = _stored(_describe(file)).document
     if app.printer.mode == "human" and app.printer.out_is_terminal and not only_print:

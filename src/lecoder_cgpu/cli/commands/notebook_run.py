@@ -35,9 +35,9 @@ _max_output = click.option(
 @click.option("--keep-going", is_flag=True, help="Run the remaining cells after one has failed.")
 @click.option("--restart", is_flag=True, help="Begin with a fresh kernel: variables of earlier runs are gone.")
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the whole run after that."
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
-@click.option("--detach", "--background", is_flag=True, help="Let it run without us; prints its job id.")
+@click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and notebook is the same job, however often.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
 @_max_output
@@ -75,7 +75,7 @@ class _Run:
             raise errors.UsageError(
                 "a job has no file to write to until it is fetched",
                 name="ConflictingOptions",
-                hint="leave out -o, and give it to: lecoder-cgpu notebook fetch",
+                hint="leave out -o and --in-place; when it has ended: lecoder-cgpu notebook fetch JOB -o FILE",
             )
         parameters = notebooks.parameters(options["parameter"], options["raw_parameter"], options["parameters"])
         self.source = notebooks.read(name, app)
@@ -182,7 +182,12 @@ class _Run:
 @_max_output
 @click.pass_obj
 def fetch(app: App, job: str, output: str | None, wait: float | None, max_output: int | None) -> Answer:
-    """Write the notebook of a detached run, with the outputs that there are; exit 124 while it still runs."""
+    """Write the notebook of a detached run, with the outputs that there are; exit 124 while it still runs.
+
+    \b
+    lecoder-cgpu notebook fetch run-0123456789abcdef -o trained.ipynb
+    lecoder-cgpu notebook fetch run-0123456789abcdef --wait 100 --json
+    """
     from ... import jobs, notebook, notebook_jobs
     from .. import notebooks
 

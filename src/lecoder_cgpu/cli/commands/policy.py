@@ -38,7 +38,11 @@ LINKS = [
 @click.command(cls=Command)
 @click.pass_obj
 def command(app: App) -> Answer:
-    """Tell what Colab's rules allow."""
+    """Tell what Colab's rules allow.
+
+    \b
+    lecoder-cgpu policy
+    """
     return Answer(
         models.Policy(points=POINTS, links=LINKS), lambda: "\n".join([*(f"* {point}" for point in POINTS), "", *LINKS])
     )

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from .. import parse, runtime_options
+from .. import parse, runtime_options, showing
 from ..app import App, Command
 from ..invocation import Invocation
 from ..output import Answer
-from ..showing import HEARTBEAT
 
 
 class RunCommand(Command):
@@ -34,7 +33,8 @@ class RunCommand(Command):
 @click.command(
     cls=RunCommand,
     options_metavar="[OPTIONS]",
-    epilog="Options come before the command, or after all of it; `--` ends them: run --json -- python train.py --json",
+    epilog="Options come before the command, or behind it if it is a single word or code; `--` ends them: "
+    "run --json -- python train.py --json",
 )
 @click.argument("words", nargs=-1, metavar="COMMAND...")
 @click.option(
@@ -43,15 +43,7 @@ class RunCommand(Command):
 @click.option("-k", "--kernel", is_flag=True, help="The same as --mode kernel.")
 @click.option("-f", "--file", metavar="FILE", help="Read the code from a file (kernel mode); `-` is stdin.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
-@click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text.")
-@click.option(
-    "--max-output",
-    type=click.IntRange(min=0),
-    metavar="BYTES",
-    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
-)
-@click.option("--inline", is_flag=True, help="Keep images and other binary outputs in documents and events, as base64.")
-@click.option("--outputs", metavar="DIR", help="Write images and other rich outputs into this folder (kernel mode).")
+@showing.options
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
@@ -79,8 +71,19 @@ class RunCommand(Command):
 @click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
 @click.option("--release", is_flag=True, help="With --pull: release the runtime once all results were fetched.")
-@click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set a variable for the command.")
-@click.option("--secret", multiple=True, metavar="NAME", help="Pass a variable that appears nowhere (NAME or NAME=-).")
+@click.option(
+    "-e",
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    help="Set a variable for the command; NAME alone takes its value from here.",
+)
+@click.option(
+    "--secret",
+    multiple=True,
+    metavar="NAME",
+    help="Pass a variable that appears nowhere. NAME: its value here; NAME=-: from stdin.",
+)
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
 @click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run again, once.")
@@ -90,12 +93,12 @@ class RunCommand(Command):
     "start",
     metavar="[STREAM=]OFFSET",
     multiple=True,
-    help="With --attach: pass over so many bytes of stdout, or of STREAM; as `nextOffset` of events has it.",
+    help="With --attach: pass over so many bytes of stdout, or of STREAM (stdout, stderr).",
 )
 @click.option(
     "--heartbeat",
     type=click.FloatRange(min=0),
-    default=HEARTBEAT,
+    default=showing.HEARTBEAT,
     show_default=True,
     metavar="SECONDS",
     help="With --events: an event every so often while the run goes on; 0 for none.",

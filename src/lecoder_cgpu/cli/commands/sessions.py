@@ -21,14 +21,24 @@ def command() -> None:
     """List, create, add, adopt, switch, rename, restart and close sessions.
 
     A session is a named hold on a runtime. Plain commands use the active one.
+
+    \b
+    lecoder-cgpu sessions list
+    lecoder-cgpu sessions ensure train --gpu T4
+    lecoder-cgpu sessions close train
     """
 
 
 @command.command("list")
-@click.option("--stats", is_flag=True, help="Only count them.")
+@click.option("--stats", is_flag=True, help="Only summary statistics.")
 @click.pass_obj
 def list_(app: App, stats: bool) -> Answer:
-    """Show the stored sessions, whether their runtimes answer, and what else the account holds on Colab."""
+    """Show the stored sessions, whether their runtimes answer, and what else the account holds on Colab.
+
+    \b
+    lecoder-cgpu sessions list
+    lecoder-cgpu sessions list --json | jq -r '.[].name'
+    """
     documents = holdings.list_sessions(app.client)
     if stats:
         return Answer(_stats(documents), lambda: _stats_text(documents))
@@ -62,7 +72,8 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
     if local:
         if url is not None or token_stdin:
             raise errors.UsageError(
-                "a local runtime has no --url and no token", hint="leave them out, or leave out --root"
+                "a local runtime has no --url and no token",
+                hint="leave out --url and --token-stdin, or --root and --backend local",
             )
         session = app.client.add_local(name, root)
     else:
@@ -72,7 +83,10 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
             )
         token = sys.stdin.readline().strip() if token_stdin else None
         if token_stdin and not token:
-            raise errors.UsageError("there is no token on stdin", hint="pipe it in: … --token-stdin < token.txt")
+            raise errors.UsageError(
+                "there is no token on stdin",
+                hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
+            )
         session = app.client.add_server(name, url, token, replace=force)
     document = models.SessionAdded(session=holdings.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
@@ -105,7 +119,11 @@ def ensure(app: App, /, name: str, **options: Any) -> Answer:
 @runtime_options.runtime_options(new=False)
 @click.pass_obj
 def create(app: App, /, name: str, **options: Any) -> Answer:
-    """The same as `ensure`."""
+    """The same as `ensure`.
+
+    \b
+    lecoder-cgpu sessions create train --gpu T4 --idle-release 30m
+    """
     return _ensure(app, name, options)
 
 
@@ -114,7 +132,13 @@ def create(app: App, /, name: str, **options: Any) -> Answer:
 @click.option("--name", required=True, metavar="NAME", help="The session's name.")
 @click.pass_obj
 def adopt(app: App, endpoint: str, name: str) -> Answer:
-    """Take over a Colab runtime that another machine or a browser started, and make it the active session."""
+    """Take over a Colab runtime that another machine or a browser started, and make it the active session.
+
+    ENDPOINT is what `sessions list` shows in its last column.
+
+    \b
+    lecoder-cgpu sessions adopt gpu-t4-s-1a2b3c --name train
+    """
     session = holdings.adopt(app.client, endpoint, name)
     document = models.SessionAdded(session=holdings.inspect(app.client, session.record), fresh=False)
     return Answer(document, lambda: f"{name} holds {endpoint} now")
@@ -125,7 +149,11 @@ def adopt(app: App, endpoint: str, name: str) -> Answer:
 @click.argument("name")
 @click.pass_obj
 def rename(app: App, session: str, name: str) -> Answer:
-    """Give a session another name; its runtime stays."""
+    """Give a session another name; its runtime stays.
+
+    \b
+    lecoder-cgpu sessions rename colab train
+    """
     record = app.client.store.find(session)
     app.client.store.rename(record.id, name)
     document = models.SessionAdded(session=holdings.inspect(app.client, app.client.store.find(record.id)))
@@ -136,7 +164,11 @@ def rename(app: App, session: str, name: str) -> Answer:
 @click.argument("session", required=False)
 @click.pass_obj
 def switch(app: App, session: str | None) -> Answer:
-    """Make a session the active one."""
+    """Make a session the active one.
+
+    \b
+    lecoder-cgpu sessions switch train
+    """
     record = app.client.store.find(_key(app, session))
     app.client.store.activate(record.id)
     return Answer(models.SessionSwitched(session_id=record.id, label=record.label), lambda: f"active: {record.name}")
@@ -151,11 +183,18 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
     """Release the runtimes of sessions and forget them.
 
     A Colab runtime is given back, also one without a session if its endpoint is named; a local runtime is ended. On a
-    server that is not ours, only the kernels that we started are.
+    server that is not ours, only the kernels that we started are. Without a name it is the active session.
+
+    \b
+    lecoder-cgpu sessions close
+    lecoder-cgpu sessions close train scratch
+    lecoder-cgpu sessions close --all --json
     """
     client = app.client
     if everything and sessions:
-        raise errors.UsageError("--all closes every session; names make no sense with it", hint="leave out one")
+        raise errors.UsageError(
+            "--all closes every session; names make no sense with it", hint="leave out --all or the names"
+        )
     keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
     found = [_closable(app, key) for key in keys]
     closed: list[models.SessionClosed] = []
@@ -231,10 +270,15 @@ command.add_command(close, "delete")
 
 
 @command.command()
-@click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.pass_obj
 def clean(app: App, dry_run: bool) -> Answer:
-    """Forget the sessions whose runtimes are certainly gone. No runtime is ended."""
+    """Forget the sessions whose runtimes are certainly gone. No runtime is ended.
+
+    \b
+    lecoder-cgpu sessions clean --dry-run
+    lecoder-cgpu sessions clean
+    """
     document = holdings.clean(app.client, dry_run=dry_run)
 
     def text() -> str:
@@ -251,7 +295,11 @@ def clean(app: App, dry_run: bool) -> Answer:
 @click.argument("session", required=False)
 @click.pass_obj
 def restart(app: App, session: str | None) -> Answer:
-    """Restart a session's kernel: the same as `kernel restart`."""
+    """Restart a session's kernel: the same as `kernel restart`.
+
+    \b
+    lecoder-cgpu sessions restart train
+    """
     from .kernel import restart_kernel
 
     return restart_kernel(app, session or app.session)

@@ -29,6 +29,7 @@ def command(install: str | None) -> Answer:
         target.write_text(text, "utf-8")
     except OSError as error:
         raise errors.UsageError(
-            f"{target} cannot be written: {error.strerror or error}", hint="give a folder that you may write to"
+            f"{target} cannot be written: {error.strerror or error}",
+            hint="give a folder that you may write to: lecoder-cgpu skill --install DIR",
         ) from error
     return Answer(models.Done(message=str(target)), lambda: str(target))

@@ -41,7 +41,9 @@ def command(
     lecoder-cgpu ssh-config train >> ~/.ssh/config       for editors, scp and rsync
     """
     if public_key is not None and not proxy:
-        raise errors.UsageError("--public-key is for --proxy", hint="lecoder-cgpu ssh NAME makes a key of its own")
+        raise errors.UsageError(
+            "--public-key is for --proxy", hint="leave out --public-key: a key is made for each connection"
+        )
     if name is not None and app.session is not None:
         raise errors.UsageError("the session is given twice", name="ConflictingOptions", hint="leave out --session")
     if proxy and app.printer.mode != "human":

@@ -16,6 +16,7 @@ def command(app: App) -> Answer:
     """Show login, runtimes with their GPUs and memory, and sessions.
 
     \b
+    lecoder-cgpu status
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
     document = overview.status(app.client, app.session)

@@ -15,6 +15,10 @@ def command(app: App) -> Answer:
     """Show Colab's compute units: balance, rate, hours left, free quota.
 
     Readings lag behind by minutes. A runtime costs units while it is held, idle or not.
+
+    \b
+    lecoder-cgpu usage
+    lecoder-cgpu usage --json | jq .units.balance
     """
     document = overview.usage(app.client)
     return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *lines(document.units)]))
