@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -231,10 +232,13 @@ class Jobs:
         """The job of that id, or of that unique prefix of one.
 
         Raises:
-            errors.UsageError: several begin so.
+            errors.UsageError: several begin so. errors.NotFoundError, errors.LostError: see `missing`.
         """
         if len(key) == len("run-") + 16:
-            return self._resident.show(key)
+            try:
+                return self._resident.show(key)
+            except errors.NotFoundError as error:
+                raise missing(self.session, key, error) from error
         prefix = key if key.startswith("run-") else f"run-{key}"
         found = [state for state in self._resident.runs(1000) if state.run.startswith(prefix)]
         if len(found) > 1:
@@ -244,8 +248,12 @@ class Jobs:
                 hint=f"give more of the id, such as {found[0].run}",
             )
         if not found:
-            raise errors.NotFoundError(
-                f"there is no job {key!r} on this runtime", name="JobNotFound", hint="lecoder-cgpu job list"
+            raise missing(
+                self.session,
+                prefix,
+                errors.NotFoundError(
+                    f"there is no job {key!r} on this runtime", name="JobNotFound", hint="lecoder-cgpu job list"
+                ),
             )
         return found[0]
 
@@ -386,3 +394,34 @@ class Jobs:
         state = self.find(key)
         self._resident.forget(state.run)
         return state.run
+
+
+def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.Error:
+    """What it means that a session's runtime does not know a run: `error`, unless the history here knows where the run
+    was.
+
+    Args:
+        run: its id, or the beginning of one.
+    """
+    from .history import History
+
+    entry = History(session.store.folder).find(run)
+    if entry is None or not isinstance(entry.session, str):
+        return error
+    record = session.record
+    if entry.session == record.name:
+        began = record.lease.began if record.lease is not None else 0.0
+        if entry.timestamp >= models.timestamp(datetime.fromtimestamp(began, UTC)):
+            return error
+        what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
+    elif any(entry.session == other.name for other in session.store.records()):
+        return errors.NotFoundError(
+            f"{entry.run_id} is not on session {record.name!r}: it ran on {entry.session!r}",
+            name=error.name,
+            hint=f"lecoder-cgpu job show {entry.run_id} --session {entry.session}",
+        )
+    else:
+        what = f"{entry.run_id} was on session {entry.session!r}, which is closed"
+    return errors.LostError(
+        f"{what}; what it left there is gone", name="RunLost", hint=f"lecoder-cgpu logs show {entry.run_id}"
+    )

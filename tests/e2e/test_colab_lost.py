@@ -46,7 +46,9 @@ def test_lost_in_the_middle_of_a_run(colab: FakeColab, cli: Cli) -> None:
     assert (named.code, named.json["errorCode"]) == (74, 2004)
     assert cli("job", "list", "--json").json["errorCode"] == 2004
     assert cli("status", "--json").json["runtimes"][0]["connected"] is False
-    assert "session colab (colab) has lost its runtime" in cli().out
+    standing = cli().out.splitlines()[0]
+    assert "the runtime of session colab (" in standing, standing
+    assert ") is gone" in standing, standing
     shown = cli("status").out
     assert "lecoder-cgpu sessions ensure colab" in shown
     assert "lease" not in shown
@@ -55,6 +57,11 @@ def test_lost_in_the_middle_of_a_run(colab: FakeColab, cli: Cli) -> None:
     assert again.json["stdout"] == "again\n", again
     assert "is gone" in again.json["notice"]
     assert "is gone" in again.err
+    # What the old runtime knew is not asked of the new one as if nothing had happened.
+    for words in (("job", "show", document["runId"]), ("run", "--attach", document["runId"])):
+        earlier = cli(*words, "--json")
+        assert (earlier.code, earlier.json["error"]["name"]) == (74, "RunLost"), earlier
+        assert "on an earlier runtime of session 'colab'" in earlier.json["error"]["message"]
     # The same for a process, on the new runtime.
     process = cli.start("run", "--json", "echo begun; sleep 300")
     colab.requests.clear()

@@ -105,6 +105,23 @@ def test_another_machine_finds_the_job(lab: Cli, jupyter: JupyterServer, tmp_pat
     other("sessions", "close", "--all", "--force")
 
 
+def test_a_job_of_another_session(cli: Cli) -> None:
+    """Whoever asks the wrong session learns which is the right one, or that it is closed."""
+    for name in ("one", "two"):
+        cli("--backend", "local", "sessions", "add", name)
+    run = cli("run", "--detach", "--session", "one", "--json", "true").json["job"]["id"]
+    wrong = cli("job", "show", run, "--session", "two", "--json")
+    assert (wrong.code, wrong.json["error"]["name"]) == (66, "RunNotFound"), wrong
+    assert wrong.json["error"]["suggestion"] == f"lecoder-cgpu job show {run} --session one"
+    assert cli("job", "show", run, "--session", "one").code == 0
+    cli("sessions", "close", "one")
+    closed = cli("job", "show", run[:-3], "--session", "two", "--json")
+    assert (closed.code, closed.json["error"]["name"]) == (74, "RunLost"), closed
+    assert "session 'one', which is closed" in closed.json["error"]["message"]
+    assert cli("job", "show", "run-0000000000000000", "--session", "two").code == 66
+    cli("sessions", "close", "--all")
+
+
 def test_a_run_whose_client_is_killed_goes_on(lab: Cli) -> None:
     """`kill -9` of the client: the command ends in its own time, and its output is fetched later."""
     loop = "for i in 1 2 3 4 5 6; do echo $i; done; until test -e go; do sleep 0.1; done; rm go; exit 5"

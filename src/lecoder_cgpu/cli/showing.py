@@ -62,9 +62,16 @@ def earlier(
     client that started it.
 
     Raises:
-        errors.NotFoundError: the runtime does not know it. errors.Error: the runtime cannot be reached.
+        errors.NotFoundError: the runtime does not know it. errors.LostError: it went with another runtime.
+        errors.Error: the runtime cannot be reached.
     """
-    if kernel_runs.is_kernel_run(session, run_id):
+    try:
+        in_kernel = kernel_runs.is_kernel_run(session, run_id)
+    except errors.NotFoundError as error:
+        from ..jobs import missing
+
+        raise missing(session, run_id, error) from error
+    if in_kernel:
         shown = KernelView(printer, raw=manner.raw, inline=manner.inline, start=start)
         with Heartbeat(printer, shown.offsets, manner.heartbeat):
             document = kernel_runs.attached_kernel_run(
