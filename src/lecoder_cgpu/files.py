@@ -37,11 +37,15 @@ def expand(sources: Iterable[str]) -> list[str]:
 
     Raises:
         errors.NotFoundError: one is not there, or a pattern stands for nothing.
+        errors.UsageError: one is a pipe or a device.
     """
     found = []
     for source in sources:
         path = os.path.expanduser(source)
         if source == "-" or os.path.lexists(path):
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+                raise errors.UsageError(f"{source} is neither a file nor a folder", name="NotAFile",
+                                        hint="what it gives goes as stdin: lecoder-cgpu upload - REMOTE")  # fmt: skip
             found.append(path)
             continue
         matches = sorted(glob.glob(path, recursive=True)) if has_magic(path) else []

@@ -223,7 +223,8 @@ def error_of(problem: trees.Problem, where: str) -> errors.Error:
     hint = _HINTS.get(problem.name)
     if problem.name == "FileNotFound":
         return errors.NotFoundError(message, name=problem.name, hint=hint or "check the path")
-    if problem.name in ("IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty"):
+    if problem.name in ("IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty",
+                        "NotAFile"):  # fmt: skip
         return errors.UsageError(message, name=problem.name, hint=hint or "choose another name")
     if problem.name in ("HelperFailed", "NoSuchCall"):
         return errors.InternalError(message, name=problem.name)
