@@ -394,8 +394,7 @@ class Storage:
         if dry_run:
             document.sent, document.bytes, document.deleted = len(sent), plan.size, len(plan.delete)
         else:
-            conflicts = {name for name in plan.delete if any(item[0] == name for item in plan.send)}
-            for names in files.batches([name for name in plan.delete if name not in conflicts], DELETED):
+            for names in files.batches(plan.delete, DELETED):
                 answer, _ = self._service.call("delete", root=remote, names=names)
                 document.deleted += len(answer["deleted"])
             if plan.send or stat["entry"] is None:

@@ -265,6 +265,25 @@ def test_sync_sends_what_differs(lab: Cli, jupyter: JupyterServer, here: Path) -
     assert there(jupyter, "synced/theirs.log").exists()
 
 
+def test_sync_where_a_file_became_a_folder(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """And the reverse: --delete takes away what is in the way, and without it that is an error."""
+    folder = tmp_path / "kinds"
+    (folder / "two").mkdir(parents=True)
+    (folder / "two" / "inner").write_text("1")
+    (folder / "one").write_text("1")
+    lab("sync", str(folder), "kinds")
+    (folder / "two" / "inner").unlink()
+    (folder / "two").rmdir()
+    (folder / "two").write_text("file")
+    (folder / "one").unlink()
+    (folder / "one").mkdir()
+    (folder / "one" / "inner").write_text("2")
+    assert lab("sync", str(folder), "kinds", "--json").code == 2
+    assert there(jupyter, "kinds/one").read_text() == "1"
+    assert lab("sync", str(folder), "kinds", "--delete", "--json").json["deleted"] == 3
+    same(folder, there(jupyter, "kinds"))
+
+
 def test_sync_by_checksum(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
     """The same size and time with other bytes is seen only with --checksum; other times with the same bytes is nothing
     then."""
