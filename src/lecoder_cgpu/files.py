@@ -37,11 +37,15 @@ def expand(sources: Iterable[str]) -> list[str]:
 
     Raises:
         errors.NotFoundError: one is not there, or a pattern stands for nothing.
+        errors.UsageError: one is a pipe or a device.
     """
     found = []
     for source in sources:
         path = os.path.expanduser(source)
         if source == "-" or os.path.lexists(path):
+            if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+                raise errors.UsageError(f"{source} is neither a file nor a folder", name="NotAFile",
+                                        hint="what it gives goes as stdin: lecoder-cgpu upload - REMOTE")  # fmt: skip
             found.append(path)
             continue
         matches = sorted(glob.glob(path, recursive=True)) if has_magic(path) else []
@@ -244,7 +248,8 @@ def plan(here: Iterable[Entry], there: Iterable[Entry], *, checksum: bool = Fals
 
     Args:
         checksum: files of the same size are `unsure`, whatever their times say.
-        delete: what is only there is deleted, but for what this says is ignored; None deletes nothing.
+        delete: what is only there, or a file where a folder is to be and the reverse, is deleted, but for what this
+            says is ignored; None deletes nothing.
     """
     made = Plan()
     theirs = {item[0]: item for item in there}
@@ -271,7 +276,9 @@ def plan(here: Iterable[Entry], there: Iterable[Entry], *, checksum: bool = Fals
         else:
             made.unchanged += 1
     if delete is not None:
-        extra = [name for name in theirs if name not in ours and not delete(name, theirs[name][1] == trees.FOLDER)]
+        in_the_way = {item[0] for item in made.send if trees.FOLDER in (item[1], theirs.get(item[0], item)[1])}
+        extra = [name for name in theirs if (name not in ours or name in in_the_way)
+                 and not delete(name, theirs[name][1] == trees.FOLDER)]  # fmt: skip
         made.delete = sorted(extra, key=lambda name: (name.count("/"), name), reverse=True)
     return made
 

@@ -192,9 +192,28 @@ class Session:
         Raises:
             errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
-        self.server.restart(self.running_kernel().id)
+        kernel = self.running_kernel()
+        self._revive_resident()
+        self.server.restart(kernel.id)
         self.await_recording()
         return self.kernel()
+
+    def _revive_resident(self) -> None:
+        """Replace a helper that does not answer any more, as people are told that a restart does."""
+        if self.record.resident is None:
+            return
+        try:
+            resident = self._connect_resident()
+            try:
+                resident.hello()
+            finally:
+                resident.close()
+        except errors.ConnectionFailed as error:
+            if error.name not in ("HelperSilent", "HelperDead"):
+                logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
+                return
+            self.replace_resident()
+            self.notify("the helper on the runtime did not answer; it was replaced")
 
     def kernel(self) -> Kernel | None:
         """The kernel as the server sees it now, None when none is running.

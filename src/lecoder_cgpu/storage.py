@@ -4,9 +4,11 @@ start on the runtime; documents come back."""
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +18,7 @@ from . import errors, files, logs, models
 from .resident import Resident, trees
 from .resident.transfers import FileService, error_of
 from .runtime import Session
-from .transfers import Moved, Mover, Progress, Service, range_reader
+from .transfers import Moved, Mover, Progress, Service, local_problems, range_reader
 from .transport import is_loopback
 
 READ = 4 << 20
@@ -120,9 +122,9 @@ class Storage:
                                     hint=f"lecoder-cgpu upload - {target.rstrip('/')}/NAME")  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
             spool = os.path.join(folder, "stdin")
-            with open(spool, "wb") as file:
+            with local_problems(spool), open(spool, "wb", buffering=0) as file:
                 while data := stream.read(READ):
-                    file.write(data)
+                    trees.write_all(file.fileno(), data)
             os.chmod(spool, 0o644)
             moved = self._mover.upload_file(spool, target)
         moved.source = "-"
@@ -306,36 +308,35 @@ class Storage:
         stat = self._file(path)
         folder = tempfile.mkdtemp(prefix="lecoder-cgpu-edit-")
         local = os.path.join(folder, files.remote_name(path) or "file")
-        keep = False
+        content = Path(local)
+        known, saved = "", False  # hash of what the runtime has
+
+        def edited() -> bool:
+            return bool(known) and content.is_file() and sha256(content.read_bytes()).hexdigest() != known
+
         try:
-            before = self._mover.download_file(path, local, stat=stat)
-            keep = True
+            known = self._mover.download_file(path, local, stat=stat).digests[""]
             editor(local)
-            content = Path(local)
             if not content.exists():
                 raise error_of(trees.Problem("FileNotFound", f"{local}: the editor has removed it"), "nothing saved")
             _, _, size, mtime, mode = stat["entry"][:5]
             if os.name == "posix":
                 os.chmod(local, mode & 0o777)
-            from hashlib import sha256
-
-            if sha256(content.read_bytes()).hexdigest() == before.digests[""]:
-                keep = False
-                return models.FileEdited(path=path, saved=False, sha256=before.digests[""],
-                                         session=self.session.record.ref)  # fmt: skip
-            os.utime(local)
-            after = self._mover.upload_file(local, stat["real"], expect=[size, mtime])
-            keep = False
-            return models.FileEdited(path=path, saved=True, sha256=after.digests[""], session=self.session.record.ref)
+            if edited():
+                os.utime(local)
+                known = self._mover.upload_file(local, stat["real"], expect=[size, mtime]).digests[""]
+                saved = True
+            return models.FileEdited(path=path, saved=saved, sha256=known, session=self.session.record.ref)
         except errors.Error as error:
-            keep = keep and error.name != "NoEditor"  # then nobody has written anything
-            if keep:
+            if edited():
                 error.hint = f"what you wrote is in {local}"
             raise
+        except KeyboardInterrupt:
+            if edited():
+                self.session.notify(f"what you wrote is in {local}")
+            raise
         finally:
-            if not keep:
-                import shutil
-
+            if not edited():
                 shutil.rmtree(folder, ignore_errors=True)
 
     # --- sync ---
@@ -394,8 +395,7 @@ class Storage:
         if dry_run:
             document.sent, document.bytes, document.deleted = len(sent), plan.size, len(plan.delete)
         else:
-            conflicts = {name for name in plan.delete if any(item[0] == name for item in plan.send)}
-            for names in files.batches([name for name in plan.delete if name not in conflicts], DELETED):
+            for names in files.batches(plan.delete, DELETED):
                 answer, _ = self._service.call("delete", root=remote, names=names)
                 document.deleted += len(answer["deleted"])
             if plan.send or stat["entry"] is None:

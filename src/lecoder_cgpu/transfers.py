@@ -98,7 +98,7 @@ class Mover:
             errors.Error: nothing was changed under the target's name.
         """
         moved = Moved(local, remote)
-        with _local(local), open(local, "rb", buffering=0) as file:
+        with local_problems(local), open(local, "rb", buffering=0) as file:
             found = os.fstat(file.fileno())
             size, mtime = found.st_size, found.st_mtime_ns
             key = _key(os.path.abspath(local), remote, size, mtime)
@@ -112,6 +112,8 @@ class Mover:
                     if (after.st_size, after.st_mtime_ns) != (size, mtime) or ours is None:
                         raise error_of(trees.Problem("FileChanged", f"{local}: it was changed while it was read"),
                                        "here")  # fmt: skip
+                    if file.read(1):
+                        raise _endless(local, "here", f"lecoder-cgpu upload - REMOTE < {local}")
                     if theirs is None or ours == theirs:
                         mode = found.st_mode & 0o777 if os.name == "posix" else None
                         self.service.call("commit", part=part, path=begun["path"], mode=mode, mtime=mtime,
@@ -232,13 +234,14 @@ class Mover:
         moved = Moved(remote, local)
         local = os.path.realpath(local)
         folder = os.path.dirname(local)
-        with _local(local):
-            if os.path.isdir(local):
-                raise trees.Problem("IsADirectory", f"{local}: it is a folder")
+        with local_problems(local):
+            trees.check_replaceable(local)
             trees.make_folder(folder)
+        if not size and self.service.call("get", path=real, offset=0, size=1)[1]:
+            raise _endless(remote, "on the runtime", f"lecoder-cgpu cat {remote} > LOCAL")
         for _attempt in range(2):
             part = _own_part(folder, _key(real, local, size, mtime))
-            with _local(part), open(part, "r+b" if os.path.exists(part) else "w+b", buffering=0) as file:
+            with local_problems(part), open(part, "r+b" if os.path.exists(part) else "w+b", buffering=0) as file:
                 have = file.seek(0, os.SEEK_END)
                 if have > size:
                     have = file.truncate(0)
@@ -259,7 +262,7 @@ class Mover:
                 raise error_of(trees.Problem("FileChanged", f"{remote}: it was changed while it was read"),
                                "on the runtime")  # fmt: skip
             if theirs is None or ours == theirs:
-                with _local(local):
+                with local_problems(local):
                     if os.name == "posix" and mode is not None:
                         os.chmod(part, mode & 0o777)
                     os.utime(part, ns=(mtime, mtime))
@@ -334,7 +337,7 @@ class Mover:
         entries = self.service.pages("scan", path=remote)
         moved = Moved(remote, local, folder=True)
         packs, large, moved.skipped = files.divide(entries)
-        with _local(local):
+        with local_problems(local):
             unpack = trees.Unpacker(local, wire.new_id()[:12])
 
         def requests(batches: list[list[files.Entry]]) -> Iterator[Request]:
@@ -345,7 +348,7 @@ class Mover:
             for name, problem, message in answer[0]["problems"][:1]:
                 del name
                 raise error_of(trees.Problem(problem, message), "on the runtime")
-            with _local(local):
+            with local_problems(local):
                 unpack(answer[1])
             self._count(moved, answer[1])
 
@@ -353,17 +356,24 @@ class Mover:
             self.service.stream(requests(packs), done)
             for item in large:
                 path = os.path.join(local, *trees.check_name(item[0]).split("/"))
-                with _local(path):
+                with local_problems(path):
                     unpack.folder(item[0].rpartition("/")[0])
                 got = self.download_file(files.remote_join(remote, item[0]), path)
                 moved.digests[item[0]] = got.digests[""]
                 moved.bytes += got.bytes
-            with _local(local):
+            with local_problems(local):
                 for batch in files.folders_of(entries):
                     unpack(b"".join(trees.folder_records(batch)))
         except errors.Error as error:
             raise _told(error, moved, len(entries)) from error
         return moved
+
+
+def _endless(path: str, where: str, hint: str) -> errors.Error:
+    """The error for what has content and no size, as the files of /proc do: their end is found by reading only."""
+    error = error_of(trees.Problem("NotAFile", f"{path}: its size is not known beforehand"), where)
+    error.hint = hint
+    return error
 
 
 def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
@@ -430,7 +440,7 @@ class _Pace:
 
 
 @contextlib.contextmanager
-def _local(path: str) -> Iterator[None]:
+def local_problems(path: str) -> Iterator[None]:
     """Problems of this side, as our errors."""
     try:
         yield
@@ -453,7 +463,7 @@ def _own_part(folder: str, key: str) -> str:
     from . import process_identity
 
     own = os.path.join(folder, f".{key}-{os.getpid()}-{next(_numbers)}{trees.PART_SUFFIX}")
-    with _local(folder):
+    with local_problems(folder):
         for name in os.listdir(folder):
             if name.startswith(f".{key}-") and name.endswith(trees.PART_SUFFIX):
                 owner = name.removeprefix(f".{key}-").partition("-")[0]

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,47 @@ def test_errors_say_what_was_wrong(lab: Cli, jupyter: JupyterServer, tmp_path: P
     assert source.read_text() == "x"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_what_is_neither_file_nor_folder(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """A pipe or a device is not read as an empty file, not waited for, and not replaced by a file, on either side."""
+    here, remote, source = tmp_path / "pipe", there(jupyter, "pipe"), tmp_path / "source"
+    os.mkfifo(here)
+    os.mkfifo(remote)
+    source.write_text("x")
+    there(jupyter, "real").write_text("x")
+    failed(lab("upload", str(here), "copied", "--json"), "NotAFile", 2006, 2)
+    failed(lab("upload", os.devnull, "copied", "--json"), "NotAFile", 2006, 2)
+    failed(lab("upload", str(source), "pipe", "--json"), "NotAFile", 2006, 2)
+    failed(lab("download", "real", str(here), "--json"), "NotAFile", 2006, 2)
+    failed(lab("cat", "pipe", "--json"), "NotAFile", 2006, 2)
+    assert lab("cat", "real").out == "x"  # the helper did not wait for the other end of the pipe
+    assert (here.is_fifo(), remote.is_fifo(), there(jupyter, "copied").exists()) == (True, True, False)
+    remote.unlink()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="/proc")
+def test_what_has_content_and_no_size(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """A file of /proc says that it is empty; what would arrive is nothing, and called whole. `cat` reads it."""
+    failed(lab("upload", "/proc/self/status", "status", "--json"), "NotAFile", 2006, 2)
+    failed(lab("download", "/proc/self/status", str(tmp_path / "status"), "--json"), "NotAFile", 2006, 2)
+    assert lab("cat", "/proc/self/status").out.startswith("Name:")
+    assert not there(jupyter, "status").exists()
+    assert list(tmp_path.glob("**/status")) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_behind_our_output(lab: Cli, jupyter: JupyterServer, stream: str) -> None:
+    """Output that cannot be written is an error of that name, and no bug of ours."""
+    with open("/dev/full", "wb") as full:
+        options: dict[str, Any] = {stream: full}
+        process = lab.start("run", "echo out; echo err >&2", **options)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 74, (out, err)
+    if err is not None:
+        assert b"stdout: No space left on device" in err
+
+
 def test_a_disk_without_room(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
     """A file that cannot fit is refused before its first byte, and no half file stays. (It is sparse, and huge.)"""
     source = tmp_path / "huge"
@@ -221,6 +263,25 @@ def test_sync_sends_what_differs(lab: Cli, jupyter: JupyterServer, here: Path) -
     assert "changed" in there(jupyter, "synced/run.sh").read_text()
     assert not there(jupyter, "synced/extra").exists()
     assert there(jupyter, "synced/theirs.log").exists()
+
+
+def test_sync_where_a_file_became_a_folder(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """And the reverse: --delete takes away what is in the way, and without it that is an error."""
+    folder = tmp_path / "kinds"
+    (folder / "two").mkdir(parents=True)
+    (folder / "two" / "inner").write_text("1")
+    (folder / "one").write_text("1")
+    lab("sync", str(folder), "kinds")
+    (folder / "two" / "inner").unlink()
+    (folder / "two").rmdir()
+    (folder / "two").write_text("file")
+    (folder / "one").unlink()
+    (folder / "one").mkdir()
+    (folder / "one" / "inner").write_text("2")
+    assert lab("sync", str(folder), "kinds", "--json").code == 2
+    assert there(jupyter, "kinds/one").read_text() == "1"
+    assert lab("sync", str(folder), "kinds", "--delete", "--json").json["deleted"] == 3
+    same(folder, there(jupyter, "kinds"))
 
 
 def test_sync_by_checksum(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
@@ -322,6 +383,17 @@ def test_editing(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
     assert file.read_text() == "theirs\n"
     kept = result.json["error"]["suggestion"].rpartition(" ")[2]
     assert Path(kept).read_text() == "mine\n"
+
+
+def test_an_editor_that_leaves_nothing(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
+    """Where nothing was written, no copy is left behind and none is promised."""
+    there(jupyter, "untouched.txt").write_text("one\n")
+    for editor in ("false", "surely-no-editor", "rm"):
+        result = lab("edit", "untouched.txt", "--json", env={"EDITOR": editor, "TMPDIR": str(tmp_path)})
+        assert result.code != 0, result
+        assert "what you wrote" not in result.json["error"].get("suggestion", ""), result
+        assert list(tmp_path.glob("lecoder-cgpu-edit-*")) == []
+    assert there(jupyter, "untouched.txt").read_text() == "one\n"
 
 
 @pytest.fixture

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from lecoder_cgpu.client import Client
+from lecoder_cgpu.config import Config
+from lecoder_cgpu.resident import bootstrap
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
@@ -84,6 +87,31 @@ def test_jobs_take_turns_in_the_kernel(lab: Cli, jupyter: JupyterServer) -> None
         "import sys; sys.exit(a - 18)",
         "a / 0",
     ]
+
+
+def test_two_versions_of_the_helper(lab: Cli, jupyter: JupyterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of another version brings its own helper into the same process. What the first one looks after is not
+    taken from it: queued code is executed once, and what a run shows is recorded once."""
+    go, told = jupyter.root / "go-on-two", jupyter.root / "told"
+    lab("run", "-m", "kernel", f"import os, time; go, told = {str(go)!r}, {str(told)!r}")
+    first = start(lab, "print('begun', flush=True)\nwhile not os.path.exists(go): time.sleep(0.05)")
+    second = start(lab, "print(open(told, 'a').write('x'))")
+    wait_for(lambda: lab("job", "logs", first).out == "begun\n")
+
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
+    sources = {**bootstrap.sources(), "helper": bootstrap.sources()["helper"] + "\n# another version\n"}
+    monkeypatch.setattr(bootstrap, "sources", lambda: sources)
+    monkeypatch.setattr(bootstrap, "module_name", lambda: "lecoder_resident_another")
+    with Client(Config()).session() as session:
+        resident = session.connect_resident()
+        assert resident.hello().hash == "another"
+        assert resident.record(session.kernel_id()) > 0
+        resident.close()
+    go.touch()
+    wait(lab, second)
+    third = lab("run", "-m", "kernel", "print('once')", "--json").json["runId"]
+    assert told.read_text() == "x"
+    assert [lab("run", "--attach", run).out for run in (first, second, third)] == ["begun\n", "1\n", "once\n"]
 
 
 def test_a_key_executes_once(lab: Cli, jupyter: JupyterServer) -> None:

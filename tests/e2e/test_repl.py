@@ -66,6 +66,21 @@ def test_a_session(lab: Cli) -> None:
 
 
 @needs_tmux
+def test_typing_on_while_the_kernel_proposes(lab: Cli) -> None:
+    """Enter does not wait for proposals that are still to come, nor take the connection from under them."""
+    with in_tmux(lab, "connect", "-m", "kernel") as terminal:
+        terminal.wait("In [")
+        lab("run", "-m", "kernel", "--detach", "import time; time.sleep(6)")
+        terminal.type("str.cente")
+        terminal.key("Tab")
+        terminal.key("C-u")
+        terminal.line("print('typed' + ' on')")
+        terminal.wait("typed on\n")
+        terminal.key("C-d")
+        assert "Exception" not in terminal.wait("[status 0]")
+
+
+@needs_tmux
 def test_without_prompt_toolkit(lab: Cli) -> None:
     """In a dumb terminal lines are plain, and the kernel still says when a cell is complete."""
     with in_tmux(lab, "connect", "-m", "kernel", env={"TERM": "dumb"}) as terminal:

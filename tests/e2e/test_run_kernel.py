@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import threading
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import wire
+from lecoder_cgpu import errors, wire
 from lecoder_cgpu.backends import Endpoint
+from lecoder_cgpu.client import Client
+from lecoder_cgpu.config import Config
 from lecoder_cgpu.server import Server
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
@@ -290,3 +293,20 @@ def test_a_closed_pipe_is_no_crash(lab: Cli) -> None:
     assert process.wait(timeout=60) == 141
     assert not re.search("Traceback|Exception", err), err
     assert kernel(lab, "print('free')")["stdout"] == "free\n"
+
+
+def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint of an error for a helper that does not answer is true: after `sessions restart`, one does."""
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
+    monkeypatch.setattr("lecoder_cgpu.resident.client.CALL_LIMIT", 1.0)
+    assert lab("run", "-m", "kernel", "1").code == 0
+    with Client(Config()).session() as session:
+        resident = session.connect_resident()
+        stuck = resident.hello().pid
+        os.kill(stuck, signal.SIGSTOP)
+        with pytest.raises(errors.ConnectionFailed, match="does not answer"):
+            resident.hello()
+        resident.close()
+        session.restart_kernel()
+        assert session.connect_resident().hello().pid != stuck
+    assert lab("run", "echo again").out == "again\n"

@@ -36,7 +36,11 @@ def test_a_protected_secret_never_survives(secret: str, tree: Any, before: str, 
     """In a string, a key, a list, an object or bytes, however deep, plain, percent-encoded or escaped."""
     known = spellings([secret])
     shapes: list[Any] = [before + spelling + after for spelling in known]
-    shapes += [{spelling: tree} for spelling in known] + [(secret, {secret}), secret.encode(), Path("/x") / secret]
+    shapes += [{spelling: tree} for spelling in known] + [
+        (secret, {secret}),
+        secret.encode("utf-8", "surrogatepass"),
+        Path("/x") / secret,
+    ]
     for value in (*shapes, {"deep": [[{"x": shapes[0]}, tree]]}):
         result = redact(value, known)
         msgspec.json.encode(result)  # whatever went in, it can be written down

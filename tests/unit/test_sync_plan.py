@@ -42,6 +42,14 @@ def test_deleting_goes_from_the_bottom_and_spares_what_is_ignored() -> None:
     assert made.delete == ["old/deep/x", "old/y", "old/deep", "old"]
 
 
+def test_deleting_clears_the_way_where_a_file_became_a_folder_or_the_reverse() -> None:
+    """What has the wrong kind goes before what is sent; without leave to delete, nothing does."""
+    here = [folder("to-folder"), file("to-folder/x"), file("to-file"), file("link", 2)]
+    there = [file("to-folder"), folder("to-file"), file("to-file/y"), ["link", "link", 0, 0, 0o777, "to-folder"]]
+    assert plan(here, there, delete=lambda name, is_folder: False).delete == ["to-file/y", "to-folder", "to-file"]
+    assert plan(here, there).delete == []
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2), st.integers(0, 2)), unique_by=lambda t: t[0]))
 def test_the_same_again_is_nothing(lines: list[tuple[str, int, int]]) -> None:
     """A folder against itself: nothing to send, nothing to delete."""

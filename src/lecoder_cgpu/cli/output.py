@@ -86,6 +86,7 @@ class Printer:
 
         Raises:
             ReaderGone: nobody reads them, for the first time; after that, they go nowhere.
+            errors.TransferError: they cannot be written (a full disk), in the same way.
         """
         try:
             with self._lock:  # heartbeats come from a thread of their own
@@ -94,11 +95,21 @@ class Printer:
         except BrokenPipeError:
             self._give_up()
             raise ReaderGone from None
+        except OSError as error:
+            self._give_up()
+            raise _not_written("stdout", error) from error
 
     def write_error_stream(self, content: bytes) -> None:
         """Bytes of the remote program's stderr."""
-        sys.stderr.buffer.write(content)
-        sys.stderr.buffer.flush()
+        try:
+            sys.stderr.buffer.write(content)
+            sys.stderr.buffer.flush()
+        except BrokenPipeError:
+            self._give_up(sys.stderr)
+            raise ReaderGone from None
+        except OSError as error:
+            self._give_up(sys.stderr)
+            raise _not_written("stderr", error) from error
 
     def event(self, event: Any) -> None:
         """One NDJSON line."""
@@ -257,10 +268,21 @@ class Printer:
         """The stream of the answer, for libraries that draw on a terminal by themselves."""
         return sys.stderr if self._on_stderr else sys.stdout
 
-    def _give_up(self) -> None:
+    def _give_up(self, stream: TextIO | None = None) -> None:
         """Write nowhere from now on, so that neither the document nor exiting can fail."""
         with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), (stream or sys.stdout).fileno())
+
+
+def _not_written(stream: str, error: OSError) -> errors.Error:
+    from ..resident import trees
+
+    told = trees.problem(error, stream)
+    return errors.TransferError(
+        f"{told.message}: the output is not complete",
+        name=told.name,
+        hint="what a run printed is kept: lecoder-cgpu logs show RUN --output",
+    )
 
 
 def _drawn(table: Table) -> Any:

@@ -10,6 +10,7 @@ import importlib.util
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ class Repl:
         self._outputs = Path(outputs).expanduser() if outputs else None
         self._history = History(app.client.state_dir)
         self._connection: KernelConnection | None = None
+        self._turn = threading.Lock()  # for the connection: proposals are asked for in threads, while people type on
         self._count = 1
         self._cells = self._failed = 0
         self._left_by: int | None = None  # the exit status for the signal that ended us
@@ -149,11 +151,12 @@ class Repl:
             self._left_by = document.exit_code
 
     def _execute(self, code: str, view: _View) -> models.Run:
-        try:
-            return self._execute_once(code, view)
-        except errors.ConnectionFailed:  # the socket was closed while nobody looked; nothing was sent
-            self._disconnect()
-            return self._execute_once(code, view)
+        with self._turn:  # the kernel answers one after the other, so waiting for proposals costs nothing
+            try:
+                return self._execute_once(code, view)
+            except errors.ConnectionFailed:  # the socket was closed while nobody looked; nothing was sent
+                self._disconnect()
+                return self._execute_once(code, view)
 
     def _execute_once(self, code: str, view: _View) -> models.Run:
         return kernel_runs.kernel_run(
@@ -201,11 +204,15 @@ class Repl:
         return "    " if re.search(r":\s*(#.*)?$", last) or (last.strip() and last[0] in " \t") else None
 
     def _ask(self, question: Callable[[KernelConnection], T | None]) -> T | None:
+        if not self._turn.acquire(timeout=ASK_LIMIT):
+            return None
         try:
             return question(self._connected())
         except errors.Error:
             self._disconnect()  # the next use connects again, and tells if that fails
             return None
+        finally:
+            self._turn.release()
 
 
 class _View(KernelView):

@@ -109,6 +109,11 @@ class _Counter(Task):
     cancelled = True  # nobody else makes that file grow
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody at the other end of a pipe: meanwhile, nothing else would be served."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _remove(path: str, task: Task) -> int:
     for item in list(trees.scan(path))[::-1]:
         trees.delete(path, [item[0]])
@@ -257,8 +262,7 @@ class Files:
         `key` stands for source and target, so that a later transfer of the same goes on where an earlier one ended.
         """
         target = os.path.realpath(self._path(path))
-        if os.path.isdir(target):
-            raise Problem("IsADirectory", f"{trees.shown(target)}: it is a folder")
+        trees.check_replaceable(target)
         folder = os.path.dirname(target)
         trees.make_folder(folder)
         part = os.path.join(folder, f".{key}-{nonce}{trees.PART_SUFFIX}")
@@ -332,7 +336,8 @@ class Files:
 
     def get(self, path: str, offset: int, size: int) -> Answer:
         """A part of a file, with the file's size and mtime at that moment."""
-        with open(self._path(path), "rb", buffering=0) as file:
+        with open(self._path(path), "rb", buffering=0, opener=_open_at_once) as file:
+            trees.check_readable(file.fileno(), path)
             file.seek(offset)
             content = file.read(min(size, PART_LIMIT)) or b""
             found = os.fstat(file.fileno())

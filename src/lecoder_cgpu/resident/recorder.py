@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import executor, supervisor
-from .recordings import Recording, read_json
+from .recordings import HELPER, Recording, read_json
 from .runs import Failure
 
 if TYPE_CHECKING:
@@ -465,7 +465,9 @@ def _is_recorded(folder: str) -> bool:
     if spec is None:
         return time.time() - os.stat(folder).st_mtime < SUBSCRIBED_WITHIN  # its owner is about to write it
     pid = spec.get("supervisorPid")
-    return pid not in (None, os.getpid()) and supervisor.identity(pid) == spec.get("supervisorStart")
+    if pid is None or supervisor.identity(pid) != spec.get("supervisorStart"):
+        return False
+    return pid != os.getpid() or spec.get("helper") != HELPER
 
 
 def _give_up(folder: str, kernel: str) -> None:

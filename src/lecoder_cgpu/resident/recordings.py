@@ -20,6 +20,7 @@ LIMIT_VARIABLE = "LECODER_CGPU_RECORD_BYTES"  # for machines with small disks
 IDLE_CLOSE = 5.0  # seconds after which the files of a run without news are closed
 PREVIEW = 400  # characters of the code that lists show
 TRACEBACK = 64 << 10  # characters kept of a traceback in the result
+HELPER = __package__  # of whom a run is: helpers of several versions may live in one process
 FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
 _BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
 
@@ -113,7 +114,7 @@ class Recording:
         self.began_at = self.written_at = time.monotonic()
         self._spec.update(
             run=self.id, kind="kernel", kernel=kernel, supervisorPid=os.getpid(),
-            supervisorStart=supervisor.identity(os.getpid()),
+            supervisorStart=supervisor.identity(os.getpid()), helper=HELPER,
         )  # fmt: skip
         self._spec.setdefault("created", supervisor.timestamp(self._started))
         if process is not None and not self.adopted:

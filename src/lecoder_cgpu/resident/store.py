@@ -158,7 +158,8 @@ class Store:
         except FileExistsError:
             return self._same(self.find(run_id), request.get("digest")), False
         note = {**self._note(request), "kind": "kernel", "kernel": request["kernel"], "code": request["code"],
-                "supervisorPid": os.getpid(), "supervisorStart": supervisor.identity(os.getpid())}  # fmt: skip
+                "supervisorPid": os.getpid(), "supervisorStart": supervisor.identity(os.getpid()),
+                "helper": __package__}  # fmt: skip
         supervisor.write_json(os.path.join(folder, "spec.json"), note)
         return self.find(run_id), True
 

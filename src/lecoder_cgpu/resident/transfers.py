@@ -209,22 +209,27 @@ def _decode(buffers: list[Any]) -> Answer:
 
 
 _HINTS = {
-    "DiskFull": "lecoder-cgpu rm PATH makes room there; then repeat the same command",
     "PermissionDenied": "choose another place, or change the permissions",
     "FileChanged": "repeat the same command when nothing writes to the file",
     "VerifyFailed": "repeat the same command",
     "FolderNotEmpty": "add --recursive",
 }
+_MISTAKES = frozenset({
+    "IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty", "NotAFile",
+})  # fmt: skip
 
 
 def error_of(problem: trees.Problem, where: str) -> errors.Error:
     """Our error for a problem with a file; `where` says on which side."""
     message = f"{problem.message} ({where})"
     hint = _HINTS.get(problem.name)
-    listing = "lecoder-cgpu ls FOLDER" if where == "on the runtime" else "ls FOLDER"
+    there = where == "on the runtime"
+    listing = "lecoder-cgpu ls FOLDER" if there else "ls FOLDER"
+    if problem.name == "DiskFull":
+        hint = f"{'lecoder-cgpu rm' if there else 'rm'} PATH makes room; then repeat the same command"
     if problem.name == "FileNotFound":
         return errors.NotFoundError(message, name=problem.name, hint=hint or f"see what is there: {listing}")
-    if problem.name in ("IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty"):
+    if problem.name in _MISTAKES:
         return errors.UsageError(
             message, name=problem.name, hint=hint or f"give another path; see what is there: {listing}"
         )

@@ -352,6 +352,33 @@ class Unpacker:
             raise
 
 
+def check_replaceable(path: str) -> None:
+    """See that nothing is lost but a file when a file is put under this name.
+
+    Raises:
+        Problem: a folder, a device or a pipe has it.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # nothing is there, or making it fails and says how
+    if stat.S_ISDIR(mode):
+        raise Problem("IsADirectory", f"{shown(path)}: it is a folder")
+    if not stat.S_ISREG(mode):
+        raise Problem("NotAFile", f"{shown(path)}: it is neither a file nor a folder")
+
+
+def check_readable(descriptor: int, path: str) -> None:
+    """See that what is open ends some time without our waiting for somebody.
+
+    Raises:
+        Problem: it is a pipe or a socket.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        raise Problem("NotAFile", f"{shown(path)}: it is neither a file nor a folder")
+
+
 def make_folder(path: str) -> None:
     """Make a folder with those above it, where they are missing.
 
