@@ -128,6 +128,10 @@ def is_kernel_run(session: Session, run_id: str) -> bool:
     resident = session.connect_resident()
     try:
         return resident.show(run_id).kind == "kernel"
+    except errors.ConnectionFailed as error:
+        resident.close()
+        resident = session.reconnect_resident(error)
+        return resident.show(run_id).kind == "kernel"
     finally:
         resident.close()
 

@@ -54,17 +54,18 @@ def missing(program: str) -> errors.ConfigError:
     )
 
 
-def connect(session: Session, public_key: str) -> WebSocket:
+def connect(session: Session, public_key: str, *, patience: float = TAKEN_WAIT) -> WebSocket:
     """The socket of a new SSH connection to the session's machine.
 
     Args:
         public_key: one line, as in a `.pub` file.
+        patience: seconds for which a place that is taken is asked for again.
 
     Raises:
         errors.NotFoundError: that machine offers no SSH. errors.UsageError: it does not take the key.
         errors.AuthError, errors.ConnectionFailed: as transport has it.
     """
-    until = time.monotonic() + TAKEN_WAIT
+    until = time.monotonic() + patience
     while True:
         try:
             return session.server.open_socket("colab/ssh", headers={"X-Colab-Ssh-Pubkey": public_key.strip()})

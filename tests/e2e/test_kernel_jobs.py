@@ -15,7 +15,8 @@ import pytest
 
 from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.resident import bootstrap
+from lecoder_cgpu.kernel_runs import is_kernel_run
+from lecoder_cgpu.resident import Resident, bootstrap
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
@@ -227,6 +228,31 @@ def test_watchers_survive_cuts(lab: Cli, jupyter: JupyterServer, tmp_path: Path)
     assert [client.returncode for client in watching] == [0, 0, 0], outputs
     expected = "".join(f"{i}\n" for i in range(30))
     assert [out.decode() for out, _ in outputs] == [f"{job} exited 0\n", expected, expected]
+    other("sessions", "close", "--all", "--force")
+    proxy.close()
+
+
+def test_a_cut_before_anything_was_shown(
+    lab: Cli, jupyter: JupyterServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question about a job is asked again over another connection, too."""
+    proxy = Proxy(jupyter.url)
+    other = Cli(tmp_path)
+    other("sessions", "add", "cut", "--url", proxy.url, "--token-stdin", stdin=jupyter.token.encode())
+    job = start(lab, "print('done')")
+    wait(lab, job)
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(other.home / "config"))
+    with Client(Config()).session() as session:
+        connect = session.connect_resident
+
+        def connect_and_cut() -> Resident:
+            monkeypatch.undo()
+            resident = connect()
+            proxy.cut()
+            return resident
+
+        monkeypatch.setattr(session, "connect_resident", connect_and_cut)
+        assert is_kernel_run(session, job)
     other("sessions", "close", "--all", "--force")
     proxy.close()
 

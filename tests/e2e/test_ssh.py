@@ -93,6 +93,19 @@ def test_refusals(vm: tuple[Cli, SshServer], status: int, exit_status: int, said
     assert "hint: " in result.err
 
 
+def test_a_document_says_why_there_is_no_connection(vm: tuple[Cli, SshServer]) -> None:
+    """OpenSSH's own status says nothing; the machine's refusal does. A command that ends with it is none."""
+    cli, server = vm
+    server.mode(404)
+    try:
+        result = cli("ssh", "--json", "vm", "true")
+    finally:
+        server.mode(None)
+    assert (result.code, result.json["error"]["name"]) == (66, "NoSsh"), result
+    result = cli("ssh", "--json", "vm", "exit 255")
+    assert (result.code, result.json["error"]["name"]) == (255, "SshFailed"), result
+
+
 def test_keys_that_are_refused(vm: tuple[Cli, SshServer]) -> None:
     """The server's reason is in the message."""
     cli, server = vm

@@ -19,6 +19,8 @@ from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
 
+FAILED_ITSELF = 255  # OpenSSH's status when there was no connection, or it broke
+
 
 @click.command(
     cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
@@ -89,6 +91,8 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
         line = [program, *options, *extra, f"root@{host_name(session)}", *command_words]
         # With --json, stdout is for the document.
         status = subprocess.call(line, stdout=None if app.printer.mode == "human" else app.printer.error_fd)
+        if status == FAILED_ITSELF:
+            _tell_why(session, key)
     document = models.Connected(
         session=session.record.ref, mode="ssh", seconds=round(time.monotonic() - started, 3), remote_exit_code=status
     )
@@ -97,6 +101,19 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
         document.fail(errors.RuntimeFailure(said, name="SshFailed", exit_status=status & 0xFF))
     document.notice = app.printer.notice or UNSET
     return Answer(document, exit_status=document.exit_code, printed=True)
+
+
+def _tell_why(session: Session, key: Path) -> None:
+    """See whether a connection can be had at all: OpenSSH gives one status to all that it failed with, and the remote
+    command may have ended with it, too.
+
+    Raises:
+        errors.Error: it cannot, as `ssh.connect` has it.
+    """
+    try:
+        ssh.connect(session, key.with_suffix(".pub").read_text("utf-8"), patience=0.0).close()
+    except errors.CapacityError:  # what was there a moment ago may still be counted
+        return
 
 
 # OpenSSH's options that take a value; the others are flags.
