@@ -211,10 +211,15 @@ def _advise(document: models.Install) -> None:
             "check the name and the version; the runtime's Python may be too old or too new: "
             'lecoder-cgpu run "python --version"'
         )
+    elif "does not appear to be a Python project" in text:
+        document.error.suggestion = "bring it there: lecoder-cgpu sync . DIR; then: lecoder-cgpu install -e DIR"
     elif document.exit_code == errors.NotFoundError.exit_status:
+        uv = "no uv on the runtime" in text
         missing = errors.NotFoundError(
             text.strip().splitlines()[-1] if text.strip() else "not found",
             name="NotFound",
-            hint="lecoder-cgpu ls shows what is there; lecoder-cgpu upload DIR brings a folder",
+            hint="leave out --installer, or bring it: lecoder-cgpu install uv"
+            if uv
+            else "lecoder-cgpu ls shows what is there; lecoder-cgpu upload DIR brings a folder",
         )
         document.error_code, document.error = missing.code, models.ErrorInfo.of(missing)

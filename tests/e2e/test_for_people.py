@@ -135,3 +135,13 @@ def test_open(cli: Cli, lab: Cli) -> None:
     assert failed(lab("open", "--json"))["error"]["name"] == "NothingToOpen"
     notebook = cli("open", "--notebook", "1Ab/C", "--print").out
     assert notebook == "https://colab.research.google.com/drive/1Ab%2FC\n"
+
+
+def test_the_history_as_a_page_on_stdout(lab: Cli) -> None:
+    """`-` stands for stdout, and no file of that name is made."""
+    lab("run", "echo on the page")
+    page = lab("logs", "--html", "-", "-n", "1")
+    assert page.code == 0, page
+    assert page.out.startswith("<!DOCTYPE html>")
+    assert "echo on the page" in page.out
+    assert failed(lab("logs", "--html", "-", "--json"))["errorCode"] == 2006

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +145,24 @@ def test_passwords_in_addresses_are_not_shown() -> None:
     """The label of the run, which lists show, has none."""
     wanted = installs.Wanted(requirements=["git+https://user:secret@host/x.git", "six"], main=["r.txt"])
     assert wanted.label == "install git+https://***@host/x.git six -r r.txt"
+
+
+def test_editable_projects(lab: Cli, tmp_path: Path) -> None:
+    """A folder on the runtime is installed as it stands there; what is no project, or not there, gets the way to it."""
+    project = tmp_path / "project"
+    project.mkdir()
+    lab("upload", str(project), "editable/empty", "--json")
+    empty = lab("install", "-e", "editable/empty", "--json")
+    assert (empty.code, empty.json["status"]) == (1, "error"), empty
+    assert empty.json["error"]["suggestion"].startswith("bring it there: lecoder-cgpu sync . DIR")
+    missing = lab("install", "-e", "editable/nowhere", "--json")
+    assert (missing.code, missing.json["error"]["name"]) == (66, "NotFound"), missing
+    assert "lecoder-cgpu ls" in missing.json["error"]["suggestion"]
+
+
+@pytest.mark.skipif(shutil.which("uv") is not None, reason="uv is there")
+def test_an_installer_that_is_not_there(lab: Cli) -> None:
+    """It is named, with what to do about it."""
+    result = lab("install", "--installer", "uv", "anything", "--json")
+    assert (result.code, result.json["error"]["name"]) == (66, "NotFound"), result
+    assert result.json["error"]["suggestion"].startswith("leave out --installer")

@@ -30,7 +30,9 @@ def _filters(function: click.Command) -> click.Command:
         click.option("--category", metavar="NAME", help="Only errors of this category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="Only these: kernel or terminal."),
         click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 1d, 2w, today, yesterday, or a date."),
-        click.option("--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images."),
+        click.option(
+            "--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images; - is stdout."
+        ),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),
     ):
@@ -55,7 +57,11 @@ def command(
     """
     if context.invoked_subcommand is not None:
         return None
-    history = History(context.ensure_object(App).client.state_dir)
+    app = context.ensure_object(App)
+    history = History(app.client.state_dir)
+    if html == "-" and app.printer.mode != "human":
+        raise errors.UsageError("--html - prints the page, and --json a document", name="ConflictingOptions",
+                                hint="leave out --json, or give a file to --html")  # fmt: skip
     if html is not None and (stats or clear):
         raise errors.UsageError(
             f"--html cannot be combined with --{'stats' if stats else 'clear'}",
@@ -69,7 +75,7 @@ def command(
     start = parse_since(since, datetime.now(UTC)) if since else None
     entries = history.entries(limit, status=status, category=category, mode=mode, since=start)
     if html is not None:
-        return _page(history, entries, html)
+        return _page(app, history, entries, html)
     rows = [_row(entry) for entry in entries]
     headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
     return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
@@ -151,10 +157,13 @@ def _lines(entry: models.HistoryEntry) -> list[str]:
     return lines
 
 
-def _page(history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
+def _page(app: App, history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
     from ...history_page import page
 
     content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
+    if file == "-":
+        app.printer.write(content)
+        return Answer(models.HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
     path = Path(file).expanduser()
     part = path.with_name(f".{path.name}.part")
     try:
