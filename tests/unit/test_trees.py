@@ -126,6 +126,75 @@ def test_tricks_with_links_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
+def pack_of(*names: str, content: bytes = b"content") -> bytes:
+    return b"".join(trees.record(name, trees.FILE, 0, content) for name in names)
+
+
+def test_a_pack_that_fails_in_the_middle(tmp_path: Path) -> None:
+    """What came before is there, whole and under its name; nothing else is."""
+    packed = bytearray(pack_of("a/1", "a/b/2", "a/b/3"))
+    packed[-1] ^= 1
+    with pytest.raises(trees.Problem) as caught:
+        trees.Unpacker(str(tmp_path), "n")(packed)
+    assert caught.value.name == "VerifyFailed"
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/1", "a/b", "a/b/2"}
+
+
+def test_folders_that_somebody_else_makes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two transfers into the same new folders end up in one; a file or a link outwards in the way is refused."""
+    one, two = (trees.Unpacker(str(tmp_path / "out"), nonce) for nonce in ("one", "two"))
+    settle = one._settle
+
+    def late() -> None:
+        two(pack_of("a/1", "a/b/theirs", "a/new/theirs", content=b"theirs"))
+        settle()
+
+    monkeypatch.setattr(one, "_settle", late)
+    one(pack_of("a/1", "a/b/2", "a/c/3"))
+    monkeypatch.undo()
+    one(pack_of("a/b/4"))
+    found = {path.relative_to(tmp_path / "out").as_posix(): path for path in (tmp_path / "out").rglob("*")}
+    assert found.keys() == {"a", "a/1", "a/b", "a/b/2", "a/b/4", "a/b/theirs", "a/c", "a/c/3", "a/new", "a/new/theirs"}
+    assert found["a/1"].read_bytes() == b"content"
+
+    def file_in_the_way() -> None:
+        (tmp_path / "out" / "x").write_text("in the way")
+        settle()
+
+    monkeypatch.setattr(one, "_settle", file_in_the_way)
+    with pytest.raises(trees.Problem) as caught:
+        one(pack_of("x/1", "y/1"))
+    assert caught.value.name == "NotADirectory"
+    assert sorted(item.name for item in (tmp_path / "out").iterdir()) == ["a", "x", "y"]
+    assert (tmp_path / "out" / "x").read_text() == "in the way"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_a_link_that_appears_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder does not get its name through a link that leads out."""
+    unpack = trees.Unpacker(str(tmp_path / "out"), "n")
+    settle = unpack._settle
+
+    def link() -> None:
+        (tmp_path / "out" / "way").symlink_to(tmp_path)
+        settle()
+
+    monkeypatch.setattr(unpack, "_settle", link)
+    with pytest.raises(trees.Problem, match="leads out"):
+        unpack(pack_of("way/x"))
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out"]
+    assert [item.name for item in (tmp_path / "out").iterdir()] == ["way"]
+
+
+def test_what_a_killed_process_has_left(tmp_path: Path) -> None:
+    """The same transfer, taken up by another process, begins its unfinished folders anew."""
+    left = tmp_path / f".n-0{trees.PART_SUFFIX}"
+    left.mkdir()
+    (left / "half").write_text("ha")
+    trees.Unpacker(str(tmp_path), "n")(pack_of("a/1"))
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/1"}
+
+
 def test_damage_is_found(tmp_path: Path) -> None:
     """A byte that changed on the way, or a pack that was cut, never becomes a file."""
     packed = bytearray(trees.record("file", trees.FILE, 0, b"content"))

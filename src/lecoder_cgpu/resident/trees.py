@@ -13,6 +13,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import struct
 import sys
@@ -249,7 +250,8 @@ class Unpacker:
     """Writes packs below a folder. Nothing ends up outside of it, nor through a link that leads out.
 
     Every file is verified, written under another name in its folder, and renamed: what stands under a final name is
-    whole. Doing the same pack again does no harm.
+    whole. A folder that is not there yet is made and filled under another name itself, which saves renaming its files,
+    a quarter of all that small ones cost. Doing the same pack again does no harm.
 
     Args:
         root: the folder; it is made when it is missing.
@@ -261,6 +263,8 @@ class Unpacker:
         self._root = os.path.realpath(root)
         self._nonce = nonce
         self._folders: dict[str, str] = {"": self._root}
+        self._apart: dict[str, str] = {}  # folders of this pack under another name, and where they belong
+        self._new: dict[str, str] = {}  # names of folders in one of these, and in which
         self._denied = _umask()
 
     def __call__(self, packed: Any) -> tuple[int, int]:
@@ -269,33 +273,60 @@ class Unpacker:
         Raises:
             Problem: something cannot be written; what came before it was.
         """
+        try:
+            done = self._unpack(packed)
+        except BaseException:
+            with contextlib.suppress(Problem):
+                self._settle()  # what is in these folders is whole
+            raise
+        self._settle()
+        return done
+
+    def _unpack(self, packed: Any) -> tuple[int, int]:
         files = size = 0
         for name, mode, mtime, digest, content in records(packed):
             folder, _, last = check_name(name).rpartition("/")
-            path = os.path.join(self.folder(folder), last)
+            is_folder = stat.S_ISDIR(mode)
+            if is_folder:
+                self._settle()  # after it, its time would change again
+            path = os.path.join(self.folder(folder, apart=not is_folder), last)
             try:
-                if stat.S_ISREG(mode):
+                if is_folder:
+                    self._finish_folder(path, mode, mtime)
+                elif stat.S_ISREG(mode):
                     if hashlib.sha256(content).digest() != digest:
                         raise Problem("VerifyFailed", f"{shown(name)}: what arrived is not what was sent")
-                    self._write(path, mode, mtime, content)
+                    self._write(path, mode, mtime, content, direct=folder in self._new)
                     files, size = files + 1, size + len(content)
-                elif stat.S_ISDIR(mode):
-                    self._finish_folder(path, mode, mtime)
                 elif stat.S_ISLNK(mode):
                     self._link(path, decode_name(bytes(content)))
                     files += 1
             except OSError as error:
-                raise problem(error, path) from error
+                raise problem(error, join(self._root, name)) from error
         return files, size
 
-    def folder(self, name: str) -> str:
-        """The path of a folder below the root, made when it is missing, and not behind a link that leads out."""
+    def folder(self, name: str, *, apart: bool = False) -> str:
+        """The path of a folder below the root, made when it is missing, and not behind a link that leads out.
+
+        Args:
+            apart: make it under another name until the pack is done.
+        """
         known = self._folders.get(name)
         if known is None:
             parent, _, last = name.rpartition("/")
-            path = os.path.join(self.folder(parent), last)
+            above = self.folder(parent, apart=apart)
+            path = os.path.join(above, last)
             try:
-                os.mkdir(path)
+                if parent in self._new:
+                    os.mkdir(path)
+                    self._new[name] = self._new[parent]
+                elif apart and not os.path.lexists(path):
+                    made = os.path.join(above, f".{self._nonce}-{len(self._apart)}{PART_SUFFIX}")
+                    _make_anew(made)
+                    self._apart[made], path = path, made
+                    self._new[name] = made
+                else:
+                    os.mkdir(path)
             except FileExistsError:
                 if not os.path.isdir(path):
                     raise Problem("NotADirectory", f"{shown(path)}: a file is in the way") from None
@@ -306,9 +337,43 @@ class Unpacker:
             known = self._folders[name] = path
         return known
 
-    def _write(self, path: str, mode: int, mtime: int, content: memoryview) -> None:
+    def _settle(self) -> None:
+        """Give the folders of this pack their names."""
+        apart, new = self._apart, self._new
+        self._apart, self._new = {}, {}
+        for name, made in new.items():
+            if name in self._folders:
+                self._folders[name] = apart[made] + self._folders[name][len(made) :]
+        first: Problem | None = None
+        for made, path in apart.items():
+            try:
+                self._place(made, path)
+            except (OSError, Problem) as error:
+                first = first or (problem(error, path) if isinstance(error, OSError) else error)
+                shutil.rmtree(made, ignore_errors=True)
+        if first is not None:
+            raise first
+
+    def _place(self, made: str, path: str) -> None:
+        """Move a folder to its place; if there is one by now, what it holds."""
+        try:
+            os.rename(made, path)
+        except OSError:
+            if not os.path.isdir(path):
+                raise
+            if not is_inside(os.path.realpath(path), self._root):
+                raise Problem("UnsafeName", f"{shown(path)}: it is a link that leads out of the folder") from None
+            for item in list(os.scandir(made)):
+                target = os.path.join(path, item.name)
+                if item.is_dir(follow_symlinks=False) and os.path.lexists(target):
+                    self._place(item.path, target)
+                else:
+                    os.replace(item.path, target)
+            os.rmdir(made)
+
+    def _write(self, path: str, mode: int, mtime: int, content: memoryview, *, direct: bool) -> None:
         permissions = stat.S_IMODE(mode) & 0o777
-        temporary = os.path.join(os.path.dirname(path), "." + self._nonce + PART_SUFFIX)
+        temporary = path if direct else os.path.join(os.path.dirname(path), "." + self._nonce + PART_SUFFIX)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(temporary, flags, permissions)
         try:
@@ -322,7 +387,8 @@ class Unpacker:
                 os.close(descriptor)
             if os.utime not in os.supports_fd:
                 os.utime(temporary, ns=(mtime, mtime))
-            os.replace(temporary, path)
+            if not direct:
+                os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -377,6 +443,15 @@ def check_readable(descriptor: int, path: str) -> None:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         raise Problem("NotAFile", f"{shown(path)}: it is neither a file nor a folder")
+
+
+def _make_anew(path: str) -> None:
+    """Make a folder of our own, in the place of one that a killed process has left half filled."""
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        shutil.rmtree(path)
+        os.mkdir(path)
 
 
 def make_folder(path: str) -> None:
