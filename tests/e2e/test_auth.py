@@ -25,6 +25,7 @@ from lecoder_cgpu.testing.state import COLAB, DRIVE_FILE, EMAIL, SCOPES
 from tests.contract.test_documents import failed, validate
 from tests.support.cli import Cli, Result
 from tests.support.colab import logged_in, points_at
+from tests.support.pty import Pty
 
 BROWSER = """
 import sys, urllib.request
@@ -142,6 +143,16 @@ def test_a_login_by_pasting(colab: FakeColab, new_cli: Cli, whole: bool) -> None
     assert process.returncode == 0, err
     assert b"ada@example.com" in out
     assert session(new_cli)["account"]["id"] == "ada@example.com"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX's")
+def test_the_second_step_at_a_terminal(new_cli: Cli, pty_of: Callable[..., Pty]) -> None:
+    """It says what it waits for."""
+    started = new_cli("auth", "login", "--start", "--json").json
+    run = pty_of(new_cli, "auth", "login", "--finish", started["flowId"], "--code-stdin")
+    run.wait(lambda: b"paste the address" in run.seen)
+    run.type(visit(started["url"]).encode() + b"\n\x04")
+    assert run.end() == 0, run.seen
 
 
 def test_a_login_in_two_steps(colab: FakeColab, new_cli: Cli) -> None:

@@ -182,6 +182,8 @@ def test_rate_limits(colab: FakeColab, colab_cli: Cli, limit: str | None, tries:
     fault = colab.fail("/tun/m/ccu-info", times=None, status=429, headers=headers)
     error = refused(colab_cli("usage", "--json"), 1006, "RateLimited")
     assert error["retryable"] is True
+    pause = "a minute" if limit is None else f"{limit} s"
+    assert error["suggestion"] == f"repeat the same command in {pause}"
     assert fault.hits == tries
     colab.mend()
 

@@ -119,10 +119,11 @@ def google_error(refusal: Refusal) -> errors.Error:
     if status == 404:
         return errors.NotFoundError(f"{what}: {said}", name="NotFound", hint="lecoder-cgpu sessions list")
     if status == 429:
+        pause = "a minute" if refusal.retry_after is None else f"{refusal.retry_after:.0f} s"
         limit = errors.ConnectionFailed(
             f"{what}: Colab wants fewer requests: {said}",
             name="RateLimited",
-            hint="repeat the same command in a minute",
+            hint=f"repeat the same command in {pause}",
         )
         limit.retry_after = refusal.retry_after
         return limit

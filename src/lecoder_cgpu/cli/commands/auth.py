@@ -114,6 +114,8 @@ def _login(
         )
     first = login.files.read_login() is None
     if finish is not None:
+        if sys.stdin.isatty():
+            app.printer.note("paste the address that the browser ended at, then press Enter and Ctrl-D")
         flows.Consent(login).finish(finish, sys.stdin.read())
         return _logged_in(app, first=first)
     if not first and not force and not select_account:
