@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ def test_waiting_ends_when_the_time_is_up(colab: FakeColab, colab_cli: Cli) -> N
     waiting = colab_cli.start("run", "--wait-for-capacity", "1h", "ls")
     wait_until(lambda: fault.hits == 2)
     wait_until(lambda: bool(sessions(colab_cli)))
+    time.sleep(0.5)  # for the refusal to arrive: before that, whether there is a runtime is not known
     waiting.send_signal(signal.SIGINT)
     waiting.communicate(timeout=60)
     assert waiting.returncode == 130
