@@ -26,7 +26,7 @@ def code(words: list[str], file: str | None) -> tuple[str, str | None]:
         return "\n".join(words), None
     if file.lower().endswith(".ipynb"):
         raise errors.UsageError(f"{file} is a notebook", name="IsANotebook", hint=f"lecoder-cgpu run {file}")
-    return _decode(_read_file(file), file), file
+    return _decode(file_content(file), file), file
 
 
 def code_from_stdin() -> str:
@@ -50,7 +50,12 @@ def _decode(content: bytes, origin: str) -> str:
     return text
 
 
-def _read_file(name: str) -> bytes:
+def file_content(name: str) -> bytes:
+    """What a file of this machine holds that somebody named.
+
+    Raises:
+        errors.NotFoundError: there is none. errors.UsageError: it cannot be read.
+    """
     path = Path(name).expanduser()
     try:
         return path.read_bytes()
@@ -60,7 +65,7 @@ def _read_file(name: str) -> bytes:
         raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(path)) from None
     except IsADirectoryError:
         raise errors.UsageError(
-            f"{name} is a folder", name="IsADirectory", hint=f"give a file in it: --file {path / 'train.py'}"
+            f"{name} is a folder", name="IsADirectory", hint=f"name a file in it: ls {name}"
         ) from None
     except OSError as error:
         raise errors.UsageError(

@@ -12,6 +12,7 @@ from typing import Any
 from .. import errors, models, notebook, scripts, wire
 from ..parameters import check_name, value
 from .app import App
+from .inputs import file_content
 from .live import KernelView
 from .output import Printer
 
@@ -37,7 +38,9 @@ def read(name: str, app: App | None = None) -> Source:
     """
     if app is not None and _is_in_drive(name):
         return _from_drive(name, app)
-    content = scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(_content(name), name)
+    content = (
+        scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(file_content(name), name)
+    )
     notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
 
@@ -66,26 +69,9 @@ def file_name(name: str) -> str:
     return cleaned if cleaned.endswith(".ipynb") else f"{cleaned}.ipynb"
 
 
-def _content(name: str) -> bytes:
-    try:
-        return Path(name).expanduser().read_bytes()
-    except FileNotFoundError:
-        from ..files import here
-
-        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(name)) from None
-    except IsADirectoryError:
-        raise errors.UsageError(
-            f"{name} is a folder", name="IsADirectory", hint=f"name a file in it: ls {name}"
-        ) from None
-    except OSError as error:
-        raise errors.UsageError(
-            f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {name}"
-        ) from error
-
-
 def _text(name: str) -> str:
     try:
-        return _content(name).decode("utf-8-sig")
+        return file_content(name).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise errors.UsageError(f"{name} is not text in UTF-8", name="NotText", hint="save it as UTF-8") from None
 
