@@ -236,7 +236,7 @@ class Jobs:
         """
         if len(key) == len("run-") + 16:
             try:
-                return self._resident.show(key)
+                return self._show(key)
             except errors.NotFoundError as error:
                 raise missing(self.session, key, error) from error
         prefix = key if key.startswith("run-") else f"run-{key}"
@@ -257,6 +257,15 @@ class Jobs:
             )
         return found[0]
 
+    def _show(self, run: str) -> RunState:
+        """A job's state, asked for again over another connection if this one was lost."""
+        try:
+            return self._resident.show(run)
+        except errors.ConnectionFailed as error:
+            self._resident.close()
+            self._resident = self.session.reconnect_resident(error)
+            return self._resident.show(run)
+
     def wait(self, key: str, timeout: float | None) -> models.JobDocument:
         """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so."""
         state = self.find(key)
@@ -274,7 +283,7 @@ class Jobs:
                 self._follow(follower, deadline)
             except KeyboardInterrupt as interrupt:
                 interrupted = errors.interrupted_status(interrupt)
-            state = self._resident.show(state.run)
+            state = self._show(state.run)
         document = self.document(state)
         if interrupted is not None:
             document.interrupted = True
@@ -283,7 +292,7 @@ class Jobs:
 
     def fetch(self, document: models.JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
-        state = self._resident.show(document.job.id)
+        state = self._show(document.job.id)
         specs = list(dict.fromkeys([*(state.pull or ()), *more]))
         if not specs or not state.ended:
             return

@@ -15,6 +15,7 @@ import pytest
 
 from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
+from lecoder_cgpu.jobs import Jobs
 from lecoder_cgpu.kernel_runs import is_kernel_run
 from lecoder_cgpu.resident import Resident, bootstrap
 from tests.contract.test_documents import validate
@@ -253,6 +254,9 @@ def test_a_cut_before_anything_was_shown(
 
         monkeypatch.setattr(session, "connect_resident", connect_and_cut)
         assert is_kernel_run(session, job)
+        with Jobs(session) as jobs:
+            proxy.cut()
+            assert jobs.wait(job, 30).exit_code == 0
     other("sessions", "close", "--all", "--force")
     proxy.close()
 
