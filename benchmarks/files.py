@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lecoder_cgpu.client import Client
+from lecoder_cgpu.sessions.manager import Client
 
 from .measure import TOOL, Runtime, Table
 

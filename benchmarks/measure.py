@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
+from lecoder_cgpu.sessions.manager import Client
 
 FLOOR = Path(__file__).with_name("floor.py")
 TOOL = [sys.executable, "-m", "lecoder_cgpu"]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .api import Job as Job
     from .api import Session as Session
     from .api import Stream as Stream
-    from .functions import remote as remote
+    from .remote_functions import remote as remote
 
-_HOMES = {"Client": "api", "Job": "api", "Session": "api", "Stream": "api", "remote": "functions"}
+_HOMES = {"Client": "api", "Job": "api", "Session": "api", "Stream": "api", "remote": "remote_functions"}
 __all__ = ["Client", "Job", "Session", "Stream", "__version__", "errors", "remote"]
 
 

@@ -20,15 +20,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from . import client as clients
-from . import errors, holdings, kernel_runs, models, overview, process_runs, runtime, wire
-from .backends import Wants
+from . import errors, models
+from .backends.protocol import Wants
 from .config import Config
-from .jobs import Jobs, describe, start
-from .sessions import Record
+from .jupyter import messages
+from .runs import kernel_runs, process_runs
+from .runs.jobs import Jobs, describe, start
+from .sessions import manager as clients
+from .sessions import operations
+from .sessions import session as runtime
+from .sessions import status as overview
+from .store.session_store import Record
 
 if TYPE_CHECKING:
-    from .storage import Storage
+    from .files.commands import Storage
 
 OnOutput = Callable[[str, str], None]
 
@@ -92,9 +97,9 @@ class Client:
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime is to be had.
         """
         wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
-        held, fresh = holdings.ensure(self._client, name, wants)
+        held, fresh = operations.ensure(self._client, name, wants)
         with held:
-            return models.SessionAdded(session=holdings.inspect(self._client, held.record), fresh=fresh)
+            return models.SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
         """Store a Jupyter server as a session, after proving that it answers and takes the token.
@@ -114,7 +119,7 @@ class Client:
 
     def sessions(self) -> list[models.SessionDocument]:
         """Every stored session with what its runtime says now, most recently used first."""
-        return holdings.list_sessions(self._client)
+        return operations.list_sessions(self._client)
 
     def status(self) -> models.Status:
         """Login, runtimes with their GPUs and memory, sessions."""
@@ -172,7 +177,7 @@ class Session:
         *,
         timeout: float | None = None,
         check: bool = False,
-        on_event: Callable[[wire.Event], None] | None = None,
+        on_event: Callable[[messages.Event], None] | None = None,
         outputs_dir: str | Path | None = None,
         wait: float | None = None,
         max_output: int | None = None,
@@ -344,7 +349,7 @@ class Session:
         Raises:
             errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was started.
         """
-        from .installs import Wanted, install
+        from .runs.installs import Wanted, install
 
         wanted = Wanted(requirements=packages, options=options)
         with self._hold() as held:
@@ -388,7 +393,7 @@ class Session:
         Raises:
             errors.Error: the runtime could not be told; the session is kept then.
         """
-        return holdings.close(self._client, self._client.store.find(self.id))
+        return operations.close(self._client, self._client.store.find(self.id))
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now: another process may have started a kernel or renewed a token meanwhile."""
@@ -396,7 +401,7 @@ class Session:
 
     @contextmanager
     def _storage(self) -> Iterator[Storage]:
-        from .storage import Storage  # only who moves files pays for it
+        from .files.commands import Storage
 
         with self._hold() as held, Storage(held) as files:
             yield files
@@ -448,8 +453,8 @@ class Job:
         with self.session._hold() as held:
             if kernel_runs.is_kernel_run(held, self.id):
 
-                def tell(event: wire.Event) -> None:
-                    if isinstance(event, wire.Stream) and on_output is not None:
+                def tell(event: messages.Event) -> None:
+                    if isinstance(event, messages.Stream) and on_output is not None:
                         on_output(event.name, event.text.encode())
 
                 document = kernel_runs.attached_kernel_run(held, self.id, tell, wait=wait, max_output=max_output)
@@ -466,16 +471,16 @@ class Job:
             return known.kill(self.id, signal).sent is True
 
 
-class Stream(Iterator[wire.Event]):
+class Stream(Iterator[messages.Event]):
     """The outputs of a run while it goes on; `result` is its document once the iteration has ended.
 
     `close`, or leaving the `with` block early, interrupts the code.
     """
 
     def __init__(
-        self, run: Callable[[Callable[[wire.Event], None]], models.Run], interrupt: Callable[[], None]
+        self, run: Callable[[Callable[[messages.Event], None]], models.Run], interrupt: Callable[[], None]
     ) -> None:
-        self._events: queue.SimpleQueue[wire.Event | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[messages.Event | None] = queue.SimpleQueue()
         self._interrupt = interrupt
         self._result: models.Run | None = None
         self._problem: BaseException | None = None
@@ -483,7 +488,7 @@ class Stream(Iterator[wire.Event]):
         self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
         self._thread.start()
 
-    def __next__(self) -> wire.Event:
+    def __next__(self) -> messages.Event:
         event = None if self._ended else self._events.get()
         if event is None:
             self._ended = True
@@ -518,7 +523,7 @@ class Stream(Iterator[wire.Event]):
             self._interrupt()
             self._thread.join()
 
-    def _work(self, run: Callable[[Callable[[wire.Event], None]], models.Run]) -> None:
+    def _work(self, run: Callable[[Callable[[messages.Event], None]], models.Run]) -> None:
         try:
             self._result = run(self._events.put)
         except BaseException as problem:

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from . import __version__, models, sessions
+from . import __version__, models
+from .store import session_store
 
 # What each command prints with --json when it succeeds. A failure prints `failure`, and `run` prints `run` for both.
 DOCUMENTS: dict[str, Any] = {
@@ -87,7 +88,7 @@ FORMATS: dict[str, Any] = {
     "debug-log-line": models.LogRecord,
     "keeper-file": models.KeeperRecord,
     "session-file": models.StoredLogin,
-    "sessions-file": list[sessions.Record],
+    "sessions-file": list[session_store.Record],
 }
 
 
@@ -122,8 +123,8 @@ OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made."""
     from .cli.app import root
-    from .rendering import guide, man, pages
-    from .rendering.describe import describe
+    from .docgen import guide, man, pages
+    from .docgen.describe import describe
 
     described = describe(root)
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, models, wire
+from lecoder_cgpu import errors, models
+from lecoder_cgpu.jupyter import messages
 from tests.support import faults
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
@@ -64,8 +65,8 @@ def test_a_run_over_a_failing_network(
     counter = tmp_path / "counter"
     streamed: list[str] = []
 
-    def show(event: wire.Event) -> None:
-        if isinstance(event, wire.Stream) and event.name == "stdout":
+    def show(event: messages.Event) -> None:
+        if isinstance(event, messages.Stream) and event.name == "stdout":
             streamed.append(event.text)
 
     def run() -> models.Run:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import models, wire
-from lecoder_cgpu.kernel_runs import attached_kernel_run
-from lecoder_cgpu.process_runs import attached_run
+from lecoder_cgpu import models
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.runs.kernel_runs import attached_kernel_run
+from lecoder_cgpu.runs.process_runs import attached_run
 from tests.support.cli import Cli
 from tests.support.rig import HANG, Rig, rig, within
 from tests.support.servers import JupyterServer
@@ -119,8 +120,8 @@ def test_a_killed_helper_and_a_kernel(held: Rig, seed: int) -> None:
     victim = helper(held)
     pieces, take = at_line(random.Random(seed).randint(1, 20), lambda: os.kill(victim, signal.SIGKILL))
 
-    def show(event: wire.Event) -> None:
-        if isinstance(event, wire.Stream):
+    def show(event: messages.Event) -> None:
+        if isinstance(event, messages.Stream):
             take(event.text)
 
     document = within(HANG, lambda: held.kernel_run(CODE, show))

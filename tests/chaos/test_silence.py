@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from lecoder_cgpu import errors, models, wire
-from lecoder_cgpu.kernel_runs import attached_kernel_run
-from lecoder_cgpu.process_runs import attached_run
+from lecoder_cgpu import errors, models
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.runs.kernel_runs import attached_kernel_run
+from lecoder_cgpu.runs.process_runs import attached_run
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
 
@@ -74,8 +75,8 @@ def run(held: Rig, mode: str, take: object) -> models.Run:
     """The run of that mode, whose stdout goes to `take` in pieces."""
     assert callable(take)
 
-    def show(event: wire.Event) -> None:
-        if isinstance(event, wire.Stream):
+    def show(event: messages.Event) -> None:
+        if isinstance(event, messages.Stream):
             take(event.text)
 
     if mode == "kernel":

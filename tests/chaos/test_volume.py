@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lecoder_cgpu import wire
+from lecoder_cgpu.jupyter import messages
 from tests.support.faults import Fault
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
@@ -28,8 +28,8 @@ def test_one_large_message(wide: Rig) -> None:
     code = "from IPython.display import display\ndisplay({'text/plain': 'x' * 30_000_000}, raw=True)"
     shown: list[int] = []
 
-    def show(event: wire.Event) -> None:
-        if isinstance(event, wire.Display):
+    def show(event: messages.Event) -> None:
+        if isinstance(event, messages.Display):
             shown.append(len(event.data["text/plain"]))
 
     wide.proxy.expect([Fault("cut", "down", 10 * MB), Fault("reset", "down", 5 * MB)])
@@ -45,9 +45,9 @@ def test_a_hundred_megabytes_of_a_kernel(wide: Rig) -> None:
     code = f"for i in range(1000): print(({line!r} + '\\n') * 99 + f'{{i:0999d}}')"
     digest, size = hashlib.sha256(), 0
 
-    def show(event: wire.Event) -> None:
+    def show(event: messages.Event) -> None:
         nonlocal size
-        if isinstance(event, wire.Stream):
+        if isinstance(event, messages.Stream):
             digest.update(event.text.encode())
             size += len(event.text)
 

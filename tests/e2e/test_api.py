@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import lecoder_cgpu
-from lecoder_cgpu import Client, Session, errors, remote, wire
+from lecoder_cgpu import Client, Session, errors, remote
+from lecoder_cgpu.jupyter import messages
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
 
@@ -56,8 +57,8 @@ def test_a_stream(session: Session) -> None:
     """Outputs come while the code runs, and the document afterwards."""
     with session.stream("for i in range(3): print(i)\ndisplay('x')") as outputs:
         events = list(outputs)
-    assert "".join(event.text for event in events if isinstance(event, wire.Stream)) == "0\n1\n2\n"
-    assert any(isinstance(event, wire.Display) for event in events)
+    assert "".join(event.text for event in events if isinstance(event, messages.Stream)) == "0\n1\n2\n"
+    assert any(isinstance(event, messages.Display) for event in events)
     assert outputs.result.status == "ok"
 
 
@@ -65,7 +66,7 @@ def test_leaving_a_stream_interrupts(session: Session) -> None:
     """Who leaves early leaves nothing running."""
     with session.stream("import time\nprint('here', flush=True)\ntime.sleep(120)") as outputs:
         first = next(outputs)
-        assert isinstance(first, wire.Stream)
+        assert isinstance(first, messages.Stream)
         assert first.text.startswith("here")
     assert outputs.result.exit_code == 1
     assert session.run("print('free')").stdout == "free\n"

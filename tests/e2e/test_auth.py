@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.auth import Login
+from lecoder_cgpu.auth.tokens import Login
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.testing.colab import CLIENT, FakeColab
 from lecoder_cgpu.testing.state import COLAB, DRIVE_FILE, EMAIL, SCOPES

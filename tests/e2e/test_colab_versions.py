@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.backends import Endpoint
-from lecoder_cgpu.server import Server
-from lecoder_cgpu.terminal import Terminal
+from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.jupyter.server import Server
+from lecoder_cgpu.jupyter.terminal import Terminal
 from tests.support.cli import Cli
 from tests.support.forwarding import Hasher, exchange, forwarded
 from tests.support.notebooks import code, read, write

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.drive import PIECE, id_of
+from lecoder_cgpu.notebooks.drive import PIECE, id_of
 from lecoder_cgpu.testing.colab import FakeColab
 from lecoder_cgpu.testing.state import COLAB, DRIVE, EMAIL, PROFILE, SCOPES
 from tests.contract.test_documents import failed, validate

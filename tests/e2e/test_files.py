@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import errors, transfers
-from lecoder_cgpu.client import Client
+from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.files import SMALL
+from lecoder_cgpu.files import transfer
+from lecoder_cgpu.files.plan import SMALL
+from lecoder_cgpu.sessions.manager import Client
 from tests.support.cli import Cli, Result
 from tests.support.servers import JupyterServer
 from tests.support.storage import files_of
@@ -83,7 +84,7 @@ def test_a_folder_there_and_back(lab: Cli, jupyter: JupyterServer, here: Path) -
     assert not list(there(jupyter, "tree").rglob("*.lecoder-part"))
 
 
-@pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, transfers.PART - 1, transfers.PART, transfers.PART + 1])
+@pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, transfer.PART - 1, transfer.PART, transfer.PART + 1])
 def test_sizes_around_the_limits(client: Client, jupyter: JupyterServer, tmp_path: Path, size: int) -> None:
     """Every byte of a file of an awkward size, both ways, with the hash that the summary names."""
     source = tmp_path / "source"
@@ -98,7 +99,7 @@ def test_sizes_around_the_limits(client: Client, jupyter: JupyterServer, tmp_pat
 
 def test_a_large_file_comes_from_the_server_itself(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
     """A file that the server does not serve (a hidden one) and one that it does arrive alike."""
-    content = os.urandom(transfers.BY_HTTP + 12_345)
+    content = os.urandom(transfer.BY_HTTP + 12_345)
     for name in (".hidden", "plain"):
         there(jupyter, name).write_bytes(content)
         assert lab("download", name, str(tmp_path / name)).code == 0
@@ -434,12 +435,12 @@ def test_two_uploads_to_one_target(client: Client, jupyter: JupyterServer, tmp_p
 def test_a_file_that_changes_while_it_is_read(client: Client, jupyter: JupyterServer, tmp_path: Path) -> None:
     """It is not saved half old and half new: the error says so, and the target is untouched."""
     source = tmp_path / "growing"
-    source.write_bytes(b"x" * (6 * transfers.PART))
+    source.write_bytes(b"x" * (6 * transfer.PART))
     there(jupyter, "grown").write_text("before")
 
     def progress(number: int, size: int) -> None:
         if size:
-            source.write_bytes(b"y" * (6 * transfers.PART))
+            source.write_bytes(b"y" * (6 * transfer.PART))
 
     with files_of(client, progress) as files, pytest.raises(errors.TransferError) as caught:
         files.upload([str(source)], "grown")

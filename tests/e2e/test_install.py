@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, installs
+from lecoder_cgpu import errors
+from lecoder_cgpu.runs import installs
 from tests.support.cli import Cli
 from tests.support.servers import start_server
 

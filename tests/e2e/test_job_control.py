@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import wire
-from lecoder_cgpu.backends import Endpoint
-from lecoder_cgpu.resident import Resident
-from lecoder_cgpu.server import Server
+from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.server import Server
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer, start_server
@@ -192,9 +192,9 @@ def test_thirty_jobs_at_once(lab: Cli, jupyter: JupyterServer) -> None:
     server = Server(Endpoint(url=jupyter.url, token=jupyter.token))
     opened, _ = server.open_session("lecoder-cgpu-resident")
     assert opened.kernel is not None
-    session_id = wire.new_id()
+    session_id = messages.new_id()
     resident = Resident(server.open_channels(opened.kernel.id, session_id), session_id)
-    runs = [wire.new_run_id() for _ in range(30)]
+    runs = [messages.new_run_id() for _ in range(30)]
     for number, run in enumerate(runs):
         resident.start(run, f"echo {number}; until test -e go30; do sleep 0.3; done; exit {number}", follow=False)
     wait_for(lambda: {resident.state(run).state for run in runs} == {"running"})

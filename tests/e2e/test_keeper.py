@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import keeper
-from lecoder_cgpu.backends import colab as backend
+from lecoder_cgpu.backends.colab import backend as colab_backend
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.keeping import Keeper
-from lecoder_cgpu.sessions import Record, Store
+from lecoder_cgpu.keeper.daemon import Keeper
+from lecoder_cgpu.sessions import keeper_process
+from lecoder_cgpu.store.session_store import Record, Store
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import failed, validate
 from tests.support.cli import Cli
@@ -51,15 +51,15 @@ def record(cli: Cli) -> Record:
 
 
 def process(cli: Cli) -> int:
-    found = keeper.read(cli.state)
+    found = keeper_process.read(cli.state)
     assert found is not None
-    assert keeper.is_alive(found)
+    assert keeper_process.is_alive(found)
     return found.pid
 
 
 def seen(cli: Cli) -> Any:
     """What the keeper last said of the only session."""
-    sessions = json.loads(keeper.path(cli.state).read_bytes())["sessions"]
+    sessions = json.loads(keeper_process.path(cli.state).read_bytes())["sessions"]
     return sessions[0] if sessions else {}
 
 
@@ -80,7 +80,7 @@ def test_from_the_first_run_to_the_last(colab: FakeColab, kept: Cli) -> None:
     lease = kept("sessions", "list", "--json").json[0]["lease"]
     assert lease["idleSeconds"] == 3600
     assert kept("sessions", "close", "--all", "--json").code == 0
-    until(lambda: not keeper.path(kept.state).exists())
+    until(lambda: not keeper_process.path(kept.state).exists())
     log = kept("debug", "show", "--json", "-n", "5000").json
     said = [line["message"] for line in log if line["category"] == "KEEPER"]
     assert said.count("begins") == 1
@@ -92,7 +92,7 @@ def test_a_killed_keeper_is_noticed(colab: FakeColab, kept: Cli) -> None:
     assert kept("run", "--cpu", "true").code == 0
     pid = until(lambda: process(kept))
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not keeper.is_alive(keeper.read(kept.state)))
+    until(lambda: not keeper_process.is_alive(keeper_process.read(kept.state)))
     status = kept("keeper", "status", "--json").json
     assert (status["running"], "died" in status["problem"]) == (False, True)
     again = kept("run", "true", "--json")
@@ -117,7 +117,7 @@ def test_idle_release(colab: FakeColab, kept: Cli) -> None:
     until(lambda: not colab.vms)
     until(lambda: record(kept).colab.state == "lost")  # type: ignore[union-attr]
     assert record(kept).lease.ended == "idle"  # type: ignore[union-attr]
-    until(lambda: not keeper.path(kept.state).exists())  # nothing is held any more
+    until(lambda: not keeper_process.path(kept.state).exists())  # nothing is held any more
     again = kept("run", "--idle-release", "never", "echo back", "--json")
     assert (again.code, again.json["stdout"]) == (0, "back\n")
     assert "no work for 1 s" in again.json["notice"]
@@ -179,14 +179,14 @@ def test_pings_that_fail(colab: FakeColab, kept: Cli) -> None:
         assert record(kept).colab.state == "ready"  # type: ignore[union-attr]
     colab.call(colab.vm.kill)
     until(lambda: record(kept).colab.state == "lost")  # type: ignore[union-attr]
-    until(lambda: not keeper.path(kept.state).exists())
+    until(lambda: not keeper_process.path(kept.state).exists())
 
 
 def test_an_hour_with_tokens_of_a_minute(colab: FakeColab, colab_cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session outlives its proxy token by an hour of Google's time, and Colab's own limit for what nobody keeps."""
     colab.switches.keep_alive = "empty"
     colab.switches.proxy_ttl = 60
-    monkeypatch.setattr(backend, "LISTING_AGE", 0.0)  # real seconds, of which none pass here
+    monkeypatch.setattr(colab_backend, "LISTING_AGE", 0.0)  # real seconds, of which none pass here
     assert colab_cli("run", "--cpu", "true").code == 0
     config = Config(config_file=colab_cli.home / "config" / "config.json")
     own = Keeper(config, colab_cli.state, clock=colab.world.clock.now)

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.jobs import Jobs
-from lecoder_cgpu.kernel_runs import is_kernel_run
-from lecoder_cgpu.resident import Resident, bootstrap
+from lecoder_cgpu.helper import bootstrap
+from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.runs.jobs import Jobs
+from lecoder_cgpu.runs.kernel_runs import is_kernel_run
+from lecoder_cgpu.sessions.manager import Client
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import wire
-from lecoder_cgpu.backends import Endpoint
-from lecoder_cgpu.resident import Resident, RunState
-from lecoder_cgpu.server import Server
+from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.documents import RunState
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.server import Server
 from tests.support.cli import Cli
 from tests.support.servers import start_server
 
@@ -40,7 +41,7 @@ class Runtime:
         return opened.kernel.id
 
     def connect(self) -> Resident:
-        session_id = wire.new_id()
+        session_id = messages.new_id()
         return Resident(self.server.open_channels(self.kernel_id, session_id), session_id)
 
     def guard(self) -> int:
@@ -136,7 +137,7 @@ def test_the_end_of_a_colab_machine(colab: Runtime, releases: Releases) -> None:
     """Work is ended, and the machine asked to release itself until it does: without a client, after the helper and the
     guard were killed, for the lease is on the disk."""
     resident = colab.connect()
-    run = wire.new_run_id()
+    run = messages.new_run_id()
     resident.start(run, "sleep 300")
     lease = resident.lease(until=soon(3600), idle=1000)
     assert lease.release == "unassign"
@@ -167,7 +168,7 @@ def test_idleness_ends_it(colab: Runtime, releases: Releases) -> None:
     """Not while a process or a kernel works, however long; renewing is no work; afterwards it is over soon."""
     resident = colab.connect()
     kernel = colab._open("work.ipynb")
-    run, job = wire.new_run_id(), wire.new_run_id()
+    run, job = messages.new_run_id(), messages.new_run_id()
     resident.execute(job, kernel, "import time; time.sleep(5)")
     resident.start(run, "until test -e go; do sleep 0.1; done")
     resident.lease(until=None, idle=3)
@@ -194,7 +195,7 @@ def test_a_server_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with machine(tmp_path) as runtime:
         resident = runtime.connect()
         kernel = runtime._open("work.ipynb")
-        run, stubborn, job = wire.new_run_id(), wire.new_run_id(), wire.new_run_id()
+        run, stubborn, job = messages.new_run_id(), messages.new_run_id(), messages.new_run_id()
         resident.execute(job, kernel, "import time; time.sleep(300)")
         resident.start(run, "sleep 300")
         wait_for(lambda: {resident.state(name).state for name in (run, job)} == {"running"})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import process_identity
+from lecoder_cgpu.system import process_identity
 from tests.support.cli import Cli
 
 

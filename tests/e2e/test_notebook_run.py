@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import notebook, notebook_runs
-from lecoder_cgpu.client import Client
 from lecoder_cgpu.config import Config
+from lecoder_cgpu.notebooks import document as notebook
+from lecoder_cgpu.notebooks import runs
+from lecoder_cgpu.sessions.manager import Client
 from tests.support.cli import Cli
 from tests.support.notebooks import code, fetch_others, read, text, write
 
@@ -256,8 +257,8 @@ def test_notebooks_of_others(lab: Cli, tmp_path: Path) -> None:
     for name in (*REPRODUCIBLE, *FAILING):
         content = notebook.parse(others[name].read_bytes(), name)
         stored = [list(map(comparable, cell.get("outputs", []))) for cell in content.cells]
-        progress = notebook_runs.Progress(content, notebook.plan(content), Nobody())
-        document = notebook_runs.run_notebook(session, progress, name, lambda: None, timeout=60)
+        progress = runs.Progress(content, notebook.plan(content), Nobody())
+        document = runs.run_notebook(session, progress, name, lambda: None, timeout=60)
         (tmp_path / "out.ipynb").write_bytes(notebook.encode(content))
         executed = read(tmp_path / "out.ipynb")
         if name in FAILING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 from nbformat import v4
 
-from lecoder_cgpu import scripts
+from lecoder_cgpu.notebooks import scripts
 from tests.support.cli import Cli
 from tests.support.notebooks import code, read, text, write
 

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, wire
-from lecoder_cgpu.backends import Endpoint
-from lecoder_cgpu.resident import Follower, Resident, RunState, bootstrap
-from lecoder_cgpu.server import Server
+from lecoder_cgpu import errors
+from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.helper import bootstrap
+from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.documents import RunState
+from lecoder_cgpu.helper.follow import Follower
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.server import Server
 from tests.support.servers import start_server
 
 COLAB = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
@@ -36,7 +40,7 @@ class Place:
         self.kernel_id = opened.kernel.id
 
     def connect(self) -> Resident:
-        session_id = wire.new_id()
+        session_id = messages.new_id()
         return Resident(self.server.open_channels(self.kernel_id, session_id), session_id)
 
     def new_id(self) -> str:
@@ -139,7 +143,7 @@ def test_environment_is_the_runtimes(place: Place, resident: Resident) -> None:
 
 def test_secrets_stay_off_the_disk(place: Place, resident: Resident) -> None:
     """No file of the resident holds the value of a secret; its name is noted."""
-    secret = "s3cr3t-" + wire.new_id()
+    secret = "s3cr3t-" + messages.new_id()
     run_id = place.new_id()
     resident.start(run_id, 'test -n "$TOKEN_X"', secrets={"TOKEN_X": secret})
     state = Follower(run_id, Collected()).follow(resident)

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, wire
-from lecoder_cgpu.backends import Endpoint
-from lecoder_cgpu.client import Client
+from lecoder_cgpu import errors
+from lecoder_cgpu.backends.protocol import Endpoint
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.server import Server
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.server import Server
+from lecoder_cgpu.sessions.manager import Client
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
 
@@ -272,7 +273,7 @@ def test_a_request_that_is_dropped_by_anothers_failure(lab: Cli, jupyter: Jupyte
     session = lab("status", "--json").json["runtimes"][0]["kernel"]["id"]
     channels = Server(Endpoint(url=jupyter.url, token=jupyter.token)).open_channels(session, "theirs")
     content = {"code": "import time; time.sleep(3); 1/0", "silent": False, "stop_on_error": True, "allow_stdin": False}
-    channels.send(wire.request("execute_request", content, session="theirs").frame(channels.subprotocol))
+    channels.send(messages.request("execute_request", content, session="theirs").frame(channels.subprotocol))
     time.sleep(0.5)
     document = kernel(lab, "ran = True")
     channels.close()
@@ -298,7 +299,7 @@ def test_a_closed_pipe_is_no_crash(lab: Cli) -> None:
 def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hint of an error for a helper that does not answer is true: after `sessions restart`, one does."""
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
-    monkeypatch.setattr("lecoder_cgpu.resident.client.CALL_LIMIT", 1.0)
+    monkeypatch.setattr("lecoder_cgpu.helper.client.CALL_LIMIT", 1.0)
     assert lab("run", "-m", "kernel", "1").code == 0
     with Client(Config()).session() as session:
         resident = session.connect_resident()

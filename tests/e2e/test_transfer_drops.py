@@ -13,16 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, transfers
-from lecoder_cgpu.client import Client
+from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
+from lecoder_cgpu.files import transfer
+from lecoder_cgpu.sessions.manager import Client
 from tests.support.cli import Cli
 from tests.support.faults import Fault
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer, start_server
 from tests.support.storage import files_of
 
-PART = transfers.PART
+PART = transfer.PART
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +210,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
-@pytest.mark.parametrize("every", [None, 5 << 20, transfers.RANGE + 7])
+@pytest.mark.parametrize("every", [None, 5 << 20, transfer.RANGE + 7])
 def test_several_pieces_at_once(
     far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int | None
 ) -> None:
@@ -217,7 +218,7 @@ def test_several_pieces_at_once(
     are cut among them."""
     server, proxy, command = far
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(command.home / "config"))
-    content = os.urandom(3 * transfers.RANGE + 5)
+    content = os.urandom(3 * transfer.RANGE + 5)
     (server.root / "pieces").write_bytes(content)
     told: list[int] = []
     proxy.requests.clear()
@@ -236,7 +237,7 @@ def test_several_pieces_at_once(
 def test_interrupted_while_the_line_is_silent(far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path) -> None:
     """Ctrl-C does not wait for pieces that do not come."""
     server, proxy, command = far
-    (server.root / "silent").write_bytes(os.urandom(6 * transfers.RANGE))
+    (server.root / "silent").write_bytes(os.urandom(6 * transfer.RANGE))
     process = command.start("download", "silent", str(tmp_path / "silent"), "--json")
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in tmp_path.glob(".*")):

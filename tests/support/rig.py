@@ -13,12 +13,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lecoder_cgpu import models, transport, watch, wire
-from lecoder_cgpu.client import Client
+from lecoder_cgpu import models
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.kernel_runs import kernel_run
-from lecoder_cgpu.process_runs import process_run
-from lecoder_cgpu.runtime import Session
+from lecoder_cgpu.jupyter import execution_watch, messages
+from lecoder_cgpu.net import http
+from lecoder_cgpu.runs.kernel_runs import kernel_run
+from lecoder_cgpu.runs.process_runs import process_run
+from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.session import Session
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer
 
@@ -41,7 +43,7 @@ class Rig:
         with self.client.session(self.name) as session:
             yield session
 
-    def kernel_run(self, code: str, on_event: Callable[[wire.Event], None], **options: Any) -> models.Run:
+    def kernel_run(self, code: str, on_event: Callable[[messages.Event], None], **options: Any) -> models.Run:
         """A kernel run of its own, as `kernel_runs.kernel_run` has it."""
         with self.session() as session:
             return kernel_run(session, code, on_event, **options)
@@ -74,11 +76,11 @@ def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
 def impatient() -> Iterator[None]:
     """Silent connections are noticed within seconds, so that tests need not wait for what people can wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transport, "PING_INTERVAL", 0.5)
-        patch.setattr(transport, "PING_TIMEOUT", 1.0)
-        patch.setattr(transport, "CONNECT_TIMEOUT", 3.0)
-        patch.setattr(watch, "PROBE_AFTER", 0.5)
-        patch.setattr(watch, "SETTLE_GRACE", 1.0)
+        patch.setattr(http, "PING_INTERVAL", 0.5)
+        patch.setattr(http, "PING_TIMEOUT", 1.0)
+        patch.setattr(http, "CONNECT_TIMEOUT", 3.0)
+        patch.setattr(execution_watch, "PROBE_AFTER", 0.5)
+        patch.setattr(execution_watch, "SETTLE_GRACE", 1.0)
         yield
 
 

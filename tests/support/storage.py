@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from lecoder_cgpu.client import Client
-from lecoder_cgpu.storage import Storage
-from lecoder_cgpu.transfers import Progress
+from lecoder_cgpu.files.commands import Storage
+from lecoder_cgpu.files.transfer import Progress
+from lecoder_cgpu.sessions.manager import Client
 
 
 @contextlib.contextmanager

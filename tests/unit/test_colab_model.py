@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.backends.colab import api_plane, calls, model, web_plane
 from lecoder_cgpu.cli import runtime_options
-from lecoder_cgpu.colab import calls, model, public, tunnel
-from lecoder_cgpu.transport import Refusal
+from lecoder_cgpu.net.http import Refusal
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -101,12 +101,12 @@ def test_nothing_that_colab_sends_is_a_crash(value: Any) -> None:
         ),
         value,
     )  # fmt: skip
-    tunnel._assignment(fields, listed=True)
+    web_plane._assignment(fields, listed=True)
     model.account_from_ccu(fields)
     model.account_from_user_info(fields)
     model.proxy(value)
     model.proxy({"url": value, "token": value, "tokenTtl": value, "expireTime": value})
-    public._runtime({"name": "runtimes/x", "runtimeSpec": value, "connectionInfo": value})
+    api_plane._runtime({"name": "runtimes/x", "runtimeSpec": value, "connectionInfo": value})
 
 
 def test_units_as_text_and_thousandths() -> None:
@@ -124,18 +124,19 @@ def test_units_as_text_and_thousandths() -> None:
 def test_the_notebook_hash() -> None:
     """44 characters, from the key alone."""
     assert (
-        tunnel.notebook_hash("3f0c6f0e-0000-4000-8000-000000000001") == "3f0c6f0e_0000_4000_8000_000000000001........"
+        web_plane.notebook_hash("3f0c6f0e-0000-4000-8000-000000000001")
+        == "3f0c6f0e_0000_4000_8000_000000000001........"
     )
 
 
 def test_an_assignment_may_take_three_minutes() -> None:
     """Colab itself gives up after 180 s; who gives up earlier loses sight of a runtime that costs (F18)."""
-    assert tunnel.ASSIGN_TIMEOUT >= 200
+    assert web_plane.ASSIGN_TIMEOUT >= 200
 
 
 def test_the_runtimes_name_in_the_public_api() -> None:
     """An RFC 1034 label."""
-    name = public.runtime_id("3F0C6F0E-0000-4000-8000-000000000001")
+    name = api_plane.runtime_id("3F0C6F0E-0000-4000-8000-000000000001")
     assert name == "lecoder-3f0c6f0e000040008000000000000001"
     assert len(name) <= 63
 
@@ -143,8 +144,8 @@ def test_the_runtimes_name_in_the_public_api() -> None:
 def test_the_audience_of_a_token() -> None:
     """Read from a JWT; an opaque token has none."""
     payload = base64.urlsafe_b64encode(json.dumps({"aud": "gpu-t4-s-1"}).encode()).rstrip(b"=").decode()
-    assert public._audience(f"x.{payload}.y") == "gpu-t4-s-1"
-    assert [public._audience(token) for token in ("opaque", "a.b.c", f"x.{payload}")] == [None, None, None]
+    assert api_plane._audience(f"x.{payload}.y") == "gpu-t4-s-1"
+    assert [api_plane._audience(token) for token in ("opaque", "a.b.c", f"x.{payload}")] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu import errors, explain
+from lecoder_cgpu import errors
+from lecoder_cgpu.runs import classify
 
 NETWORK = ["requests.exceptions.ConnectionError", "requests.exceptions.RequestException", "builtins.OSError"]
 
@@ -85,7 +86,7 @@ NETWORK = ["requests.exceptions.ConnectionError", "requests.exceptions.RequestEx
 )
 def test_classification(name: str, message: str, bases: list[str], code: int) -> None:
     """Class hierarchy first, then name, then message."""
-    assert explain.classify(name, message, bases).code == code
+    assert classify.classify(name, message, bases).code == code
 
 
 @pytest.mark.parametrize(
@@ -94,15 +95,15 @@ def test_classification(name: str, message: str, bases: list[str], code: int) ->
 def test_builtins_need_no_question(name: str) -> None:
     """Python's own exceptions are classified alike with and without the kernel's answer."""
     bases = [f"builtins.{base.__name__}" for base in getattr(builtins, name).__mro__]
-    assert explain.classify(name, "") == explain.classify(name, "", bases)
-    assert not explain.needs_bases(name)
+    assert classify.classify(name, "") == classify.classify(name, "", bases)
+    assert not classify.needs_bases(name)
 
 
 @given(st.text(), st.text(), st.lists(st.text(), max_size=3))
 def test_anything_has_a_place(name: str, message: str, bases: list[str]) -> None:
     """Whatever a kernel says, there is exactly one row of the table for it, and an explanation."""
-    assert explain.classify(name, message, bases) in set(errors.tree())
-    assert explain.exception(name, message, [], bases).description
+    assert classify.classify(name, message, bases) in set(errors.tree())
+    assert classify.exception(name, message, [], bases).description
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_anything_has_a_place(name: str, message: str, bases: list[str]) -> None
 )
 def test_the_package_of_a_module(module: str, package: str) -> None:
     """The suggestion installs what really provides the module."""
-    info = explain.exception("ModuleNotFoundError", f"No module named '{module}'", [])
+    info = classify.exception("ModuleNotFoundError", f"No module named '{module}'", [])
     assert info.suggestion == f"pip install {package}"
 
 
@@ -133,21 +134,21 @@ def test_no_install_where_it_would_not_help() -> None:
         "attempted relative import with no known parent package",
         "No module named '_tkinter'",
     ):
-        assert not str(explain.exception("ImportError", message, []).suggestion).startswith("pip install")
+        assert not str(classify.exception("ImportError", message, []).suggestion).startswith("pip install")
 
 
 def test_retryable_is_only_what_may_pass() -> None:
     """Networks and time-outs may; files that are not there and bugs will not."""
-    assert explain.exception("ConnectionResetError", "", []).retryable
-    assert explain.exception("ConnectionError", "", [], NETWORK).retryable
-    assert explain.exception("TimeoutError", "", []).retryable
-    assert not explain.exception("FileNotFoundError", "", []).retryable
-    assert not explain.exception("ValueError", "", []).retryable
+    assert classify.exception("ConnectionResetError", "", []).retryable
+    assert classify.exception("ConnectionError", "", [], NETWORK).retryable
+    assert classify.exception("TimeoutError", "", []).retryable
+    assert not classify.exception("FileNotFoundError", "", []).retryable
+    assert not classify.exception("ValueError", "", []).retryable
 
 
 def test_tracebacks_are_plain() -> None:
     """No escape sequence reaches a document."""
-    assert explain.exception("KeyError", "'x'", ["\x1b[31mKeyError\x1b[0m: 'x'"]).traceback == ["KeyError: 'x'"]
+    assert classify.exception("KeyError", "'x'", ["\x1b[31mKeyError\x1b[0m: 'x'"]).traceback == ["KeyError: 'x'"]
 
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\n    import cv2\n'
@@ -170,7 +171,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "train.py", line 3, in <
 )
 def test_processes(exit_code: int | None, signal: str | None, stderr: str, code: int, name: str) -> None:
     """What stderr and the status say together."""
-    failure, info = explain.process(exit_code, signal, stderr, "ffmpeg -i x")
+    failure, info = classify.process(exit_code, signal, stderr, "ffmpeg -i x")
     assert (failure.code, info.name) == (code, name)
     if exit_code == 127:
         assert "ffmpeg" in info.message
@@ -178,6 +179,6 @@ def test_processes(exit_code: int | None, signal: str | None, stderr: str, code:
 
 def test_our_time_limit_is_not_the_programs_failure() -> None:
     """Code 1003, and the advice is about --timeout."""
-    failure, info = explain.process(None, "SIGINT", "", "x", timed_out=True)
+    failure, info = classify.process(None, "SIGINT", "", "x", timed_out=True)
     assert failure is errors.TimeLimit
     assert "--timeout" in str(info.suggestion)

@@ -77,18 +77,18 @@ WITHOUT = {
     "cli.commands.ssh: SshFailed",
     "cli.main: Interrupted",
     "cli.main: UsageError",
-    "functions: RuntimeFailure",
-    "keeping: AuthError",
-    "kernel_runs: Stopped",
-    "kernel_runs: SystemExit",
-    "kernel_runs: TimeLimit",
-    "kernel_runs: Withdrawn",
-    "mcp: InternalError",
-    "resident.transfers: HelperRestarted",
-    "resident.transfers: HelperSilent",
-    "resident.transfers: InternalError",
-    "resident.transfers: NoFileService",
-    "transport: NoRanges",
+    "remote_functions: RuntimeFailure",
+    "keeper.daemon: AuthError",
+    "runs.kernel_runs: Stopped",
+    "runs.kernel_runs: SystemExit",
+    "runs.kernel_runs: TimeLimit",
+    "runs.kernel_runs: Withdrawn",
+    "agents.mcp: InternalError",
+    "helper.file_service: HelperRestarted",
+    "helper.file_service: HelperSilent",
+    "helper.file_service: InternalError",
+    "helper.file_service: NoFileService",
+    "net.http: NoRanges",
 }
 
 
@@ -119,7 +119,8 @@ def texts(node: ast.AST | None, module: str) -> Iterator[str]:
             yield from (text for value in values for text in texts(value, module))
         case ast.Name() | ast.Attribute() if ast.unparse(node).rpartition(".")[2].isupper():
             home, _, name = ast.unparse(node).rpartition(".")
-            found = getattr(importlib.import_module(f"lecoder_cgpu.{home}" if home else module), name)
+            scope = importlib.import_module(module)
+            found = getattr(getattr(scope, home, None) if home else scope, name, None)
             if isinstance(found, str):
                 yield found
 

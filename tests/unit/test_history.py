@@ -22,8 +22,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu import errors, models, redaction, state
-from lecoder_cgpu.history import MAX_COMMAND, MAX_TEXT, History, bounded, entry_from_run, parse_since
+from lecoder_cgpu import errors, models
+from lecoder_cgpu.history.entries import MAX_COMMAND, MAX_TEXT, History, bounded, entry_from_run, parse_since
+from lecoder_cgpu.system import atomic_files, redaction
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 RUNTIME = models.HistoryRuntime(label="Colab GPU T4", accelerator="T4")
@@ -120,7 +121,7 @@ def test_fifty_processes_append_at_once(history: History, max_bytes: int) -> Non
 
 def test_readers_see_everything_while_files_are_rotated(history: History) -> None:
     """An entry that was there before the reading began is in the result, once, however often the file is rotated."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     for number in range(50):
         history.append(entry(number))
     busy = [writer(history.folder, f"w{number}", 300, 300, 5_000) for number in range(2)]
@@ -137,7 +138,7 @@ def test_readers_see_everything_while_files_are_rotated(history: History) -> Non
 def test_killed_writers_leave_a_readable_file(history: History) -> None:
     """Writers that are killed at random moments cost at most the line that each was writing."""
     dice = random.Random(1)
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     for turn in range(8):
         doomed = [writer(history.folder, f"t{turn}w{number}", 10**6, 60_000, 3_000_000) for number in range(2)]
         deadline = time.monotonic() + 60
@@ -190,7 +191,7 @@ def test_a_line_torn_between_look_and_write_damages_no_other(history: History, m
 def test_old_segments_go_when_there_are_too_many(tmp_path: Path) -> None:
     """Whole segments are deleted, the oldest first, and nothing that is not a segment."""
     history = History(tmp_path / "state", max_bytes=2_000, max_total=8_000)
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     mine = history.folder / "history-backup.jsonl"
     mine.write_text("mine")
     for number in range(200):
@@ -208,7 +209,7 @@ def test_old_segments_go_when_there_are_too_many(tmp_path: Path) -> None:
 def test_segments_keep_their_order_when_the_clock_goes_back(tmp_path: Path) -> None:
     """A new segment sorts after those there are, so that the newest is never taken for the oldest."""
     history = History(tmp_path / "state", max_bytes=100)
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     (history.folder / "history-29990101T000000Z-007.jsonl").write_bytes(msgspec.json.encode(entry(0)) + b"\n")
     for number in range(1, 4):
         history.append(entry(number))
@@ -223,7 +224,7 @@ def test_segments_keep_their_order_when_the_clock_goes_back(tmp_path: Path) -> N
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_is_a_config_error(history: History) -> None:
     """The error names the file and says what to do; the caller still has the run's result."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     history.path.symlink_to("/dev/full")
     with pytest.raises(errors.ConfigError, match=r"history\.jsonl.*[Nn]o space") as caught:
         history.append(entry(1))
@@ -298,7 +299,7 @@ def test_a_rotation_that_fails_does_not_fail_the_append(history: History, monkey
 
 def test_the_last_ten_of_many_touch_only_the_end(history: History) -> None:
     """Reading ten of 200,000 entries reads as much as reading ten of 2,000, and never the older segment."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     lines = [msgspec.json.encode(entry(number)) for number in range(200_000)]
     history.path.write_bytes(b"\n".join(lines[-2_000:]) + b"\n")
     few = history.entries(10)
@@ -317,7 +318,7 @@ def test_damaged_lines_hide_no_others(history: History) -> None:
     good = msgspec.json.encode(entry(1))
     bad = [b"{", b"[]", b"null", good.replace(b"print", b"\xff\xfe"), b"[" * 100_000, b'{"id":1}', good[:-1]]
     deep = good[:-1] + b',"display_data":[{"data":{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}}]}"
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     history.path.write_bytes(b"\n\r\n".join([good, *bad, deep, good]))
     assert len(history.entries()) == 2
     assert history.damaged >= len(bad) + 1
@@ -325,7 +326,7 @@ def test_damaged_lines_hide_no_others(history: History) -> None:
 
 def test_the_predecessors_lines_decode(history: History) -> None:
     """A line as the predecessor stores it, with fields that we do not know, comes back whole."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     terminal = '{"status":"ok","stdout":"","stderr":"","id":"a","timestamp":"2026-01-02T00:00:00.000Z","command":"ls",'
     terminal += '"mode":"terminal","runtime":{"label":"Colab CPU","accelerator":"NONE"},"errorCode":0}'
     history.path.write_text(f"{PREDECESSOR}\n{terminal}\n")
@@ -343,7 +344,7 @@ def test_the_predecessors_lines_decode(history: History) -> None:
 @pytest.mark.parametrize("appended", [0, 3, 400])
 def test_the_predecessors_reversed_block_is_put_in_order(history: History, appended: int, padding: int) -> None:
     """Its rotation leaves the newest 1000 entries newest first, later ones behind them; we show all in their order."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     numbers = [*range(999, -1, -1), *range(1000, 1000 + appended)]
     pad = "x" * padding
     history.path.write_bytes(b"".join(msgspec.json.encode(entry(number, stdout=pad)) + b"\n" for number in numbers))
@@ -389,7 +390,7 @@ def test_unknown_filter_values_are_refused(history: History, filters: dict[str, 
 
 def test_since_reads_no_further_than_it_must(history: History) -> None:
     """`since` ends the reading soon behind the first entry that is too old."""
-    state.ensure_dir(history.folder)
+    atomic_files.ensure_dir(history.folder)
     history.path.write_bytes(b"".join(msgspec.json.encode(entry(number)) + b"\n" for number in range(50_000)))
     assert len(history.entries(None, since=NOW + timedelta(seconds=49_990))) == 10
     assert history.bytes_read < history.path.stat().st_size / 10

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu import models
-from lecoder_cgpu.history import History, entry_from_run, shown_by
-from lecoder_cgpu.history_images import Images, digest
-from lecoder_cgpu.history_page import page
+from lecoder_cgpu.history.entries import History, entry_from_run, shown_by
+from lecoder_cgpu.history.images import Images, digest
+from lecoder_cgpu.history.page import page
 
 EVIL = "</pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;'\""
 RUNTIME = models.HistoryRuntime(label="T4 <b>", accelerator="T4")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lecoder_cgpu
-from lecoder_cgpu.resident import bootstrap
+from lecoder_cgpu.helper import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 # Executed on the runtime, not here.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from lecoder_cgpu import errors, leases
-from lecoder_cgpu.leases import Limits
-from lecoder_cgpu.sessions import Lease
+from lecoder_cgpu import errors
+from lecoder_cgpu.store import leases
+from lecoder_cgpu.store.leases import Limits
+from lecoder_cgpu.store.session_store import Lease
 
 BEGAN = 1_000_000.0
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.resident import progress
-from lecoder_cgpu.resident.recordings import LIMIT_VARIABLE, Recording
-from lecoder_cgpu.resident.runs import Run
-from lecoder_cgpu.resident.supervisor import Limits
+from lecoder_cgpu.guest import progress
+from lecoder_cgpu.guest.recording import LIMIT_VARIABLE, Recording
+from lecoder_cgpu.guest.runs import Run
+from lecoder_cgpu.guest.supervisor import Limits
 
 HOUR = 3600.0
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import errors, jsonl, logs, models, state
-from lecoder_cgpu.logs import Log
+from lecoder_cgpu import errors, models
+from lecoder_cgpu.system import atomic_files, jsonl, logs
+from lecoder_cgpu.system.logs import Log
 
 WRITER = """
 import sys
@@ -167,7 +168,7 @@ def test_a_mirror_that_fails_does_not_cost_the_record(folder: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_breaks_nothing(folder: Path) -> None:
     """No space is no reason to fail."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     for day in range(2):
         today = (datetime.now(UTC) + timedelta(days=day)).strftime("%Y-%m-%d")
         (folder / f"lecoder-cgpu-{today}.log").symlink_to("/dev/full")
@@ -235,7 +236,7 @@ def test_rotated_files_keep_their_order_and_none_is_overwritten(folder: Path) ->
 
 def test_old_and_excess_files_are_deleted(folder: Path) -> None:
     """Files older than a week go, also rotated ones; then the oldest beyond the total; nothing else is touched."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
 
     def day(age: int) -> str:
         return (datetime.now(UTC) - timedelta(days=age)).strftime("%Y-%m-%d")
@@ -255,7 +256,7 @@ def test_old_and_excess_files_are_deleted(folder: Path) -> None:
 
 def test_files_are_listed_newest_first(folder: Path) -> None:
     """`debug list` gets path, size and time of each log file, and no others."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     names = ["lecoder-cgpu-2026-01-02.log", "lecoder-cgpu-2026-01-02-1767312000000.log", "lecoder-cgpu-2026-01-01.log"]
     for name in [*names, "logs.lock", "lecoder-cgpu-x.log"]:
         (folder / name).write_text("abc")
@@ -304,7 +305,7 @@ def test_unknown_levels_are_refused(folder: Path) -> None:
 
 def test_the_predecessors_lines_and_bad_ones(folder: Path) -> None:
     """The predecessor's records are read; a malformed, torn, deep or undecodable line hides no other."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     theirs = '{"timestamp":"2026-01-01T00:00:00.000Z","level":0,"levelName":"DEBUG","category":"API",'
     theirs += '"message":"GET /tun/m/ccu-info","data":{"statusCode":200,"durationMs":83}}'
     failed = '{"timestamp":"2026-01-01T00:00:01.000Z","level":3,"levelName":"ERROR","category":"API","message":"m",'
@@ -319,7 +320,7 @@ def test_the_predecessors_lines_and_bad_ones(folder: Path) -> None:
 
 def test_the_last_lines_of_many_touch_only_the_end(folder: Path) -> None:
     """Reading a few lines from the end of a large file reads one block of it."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     path = folder / "lecoder-cgpu-2026-01-01.log"
     path.write_text("".join(line(f"m{number}") + "\n" for number in range(200_000)))
     backwards = jsonl.Backwards(lambda: [path])
@@ -396,7 +397,7 @@ def test_following_survives_rotation(folder: Path) -> None:
 
 def test_following_survives_midnight_and_torn_lines(folder: Path) -> None:
     """A line that is half written comes when it is whole, and the next day's file is followed too."""
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     first, second = folder / "lecoder-cgpu-2026-01-01.log", folder / "lecoder-cgpu-2026-01-02.log"
     half = line("half")
     first.write_text(line("old") + "\n" + half[:30])

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu import cell_outputs, errors, notebook, parameters, wire
+from lecoder_cgpu import errors
+from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.notebooks import cell_outputs, document, parameters
 from tests.support.notebooks import code, text, write
 
 
 def parsed(tmp_path: Path, *cells: Any, **options: Any) -> Any:
-    return notebook.parse(write(tmp_path / "n.ipynb", *cells, **options).read_bytes(), "n.ipynb")
+    return document.parse(write(tmp_path / "n.ipynb", *cells, **options).read_bytes(), "n.ipynb")
 
 
 def wanted(content: Any, **options: Any) -> list[int | None]:
-    return [step.index for step in notebook.plan(content, **options) if step.wanted]
+    return [step.index for step in document.plan(content, **options) if step.wanted]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def wanted(content: Any, **options: Any) -> list[int | None]:
 def test_what_is_no_notebook_is_refused(content: bytes) -> None:
     """The error says what is wrong, whatever nbformat made of it."""
     with pytest.raises(errors.UsageError) as caught:
-        notebook.parse(content, "x.ipynb")
+        document.parse(content, "x.ipynb")
     assert caught.value.name == "NotANotebook"
     assert caught.value.message.startswith("x.ipynb is no notebook")
     assert caught.value.hint
@@ -42,7 +44,7 @@ def test_cells_without_ids_get_some() -> None:
     for minor, has in ((5, True), (4, False)):
         raw = {"cells": [cell], "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4,
                "nbformat_minor": minor}  # fmt: skip
-        content = notebook.parse(json.dumps(raw).encode(), "x")
+        content = document.parse(json.dumps(raw).encode(), "x")
         nbformat.validate(content)
         assert ("id" in content.cells[0]) is has
 
@@ -61,10 +63,10 @@ def test_other_languages_are_refused(tmp_path: Path, metadata: dict[str, Any], f
     """Only Python can be run; the error names the language."""
     content = parsed(tmp_path, code("1"), metadata=metadata)
     if fits:
-        notebook.check_language(content, "x")
+        document.check_language(content, "x")
         return
     with pytest.raises(errors.UsageError, match="is written in"):
-        notebook.check_language(content, "x")
+        document.check_language(content, "x")
 
 
 def test_choosing_cells(tmp_path: Path) -> None:
@@ -79,14 +81,14 @@ def test_choosing_cells(tmp_path: Path) -> None:
     assert wanted(content, from_cell="5", only=["1-6"]) == [6]
     for bad in ("7", "x", "5", "-1", "2-9", "4-1"):
         with pytest.raises(errors.UsageError):
-            notebook.plan(content, only=[bad])
+            document.plan(content, only=[bad])
 
 
 def test_only_what_runs_loses_its_output(tmp_path: Path) -> None:
     """A cell that is not asked for keeps the output of an earlier run."""
     old = [nbformat.v4.new_output("stream", text="old")]
     content = parsed(tmp_path, code("1", outputs=old, execution_count=3), code("2", outputs=old, execution_count=4))
-    notebook.plan(content, from_cell="1")
+    document.plan(content, from_cell="1")
     assert [len(cell.outputs) for cell in content.cells] == [1, 0]
     assert [cell.execution_count for cell in content.cells] == [3, None]
 
@@ -96,25 +98,25 @@ def test_parameters_go_where_papermill_puts_them(tmp_path: Path) -> None:
     values = {"a": 1, "b": "x\ny'", "c": [True, None, {"k": 1.5}], "d": float("inf")}
     expected = "# Parameters\na = 1\nb = \"x\\ny'\"\nc = [True, None, {'k': 1.5}]\nd = float('inf')"
     content = parsed(tmp_path, text("t"), code("a = 0", "parameters"), code("a"))
-    steps = notebook.plan(content, parameters=values, from_cell="2")
+    steps = document.plan(content, parameters=values, from_cell="2")
     assert [step.index for step in steps if step.wanted] == [None, 2]
     assert content.cells[2].source == expected
     assert content.cells[2].metadata.tags == ["injected-parameters"]
     nbformat.validate(content)
-    again = notebook.plan(content, parameters={"a": 2})
+    again = document.plan(content, parameters={"a": 2})
     assert [step.index for step in again] == [1, None, 3]
     assert [cell.source for cell in content.cells] == ["t", "a = 0", "# Parameters\na = 2", "a"]
     bare = parsed(tmp_path, code("1"))
-    assert [step.index for step in notebook.plan(bare, parameters={"a": 2})] == [None, 0]
+    assert [step.index for step in document.plan(bare, parameters={"a": 2})] == [None, 0]
     assert bare.cells[0].source == "# Parameters\na = 2"
 
 
 def test_misspelt_parameters_are_found(tmp_path: Path) -> None:
     """A parameter that the tagged cell does not set is named; magics there make no fuss."""
     content = parsed(tmp_path, code("rate = 0.1\nx: int = 2", "parameters"))
-    assert notebook.unknown_parameters(content, {"rate": 1, "x": 1, "rat": 1}) == ["rat"]
-    assert notebook.unknown_parameters(parsed(tmp_path, code("%time 1", "parameters")), {"a": 1}) == []
-    assert notebook.unknown_parameters(parsed(tmp_path, code("1")), {"a": 1}) == []
+    assert document.unknown_parameters(content, {"rate": 1, "x": 1, "rat": 1}) == ["rat"]
+    assert document.unknown_parameters(parsed(tmp_path, code("%time 1", "parameters")), {"a": 1}) == []
+    assert document.unknown_parameters(parsed(tmp_path, code("1")), {"a": 1}) == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_literals_mean_what_they_say(value: object) -> None:
     assert eval(parameters.literal(value)) == value
 
 
-def shown(*events: wire.Event) -> list[dict[str, Any]]:
+def shown(*events: messages.Event) -> list[dict[str, Any]]:
     cell = code("x")
     outputs = cell_outputs.CellOutputs(cell_outputs.Displays())
     for event in events:
@@ -150,17 +152,17 @@ def shown(*events: wire.Event) -> list[dict[str, Any]]:
     return cell.outputs  # type: ignore[no-any-return]
 
 
-def out(text: str) -> wire.Stream:
-    return wire.Stream("stdout", text)
+def out(text: str) -> messages.Stream:
+    return messages.Stream("stdout", text)
 
 
-def display(content: Any, display_id: str | None = None, **more: Any) -> wire.Display:
-    return wire.Display({"text/plain": content}, {}, display_id, **more)
+def display(content: Any, display_id: str | None = None, **more: Any) -> messages.Display:
+    return messages.Display({"text/plain": content}, {}, display_id, **more)
 
 
 def test_streams_are_joined_and_collapsed() -> None:
     """Neighbours of one name are one output; carriage returns are carried out."""
-    made = shown(out("a"), out("b\n"), wire.Stream("stderr", "e"), out("10%\r"), out("20%\r"), out("99%"))
+    made = shown(out("a"), out("b\n"), messages.Stream("stderr", "e"), out("10%\r"), out("20%\r"), out("99%"))
     assert [(item["name"], item["text"]) for item in made] == [("stdout", "ab\n"), ("stderr", "e"), ("stdout", "99%")]
 
 
@@ -173,9 +175,9 @@ def test_results_have_the_count() -> None:
 
 def test_clearing() -> None:
     """At once, or with the next output; never with an update."""
-    assert shown(out("a"), wire.Clear(False)) == []
-    assert [item["text"] for item in shown(out("a"), wire.Clear(True), out("b"))] == ["b"]
-    assert len(shown(out("a"), wire.Clear(True))) == 1
+    assert shown(out("a"), messages.Clear(False)) == []
+    assert [item["text"] for item in shown(out("a"), messages.Clear(True), out("b"))] == ["b"]
+    assert len(shown(out("a"), messages.Clear(True))) == 1
 
 
 def test_updates_reach_displays_of_earlier_cells() -> None:
@@ -194,7 +196,7 @@ def test_updates_reach_displays_of_earlier_cells() -> None:
 
 def test_odd_bundles_are_made_valid() -> None:
     """What a library sends against the rules becomes text; JSON stays as it is."""
-    event = wire.Display({"text/plain": 5, "text/html": ["a", "b"], "application/json": {"a": [1]}}, {})
+    event = messages.Display({"text/plain": 5, "text/html": ["a", "b"], "application/json": {"a": [1]}}, {})
     assert shown(event)[0]["data"] == {"text/plain": "5", "text/html": "ab", "application/json": {"a": [1]}}
 
 
@@ -206,10 +208,10 @@ def test_writing_keeps_what_was_there(tmp_path: Path) -> None:
     real.write_text("old")
     real.chmod(0o640)
     link.symlink_to(real)
-    notebook.save(content, link)
+    document.save(content, link)
     assert link.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
-    assert notebook.parse(real.read_bytes(), "x").cells[0].source == "'\udc80'"
+    assert document.parse(real.read_bytes(), "x").cells[0].source == "'\udc80'"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.ipynb", "n.ipynb", "real.ipynb"]
     with pytest.raises(errors.ConfigError):
-        notebook.save(content, tmp_path / "no" / "folder.ipynb")
+        document.save(content, tmp_path / "no" / "folder.ipynb")

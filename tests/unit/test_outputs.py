@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu import models, outputs, wire
+from lecoder_cgpu import models
+from lecoder_cgpu.jupyter import messages, outputs
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_stripping_is_idempotent_and_only_takes_escapes(text: str) -> None:
         assert once == text
 
 
-def collect(*events: wire.Event, raw: bool = False) -> outputs.Collector:
+def collect(*events: messages.Event, raw: bool = False) -> outputs.Collector:
     collector = outputs.Collector(raw=raw)
     for event in events:
         collector.add(event)
@@ -55,18 +56,18 @@ def collect(*events: wire.Event, raw: bool = False) -> outputs.Collector:
 
 def test_clear_output_clears_at_once_or_with_the_next_output() -> None:
     """`clear_output(wait=True)` keeps the old output until there is new one, as in a notebook."""
-    first, second = wire.Stream("stdout", "1\n"), wire.Stream("stdout", "2\n")
-    assert collect(first, wire.Clear(False)).text("stdout") == ""
-    assert collect(first, wire.Clear(True)).text("stdout") == "1\n"
-    assert collect(first, wire.Clear(True), second).text("stdout") == "2\n"
-    assert collect(first, wire.Clear(True), second, raw=True).text("stdout") == "1\n2\n"
+    first, second = messages.Stream("stdout", "1\n"), messages.Stream("stdout", "2\n")
+    assert collect(first, messages.Clear(False)).text("stdout") == ""
+    assert collect(first, messages.Clear(True)).text("stdout") == "1\n"
+    assert collect(first, messages.Clear(True), second).text("stdout") == "2\n"
+    assert collect(first, messages.Clear(True), second, raw=True).text("stdout") == "1\n2\n"
 
 
 def test_an_update_takes_the_place_of_every_display_with_its_id() -> None:
     """A display that is updated a thousand times is one output."""
 
-    def shown(text: str, *, update: bool = False, key: str | None = "a") -> wire.Display:
-        return wire.Display({"text/plain": text}, {}, key, update=update)
+    def shown(text: str, *, update: bool = False, key: str | None = "a") -> messages.Display:
+        return messages.Display({"text/plain": text}, {}, key, update=update)
 
     collected = collect(shown("1"), shown("x", key=None), shown("2", update=True), shown("lost", update=True, key="zz"))
     assert [item.data["text/plain"] for item in collected.displays] == ["2", "x", "lost"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lecoder_cgpu.resident.recordings import Numbers
+from lecoder_cgpu.guest.recording import Numbers
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.recording import Recording
-from lecoder_cgpu.resident import Chunk, RunState
+from lecoder_cgpu.helper.documents import Chunk, RunState
+from lecoder_cgpu.runs.recording import Recording
 
 RUN = "run-0123456789abcdef"
 

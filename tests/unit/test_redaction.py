@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu.redaction import redact, spellings
+from lecoder_cgpu.system.redaction import redact, spellings
 
 # `*` is what secrets are replaced by.
 SECRETS = st.text(st.characters(exclude_characters="*"), min_size=6, max_size=30)

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.resident import bootstrap, environment, report
-from lecoder_cgpu.resident.helper import Helper, default_home
-from lecoder_cgpu.resident.runs import Run
+from lecoder_cgpu.guest import environment, report
+from lecoder_cgpu.guest.runs import Run
+from lecoder_cgpu.guest.service import Helper, default_home
+from lecoder_cgpu.helper import bootstrap
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the resident was made for Linux")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.sessions import Proxy, Store, new_record
+from lecoder_cgpu.store.session_store import Proxy, Store, new_record
 
 
 @pytest.fixture

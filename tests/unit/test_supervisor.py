@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.resident import bootstrap, supervisor
-from lecoder_cgpu.resident.runs import Run
+from lecoder_cgpu.guest import supervisor
+from lecoder_cgpu.guest.runs import Run
+from lecoder_cgpu.helper import bootstrap
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups and exact signals are POSIX")
 

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu import errors, files
-from lecoder_cgpu.files import Ignore, plan
+from lecoder_cgpu import errors
+from lecoder_cgpu.files import plan
+from lecoder_cgpu.files.plan import Entry, Ignore
 
 
-def file(name: str, size: int = 1, mtime: int = 10**18) -> files.Entry:
+def file(name: str, size: int = 1, mtime: int = 10**18) -> Entry:
     return [name, "file", size, mtime, 0o644]
 
 
-def folder(name: str) -> files.Entry:
+def folder(name: str) -> Entry:
     return [name, "folder", 0, 0, 0o755]
 
 
@@ -24,21 +25,21 @@ def test_only_differences_are_sent() -> None:
     """New, longer and newer files go; the same size and time does not; a missing folder is made."""
     here = [folder("d"), file("d/new"), file("same"), file("longer", 2), file("newer", mtime=2 * 10**18)]
     there = [file("same", mtime=10**18 + 999), file("longer"), file("newer")]
-    made = plan(here, there)
+    made = plan.plan(here, there)
     assert [item[0] for item in made.send] == ["d", "d/new", "longer", "newer"]
     assert (made.unchanged, made.delete, made.unsure) == (1, [], [])
 
 
 def test_checksums_decide_where_sizes_agree() -> None:
     """With --checksum, times say nothing, and a different size needs no hash."""
-    made = plan([file("a"), file("b", 2)], [file("a", mtime=5), file("b", 3)], checksum=True)
+    made = plan.plan([file("a"), file("b", 2)], [file("a", mtime=5), file("b", 3)], checksum=True)
     assert (made.unsure, [item[0] for item in made.send]) == (["a"], ["b"])
 
 
 def test_deleting_goes_from_the_bottom_and_spares_what_is_ignored() -> None:
     """What is only there goes, files before their folders; ignored names stay."""
     there = [folder("old"), folder("old/deep"), file("old/deep/x"), file("old/y"), file("kept.log"), file("both")]
-    made = plan([file("both")], there, delete=lambda name, is_folder: name.endswith(".log"))
+    made = plan.plan([file("both")], there, delete=lambda name, is_folder: name.endswith(".log"))
     assert made.delete == ["old/deep/x", "old/y", "old/deep", "old"]
 
 
@@ -46,15 +47,15 @@ def test_deleting_clears_the_way_where_a_file_became_a_folder_or_the_reverse() -
     """What has the wrong kind goes before what is sent; without leave to delete, nothing does."""
     here = [folder("to-folder"), file("to-folder/x"), file("to-file"), file("link", 2)]
     there = [file("to-folder"), folder("to-file"), file("to-file/y"), ["link", "link", 0, 0, 0o777, "to-folder"]]
-    assert plan(here, there, delete=lambda name, is_folder: False).delete == ["to-file/y", "to-folder", "to-file"]
-    assert plan(here, there).delete == []
+    assert plan.plan(here, there, delete=lambda name, is_folder: False).delete == ["to-file/y", "to-folder", "to-file"]
+    assert plan.plan(here, there).delete == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 2), st.integers(0, 2)), unique_by=lambda t: t[0]))
 def test_the_same_again_is_nothing(lines: list[tuple[str, int, int]]) -> None:
     """A folder against itself: nothing to send, nothing to delete."""
     entries = [file(name, size, mtime * 10**9) for name, size, mtime in lines]
-    made = plan(entries, entries, delete=lambda name, is_folder: False)
+    made = plan.plan(entries, entries, delete=lambda name, is_folder: False)
     assert (made.send, made.delete, made.unchanged) == ([], [], len(entries))
 
 
@@ -83,7 +84,7 @@ def test_the_scan_leaves_out_what_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "skipped" / "x").write_text("")
     (tmp_path / "kept").write_text("")
     (tmp_path / ".gitignore").write_text("skipped/\n")
-    assert [item[0] for item in files.scan(str(tmp_path), Ignore(str(tmp_path)))] == [".gitignore", "kept"]
+    assert [item[0] for item in plan.scan(str(tmp_path), Ignore(str(tmp_path)))] == [".gitignore", "kept"]
 
 
 @pytest.mark.parametrize(
@@ -92,25 +93,25 @@ def test_the_scan_leaves_out_what_is_ignored(tmp_path: Path) -> None:
 )
 def test_pull(spec: str, parts: tuple[str, str | None]) -> None:
     """PATH[:LOCAL], where the local path may have a drive."""
-    assert files.split_pull(spec) == parts
+    assert plan.split_pull(spec) == parts
 
 
 def test_pull_needs_a_path() -> None:
     """Without a path there is nothing to fetch."""
     with pytest.raises(errors.UsageError):
-        files.split_pull(":here")
+        plan.split_pull(":here")
 
 
 def test_packs_are_bounded() -> None:
     """No pack has too many files or bytes; large files and what is not a file go elsewhere."""
     entries = [file(f"f{number}", 50_000) for number in range(1000)]
-    entries += [file("big", files.SMALL), ["pipe", "special", 0, 0, 0]]
-    packs, large, skipped = files.divide(entries)
+    entries += [file("big", plan.SMALL), ["pipe", "special", 0, 0, 0]]
+    packs, large, skipped = plan.divide(entries)
     assert sum(map(len, packs)) == 1000
-    assert all(len(pack) <= files.PACK_FILES and sum(i[2] for i in pack) <= files.PACK_BYTES for pack in packs)
+    assert all(len(pack) <= plan.PACK_FILES and sum(i[2] for i in pack) <= plan.PACK_BYTES for pack in packs)
     assert ([item[0] for item in large], [item[0] for item in skipped]) == (["big"], ["pipe"])
 
 
 def test_the_digest_of_a_folder_is_that_of_sha256sum() -> None:
     """Anybody can check it: sha256sum of the output of sha256sum."""
-    assert files.tree_digest({"b": "22", "a": "11"}) == __import__("hashlib").sha256(b"11  a\n22  b\n").hexdigest()
+    assert plan.tree_digest({"b": "22", "a": "11"}) == __import__("hashlib").sha256(b"11  a\n22  b\n").hexdigest()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu import files
-from lecoder_cgpu.resident import trees
+from lecoder_cgpu.files import plan
+from lecoder_cgpu.guest import trees
 
 # Names as people and programs make them: any character, newlines, bytes that are no UTF-8, up to 255 bytes.
 names = st.one_of(
@@ -55,11 +55,11 @@ def seen(folder: str) -> list[tuple[object, ...]]:
 
 def copy(source: str, target: str) -> None:
     """A whole folder, as a transfer does it."""
-    entries = files.scan(source)
-    packs, large, _ = files.divide(entries)
+    entries = plan.scan(source)
+    packs, large, _ = plan.divide(entries)
     assert not large
     unpack = trees.Unpacker(target, "nonce")
-    for batch in [*packs, *files.folders_of(entries)]:
+    for batch in [*packs, *plan.folders_of(entries)]:
         packed, problems = trees.pack(source, batch)
         assert problems == []
         unpack(packed)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu import wire
+from lecoder_cgpu.jupyter import messages as wire
 
 
 def message(kind: str, content: dict[str, Any], channel: str = "iopub", parent: str = "r1") -> dict[str, Any]:

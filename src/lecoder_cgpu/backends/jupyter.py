@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import config, errors
-from ..sessions import Proxy, Record, new_record
-from . import Endpoint, Released, Terms, Wants
+from ..store.session_store import Proxy, Record, new_record
+from .protocol import Endpoint, Released, Terms, Wants
 
 
 def normalise(url: str) -> tuple[str, str | None]:

@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .. import config, errors, logs, process_identity, state
-from ..sessions import Record, new_record
-from . import Endpoint, Released, Terms, Wants
+from .. import config, errors
+from ..store.session_store import Record, new_record
+from ..system import atomic_files, logs, process_identity
+from .protocol import Endpoint, Released, Terms, Wants
 
 START_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 5.0  # seconds that a server has to end in order
@@ -136,13 +137,13 @@ def check_installed() -> None:
 def find(folder: Path) -> Server | None:
     """The server of this folder if its very process is alive; None for a stale record. Starts and asks nothing."""
     path = folder / "server.json"
-    content = state.read(path)
+    content = atomic_files.read(path)
     if content is None:
         return None
     try:
         server = msgspec.json.decode(content, type=Server)
     except msgspec.DecodeError:
-        kept = state.set_aside(path)
+        kept = atomic_files.set_aside(path)
         logs.current().warn("LOCAL", f"a damaged record of a local server was kept as {kept.name}")
         return None
     return server if process_identity.of(server.pid) == server.identity else None
@@ -161,7 +162,7 @@ def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
     check_installed()
     if root is not None and not root.is_dir():
         raise errors.UsageError(f"{root} is not a folder", hint=f"mkdir -p {root}, or give another folder to --root")
-    with state.lock(folder / "server.json", wait=START_TIMEOUT + 10):
+    with atomic_files.lock(folder / "server.json", wait=START_TIMEOUT + 10):
         server = find(folder)
         if server is not None and server.url:
             return server, False
@@ -176,14 +177,14 @@ def start(folder: Path, root: Path | None = None) -> Server:
     Raises:
         errors.CapacityError: it does not start; the end of its log is in the message.
     """
-    state.ensure_dir(folder)
+    atomic_files.ensure_dir(folder)
     work = root or folder / "work"
     if root is None:
-        state.ensure_dir(work)
+        atomic_files.ensure_dir(work)
     token = os.urandom(24).hex()
     runtime = folder / "runtime"
     shutil.rmtree(runtime, ignore_errors=True)
-    state.ensure_dir(runtime)
+    atomic_files.ensure_dir(runtime)
     process = _spawn(folder, work, token)
     server = None
     try:
@@ -258,12 +259,12 @@ def _not_started(reason: str, log: Path, token: str) -> errors.CapacityError:
 
 
 def _record(folder: Path, server: Server) -> None:
-    state.write_atomic(folder / "server.json", msgspec.json.encode(server))
+    atomic_files.write_atomic(folder / "server.json", msgspec.json.encode(server))
 
 
 def stop(folder: Path) -> bool:
     """End the folder's server with all its kernels and forget it; True when there was one."""
-    with state.lock(folder / "server.json"):
+    with atomic_files.lock(folder / "server.json"):
         server = find(folder)
         if server is not None:
             _end(server)

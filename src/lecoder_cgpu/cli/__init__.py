@@ -1,1 +1,6 @@
-"""The command line: parse, call one client method, hand the answer to the Printer."""
+"""The command line: parsing and printing.
+
+`app` is the table of commands, `commands/` has a module for each, `output` alone writes to the standard streams.
+Who may use it: `__main__`, and `reference.py`, which describes it.
+Never here: work that the library could not do as well.
+"""

@@ -14,8 +14,8 @@ import click
 from .. import config, errors
 
 if TYPE_CHECKING:
-    from ..client import Client
-    from ..logs import Log
+    from ..sessions.manager import Client
+    from ..system.logs import Log
     from .output import Billing, Printer
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -78,7 +78,8 @@ class App:
     def log(self) -> Log:
         """The debug log, opened with a record of this command. A folder that cannot be used must not hide the error
         that the command itself will report about it."""
-        from .. import __version__, logs
+        from .. import __version__
+        from ..system import logs
 
         mirror = self.printer.note if config.debug() else None
         try:
@@ -98,7 +99,7 @@ class App:
 
     @cached_property
     def client(self) -> Client:
-        from ..client import Client
+        from ..sessions.manager import Client
 
         return Client(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
 
@@ -260,6 +261,6 @@ def root(context: click.Context) -> Any:
     """
     if context.invoked_subcommand is not None:
         return None
-    from .start import answer
+    from .overview_page import answer
 
     return answer(context.ensure_object(App))

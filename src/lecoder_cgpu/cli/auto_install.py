@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import installs, models
+from .. import models
 from ..errors import Error, ImportFailure
-from ..runtime import Session
+from ..runs import installs
+from ..sessions.session import Session
 from .output import Printer
 
 ADVICE = "pip install "

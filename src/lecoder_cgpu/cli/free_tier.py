@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import errors
-from ..runtime import Session
+from ..sessions.session import Session
 from .app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,9 +38,9 @@ def check(app: App, session: Session, what: str, understood: bool, command: str)
     """
     if session.record.backend != "colab" or understood:
         return
-    from ..backends import colab
+    from ..backends.colab import backend
 
-    assert isinstance(session.backend, colab.Backend)
+    assert isinstance(session.backend, backend.Backend)
     terms = TERMS.format(what=what)
     try:
         account = session.backend.account()

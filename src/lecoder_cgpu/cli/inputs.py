@@ -60,7 +60,7 @@ def file_content(name: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        from ..files import here
+        from ..files.plan import here
 
         raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(path)) from None
     except IsADirectoryError:
@@ -105,7 +105,8 @@ def variable(item: str) -> tuple[str, str]:
 
 def secret(item: str) -> tuple[str, str]:
     """One --secret: NAME takes the local variable's value, NAME=- reads it from stdin. Never from the command line."""
-    from .. import config, logs
+    from .. import config
+    from ..system import logs
 
     name, separator, origin = item.partition("=")
     _check_name(name, "--secret")

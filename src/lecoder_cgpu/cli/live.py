@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from .. import models, outputs, wire
+from .. import models
+from ..jupyter import messages, outputs
 from .output import Printer, ReaderGone
 
 
@@ -105,7 +106,7 @@ class KernelView:
         self._pending: dict[str, str] = {}  # display id -> its latest text, not printed yet
         self._last_display: tuple[str, str] | None = None
 
-    def show(self, event: wire.Event) -> None:
+    def show(self, event: messages.Event) -> None:
         """Show one event at once."""
         if self._printer.mode == "events":
             self._printer.event(self._as_event(event))
@@ -121,41 +122,41 @@ class KernelView:
             self._write("stdout", text + "\n")
         self._pending.clear()
 
-    def _as_event(self, event: wire.Event) -> Any:
+    def _as_event(self, event: messages.Event) -> Any:
         match event:
-            case wire.Stream(name=name, text=text):
+            case messages.Stream(name=name, text=text):
                 size = len(text.encode("utf-8", "surrogatepass"))
                 offset = self.offsets.advance(name, size)
                 return models.StreamEvent(name=name, text=text, offset=offset, next_offset=offset + size)
-            case wire.Display():
+            case messages.Display():
                 data, omitted = (event.data, {}) if self._inline else outputs.without_binary(event.data)
                 return models.DisplayEvent(
                     data=data, metadata=event.metadata, display_id=event.display_id, update=event.update,
                     omitted=omitted or UNSET,
                 )  # fmt: skip
-            case wire.Clear(wait=wait):
+            case messages.Clear(wait=wait):
                 return models.ClearEvent(wait=wait)
-            case wire.Dropped(notice=notice):
+            case messages.Dropped(notice=notice):
                 return models.NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
         raise TypeError(event)
 
-    def _show_text(self, event: wire.Event) -> None:
+    def _show_text(self, event: messages.Event) -> None:
         match event:
-            case wire.Stream(name=name, text=text):
+            case messages.Stream(name=name, text=text):
                 self._clear_if_due()
                 self._last_display = None
                 if self._raw or self._terminal:
                     self._write(name, text)
                 else:
                     self._write(name, self._plain(self._feeds[name].feed(text)))
-            case wire.Display():
+            case messages.Display():
                 self._display(event)
-            case wire.Clear(wait=True):
+            case messages.Clear(wait=True):
                 self._clear_on_next = True
-            case wire.Clear():
+            case messages.Clear():
                 self._clear()
 
-    def _display(self, event: wire.Display) -> None:
+    def _display(self, event: messages.Display) -> None:
         text = _as_text(event.data)
         key = event.display_id
         if key is not None and not self._terminal and not self._raw:

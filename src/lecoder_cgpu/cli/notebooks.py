@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import errors, models, notebook, scripts, wire
-from ..parameters import check_name, value
+from .. import errors, models
+from ..jupyter import messages
+from ..notebooks import document as notebook
+from ..notebooks import scripts
+from ..notebooks.parameters import check_name, value
 from .app import App
 from .inputs import file_content
 from .live import KernelView
@@ -53,7 +56,7 @@ def _is_in_drive(name: str) -> bool:
 
 
 def _from_drive(name: str, app: App) -> Source:
-    from ..drive import Drive, id_of
+    from ..notebooks.drive import Drive, id_of
 
     drive = Drive(app.client.login)
     file = drive.get(id_of(name))
@@ -200,7 +203,7 @@ class NotebookView:
             label = "parameters" if step.index is None else f"cell {step.index}"
             self._printer.note(f"[{position}/{total}] {label}")
 
-    def event(self, event: wire.Event) -> None:
+    def event(self, event: messages.Event) -> None:
         self._view.show(event)
 
     def ended(self, result: models.CellResult) -> None:
@@ -215,7 +218,7 @@ class NotebookView:
 
 def cell_budget(chosen: int | None) -> int | None:
     """How many bytes of each stream of a cell the document may hold; None is all."""
-    from ..notebook_runs import CELL_OUTPUT
+    from ..notebooks.runs import CELL_OUTPUT
 
     return CELL_OUTPUT if chosen is None else chosen or None
 

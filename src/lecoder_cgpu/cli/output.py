@@ -275,7 +275,7 @@ class Printer:
 
 
 def _not_written(stream: str, error: OSError) -> errors.Error:
-    from ..resident import trees
+    from ..guest import trees
 
     told = trees.problem(error, stream)
     return errors.TransferError(

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import config, models, outputs
+from .. import config, models
+from ..jupyter import outputs
 
 Protocol = Literal["kitty", "iterm", "sixel"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import errors, models
-from ..client import Client
-from ..runtime import Session
+from ..sessions.manager import Client
+from ..sessions.session import Session
 from .output import Printer
 
 
@@ -16,10 +16,10 @@ def after_results(
     reason = _kept(document) or _others(session, run_id)
     outcome = document.release = models.Release()
     if reason is None:
-        from .. import holdings
+        from ..sessions import operations
 
         try:
-            outcome.released = holdings.close(client, session.record).released
+            outcome.released = operations.close(client, session.record).released
         except errors.Error as error:
             reason = error.message
     if reason is not None:

@@ -18,10 +18,12 @@ from typing import TypeVar
 
 from msgspec import UNSET
 
-from .. import config, errors, kernel_runs, models, wire
-from ..history import History, entry_from_run, shown_by
-from ..kernel import Completion, KernelConnection
-from ..runtime import Session
+from .. import config, errors, models
+from ..history.entries import History, entry_from_run, shown_by
+from ..jupyter import messages
+from ..jupyter.kernel_channels import Completion, KernelConnection
+from ..runs import kernel_runs
+from ..sessions.session import Session
 from .app import App
 from .live import KernelView
 from .output import Printer
@@ -222,8 +224,8 @@ class _View(KernelView):
         super().__init__(screen)
         self._pictures = pictures
 
-    def show(self, event: wire.Event) -> None:
-        if isinstance(event, wire.Display) and not event.update:
+    def show(self, event: messages.Event) -> None:
+        if isinstance(event, messages.Display) and not event.update:
             try:
                 line = self._pictures.show(event.data)
             except KeyError:

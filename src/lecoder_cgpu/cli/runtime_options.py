@@ -10,8 +10,8 @@ import click
 from msgspec import UNSET, UnsetType
 
 from .. import errors
-from ..backends import Wants
-from ..leases import Limits
+from ..backends.protocol import Wants
+from ..store.leases import Limits
 from . import parse
 from .app import Command
 

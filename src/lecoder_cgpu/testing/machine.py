@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from .. import config, process_identity
+from .. import config
+from ..system import process_identity
 from . import nursery
 
 HERE = Path(__file__).parent / "vm"

@@ -87,8 +87,8 @@ def _login(
     app: App, *, browser: bool | None, start: bool, finish: str | None, code_stdin: bool, adc: bool, wait: float,
     force: bool, select_account: bool,
 ) -> Answer:  # fmt: skip
-    from ... import consent as flows
-    from ...login import use_adc
+    from ...auth import consent as flows
+    from ...auth.lifecycle import use_adc
 
     _check_one(start=start, finish=finish is not None, adc=adc)
     if code_stdin != (finish is not None):
@@ -176,7 +176,7 @@ def _logged_in(app: App, *, first: bool) -> Answer:
 
 def _info(app: App, message: str | None = None, *, checked: bool = False) -> tuple[Any, Callable[[], str]]:
     """What is known about the login, without asking Google, and the same for people."""
-    from ... import credentials
+    from ...auth import credentials
 
     login = app.client.login
     document = models.LoginInfo(
@@ -222,7 +222,7 @@ def _text(document: models.LoginInfo) -> str:
     message = document.message if isinstance(document.message, str) else "logged in"
     lines = [f"{message}{who}{where[document.source]}"]
     if isinstance(document.missing_scopes, list):
-        from ...credentials import NEEDED_FOR
+        from ...auth.credentials import NEEDED_FOR
 
         lines += [f"not granted: {scope} (for {NEEDED_FOR[scope]})" for scope in document.missing_scopes]
     return "\n".join(lines)
@@ -247,7 +247,7 @@ def check(app: App) -> Answer:
     \b
     lecoder-cgpu auth check --json
     """
-    from ... import login as flows
+    from ...auth import lifecycle as flows
 
     flows.check(app.client.login)
     return Answer(*_info(app, "the login works", checked=True))
@@ -266,7 +266,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     lecoder-cgpu auth setup
     lecoder-cgpu auth setup client_secret.json
     """
-    from ... import credentials
+    from ...auth import credentials
 
     path = app.config.path
     own = credentials.client(app.config)
@@ -304,7 +304,7 @@ def logout(app: App, keep_grant: bool) -> Answer:
     lecoder-cgpu auth logout --keep-grant
     """
     from ... import config
-    from ... import login as flows
+    from ...auth import lifecycle as flows
 
     found, revoked = flows.log_out(app.client.login, keep_grant=keep_grant)
     document = models.LoggedOut(logged_out=found, revoked=revoked)
@@ -332,7 +332,7 @@ def export(app: App, ci: bool) -> Answer:
     """
     import msgspec
 
-    from ... import credentials
+    from ...auth import credentials
 
     login = app.client.login
     stored = login.files.read_login()
@@ -364,7 +364,7 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
     \b
     lecoder-cgpu auth import < login.json
     """
-    from ... import login as flows
+    from ...auth import lifecycle as flows
 
     content = sys.stdin.read() if token in (None, "-") else token
     flows.take(app.client.login, content or "", replace=force)

@@ -29,7 +29,7 @@ def consent(app: App, kind: str) -> Answer:
     \b
     lecoder-cgpu colab consent drive --json
     """
-    from ...colab import requests
+    from ...backends.colab import requests
 
     session = app.client.existing(app.session)
     if session.record.backend != "colab":

@@ -10,7 +10,7 @@ import click
 from msgspec import UNSET
 
 from ... import config, errors, models
-from ...runtime import Session
+from ...sessions.session import Session
 from .. import parse, runtime_options
 from ..app import App
 from ..console import Console, leave_key
@@ -131,7 +131,7 @@ class _Shell:
 
     def until_left(self) -> models.Connected:
         """Show the shell until it ends or the user leaves it; the terminal is restored in any case."""
-        from ...terminal import Terminal
+        from ...jupyter.terminal import Terminal
 
         started = time.monotonic()
         with self._printer.waiting("opening a terminal …"):

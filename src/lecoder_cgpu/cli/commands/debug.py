@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from ... import logs, models
+from ... import models
+from ...system import logs
 from ..app import App, Group
 from ..output import Answer
 

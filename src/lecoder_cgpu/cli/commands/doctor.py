@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import doctor, models
+from ... import models
+from ...diagnostics import doctor
 from ..app import App, Command
 from ..output import Answer
 

@@ -13,25 +13,26 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
-from ... import errors, models, storage
-from ...backends import Wants
-from ...files import check_folder, expand, source_name
+from ... import errors, models
+from ...backends.protocol import Wants
+from ...files import commands
+from ...files.plan import check_folder, expand, source_name
 from ..app import App, Command
 from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
-    from ...transfers import Progress
+    from ...files.transfer import Progress
 
 WATCH_PAUSE = 1.0  # seconds between looks at a watched folder
 TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 
 
 @contextlib.contextmanager
-def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[storage.Storage]:
+def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[commands.Storage]:
     """The files of the session's runtime; with `create`, of a new one if there is none."""
     session = app.client.session(app.session, Wants()) if create else app.client.existing(app.session)
     with session, _progress(app, title) as progress:
-        with storage.Storage(session, progress) as opened:
+        with commands.Storage(session, progress) as opened:
             yield opened
         session.used()
 
@@ -172,7 +173,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
     return Answer(document, lambda: _sync_summary(app, document))
 
 
-def _watch(app: App, files: storage.Storage, local: str, document: models.Synced, options: dict[str, bool]) -> None:
+def _watch(app: App, files: commands.Storage, local: str, document: models.Synced, options: dict[str, bool]) -> None:
     """Sync again whenever something has changed, adding up in `document`; an interrupt is the normal end."""
     app.printer.note(f"watching {local}; {counted(document.sent, 'file')} sent")
     document.rounds = 1

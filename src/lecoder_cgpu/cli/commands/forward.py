@@ -16,10 +16,10 @@ from ..app import App, Command
 from ..output import Answer
 
 if TYPE_CHECKING:
-    from ...forwarding import Tunnel
     from ...models.connections import Via
-    from ...port_proxy import PortProxy
-    from ...runtime import Session
+    from ...ports.http_proxy import PortProxy
+    from ...ports.tunnel import Tunnel
+    from ...sessions.session import Session
 
 _PORT = re.compile(r"(\d+)(?::(\d+))?")
 
@@ -83,10 +83,10 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
 def _carrier(app: App, session: Session, via: Via, instead: str) -> Tunnel | PortProxy:
     """What carries the connections; `instead` is the command for doing so through the tunnel."""
     if via == "proxy":
-        from ...port_proxy import PortProxy
+        from ...ports.http_proxy import PortProxy
 
         return PortProxy(session, app.printer.notify, instead)
-    from ...forwarding import Tunnel
+    from ...ports.tunnel import Tunnel
 
     return Tunnel(session, app.printer.notify)
 

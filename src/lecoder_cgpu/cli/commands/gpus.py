@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import overview
+from ...sessions import status
 from ..app import App, Command
 from ..output import Answer, Table
 
@@ -18,7 +18,7 @@ def command(app: App) -> Answer:
     lecoder-cgpu gpus
     lecoder-cgpu gpus --json | jq .eligibleGpus
     """
-    document = overview.accelerators(app.client)
+    document = status.accelerators(app.client)
     rows = [
         (name, kind, allowed)
         for names, kind, allowed in (

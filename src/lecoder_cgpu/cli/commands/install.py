@@ -9,12 +9,12 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
-from ...history import History, entry_from_run
-from ...runtime import Session
+from ...history.entries import History, entry_from_run
+from ...sessions.session import Session
 from ..app import App, Command
+from ..attached_run import max_output_option
 from ..live import ProcessView
 from ..output import Answer
-from ..showing import max_output_option
 
 
 @click.command(cls=Command)
@@ -48,7 +48,7 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
     lecoder-cgpu install -r requirements.txt --json
     lecoder-cgpu install --venv old "numpy<2"        prints the environment's Python
     """
-    from ... import installs
+    from ...runs import installs
 
     files, main = installs.read_files(options["requirement"])
     if not (packages or main or options["editable"]):

@@ -9,10 +9,11 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from ... import errors, files, models
-from ...jobs import GRACE, Jobs, describe
-from ...overview import gpu_document
-from .. import hook, release, showing
+from ... import errors, models
+from ...files import plan
+from ...runs.jobs import GRACE, Jobs, describe
+from ...sessions.status import gpu_document
+from .. import attached_run, hook, release
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -104,7 +105,7 @@ def wait(
     lecoder-cgpu job wait run-0123456789abcdef --pull model.pt --release
     """
     for spec in pull:
-        files.split_pull(spec)
+        plan.split_pull(spec)
     with _jobs(app) as jobs:
         document = jobs.wait(job, timeout)
         jobs.fetch(document, pull)
@@ -179,7 +180,7 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
 
 @command.command()
 @click.argument("job")
-@showing.options
+@attached_run.options
 @click.pass_obj
 def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, outputs: Path | None) -> Answer:
     """Print a finished job as `run` would have: its output, and its exit status as ours.
@@ -197,16 +198,16 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
                 exit_status=errors.EXIT_STOPPED_WAITING,
             )  # fmt: skip
         if state.kind == "notebook" and app.printer.mode == "json":
-            from ... import notebook_jobs
+            from ...notebooks import jobs as notebook_jobs
             from .. import notebooks
 
             limit = notebooks.cell_budget(max_output)
             executed, _ = notebook_jobs.collect(session, jobs.resident, state, max_output=limit)
             return Answer(executed, exit_status=executed.exit_code)
-    manner = showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
-    document = showing.earlier(app.printer, session, state.run, manner)
+    manner = attached_run.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+    document = attached_run.earlier(app.printer, session, state.run, manner)
     if app.printer.mode == "human":
-        showing.tell(app.printer, document, outputs)
+        attached_run.tell(app.printer, document, outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 

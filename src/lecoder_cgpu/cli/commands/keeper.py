@@ -29,10 +29,10 @@ def status(app: App) -> Answer:
     \b
     lecoder-cgpu keeper status --json
     """
-    from ... import keeper
+    from ...sessions import keeper_process
 
-    found = keeper.read(app.client.state_dir)
-    alive = keeper.is_alive(found)
+    found = keeper_process.read(app.client.state_dir)
+    alive = keeper_process.is_alive(found)
     document = models.KeeperStatus(running=alive)
     if found is not None:
         document.pid, document.started, document.version = found.pid, found.started, found.version
@@ -56,9 +56,9 @@ def stop(app: App) -> Answer:
     \b
     lecoder-cgpu keeper stop
     """
-    from ... import keeper
+    from ...sessions import keeper_process
 
-    stopped = keeper.stop(app.client.state_dir)
+    stopped = keeper_process.stop(app.client.state_dir)
     document = models.KeeperStopped(stopped=stopped)
     return Answer(document, lambda: "stopped" if stopped else "it did not run")
 
@@ -71,7 +71,7 @@ def run(app: App) -> Answer:
     \b
     lecoder-cgpu keeper run
     """
-    from ...keeping import Keeper
+    from ...keeper.daemon import Keeper
 
     interval = app.config.get("keeperInterval")
     try:

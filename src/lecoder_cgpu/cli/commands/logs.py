@@ -9,8 +9,8 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
-from ...history import History, parse_since
-from .. import showing
+from ...history.entries import History, parse_since
+from .. import attached_run
 from ..app import App, Group
 from ..output import Answer, Table
 
@@ -106,7 +106,7 @@ def clear(app: App) -> Answer:
 @command.command()
 @click.argument("run")
 @click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
-@showing.options
+@attached_run.options
 @click.pass_obj
 def show(
     app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
@@ -122,7 +122,9 @@ def show(
     """
     entry = History(app.client.state_dir).find(run)
     if output:
-        return _output(app, run, entry, showing.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output))
+        return _output(
+            app, run, entry, attached_run.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+        )
     if entry is None:
         raise errors.NotFoundError(
             f"there is no run {run!r} in the history of this machine",
@@ -132,15 +134,15 @@ def show(
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
-def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: showing.Manner) -> Answer:
+def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: attached_run.Manner) -> Answer:
     key = app.session
     run_id = run
     if entry is not None:
         key = key or (entry.session if isinstance(entry.session, str) else None)
         run_id = entry.run_id if isinstance(entry.run_id, str) else run
-    document = showing.earlier(app.printer, app.client.existing(key), run_id, manner)
+    document = attached_run.earlier(app.printer, app.client.existing(key), run_id, manner)
     if app.printer.mode == "human":
-        showing.tell(app.printer, document, manner.outputs)
+        attached_run.tell(app.printer, document, manner.outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 
@@ -158,7 +160,7 @@ def _lines(entry: models.HistoryEntry) -> list[str]:
 
 
 def _page(app: App, history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
-    from ...history_page import page
+    from ...history.page import page
 
     content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
     if file == "-":

@@ -20,7 +20,7 @@ def command() -> Answer:
     lecoder-cgpu mcp
     """
     try:
-        from ...mcp import serve
+        from ...agents.mcp import serve
     except ImportError as error:
         raise errors.ConfigError(
             f"the MCP server needs {error.name}, which the extra 'mcp' installs",

@@ -26,7 +26,8 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     lecoder-cgpu notebook convert train.ipynb         train.py, to edit and to compare
     lecoder-cgpu notebook convert train.py --update   the changes back; other cells keep outputs
     """
-    from ... import notebook, scripts
+    from ...notebooks import document as notebook
+    from ...notebooks import scripts
     from .. import notebooks
 
     suffix = Path(source).suffix.lower()

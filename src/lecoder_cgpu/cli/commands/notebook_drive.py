@@ -10,7 +10,7 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
-from ...drive import ORDERS, Drive, File, id_of, link
+from ...notebooks.drive import ORDERS, Drive, File, id_of, link
 from ..app import App, Command
 from ..output import Answer, Table
 
@@ -78,7 +78,8 @@ def create(app: App, name: str, template: str) -> Answer:
     \b
     lecoder-cgpu notebook create training --template gpu
     """
-    from ... import notebook, templates
+    from ...notebooks import document as notebook
+    from ...notebooks import templates
     from .. import notebooks
 
     if not name.strip():
@@ -148,7 +149,7 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
     lecoder-cgpu notebook pull 1AbCdEf -o train.ipynb
     lecoder-cgpu notebook pull https://colab.research.google.com/drive/1AbCdEf
     """
-    from ... import notebook as notebook_module
+    from ...notebooks import document as notebook_module
     from .. import notebooks
 
     drive = Drive(app.client.login)
@@ -176,7 +177,7 @@ def push(app: App, source: str, target: str | None, name: str | None) -> Answer:
     lecoder-cgpu notebook push train.ipynb --name training
     lecoder-cgpu notebook push train.ipynb --to 1AbCdEf
     """
-    from ... import notebook
+    from ...notebooks import document as notebook
     from .. import notebooks
 
     if target is not None and name is not None:

@@ -9,8 +9,8 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
-from ...history import History, entry_from_run
-from ...runtime import Session
+from ...history.entries import History, entry_from_run
+from ...sessions.session import Session
 from .. import runtime_options
 from ..app import App, Command
 from ..output import Answer
@@ -63,7 +63,7 @@ class _Run:
     """One `notebook run`: everything that can be checked here is, before a runtime is asked for."""
 
     def __init__(self, app: App, name: str, options: dict[str, Any]) -> None:
-        from ... import notebook
+        from ...notebooks import document as notebook
         from .. import notebooks
 
         self.app = app
@@ -99,9 +99,9 @@ class _Run:
         return self._detached(session) if self.options["detach"] else self._watched(session)
 
     def _detached(self, session: Session) -> Answer:
-        from ... import notebook_jobs
+        from ...notebooks import jobs
 
-        document = notebook_jobs.start(
+        document = jobs.start(
             session, self.source.content, self.steps, self.source.name, keep_going=self.options["keep_going"],
             timeout=self.options["timeout"], key=self.options["key"],
         )  # fmt: skip
@@ -109,13 +109,13 @@ class _Run:
         return Answer(document, lambda: document.job_id)
 
     def _watched(self, session: Session) -> Answer:
-        from ... import notebook_runs
+        from ...notebooks import runs
         from .. import notebooks
 
         view = notebooks.NotebookView(self.printer)
         limit = notebooks.cell_budget(self.options["max_output"])
-        progress = notebook_runs.Progress(self.source.content, self.steps, view, limit)
-        document = notebook_runs.run_notebook(
+        progress = runs.Progress(self.source.content, self.steps, view, limit)
+        document = runs.run_notebook(
             session, progress, self.source.name, self._save, timeout=self.options["timeout"],
             keep_going=self.options["keep_going"],
         )  # fmt: skip
@@ -136,7 +136,7 @@ class _Run:
 
     def _save(self) -> None:
         """Write the notebook as it is now. That a disk is full must not end the work: the next cell tries again."""
-        from ... import notebook
+        from ...notebooks import document as notebook
 
         try:
             notebook.save(self.source.content, self.target)
@@ -147,7 +147,8 @@ class _Run:
 
     def _put_back(self, drive_id: str, document: models.NotebookRun) -> None:
         """Put the outputs into the notebook in Drive; should that fail, they are in the file here."""
-        from ... import drive, notebook
+        from ...notebooks import document as notebook
+        from ...notebooks import drive
 
         try:
             drive.Drive(self.app.client.login).replace(drive_id, notebook.encode(self.source.content))
@@ -188,7 +189,9 @@ def fetch(app: App, job: str, output: str | None, wait: float | None, max_output
     lecoder-cgpu notebook fetch run-0123456789abcdef -o trained.ipynb
     lecoder-cgpu notebook fetch run-0123456789abcdef --wait 100 --json
     """
-    from ... import jobs, notebook, notebook_jobs
+    from ...notebooks import document as notebook
+    from ...notebooks import jobs as notebook_jobs
+    from ...runs import jobs
     from .. import notebooks
 
     session = app.client.existing(app.session)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import click
 
 from ... import errors, models
-from ...runtime import Session
+from ...sessions.session import Session
 from ..app import App, Command
 from ..output import Answer
 

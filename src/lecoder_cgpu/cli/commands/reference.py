@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ...rendering.describe import describe
+from ...docgen.describe import describe
 from ..app import Command, root
 from ..output import Answer
 
@@ -19,7 +19,7 @@ def command() -> Answer:
     reference = describe(root)
 
     def text() -> str:
-        from ...rendering.pages import errors_table, exit_table
+        from ...docgen.pages import errors_table, exit_table
 
         commands = "\n".join(f"{item.name:<24} {item.summary}" for item in reference.commands)
         return f"{commands}\n\n{errors_table(reference)}\n{exit_table(reference)}"

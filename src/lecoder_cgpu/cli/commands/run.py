@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from .. import parse, runtime_options, showing
+from .. import attached_run, parse, runtime_options
 from ..app import App, Command
-from ..invocation import Invocation
 from ..output import Answer
+from ..run_command import Invocation
 
 
 class RunCommand(Command):
@@ -43,7 +43,7 @@ class RunCommand(Command):
 @click.option("-k", "--kernel", is_flag=True, help="The same as --mode kernel.")
 @click.option("-f", "--file", metavar="FILE", help="Read the code from a file (kernel mode); `-` is stdin.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
-@showing.options
+@attached_run.options
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
@@ -98,7 +98,7 @@ class RunCommand(Command):
 @click.option(
     "--heartbeat",
     type=click.FloatRange(min=0),
-    default=showing.HEARTBEAT,
+    default=attached_run.HEARTBEAT,
     show_default=True,
     metavar="SECONDS",
     help="With --events: an event every so often while the run goes on; 0 for none.",

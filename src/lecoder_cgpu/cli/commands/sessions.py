@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from ... import errors, holdings, models
-from ...sessions import Record
+from ... import errors, models
+from ...sessions import operations
+from ...store.session_store import Record
 from .. import runtime_options
 from ..app import App, Group
 from ..output import Answer, Table
@@ -39,7 +40,7 @@ def list_(app: App, stats: bool) -> Answer:
     lecoder-cgpu sessions list
     lecoder-cgpu sessions list --json | jq -r '.[].name'
     """
-    documents = holdings.list_sessions(app.client)
+    documents = operations.list_sessions(app.client)
     if stats:
         return Answer(_stats(documents), lambda: _stats_text(documents))
     rows = [
@@ -88,13 +89,13 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
                 hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
             )
         session = app.client.add_server(name, url, token, replace=force)
-    document = models.SessionAdded(session=holdings.inspect(app.client, session.record))
+    document = models.SessionAdded(session=operations.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
 
 
 def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
-    session, fresh = holdings.ensure(app.client, name, runtime_options.wants(options))
-    document = models.SessionAdded(session=holdings.inspect(app.client, session.record), fresh=fresh)
+    session, fresh = operations.ensure(app.client, name, runtime_options.wants(options))
+    document = models.SessionAdded(session=operations.inspect(app.client, session.record), fresh=fresh)
     verb = "started" if fresh else "is there"
     return Answer(document, lambda: f"{name} {verb}: {document.session.label}; plain commands use it now")
 
@@ -139,8 +140,8 @@ def adopt(app: App, endpoint: str, name: str) -> Answer:
     \b
     lecoder-cgpu sessions adopt gpu-t4-s-1a2b3c --name train
     """
-    session = holdings.adopt(app.client, endpoint, name)
-    document = models.SessionAdded(session=holdings.inspect(app.client, session.record), fresh=False)
+    session = operations.adopt(app.client, endpoint, name)
+    document = models.SessionAdded(session=operations.inspect(app.client, session.record), fresh=False)
     return Answer(document, lambda: f"{name} holds {endpoint} now")
 
 
@@ -156,7 +157,7 @@ def rename(app: App, session: str, name: str) -> Answer:
     """
     record = app.client.store.find(session)
     app.client.store.rename(record.id, name)
-    document = models.SessionAdded(session=holdings.inspect(app.client, app.client.store.find(record.id)))
+    document = models.SessionAdded(session=operations.inspect(app.client, app.client.store.find(record.id)))
     return Answer(document, lambda: f"{record.name} is called {name} now")
 
 
@@ -214,7 +215,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
     if closed:
         document.session_id = closed[0].session_id
     if any(item.released in ("runtime", "requested") for item in closed):
-        still = holdings.held(client)
+        still = operations.held(client)
         if still is not None:
             document.held = still
             if still:
@@ -231,7 +232,7 @@ def _closable(app: App, key: str) -> Record | str:
     try:
         return app.client.store.find(key)
     except errors.NotFoundError:
-        if holdings.is_foreign(app.client, key):
+        if operations.is_foreign(app.client, key):
             return key
         raise
 
@@ -254,7 +255,7 @@ def _end(app: App, endpoint: str) -> models.SessionClosed:
 
 def _close(app: App, record: Record, *, force: bool) -> models.SessionClosed:
     try:
-        return holdings.close(app.client, record)
+        return operations.close(app.client, record)
     except errors.Error as error:
         if not force:
             error.hint = (
@@ -279,7 +280,7 @@ def clean(app: App, dry_run: bool) -> Answer:
     lecoder-cgpu sessions clean --dry-run
     lecoder-cgpu sessions clean
     """
-    document = holdings.clean(app.client, dry_run=dry_run)
+    document = operations.clean(app.client, dry_run=dry_run)
 
     def text() -> str:
         verb = "would remove" if dry_run else "removed"

@@ -13,8 +13,9 @@ from pathlib import Path
 import click
 from msgspec import UNSET
 
-from ... import config, errors, models, ssh
-from ...runtime import Session
+from ... import config, errors, models
+from ...ports import ssh
+from ...sessions.session import Session
 from .. import free_tier
 from ..app import App, Command
 from ..output import Answer

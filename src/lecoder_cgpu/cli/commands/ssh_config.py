@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import models, ssh
+from ... import models
+from ...ports import ssh
 from .. import free_tier
 from ..app import App, Command
 from ..output import Answer

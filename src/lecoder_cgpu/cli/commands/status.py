@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import models, overview
+from ... import models
+from ...sessions import status
 from ..app import App, Command
 from ..output import Answer
 from . import usage
@@ -19,7 +20,7 @@ def command(app: App) -> Answer:
     lecoder-cgpu status
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
-    document = overview.status(app.client, app.session)
+    document = status.status(app.client, app.session)
     return Answer(document, lambda: "\n".join(_lines(document)))
 
 
@@ -43,7 +44,7 @@ def _lines(document: models.Status) -> list[str]:
             lines.append(f"  costs      {runtime.units_per_hour:g} units an hour")
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
-        gone = runtime.problem == overview.GONE
+        gone = runtime.problem == status.GONE
         ended = runtime.lease.ended if isinstance(runtime.lease, models.LeaseInfo) else None
         if gone and runtime.backend == "colab" and ended not in ("runtime", "units"):  # those limits stay in force
             lines.append(f"  next       lecoder-cgpu sessions ensure {runtime.session}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import models, overview
+from ... import models
+from ...sessions import status as overview
 from ..app import App, Command
 from ..output import Answer, Table
 

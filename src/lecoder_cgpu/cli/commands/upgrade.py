@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import errors, installation, models
+from ... import errors, models
+from ...diagnostics import installation
 from ..app import Command
 from ..output import Answer
 

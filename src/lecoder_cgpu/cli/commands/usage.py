@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ... import models, overview
+from ... import models
+from ...sessions import status
 from ..app import App, Command
 from ..output import Answer
 
@@ -20,7 +21,7 @@ def command(app: App) -> Answer:
     lecoder-cgpu usage
     lecoder-cgpu usage --json | jq .units.balance
     """
-    document = overview.usage(app.client)
+    document = status.usage(app.client)
     return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *lines(document.units)]))
 
 

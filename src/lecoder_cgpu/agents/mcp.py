@@ -1,0 +1,176 @@
+"""An MCP server on stdin and stdout, over `tools`. Needs the extra `mcp`, and is imported by its command only."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from typing import Any
+
+import anyio
+import mcp_types as types
+import msgspec
+from mcp.server import Server, ServerRequestContext
+from mcp.server.stdio import stdio_server
+
+from .. import __version__, errors, models
+from ..api import Client
+from .tools import TOOLS, Call, Tool, call_tool
+
+PROGRESS_EVERY = 5.0  # seconds
+ANSWER_WITHIN = 44.0  # seconds; what is not done by then goes on, and the same call made again waits for it
+CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
+IMAGES = 4  # in one answer
+IMAGE_SIDE = 512  # pixels
+IMAGE_BYTES = 128 << 10
+
+INSTRUCTIONS = (
+    "Runs code on remote GPUs and Jupyter servers. Runtimes cost money while they are held: use status to see what is "
+    "held, and close to release it. Work that takes longer than a call goes on as a job."
+)
+
+
+def serve() -> None:
+    """Serve until stdin is closed."""
+    anyio.run(_serve)
+
+
+async def _serve() -> None:
+    server: Server[Any] = Server(
+        "lecoder-cgpu", version=__version__, instructions=INSTRUCTIONS, on_list_tools=_list_tools, on_call_tool=_call
+    )
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+async def _list_tools(context: ServerRequestContext[Any], params: Any) -> types.ListToolsResult:
+    return types.ListToolsResult(tools=[_described(tool) for tool in TOOLS])
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=_schema(tool.arguments),
+        output_schema=_either(tool.result, models.Failure),
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.reads,
+            destructive_hint=tool.destroys,
+            idempotent_hint=tool.repeatable or tool.reads,
+            open_world_hint=tool.spends,
+        ),
+    )
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    """The schema with the object itself on top, as the protocol wants it, and not behind a reference."""
+    schema = msgspec.json.schema(kind)
+    name = schema.pop("$ref", "").rpartition("/")[2]
+    return {**schema, **schema.get("$defs", {}).get(name, {})}
+
+
+def _either(kind: Any, other: Any) -> dict[str, Any]:
+    """The schema of one of two documents. Some clients hold the answers of failed calls against it, too."""
+    references, definitions = msgspec.json.schema_components([kind, other], ref_template="#/$defs/{name}")
+    return {"type": "object", "anyOf": list(references), "$defs": definitions}
+
+
+async def _call(context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
+    tool = next((tool for tool in TOOLS if tool.name == params.name), None)
+    if tool is None:
+        return _failed(
+            errors.UsageError(
+                f"there is no tool {params.name!r}", hint="the tools are: " + ", ".join(tool.name for tool in TOOLS)
+            )
+        )
+    key = json.dumps([params.name, params.arguments], sort_keys=True)
+    work = _going_on.get(key) or _Work(tool, params.arguments or {})
+    _going_on[key] = work
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_tell_progress, context, work.call)
+            with anyio.move_on_after(ANSWER_WITHIN):
+                await anyio.to_thread.run_sync(work.done.wait, abandon_on_cancel=True)
+            group.cancel_scope.cancel()
+    except anyio.get_cancelled_exc_class():
+        _going_on.pop(key, None)
+        with anyio.move_on_after(CANCEL_WITHIN, shield=True):
+            await anyio.to_thread.run_sync(work.call.cancel, abandon_on_cancel=True)
+        raise
+    if not work.done.is_set():
+        return _failed(
+            errors.TimeLimit(
+                f"{tool.name} goes on", name="StillWorking", hint="make the same call again to wait for it"
+            )
+        )
+    _going_on.pop(key, None)
+    return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work.outcome, work.call)
+
+
+class _Work:
+    """One call, done in a thread of its own."""
+
+    def __init__(self, tool: Tool, arguments: dict[str, Any]) -> None:
+        self.call = Call(Client())
+        self.done = threading.Event()
+        self.outcome: Any = None
+        threading.Thread(target=self._do, args=(tool, arguments), daemon=True).start()
+
+    def _do(self, tool: Tool, arguments: dict[str, Any]) -> None:
+        try:
+            self.outcome = call_tool(tool, self.call, arguments)
+        except errors.Error as error:
+            self.outcome = error
+        except Exception as error:
+            self.outcome = errors.InternalError(f"{type(error).__name__}: {error}")
+        finally:
+            self.done.set()
+
+
+_going_on: dict[str, _Work] = {}  # by tool and arguments, until somebody has got the answer
+
+
+async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None:
+    elapsed = 0.0
+    while True:
+        await anyio.sleep(PROGRESS_EVERY)
+        elapsed += PROGRESS_EVERY
+        await context.session.report_progress(elapsed, message=call.latest or None)
+
+
+def _answer(document: Any, call: Call) -> types.CallToolResult:
+    """A document as structured content and as text, with its images. What failed on the runtime is an error, too."""
+    content = msgspec.to_builtins(document)
+    pictures = [_thumbnail(kind, data) for kind, data in call.images[-IMAGES:]]
+    failed = isinstance(document, (models.Run, models.Install)) and document.status not in ("ok", "running")
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=json.dumps(content)), *(item for item in pictures if item)],
+        structured_content=content,
+        is_error=failed,
+    )
+
+
+def _failed(error: errors.Error) -> types.CallToolResult:
+    document = models.Failure(error_code=error.code, exit_code=error.exit_status, error=models.ErrorInfo.of(error))
+    content = msgspec.to_builtins(document)
+    text = types.TextContent(type="text", text=json.dumps(content))
+    return types.CallToolResult(content=[text], structured_content=content, is_error=True)
+
+
+def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:
+    """An image small enough for a conversation; None for what is no image."""
+    import base64
+
+    from PIL import Image
+
+    if len(data) > IMAGE_BYTES:
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                small = picture.convert("RGB")
+        except OSError:
+            return None
+        small.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+        written = io.BytesIO()
+        small.save(written, "JPEG", quality=80)
+        kind, data = "image/jpeg", written.getvalue()
+    return types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)

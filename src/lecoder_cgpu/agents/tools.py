@@ -1,0 +1,282 @@
+"""What a coding agent may call: a static list of tools over the library, with the documents that `--json` prints.
+
+Nothing here knows the protocol (`mcp` does). Every tool returns within `WAIT_MOST` seconds and a little, since clients
+give up on calls that take longer: work that goes on is a job then, and `job_wait` brings what is new.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .. import errors, models
+from ..api import Client, Session
+from ..jupyter import messages
+
+WAIT_MOST = 40.0  # seconds
+BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
+
+Wait = Annotated[float, Meta(ge=0, le=WAIT_MOST, description="Seconds to wait for the end; the work goes on after.")]
+Budget = Annotated[int, Meta(ge=256, le=1 << 20, description="Bytes of each stream to return: its beginning and end.")]
+SessionName = Annotated[str | None, Meta(description="A session's name or id; the active one when omitted.")]
+Limit = Annotated[float, Meta(gt=0, description="Seconds after which the work is ended.")] | None
+JobId = Annotated[str, Meta(description="A job's id (run-…), or a unique prefix of it.")]
+
+
+class Nothing(Struct, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+class EnsureArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    session: Annotated[str, Meta(description="A name for the session; the same name is the same runtime.")]
+    gpu: Annotated[str | None, Meta(description="T4, L4, A100, …; or several in order of preference: L4,T4.")] = None
+    cpu: Annotated[bool, Meta(description="No accelerator.")] = False
+    tpu: Annotated[bool, Meta(description="A TPU.")] = False
+    high_ram: Annotated[bool, Meta(description="Much memory.")] = False
+
+
+class PushArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    sources: Annotated[list[str], Meta(min_length=1, description="Files and folders on this machine.")]
+    target: Annotated[str | None, Meta(description="Where on the runtime; with a final slash, into that folder.")] = (
+        None
+    )
+    session: SessionName = None
+
+
+class PullArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    sources: Annotated[list[str], Meta(min_length=1, description="Files, folders or patterns on the runtime.")]
+    target: Annotated[str | None, Meta(description="Where on this machine; with a final slash, into that folder.")] = (
+        None
+    )
+    session: SessionName = None
+
+
+class RunArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    code: Annotated[str | None, Meta(description="Python for the session's kernel; its variables stay.")] = None
+    command: Annotated[str | list[str] | None, Meta(description="A shell line, or a program and its arguments.")] = None
+    session: SessionName = None
+    cwd: Annotated[str | None, Meta(description="Working folder of a command.")] = None
+    timeout: Limit = None
+    wait: Wait = WAIT_MOST
+    max_output: Budget = BUDGET
+
+
+class StartArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    command: Annotated[str | list[str], Meta(description="A shell line, or a program and its arguments.")]
+    key: Annotated[str | None, Meta(description="The same key and command is the same job, however often.")] = None
+    session: SessionName = None
+    cwd: Annotated[str | None, Meta(description="Working folder.")] = None
+    timeout: Limit = None
+
+
+class WaitArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    job: JobId
+    session: SessionName = None
+    wait: Wait = WAIT_MOST
+    stdout_offset: Annotated[int, Meta(ge=0, description="Only output from this byte on.")] = 0
+    stderr_offset: Annotated[int, Meta(ge=0, description="Only output from this byte on.")] = 0
+    max_output: Budget = BUDGET
+
+
+class KillArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    job: JobId
+    session: SessionName = None
+    signal: Annotated[str, Meta(description="SIGINT, SIGTERM or SIGKILL.")] = "SIGTERM"
+
+
+class InstallArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    packages: Annotated[list[str], Meta(min_length=1, description="As pip takes them, such as numpy or torch>=2.4.")]
+    session: SessionName = None
+    timeout: Limit = None
+    max_output: Budget = BUDGET
+
+
+class CloseArguments(Struct, kw_only=True, forbid_unknown_fields=True):
+    session: Annotated[str, Meta(description="A session's name or id.")]
+
+
+@dataclass
+class Call:
+    """One call of a tool, as its function sees it: where to put images and progress, and how it can be cancelled."""
+
+    client: Client
+    images: list[tuple[str, bytes]] = field(default_factory=list)  # media type, content
+    latest: str = ""  # the last line of output so far
+    stop: Callable[[], Any] | None = None  # ends the remote work
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        """End the remote work, too. Safe to call from another thread, at any time."""
+        self.cancelled.set()
+        if self.stop is not None:
+            self.stop()
+
+    def stoppable(self, stop: Callable[[], Any]) -> None:
+        """Say how to end the work that begins now."""
+        self.stop = stop
+        if self.cancelled.is_set():
+            stop()
+
+    def see(self, text: str) -> None:
+        """Note the last line of what was printed."""
+        lines = text.strip().splitlines()
+        if lines:
+            self.latest = lines[-1][:200]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool. `spends` means that it may cost money, `destroys` that it ends or deletes something."""
+
+    name: str
+    description: str
+    arguments: type[Struct]
+    result: Any
+    function: Callable[[Call, Any], Struct]
+    reads: bool = False
+    spends: bool = False
+    destroys: bool = False
+    repeatable: bool = False
+
+
+def status(call: Call, arguments: Nothing) -> models.Status:
+    return call.client.status()
+
+
+def ensure(call: Call, arguments: EnsureArguments) -> models.SessionAdded:
+    return call.client.ensure(
+        arguments.session, gpu=arguments.gpu, cpu=arguments.cpu, tpu=arguments.tpu, high_ram=arguments.high_ram
+    )
+
+
+def push(call: Call, arguments: PushArguments) -> models.Transfer:
+    return call.client.session(arguments.session).upload(*arguments.sources, to=arguments.target)
+
+
+def pull(call: Call, arguments: PullArguments) -> models.Transfer:
+    return call.client.session(arguments.session).download(*arguments.sources, to=arguments.target)
+
+
+def run(call: Call, arguments: RunArguments) -> models.Run:
+    if (arguments.code is None) == (arguments.command is None):
+        raise errors.UsageError(
+            "give either code or command", hint="leave out code, which is Python, or command, which is for the shell"
+        )
+    session = call.client.session(arguments.session)
+    if arguments.code is not None:
+        return _run_code(call, session, arguments)
+    assert arguments.command is not None
+    job = session.job(arguments.command, cwd=arguments.cwd, timeout=arguments.timeout)
+    call.stoppable(lambda: job.kill("SIGINT"))
+
+    def see(stream: str, data: bytes) -> None:
+        call.see(data.decode("utf-8", "replace"))
+
+    return job.result(on_output=see, wait=arguments.wait, max_output=arguments.max_output)
+
+
+def _run_code(call: Call, session: Session, arguments: RunArguments) -> models.Run:
+    def see(event: messages.Event) -> None:
+        if isinstance(event, messages.Stream):
+            call.see(event.text)
+        elif isinstance(event, messages.Display):
+            call.images += _images(event.data)
+
+    if arguments.cwd is not None:
+        raise errors.UsageError("cwd is for commands", hint="leave out cwd; in Python: import os; os.chdir(PATH)")
+    assert arguments.code is not None
+    call.stoppable(session.interrupt)
+    return session.run(
+        arguments.code,
+        timeout=arguments.timeout,
+        wait=arguments.wait,
+        max_output=arguments.max_output,
+        on_event=see,
+    )
+
+
+def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
+    import base64
+
+    kinds = [kind for kind in ("image/png", "image/jpeg") if isinstance(data.get(kind), str)]
+    return [(kind, base64.b64decode(data[kind])) for kind in kinds[:1]]
+
+
+def job_start(call: Call, arguments: StartArguments) -> models.JobStarted:
+    session = call.client.session(arguments.session)
+    return session.start(arguments.command, key=arguments.key, cwd=arguments.cwd, timeout=arguments.timeout)
+
+
+def job_wait(call: Call, arguments: WaitArguments) -> models.JobProgress:
+    job = call.client.session(arguments.session).find_job(arguments.job)
+    document = job.wait(arguments.wait)
+    progress = models.JobProgress(job=document, session=job.session.ref)
+    for name, offset in (("stdout", arguments.stdout_offset), ("stderr", arguments.stderr_offset)):
+        size = document.stdout_bytes if name == "stdout" else document.stderr_bytes
+        skipped = max(size - offset - arguments.max_output, 0)
+        content = job.logs(name, offset + skipped, arguments.max_output)
+        setattr(progress, name, content.decode("utf-8", "replace"))
+        setattr(progress, f"{name}_offset", offset + skipped + len(content))
+        if skipped:
+            setattr(progress, f"{name}_skipped", skipped)
+    return progress
+
+
+def job_kill(call: Call, arguments: KillArguments) -> models.Job:
+    job = call.client.session(arguments.session).find_job(arguments.job)
+    job.kill(arguments.signal)
+    return job.show()
+
+
+def install(call: Call, arguments: InstallArguments) -> models.Install:
+    session = call.client.session(arguments.session)
+    return session.install(*arguments.packages, timeout=arguments.timeout, max_output=arguments.max_output)
+
+
+def close(call: Call, arguments: CloseArguments) -> models.SessionClosed:
+    return call.client.session(arguments.session).close()
+
+
+TOOLS = (
+    Tool("status", "Show the login, every runtime that is held, its GPUs and memory, and what it costs.",
+         Nothing, models.Status, status, reads=True),
+    Tool("ensure", "Make sure that a session with a runtime is there, and make it the active one. Safe to repeat. "
+         "A runtime costs money until it is closed.",
+         EnsureArguments, models.SessionAdded, ensure, spends=True, repeatable=True),
+    Tool("run", "Run Python (code) in the session's kernel, or a command, and return its output and true exit status. "
+         "What takes longer than 40 seconds goes on as a job: use job_wait with the runId.",
+         RunArguments, models.Run, run, spends=True),
+    Tool("job_start", "Start a command that goes on without you; returns its job id at once.",
+         StartArguments, models.JobStarted, job_start, spends=True),
+    Tool("job_wait", "Wait for a job for up to 40 seconds; returns its state, exit status and the output that is new.",
+         WaitArguments, models.JobProgress, job_wait, reads=True),
+    Tool("job_kill", "Send a signal to a job and everything that it started.",
+         KillArguments, models.Job, job_kill, destroys=True, repeatable=True),
+    Tool("install", "Install Python packages for the session's kernel; tells whether the kernel must be restarted.",
+         InstallArguments, models.Install, install, repeatable=True),
+    Tool("push", "Copy files and folders to the runtime.", PushArguments, models.Transfer, push, repeatable=True),
+    Tool("pull", "Copy files and folders from the runtime to this machine.",
+         PullArguments, models.Transfer, pull, repeatable=True),
+    Tool("close", "Release a session's runtime, so that it costs nothing any more; its files and variables are gone.",
+         CloseArguments, models.SessionClosed, close, destroys=True, repeatable=True),
+)  # fmt: skip
+
+
+def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Struct:
+    """Check the arguments and do it.
+
+    Raises:
+        errors.UsageError: the arguments are not those of the tool. errors.Error: as its function has it.
+    """
+    try:
+        checked = msgspec.convert(arguments, tool.arguments)
+    except msgspec.ValidationError as error:
+        raise errors.UsageError(
+            f"{tool.name}: {error}", hint=f"see the inputSchema of {tool.name} in tools/list"
+        ) from error
+    return tool.function(call, checked)

@@ -1,0 +1,396 @@
+"""What a login is on disk, and where credentials come from.
+
+`state/session.json` is the predecessor's file, readable in both directions; `state/token.json` caches the access token
+that was made from it; `state/logins/` holds logins that were begun and wait for their code. `config.json` holds the
+user's own OAuth client. Nothing here talks to anybody.
+
+Credentials have four sources, the first that is there wins: `LECODER_CGPU_CREDENTIALS`, application default credentials
+chosen by `auth login --adc`, the stored login, and `GOOGLE_APPLICATION_CREDENTIALS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct, field
+
+from .. import config, errors, models
+from ..system import atomic_files as state
+
+T = TypeVar("T")
+
+COLAB = "https://www.googleapis.com/auth/colaboratory"
+DRIVE_FILE = "https://www.googleapis.com/auth/drive.file"
+DRIVE = "https://www.googleapis.com/auth/drive"
+EMAIL = "email"
+PROFILE = "profile"
+# What a login asks for. The predecessor takes a session.json for absent unless it lists all four.
+SCOPES = (PROFILE, EMAIL, COLAB, DRIVE_FILE)
+NEEDED_FOR = {EMAIL: "Colab", COLAB: "Colab", DRIVE_FILE: "notebooks on Drive", PROFILE: "the account's name"}
+_ALIASES = {
+    "https://www.googleapis.com/auth/userinfo.email": EMAIL,
+    "https://www.googleapis.com/auth/userinfo.profile": PROFILE,
+}
+
+LOGIN_HINT = (
+    "log in with: lecoder-cgpu auth login (without a browser here: lecoder-cgpu auth login --start --json); "
+    'or try it without an account: lecoder-cgpu --backend local run -m kernel "print(6*7)"'
+)
+ADC_COMMAND = "gcloud auth application-default login --scopes=" + ",".join(
+    (
+        "openid",
+        "https://www.googleapis.com/auth/cloud-platform",
+        "https://www.googleapis.com/auth/userinfo.email",
+        COLAB,
+        DRIVE_FILE,
+    )
+)
+SETUP_HINT = "lecoder-cgpu auth setup CLIENT_FILE (lecoder-cgpu auth setup explains how to get one)"
+
+
+def normal(scopes: Iterable[str]) -> frozenset[str]:
+    """Scopes with Google's long names of `email` and `profile` as the short ones, which is what we ask for."""
+    return frozenset(_ALIASES.get(scope, scope) for scope in scopes)
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Credentials in google-auth's form (`info` has a `type` such as `authorized_user`), and what is known of them."""
+
+    kind: Literal["environment", "adc", "session"]
+    info: dict[str, Any]
+    account: models.Account | None = None
+    granted: frozenset[str] | None = None
+
+    @property
+    def key(self) -> str:
+        """Tells whether a cached access token was made from these credentials; does not reveal them."""
+        return hashlib.sha256(json.dumps(self.info, sort_keys=True).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"Source(kind={self.kind!r}, type={self.info.get('type')!r})"
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """`token.json`: an access token. Times are seconds since the epoch by this machine's clock, which may be wrong."""
+
+    key: str
+    access_token: str = field(name="accessToken")
+    obtained_at: float = field(name="obtainedAt")
+    lifetime: float
+    scopes: list[str] | None = None
+    account: models.Account | None = None
+
+    def left(self, now: float) -> float:
+        """Seconds that it is good for; none when the clock was set back behind the moment at which we got it."""
+        age = now - self.obtained_at
+        return self.lifetime - age if age >= -60 else 0.0
+
+    def __repr__(self) -> str:
+        return f"Token(lifetime={self.lifetime})"
+
+
+class Pending(Struct, frozen=True, kw_only=True):
+    """A login that waits for its code. `verifier` is the secret half of PKCE."""
+
+    id: str
+    client_id: str
+    state: str
+    verifier: str
+    redirect_uri: str
+    expires_at: float
+
+    def __repr__(self) -> str:
+        return f"Pending(id={self.id!r})"
+
+
+class Files:
+    """The owner of the login's files in the folder `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.session = folder / "session.json"
+        self.token = folder / "token.json"
+        self.pending = folder / "logins"
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold while a token is minted or a login replaced; waits as long as Google may take to answer others."""
+        return state.lock(self.token, wait=120.0)
+
+    def read_login(self) -> models.StoredLogin | None:
+        """The stored login, None when there is none.
+
+        Raises:
+            errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
+        """
+        return _read(
+            self.session, models.StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before"
+        )
+
+    def write_login(self, login: models.StoredLogin) -> None:
+        """Replace the stored login; keys that only others know stay if it is of the same account."""
+        kept: dict[str, Any] = {}
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            before = msgspec.json.decode(self.session.read_bytes())
+            if isinstance(before, dict) and before.get("id") == login.id:
+                kept = before
+        content = {**kept, **msgspec.to_builtins(login)}
+        state.write_atomic(self.session, json.dumps(content, indent=2, ensure_ascii=False).encode())
+
+    def forget(self, refused: str | None = None) -> bool:
+        """Delete the login and its access token; with `refused`, only if that is still its refresh token.
+
+        The caller holds the lock. Returns whether there was a login.
+        """
+        try:
+            login = self.read_login()
+        except errors.ConfigError:
+            login = None
+        if refused is not None and (login is None or login.refresh_token != refused):
+            return False
+        found = login is not None
+        for path in (self.session, self.token):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise state.unusable(path, error) from error
+        return found
+
+    def read_token(self, key: str) -> Token | None:
+        """The cached access token of the credentials with that key; a cache that cannot be read is none."""
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            token = msgspec.json.decode(self.token.read_bytes(), type=Token)
+            if token.key == key:
+                return token
+        return None
+
+    def write_token(self, token: Token) -> None:
+        state.write_atomic(self.token, msgspec.json.encode(token))
+
+    def read_pending(self, flow: str) -> Pending:
+        """A login that was begun.
+
+        Raises:
+            errors.NotFoundError: there is none of that id, or its time is over.
+        """
+        found = None
+        if flow.isalnum():
+            found = _read(self.pending / f"{flow}.json", Pending, "lecoder-cgpu auth login --start --json")
+        if found is None or found.expires_at < time.time():
+            raise errors.NotFoundError(
+                f"no login {flow!r} waits for its code" + (": its time is over" if found else ""),
+                name="LoginNotFound",
+                hint="begin a new one: lecoder-cgpu auth login --start --json",
+            )
+        return found
+
+    def write_pending(self, pending: Pending) -> None:
+        """Store a login that was begun, and drop those whose time is over."""
+        for path in self.pending.glob("*.json"):
+            with contextlib.suppress(errors.ConfigError, OSError):
+                old = _read(path, Pending, "")
+                if old is not None and old.expires_at < time.time():
+                    path.unlink()
+        state.write_atomic(self.pending / f"{pending.id}.json", msgspec.json.encode(pending))
+
+    def drop_pending(self, flow: str) -> None:
+        with contextlib.suppress(OSError):
+            (self.pending / f"{flow}.json").unlink()
+
+
+def _read(path: Path, kind: type[T], hint: str) -> T | None:
+    content = state.read(path)
+    if content is None:
+        return None
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        kept = state.set_aside(path)
+        raise errors.ConfigError(
+            f"{path} is damaged: {error}; it was kept as {kept.name}", name="DamagedLogin", hint=hint
+        ) from error
+
+
+# --- the user's OAuth client --------------------------------------------------------------------------------------
+
+
+def client(settings: config.Config) -> models.OAuthClient | None:
+    """The OAuth client of `config.json` or the environment; None when it is not set, or only half."""
+    found = settings.get("clientId").value, settings.get("clientSecret").value
+    return models.OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
+
+
+def no_client(settings: config.Config) -> errors.AuthError:
+    """The error for a login without a client to log in with."""
+    return errors.AuthError(
+        f"there is no OAuth client (clientId and clientSecret) in {settings.path}", name="NoClient", hint=SETUP_HINT
+    )
+
+
+def change_config(settings: config.Config, changes: dict[str, str | None]) -> None:
+    """Set keys of `config.json` (None removes one); all others stay as they are.
+
+    The two origins that the predecessor insists on are added where they are missing.
+    """
+    with state.lock(settings.path):
+        content = {
+            "colabApiDomain": "https://colab.research.google.com",
+            "colabGapiDomain": "https://colab.pa.googleapis.com",
+            **config.read(settings.path),
+            **changes,
+        }
+        kept = {key: value for key, value in content.items() if value is not None}
+        state.write_atomic(settings.path, (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode())
+    settings.reload()
+
+
+def decode_client(content: bytes) -> models.OAuthClient:
+    """The client in a file that Google's console offers for download.
+
+    Raises:
+        errors.UsageError: it is something else.
+    """
+    hint = 'download the JSON of a client of type "Desktop app"; lecoder-cgpu auth setup explains how to make one'
+    try:
+        document = msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise errors.UsageError(f"this is no client file: {error}", name="BadClientFile", hint=hint) from error
+    if "web" in document:
+        raise errors.UsageError('this is a client of type "Web application"', name="BadClientFile", hint=hint)
+    found = document.get("installed", document)
+    try:
+        return msgspec.convert(
+            {"clientId": found["client_id"], "clientSecret": found["client_secret"]}, models.OAuthClient
+        )
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise errors.UsageError(
+            "this is no client file: it has no client_id and client_secret", name="BadClientFile", hint=hint
+        ) from error
+
+
+# --- where credentials come from ----------------------------------------------------------------------------------
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """A login as `auth-export` prints it, or as somebody wrote it by hand: what is missing can be asked for."""
+
+    refresh_token: str = field(name="refreshToken")
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    scopes: list[str] = field(default_factory=list)
+    account: models.Account | None = None
+    granted_scopes: list[str] | models.Optional = field(name="grantedScopes", default=UNSET)
+
+    def __repr__(self) -> str:
+        return f"Exported(id={self.id!r})"
+
+
+def decode_export(content: str | bytes) -> tuple[Exported, models.OAuthClient | None]:
+    """A bare session, or the whole document of `auth export`, and the client that came along.
+
+    Raises:
+        ValueError: it is neither; the message says what is wrong and holds no secret.
+    """
+    document = msgspec.json.decode(content, type=dict[str, Any])
+    inner = document.get("session", document)
+    login = msgspec.convert(inner, Exported)
+    if not login.refresh_token:
+        raise ValueError("refreshToken is empty")
+    packed = document.get("client")
+    return login, msgspec.convert(packed, models.OAuthClient) if packed is not None else None
+
+
+def find(settings: config.Config, files: Files) -> Source | None:
+    """The credentials to use, None when there are none. Asks nobody.
+
+    Raises:
+        errors.ConfigError: what is there cannot be read. errors.AuthError: the OAuth client is missing.
+    """
+    if given := config.environment("LECODER_CGPU_CREDENTIALS"):
+        return _from_environment(settings, given)
+    chosen = settings.get("auth")
+    if chosen.value not in (None, "adc"):
+        raise errors.ConfigError(
+            f"auth is {chosen.value!r} (from {chosen.source})",
+            hint='set "auth" to "adc" or leave it out; lecoder-cgpu doctor shows the settings',
+        )
+    if chosen.value == "adc":
+        return _from_file(config.adc_file(), "adc")
+    login = files.read_login()
+    if login is not None:
+        own = client(settings)
+        if own is None:
+            raise no_client(settings)
+        granted = None if login.granted_scopes is UNSET else normal(login.granted_scopes)
+        return Source(kind="session", info=user(own, login.refresh_token), account=login.account, granted=granted)
+    if config.environment("GOOGLE_APPLICATION_CREDENTIALS"):
+        return _from_file(config.adc_file(), "adc")
+    return None
+
+
+def user(own: models.OAuthClient, refresh_token: str) -> dict[str, Any]:
+    """A refresh token with its client, as google-auth has it."""
+    return {
+        "type": "authorized_user",
+        "client_id": own.id,
+        "client_secret": own.secret,
+        "refresh_token": refresh_token,
+    }
+
+
+def _from_environment(settings: config.Config, given: str) -> Source:
+    hint = "it takes JSON or a path: what `lecoder-cgpu auth export --ci` prints, or a credentials file of Google's"
+    name = "LECODER_CGPU_CREDENTIALS"
+    if not given.lstrip().startswith("{"):
+        return _from_file(Path(given).expanduser(), "environment", settings)
+    try:
+        return _source(given, "environment", settings)
+    except ValueError as error:
+        raise errors.ConfigError(f"{name} cannot be used: {error}", name="BadCredentials", hint=hint) from error
+
+
+def _from_file(path: Path | None, kind: Literal["environment", "adc"], settings: config.Config | None = None) -> Source:
+    hint = "lecoder-cgpu auth login --help tells how credentials are found"
+    if path is None:
+        raise errors.ConfigError(
+            "there are no application default credentials",
+            name="BadCredentials",
+            hint=ADC_COMMAND,
+        )
+    try:
+        return _source(path.read_bytes(), kind, settings)
+    except OSError as error:
+        raise errors.ConfigError(
+            f"{path} cannot be read: {error.strerror}", name="BadCredentials", hint=hint
+        ) from error
+    except ValueError as error:
+        raise errors.ConfigError(f"{path} cannot be used: {error}", name="BadCredentials", hint=hint) from error
+
+
+def _source(content: str | bytes, kind: Literal["environment", "adc"], settings: config.Config | None) -> Source:
+    """Credentials from JSON: Google's own formats, or a login that was exported.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    document = msgspec.json.decode(content, type=dict[str, Any])
+    if isinstance(document.get("type"), str):
+        if document["type"] == "authorized_user":
+            for name in ("client_id", "client_secret", "refresh_token"):
+                if not isinstance(document.get(name), str) or not document[name]:
+                    raise ValueError(f"{name} is missing")
+        email = document.get("client_email") or document.get("account")
+        account = models.Account(id=email, label=email) if isinstance(email, str) and email else None
+        return Source(kind=kind, info=document, account=account)
+    login, packed = decode_export(content)
+    own = packed or (client(settings) if settings is not None else None)
+    if own is None:
+        raise ValueError("it has no OAuth client, and config.json has none either")
+    granted = None if login.granted_scopes is UNSET else normal(login.granted_scopes)
+    return Source(kind=kind, info=user(own, login.refresh_token), account=login.account, granted=granted)

@@ -1,0 +1,119 @@
+"""What code on a Colab runtime asks of the web page in front of it, answered without one.
+
+`google.colab` sends `colab_request` messages and blocks until somebody answers: `drive.mount` and `authenticate_user`
+want the user's credentials on the runtime, `userdata.get` a secret, other calls JavaScript or the notebook. Whatever
+cannot be answered is refused at once, so that no cell hangs.
+
+Consent is in two steps, and neither waits: the code is told to come back, the user agrees in a browser, and the next
+call finds the consent given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ... import errors
+from ...jupyter.messages import Message
+from ...system import logs
+from .control import Control, Grant, Propagation
+
+GRANTS: dict[str, Grant] = {"drive": "dfs_ephemeral", "auth": "auth_user_ephemeral"}
+_NAMES = {"dfs_ephemeral": "Drive", "auth_user_ephemeral": "your Google account"}
+_WORDS = {grant: name for name, grant in GRANTS.items()}
+
+
+class Requests:
+    """Answers one session's requests.
+
+    Args:
+        control: where credentials are handed over.
+        endpoint: the runtime.
+        secrets: what `userdata.get` may have, by name.
+        tell: hears what the user has to do.
+    """
+
+    def __init__(self, control: Control, endpoint: str, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
+        self._control = control
+        self._endpoint = endpoint
+        self._secrets = secrets
+        self._tell = tell
+
+    def answer(self, message: Message) -> dict[str, Any] | None:
+        """The value of the `input_reply` to a `colab_request`; None for those that want no answer."""
+        kind, number = message.metadata.get("colab_request_type"), message.metadata.get("colab_msg_id")
+        if number is None:
+            return None
+        request = message.content.get("request")
+        reply: dict[str, Any] = {"type": "colab_reply", "colab_msg_id": number}
+        try:
+            data = self._answer(str(kind), request if isinstance(request, dict) else {})
+        except errors.Error as error:
+            logs.current().warn("COLAB", f"{kind} was refused: {error.message}")
+            return {**reply, "error": f"{error.message}; {error.hint}" if error.hint else error.message}
+        return reply if data is None else {**reply, "data": data}
+
+    def _answer(self, kind: str, request: dict[str, Any]) -> Any:
+        if kind == "request_auth":
+            return self._credentials(str(request.get("authType")))
+        if kind == "GetSecret":
+            return self._secret(str(request.get("key")))
+        raise errors.UsageError(
+            f"{kind} needs a notebook in a browser, which is not there",
+            hint="leave that call out when the code runs without one",
+        )
+
+    def _credentials(self, kind: str) -> None:
+        if kind not in _NAMES:
+            raise errors.UsageError(
+                f"credentials of the kind {kind} are unknown to this version", hint="lecoder-cgpu upgrade --check"
+            )
+        grant: Grant = kind  # type: ignore[assignment]
+        found = propagate(self._control, self._endpoint, grant)
+        if found.success:
+            return
+        word = _WORDS[grant]
+        if found.consent_url:
+            self._tell(
+                f"Colab wants your consent to use {_NAMES[kind]} on this runtime: open {found.consent_url} and run the "
+                f"code again (lecoder-cgpu colab consent {word} shows whether it was given)"
+            )
+        raise errors.AuthError(
+            f"consent for {_NAMES[kind]} is needed",
+            hint=f"agree in a browser (the address: lecoder-cgpu colab consent {word}), then repeat the same command",
+        )
+
+    def _secret(self, key: str) -> dict[str, Any]:
+        value = self._secrets.get(key)
+        if value is None:
+            self._tell(f"the code asked for the secret {key!r}; give it with: run -m kernel --secret {key}")
+        return {"exists": value is not None, "access": value is not None, "payload": value or ""}
+
+
+def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
+    """Hand credentials to the runtime if the user has agreed; otherwise, where to agree. Waits for nobody.
+
+    Raises:
+        errors.ConnectionFailed: Colab answered neither. errors.Error: it could not be asked.
+    """
+    found = control.propagate(endpoint, grant, dry_run=True)
+    if found.success:
+        found = control.propagate(endpoint, grant, dry_run=False)
+        if found.success:
+            return found
+    if found.consent_url is None:
+        raise errors.ConnectionFailed(
+            f"Colab neither gave the runtime credentials for {_NAMES[grant]} nor said where to agree",
+            name="UnexpectedAnswer",
+            retryable=False,
+            hint="sign in at https://colab.research.google.com with this account, then repeat the same command",
+        )
+    return found
+
+
+def not_colab(session: str) -> errors.UsageError:
+    """The error for credentials on a runtime that is none of Colab's."""
+    return errors.UsageError(
+        f"session {session!r} is no Colab runtime, so there is nothing to consent to",
+        hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
+    )

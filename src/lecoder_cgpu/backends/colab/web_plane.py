@@ -1,0 +1,256 @@
+"""The control plane that Colab's web page uses: `/tun/m/…` on the research host. PROTOCOL facts in the docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ... import errors
+from ...system import logs
+from . import control, model
+from .calls import Google, Tokens
+from .control import Ask, Grant, Propagation
+from .model import Account, Assignment, ProxyInfo
+
+if TYPE_CHECKING:
+    from ...config import Config
+
+ASSIGN_TIMEOUT = 240.0  # seconds; Colab itself gives up after 180
+PING_TIMEOUT = 10.0  # seconds; a runtime rarely answers the ping, and need not
+TUNNEL = {"X-Colab-Tunnel": "Google"}
+
+
+class Tunnel:
+    """The tunnel's routes, and the private API where the tunnel no longer says what an account has."""
+
+    def __init__(self, config: Config, tokens: Tokens) -> None:
+        self._config = config
+        self._tokens = tokens
+        self._google = self._origin("colabApiDomain")
+
+    def _origin(self, key: str) -> Google:
+        return Google(self._config.get(key).value or "", self._tokens, self._config.client_agent)
+
+    def close(self) -> None:
+        self._google.close()
+
+    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
+        """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST.
+
+        A POST whose answer was lost is not repeated: the probe tells whether it had an effect.
+        """
+        params = _assign_params(ask)
+        again = True
+        while True:
+            try:
+                probe = self._object("GET", "tun/m/assign", params=params)
+            except errors.ConnectionFailed as error:
+                raise self._refusal(ask, error, prompted=False) from error
+            found = _assignment(probe)
+            if found is not None:
+                return found
+            token = _xsrf(probe)
+            sending()
+            try:
+                answer = self._object(
+                    "POST", "tun/m/assign", params=params, headers={"X-Goog-Colab-Token": token}, timeout=ASSIGN_TIMEOUT
+                )
+            except errors.Error as error:
+                if again and _worth_a_probe(error, ask):
+                    again = False
+                    logs.current().warn("COLAB", f"assign: {error.message}; looking whether it had an effect")
+                    continue
+                raise self._refusal(ask, error, prompted=bool(probe.get("p"))) from error
+            return self._granted(ask, answer, prompted=bool(probe.get("p")))
+
+    def _granted(self, ask: Ask, answer: dict[str, Any], *, prompted: bool) -> Assignment:
+        """The assignment in the POST's answer; its `outcome` is looked at before anything else."""
+        outcome = str(answer.get("outcome", 0))
+        if outcome == "5":
+            raise control.blocked()
+        if outcome == "1":
+            raise control.quota_denied(ask)
+        if outcome in ("2", "3"):
+            raise control.quota_exceeded()
+        found = _assignment(answer)
+        if found is not None:
+            return found
+        error = control.refused(ask, f"outcome {outcome}")
+        raise _explained(error) if prompted else error
+
+    def _refusal(self, ask: Ask, error: errors.Error, *, prompted: bool) -> errors.Error:
+        """What a refused POST means."""
+        if error.name == "Http400" and ask.accelerator is not None:
+            return control.not_entitled(ask)
+        if error.name == "Http400" and ask.high_memory:
+            return control.not_entitled(ask, "high RAM needs a paid plan")
+        if error.name == "Http412":
+            return control.too_many(len(self.assignments()))
+        if error.name == "Http503":
+            return control.no_capacity(ask, error.retry_after)
+        if prompted and not isinstance(error, errors.ConnectionFailed):
+            return _explained(error)
+        return _explained(error) if prompted and error.name.startswith("Http4") else error
+
+    def find(self, ask: Ask) -> Assignment | None:
+        return _assignment(self._object("GET", "tun/m/assign", params=_assign_params(ask)))
+
+    def assignments(self) -> list[Assignment]:
+        rows = self._object("GET", "tun/m/assignments", params={"authuser": "0"}).get("assignments")
+        found = [_assignment(row, listed=True) for row in rows or () if isinstance(row, dict)]
+        return [item for item in found if item is not None]
+
+    def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:
+        answer = self._object(
+            "GET", "tun/m/runtime-proxy-token", headers=TUNNEL,
+            params={"endpoint": endpoint, "port": str(port), "authuser": "0"},
+        )  # fmt: skip
+        found = model.proxy(answer)
+        if found is None:
+            raise errors.ConnectionFailed(
+                f"Colab gives no address for the runtime {endpoint}",
+                name="NoProxy",
+                hint="repeat the same command in a minute",
+            )
+        return found
+
+    def unassign(self, endpoint: str) -> bool:
+        path = f"tun/m/unassign/{quote(endpoint, safe='')}"
+        for last in (False, True):
+            try:
+                token = _xsrf(self._object("GET", path, params={"authuser": "0"}))
+                self._google.raw("POST", path, params={"authuser": "0"}, headers={"X-Goog-Colab-Token": token})
+            except errors.NotFoundError:
+                return False
+            except errors.AuthError:
+                if last:
+                    raise
+                continue  # the XSRF token may have been too old
+            return True
+        raise AssertionError("the second try returns or raises")
+
+    def account(self) -> Account:
+        """`ccu-info`; where that is gone, `user-info` of the private API; else unknown."""
+        try:
+            answer = self._object("GET", "tun/m/ccu-info", params={"authuser": "0"})
+        except errors.AuthError as error:
+            if error.name != "Forbidden":
+                raise
+        except (errors.NotFoundError, errors.ConnectionFailed) as error:
+            logs.current().info("COLAB", f"ccu-info: {error.message}")
+            if isinstance(error, errors.ConnectionFailed) and error.retryable:
+                raise
+        else:
+            return model.account_from_ccu(answer)
+        return self._user_info() or Account()
+
+    def tier(self) -> str | None:
+        found = self._user_info()
+        return found.tier if found is not None else None
+
+    def _user_info(self) -> Account | None:
+        """The private API's view of the account, which has its tier; None where our login may not ask it."""
+        try:
+            answer = self._origin("colabGapiDomain").call(
+                "GET", "v1/user-info", params={"get_ccu_consumption_info": "true"}, repeat=False, timeout=10.0
+            )
+        except errors.Error as error:
+            logs.current().info("COLAB", f"user-info: {error.message}")
+            return None
+        return model.account_from_user_info(answer) if isinstance(answer, dict) else None
+
+    def keep_alive(self, assignment: Assignment) -> bool:
+        """The tunnel notes the moment at which the ping arrives; that the runtime does not answer means nothing."""
+        path = f"tun/m/{quote(assignment.address or assignment.endpoint, safe='')}/keep-alive/"
+        try:
+            self._google.raw("GET", path, params={"authuser": "0"}, headers=TUNNEL, timeout=PING_TIMEOUT, repeat=False)
+        except errors.ConnectionFailed as error:
+            if error.name not in ("ReadTimeout", "UnexpectedAnswer"):
+                raise
+        return True
+
+    def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
+        path = f"tun/m/credentials-propagation/{quote(endpoint, safe='')}"
+        params = {
+            "authuser": "0", "authtype": grant, "version": "2", "dryrun": str(dry_run).lower(), "propagate": "true",
+            "record": "false",
+        }  # fmt: skip
+        token = _xsrf(self._object("GET", path, params=params))
+        answer = self._object("POST", path, params=params, headers={"X-Goog-Colab-Token": token})
+        url = answer.get("unauthorized_redirect_uri") or answer.get("unauthorizedRedirectUri")
+        return Propagation(success=answer.get("success") is True, consent_url=str(url) if url else None)
+
+    def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = self._google.call(method, path, **options)
+        if not isinstance(answer, dict):
+            raise errors.ConnectionFailed(
+                f"{method} {path}: Colab's answer is {'empty' if answer is None else 'no object'}",
+                name="UnexpectedAnswer",
+                retryable=False,
+                hint="lecoder-cgpu debug tail shows the requests",
+            )
+        return answer
+
+
+def notebook_hash(key: str) -> str:
+    """The `nbh` of a key: its dashes underlined, padded with dots to the length of a hash (44)."""
+    return key.replace("-", "_").ljust(44, ".")
+
+
+def _assign_params(ask: Ask) -> dict[str, str]:
+    params = {"nbh": notebook_hash(ask.key), "authuser": "0"}
+    if ask.variant != "DEFAULT":
+        params["variant"] = ask.variant
+    if ask.accelerator is not None:
+        params["accelerator"] = ask.accelerator
+    if ask.shaped:
+        params["shape"] = "hm"
+    return params
+
+
+def _assignment(answer: dict[str, Any], *, listed: bool = False) -> Assignment | None:
+    """The assignment in an answer, None when it holds none. Fresh ones have a proxy; a listing may leave it out."""
+    endpoint, proxy = answer.get("endpoint"), model.proxy(answer.get("runtimeProxyInfo"))
+    if not endpoint or (proxy is None and not listed):
+        return None
+    accelerator = model.accelerator(answer.get("accelerator"))
+    return Assignment(
+        endpoint=str(endpoint),
+        variant=model.variant(answer.get("variant"), accelerator),
+        accelerator=accelerator,
+        high_memory=model.high_memory(answer.get("machineShape")),
+        proxy=proxy,
+        tier=model.tier(answer.get("subTier")),
+    )
+
+
+def _xsrf(answer: dict[str, Any]) -> str:
+    token = answer.get("token") or answer.get("xsrfToken")
+    if not token:
+        raise errors.ConnectionFailed(
+            "Colab's answer has no token for the next request",
+            name="UnexpectedAnswer",
+            retryable=False,
+            hint="lecoder-cgpu debug tail shows the requests",
+        )
+    return str(token)
+
+
+def _worth_a_probe(error: errors.Error, ask: Ask) -> bool:
+    """Whether a failed POST may have had an effect, or failed for a token that was too old."""
+    if isinstance(error, errors.AuthError):
+        return error.name in ("Forbidden", "Unauthorized")
+    if error.name == "Http400":
+        return ask.accelerator is None and not ask.high_memory
+    return (
+        isinstance(error, errors.ConnectionFailed) and error.retryable and error.name not in ("Http503", "RateLimited")
+    )
+
+
+def _explained(error: errors.Error) -> errors.Error:
+    error.hint = (
+        "Colab may want to see a person: open https://colab.research.google.com in a browser with the same account, "
+        "run a cell there, then repeat the same command"
+    )
+    return error

@@ -1,0 +1,168 @@
+"""Showing runs that are there already, and telling people how a run ended. For `run`, `job result` and `logs show`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import UNSET
+
+from .. import errors, models
+from ..runs import kernel_runs
+from ..sessions.session import Session
+from ..store.session_store import Record
+from .live import Heartbeat, KernelView, ProcessView
+from .output import Printer
+
+HEARTBEAT = 20.0  # seconds
+
+max_output_option = click.option(
+    "--max-output", type=click.IntRange(min=0), metavar="BYTES",
+    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
+)  # fmt: skip
+
+
+def options(function: Any) -> Any:
+    """Add the options that say how a run is shown: those of `Manner`, but for the heartbeat."""
+    for option in (
+        click.option(
+            "--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+            help="Write images and other rich outputs into this folder (kernel mode).",
+        ),
+        click.option("--inline", is_flag=True, help="Keep images and other binary outputs in the answer, as base64."),
+        max_output_option,
+        click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How to show a run; the fields are options of `run`."""
+
+    raw: bool = False
+    inline: bool = False
+    outputs: Path | None = None
+    max_output: int | None = None
+    heartbeat: float = HEARTBEAT
+
+
+def earlier(
+    printer: Printer,
+    session: Session,
+    run_id: str,
+    manner: Manner,
+    *,
+    wait: float | None = None,
+    start: tuple[int, int] = (0, 0),
+) -> models.Run:
+    """Show a run from its first byte, or from these offsets of stdout and stderr on, to its end, whatever became of the
+    client that started it.
+
+    Raises:
+        errors.NotFoundError: the runtime does not know it. errors.LostError: it went with another runtime.
+        errors.Error: the runtime cannot be reached.
+    """
+    try:
+        in_kernel = kernel_runs.is_kernel_run(session, run_id)
+    except errors.NotFoundError as error:
+        from ..runs.jobs import missing
+
+        raise missing(session, run_id, error) from error
+    if in_kernel:
+        shown = KernelView(printer, raw=manner.raw, inline=manner.inline, start=start)
+        with Heartbeat(printer, shown.offsets, manner.heartbeat):
+            document = kernel_runs.attached_kernel_run(
+                session,
+                run_id,
+                shown.show,
+                raw=manner.raw,
+                outputs_dir=manner.outputs,
+                max_output=printer.budget(manner.max_output),
+                wait=wait,
+                inline=manner.inline,
+                offsets=start,
+            )
+        shown.finish()
+        return document
+    if manner.outputs is not None:
+        raise errors.UsageError(
+            "a command has no rich outputs", hint="leave out --outputs; files that it wrote: lecoder-cgpu download PATH"
+        )
+    from ..runs import process_runs
+
+    view = ProcessView(printer, start=start)
+    with Heartbeat(printer, view.offsets, manner.heartbeat):
+        document = process_runs.attached_run(
+            session,
+            run_id,
+            view.show,
+            raw=manner.raw,
+            max_output=printer.budget(manner.max_output, streamed=True),
+            wait=wait,
+            offsets=start,
+        )
+    view.finish()
+    return document
+
+
+def tell(printer: Printer, document: models.Run, outputs: Path | None = None) -> None:
+    """What a person should know beyond the program's own output, on stderr."""
+    if not isinstance(document.outputs, type(UNSET)):
+        for file in document.outputs:
+            printer.note(f"output: {(outputs or Path()) / file.path} ({file.mime})")
+    if not document.output_complete:
+        printer.note("warning: some output is missing; the server left it out or the connection was lost")
+    if document.status == "running":
+        assert isinstance(document.run_id, str)
+        printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
+        return
+    error = document.error
+    if isinstance(error, type(UNSET)):
+        return
+    if document.interrupted is True and document.status == "error":
+        printer.note("interrupted" + _steps(document))
+        return
+    if isinstance(error.traceback, list) and error.traceback:
+        if document.mode == "kernel":  # a process has written its own
+            printer.note("\n".join(error.traceback))
+        if error.category == "runtime":
+            return  # the traceback says it all
+    elif error.name != "ProcessFailed":
+        printer.note(f"error: {error.name}: {error.message}{_steps(document)}")
+    if isinstance(error.suggestion, str) and error.name != "ProcessFailed":
+        printer.note(f"hint: {error.suggestion}")
+
+
+def _steps(document: models.Run) -> str:
+    """What it took to end the run, where that was more than one step."""
+    stopped = document.stopped
+    if isinstance(stopped, models.Stopped) and len(stopped.steps) > 1:
+        return f" ({', '.join(stopped.steps)})"
+    return ""
+
+
+def tell_held(printer: Printer, record: Record) -> None:
+    """The last line: what is still held and costs, until when, and the command that ends it.
+
+    Args:
+        record: as it is stored now; Colab may have refused a runtime, or taken it back.
+    """
+    if record.backend != "colab":
+        return
+    state = record.colab.state if record.colab is not None else "ready"
+    if state == "asked":
+        printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
+    if state not in ("booting", "ready"):
+        return
+    from ..store import leases
+
+    lease = leases.lease_of(record)
+    ends = f"released after {leases.duration(lease.idle)} without work; " if lease.idle is not None else ""
+    printer.note(
+        f"held, and costs (lecoder-cgpu usage): {record.name}, {record.runtime.label}; {ends}"
+        f"now: lecoder-cgpu sessions close {record.name}"
+    )

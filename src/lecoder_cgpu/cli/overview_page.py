@@ -1,0 +1,100 @@
+"""What `lecoder-cgpu` alone says: where you stand, and what to type next, in ten lines. Asks nobody but the disk."""
+
+from __future__ import annotations
+
+from .. import __version__, errors, models
+from ..history.entries import History
+from ..store.session_store import Record, Store
+from .app import App
+from .output import Answer
+
+
+def answer(app: App) -> Answer:
+    """The answer to a command line without a command."""
+    problem = None
+    records: list[Record] = []
+    runs: list[models.HistoryEntry] = []  # newest first
+    try:
+        records = Store(app.config.state_dir).records()
+        runs = History(app.config.state_dir).entries(10)
+    except errors.ConfigError as error:
+        problem = error.message
+    active = next((record for record in records if record.is_active), None)
+    document = models.Start(
+        version=__version__,
+        backend=app.config.get("backend").value or "",
+        sessions=len(records),
+        next=[models.NextStep(command=command, what=what) for command, what in _next(app, active, runs)],
+    )
+    if active is not None:
+        document.session = active.ref
+    lines = [f"lecoder-cgpu {__version__}: {_standing(document, active)}"]
+    if runs:
+        shown = " ".join(runs[0].command.split())
+        status = "detached" if runs[0].status == "running" else runs[0].status  # the history does not hear of its end
+        lines.append(f"last run: {status}, {shown[:50]}{'…' if len(shown) > 50 else ''}")
+    if problem is not None:
+        lines.append(f"problem: {problem}")
+    width = max(len(step.command) for step in document.next)
+    lines += ["", *(f"  {step.command:<{width}}   {step.what}" for step in document.next)]
+    return Answer(document, lambda: "\n".join(lines))
+
+
+def _standing(document: models.Start, active: Record | None) -> str:
+    if active is None:
+        return f"no runtime is held; the next one comes from {document.backend}"
+    more = f", and {document.sessions - 1} more" if document.sessions > 1 else ""
+    name = f"session {active.name} ({active.label if active.backend == 'colab' else active.backend})"
+    if not _is_gone(active):
+        return f"{name} is in use{more}"
+    why = f", for {active.lease.why}" if active.lease is not None and active.lease.why else ""
+    return f"the runtime of {name} is gone{why}{more}"
+
+
+def _is_gone(record: Record) -> bool:
+    return record.colab is not None and record.colab.state in ("lost", "closing")
+
+
+def _is_logged_in(app: App) -> bool:
+    try:
+        return app.client.login.is_logged_in()
+    except errors.ConfigError:  # `auth status` will say
+        return False
+
+
+def _next(app: App, active: Record | None, runs: list[models.HistoryEntry]) -> list[tuple[str, str]]:
+    backend = app.config.get("backend").value
+    steps: list[tuple[str, str]]
+    if active is not None and _is_gone(active):
+        steps = [
+            (f"lecoder-cgpu sessions ensure {active.name}", "a new runtime under that name"),
+            ("lecoder-cgpu sessions clean", "forget what is gone"),
+            ("lecoder-cgpu sessions list", "what else is held"),
+        ]
+    elif active is not None:
+        steps = [
+            (
+                'lecoder-cgpu run "nvidia-smi"' if active.backend == "colab" else 'lecoder-cgpu run "ls"',
+                "a shell command",
+            ),
+            ('lecoder-cgpu run -m kernel "print(6*7)"', "Python that keeps its state"),
+            ("lecoder-cgpu connect", "a shell of your own"),
+            ("lecoder-cgpu status", "GPUs, memory, what is held"),
+            (f"lecoder-cgpu sessions close {active.name}", "give it back"),
+        ]
+        if any(run.status == "running" and run.session == active.name for run in runs):
+            steps.insert(0, ("lecoder-cgpu job list", "what became of detached runs"))
+    elif backend == "colab" and _is_logged_in(app):
+        steps = [
+            ('lecoder-cgpu run "nvidia-smi"', "a shell command on a new Colab runtime"),
+            ("lecoder-cgpu gpus", "which GPUs the account may ask for"),
+            ("lecoder-cgpu status", "what the account holds and has left"),
+        ]
+    else:
+        steps = [('lecoder-cgpu --backend local run -m kernel "print(6*7)"', "try it here, without an account")]
+        if not _is_logged_in(app):
+            if app.config.get("clientId").value is None:
+                steps.append(("lecoder-cgpu auth setup", "once, for Colab: an OAuth client of your own"))
+            steps.append(("lecoder-cgpu auth login", "log in to Google, for Colab"))
+        steps.append(("lecoder-cgpu sessions add NAME --url URL --token-stdin", "use a Jupyter server"))
+    return [*steps, ("lecoder-cgpu --help", "all commands")]

@@ -1,0 +1,361 @@
+"""One invocation of `run`: what its options mean together, the run itself, and what is told about it afterwards."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import UNSET
+
+from .. import errors, models
+from ..history.entries import History, entry_from_run
+from ..jupyter.execution_watch import InputSource
+from ..runs import kernel_runs
+from ..sessions.session import Session
+from . import attached_run, hook, inputs, release, runtime_options
+from .app import App
+from .live import Heartbeat, KernelView, ProcessView, tell_pulled
+from .output import Answer, counted
+
+
+class Invocation:
+    """One invocation: checks everything that can be checked before anything is sent."""
+
+    def __init__(self, app: App, words: Sequence[str], options: dict[str, Any]) -> None:
+        self.app = app
+        self.printer = app.printer
+        self.words = list(words)
+        self.options = options
+        self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
+        if options["kernel"] and options["mode"] == "terminal":
+            raise errors.UsageError(
+                "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
+            )
+        self.wants = runtime_options.wants(options)
+        self.secrets: dict[str, str] = {}
+        self.displays: list[models.DisplayData] = []  # whole, for the history
+        self.detach_on_signal = options["on_disconnect"] == "detach"
+        self.cwd: str | None = options["cwd"]
+        self.synced: models.Synced | None = None
+        if options["sync"]:
+            from ..files.plan import check_folder
+
+            check_folder(os.path.expanduser(options["sync"]))
+        if options["pull"]:
+            from ..files.plan import split_pull
+
+            for spec in options["pull"]:
+                split_pull(spec)
+        if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
+            raise errors.UsageError(
+                "work that goes on without us cannot read our stdin",
+                hint="leave out --stdin, or --wait and --on-disconnect",
+                name="ConflictingOptions",
+            )
+        if options["release"] and (options["detach"] or options["attach"] or not options["pull"]):
+            raise errors.UsageError(
+                "--release gives the runtime back once results were fetched, which this command does not do",
+                name="ConflictingOptions",
+                hint="add --pull PATH; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
+            )
+        if options["key"] is not None and not options["detach"]:
+            raise errors.UsageError("--key is for jobs", hint="add --detach")
+        if options["start"] and options["attach"] is None:
+            raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
+        outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
+        self.manner = attached_run.Manner(
+            raw=options["raw"],
+            inline=options["inline"],
+            outputs=outputs_dir,
+            max_output=options["max_output"],
+            heartbeat=options["heartbeat"],
+        )
+
+    # --- kernel mode ---
+
+    def kernel(self) -> Answer:
+        for option in ("cwd", "env", "sync"):
+            if self.options[option]:
+                raise errors.UsageError(
+                    f"--{option} is for commands; a kernel keeps its own environment",
+                    hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{option}",
+                )
+        leaves = self.options["wait"] is not None or self.detach_on_signal
+        limited = self.options["timeout"] is not None or self.options["idle_timeout"] is not None
+        if leaves and limited and not self.options["detach"]:
+            raise errors.UsageError(
+                "the time limit of code in a kernel is kept by this command, which may leave before",
+                name="ConflictingOptions",
+                hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
+            )
+        code, filename = inputs.code(self.words, self.options["file"])
+        if self.options["detach"]:
+            return self._detach_code(code)
+        self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
+        session = self._session()
+        if self.secrets and session.backend.responder(session.record, {}, self.printer.notify) is None:
+            raise errors.UsageError(
+                "--secret in a kernel answers google.colab.userdata.get, which this runtime does not have",
+                hint="set it in Python (os.environ), or leave out -m kernel to use --secret",
+            )
+        session.secrets = self.secrets
+        once = partial(self._kernel_once, session, code, filename)
+        return self._finish(session, self._repaired(session, once), code)
+
+    def _kernel_once(self, session: Session, code: str, filename: str | None) -> models.Run:
+        manner = self.manner
+        view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
+        try:
+            with Heartbeat(self.printer, view.offsets, manner.heartbeat):
+                document = kernel_runs.kernel_run(
+                    session,
+                    code,
+                    view.show,
+                    filename=filename,
+                    timeout=self.options["timeout"],
+                    on_input=self._input_source(),
+                    raw=manner.raw,
+                    outputs_dir=manner.outputs,
+                    max_output=self.printer.budget(manner.max_output),
+                    wait=self.options["wait"],
+                    detach=self.detach_on_signal,
+                    idle_timeout=self.options["idle_timeout"],
+                    inline=manner.inline,
+                    on_displays=self.displays.extend,
+                )
+        except errors.Error as error:
+            return models.Run.not_started(error, "kernel")
+        view.finish()
+        return document
+
+    def _input_source(self) -> InputSource | None:
+        """Who answers `input()`: stdin with --stdin, a person at a terminal, or nobody."""
+        if self.options["forward_stdin"]:
+            return inputs.line_from_pipe
+        if self.printer.may_ask:
+            return self.printer.ask
+        return None
+
+    # --- terminal mode ---
+
+    def process(self) -> Answer:
+        if self.options["file"] is not None:
+            raise errors.UsageError(
+                "--file is for Python in the kernel", hint=f"lecoder-cgpu run -m kernel -f {self.options['file']}"
+            )
+        if self.options["outputs"] is not None:
+            raise errors.UsageError("--outputs is for kernel mode", hint="add -m kernel")
+        if not self.words or not any(word.strip() for word in self.words):
+            raise errors.UsageError("there is no command to run", hint='lecoder-cgpu run "nvidia-smi"')
+        command: str | list[str] = self.words[0] if len(self.words) == 1 else self.words
+        if command == "-":
+            if self.options["forward_stdin"]:
+                raise errors.UsageError("stdin cannot be both the command and its input", hint="leave out --stdin")
+            command = inputs.code_from_stdin()
+        environment = dict(inputs.variable(item) for item in self.options["env"])
+        self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
+        if self.options["detach"]:
+            return self._detach(command, environment)
+        session = self._session()
+        once = partial(self._process_once, session, command, environment)
+        shown = command if isinstance(command, str) else " ".join(command)
+        return self._finish(session, self._repaired(session, once), shown)
+
+    def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> models.Run:
+        from ..runs import process_runs
+
+        view = ProcessView(self.printer)
+        try:
+            self._sync(session)
+            with Heartbeat(self.printer, view.offsets, self.manner.heartbeat):
+                document = process_runs.process_run(
+                    session,
+                    command,
+                    view.show,
+                    cwd=self.cwd,
+                    environment=environment,
+                    secrets=self.secrets,
+                    timeout=self.options["timeout"],
+                    stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
+                    raw=self.options["raw"],
+                    max_output=self.printer.budget(self.options["max_output"], streamed=True),
+                    wait=self.options["wait"],
+                    detach=self.detach_on_signal,
+                    idle_timeout=self.options["idle_timeout"],
+                )
+        except errors.Error as error:
+            return models.Run.not_started(error, "terminal")
+        view.finish()
+        return document
+
+    # --- jobs ---
+
+    def _detach_code(self, code: str) -> Answer:
+        from ..runs import jobs
+
+        if self.options["secret"]:
+            raise errors.UsageError(
+                "nobody is here to answer the code of a job that asks for a secret",
+                hint="leave out --detach, or -m kernel",
+            )
+        if self.options["outputs"]:
+            raise errors.UsageError(
+                "nobody is here to write the outputs of a job",
+                hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
+            )
+        self._check_leaving()
+        session = self._session()
+        document = jobs.start_in_kernel(
+            session,
+            code,
+            key=self.options["key"],
+            pull=self.options["pull"],
+            timeout=self.options["timeout"],
+            idle_timeout=self.options["idle_timeout"],
+        )
+        return self._left(session, document, code, "kernel")
+
+    def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
+        from ..runs import jobs
+
+        self._check_leaving()
+        session = self._session()
+        self._sync(session)
+        document = jobs.start(
+            session,
+            command,
+            key=self.options["key"],
+            cwd=self.cwd,
+            pull=self.options["pull"],
+            environment=environment,
+            secrets=self.secrets,
+            timeout=self.options["timeout"],
+            idle_timeout=self.options["idle_timeout"],
+        )
+        shown = command if isinstance(command, str) else " ".join(command)
+        return self._left(session, document, shown, "terminal")
+
+    def _check_leaving(self) -> None:
+        if self.options["auto_install"]:
+            raise errors.UsageError(
+                "--detach leaves before anything could be repaired",
+                name="ConflictingOptions",
+                hint="install it first: lecoder-cgpu install PACKAGE",
+            )
+        if self.options["forward_stdin"]:
+            raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
+        if self.options["on_finish"]:
+            raise errors.UsageError(
+                "--detach leaves before the job ends, so nobody would execute --on-finish",
+                name="ConflictingOptions",
+                hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
+            )
+
+    def _left(
+        self, session: Session, document: models.JobStarted, command: str, mode: Literal["kernel", "terminal"]
+    ) -> Answer:
+        """Write down that a job was started, and answer with its id."""
+        entry = models.Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=document.job_id)
+        self._remember(session, entry, command)
+        return Answer(document, lambda: document.job_id)
+
+    # --- files ---
+
+    def _sync(self, session: Session) -> None:
+        """Send the folder that --sync names; the command then runs in it."""
+        folder = self.options["sync"]
+        if folder is None:
+            return
+        from ..files import commands, plan
+
+        local = os.path.expanduser(folder)
+        with commands.Storage(session) as opened:
+            self.synced = opened.sync(local, plan.source_name(local))
+        self.cwd = plan.under(self.synced.remote, self.options["cwd"] or "")
+        if self.printer.mode == "human":
+            self.printer.note(f"synced: {counted(self.synced.sent, 'file')} to {self.synced.remote}")
+
+    def _pull(self, session: Session, document: models.Run) -> None:
+        """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
+        specs = self.options["pull"]
+        if not specs or not isinstance(document.run_id, str):
+            return
+        if document.status == "running":
+            told = " ".join(f"--pull {spec}" for spec in specs)
+            self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
+            return
+        from ..files import commands
+
+        document.pulled = commands.pull(session, specs, self.cwd)
+        problem = commands.pull_problem(document.pulled, self.cwd)
+        if problem is not None and document.status == "ok":
+            document.fail(problem)
+        if self.printer.mode == "human":
+            tell_pulled(self.printer, document.pulled)
+
+    # --- earlier runs ---
+
+    def attach(self, run_id: str) -> Answer:
+        """Show a run that was started earlier, whatever became of the client that started it."""
+        if self.words or self.options["file"] or self.options["detach"]:
+            raise errors.UsageError(
+                "--attach shows a run that is there already", hint=f"lecoder-cgpu run --attach {run_id}"
+            )
+        start = inputs.offsets(self.options["start"])
+        session = self.app.client.existing(self.app.session)
+        document = attached_run.earlier(
+            self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start
+        )
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        if self.printer.mode == "human":
+            attached_run.tell(self.printer, document, self.manner.outputs)
+        return Answer(document, exit_status=document.exit_code, printed=True)
+
+    # --- both ---
+
+    def _repaired(self, session: Session, once: Callable[[], models.Run]) -> models.Run:
+        """The run; with --auto-install, a second one when the first lacked a package."""
+        if not self.options["auto_install"]:
+            return once()
+        from . import auto_install
+
+        return auto_install.repaired(self.printer, session, once)
+
+    def _session(self) -> Session:
+        session = self.app.client.session(self.app.session, self.wants)
+        if self.options["verbose"]:
+            self.printer.note(f"session: {session.record.name} ({session.record.backend})")
+        return session
+
+    def _finish(self, session: Session, document: models.Run, command: str) -> Answer:
+        """Fetch its results, write the run down, tell people how it ended, and answer."""
+        if self.synced is not None:
+            document.synced = self.synced
+        self._pull(session, document)
+        self._remember(session, document, command)
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        if self.options["release"] and isinstance(document.run_id, str):
+            release.after_results(self.printer, self.app.client, session, document, document.run_id)
+        if self.printer.mode == "human":
+            attached_run.tell(self.printer, document, self.manner.outputs)
+            stored = next((item for item in self.app.client.store.records() if item.id == session.record.id), None)
+            if stored is not None:
+                attached_run.tell_held(self.printer, stored)
+        document.notice = self.printer.notice or UNSET
+        return Answer(document, exit_status=document.exit_code, printed=True)
+
+    def _remember(self, session: Session, document: models.Run, command: str) -> None:
+        document.session = session.record.ref
+        runtime = models.HistoryRuntime(
+            label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
+        )
+        try:
+            entry = entry_from_run(document, command, runtime, list(self.secrets.values()), self.displays)
+            History(self.app.client.state_dir).append(entry, self.displays)
+        except errors.ConfigError as error:
+            self.printer.notify(f"the run was not written to the history: {error.message}")
+        session.used()

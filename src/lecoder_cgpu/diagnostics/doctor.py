@@ -1,0 +1,280 @@
+"""`doctor`: looks at everything that has to work, from the interpreter to the helper on each runtime.
+
+Every check yields findings, in the order in which one would look. What is wrong comes with the command or the step that
+mends it. No finding ever holds a secret: addresses lose their credentials, settings that are secret lose their value.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from .. import __version__, config, errors, models
+from ..net import http
+from ..sessions import keeper_process
+from ..sessions.manager import Client
+from ..store.session_store import Record
+from . import installation
+
+PROBE_TIMEOUT = 10.0  # seconds for one server
+SKEW = 60.0  # seconds that our clock may differ from a server's
+LITTLE_DISK = 200 << 20  # bytes
+MIN_PYTHON = (3, 11)
+
+Level = Literal["ok", "warning", "problem"]
+
+
+def examine(client: Client) -> models.Doctor:
+    """Run every check; one that fails itself is a finding, and hides none of the others."""
+    findings: list[models.Finding] = []
+    checks: tuple[Callable[[Client], Iterator[models.Finding]], ...] = (
+        _python, _settings, _state, _environment, _login, _servers, _keeper, _sessions,
+    )  # fmt: skip
+    for check in checks:
+        name = check.__name__.strip("_")
+        try:
+            findings += check(client)
+        except errors.Error as error:
+            findings.append(_finding(name, "problem", error.message, error.hint))
+        except OSError as error:
+            findings.append(_finding(name, "problem", str(error)))
+    document = models.Doctor(findings=findings)
+    worst = next((item for item in findings if item.level == "problem"), None)
+    if worst is not None:
+        hint = worst.fix if isinstance(worst.fix, str) else None
+        found = errors.ConfigError(f"{worst.check}: {worst.message}", name="ProblemsFound", hint=hint)
+        document.status, document.error_code, document.exit_code = "error", found.code, 1
+        document.error = models.ErrorInfo.of(found)
+    return document
+
+
+NETWORK = "check the network of this machine; HTTPS_PROXY names a proxy where one is needed"
+
+
+def _finding(check: str, level: Level, message: str, fix: str | None = None) -> models.Finding:
+    finding = models.Finding(check=check, level=level, message=message)
+    if fix:  # never "ask the doctor"
+        finding.fix = NETWORK if "lecoder-cgpu doctor" in fix else fix
+    return finding
+
+
+# --- this machine ---
+
+
+def _python(client: Client) -> Iterator[models.Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] < MIN_PYTHON:
+        yield _finding("python", "problem", f"Python {version} is too old", "install Python 3.11 or newer")
+    how, origin = installation.kind()
+    where = f" from {origin}" if origin else ""
+    yield _finding("python", "ok", f"lecoder-cgpu {__version__}, installed by {how}{where}, on Python {version}")
+    extras = installation.extras()
+    there = ", ".join(name for name, installed in extras.items() if installed) or "none"
+    yield _finding("extras", "ok", f"installed: {there}")
+    if client.config.get("backend").value == "local" and not extras["local"]:
+        yield _finding(
+            "extras",
+            "problem",
+            "the local backend is chosen, and its extra is missing",
+            'pip install "lecoder-cgpu[local]"',
+        )
+
+
+def _settings(client: Client) -> Iterator[models.Finding]:
+    settings = client.config
+    there = "" if settings.path.exists() else " (there is none; that is fine)"
+    yield _finding("config", "ok", f"{settings.path}{there}")
+    for setting in config.SETTINGS:
+        value = settings.get(setting.key)
+        if value.source != "default" and value.value is not None:
+            shown = "***" if setting.secret else _without_credentials(value.value)
+            yield _finding("config", "ok", f"{setting.key} = {shown} (from {value.source})")
+    chosen = settings.backend
+    yield _finding("config", "ok", f"backend: {chosen.value} (from {chosen.source})")
+
+
+def _state(client: Client) -> Iterator[models.Finding]:
+    folder = client.state_dir
+    if not folder.exists():
+        yield _finding("state", "ok", f"{folder} is made when it is needed")
+        return
+    if hasattr(os, "getuid") and folder.stat().st_uid != os.getuid():
+        yield _finding(
+            "state",
+            "problem",
+            f"{folder} belongs to another user",
+            "set LECODER_CGPU_CONFIG_DIR to a folder of your own",
+        )
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield _finding("state", "problem", f"{folder} cannot be written", f"chmod u+rwx {folder}")
+    free = shutil.disk_usage(folder).free
+    if free < LITTLE_DISK:
+        yield _finding(
+            "disk",
+            "warning",
+            f"{models.readable(free)} free at {folder}",
+            "free some space, or set LECODER_CGPU_CONFIG_DIR",
+        )
+    else:
+        yield _finding("disk", "ok", f"{models.readable(free)} free at {folder}")
+    for path in _readable_by_others(folder, client.config.path):
+        yield _finding("state", "problem", f"{path} can be read by others", f"chmod 600 {path}")
+    for path in sorted(folder.glob("*.damaged-*")):
+        yield _finding("state", "warning", f"a damaged file was set aside: {path}", f"look at it, then: rm {path}")
+    client.store.records()
+    if client.store.damaged:
+        yield _finding(
+            "state", "warning", f"{client.store.path}: {len(client.store.damaged)} record(s) cannot be read",
+            f"repair {client.store.path}",
+        )  # fmt: skip
+
+
+def _readable_by_others(folder: Path, config_file: Path) -> list[Path]:
+    if os.name != "posix":
+        return []
+    files = [config_file, *(folder / name for name in ("session.json", "sessions.json", "token.json"))]
+    return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
+
+
+def _environment(client: Client) -> Iterator[models.Finding]:
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
+        if value := config.environment(name):
+            yield _finding("proxy", "ok", f"{name} = {_without_credentials(value)}")
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        value = config.environment(name)
+        if value and not Path(value).exists():
+            yield _finding("tls", "problem", f"{name} names {value}, which is not there", f"unset {name}")
+        elif value:
+            yield _finding("tls", "ok", f"{name} = {value}")
+    authorities = len(ssl.create_default_context().get_ca_certs())
+    if not authorities and not config.environment("SSL_CERT_DIR"):
+        yield _finding(
+            "tls", "warning", "the system has no certificate authorities in one file",
+            "install ca-certificates, or set SSL_CERT_FILE",
+        )  # fmt: skip
+
+
+def _without_credentials(text: str) -> str:
+    """An address without user, password and query; anything else as it is."""
+    parts = urlsplit(text)
+    if not parts.scheme or not parts.netloc:
+        return text
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+# --- Google ---
+
+
+def _login(client: Client) -> Iterator[models.Finding]:
+    login = client.login
+    if not login.is_logged_in():
+        level: Level = "problem" if _wants_colab(client) else "ok"
+        yield _finding("login", level, "not logged in to Google", "lecoder-cgpu auth login")
+        return
+    account = login.account()
+    yield _finding("login", "ok", f"logged in as {account.id}" if account else "logged in")
+    login.access_token()  # asks Google if the cached one is old
+    yield _finding("login", "ok", "Google gives access tokens for it")
+    granted = login.scopes()
+    for scope, what in WANTED_SCOPES.items():
+        if granted is not None and scope not in granted:
+            yield _finding(
+                "login", "warning", f"the permission {scope} is missing: {what}", "lecoder-cgpu auth login --force"
+            )
+
+
+WANTED_SCOPES = {
+    "https://www.googleapis.com/auth/colaboratory": "Colab cannot be used",
+    "https://www.googleapis.com/auth/drive.file": "notebooks on Drive cannot be used",
+}
+
+
+def _wants_colab(client: Client) -> bool:
+    """Whether Colab is what plain commands would use: it was chosen, or there is nothing else."""
+    chosen = client.config.backend
+    return chosen.value == "colab" and (chosen.source != "default" or not client.store.records())
+
+
+def _servers(client: Client) -> Iterator[models.Finding]:
+    """Google's services, when they are of interest: reachable, with TLS, and what their clock says."""
+    if not (client.login.is_logged_in() or _wants_colab(client)):
+        return
+    keys = ["oauthDomain", "googleApisDomain"]
+    keys.append("colabPublicApiDomain" if client.config.get("colabApi").value == "public" else "colabApiDomain")
+    origins = [client.config.get(key).value or "" for key in keys]
+    yield from (found for findings in client.each(lambda origin: list(_probe(origin)), origins) for found in findings)
+
+
+def _probe(origin: str) -> Iterator[models.Finding]:
+    where = urlsplit(origin).netloc
+    began = time.time()
+    try:
+        answer = http.exchange("HEAD", origin.rstrip("/") + "/", timeout=PROBE_TIMEOUT)
+    except errors.Error as error:
+        yield _finding("network", "problem", error.message, error.hint)
+        return
+    ended = time.time()
+    yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms")
+    if date := answer.headers.get("date"):
+        skew = parsedate_to_datetime(date).timestamp() - (began + ended) / 2
+        if abs(skew) > SKEW:
+            ahead = "behind" if skew > 0 else "ahead of"
+            yield _finding(
+                "clock", "warning", f"this clock is {abs(skew):.0f} s {ahead} that of {where}", "set the clock (NTP)"
+            )
+
+
+# --- runtimes ---
+
+
+def _keeper(client: Client) -> Iterator[models.Finding]:
+    """The process that keeps Colab's runtimes alive, and gives them back."""
+    held = any(record.colab is not None and record.colab.state == "ready" for record in client.store.records())
+    found = keeper_process.read(client.state_dir)
+    if keeper_process.is_alive(found):
+        assert found is not None
+        yield _finding("keeper", "ok", f"it runs (process {found.pid})")
+        for item in found.sessions:
+            if isinstance(item.problem, str):
+                yield _finding("keeper", "warning", f"{item.session}: {item.problem}", "lecoder-cgpu keeper status")
+    elif held:
+        yield _finding("keeper", "warning", "runtimes are held, and it does not run", "lecoder-cgpu status")
+    else:
+        yield _finding("keeper", "ok", "it is not needed now")
+
+
+def _sessions(client: Client) -> Iterator[models.Finding]:
+    records = client.store.records()
+    if not records:
+        yield _finding("sessions", "ok", "there are none")
+    yield from (
+        found for findings in client.each(lambda item: list(_session(client, item)), records) for found in findings
+    )
+
+
+def _session(client: Client, record: Record) -> Iterator[models.Finding]:
+    """Each hop in turn: the server over HTTP, the kernel channels over WebSocket, the helper."""
+    check = f"session {record.name}"
+    with client.hold(record) as session:
+        try:
+            if session.is_lost():
+                yield _finding(check, "warning", "its runtime is gone", "lecoder-cgpu sessions clean")
+                return
+            version = session.server.version()
+            yield _finding(check, "ok", f"its Jupyter server ({version}) answers over HTTP")
+            resident = session.connect_resident()
+            try:
+                hello = resident.hello()
+            finally:
+                resident.close()
+            yield _finding(check, "ok", f"its helper answers over WebSocket, on Python {hello.python}")
+        except errors.Error as error:
+            yield _finding(check, "problem", error.message, error.hint)

@@ -1,0 +1,93 @@
+"""How this copy of the tool was installed, and whether there is a newer one. Asks the network only when told to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from .. import __version__, errors, models
+from ..config import EXTRAS
+
+NAME = "lecoder-cgpu"
+TIMEOUT = 60.0  # seconds for the installer's answer
+
+Kind = Literal["source", "pipx", "uv-tool", "uv", "pip", "unknown"]
+
+# The command that brings a newer version, by how this one came. Nothing here runs it.
+UPGRADES: dict[str, str] = {
+    "pipx": f"pipx upgrade {NAME}",
+    "uv-tool": f"uv tool upgrade {NAME}",
+    "uv": f"uv pip install --upgrade {NAME}",
+    "pip": f"{{python}} -m pip install --upgrade {NAME}",
+    "source": "git pull, then install it again",
+    "unknown": "with whatever installed it",
+}
+
+
+def kind() -> tuple[Kind, str]:
+    """How this copy was installed, and from where (a folder or address; "" for a package index)."""
+    try:
+        distribution = metadata.distribution(NAME)
+    except metadata.PackageNotFoundError:
+        return "source", str(Path(__file__).parents[3])
+    origin = distribution.read_text("direct_url.json")
+    if origin:
+        return "source", str(json.loads(origin).get("url", ""))
+    prefix = Path(sys.prefix)
+    if (prefix / "pipx_metadata.json").exists():
+        return "pipx", ""
+    if (prefix / "uv-receipt.toml").exists():
+        return "uv-tool", ""
+    installer = (distribution.read_text("INSTALLER") or "").strip()
+    return ("uv" if installer == "uv" else "pip" if installer == "pip" else "unknown"), ""
+
+
+def extras() -> dict[str, bool]:
+    """The optional parts, and whether each is installed."""
+    from importlib.util import find_spec
+
+    return {name: all(find_spec(item) is not None for item in modules) for name, modules in EXTRAS.items()}
+
+
+def check() -> models.Upgrade:
+    """The newest version that the package index offers, asked through the installer and its own settings.
+
+    Raises:
+        errors.ConnectionFailed: it could not be asked.
+    """
+    how, origin = kind()
+    document = models.Upgrade(version=__version__, installed=how, command=UPGRADES[how].format(python=sys.executable))
+    if origin:
+        document.origin = origin
+    found = _versions()
+    if found:
+        document.latest = found
+        document.newer = _key(found) > _key(__version__)
+    return document
+
+
+def _versions() -> str:
+    """The newest version on the index, "" when it has none under our name."""
+    line = [sys.executable, "-m", "pip", "index", "versions", NAME, "--disable-pip-version-check"]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise errors.ConnectionFailed(
+            f"the package index could not be asked: {error}", name="IndexUnreachable", hint=f"pip index versions {NAME}"
+        ) from error
+    if done.returncode == 0:
+        return done.stdout.partition("(")[2].partition(")")[0]
+    if "No matching distribution" in done.stderr:
+        return ""
+    reason = (done.stderr.strip().splitlines() or ["pip is not installed here"])[-1]
+    raise errors.ConnectionFailed(
+        f"the package index could not be asked: {reason}", name="IndexUnreachable", hint=f"pip index versions {NAME}"
+    )
+
+
+def _key(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -1,0 +1,178 @@
+"""Jobs in a kernel: code that is executed without a client, one job after the other, with limits that are kept here.
+
+Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). An executor belongs to one
+recorder, in whose thread everything happens but `submit` and `withdraw`. A job waits here and not in the kernel's own
+queue, so that it can be taken back. It is sent once; after that, only what the kernel publishes tells what became of
+it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from . import supervisor
+from .recording import Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INTERRUPT_GRACE = 10.0  # seconds that interrupted code has to end before the kernel is killed
+CODE = "code"  # the file of a job's code
+SENT = "sent.json"  # marks a job whose code may have reached the kernel
+
+
+class Job:
+    """Code that waits, or is being executed."""
+
+    def __init__(self, recording: Recording, code: str, timeout: float | None, idle: float | None) -> None:
+        self.recording = recording
+        self.code = code
+        self.timeout = timeout
+        self.idle = idle
+        self.stopped_by: str | None = None
+        self.steps: list[str] = []
+        self.next_step: float | None = None
+
+
+class Executor:
+    """The jobs of one kernel.
+
+    Args:
+        send: sends an `execute_request` with a message id and code; called in the recorder's thread only.
+        interrupt: sends a signal to the kernel's process; False when that cannot be done.
+    """
+
+    def __init__(self, send: Callable[[str, str], None], interrupt: Callable[[int], bool]) -> None:
+        self._send = send
+        self._interrupt = interrupt
+        self._waiting: deque[Job] = deque()
+        self._lock = threading.Lock()
+        self._current: Job | None = None
+        self._read, self._write = os.pipe()
+
+    # --- any thread ---
+
+    @property
+    def wake(self) -> int:
+        """A descriptor that can be read when there is something to do."""
+        return self._read
+
+    def submit(self, job: Job) -> None:
+        with self._lock:
+            self._waiting.append(job)
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the recorder's thread."""
+        os.write(self._write, b"j")
+
+    def withdraw(self, run: str) -> Recording | None:
+        """Take back a job that waits; None when it does not, or not any more."""
+        with self._lock:
+            for job in self._waiting:
+                if job.recording.id == run:
+                    self._waiting.remove(job)
+                    return job.recording
+        return None
+
+    # --- the recorder's thread ---
+
+    @property
+    def next_moment(self) -> float | None:
+        """When `step` has something to do even if nothing happens."""
+        job = self._current
+        if job is None or not job.recording.begun:
+            return None
+        if job.next_step is not None:
+            return job.next_step
+        if job.stopped_by is not None:
+            return None  # everything was tried
+        return self._limits(job).next(job.recording.written_at)
+
+    @staticmethod
+    def _limits(job: Job) -> supervisor.Limits:
+        return supervisor.Limits(job.timeout, job.idle, job.recording.began_at)
+
+    def awake(self) -> None:
+        os.read(self._read, 4096)
+
+    def step(self) -> Recording | None:
+        """Send the next job if the last has ended, and keep the limits of the one that is executed; returns a job that
+        was sent just now."""
+        if self._current is not None:
+            self._enforce(self._current)
+            return None
+        with self._lock:
+            if not self._waiting:
+                return None
+            job = self._current = self._waiting.popleft()
+        supervisor.write_json(os.path.join(job.recording.folder, SENT), {"at": supervisor.timestamp(time.time())})
+        self._send(job.recording.id, job.code)
+        return job.recording
+
+    def _enforce(self, job: Job) -> None:
+        now = time.monotonic()
+        moment = self.next_moment
+        if moment is None or now < moment:
+            return
+        if job.stopped_by is None:
+            job.stopped_by = self._limits(job).reached(now, job.recording.written_at)
+            if job.stopped_by is not None:
+                job.steps.append("interrupt")
+                job.next_step = now + INTERRUPT_GRACE
+                self._interrupt(signal.SIGINT)
+            return
+        job.next_step = None
+        if self._interrupt(getattr(signal, "SIGKILL", signal.SIGTERM)):
+            job.steps.append("kernel killed")
+        else:
+            job.steps.append("the kernel could not be killed")
+
+    def ended(self, run: str, *, begun: bool) -> dict[str, Any] | None:
+        """The kernel is done with a run. What its result is to say besides, None for a job that is to be sent again:
+        the kernel refused it, because code before it failed."""
+        job = self._current
+        if job is None or job.recording.id != run:
+            return {} if begun else {"aborted": True}
+        self._current = None
+        if not begun:
+            with self._lock:
+                self._waiting.appendleft(job)
+            return None
+        return self._known(job)
+
+    @staticmethod
+    def _known(job: Job) -> dict[str, Any]:
+        return {"timedOut": job.stopped_by is not None, "stoppedBy": job.stopped_by, "killedBy": job.steps}
+
+    def kernel_died(self) -> list[tuple[Recording, dict[str, Any]]]:
+        """Give up all jobs: the variables that they counted on are gone. Returns them, with what their results say."""
+        with self._lock:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+        jobs = ([self._current] if self._current is not None else []) + waiting
+        self._current = None
+        return [(job.recording, self._known(job)) for job in jobs]
+
+
+def write_code(folder: str, code: str) -> None:
+    """Keep a job's code until it is sent, so that it survives this helper."""
+    descriptor = os.open(os.path.join(folder, CODE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+        file.write(code)
+
+
+def unsent(folder: str) -> str | None:
+    """The code of a job that was certainly not sent; None otherwise."""
+    if os.path.exists(os.path.join(folder, SENT)) or os.path.exists(os.path.join(folder, "state.json")):
+        return None
+    try:
+        with open(os.path.join(folder, CODE), encoding="utf-8", errors="surrogatepass") as file:
+            return file.read()
+    except OSError:
+        return None

@@ -1,0 +1,361 @@
+"""The resident: answers calls in a kernel of its own, and pushes what happens in the runs that somebody follows.
+
+Runs on the runtime (Python 3.8 and newer, standard library only); `bootstrap` sends it there together with its
+siblings. A call is an expression in an `execute_request`, its answer a mimebundle in the reply on the shell channel,
+which servers never drop. Calls are served one after the other, so none may wait for anything.
+
+Pushes are messages of type `lecoder_update` on iopub. They may be dropped on the way: every one tells offsets, and
+what a client misses it reads with a call.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from . import environment, files, progress, recorder, report, runs, supervisor
+from . import lease_guard as lease
+from .recording import preview
+from .runs import Failure, Run
+from .store import Store
+
+MIME = "application/vnd.lecoder-cgpu+json"
+UPDATE = "lecoder_update"
+PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 messages a second
+BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
+READ_LIMIT = 4 << 20
+_NO_CALLS = ("serve", "files", "takes_files", "active")
+FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
+
+_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that show that somebody uses the runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Publish = Callable[[str, dict[str, Any]], None]
+
+
+class Answer:
+    """The value of a call's expression, shown by IPython as our own media type."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.answer = answer
+
+    def __repr__(self) -> str:
+        return "<lecoder-cgpu>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return {MIME: self.answer}
+
+
+def default_home() -> str:
+    """The folder of this tool on the runtime."""
+    chosen = os.environ.get("LECODER_CGPU_RESIDENT_HOME")
+    if chosen:
+        return os.path.abspath(os.path.expanduser(chosen))
+    state = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return os.path.join(state, "lecoder-cgpu")
+
+
+class Helper:
+    """Serves the calls, whose names are those of its public methods.
+
+    Args:
+        publish: sends a message of a type with a content to whoever listens; called from a thread.
+        version: the hash of the sources, by which clients know this helper.
+        sources: the texts of `supervisor.py` and `lease.py`, which become processes of their own.
+        connections: the folder of Jupyter's connection files.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        version: str,
+        sources: dict[str, str],
+        home: str | None = None,
+        cwd: str | None = None,
+        connections: str | None = None,
+    ) -> None:
+        self._publish = publish
+        self._version = version
+        self._home = home or default_home()
+        self._cwd = cwd or os.getcwd()
+        os.makedirs(self._home, mode=0o700, exist_ok=True)
+        self._wake = threading.Event()
+        self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
+        self._lease = lease.Keeper(self._home, sources)
+        self._reporter = report.Reporter(self._cwd)
+        self._connections = connections
+        self._recorders = recorder.Recorders(
+            self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
+        )
+        self.files = files.Files(self._cwd)
+        self.takes_files = False  # the kernel passes messages about files on
+        self._budget = float(BYTES_PER_SECOND)
+        self._budget_at = time.monotonic()
+        threading.Thread(target=self._push, daemon=True).start()
+
+    def serve(self, text: str) -> Answer:
+        """Answer one call, given as JSON."""
+        try:
+            request = json.loads(text)
+            method = str(request.pop("method", ""))
+            if method.startswith("_") or method in _NO_CALLS or not hasattr(self, method):
+                raise Failure("NoSuchCall", f"this helper has no call {method!r}")
+            if method in _WORK:
+                self._lease.active()
+            answer = {"ok": True, **getattr(self, method)(**request)}
+        except Failure as failure:
+            answer = {"ok": False, "error": {"name": failure.name, "message": str(failure)}}
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            message = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+            answer = {"ok": False, "error": {"name": "HelperFailed", "message": message}}
+        return Answer(answer)
+
+    def active(self) -> None:
+        """Somebody uses the runtime."""
+        self._lease.active()
+
+    # --- calls ---
+
+    def hello(self) -> dict[str, Any]:
+        return {
+            "hash": self._version,
+            "pid": os.getpid(),
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "cwd": self._cwd,
+            "home": self._home,
+            "connections": self._connections,
+            "platform": sys.platform,
+            "hasBash": os.path.basename(self._store.shell) == "bash",
+            "takesFiles": self.takes_files,
+        }
+
+    def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
+        """Start a run, or find the one that this id has already started."""
+        run = self._store.start(request)
+        return {"update": self._update(run, 0, 0, follow)}
+
+    def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
+        """Have a kernel execute code when its turn comes, or find the run that this id has already started."""
+        self._recorders.record(kernel)
+        run, fresh = self._store.note_kernel_job({**request, "kernel": kernel, "code": preview(code)})
+        if fresh:
+            limits = request.get("timeout"), request.get("idleTimeout")
+            self._recorders.execute(kernel, run.id, run.folder, code, limits)
+        return {"runs": [self._described(run)]}
+
+    def follow(self, run: str, stdout: int = 0, stderr: int = 0) -> dict[str, Any]:
+        """Register for pushes (for a minute), and learn what is new behind the given offsets."""
+        return {"update": self._update(self._store.find(run), stdout, stderr, True)}
+
+    def state(self, run: str, follow: bool = False) -> dict[str, Any]:
+        found = self._store.find(run)
+        return {"update": self._update(found, found.size("stdout"), found.size("stderr"), follow)}
+
+    def read(self, run: str, stream: str, offset: int, limit: int) -> dict[str, Any]:
+        """A piece of a stream; `final` when nothing can follow it."""
+        found = self._store.find(run)
+        if stream not in runs.FILES:
+            raise Failure("BadRequest", f"{stream!r} is no stream")
+        found.read_at = time.monotonic()
+        ended = found.state()["state"] in runs.ENDED
+        data = found.read(stream, offset, min(limit, READ_LIMIT))
+        size = max(found.size(stream), offset + len(data))
+        return {
+            "offset": offset,
+            "data": base64.b64encode(data).decode(),
+            "size": size,
+            "final": ended and offset + len(data) == size,
+        }
+
+    def stdin(self, run: str, offset: int | None = None, data: str = "", eof: bool = False) -> dict[str, Any]:
+        """Pass input on. `offset` counts all input before it, so that asking twice gives the process nothing twice."""
+        found = self._store.find(run)
+        if found.feeder is None or found.process is None:
+            reason = "was started without stdin" if found.process else "can get no input: the helper was restarted"
+            raise Failure("NoStdin", f"run {run!r} {reason}")
+        return {"buffered": found.feeder.put(offset, base64.b64decode(data), eof)}
+
+    def signal(self, run: str, signal: str | int, nonce: str | None = None, by: str = "kill") -> dict[str, Any]:
+        """Signal a run's process group, or the kernel that executes it; the same `nonce` a second time does nothing."""
+        found = self._store.find(run)
+        number = _signal_number(signal)
+        if nonce is not None:
+            if nonce in found.signals_seen:
+                return {"sent": True}
+            found.signals_seen.add(nonce)
+        kernel = (found.document("spec.json") or {}).get("kernel")
+        sent = found.signal(number) if kernel is None else self._recorders.signal(kernel, run, number)
+        if sent:
+            supervisor.note_signal(found.folder, supervisor.signal_name(number), by)
+            found.changed = True
+        return {"sent": sent}
+
+    def runs(self, limit: int = 50) -> dict[str, Any]:
+        """The newest runs."""
+        return {"runs": [self._described(run) for run in self._store.all()[:limit]]}
+
+    def show(self, run: str) -> dict[str, Any]:
+        """One run, with its command and how much output there is."""
+        return {"runs": [self._described(self._store.find(run))]}
+
+    @staticmethod
+    def _described(run: Run) -> dict[str, Any]:
+        spec = run.document("spec.json") or {}
+        described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
+        for name in ("shell", "argv", "cwd", "pull", "code", "timeout", "idleTimeout"):
+            described[name] = spec.get(name)
+        if described["state"] == "running":
+            described["usage"] = run.document("usage.json")
+        described["progress"] = progress.of(run)
+        return described
+
+    def report(self) -> dict[str, Any]:
+        return {"report": self._reporter.report()}
+
+    def record(self, kernel: str, settle: bool = False) -> dict[str, Any]:
+        """Keep what a kernel publishes for our runs, from now on."""
+        return {"seconds": self._recorders.record(kernel, settle)}
+
+    def forget(self, run: str) -> dict[str, Any]:
+        """Remove a run that has ended, with its output."""
+        self._store.forget(self._store.find(run))
+        return {}
+
+    def lease(self, **wanted: Any) -> dict[str, Any]:
+        """Until when, and after how much idleness, this runtime is to be released; with arguments, as they say."""
+        return {"lease": self._lease.change(wanted) if wanted else self._lease.read()}
+
+    # --- updates ---
+
+    def _update(self, run: Run, stdout: int, stderr: int, follow: bool) -> dict[str, Any]:
+        """What a caller who has that much of the output does not know."""
+        state = run.state()  # first: the sizes that belong to an ended state are then complete
+        update: dict[str, Any] = {"run": run.id, "state": state}
+        for stream, offset in (("stdout", stdout), ("stderr", stderr)):
+            update[stream] = run.chunk(stream, offset, runs.INLINE)
+        if follow:
+            if not run.followed:
+                for stream in runs.STREAMS:
+                    run.pushed[stream] = update[stream]["size"]
+                run.told = state
+            run.followed_until = time.monotonic() + runs.FOLLOW_FOR
+            run.changed = True
+            self._wake.set()
+        return update
+
+    def _push(self) -> None:
+        """Tell followers what is new, as soon as it is, in one message for all runs."""
+        while True:
+            followed = self._store.followed()
+            foreign = any(run.process is None for run in followed)
+            self._wake.wait(FOREIGN_POLL if foreign else None)
+            self._wake.clear()
+            updates = []
+            for run in self._store.followed():
+                if run.changed or run.process is None:
+                    run.changed = False
+                    with contextlib.suppress(OSError, ValueError):  # a run that is being removed; others go on
+                        update = self._news(run)
+                        if update is not None:
+                            updates.append(update)
+            if updates:
+                with contextlib.suppress(Exception):  # what a closing kernel cannot send, clients will ask for
+                    self._publish(UPDATE, {"v": 1, "runs": updates})
+            if updates or not followed:
+                time.sleep(PACE)
+
+    def _news(self, run: Run) -> dict[str, Any] | None:
+        """What was not pushed yet, None when nothing."""
+        state = run.state()
+        update: dict[str, Any] = {}
+        for stream in runs.STREAMS:
+            offset = run.pushed[stream]
+            chunk = run.chunk(stream, offset, int(self._room()))
+            if chunk["size"] > offset:
+                self._budget -= len(chunk.get("data", ""))
+                run.pushed[stream] = offset + len(base64.b64decode(chunk["data"])) if "data" in chunk else chunk["size"]
+                update[stream] = chunk
+        if state != run.told:
+            run.told = state
+            update["state"] = state
+            for stream in runs.STREAMS:  # an earlier push may have been dropped: the last one tells all there is
+                update.setdefault(stream, {"offset": run.pushed[stream], "size": run.pushed[stream]})
+            if state["state"] in runs.ENDED:
+                run.followed_until = 0.0  # who missed this asks
+        return {"run": run.id, **update} if update else None
+
+    def _room(self) -> float:
+        now = time.monotonic()
+        self._budget = min(self._budget + (now - self._budget_at) * BYTES_PER_SECOND, float(BYTES_PER_SECOND))
+        self._budget_at = now
+        return self._budget * 3 / 4  # base64
+
+
+def _signal_number(wanted: str | int) -> int:
+    if isinstance(wanted, int):
+        return wanted
+    name = wanted if wanted.startswith("SIG") else f"SIG{wanted}"
+    try:
+        return int(signal.Signals[name])
+    except KeyError:
+        raise Failure("BadRequest", f"there is no signal {wanted!r} on {sys.platform}") from None
+
+
+def connection_folder() -> str | None:
+    """Where Jupyter keeps the connection files of this machine's kernels, ours among them."""
+    try:
+        from ipykernel.connect import get_connection_file
+
+        return os.path.dirname(get_connection_file())
+    except Exception:  # an unusual kernel; then there is nothing to record
+        return None
+
+
+def kernel_publisher() -> Publish:
+    """Publishes on the iopub socket of the kernel that this is executed in; its socket is safe to use in threads."""
+    from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
+
+    # This kernel is ours alone: the thread that answers must not wait 5 ms for one that pushes.
+    sys.setswitchinterval(0.0005)
+    kernel = get_ipython().kernel  # type: ignore[no-untyped-call,unused-ignore]
+
+    def publish(kind: str, content: dict[str, Any]) -> None:
+        kernel.session.send(kernel.iopub_socket, kind, content, parent={}, ident=kind.encode())
+
+    return publish
+
+
+def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bool:
+    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot.
+
+    Args:
+        active: called for each.
+    """
+    try:
+        from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
+
+        kernel = get_ipython().kernel  # type: ignore[no-untyped-call,unused-ignore]
+        kind = name + "_files"
+
+        def handle(stream: Any, ident: Any, parent: Any) -> None:
+            active()
+            answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
+            kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
+
+        kernel.shell_handlers[kind] = handle
+    except Exception:  # an unusual kernel; the client then does without
+        return False
+    return True

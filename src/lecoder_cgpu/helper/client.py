@@ -1,0 +1,464 @@
+"""The typed client of the resident: calls over a kernel's socket, and following a run without losing a byte.
+
+A warm `start` with its output takes one request, its reply, and the pushes that follow by themselves. Everything that
+can be asked twice without harm is asked again when the resident's kernel dies on the way, and all calls can.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from .. import errors
+from ..jupyter import messages
+from . import bootstrap
+from .documents import Chunk, Hello, Lease, Report, RunState, Update
+
+MIME = "application/vnd.lecoder-cgpu+json"
+UPDATE = "lecoder_update"
+CALL_LIMIT = 20.0  # seconds for the reply to a call; calls take milliseconds, the network and a cold kernel longer
+AFTER_RESTART = (3.0, 5.0, 10.0, 20.0)  # the same while the kernel is being restarted, when requests do get lost
+READ_LIMIT = 4 << 20
+SAMPLE_PAUSE = 0.1  # seconds between questions while the GPUs are being asked
+SAMPLE_LIMIT = 5.0
+_RESTARTS = ("restarting", "autorestarting")
+
+T = TypeVar("T")
+
+
+class Channels(Protocol):
+    """The part of `transport.WebSocket` that is used here."""
+
+    @property
+    def subprotocol(self) -> str | None: ...
+    def send(self, frame: str | bytes) -> None: ...
+    def receive(self, timeout: float | None = None) -> str | bytes | None: ...
+    def close(self) -> None: ...
+
+
+class _Silent(Exception):
+    """A call was not answered: the kernel died (the server starts another one under the same id), or is stuck."""
+
+
+class _Updates(msgspec.Struct):
+    runs: list[Update] = []
+
+
+class Resident:
+    """The resident at the other end of a kernel's socket. Not for use by several threads, but for `post`.
+
+    Args:
+        socket: connected to the channels of the resident's kernel.
+        session_id: ours, as given to the server when connecting.
+    """
+
+    def __init__(self, socket: Channels, session_id: str) -> None:
+        self._socket = socket
+        self._session_id = session_id
+        self._replies: dict[str, Callable[[messages.Message], None]] = {}
+        self._watchers: dict[str, Callable[[Update], None]] = {}
+        self._unseen: dict[str, list[Update]] = {}  # of runs that were started and have no watcher yet
+        self.restarts = 0  # of the resident's kernel, as far as seen
+
+    # --- calls ---
+
+    def hello(self) -> Hello:
+        """Who and where the helper is."""
+        return self._call(Hello, "hello")
+
+    def start(
+        self,
+        run: str,
+        command: str | Sequence[str],
+        *,
+        cwd: str | None = None,
+        environment: dict[str, str] | None = None,
+        secrets: dict[str, str] | None = None,
+        stdin: bool = False,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        label: str | None = None,
+        digest: str | None = None,
+        pull: Sequence[str] | None = None,
+        kind: str | None = None,
+        follow: bool = True,
+    ) -> RunState:
+        """Start a process, once: the same run id again finds what the first call started.
+
+        Args:
+            run: chosen by the caller, 6 to 40 of a-z, 0-9 and -.
+            command: a line for `bash -c`, or the words of a command.
+            cwd: where it starts, relative to the kernel's folder.
+            environment: added to its environment. secrets: the same, and nothing but their names is ever written down.
+            stdin: input will be sent; otherwise it reads /dev/null.
+            timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
+            digest: of the input; the same id with another one is refused.
+            pull: noted with the run, for whoever fetches its results.
+            label: what people read in place of the command.
+            kind: what kind of run it is, when it is more than a process.
+            follow: have the resident push what happens, for a `Follower`.
+
+        Raises:
+            errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.
+        """
+        what = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
+        request: dict[str, Any] = {**what, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
+                                   "idleTimeout": idle_timeout, "kind": kind, "label": label,
+                                   "digest": digest, "pull": pull or None}  # fmt: skip
+        request = {name: value for name, value in request.items() if value is not None}
+        if follow:
+            self._unseen[run] = []
+        try:
+            update = self._call(_UpdateAnswer, "start", run=run, **request, stdin=stdin, follow=follow).update
+        except BaseException:
+            self._unseen.pop(run, None)
+            raise
+        if follow:
+            self._unseen[run].append(update)
+        assert update.state is not None
+        return update.state
+
+    def execute(
+        self,
+        run: str,
+        kernel: str,
+        code: str,
+        *,
+        timeout: float | None = None,
+        idle_timeout: float | None = None,
+        digest: str | None = None,
+        pull: Sequence[str] | None = None,
+    ) -> RunState:
+        """Have a kernel execute code without us, once: the same run id again finds what the first call started.
+
+        Args:
+            kernel: its id. timeout, idle_timeout, digest, pull: as for `start`; time counts from when the kernel takes
+                the code up.
+
+        Raises:
+            errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
+        """
+        request = {"timeout": timeout, "idleTimeout": idle_timeout, "digest": digest, "pull": pull or None}
+        request = {name: value for name, value in request.items() if value is not None}
+        return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
+
+    def lease(
+        self,
+        *,
+        until: datetime | msgspec.UnsetType | None = msgspec.UNSET,
+        idle: float | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> Lease:
+        """The lease on the runtime, after it was changed as told. At its end, the runtime ends our work and releases
+        itself, whether or not anybody is there; see `Lease.release` for what that means where.
+
+        Args:
+            until: its end, by our clock; only the time from now on counts, so that the clocks may differ. None: no end.
+            idle: seconds without work (no run, no call that starts or feeds one, no traffic of a recorded kernel)
+                after which it ends, too. None: it may be idle for ever.
+        """
+        wanted: dict[str, float | None] = {}
+        if until is None:
+            wanted["seconds"] = None
+        elif isinstance(until, datetime):
+            wanted["seconds"] = max((until - datetime.now(until.tzinfo)).total_seconds(), 0.0)
+        if not isinstance(idle, msgspec.UnsetType):
+            wanted["idle"] = idle
+        return self._call(_Leased, "lease", **wanted).lease
+
+    def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
+        """What is new behind these offsets; also registers for pushes during the next minute.
+
+        Raises:
+            errors.NotFoundError: there is no such run on the runtime.
+        """
+        return self._call(_UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr).update
+
+    def state(self, run: str, *, follow: bool = False) -> RunState:
+        """How a run stands; with `follow`, it is pushed from now on, too.
+
+        Raises:
+            errors.NotFoundError: there is no such run on the runtime.
+        """
+        state = self._call(_UpdateAnswer, "state", run=run, follow=follow).update.state
+        assert state is not None
+        return state
+
+    def read(self, run: str, stream: str, offset: int, limit: int = READ_LIMIT) -> Chunk:
+        """A piece of a stream from `offset` on, of at most 4 MiB."""
+        return self._call(Chunk, "read", run=run, stream=stream, offset=offset, limit=limit)
+
+    def send_stdin(self, run: str, data: bytes = b"", *, eof: bool = False, offset: int | None = None) -> int:
+        """Send input; returns how many bytes wait for the process.
+
+        Args:
+            offset: the number of the first byte among all input, which makes it safe to send the same again.
+        """
+        return self._call(_Buffered, "stdin", run=run, offset=offset, data=_text(data), eof=eof).buffered
+
+    def signal(self, run: str, signal: str | int, *, by: str = "kill") -> bool:
+        """Signal a run's process group, or the kernel that executes it; False when it has ended already.
+
+        Args:
+            signal: a name such as "INT", or a number. Code that waits for its kernel is taken back by any.
+            by: on whose behalf, see `documents.Signal`.
+        """
+        return self._call(_Sent, "signal", run=run, signal=signal, nonce=messages.new_id(), by=by).sent
+
+    def runs(self, limit: int = 50) -> list[RunState]:
+        """The newest runs on this runtime, whoever started them."""
+        return self._call(_Runs, "runs", limit=limit).runs
+
+    def show(self, run: str) -> RunState:
+        """One run, with its command and how much output there is.
+
+        Raises:
+            errors.NotFoundError: there is no such run on the runtime.
+        """
+        return self._call(_Runs, "show", run=run).runs[0]
+
+    def report(self) -> Report:
+        """GPUs, memory, disk and processors of the runtime; waits for a sample of the GPUs for some seconds at most."""
+        deadline = time.monotonic() + SAMPLE_LIMIT
+        while True:
+            report = self._call(_Reported, "report").report
+            if not report.sampling or time.monotonic() > deadline:
+                return report
+            time.sleep(SAMPLE_PAUSE)
+
+    def record(self, kernel: str, *, settle: bool = False) -> float:
+        """Have everything kept that a kernel publishes for our runs; returns for how many seconds that is so already.
+
+        Args:
+            settle: return only when all is written down that the kernel has published until now; 0.0 if that fails.
+
+        Raises:
+            errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
+        """
+        return self._call(_Recorded, "record", kernel=kernel, settle=settle).seconds
+
+    def forget(self, run: str) -> None:
+        """Remove a run that has ended, with its output, from the runtime."""
+        self._call(_Nothing, "forget", run=run)
+
+    # --- files ---
+
+    def post_files(self, header: bytes, data: bytes | memoryview | None, on_reply: Callable[[list[Any]], None]) -> None:
+        """Send a request about files without waiting; `on_reply` gets the answer's buffers from within `receive`.
+
+        The helper must be known to be there (`hello` tells): a kernel without it never answers.
+        """
+        buffers = (header,) if data is None else (header, data)
+        request = messages.request(_files_type(), {}, session=self._session_id, buffers=buffers)
+        self._replies[request.msg_id] = lambda message: on_reply(message.buffers)
+        self._socket.send(request.frame(self._socket.subprotocol))
+
+    # --- for followers ---
+
+    def watch(self, run: str, watcher: Callable[[Update], None]) -> bool:
+        """Have pushes about a run given to `watcher`, from within `receive` and the calls.
+
+        Returns whether the run is registered for pushes already: `start` did that, and what came since was given.
+        """
+        self._watchers[run] = watcher
+        unseen = self._unseen.pop(run, None)
+        for update in unseen or ():
+            watcher(update)
+        return unseen is not None
+
+    def unwatch(self, run: str) -> None:
+        """Let pushes about a run go by."""
+        self._watchers.pop(run, None)
+
+    def post(self, method: str, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
+        """Send a call without waiting, from any thread; `on_reply` gets the answer from within `receive`."""
+        request = self._request(bootstrap.call(_encode(method, arguments)))
+
+        def take(message: messages.Message) -> None:
+            try:
+                on_reply(_answer(message))
+            except KeyError:
+                on_reply({"ok": False, "error": {"name": "HelperGone", "message": "the helper was restarted"}})
+
+        self._replies[request.msg_id] = take
+        self._socket.send(request.frame(self._socket.subprotocol))
+
+    def receive(self, timeout: float | None) -> bool:
+        """Take one message from the socket and act on it; False when none came within `timeout` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed, or (`HelperDead`) the kernel is gone for good.
+        """
+        frame = self._socket.receive(timeout)
+        if frame is None:
+            return False
+        try:
+            message = messages.decode(frame, self._socket.subprotocol)
+        except ValueError:
+            return True
+        if message.type == UPDATE and message.content.get("v") == 1:  # another version's helper may push here, too
+            for update in msgspec.convert(message.content, _Updates).runs:
+                watcher = self._watchers.get(update.run)
+                if watcher is not None:
+                    watcher(update)
+                elif update.run in self._unseen:
+                    self._unseen[update.run].append(update)
+        elif message.type in ("execute_reply", _files_type() + "_reply"):
+            take = self._replies.pop(message.parent, None)
+            if take is not None:
+                take(message)
+        elif message.type == "status":
+            state = message.content.get("execution_state")
+            if state == "dead":
+                raise errors.ConnectionFailed(
+                    "the kernel of the helper on the runtime died, and the server gave up restarting it",
+                    name="HelperDead", hint="lecoder-cgpu sessions restart",
+                )  # fmt: skip
+            self.restarts += state in _RESTARTS
+        return True
+
+    def close(self) -> None:
+        self._socket.close()
+
+    # --- the wire ---
+
+    def _call(self, kind: type[T], method: str, /, **arguments: Any) -> T:
+        expression = bootstrap.call(_encode(method, arguments))
+        code = ""
+        limits = iter(AFTER_RESTART)
+        limit: float | None = CALL_LIMIT
+        while limit is not None:
+            try:
+                answer = _answer(self._exchange(expression, code, limit))
+            except _Silent:
+                limit = next(limits, None) if self.restarts else None
+                continue
+            except KeyError:
+                if code:
+                    break  # it was brought there just now, and is gone again
+                # No helper of our version is there, so nothing was done: asking again is asking for the first time.
+                code = bootstrap.code()
+                continue
+            if not answer.get("ok"):
+                raise _failure(answer.get("error") or {})
+            return msgspec.convert(answer, kind)
+        raise errors.ConnectionFailed(
+            "the helper on the runtime does not answer",
+            name="HelperSilent",
+            hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
+        )
+
+    def _exchange(self, expression: str, code: str, limit: float) -> messages.Message:
+        got: list[messages.Message] = []
+        request = self._request(expression, code)
+        self._replies[request.msg_id] = got.append
+        restarts = self.restarts
+        try:
+            self._socket.send(request.frame(self._socket.subprotocol))
+            deadline = time.monotonic() + limit
+            while not got:
+                left = deadline - time.monotonic()
+                if left <= 0 or self.restarts > restarts:
+                    raise _Silent
+                self.receive(left)
+        finally:
+            self._replies.pop(request.msg_id, None)
+        return got[0]
+
+    def _request(self, expression: str, code: str = "") -> messages.Request:
+        return messages.execute_request(code, session=self._session_id, silent=True, user_expressions={"r": expression})
+
+
+class _UpdateAnswer(msgspec.Struct):
+    update: Update
+
+
+class _Buffered(msgspec.Struct):
+    buffered: int
+
+
+class _Sent(msgspec.Struct):
+    sent: bool
+
+
+class _Runs(msgspec.Struct):
+    runs: list[RunState]
+
+
+class _Reported(msgspec.Struct):
+    report: Report
+
+
+class _Leased(msgspec.Struct):
+    lease: Lease
+
+
+class _Recorded(msgspec.Struct):
+    seconds: float
+
+
+class _Nothing(msgspec.Struct):
+    pass
+
+
+_REFUSALS = {
+    "KeyConflict": "give another --key, or the same command as before",
+    "StillRunning": "end it first: lecoder-cgpu job kill JOB",
+    "BadRequest": "lecoder-cgpu debug tail shows what was asked for",
+}
+
+
+def _files_type() -> str:
+    return f"{bootstrap.module_name()}_files"
+
+
+def _encode(method: str, arguments: dict[str, Any]) -> str:
+    return msgspec.json.encode({"method": method, **arguments}).decode()
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _answer(message: messages.Message) -> dict[str, Any]:
+    """The helper's answer in a reply.
+
+    Raises:
+        KeyError: there is no helper of our version in that kernel.
+        errors.ConnectionFailed: the kernel could not execute the call.
+    """
+    content = message.content
+    found = (content.get("user_expressions") or {}).get("r") or {}
+    if found.get("status") == "error" and found.get("ename") == "KeyError":
+        raise KeyError(found.get("evalue"))
+    data = found.get("data") or {}
+    if MIME in data:
+        answer: dict[str, Any] = data[MIME]
+        return answer
+    told = found if found.get("status") == "error" else content
+    raise errors.ConnectionFailed(
+        f"the helper could not be started on the runtime: {told.get('ename') or told.get('status')}: "
+        f"{told.get('evalue', '')}".rstrip(": "),
+        name="HelperFailed",
+        retryable=False,
+        hint="it needs a Python kernel and room on the disk: lecoder-cgpu kernel status; lecoder-cgpu status",
+    )
+
+
+def _failure(error: dict[str, Any]) -> errors.Error:
+    """The helper's error as one of ours."""
+    name, message = str(error.get("name", "")), str(error.get("message", ""))
+    if name in ("RunNotFound", "NotFound"):
+        hint = "lecoder-cgpu job list" if name == "RunNotFound" else "lecoder-cgpu ls"
+        return errors.NotFoundError(message, name=name, hint=hint)
+    if name in ("BadRequest", "NoStdin", "StdinGap", "StillRunning", "NoConnection", "KeyConflict"):
+        return errors.UsageError(message, name=name, hint=_REFUSALS.get(name))
+    return errors.InternalError(
+        f"the helper on the runtime failed: {message}",
+        name=name or "HelperFailed",
+        hint="lecoder-cgpu debug tail has the details to report",
+    )

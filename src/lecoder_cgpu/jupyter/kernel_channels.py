@@ -1,0 +1,205 @@
+"""A client's channels to one kernel: sends requests, takes messages, and gets a dropped socket back.
+
+How one execution is watched to its end, whatever happens on the way, is in `watch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from .. import errors
+from ..net.http import WebSocket
+from . import messages
+from .execution_watch import InputSource, Outcome, Recorder, Responder, Watch
+from .server import Server
+
+RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
+BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
+BACK_PAUSE = 0.2
+BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
+_BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
+
+
+class Completion(Struct):
+    """What a kernel proposes to put in place of the characters from `cursor_start` to `cursor_end`."""
+
+    matches: list[str] = []
+    cursor_start: int = 0
+    cursor_end: int = 0
+    status: str = "ok"
+
+
+class Completeness(Struct):
+    """Whether code is `complete`, `incomplete`, `invalid` or `unknown`; `indent` is for the next line."""
+
+    status: str = "unknown"
+    indent: str = ""
+
+
+class KernelConnection:
+    """One client's channels to one kernel.
+
+    Args:
+        server: where the kernel lives.
+        kernel_id: which one.
+        gone: whether the runtime is known not to come back, so that a dropped socket need not be waited for.
+    Raises:
+        errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed: as transport has it.
+    """
+
+    def __init__(self, server: Server, kernel_id: str, gone: Callable[[], bool] = lambda: False) -> None:
+        self.server = server
+        self._gone = gone
+        self.kernel_id = kernel_id
+        self.session_id = messages.new_id()
+        self.responder: Responder | None = None
+        self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
+
+    def execute(
+        self,
+        code: str,
+        on_event: Callable[[messages.Event], None],
+        *,
+        timeout: float | None = None,
+        on_input: InputSource | None = None,
+        recorder: Recorder | None = None,
+        wait: float | None = None,
+        detach: bool = False,
+        idle_timeout: float | None = None,
+    ) -> Outcome:
+        """Run `code` and report what it does to `on_event` as it happens.
+
+        Args:
+            timeout: seconds from when the code starts; then it is interrupted, and if need be the kernel restarted.
+            on_input: answers `input()`; None as answer means that there is no more input. Without it `input()` fails.
+            recorder: where to read what the socket loses.
+            wait: seconds after which to stop watching; the code goes on.
+            detach: let the code go on when we are interrupted, too.
+            idle_timeout: seconds of silence after which the code is interrupted, as by `timeout`.
+        """
+        request = messages.execute_request(
+            code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
+        )
+        outcome = Outcome(messages.Execution(request.msg_id), datetime.now(UTC))
+        self._send(request)
+        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach, idle_timeout).until_finished()
+        return outcome
+
+    def exception_bases(self) -> list[str]:
+        """The dotted names in the method-resolution order of the last exception; [] when the kernel does not say."""
+        text = self.evaluate(_BASES, BASES_WAIT) or ""
+        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def evaluate(self, expression: str, wait: float) -> str | None:
+        """The value of an expression as the kernel prints it; None when it has not said within `wait` seconds (it may
+        be busy), or the expression failed. Nothing else in the kernel changes, and nobody sees it."""
+        request = messages.execute_request(
+            "", session=self.session_id, silent=True, user_expressions={"value": expression}
+        )
+        execution = messages.Execution(request.msg_id)
+        deadline = time.monotonic() + wait
+        try:
+            self._send(request)
+            while not execution.replied and (left := deadline - time.monotonic()) > 0:
+                message = self.receive(left)
+                if message is not None:
+                    execution.receive(message)
+        except errors.ConnectionFailed:
+            return None
+        text = execution.user_expressions.get("value", {}).get("data", {}).get("text/plain")
+        return text if isinstance(text, str) else None
+
+    def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
+        """What could stand at `cursor` (in characters); None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("complete_request", {"code": code, "cursor_pos": cursor}, limit)
+        return None if content is None else msgspec.convert(content, Completion)
+
+    def is_complete(self, code: str, limit: float) -> Completeness | None:
+        """Whether code can be run as it is; None when the kernel does not answer in `limit` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        content = self._ask("is_complete_request", {"code": code}, limit)
+        return None if content is None else msgspec.convert(content, Completeness)
+
+    def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
+        request = messages.request(kind, content, session=self.session_id)
+        self._send(request)
+        deadline = time.monotonic() + limit
+        while (left := deadline - time.monotonic()) > 0:
+            message = self.receive(left)
+            if message is not None and message.channel == "shell" and message.parent == request.msg_id:
+                return message.content
+        return None
+
+    def wait_until_back(self) -> None:
+        """After a crash, wait until the new kernel's messages reach us, for `BACK_WAIT` seconds at most.
+
+        Until the server's subscription is renewed, a run would be executed and its output go nowhere; some servers
+        also skip their own check for a kernel that they last saw busy. Whoever comes next must not meet that.
+        """
+        deadline = time.monotonic() + BACK_WAIT
+        with contextlib.suppress(errors.ConnectionFailed):
+            asked: set[str] = set()
+            while time.monotonic() < deadline:
+                request = messages.request("kernel_info_request", {}, session=self.session_id)
+                asked.add(request.msg_id)
+                self._send(request)
+                again = time.monotonic() + BACK_PAUSE
+                while (left := again - time.monotonic()) > 0:
+                    message = self.receive(left)
+                    if message is not None and message.type == "status" and message.parent in asked:
+                        return
+
+    def receive(self, timeout: float | None) -> messages.Message | None:
+        """The next message, None when none came in time; frames that are no Jupyter messages are passed over."""
+        frame = self._socket.receive(timeout)
+        if frame is None:
+            return None
+        try:
+            return messages.decode(frame, self._socket.subprotocol)
+        except ValueError:
+            return None
+
+    def send_input(self, value: Any) -> None:
+        """Answer an `input_request`; some kernels take more than text."""
+        self._send(messages.request("input_reply", {"value": value}, session=self.session_id, channel="stdin"))
+
+    def _send(self, request: messages.Request) -> None:
+        self._socket.send(request.frame(self._socket.subprotocol))
+
+    def reconnect(self) -> None:
+        """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
+
+        Raises:
+            errors.ConnectionFailed: the server did not come back. errors.NotFoundError: it did, without this kernel.
+            errors.AuthError: it did, and does not know us.
+        """
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        # A request that is still under way must not come to the kernel after we have said that it was lost.
+        self._socket.abandon()
+        while True:
+            try:
+                self._socket = self.server.open_channels(self.kernel_id, self.session_id)
+                return
+            except errors.ConnectionFailed as error:
+                if time.monotonic() + pause > deadline or not error.retryable or self._gone():
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,232 @@
+"""What a Jupyter server can do for us over REST, typed. Running code is not here: that needs a socket (`kernel`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from .. import errors
+from ..backends.protocol import Endpoint
+from ..net.http import CONNECT_TIMEOUT, Http, WebSocket
+from .messages import V1_SUBPROTOCOL
+
+KERNEL_NAME = "python3"
+
+T = TypeVar("T")
+Renew = Callable[[errors.Error], Endpoint | None]
+
+RENEWALS = 2  # after a failure: another process's token may be as old as ours was
+
+
+class Kernel(Struct, kw_only=True):
+    """A kernel as the server describes it; `execution_state` may be missing on a server that has not looked yet."""
+
+    id: str
+    name: str = ""
+    execution_state: str = "unknown"
+    connections: int | None = None
+    last_activity: str | None = None
+
+
+class NotebookSession(Struct, kw_only=True):
+    """Jupyter's own "session": a path that owns a kernel. The path is what makes a kernel findable again."""
+
+    id: str
+    path: str = ""
+    kernel: Kernel | None = None
+
+
+class TerminalModel(Struct, kw_only=True):
+    name: str
+
+
+class KernelSpecs(Struct, kw_only=True):
+    default: str = KERNEL_NAME
+    kernelspecs: dict[str, Any] = field(default_factory=dict)
+
+
+class Version(Struct, kw_only=True):
+    version: str
+
+
+class Server:
+    """REST calls to one Jupyter server. The HTTP client is made on the first call: a warm run never needs it.
+
+    Args:
+        renew: asked for another way to the same server when it refuses us or cannot be reached.
+
+    Every method raises `errors.AuthError`, `errors.NotFoundError` or `errors.ConnectionFailed` as transport has it.
+    """
+
+    def __init__(self, endpoint: Endpoint, renew: Renew | None = None) -> None:
+        self.endpoint = endpoint
+        self._renew = renew
+        self._http: Http | None = None
+
+    @property
+    def http(self) -> Http:
+        if self._http is None:
+            self._http = Http(self.endpoint.url, self.endpoint.headers)
+        return self._http
+
+    def version(self) -> str:
+        """The server's version; also the cheapest proof that there is a Jupyter server at that address."""
+        return self._get("api", Version).version
+
+    def kernels(self) -> list[Kernel]:
+        """Every kernel of the server; asks for the token, which `version` does not."""
+        return self._get("api/kernels", list[Kernel])
+
+    def kernel(self, kernel_id: str) -> Kernel:
+        return self._get(f"api/kernels/{quote(kernel_id)}", Kernel)
+
+    def sessions(self) -> list[NotebookSession]:
+        return self._get("api/sessions", list[NotebookSession])
+
+    def open_session(self, path: str) -> tuple[NotebookSession, bool]:
+        """The session at `path` with its kernel, and whether this call started that kernel.
+
+        An existing session whose kernel is gone is replaced.
+        """
+        existing = next((item for item in self.sessions() if item.path == path), None)
+        if existing is not None and existing.kernel is not None:
+            try:
+                self.kernel(existing.kernel.id)
+            except errors.NotFoundError:
+                self._delete(f"api/sessions/{quote(existing.id)}")
+            else:
+                return existing, False
+        try:
+            return self._start_session(path, KERNEL_NAME), True
+        except errors.ConnectionFailed as error:
+            # The server may know Python by another name; it tells which kernel is its default.
+            default = self._get("api/kernelspecs", KernelSpecs).default
+            if default == KERNEL_NAME:
+                raise error
+            return self._start_session(path, default), True
+
+    def interrupt(self, kernel_id: str) -> None:
+        """Interrupt what the kernel executes now (SIGINT)."""
+        self.request("POST", f"api/kernels/{quote(kernel_id)}/interrupt")
+
+    def restart(self, kernel_id: str) -> None:
+        """Restart the kernel: its variables are gone, its id stays."""
+        self.request("POST", f"api/kernels/{quote(kernel_id)}/restart")
+
+    def delete_kernel(self, kernel_id: str) -> bool:
+        """End a kernel; False when it was gone already."""
+        try:
+            self._delete(f"api/kernels/{quote(kernel_id)}")
+        except errors.NotFoundError:
+            return False
+        return True
+
+    def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | memoryview]:
+        """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
+
+        def begin() -> tuple[bytes | memoryview, Iterator[bytes | memoryview]]:
+            pieces = self.http.read(f"files/{quote(path)}", start, end)
+            return next(pieces, b""), pieces
+
+        first, rest = self._renewing(begin)
+        yield first
+        yield from rest
+
+    def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
+        """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""
+        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them.
+        return self.open_socket(
+            f"api/kernels/{quote(kernel_id)}/channels",
+            query=f"session_id={session_id}",
+            subprotocols=[V1_SUBPROTOCOL],
+        )
+
+    def open_socket(
+        self,
+        path: str,
+        *,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+        subprotocols: Sequence[str] = (),
+        timeout: float = CONNECT_TIMEOUT,
+    ) -> WebSocket:
+        """A socket to any path of the server; `headers` are sent in addition to those that let us in."""
+        return self._renewing(lambda: self._open_socket(path, query, headers or {}, subprotocols, timeout))
+
+    def _open_socket(
+        self, path: str, query: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float
+    ) -> WebSocket:
+        parts = urlsplit(self.endpoint.url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        url = urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
+        all_headers = {**self.endpoint.headers, **headers}
+        return WebSocket.connect(url, all_headers, subprotocols=subprotocols, timeout=timeout)
+
+    def start_terminal(self, options: dict[str, Any]) -> str:
+        """Start a shell behind a pseudo-terminal, and return the terminal's name.
+
+        Args:
+            options: for the server's terminal manager (`shell_command`, `cwd`).
+        """
+        answer = self.request("POST", "api/terminals", json=options)
+        return self._decode("api/terminals", answer, TerminalModel).name
+
+    def request(self, method: str, path: str, **options: Any) -> bytes:
+        """Any request to the server; see `transport.Http.request`."""
+        return self._renewing(lambda: self.http.request(method, path, **options), repeat=method != "POST")
+
+    def has_page(self, path: str) -> bool:
+        """Whether the server has a page for a browser at `path`."""
+        return self.http.has_page(path)
+
+    def close(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
+    def _renewing(self, action: Callable[[], T], *, repeat: bool = True) -> T:
+        """Do something, and once more over another endpoint if there is one.
+
+        Args:
+            repeat: whether that does no harm when the first try may have had an effect.
+        """
+        for _ in range(RENEWALS if self._renew is not None else 0):
+            try:
+                return action()
+            except (errors.AuthError, errors.NotFoundError, errors.ConnectionFailed) as error:
+                assert self._renew is not None
+                fresh = self._renew(error)
+                if fresh is None and isinstance(error, errors.AuthError):
+                    error.hint = "the token is fresh, and still it is refused: repeat the same command in a minute"
+                if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
+                    raise
+                self._http = None  # not closed: other threads may be reading through it
+                self.endpoint = fresh
+        return action()
+
+    def _start_session(self, path: str, kernel_name: str) -> NotebookSession:
+        name = path.rpartition("/")[2]
+        body = {"path": path, "name": name, "type": "notebook", "kernel": {"name": kernel_name}}
+        answer = self.request("POST", "api/sessions", json=body)
+        return self._decode("api/sessions", answer, NotebookSession)
+
+    def _get(self, path: str, kind: type[T]) -> T:
+        return self._decode(path, self.request("GET", path), kind)
+
+    def _delete(self, path: str) -> None:
+        self.request("DELETE", path)
+
+    def _decode(self, path: str, body: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError as error:
+            raise errors.ConnectionFailed(
+                f"{self.endpoint.url}{path}: the answer is not what a Jupyter server sends: {error}",
+                name="NotJupyter",
+                retryable=False,
+                hint="give the base address of a Jupyter server: lecoder-cgpu sessions add NAME --url URL",
+            ) from error

@@ -1,0 +1,104 @@
+"""The outputs of a notebook's cells, made from the events of their runs. Pure.
+
+They are what a notebook front end would show at the end: streams joined, `clear_output` and display updates applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..jupyter import messages, outputs
+
+
+class Displays:
+    """The rich outputs of a notebook by their `display_id`: a later cell may update what an earlier one has shown."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, list[dict[str, Any]]] = {}
+
+    def add(self, display_id: str, shown: dict[str, Any]) -> None:
+        self._shown.setdefault(display_id, []).append(shown)
+
+    def update(self, display_id: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
+        for shown in self._shown.get(display_id, ()):
+            shown["data"], shown["metadata"] = data, metadata
+
+
+class CellOutputs:
+    """The outputs of one cell as the file has them, made from the events of its run."""
+
+    def __init__(self, displays: Displays) -> None:
+        self._displays = displays
+        self._outputs: list[dict[str, Any]] = []
+        self._parts: list[str] = []  # of the stream that came last
+        self._clear_on_next = False
+
+    def add(self, event: messages.Event) -> None:
+        match event:
+            case messages.Clear(wait=True):
+                self._clear_on_next = True
+            case messages.Clear():
+                self._clear()
+            case messages.Stream(name=name, text=text):
+                self._clear_if_due()
+                if not self._parts or self._outputs[-1]["name"] != name:
+                    self._settle()
+                    self._outputs.append({"output_type": "stream", "name": name, "text": ""})
+                self._parts.append(text)
+            case messages.Display():
+                self._display(event)
+
+    def _display(self, event: messages.Display) -> None:
+        data = {mime: _allowed(mime, content) for mime, content in event.data.items()}
+        if event.update:
+            if event.display_id:
+                self._displays.update(event.display_id, data, dict(event.metadata))
+            return
+        self._clear_if_due()
+        self._settle()
+        shown: dict[str, Any] = {"output_type": "display_data", "data": data, "metadata": dict(event.metadata)}
+        if event.result:
+            shown |= {"output_type": "execute_result", "execution_count": None}
+        self._outputs.append(shown)
+        if event.display_id:
+            self._displays.add(event.display_id, shown)
+
+    def _settle(self) -> None:
+        """Put the text of the stream that came last together."""
+        if self._parts:
+            self._outputs[-1]["text"] = outputs.collapse(self._outputs[-1]["text"] + "".join(self._parts))
+            self._parts.clear()
+
+    def _clear_if_due(self) -> None:
+        if self._clear_on_next:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._clear_on_next = False
+        self._parts.clear()
+        self._outputs.clear()
+
+    def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
+        """Show what ended the cell."""
+        self._settle()
+        self._outputs.append({"output_type": "error", "ename": name, "evalue": message, "traceback": list(traceback)})
+
+    def put(self, cell: Any, execution_count: int | None) -> None:
+        """Put the outputs so far into the cell."""
+        self._settle()
+        for shown in self._outputs:
+            if shown["output_type"] == "execute_result":
+                shown["execution_count"] = execution_count
+        # Plain dictionaries, and ours: an update by a later cell changes them here and in the cell.
+        cell.outputs = list(self._outputs)
+        cell.execution_count = execution_count
+
+
+def _allowed(mime: str, content: Any) -> Any:
+    """One format of a bundle as the schema allows it: text, or anything for JSON types."""
+    if mime.endswith("json") or isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(isinstance(part, str) for part in content):
+        return "".join(content)
+    return str(content)

@@ -1,0 +1,277 @@
+"""Notebooks as data: reading them, choosing the cells that run, putting parameters in, writing them.
+
+Pure but for `save`. A notebook is nbformat's own tree, imported late: that costs as much as a whole warm run.
+
+Source: nbformat's schema 4.5; papermill's convention for parameters; nbclient's for the tags of cells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .. import errors
+from ..jupyter import messages
+from .parameters import source
+
+PARAMETERS = "parameters"
+INJECTED = "injected-parameters"
+SKIP = "skip-execution"
+RAISES = "raises-exception"
+
+
+@cache
+def library() -> Any:
+    """nbformat. Where jupyter_server is installed, too, its import would compile the grammar of international addresses
+    (0.7 s of 0.9), for checks that are never asked for; without that grammar they are left out."""
+    grammar = "rfc3987_syntax"
+    hidden = grammar not in sys.modules
+    if hidden:
+        sys.modules[grammar] = None  # type: ignore[assignment]  # importing it fails, as if it were not installed
+    try:
+        import nbformat.validator
+    finally:
+        if hidden:
+            del sys.modules[grammar]
+    return nbformat
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def parse(content: bytes, origin: str) -> Any:
+    """The notebook in `content`, in version 4 of the format; cells get the ids that its version demands.
+
+    Raises:
+        errors.UsageError: (`NotANotebook`) it is none, or one that the format does not allow.
+    """
+    nbformat = library()
+
+    def refused(reason: object) -> errors.UsageError:
+        return errors.UsageError(
+            f"{origin} is no notebook that can be run: {reason}",
+            name="NotANotebook",
+            hint="give a notebook as Jupyter or Colab saves it",
+        )
+
+    try:
+        text = content.decode("utf-8-sig")
+        with warnings.catch_warnings():  # about ids, which are repaired below
+            warnings.simplefilter("ignore")
+            notebook = nbformat.reads(text, as_version=4, capture_validation_error={})
+            if not isinstance(notebook.get("cells"), list):
+                raise refused("it has no cells")
+            spec = notebook.metadata.get("kernelspec")
+            if isinstance(spec, dict):  # tools that strip notebooks leave half of it
+                spec.setdefault("name", "python3")
+                spec.setdefault("display_name", spec["name"])
+            _, notebook = nbformat.validator.normalize(notebook, 4, notebook.nbformat_minor)
+            nbformat.validate(notebook, relax_add_props=True)
+    except errors.Error:
+        raise
+    except UnicodeDecodeError:
+        raise refused("it is not text in UTF-8") from None
+    except nbformat.ValidationError as error:
+        raise refused(str(error).partition("\n")[0]) from error
+    except Exception as error:  # a broken file makes nbformat's converters raise whatever they stumble over
+        raise refused(str(error).partition("\n")[0] or type(error).__name__) from error
+    return notebook
+
+
+def check_language(notebook: Any, origin: str) -> None:
+    """Refuse what a Python kernel cannot run, before a runtime is asked for.
+
+    Raises:
+        errors.UsageError: (`WrongLanguage`) it is for another language.
+    """
+    spec = notebook.metadata.get("kernelspec") or {}
+    info = notebook.metadata.get("language_info") or {}
+    language = str(spec.get("language") or info.get("name") or "python")
+    if language.lower() not in ("python", "ipython", "python2", "python3"):
+        kernel = spec.get("display_name") or spec.get("name")
+        raise errors.UsageError(
+            f"{origin} is written in {language}"
+            + (f" (kernel {kernel})" if kernel else "")
+            + "; the kernel runs Python",
+            name="WrongLanguage",
+            hint="only Python notebooks can be run; set metadata.kernelspec if this is one",
+        )
+
+
+# --- which cells run ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Step:
+    """One code cell: its node, its place in the source (None for what was injected), and whether it is to run."""
+
+    cell: Any
+    index: int | None
+    wanted: bool
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the cell says itself that it may raise an exception."""
+        return RAISES in tags(self.cell)
+
+
+def tags(cell: Any) -> list[str]:
+    found = cell.metadata.get("tags")
+    return [str(tag) for tag in found] if isinstance(found, list) else []
+
+
+def plan(
+    notebook: Any, *, from_cell: str | None = None, only: Sequence[str] = (), parameters: dict[str, Any] | None = None
+) -> list[Step]:
+    """The code cells in order, with the parameters put in where papermill puts them; a cell that will run loses its
+    earlier output.
+
+    Args:
+        from_cell: the first cell that runs, by its place (from 0) or its id. only: the same for single cells and ranges
+            such as `3-5`; what is not named does not run and keeps the output that it has.
+        parameters: set in a cell of their own, behind the one tagged `parameters`; that cell runs in any case.
+
+    Raises:
+        errors.UsageError: there is no such cell.
+    """
+    cells = notebook.cells
+    first = 0 if from_cell is None else _place(cells, from_cell)
+    chosen = None if not only else {place for item in only for place in _places(cells, item)}
+    steps = []
+    for place, cell in enumerate(cells):
+        if cell.cell_type == "code":
+            wanted = place >= first and (chosen is None or place in chosen)
+            wanted = wanted and bool(cell.source.strip()) and SKIP not in tags(cell)
+            steps.append(Step(cell, place, wanted))
+    if parameters:
+        _inject(notebook, steps, parameters)
+    for step in steps:
+        if step.wanted:
+            step.cell.outputs = []
+            step.cell.execution_count = None
+    return steps
+
+
+def _place(cells: Sequence[Any], name: str) -> int:
+    """The place of a cell that is named by place or by id."""
+    for place, cell in enumerate(cells):
+        if cell.get("id") == name:
+            return place
+    if name.isdigit() and int(name) < len(cells):
+        return int(name)
+    raise errors.UsageError(
+        f"there is no cell {name!r}: the notebook has {len(cells)}, counted from 0",
+        name="CellNotFound",
+        hint=f"give the place of a cell, 0 to {len(cells) - 1}, or its id",
+    )
+
+
+def _places(cells: Sequence[Any], name: str) -> list[int]:
+    """The code cells that an item of `--only` names."""
+    found = re.fullmatch(r"(\d+)-(\d+)", name)
+    if found and not any(cell.get("id") == name for cell in cells):
+        begin, end = _place(cells, found[1]), _place(cells, found[2])
+        places = [place for place in range(begin, end + 1) if cells[place].cell_type == "code"]
+    else:
+        places = [place for place in [_place(cells, name)] if cells[place].cell_type == "code"]
+    if not places:
+        code = next((place for place, cell in enumerate(cells) if cell.cell_type == "code"), 0)
+        raise errors.UsageError(
+            f"{name!r}: there is no code to run there", name="CellNotFound", hint=f"name a code cell, such as {code}"
+        )
+    return places
+
+
+# --- parameters ---------------------------------------------------------------------------------------------------
+
+
+def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
+    """Those that the cell tagged `parameters` does not set: likely misspelt. [] when there is no such cell to read."""
+    import ast
+
+    cell = next((cell for cell in notebook.cells if PARAMETERS in tags(cell)), None)
+    if cell is None:
+        return []
+    try:
+        tree = ast.parse(cell.source)
+    except SyntaxError:  # magics
+        return []
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return [name for name in parameters if name not in names]
+
+
+def _inject(notebook: Any, steps: list[Step], values: dict[str, Any]) -> None:
+    """Put the parameters into a cell of their own: in place of that of an earlier run, else behind the defaults, else
+    at the top."""
+    cell = library().v4.new_code_cell(source(values), metadata={"tags": [INJECTED]})
+    cells = notebook.cells
+    if notebook.nbformat_minor < 5:
+        del cell["id"]
+    elif not any(item.get("id") == INJECTED for item in cells):
+        cell["id"] = INJECTED  # the same every time, as the rest of the notebook is
+    earlier = next((place for place, item in enumerate(cells) if INJECTED in tags(item)), None)
+    default = next((place for place, item in enumerate(cells) if PARAMETERS in tags(item)), -1)
+    if earlier is not None:
+        old = cells[earlier]
+        position = next((number for number, step in enumerate(steps) if step.cell is old), 0)
+        steps[:] = [step for step in steps if step.cell is not old]
+        cells[earlier] = cell
+    else:
+        position = sum(1 for step in steps if step.index is not None and step.index <= default)
+        cells.insert(default + 1, cell)
+    steps.insert(position, Step(cell, None, True))
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def encode(notebook: Any) -> bytes:
+    """The notebook as a file holds it."""
+    nbformat = library()
+    # A lone surrogate becomes an escape, which JSON allows and UTF-8 needs.
+    text: str = nbformat.v4.writes_json(nbformat.from_dict(notebook))
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def save(notebook: Any, path: Path) -> None:
+    """Write the notebook so that whoever reads sees the old file or the new one; links are followed.
+
+    Raises:
+        errors.ConfigError: (`NotebookNotWritten`) it cannot be written there.
+    """
+    write(encode(notebook), path)
+
+
+def write(content: bytes, path: Path) -> None:
+    """Replace a file of the user's by `content`, with the permissions that it has or that new files get.
+
+    Raises:
+        errors.ConfigError: (`NotebookNotWritten`) it cannot be written.
+    """
+    temporary = None
+    try:
+        target = path.resolve()
+        beside = target.with_name(f".{target.name[:200]}.{messages.new_id()[:8]}.tmp")
+        with beside.open("xb") as file:
+            temporary = beside
+            file.write(content)
+        if target.exists():
+            os.chmod(beside, target.stat().st_mode & 0o7777)
+        os.replace(beside, target)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        raise errors.ConfigError(
+            f"{path}: the notebook cannot be written: {error.strerror or error}",
+            name="NotebookNotWritten",
+            hint="give another file to -o; lecoder-cgpu notebook fetch writes a job's again",
+        ) from error

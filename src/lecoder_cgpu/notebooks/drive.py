@@ -1,0 +1,349 @@
+"""Notebooks in Google Drive (Drive v3): finding, reading, making, changing and deleting them; and what Google's
+refusals mean.
+
+With the scope that logins ask for (`drive.file`), Drive shows only what this OAuth client has made itself.
+
+Source: Google's reference of Drive v3; usage limits and error reasons from its guide to resolving errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+from msgspec import Struct
+
+from .. import errors
+from ..auth import credentials
+from ..auth.tokens import Login, origin
+from ..net import http
+
+T = TypeVar("T")
+
+NOTEBOOK = "application/x-ipynb+json"
+COLAB_NOTEBOOK = "application/vnd.google.colaboratory"
+FIELDS = "id,name,mimeType,createdTime,modifiedTime,size,webViewLink,trashed"
+ORDERS = {"name": "name", "createdTime": "createdTime desc", "modifiedTime": "modifiedTime desc"}
+QUERY = (
+    f"trashed=false and (mimeType='{COLAB_NOTEBOOK}' or mimeType='{NOTEBOOK}' or name contains '.ipynb')"
+    " and mimeType!='application/vnd.google-apps.folder'"
+)
+READONLY = "https://www.googleapis.com/auth/drive.readonly"
+PAGE = 100  # files a page; Drive allows 1000, and slows down
+AT_ONCE = 5 << 20  # bytes that may be sent in one piece
+PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, as Drive demands
+TIMEOUT = 60.0  # seconds for one request
+ATTEMPTS = 5  # of a request that Google asks to repeat later
+BOUNDARY = "lecoder-cgpu-7bRk2"
+_ID = re.compile(r"[A-Za-z0-9_-]{10,}")
+_LINK = re.compile(r"https?://(?:colab\.research|drive|docs)\.google\.com/(?:drive/|file/d/|open\?id=)([\w-]+)")
+_RATE = {"rateLimitExceeded", "userRateLimitExceeded", "dailyLimitExceeded", "sharingRateLimitExceeded"}
+
+
+class File(Struct, rename="camel", kw_only=True):
+    """A file as Drive describes it; times as in RFC 3339, the size in bytes as text."""
+
+    id: str
+    name: str
+    mime_type: str = ""
+    created_time: str = ""
+    modified_time: str = ""
+    size: str | None = None
+    web_view_link: str | None = None
+    trashed: bool = False
+
+
+class _Page(Struct, rename="camel"):
+    files: list[File] = []
+    next_page_token: str | None = None
+
+
+def id_of(text: str) -> str:
+    """The id in a link to a notebook, or the id itself.
+
+    Raises:
+        errors.UsageError: it is neither.
+    """
+    found = _LINK.match(text)
+    identity = found[1] if found else text.removeprefix("drive:")
+    if not _ID.fullmatch(identity):
+        raise errors.UsageError(
+            f"{text!r} is neither the id of a notebook in Drive nor a link to one",
+            name="BadNotebookId",
+            hint="lecoder-cgpu notebook list",
+        )
+    return identity
+
+
+def link(identity: str) -> str:
+    """Where Colab shows the notebook."""
+    return f"https://colab.research.google.com/drive/{identity}"
+
+
+class Drive:
+    """The notebooks that the login may see.
+
+    Every method raises errors.AuthError (no login, a missing scope, the API not enabled in the client's project),
+    errors.QuotaError (too many requests, storage full), errors.ConnectionFailed, and, for a file by its id,
+    errors.NotFoundError.
+    """
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._origin = origin(login.config, "googleApisDomain")
+
+    def list(self, limit: int, order: str = "modifiedTime", *, everything: bool = False) -> list[File]:
+        """Notebooks that are not in the bin, page after page.
+
+        Args:
+            limit: at most so many. order: one of `ORDERS`.
+            everything: not only those that this tool made; needs a scope that logins do not ask for.
+        """
+        self._login.require(credentials.DRIVE_FILE, "listing notebooks")
+        if everything:
+            self._require_everything()
+        files: list[File] = []
+        token = None
+        while len(files) < limit:
+            query = {
+                "q": QUERY, "orderBy": ORDERS[order], "pageSize": str(min(PAGE, limit - len(files))),
+                "fields": f"nextPageToken,files({FIELDS})", "supportsAllDrives": "true",
+                "includeItemsFromAllDrives": "true",
+            }  # fmt: skip
+            if token is not None:
+                query["pageToken"] = token
+            page = self._decode(self._call("GET", "/drive/v3/files", query), _Page)
+            files += page.files
+            token = page.next_page_token
+            if token is None:
+                break
+        return files[:limit]
+
+    def _require_everything(self) -> None:
+        granted = self._login.scopes()
+        if granted is not None and not granted & {credentials.DRIVE, READONLY}:
+            raise errors.AuthError(
+                f"--all-notebooks reads the whole Drive, for which Google wants the scope {READONLY}; this login was "
+                "given only what the tool itself has made (drive.file)",
+                name="ScopeMissing",
+                hint=f"{credentials.ADC_COMMAND},{READONLY} and then: lecoder-cgpu auth login --adc --force",
+            )
+
+    def get(self, identity: str) -> File:
+        """What Drive says about a file."""
+        return self._decode(self._call("GET", self._path(identity), {"fields": FIELDS}, identity=identity), File)
+
+    def download(self, identity: str) -> bytes:
+        """A file's content."""
+        return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity).data
+
+    def create(self, name: str, content: bytes) -> File:
+        """A new notebook in the root folder."""
+        self._login.require(credentials.DRIVE_FILE, "making a notebook in Drive")
+        return self._store("POST", "/upload/drive/v3/files", {"name": name, "mimeType": NOTEBOOK}, content)
+
+    def replace(self, identity: str, content: bytes) -> File:
+        """Put other content into a notebook; Drive keeps the old one among its revisions."""
+        return self._store("PATCH", f"/upload{self._path(identity)}", {}, content, identity=identity)
+
+    def rename(self, identity: str, name: str) -> File:
+        """Give a notebook another name."""
+        return self._change(identity, {"name": name})
+
+    def trash(self, identity: str) -> File:
+        """Move a notebook to the bin, where its owner finds it for thirty days."""
+        return self._change(identity, {"trashed": True})
+
+    def delete(self, identity: str) -> None:
+        """Delete a notebook for good."""
+        self._call("DELETE", self._path(identity), {}, identity=identity)
+
+    # --- requests ---
+
+    @staticmethod
+    def _path(identity: str) -> str:
+        return f"/drive/v3/files/{quote(identity, safe='')}"
+
+    def _change(self, identity: str, fields: dict[str, Any]) -> File:
+        reply = self._call(
+            "PATCH", self._path(identity), {"fields": FIELDS}, msgspec.json.encode(fields),
+            {"Content-Type": "application/json; charset=UTF-8"}, identity=identity,
+        )  # fmt: skip
+        return self._decode(reply, File)
+
+    def _store(
+        self, method: str, path: str, metadata: dict[str, Any], content: bytes, *, identity: str | None = None
+    ) -> File:
+        if len(content) > AT_ONCE:
+            return self._store_in_pieces(method, path, metadata, content, identity)
+        part = f"--{BOUNDARY}\r\nContent-Type: %s\r\n\r\n"
+        body = (part % "application/json; charset=UTF-8").encode() + msgspec.json.encode(metadata)
+        body += ("\r\n" + part % NOTEBOOK).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
+        reply = self._call(
+            method, path, {"uploadType": "multipart", "fields": FIELDS}, body,
+            {"Content-Type": f"multipart/related; boundary={BOUNDARY}"}, identity=identity,
+        )  # fmt: skip
+        return self._decode(reply, File)
+
+    def _store_in_pieces(
+        self, method: str, path: str, metadata: dict[str, Any], content: bytes, identity: str | None
+    ) -> File:
+        """A resumable upload: what a dropped connection has cut off is asked for, and sent again."""
+        headers = {"Content-Type": "application/json; charset=UTF-8", "X-Upload-Content-Type": NOTEBOOK}
+        begun = self._call(
+            method, path, {"uploadType": "resumable", "fields": FIELDS}, msgspec.json.encode(metadata), headers,
+            identity=identity,
+        )  # fmt: skip
+        place = begun.headers.get("location") or ""
+        offset, failures = 0, 0
+        while True:
+            # After a failure, an empty request asks how much has arrived.
+            piece = content[offset : offset + PIECE] if offset >= 0 else b""
+            stands = f"bytes {offset}-{offset + len(piece) - 1}" if piece else "bytes *"
+            try:
+                reply = self._call("PUT", place, {}, piece, {"Content-Range": f"{stands}/{len(content)}"})
+            except errors.ConnectionFailed:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+                offset = -1
+                continue
+            if reply.status != 308:
+                return self._decode(reply, File)
+            arrived = re.fullmatch(r"bytes=0-(\d+)", reply.headers.get("range") or "")
+            offset = int(arrived[1]) + 1 if arrived else 0
+
+    def _call(
+        self, method: str, path: str, query: dict[str, str], content: bytes | None = None,
+        headers: dict[str, str] | None = None, *, identity: str | None = None,
+    ) -> http.Reply:  # fmt: skip
+        """One request, with one fresh token if Google refuses ours, and patience when it asks for it."""
+        url = path if path.startswith("http") else self._origin + path
+        if query:
+            url += "?" + urlencode(query)
+        rejected: str | None = None
+
+        def once() -> http.Reply:
+            nonlocal rejected
+            while True:
+                token = self._login.access_token(rejected=rejected)
+                sent = {"Authorization": f"Bearer {token}", **(headers or {})}
+                reply = http.exchange(method, url, content=content, headers=sent, timeout=TIMEOUT)
+                if reply.status == 401 and rejected is None:
+                    rejected = token
+                    continue
+                if reply.status >= 400:
+                    raise refusal(reply, identity)
+                return reply
+
+        return http.persist(once, again=lambda error: _pause(error, method), attempts=5, pause=1.0)
+
+    @staticmethod
+    def _decode(reply: http.Reply, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(reply.data, type=kind)
+        except msgspec.DecodeError as error:
+            raise errors.ConnectionFailed(
+                f"Drive's answer was not understood: {error}",
+                name="UnexpectedAnswer",
+                retryable=False,
+                hint="lecoder-cgpu debug tail shows the requests",
+            ) from error
+
+
+def _pause(error: Exception, method: str) -> bool | float:
+    """Whether to repeat a request after this failure, and after how many seconds if Google said so."""
+    if isinstance(error, errors.QuotaError) and error.retryable:
+        return error.after or True
+    if not isinstance(error, errors.ConnectionFailed) or error.name in ("ConnectionRefused", "NameResolution"):
+        return False
+    # A request that may have been carried out is repeated only if that does no harm.
+    return error.name == "DriveFailed" or (error.retryable and method in ("GET", "DELETE"))
+
+
+def _reasons(data: bytes) -> Iterator[str]:
+    """The reasons that an error of Google names, in the old form and in the new one."""
+    try:
+        error = msgspec.json.decode(data)["error"]
+        for entry in error.get("errors") or []:
+            yield str(entry.get("reason"))
+        for entry in error.get("details") or []:
+            yield str(entry.get("reason"))
+        yield str(error.get("status"))
+    except (msgspec.DecodeError, TypeError, KeyError, AttributeError):
+        return
+
+
+def _message(data: bytes) -> str:
+    try:
+        text = str(msgspec.json.decode(data)["error"]["message"])
+    except (msgspec.DecodeError, TypeError, KeyError):
+        return ""
+    return " ".join(text.split())[:300]
+
+
+def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
+    """What an answer of Drive that is no success means, and what to do about it."""
+    reasons = set(_reasons(reply.data))
+    said = _message(reply.data) or f"HTTP {reply.status}"
+    if reply.status == 401:
+        return errors.AuthError(
+            f"Google refuses the login: {said}", name="TokenRefused", hint="lecoder-cgpu auth login --force"
+        )
+    if reasons & _RATE or reply.status == 429:
+        limited = errors.QuotaError(
+            f"Google wants fewer requests to Drive: {said}", name="RateLimited", retryable=True,
+            hint="repeat the same command in a minute",
+        )  # fmt: skip
+        wait = reply.headers.get("retry-after") or ""
+        limited.after = float(wait) if wait.isdigit() else None
+        return limited
+    if reply.status == 403:
+        return _forbidden(reasons, said, identity)
+    if reply.status == 404:
+        named = f"a notebook {identity!r}" if identity else "it"
+        return errors.NotFoundError(
+            f"Drive does not have {named}, or does not show it: with the scope drive.file, only notebooks that this "
+            "tool has made are visible",
+            name="NotebookNotFound",
+            hint="lecoder-cgpu notebook list",
+        )
+    if reply.status >= 500:
+        return errors.ConnectionFailed(
+            f"Drive failed: {said}", name="DriveFailed", hint="repeat the same command in a minute"
+        )
+    return errors.ConnectionFailed(
+        f"Drive refuses the request: {said}",
+        name="DriveRefused",
+        retryable=False,
+        hint="lecoder-cgpu debug tail shows the requests",
+    )
+
+
+def _forbidden(reasons: set[str], said: str, identity: str | None) -> errors.Error:
+    if reasons & {"accessNotConfigured", "SERVICE_DISABLED"}:
+        return errors.AuthError(
+            "the Drive API is not enabled in the project of your OAuth client",
+            name="DriveNotEnabled",
+            hint="enable it, and wait a minute: https://console.cloud.google.com/apis/library/drive.googleapis.com",
+        )
+    if reasons & {"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientScopes"}:
+        return errors.AuthError(
+            f"this needs the permission {credentials.DRIVE_FILE}, which this login was not given",
+            name="ScopeMissing",
+            hint="log in again and leave its box ticked: lecoder-cgpu auth login --force",
+        )
+    if "storageQuotaExceeded" in reasons:
+        return errors.QuotaError(
+            "your Drive is full", name="DriveFull", hint="free space, or empty the bin, at https://drive.google.com"
+        )
+    if "appNotAuthorizedToFile" in reasons:
+        return errors.AuthError(
+            f"the notebook {identity!r} was not made by this tool, and its login (drive.file) may not touch others",
+            name="NotAuthorizedToFile",
+            hint="download it in the browser, and bring it with: lecoder-cgpu notebook push FILE",
+        )
+    return errors.AuthError(f"Google forbids this: {said}", name="Forbidden", hint="lecoder-cgpu auth check")

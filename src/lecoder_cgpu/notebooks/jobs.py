@@ -1,0 +1,259 @@
+"""Notebooks that run without their client: started as a job on the runtime, and put together again from what it kept.
+
+The job is a process run like any other (waited for, killed and limited like one); its program, the notebook driver,
+executes the cells in the session's kernel and writes the kernel's messages into the run's folder.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from .. import errors, models
+from ..helper.client import Resident
+from ..helper.documents import RunState
+from ..jupyter import messages
+from ..jupyter.execution_watch import Outcome
+from ..runs import jobs, kernel_runs, remote_programs
+from ..sessions.session import Session
+from . import document as notebook
+from .runs import Progress
+
+KIND = "notebook"
+
+
+class _Place(msgspec.Struct):
+    """A code cell as the job's spec remembers it: where it is now, where it was in the source, whether it runs."""
+
+    cell: int
+    index: int | None
+    wanted: bool
+
+
+class _Spec(msgspec.Struct):
+    """The part of the first line of `messages` that is ours."""
+
+    name: str
+    notebook: dict[str, Any]
+    places: list[_Place]
+
+
+class _Line(msgspec.Struct):
+    """A later line of `messages`."""
+
+    begin: int | None = None
+    cell: int | None = None
+    message: messages.Message | None = None
+    end: int | None = None
+    how: str = ""
+    at: float = 0.0
+    bases: list[str] = []
+    dropped: int = 0
+
+
+# --- starting -------------------------------------------------------------------------------------------------------
+
+
+def start(
+    session: Session,
+    content: Any,
+    steps: list[notebook.Step],
+    name: str,
+    *,
+    keep_going: bool = False,
+    timeout: float | None = None,
+    key: str | None = None,
+) -> models.JobStarted:
+    """Start a planned notebook as a job in the session's kernel.
+
+    Args:
+        name: of the notebook, for people.
+        timeout: seconds for all of it. keep_going: run the other cells after one has failed.
+        key: makes the start idempotent: the same key with the same notebook is the same job.
+
+    Raises:
+        errors.UsageError: (`NoSharedMachine`) the server keeps its kernels where the helper does not reach them.
+            (`KeyConflict`) the key was used with another notebook. errors.Error: nothing was started.
+    """
+    session.connect_kernel().close()  # starts one, if there is none
+    kernel = session.record.kernel
+    if kernel is None or kernel.recorded is False:
+        raise errors.UsageError(
+            "this server keeps its kernels on another machine, where no job can reach them",
+            name="NoSharedMachine",
+            hint="leave out --detach",
+        )
+    run = jobs.key_id(key) if key else messages.new_run_id()
+    places = [_Place(_position(content, step), step.index, step.wanted) for step in steps]
+    cells = [
+        {"number": number, "code": step.cell.source, "allowed": step.allowed,
+         "label": "parameters" if step.index is None else f"cell {step.index}"}
+        for number, step in enumerate(steps) if step.wanted
+    ]  # fmt: skip
+    spec = {"run": run, "name": name, "keepGoing": keep_going, "cells": cells, "notebook": content, "places": places}
+    digest = sha256(msgspec.json.encode([name, cells, keep_going, timeout])).hexdigest()
+    kernel_id = kernel.id
+    state = remote_programs.start(
+        session, "notebook_driver", run,
+        spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
+        kind=KIND, label=f"notebook {name}", timeout=timeout, digest=digest,
+    )  # fmt: skip
+    return models.JobStarted(
+        job_id=run, job=jobs.describe(state), session=session.record.ref, next=f"lecoder-cgpu notebook fetch {run}"
+    )
+
+
+def _position(content: Any, step: notebook.Step) -> int:
+    return next(place for place, cell in enumerate(content.cells) if cell is step.cell)
+
+
+# --- what became of it ----------------------------------------------------------------------------------------------
+
+
+class _Nobody:
+    """Watches nothing: the output was there before we came."""
+
+    def started(self, step: notebook.Step, position: int, total: int) -> None: ...
+    def event(self, event: messages.Event) -> None: ...
+    def ended(self, result: models.CellResult) -> None: ...
+
+
+def collect(
+    session: Session, resident: Resident, state: RunState, *, max_output: int | None
+) -> tuple[models.NotebookRun, Any]:
+    """What became of a notebook job so far: the document, and the notebook with the outputs that there are.
+
+    Args:
+        max_output: bytes of each stream of a cell in the document; None is all.
+
+    Raises:
+        errors.UsageError: it is no notebook.
+        errors.NotFoundError: it has not begun, or never did.
+    """
+    if state.kind != KIND:
+        raise errors.UsageError(
+            f"{state.run} is no notebook", name="NotANotebook", hint=f"lecoder-cgpu job result {state.run}"
+        )
+    lines = iter(_lines(resident, state.run))
+    first = next(lines, None)
+    if first is None:
+        raise errors.NotFoundError(
+            f"job {state.run!r} has nothing to show yet: it is {state.state}",
+            name="NothingRecorded",
+            hint=f"lecoder-cgpu job show {state.run}",
+            retryable=not state.ended,
+        )
+    spec = msgspec.json.decode(first, type=_Spec)
+    content = notebook.library().from_dict(spec.notebook)
+    steps = [notebook.Step(content.cells[place.cell], place.index, place.wanted) for place in spec.places]
+    progress = Progress(content, steps, _Nobody(), max_output)
+    _replay(session, progress, lines)
+    begun, ended = _moment(state.started or state.created), datetime.now(UTC)
+    if state.result is not None:
+        begun, ended = _moment(state.result.started), _moment(state.result.ended)
+    timing = Outcome(messages.Execution(""), begun, completed=ended).timing
+    document = progress.document(spec.name, session, timing)
+    document.job_id = state.run
+    _conclude(document, state)
+    return document, content
+
+
+def _lines(resident: Resident, run: str) -> list[bytes]:
+    content: list[bytes] = []
+    rest = b""
+    offset = 0
+    while True:
+        chunk = resident.read(run, "messages", offset)
+        if not chunk.data:
+            return content  # what stands behind the last line end is being written
+        offset += len(chunk.data)
+        *lines, rest = (rest + chunk.data).split(b"\n")
+        content += lines
+
+
+def _replay(session: Session, progress: Progress, lines: Any) -> None:
+    """Let everything happen again that the driver saw."""
+    decoder = msgspec.json.Decoder(_Line)
+    outcome: Outcome | None = None
+    number = 0
+    for raw in lines:
+        line = decoder.decode(raw)
+        if line.begin is not None:
+            number = line.begin
+            outcome = Outcome(messages.Execution(""), datetime.fromtimestamp(line.at, UTC))
+            progress.begin(number)
+        elif line.message is not None and outcome is not None:
+            outcome.execution.msg_id = outcome.execution.msg_id or line.message.parent
+            event = outcome.execution.receive(line.message)
+            if event is not None and not isinstance(event, messages.InputRequested):
+                progress.take(event)
+        elif line.end is not None and outcome is not None:
+            _end(session, progress, number, outcome, line)
+            outcome = None
+        elif line.dropped:
+            progress.complete = False
+    if outcome is not None:
+        progress.show(number, outcome.execution.execution_count)
+
+
+def _end(session: Session, progress: Progress, number: int, outcome: Outcome, line: _Line) -> None:
+    outcome.completed = datetime.fromtimestamp(line.at, UTC)
+    outcome.bases = line.bases
+    outcome.dropped = outcome.execution.missing > 0
+    if line.how == "died":
+        outcome.execution.death = "the kernel died or was restarted"
+    elif line.how == "abandoned":
+        outcome.unknown = True
+        outcome.steps.append("the job was ended while the cell did not react to an interrupt")
+    elif line.how == "interrupted":
+        outcome.interrupted = 130
+    progress.end(number, kernel_runs.run_document(session, outcome), outcome)
+
+
+def _conclude(document: models.NotebookRun, state: RunState) -> None:
+    """Add what the job's own state says to what its cells say."""
+    if not state.ended:
+        document.status, document.exit_code = "running", errors.EXIT_STOPPED_WAITING
+        document.error_code, document.error = 0, UNSET
+        return
+    if state.result is None:
+        lost = errors.LostError(
+            f"how the job ended cannot be known: {state.reason}",
+            name="SupervisorLost",
+            hint=f"what it has shown: lecoder-cgpu notebook fetch {state.run}",
+        )
+        document.fail(lost, status="unknown")
+        return
+    if state.result.timed_out:
+        limit = errors.TimeLimit("time limit reached", name="TimeLimit", hint="allow more with --timeout SECONDS")
+        document.status = "ok"
+        document.fail(limit)
+        document.timed_out = True
+        return
+    status = jobs.exit_status(state) or 0
+    if status > 128 and status in (129, 130, 137, 143):
+        document.interrupted = True
+        document.status = "ok"
+        document.fail(
+            errors.RuntimeFailure(
+                "the job was ended by a signal",
+                name="Interrupted",
+                hint="run the rest: lecoder-cgpu notebook run NOTEBOOK --from-cell CELL",
+            )
+        )
+        document.exit_code = status
+    elif status and document.status == "ok":
+        failed = errors.InternalError(
+            f"the notebook driver on the runtime ended with exit status {status}",
+            name="DriverFailed",
+            hint=f"lecoder-cgpu job logs {state.run}",
+        )
+        document.fail(failed)
+
+
+def _moment(text: str | None) -> datetime:
+    return datetime.fromisoformat(text) if text else datetime.now(UTC)

@@ -1,0 +1,355 @@
+"""Ports of the runtime on this machine through the backend's own proxy, which carries HTTP and WebSocket only.
+
+A reverse proxy on 127.0.0.1, in an event loop of its own: it changes the heads of a request and of its answer
+(`http_head.py`) and passes on everything else as it comes, one request a connection. The proxy's token is renewed
+before it ends, and when it is refused; as an application's own 404 looks the same, that is believed once a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from functools import cached_property, partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from .. import errors
+from ..net import http
+from ..sessions.session import Session
+from ..system import logs
+from .proxy_heads import Answer, Refused, Request, Upstream, plain
+from .tunnel import listener
+
+T = TypeVar("T")
+
+PIECE = 256 << 10  # bytes that are read at once; a head may be as long
+HEAD_WAIT = 60.0  # seconds for a client's request to come; browsers open connections that they may never use
+EARLY = 300.0  # seconds before its end at which a token is renewed
+REFUSALS = (401, 403, 404)  # how a proxy answers whose token is stale
+PAUSE = 60.0  # seconds between two renewals that nothing but a refusal speaks for
+LINGER = 5.0  # seconds that a client may take to close when its answer is over
+LOOK_EVERY = 5.0  # seconds between two looks whether the session is still there
+END = b"\r\n\r\n"
+
+
+class PortProxy:
+    """HTTP and WebSocket connections from ports of this machine to ports of a session's runtime.
+
+    Args:
+        session: whose runtime.
+        notify: told what a person should know while it goes on.
+        hint: the command that does the same without the backend's proxy, for errors.
+
+    Raises:
+        errors.UsageError: the backend has no such proxy. errors.LostError: the runtime is gone.
+        errors.AuthError, errors.ConnectionFailed: as transport has it.
+    """
+
+    reconnections = 0  # there is nothing to reconnect: each request has a connection of its own
+
+    def __init__(self, session: Session, notify: Callable[[str], None], hint: str) -> None:
+        find = session.backend.upstream(session.record)
+        if find is None:
+            raise errors.UsageError(
+                f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
+                name="NoPortProxy",
+                hint=hint,
+            )
+        self._find = find
+        self._session = session
+        self._notify = notify
+        self._hint = hint
+        self._told: set[str] = set()
+        self._problem: errors.Error | None = None
+        self._over = threading.Event()
+        self.connections = 0
+        session.endpoint  # noqa: B018 - a runtime that is not there yet is started
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(_log)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def listen(self, remote: int, local: int | None) -> int:
+        """Forward a port, and return the port here; the arguments are those of `Tunnel.listen`.
+
+        Raises:
+            errors.NotFoundError: there is no token for that port. errors.UsageError: the port here cannot be had.
+            errors.LostError, errors.AuthError, errors.ConnectionFailed: as for the class.
+        """
+        way = _Way(remote, self.find)
+        taken = listener(remote, local)
+        self._run(asyncio.start_server(partial(self._serve, way), sock=taken, limit=PIECE))
+        port: int = taken.getsockname()[1]
+        return port
+
+    def find(self, port: int) -> Upstream:
+        """Ask for the address and a fresh token of a port. Raises as `listen` does."""
+        try:
+            found = self._find(port)
+        except errors.Error as error:
+            if self._session.is_lost():
+                raise self._lost() from error
+            if isinstance(error, errors.NotFoundError) or error.name in ("Forbidden", "Http400", "NoProxy"):
+                raise errors.NotFoundError(
+                    f"port {port} of the runtime is not to be had through the proxy: {error.message}",
+                    name="NoPortProxy",
+                    hint=self._hint,
+                ) from error
+            raise
+        logs.current().protect(found.token)
+        return found
+
+    def run(self) -> None:
+        """Carry requests until `close`.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.AuthError: the login is not accepted any more.
+        """
+        while not self._over.wait(LOOK_EVERY):
+            if self._closed():
+                raise self._lost()
+        if self._problem is not None:
+            raise self._problem
+
+    def _closed(self) -> bool:
+        """Whether another command has closed the session, or found its runtime gone."""
+        try:
+            stored = self._session.store.get(self._session.record.id)
+        except errors.ConfigError as error:  # a state folder that cannot be read is no reason to end what works
+            logs.current().warn("FORWARD", error.message)
+            return False
+        return stored is None or self._session.backend.known_gone(stored)
+
+    def close(self) -> None:
+        """End the forwarding, and all connections."""
+        self._over.set()
+
+        async def end() -> None:
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+        with contextlib.suppress(TimeoutError):
+            self._run(end(), LINGER)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(LINGER)
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+    def _lost(self) -> errors.Error:
+        return self._session.loss("its ports were forwarded", "lecoder-cgpu sessions list")
+
+    # --- one connection ---
+
+    async def _serve(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            await self._carry(way, reader, writer)
+        except Refused as refusal:
+            await _answer(reader, writer, refusal.status, str(refusal))
+        except errors.Error as error:
+            if isinstance(error, (errors.LostError, errors.AuthError, errors.BudgetError)):
+                self._problem = error
+                self._over.set()
+            else:
+                self._tell(f"port {way.port} of the runtime: {error.message}")
+            await _answer(reader, writer, 502, error.message)
+        except (OSError, EOFError):  # cut in the middle: the client must not take what it has for everything
+            with contextlib.suppress(OSError):
+                http.reset_when_closed(writer.get_extra_info("socket"))
+            writer.transport.abort()
+        finally:
+            writer.close()
+
+    async def _carry(self, way: _Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await _request(reader)
+        if request is None:
+            return
+        upstream = await way.current()
+        again = True
+        up: asyncio.Task[None] | None = None
+        there: asyncio.StreamWriter | None = None
+        try:
+            while True:
+                try:
+                    answers, there = await self._open(upstream)
+                except errors.ConnectionFailed as error:
+                    fresh = await way.other_than(upstream) if again and error.retryable else None
+                    if fresh is None:
+                        raise
+                    upstream, again = fresh, False
+                    continue
+                there.write(request.for_upstream(upstream))
+                if not request.repeatable:
+                    up = asyncio.create_task(self._upload(reader, there))
+                answer = await _heads(answers, writer, request, upstream, way.port)
+                fresh = await way.other_than(upstream) if answer.status in REFUSALS else None
+                if fresh is None or not again or not request.repeatable:
+                    break
+                there.transport.abort()
+                upstream, again = fresh, False
+            writer.write(answer.for_client(request.host, upstream, way.port))
+            up = up or asyncio.create_task(self._upload(reader, there, ends=answer.status == 101))
+            await self._pump(answers, writer)
+            with contextlib.suppress(OSError, TimeoutError):
+                await asyncio.wait_for(up, LINGER)
+        finally:
+            if up is not None:
+                up.cancel()
+                await asyncio.gather(up, return_exceptions=True)
+            if there is not None:
+                there.transport.abort()
+        await _farewell(reader)
+
+    async def _open(self, upstream: Upstream) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        parts = urlsplit(upstream.url)
+        secure = parts.scheme == "https"
+        opening = asyncio.open_connection(
+            parts.hostname, parts.port or (443 if secure else 80), ssl=self._tls if secure else None, limit=PIECE
+        )
+        try:
+            return await asyncio.wait_for(opening, http.CONNECT_TIMEOUT)
+        except (OSError, TimeoutError) as error:
+            raise http.unreachable(upstream.url, error) from error
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context()  # the system's authorities, or SSL_CERT_FILE
+
+    async def _upload(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, *, ends: bool = False) -> None:
+        """What comes from the client, and its end; over TLS, which cannot end half of a connection, only if that
+        `ends` all."""
+        try:
+            await self._pump(reader, there)
+        except OSError:
+            there.transport.abort()  # nobody waits for the answer
+            raise
+        if ends and not there.can_write_eof():
+            there.close()
+
+    async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        """Pass on what comes until its end, and the end."""
+        while data := await source.read(PIECE):
+            self._session.used()
+            target.write(data)
+            await target.drain()
+        if target.can_write_eof():
+            target.write_eof()
+
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._notify(text)
+
+
+class _Way:
+    """The way to one port: its address and token, and when to ask for others. `find` may take seconds.
+
+    Raises:
+        errors.Error: as `find`.
+    """
+
+    def __init__(self, port: int, find: Callable[[int], Upstream]) -> None:
+        self.port = port
+        self._find = find
+        self._known = find(port)
+        self._lock = asyncio.Lock()
+        self._next = 0.0  # the monotonic moment from which on a refusal is believed
+
+    async def current(self) -> Upstream:
+        """What to use now. Raises as `find`, if what is known is over."""
+        async with self._lock:
+            left = self._known.expires - time.time()
+            if left <= 0 or (left < EARLY and time.monotonic() >= self._next):
+                try:
+                    await self._renew()
+                except errors.ConnectionFailed as error:
+                    logs.current().warn("FORWARD", f"no fresh token: {error.message}", {"port": self.port})
+                    if left <= 0:
+                        raise
+            return self._known
+
+    async def other_than(self, refused: Upstream) -> Upstream | None:
+        """Another way than one that was refused; None when there is none, or it was asked for a moment ago.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.AuthError: the login is not accepted any more.
+        """
+        async with self._lock:
+            if self._known == refused and time.monotonic() >= self._next:
+                try:
+                    await self._renew()
+                except (errors.ConnectionFailed, errors.NotFoundError) as error:
+                    logs.current().warn("FORWARD", f"no other token: {error.message}", {"port": self.port})
+            return self._known if self._known != refused else None
+
+    async def _renew(self) -> None:
+        self._next = time.monotonic() + PAUSE
+        self._known = await asyncio.to_thread(self._find, self.port)
+
+
+async def _request(reader: asyncio.StreamReader) -> Request | None:
+    """The request that a client has sent, None when it sent none.
+
+    Raises:
+        Refused: it is none that we pass on.
+    """
+    try:
+        return Request.parse(await asyncio.wait_for(reader.readuntil(END), HEAD_WAIT))
+    except asyncio.LimitOverrunError:
+        raise Refused(431, f"the request's head is longer than {PIECE >> 10} KiB") from None
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise Refused(400, "the request ends in the middle of its head") from None
+        return None
+    except TimeoutError:
+        return None
+
+
+async def _heads(
+    answers: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, upstream: Upstream, port: int
+) -> Answer:
+    """The head of the answer; those that only announce it are passed on.
+
+    Raises:
+        errors.ConnectionFailed: there is none.
+    """
+    while True:
+        try:
+            answer = Answer.parse(await answers.readuntil(END))
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            raise errors.ConnectionFailed(
+                f"the proxy gave no answer that makes sense ({error})",
+                name="UnexpectedAnswer",
+                hint="leave out --via proxy",
+            ) from error
+        if answer.final:
+            return answer
+        writer.write(answer.for_client(request.host, upstream, port))
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, said: str) -> None:
+    """Answer in the server's place."""
+    with contextlib.suppress(OSError):
+        writer.write(plain(status, HTTPStatus(status).phrase, said))
+        writer.write_eof()
+        await _farewell(reader)
+
+
+async def _farewell(reader: asyncio.StreamReader) -> None:
+    """Let the client close: to do so while it still sends would reset the connection, and lose our answer."""
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while await reader.read(PIECE):
+                pass
+
+
+def _log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logs.current().error("FORWARD", str(context.get("message")), {"error": repr(context.get("exception"))})

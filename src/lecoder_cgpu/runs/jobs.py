@@ -1,0 +1,440 @@
+"""Jobs: runs that do not need their client. State, output and exit status live on the runtime, so that any machine that
+knows the session can ask for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from .. import errors, models
+from ..helper.client import Resident
+from ..helper.documents import GpuReport, RunState
+from ..helper.follow import Follower
+from ..jupyter import messages
+from ..sessions.session import Session
+from . import classify, kernel_runs
+from .process_runs import signal_number, stopped_by
+from .process_watch import ProcessRun
+
+
+def start(
+    session: Session,
+    command: str | list[str],
+    *,
+    key: str | None = None,
+    cwd: str | None = None,
+    environment: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    timeout: float | None = None,
+    idle_timeout: float | None = None,
+    pull: Sequence[str] | None = None,
+) -> models.JobStarted:
+    """Start a command that goes on without us.
+
+    Args:
+        key: makes the start idempotent: the same key with the same input is the same job.
+        pull: results (`PATH[:LOCAL]`) that `job wait` is to fetch, from whatever machine it is called.
+
+    Raises:
+        errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
+    """
+    # Values of secrets are left out: they may be rotated, and not even their hash is to be written down.
+    described = [command, cwd, sorted((environment or {}).items()), sorted(secrets or {}), timeout, idle_timeout]
+    run = ProcessRun(session, command, lambda stream, data: None, run_id=_id(key))
+    run.start(
+        cwd=cwd,
+        environment=environment,
+        secrets=secrets,
+        timeout=timeout,
+        idle_timeout=idle_timeout,
+        digest=_digest(described),
+        pull=pull,
+    )
+    run.close()
+    assert run.state is not None
+    return _started(session, run.state)
+
+
+def start_in_kernel(
+    session: Session,
+    code: str,
+    *,
+    key: str | None = None,
+    pull: Sequence[str] | None = None,
+    timeout: float | None = None,
+    idle_timeout: float | None = None,
+) -> models.JobStarted:
+    """Have the session's kernel execute code without us, after what it is at now. The helper on the runtime sends it,
+    so that the same key starts it once, and keeps its limits, which count from when the kernel takes it up.
+
+    Raises:
+        errors.UsageError: as `start` has it, or (`NotRecordable`) the kernel is out of the helper's reach.
+        errors.Error: nothing was started.
+    """
+    run_id, digest = _id(key), _digest(["kernel", code, timeout, idle_timeout])
+    for attempt in range(3):
+        kernel = session.kernel_id()
+        resident = session.connect_resident()
+        try:
+            state = resident.execute(
+                run_id, kernel, code, timeout=timeout, idle_timeout=idle_timeout, digest=digest, pull=pull
+            )
+            return _started(session, state)
+        except errors.UsageError as error:
+            if error.name != "NoConnection":
+                raise
+            if attempt or session.kernel() is not None:
+                raise errors.UsageError(
+                    "code in this kernel cannot be left alone: it is on another machine than the helper",
+                    name="NotRecordable",
+                    hint="leave out --detach; or leave out -m kernel: a command can be left alone",
+                ) from error
+            session.forget_kernel()
+        except errors.ConnectionFailed as error:
+            if error.name == "HelperDead":
+                session.replace_resident()
+            if attempt == 2 or not error.retryable:
+                raise
+        finally:
+            resident.close()
+    raise AssertionError("unreachable")
+
+
+def _id(key: str | None) -> str:
+    return key_id(key) if key else messages.new_run_id()
+
+
+def _digest(described: list[Any]) -> str:
+    return sha256(msgspec.json.encode(described)).hexdigest()
+
+
+def _started(session: Session, state: RunState) -> models.JobStarted:
+    return models.JobStarted(
+        job_id=state.run,
+        job=describe(state),
+        session=session.record.ref,
+        next=f"lecoder-cgpu job wait {state.run}",
+    )
+
+
+def key_id(key: str) -> str:
+    """The id of the job that a key stands for."""
+    return "run-" + sha256(f"key:{key}".encode()).hexdigest()[:16]
+
+
+def describe(state: RunState) -> models.Job:
+    """A run's state as documents show it."""
+    job = models.Job(
+        id=state.run,
+        state=state.state,
+        kind=state.kind,
+        command=state.label or state.shell or state.argv or state.code or UNSET,
+        cwd=state.cwd or UNSET,
+        created=state.created or UNSET,
+        started=state.started or UNSET,
+        pid=state.pid or UNSET,
+        reason=state.reason or UNSET,
+        stdout_bytes=state.stdout_size or 0,
+        stderr_bytes=state.stderr_size or 0,
+    )
+    if state.alive is not None:
+        job.alive = state.alive
+    if (stopped := stopped_by(state)) is not None:
+        job.stopped = stopped
+    if state.progress is not None:
+        job.progress = models.Progress(
+            stream=state.progress.stream,  # type: ignore[arg-type]
+            line=state.progress.line,
+            percent=UNSET if state.progress.percent is None else state.progress.percent,
+        )
+    if state.usage is not None:
+        job.heartbeat = state.usage.at
+        job.usage = models.JobUsage()
+        for name in ("processes", "cpu_seconds", "cpu_percent", "rss_bytes"):
+            if (value := getattr(state.usage, name)) is not None:
+                setattr(job.usage, name, value)
+    if state.state == "unknown":
+        job.output_complete = False
+    if (result := state.result) is not None:
+        job.exit_code = exit_status(state) or 0
+        job.ended, job.seconds = result.ended, result.seconds
+        job.signal = result.signal or UNSET
+        job.output_complete = result.is_complete
+        job.bytes_dropped = result.bytes_dropped or UNSET
+        if result.timed_out:
+            job.timed_out = True
+    return job
+
+
+def exit_status(state: RunState) -> int | None:
+    """The status that a shell would show for it; 75 when a limit of its own ended it, None when it is not known."""
+    result = state.result
+    if result is None:
+        return None
+    if state.kind == "kernel":
+        return kernel_runs.concluded(state).exit_code
+    if result.timed_out:
+        return errors.TimeLimit.exit_status
+    return result.exit if result.exit is not None else 128 + signal_number(result.signal or "")
+
+
+GRACE = 5.0  # seconds that a job has to react to a signal before the next harder one
+HARDER = {"process": ("SIGINT", "SIGTERM", "SIGKILL"), "kernel": ("SIGINT", "SIGKILL")}
+
+
+class Jobs:
+    """The jobs on a session's runtime. A context manager: it holds one connection.
+
+    Every method raises errors.NotFoundError for a job that the runtime does not know, and errors.ConnectionFailed when
+    the connection drops.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._resident: Resident = session.connect_resident()
+        self._pids: dict[str, list[int]] = {}  # of running jobs
+
+    @property
+    def resident(self) -> Resident:
+        """The connection that it holds."""
+        return self._resident
+
+    def __enter__(self) -> Jobs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._resident.close()
+
+    def list(self, limit: int) -> models.JobList:
+        """The newest jobs."""
+        return models.JobList(
+            jobs=[self._described(state) for state in self._resident.runs(limit)], session=self.session.record.ref
+        )
+
+    def add_gpus(self, jobs: Sequence[models.Job]) -> Sequence[GpuReport]:
+        """Note which running jobs hold how much memory of GPUs, as far as the driver tells; returns the GPUs."""
+        report = self._resident.report()
+        held = {process.pid: process.memory_bytes or 0 for process in report.gpu_processes}
+        for job in jobs:
+            own = [held[pid] for pid in self._pids.get(job.id, ()) if pid in held]
+            if own and isinstance(job.usage, models.JobUsage):
+                job.usage.gpu_memory_bytes = sum(own)
+        return report.gpus
+
+    def _described(self, state: RunState) -> models.Job:
+        if state.usage is not None:
+            self._pids[state.run] = state.usage.pids
+        return describe(state)
+
+    def find(self, key: str) -> RunState:
+        """The job of that id, or of that unique prefix of one.
+
+        Raises:
+            errors.UsageError: several begin so. errors.NotFoundError, errors.LostError: see `missing`.
+        """
+        if len(key) == len("run-") + 16:
+            try:
+                return self._show(key)
+            except errors.NotFoundError as error:
+                raise missing(self.session, key, error) from error
+        prefix = key if key.startswith("run-") else f"run-{key}"
+        found = [state for state in self._resident.runs(1000) if state.run.startswith(prefix)]
+        if len(found) > 1:
+            raise errors.UsageError(
+                f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
+                name="AmbiguousJob",
+                hint=f"give more of the id, such as {found[0].run}",
+            )
+        if not found:
+            raise missing(
+                self.session,
+                prefix,
+                errors.NotFoundError(
+                    f"there is no job {key!r} on this runtime", name="JobNotFound", hint="lecoder-cgpu job list"
+                ),
+            )
+        return found[0]
+
+    def _show(self, run: str) -> RunState:
+        """A job's state, asked for again over another connection if this one was lost."""
+        try:
+            return self._resident.show(run)
+        except errors.ConnectionFailed as error:
+            self._resident.close()
+            self._resident = self.session.reconnect_resident(error)
+            return self._resident.show(run)
+
+    def wait(self, key: str, timeout: float | None) -> models.JobDocument:
+        """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so."""
+        state = self.find(key)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        interrupted: int | None = None
+        if not state.ended:
+            # Only its end is of interest: a follower that stands at the end of the output is told of nothing else.
+            follower = Follower(
+                state.run,
+                lambda stream, data: None,
+                stdout_offset=state.stdout_size or 0,
+                stderr_offset=state.stderr_size or 0,
+            )
+            try:
+                self._follow(follower, deadline)
+            except KeyboardInterrupt as interrupt:
+                interrupted = errors.interrupted_status(interrupt)
+            state = self._show(state.run)
+        document = self.document(state)
+        if interrupted is not None:
+            document.interrupted = True
+            document.exit_code = interrupted
+        return document
+
+    def fetch(self, document: models.JobDocument, more: Sequence[str]) -> None:
+        """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
+        state = self._show(document.job.id)
+        specs = list(dict.fromkeys([*(state.pull or ()), *more]))
+        if not specs or not state.ended:
+            return
+        from ..files import commands
+
+        document.pulled = commands.pull(self.session, specs, state.cwd)
+        problem = commands.pull_problem(document.pulled, state.cwd)
+        if problem is not None and document.status == "ok":
+            document.status = "error"
+            document.error_code, document.exit_code = problem.code, problem.exit_status
+            document.error = models.ErrorInfo.of(problem)
+
+    def document(self, state: RunState) -> models.JobDocument:
+        """A job with what its state means for our exit status."""
+        document = models.JobDocument(job=self._described(state), session=self.session.record.ref)
+        if not state.ended:
+            document.status = "running"
+            document.exit_code = errors.EXIT_STOPPED_WAITING
+        elif state.result is None:
+            lost = errors.LostError(
+                f"how the job ended cannot be known: {state.reason}",
+                name="SupervisorLost",
+                hint=self.session.reading_command(state.run),
+            )
+            document.status = "unknown"
+            document.error_code, document.exit_code, document.error = (
+                lost.code,
+                lost.exit_status,
+                models.ErrorInfo.of(lost),
+            )
+        elif state.kind == "kernel":
+            ended = kernel_runs.concluded(state)
+            document.status = "ok" if ended.status == "ok" else "error"
+            document.error_code, document.exit_code, document.error = ended.error_code, ended.exit_code, ended.error
+        elif (status := exit_status(state)) or state.result.timed_out:
+            tail = self._resident.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data
+            command = state.shell or (state.argv or [""])[0]
+            failure, document.error = classify.process(
+                state.result.exit,
+                state.result.signal,
+                tail.decode("utf-8", "replace"),
+                command,
+                timed_out=state.result.timed_out,
+                stopped_by=stopped.by if (stopped := stopped_by(state)) is not None else None,
+            )
+            document.status, document.error_code, document.exit_code = "error", failure.code, status or 1
+        return document
+
+    def read(self, key: str, stream: str, offset: int, limit: int | None) -> tuple[RunState, bytes]:
+        """A stream's bytes from `offset` on (from the end when negative), at most `limit`, and the job."""
+        state = self.find(key)
+        size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
+        start = max(size + offset, 0) if offset < 0 else offset
+        content = bytearray()
+        while start + len(content) < size and (limit is None or len(content) < limit):
+            chunk = self._resident.read(state.run, stream, start + len(content))
+            if not chunk.data:
+                break
+            content += chunk.data
+        return state, bytes(content if limit is None else content[:limit])
+
+    def follow(self, key: str, on_output: Callable[[str, bytes], None], stdout: int, stderr: int) -> RunState | None:
+        """Deliver output from these offsets on until the job ends."""
+        state = self.find(key)
+        return self._follow(Follower(state.run, on_output, stdout_offset=stdout, stderr_offset=stderr), None)
+
+    def _follow(self, follower: Follower, until: float | None) -> RunState | None:
+        """Follow a job, over as many connections as it takes."""
+        while True:
+            try:
+                return follower.follow(self._resident, until)
+            except errors.ConnectionFailed as error:
+                self._resident.close()
+                self._resident = self.session.reconnect_resident(error)
+
+    def kill(
+        self, key: str, signal: str | None = None, *, escalate: bool = False, grace: float = GRACE
+    ) -> models.JobDocument:
+        """Send a signal to the job and everything that it started, or interrupt the kernel that executes it.
+
+        Args:
+            signal: its name; SIGTERM for a process and SIGINT for code in a kernel when None. Any signal takes back
+                code that still waits; any but SIGINT ends the kernel, and with it all of its variables.
+            escalate: wait for the end, and go on to the next harder step whenever `grace` seconds have passed.
+        """
+        state = self.find(key)
+        steps = HARDER.get(state.kind, HARDER["process"])
+        first = signal or (steps[0] if escalate or state.kind == "kernel" else "SIGTERM")
+        sent = self._resident.signal(state.run, first)
+        if escalate:
+            harder = steps[steps.index(first) + 1 :] if first in steps else steps[1:]
+            for step in (*harder, None):
+                self.wait(state.run, grace)
+                state = self._resident.show(state.run)
+                if state.ended or step is None:
+                    break
+                self._resident.signal(state.run, step)
+        return models.JobDocument(
+            job=describe(self._resident.show(state.run)), session=self.session.record.ref, sent=sent
+        )
+
+    def remove(self, key: str) -> str:
+        """Delete a job that has ended, with its output; returns its id.
+
+        Raises:
+            errors.UsageError: it has not ended.
+        """
+        state = self.find(key)
+        self._resident.forget(state.run)
+        return state.run
+
+
+def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.Error:
+    """What it means that a session's runtime does not know a run: `error`, unless the history here knows where the run
+    was.
+
+    Args:
+        run: its id, or the beginning of one.
+    """
+    from ..history.entries import History
+
+    entry = History(session.store.folder).find(run)
+    if entry is None or not isinstance(entry.session, str):
+        return error
+    record = session.record
+    if entry.session == record.name:
+        began = record.lease.began if record.lease is not None else 0.0
+        if entry.timestamp >= models.timestamp(datetime.fromtimestamp(began, UTC)):
+            return error
+        what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
+    elif any(entry.session == other.name for other in session.store.records()):
+        return errors.NotFoundError(
+            f"{entry.run_id} is not on session {record.name!r}: it ran on {entry.session!r}",
+            name=error.name,
+            hint=f"lecoder-cgpu job show {entry.run_id} --session {entry.session}",
+        )
+    else:
+        what = f"{entry.run_id} was on session {entry.session!r}, which is closed"
+    return errors.LostError(
+        f"{what}; what it left there is gone", name="RunLost", hint=f"lecoder-cgpu logs show {entry.run_id}"
+    )

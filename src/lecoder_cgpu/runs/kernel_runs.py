@@ -1,0 +1,433 @@
+"""Kernel runs as users see them: Python in the session's own kernel, and the `run` document of whatever happened."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET
+
+from .. import errors, models
+from ..jupyter import messages as wire
+from ..jupyter import outputs
+from ..jupyter.execution_watch import InputSource, Outcome, Recorder
+from ..sessions.session import Session
+from ..system import logs
+from . import classify
+
+if TYPE_CHECKING:
+    from ..helper.documents import RunState
+    from ..jupyter.kernel_channels import KernelConnection
+    from .recording import Recording
+
+ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
+
+
+def kernel_run(
+    session: Session,
+    code: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    filename: str | None = None,
+    timeout: float | None = None,
+    on_input: InputSource | None = None,
+    raw: bool = False,
+    outputs_dir: Path | None = None,
+    max_output: int | None = None,
+    wait: float | None = None,
+    detach: bool = False,
+    idle_timeout: float | None = None,
+    inline: bool = True,
+    connection: KernelConnection | None = None,
+    on_displays: Callable[[list[models.DisplayData]], None] | None = None,
+) -> models.Run:
+    """Run Python in the session's kernel; its variables stay for the next run.
+
+    Args:
+        on_event: told of every output as it comes.
+        filename: the local file that `code` was read from; tracebacks name it.
+        timeout: seconds of execution after which the code is interrupted.
+        on_input: answers `input()`.
+        raw: keep escape sequences and carriage returns in the document.
+        outputs_dir: folder for rich outputs.
+        max_output: how many bytes of each stream and of the rich outputs the document may hold; None is all.
+        wait: seconds after which to stop watching; the code goes on.
+        detach: let the code go on when we are interrupted, too.
+        idle_timeout: seconds of silence after which the code is interrupted.
+        inline: keep binary outputs in the document, as base64.
+        connection: channels that are open already, and stay so.
+        on_displays: given the rich outputs at the end, whole, whatever the document leaves out of them.
+
+    Raises:
+        errors.Error: nothing was sent. What happens after that is in the document.
+    """
+    collector = outputs.Collector(raw, max_output, inline=inline)
+
+    def take(event: wire.Event) -> None:
+        collector.add(event)
+        on_event(event)
+
+    channels = connection or session.connect_kernel()
+    try:
+        outcome = watched_run(
+            session,
+            channels,
+            code,
+            take,
+            timeout=timeout,
+            on_input=on_input,
+            wait=wait,
+            detach=detach,
+            idle_timeout=idle_timeout,
+        )
+    finally:
+        if connection is None:
+            channels.close()
+    document = run_document(session, outcome, filename)
+    _fill(document, collector, session)
+    if on_displays is not None:
+        on_displays(collector.displays)
+    if outputs_dir is not None:
+        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    return document
+
+
+def watched_run(
+    session: Session,
+    connection: KernelConnection,
+    code: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    timeout: float | None = None,
+    on_input: InputSource | None = None,
+    wait: float | None = None,
+    detach: bool = False,
+    idle_timeout: float | None = None,
+) -> Outcome:
+    """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
+    outcome = connection.execute(
+        code, on_event, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach,
+        idle_timeout=idle_timeout,
+    )  # fmt: skip
+    raised = outcome.execution.raised
+    if raised is not None and classify.needs_bases(raised.name):
+        outcome.bases = connection.exception_bases()
+    if outcome.steps:
+        logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
+    if outcome.execution.death is not None:
+        session.await_recording()
+    return outcome
+
+
+def is_kernel_run(session: Session, run_id: str) -> bool:
+    """Whether a run of the past was code in a kernel.
+
+    Raises:
+        errors.NotFoundError: the runtime does not know it.
+    """
+    resident = session.connect_resident()
+    try:
+        return resident.show(run_id).kind == "kernel"
+    except errors.ConnectionFailed as error:
+        resident.close()
+        resident = session.reconnect_resident(error)
+        return resident.show(run_id).kind == "kernel"
+    finally:
+        resident.close()
+
+
+def attached_kernel_run(
+    session: Session,
+    run_id: str,
+    on_event: Callable[[wire.Event], None],
+    *,
+    raw: bool = False,
+    outputs_dir: Path | None = None,
+    max_output: int | None = None,
+    wait: float | None = None,
+    inline: bool = True,
+    offsets: tuple[int, int] = (0, 0),
+) -> models.Run:
+    """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
+
+    Args:
+        wait: seconds after which to stop. The others are those of `kernel_run`.
+        offsets: bytes of stdout and stderr to pass over, with everything that came before the later of the two.
+
+    Raises:
+        errors.NotFoundError: nothing was recorded of it. errors.Error: the runtime cannot be reached.
+    """
+    from .recording import Recording
+
+    collector = outputs.Collector(raw, max_output, inline=inline)
+    resume = _Resume(offsets)
+    execution = wire.Execution(run_id)
+    outcome = Outcome(execution, datetime.now(UTC))
+    recording = Recording(session.connect_resident(), run_id, reconnect=session.reconnect_resident)
+    leave_at = None if wait is None else time.monotonic() + wait
+
+    def show() -> bool:
+        messages = recording.pull()
+        for message in messages:
+            event = resume.rest(execution.receive(message))
+            if event is not None and not isinstance(event, wire.InputRequested):
+                collector.add(event)
+                on_event(event)
+        return bool(messages)
+
+    try:
+        while not (recording.ended or outcome.left):
+            if show() or recording.ended:
+                continue
+            state = recording.look()
+            if state in ("exited", "unknown"):  # and no end is recorded
+                show()
+                outcome.unknown = state == "unknown"
+                if outcome.unknown:
+                    reason = recording.state.reason if recording.state is not None else None
+                    outcome.steps.append(reason or "its end was not recorded")
+                break
+            outcome.left = leave_at is not None and time.monotonic() >= leave_at
+            time.sleep(ATTACH_PAUSE)
+    except KeyboardInterrupt as interrupt:
+        outcome.interrupted = errors.interrupted_status(interrupt)
+        outcome.left = True
+    finally:
+        recording.close()
+    execution.conclude(whole=not recording.is_incomplete())
+    if recording.state is not None:
+        _apply(outcome, recording.state)
+    outcome.dropped = recording.is_incomplete()
+    document = run_document(session, outcome, None)
+    _fill(document, collector, session)
+    document.timing = recording.timing or UNSET
+    if outputs_dir is not None:
+        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    return document
+
+
+class _Resume:
+    """Passes over what a reader has seen already."""
+
+    def __init__(self, offsets: tuple[int, int]) -> None:
+        self._left = {"stdout": offsets[0], "stderr": offsets[1]}  # bytes of each stream to pass over
+
+    def rest(self, event: wire.Event | None) -> wire.Event | None:
+        """What of an event is new, None when nothing."""
+        if isinstance(event, wire.Stream):
+            left = self._left[event.name]
+            if left:
+                content = event.text.encode("utf-8", "surrogatepass")
+                self._left[event.name] = max(left - len(content), 0)
+                text = content[left:].decode("utf-8", "ignore")
+                return wire.Stream(event.name, text) if text else None
+            return event
+        return None if any(self._left.values()) else event
+
+
+def _apply(outcome: Outcome, state: RunState) -> None:
+    """Take over what the runtime says of the end of a run."""
+    execution, result = outcome.execution, state.result
+    if result is None:
+        return
+    outcome.bytes_dropped = result.bytes_dropped
+    outcome.timed_out = result.timed_out
+    outcome.stopped_by, outcome.stops = result.stopped_by, list(result.killed_by)
+    if result.stopped_by is None and state.signals:
+        outcome.stopped_by, outcome.stops = state.signals[-1].by, [sent.signal for sent in state.signals]
+    if result.died is not None:
+        execution.death = result.died
+    elif result.signal is not None:
+        outcome.withdrawn = True
+    elif result.aborted:
+        execution.status = "aborted"
+    elif result.error is not None and execution.raised is None:
+        error = result.error
+        execution.raised = wire.Raised(error.ename or "", error.evalue or "", error.traceback)
+        execution.status = "error"
+
+
+def concluded(state: RunState) -> models.Run:
+    """The document of a kernel run that has ended, without its output, from the state with its result."""
+    assert state.result is not None
+    outcome = Outcome(wire.Execution(state.run), datetime.now(UTC))
+    outcome.execution.status = "ok"
+    _apply(outcome, state)
+    outcome.dropped = not state.result.is_complete
+    document = models.Run(status="ok", error_code=0, exit_code=0, mode="kernel", run_id=state.run)
+    _judge(document, outcome, None)
+    return document
+
+
+def _fill(document: models.Run, collector: outputs.Collector, session: Session) -> None:
+    collector.fill(document)
+    if isinstance(document.truncated, models.Truncated) and session.record.kernel and session.record.kernel.recorded:
+        assert isinstance(document.run_id, str)
+        document.truncated.get = session.reading_command(document.run_id)
+
+
+def _recorder(session: Session) -> Recorder | None:
+    """Opens recordings of the session's kernel, if it is recorded."""
+    kernel = session.record.kernel
+    if kernel is None or not kernel.recorded:
+        return None
+    kernel_id = kernel.id
+
+    def open_recording(run: str, after: str | None) -> Recording:
+        from .recording import Recording
+
+        return Recording(session.connect_resident(), run, after, kernel_id)
+
+    return open_recording
+
+
+def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> models.Run:
+    """How a run ended, as documents say it; its output is not in there yet."""
+    execution = outcome.execution
+    document = models.Run(
+        status="ok",
+        error_code=0,
+        exit_code=0,
+        mode="kernel",
+        session=session.record.ref,
+        timing=outcome.timing,
+        execution_count=execution.execution_count,
+        output_complete=not (outcome.dropped or outcome.unknown),
+        run_id=execution.msg_id,
+    )
+    if outcome.bytes_dropped:
+        document.bytes_dropped = outcome.bytes_dropped
+    if outcome.interrupted is not None:
+        document.interrupted = True
+    if outcome.timed_out:
+        document.timed_out = True
+    if outcome.stopped_by is not None:
+        document.stopped = models.Stopped(by=outcome.stopped_by, steps=outcome.stops)
+    if outcome.left:
+        document.leave(outcome.interrupted)
+    elif outcome.unknown:
+        document.fail(_unknown(session, outcome), status="unknown")
+    else:
+        _judge(document, outcome, filename)
+    if outcome.interrupted is not None and document.status != "ok":
+        document.exit_code = outcome.interrupted
+    return document
+
+
+def _judge(document: models.Run, outcome: Outcome, filename: str | None) -> None:
+    """Status, exit status and error of a run of which it is known how it ended."""
+    execution = outcome.execution
+    if outcome.never_begun:
+        lost = errors.ConnectionFailed(
+            "the connection dropped before the kernel got the code, so it was not executed",
+            name="RequestLost",
+            hint="repeat the same command",
+        )
+        document.fail(lost)
+    elif outcome.withdrawn:
+        document.fail(errors.RuntimeFailure("it was ended before the kernel took it up", name="Withdrawn"))
+    elif execution.death is not None:
+        document.fail(_death(outcome))
+    elif execution.status == "aborted":
+        aborted = errors.UnknownFailure(
+            "the request was dropped by the kernel before it was executed, because code queued before it failed",
+            name="Aborted",
+            retryable=True,
+            hint="repeat the same command",
+        )
+        document.fail(aborted, status="abort")
+    elif execution.raised is not None:
+        _python_failure(document, outcome, execution.raised, filename)
+
+
+def _unknown(session: Session, outcome: Outcome) -> errors.Error:
+    history = "; ".join(outcome.steps)
+    hint = f"lecoder-cgpu kernel status --session {session.record.name}"
+    if outcome.problem is not None and session.is_lost():
+        return session.loss(
+            f"the code ran ({history})",
+            "repeat the same command: it starts a new runtime; state and files of the old one are lost",
+        )
+    if outcome.problem is not None:
+        problem = outcome.problem
+        return type(problem)(
+            f"contact was lost while the code ran, and it may still be running: {problem.message} ({history})",
+            name="ContactLost",
+            retryable=False,
+            hint=hint,
+        )
+    if outcome.interrupted is not None:
+        return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
+    if outcome.completed is None:  # it was not we who watched it
+        return errors.LostError(f"how it ended cannot be known: {history}", name="ResultLost", hint=hint)
+    return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint=hint)
+
+
+def _death(outcome: Outcome) -> errors.Error:
+    death = outcome.execution.death or ""
+    if outcome.timed_out:
+        limit, option = _limit(outcome)
+        return errors.TimeLimit(f"{limit}; {death}", name="TimeLimit", hint=f"allow more with {option} SECONDS")
+    if outcome.stopped_by is not None:
+        steps = ", ".join(outcome.stops)
+        return errors.RuntimeFailure(f"{death} ({outcome.stopped_by}: {steps}); its variables are lost", name="Stopped")
+    return errors.RuntimeFailure(
+        f"{death} while the code ran; its variables are lost",
+        name="KernelDied",
+        hint="a crash of native code, os._exit, or too little memory does this; lecoder-cgpu status shows the memory",
+    )
+
+
+def _limit(outcome: Outcome) -> tuple[str, str]:
+    """Which limit was reached, and the option that sets it."""
+    if outcome.stopped_by == "idle-timeout":
+        return "there was no output for as long as was allowed", "--idle-timeout"
+    return "time limit reached", "--timeout"
+
+
+def _python_failure(document: models.Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
+    if raised.name == "SystemExit" and _system_exit(document, raised):
+        return
+    traceback = raised.traceback
+    if filename is not None and outcome.execution.execution_count is not None:
+        traceback = [name_file(line, filename, outcome.execution.execution_count) for line in traceback]
+    info = classify.exception(raised.name, raised.message, traceback, outcome.bases)
+    document.status = "error"
+    document.error = info
+    document.error_code = classify.classify(raised.name, raised.message, outcome.bases).code
+    document.exit_code = 1
+    if outcome.timed_out:
+        limit, option = _limit(outcome)
+        document.fail(errors.TimeLimit(f"{limit}; the code was interrupted ({raised.name})", name="TimeLimit"))
+        assert isinstance(document.error, models.ErrorInfo)
+        document.error.traceback = info.traceback
+        document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
+
+
+def _system_exit(document: models.Run, raised: wire.Raised) -> bool:
+    """`sys.exit(n)` is a status, not a crash; False when it was called with a message instead of a number."""
+    text = raised.message.strip()
+    if text in ("", "None", "0", "False"):
+        return True
+    if not re.fullmatch(r"-?\d+", text):
+        return False
+    ended = errors.RuntimeFailure(f"the code ended itself with sys.exit({text})", name="SystemExit")
+    document.fail(ended)
+    document.exit_code = (int(text) & 0xFF) or 1
+    return True
+
+
+def name_file(line: str, filename: str, count: int) -> str:
+    """A traceback line with our cell's invented name replaced by the file that the code came from."""
+    plain = outputs.strip_ansi(line)
+    named = re.sub(rf"(?:Cell )?In\s?\[{count}\], line (\d+)", rf'File "{_escaped(filename)}", line \1', plain)
+    named = re.sub(rf"<ipython-input-{count}-[0-9a-f]+>", _escaped(filename), named)
+    return re.sub(r'(?:File )?"?/\S*ipykernel_\d+/\d+\.py"?', _escaped(filename), named)
+
+
+def _escaped(filename: str) -> str:
+    return filename.replace("\\", "\\\\")

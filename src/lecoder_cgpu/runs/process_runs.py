@@ -1,0 +1,206 @@
+"""Process runs as users see them: commands on the runtime, and the `run` document of whatever happened."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
+
+from .. import errors, models
+from ..jupyter import outputs
+from ..sessions.session import Session
+from . import classify
+from .process_watch import ProcessRun
+
+if TYPE_CHECKING:
+    from ..helper.documents import RunState
+
+
+def process_run(
+    session: Session,
+    command: str | list[str],
+    on_output: Callable[[str, bytes], None],
+    *,
+    cwd: str | None = None,
+    environment: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+    timeout: float | None = None,
+    stdin: BinaryIO | None = None,
+    raw: bool = False,
+    max_output: int | None = None,
+    wait: float | None = None,
+    detach: bool = False,
+    idle_timeout: float | None = None,
+) -> models.Run:
+    """Run a command as a process of its own on the runtime; it works while the kernel is busy.
+
+    Args:
+        command: a string for the shell, or a program with its arguments.
+        on_output: told of each piece of output (stream name, bytes) as it comes.
+        cwd: working folder there; the runtime's own when None.
+        environment: variables for the command. secrets: the same, never written down anywhere.
+        timeout: seconds after which the command is ended.
+        stdin: forwarded to the command; nothing when None.
+        max_output: how many bytes of each stream the document may hold; None is all.
+        wait: seconds after which to stop watching; the command goes on.
+        detach: let the command go on when we are interrupted, too.
+        idle_timeout: seconds of silence after which the command is ended.
+
+    Raises:
+        errors.Error: nothing was started. What happens after that is in the document.
+    """
+    output = _Output(on_output, max_output)
+    run = ProcessRun(session, command, output.take, stdin=stdin, wait=wait, detach=detach)
+    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, idle_timeout=idle_timeout)
+    run.until_finished()
+    return _process_document(session, run, output, raw=raw)
+
+
+def attached_run(
+    session: Session,
+    run_id: str,
+    on_output: Callable[[str, bytes], None],
+    *,
+    raw: bool = False,
+    max_output: int | None = None,
+    wait: float | None = None,
+    offsets: tuple[int, int] = (0, 0),
+    detach: bool = True,
+) -> models.Run:
+    """Watch a process run that is there already, from its first byte to its end.
+
+    Args:
+        offsets: bytes of stdout and stderr to pass over.
+        detach: Ctrl-C ends the watching only, and not the run. The others are those of `process_run`.
+
+    Raises:
+        errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
+    """
+    output = _Output(on_output, max_output)
+    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=detach, offsets=offsets)
+    run.attach()
+    if run.state is not None:
+        run.command = run.state.shell or run.state.argv or ""
+    run.until_finished()
+    document = _process_document(session, run, output, raw=raw)
+    result = run.state.result if run.state is not None else None
+    if result is not None:
+        document.timing = models.Timing(result.started, result.ended, round(1000 * result.seconds))
+    return document
+
+
+def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw: bool) -> models.Run:
+    document = models.Run(
+        status="ok",
+        error_code=0,
+        exit_code=0,
+        mode="terminal",
+        session=session.record.ref,
+        run_id=run.id,
+        timing=run.timing,
+    )
+    for name, kept in output.kept.items():
+        _put_output(document, name, kept, raw=raw)
+        document.output_bytes += kept.total
+    if truncated := outputs.cut(output.kept):
+        truncated.get = session.reading_command(run.id)
+        document.truncated = truncated
+    command = run.command if isinstance(run.command, str) else run.command[0]
+    tail = output.kept["stderr"].last(8192).decode("utf-8", "replace")
+    _process_outcome(document, run, tail, command)
+    return document
+
+
+class _Output:
+    """Passes output on as it comes, and keeps what the document needs of it."""
+
+    def __init__(self, on_output: Callable[[str, bytes], None], limit: int | None) -> None:
+        self._on_output = on_output
+        self.kept = {"stdout": outputs.Kept(limit), "stderr": outputs.Kept(limit)}
+
+    def take(self, stream: str, data: bytes) -> None:
+        self.kept[stream].add(data)
+        self._on_output(stream, data)
+
+
+def _put_output(document: models.Run, name: str, kept: outputs.Kept, *, raw: bool) -> None:
+    """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
+    if not kept.truncated:
+        try:
+            kept.content.decode()
+        except UnicodeDecodeError:
+            setattr(document, f"{name}_base64", b64encode(kept.content).decode())
+    text = kept.text(raw=raw)
+    if text or name == "stdout":
+        setattr(document, name, text)
+
+
+def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command: str) -> None:
+    """Status, exit status and error of a process run."""
+    result = run.state.result if run.state is not None else None
+    if run.left:
+        document.leave(run.interrupted)
+        return
+    if run.interrupted is not None:
+        document.interrupted = True
+    if result is None:
+        document.output_complete = False
+        document.fail(run.unknown_error(), status="unknown")
+        if run.interrupted is not None:
+            document.exit_code = run.interrupted
+        return
+    if result.bytes_dropped:
+        document.output_complete = False
+        document.bytes_dropped = result.bytes_dropped
+    if result.max_rss_bytes is not None:
+        document.max_rss_bytes = result.max_rss_bytes
+    if result.signal is not None:
+        document.signal = result.signal
+    if result.timed_out:
+        document.timed_out = True
+    if (stopped := stopped_by(run.state)) is not None:
+        document.stopped = stopped
+    if result.exit == 0 and not result.timed_out:
+        return
+    by = stopped.by if stopped is not None else None
+    failure, info = classify.process(
+        result.exit, result.signal, stderr, command, timed_out=result.timed_out, stopped_by=by
+    )
+    document.status = "error"
+    document.error_code = failure.code
+    document.error = info
+    if run.interrupted is not None:
+        document.exit_code = run.interrupted
+    elif result.timed_out:
+        document.exit_code = errors.TimeLimit.exit_status
+    elif result.exit is not None:
+        document.exit_code = result.exit
+    else:
+        document.exit_code = 128 + signal_number(result.signal or "")
+
+
+def stopped_by(state: RunState | None) -> models.Stopped | None:
+    """What was done to end a run, by its own limits or from outside; None when nothing was."""
+    result = state.result if state is not None else None
+    if result is not None and result.stopped_by is not None:
+        return models.Stopped(by=result.stopped_by, steps=result.killed_by)
+    sent = [signal for signal in (state.signals if state is not None else []) if signal.signal in _ENDING]
+    return models.Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
+
+
+_ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")
+
+# Of Linux, where runtimes live; our own system may number them otherwise.
+_SIGNALS = {
+    "SIGHUP": 1, "SIGINT": 2, "SIGQUIT": 3, "SIGILL": 4, "SIGTRAP": 5, "SIGABRT": 6, "SIGBUS": 7, "SIGFPE": 8,
+    "SIGKILL": 9, "SIGUSR1": 10, "SIGSEGV": 11, "SIGUSR2": 12, "SIGPIPE": 13, "SIGALRM": 14, "SIGTERM": 15,
+    "SIGXCPU": 24, "SIGXFSZ": 25, "SIGSYS": 31,
+}  # fmt: skip
+
+
+def signal_number(name: str) -> int:
+    """The number of a signal by its name on the runtime, 0 when it has none that we know."""
+    if name in _SIGNALS:
+        return _SIGNALS[name]
+    digits = name.removeprefix("SIG")
+    return int(digits) if digits.isdigit() else 0

@@ -1,0 +1,252 @@
+"""One process run seen from the client: started once, followed to its end across dropped connections, interrupted when
+the user says so, fed from our stdin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from .. import errors, models
+from ..helper.client import Resident
+from ..helper.documents import RunState
+from ..helper.follow import Follower
+from ..jupyter.messages import new_run_id
+from ..sessions.session import Session
+
+RECONNECT_FOR = 60.0  # seconds of trying to reach the runtime again
+ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
+STEP = 5.0  # seconds that the command has to react to each of these
+
+
+class ProcessRun:
+    """A command on the runtime.
+
+    `state` is the last that was heard of it: `None` or `running` after `until_finished` means that contact was lost.
+    `left`: we stopped watching as we were told, and the command goes on.
+    `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
+
+    Args:
+        run_id: that of a run which is there already; a fresh one otherwise.
+        wait: seconds after which to stop watching; the command goes on.
+        detach: let the command go on when we are interrupted, too.
+        offsets: bytes of stdout and stderr to pass over.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        command: str | list[str],
+        on_output: Callable[[str, bytes], None],
+        *,
+        stdin: BinaryIO | None = None,
+        run_id: str | None = None,
+        wait: float | None = None,
+        detach: bool = False,
+        offsets: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.id = run_id or new_run_id()
+        self._detach = detach
+        self._leave_at = None if wait is None else time.monotonic() + wait
+        self.left = False
+        self.session = session
+        self.command = command
+        self.state: RunState | None = None
+        self.interrupted: int | None = None
+        self.problem: errors.Error | None = None
+        self.steps: list[str] = []
+        self._follower = Follower(self.id, on_output, stdin=stdin, stdout_offset=offsets[0], stderr_offset=offsets[1])
+        self._takes_stdin = stdin is not None
+        self._sent_at = datetime.now(UTC)
+        self._ended_at: datetime | None = None
+        self._escalate_at: float | None = None
+        self._resident: Resident | None = None
+
+    @property
+    def timing(self) -> models.Timing:
+        ended = self._ended_at or datetime.now(UTC)
+        milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
+        return models.Timing(models.timestamp(self._sent_at), models.timestamp(ended), milliseconds)
+
+    def start(
+        self,
+        *,
+        cwd: str | None,
+        environment: dict[str, str] | None,
+        secrets: dict[str, str] | None,
+        timeout: float | None,
+        idle_timeout: float | None = None,
+        digest: str | None = None,
+        pull: Sequence[str] | None = None,
+    ) -> None:
+        """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
+
+        Raises:
+            errors.Error: it was not started.
+        """
+        for attempt in range(3):
+            self._resident = self.session.connect_resident()
+            self._sent_at = datetime.now(UTC)
+            try:
+                self.state = self._resident.start(
+                    self.id,
+                    self.command,
+                    cwd=cwd,
+                    environment=environment,
+                    secrets=secrets,
+                    stdin=self._takes_stdin,
+                    timeout=timeout,
+                    idle_timeout=idle_timeout,
+                    digest=digest,
+                    pull=pull,
+                )
+                return
+            except errors.ConnectionFailed as error:
+                self._resident.close()
+                if error.name == "HelperDead":
+                    self.session.replace_resident()
+                if attempt == 2 or not error.retryable:
+                    raise
+
+    def attach(self) -> None:
+        """Take up a run that is there already.
+
+        Raises:
+            errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
+        """
+        self._resident = self.session.connect_resident()
+        self.state = self._resident.show(self.id)
+
+    def close(self) -> None:
+        """Let go of the connection; the run goes on."""
+        if self._resident is not None:
+            self._resident.close()
+
+    def until_finished(self) -> None:
+        """Deliver the output until the command has ended, or nothing more can be learnt."""
+        assert self._resident is not None
+        while True:
+            try:
+                if self._step():
+                    break
+            except KeyboardInterrupt as interrupt:
+                if not self._interrupt(errors.interrupted_status(interrupt)):
+                    break
+            except errors.ConnectionFailed as error:
+                if not self._reconnect(error):
+                    break
+            except errors.NotFoundError as error:  # the runtime is another one, or has forgotten the run
+                self.problem = error
+                break
+        self._ended_at = datetime.now(UTC)
+        self._resident.close()
+
+    def _step(self) -> bool:
+        """Follow for a while; True when the run is over."""
+        assert self._resident is not None
+        if self._escalate_at is not None and time.monotonic() >= self._escalate_at:
+            self._signal_next()
+        moments = [moment for moment in (self._escalate_at, self._leave_at) if moment is not None]
+        state = self._follower.follow(self._resident, min(moments, default=None))
+        if state is None:
+            self.left = self._leave_at is not None and time.monotonic() >= self._leave_at
+            return self.left
+        self.state = state
+        return True
+
+    # --- interrupts ---
+
+    def _interrupt(self, status: int) -> bool:
+        """Ctrl-C, SIGTERM or SIGHUP: end the command, gently first. The second time, stop watching."""
+        again = self.interrupted is not None
+        self.interrupted = status
+        if self._detach:
+            self.left = True
+            return False
+        if again:
+            self.steps.append("stopped watching; the command goes on")
+            self.state = None
+            return False
+        self._signal_next()
+        return True
+
+    def _signal_next(self) -> None:
+        """Send the next of the escalating signals."""
+        assert self._resident is not None
+        sent = [step for step in self.steps if step in ESCALATE]
+        if len(sent) == len(ESCALATE):
+            self._escalate_at = None
+            return
+        name = ESCALATE[len(sent)]
+        self.steps.append(name)
+        self._escalate_at = time.monotonic() + STEP
+        try:
+            self._resident.signal(self.id, name, by="interrupt")
+        except errors.ConnectionFailed as error:
+            self._reconnect(error)
+
+    # --- the connection ---
+
+    def _reconnect(self, cause: errors.ConnectionFailed) -> bool:
+        """Reach the runtime again; False when it is gone or stays away."""
+        assert self._resident is not None
+        self.steps.append("the connection dropped")
+        self._resident.close()
+        if cause.name == "HelperDead":
+            self.session.replace_resident()
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        while not self.session.known_gone():
+            try:
+                self._resident = self.session.connect_resident()
+                self._resident.state(self.id, follow=True)
+            except errors.NotFoundError as error:
+                self.problem = error
+                return False
+            except errors.ConnectionFailed as error:
+                if time.monotonic() > deadline:
+                    self.problem = error
+                    return False
+                time.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            except errors.Error as error:
+                self.problem = error
+                return False
+            else:
+                self.steps.append("reconnected")
+                return True
+        self.problem = cause
+        return False
+
+    def unknown_error(self) -> errors.Error:
+        """Why it is not known how the command ended."""
+        history = "; ".join(self.steps)
+        if self.state is not None and self.state.state == "unknown":
+            child = "it is still alive" if self.state.alive else "it is not running any more"
+            return errors.LostError(
+                f"how the command ended cannot be known: {self.state.reason or 'its supervisor was killed'} ({child})",
+                name="SupervisorLost",
+                hint=f"what it printed: {self.session.reading_command(self.id)}",
+            )
+        if self.session.is_lost():
+            return self.session.loss(
+                f"the command ran ({history})",
+                "repeat the same command: it starts a new runtime; files of the old one are lost",
+            )
+        if isinstance(self.problem, errors.NotFoundError):
+            return errors.LostError(
+                f"the runtime does not know the run any more: {self.problem.message} ({history})",
+                name="RuntimeLost",
+                hint="lecoder-cgpu status",
+            )
+        hint = f"lecoder-cgpu job wait {self.id} --session {self.session.record.name}"
+        if self.interrupted is not None:
+            return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
+        message = self.problem.message if self.problem is not None else "the connection was lost"
+        return errors.ConnectionFailed(
+            f"contact was lost while the command ran, and it may still be running: {message} ({history})",
+            name="ContactLost",
+            retryable=False,
+            hint=hint,
+        )

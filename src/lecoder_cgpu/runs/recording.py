@@ -1,0 +1,146 @@
+"""A kernel run as the runtime recorded it: what a client reads when its own socket did not bring everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .. import errors, models
+from ..helper.client import Resident
+from ..helper.documents import RunState
+from ..jupyter import messages as wire
+
+HELD = 1000  # messages that are held back until it is certain that they are new
+CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is there
+
+T = TypeVar("T")
+
+
+class Recording:
+    """The messages that the kernel published for one run, in order.
+
+    Args:
+        resident: where the run is recorded.
+        run: its id, which is the `msg_id` of its request.
+        after: the id of the last message that is known already, with all before it.
+        kernel: the kernel that executes the run, needed by `covers`.
+        reconnect: reaches the resident again when the connection is lost; without it, that is the caller's business.
+
+    Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
+    nothing was recorded of the run.
+    """
+
+    def __init__(
+        self,
+        resident: Resident,
+        run: str,
+        after: str | None = None,
+        kernel: str = "",
+        reconnect: Callable[[errors.ConnectionFailed], Resident] | None = None,
+    ) -> None:
+        self._resident = resident
+        self._reconnect = reconnect
+        self._kernel = kernel
+        self._run = run
+        self._after = after
+        self._begun = False
+        self._offset = 0
+        self._rest = b""
+        self.ended = False
+        self.bytes_dropped = 0
+        self.headless = False  # the recorder came while the code ran already
+        self.incomplete = False  # something is missing between what was recorded
+        self.messages_missing = 0  # with the requests for input
+        self.state: RunState | None = None  # what the runtime said last
+        self.timing: models.Timing | None = None
+        self.passed = 0  # messages up to the known one, which a reader who has it should have had all
+        self._held: list[wire.Message] = []  # behind the known message by number, which has not come
+
+    def pull(self) -> list[wire.Message]:
+        """What was recorded since the last call."""
+        messages: list[wire.Message] = []
+        while not self.ended:
+            chunk = self._ask(lambda resident: resident.read(self._run, "messages", self._offset))
+            if not chunk.data:
+                break
+            self._offset += len(chunk.data)
+            *lines, self._rest = (self._rest + chunk.data).split(b"\n")
+            for line in lines:
+                message = wire.decode(line.decode())
+                self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
+                if not self._begun:
+                    self._begun = True
+                    self.headless = message.content.get("execution_state") != "busy"
+                self._sift(message, messages)
+        if self.ended:
+            messages += self._held  # what was known already was never recorded
+            self._held.clear()
+            self._conclude()
+        return messages
+
+    def _ask(self, question: Callable[[Resident], T]) -> T:
+        while True:
+            try:
+                return question(self._resident)
+            except errors.ConnectionFailed as error:
+                if self._reconnect is None:
+                    raise
+                self._resident.close()
+                self._resident = self._reconnect(error)
+
+    def _sift(self, message: wire.Message, messages: list[wire.Message]) -> None:
+        """Add a message to those that are new."""
+        if self._after is None:
+            messages.append(message)
+            return
+        self.passed += 1
+        # All subscribers get messages in the same order, in which the numbers may be exchanged: threads take them.
+        if message.header.msg_id == self._after:
+            self._after = None
+            self._held.clear()
+            return
+        # But the recorder may have come later than that message, or the kernel may have thrown it away here.
+        number, known = (item.rpartition("_")[2] for item in (message.header.msg_id, self._after))
+        if number.isdigit() and known.isdigit() and int(number) > int(known):
+            self._held.append(message)
+        if len(self._held) > HELD:
+            messages += self._held
+            self._held.clear()
+            self._after = None
+            self.incomplete = True
+
+    def _conclude(self) -> None:
+        for _ in range(CONCLUDED_WITHIN):  # the recorder writes this down right behind the last message
+            if self.state is not None and self.state.ended:
+                break
+            self.state = self._ask(lambda resident: resident.state(self._run))
+            if not self.state.ended:
+                time.sleep(0.02)
+        assert self.state is not None
+        result = self.state.result
+        if result is not None:
+            self.bytes_dropped = result.bytes_dropped
+            self.incomplete = self.incomplete or result.gap
+            self.messages_missing = result.messages_missing
+            milliseconds = round(1000 * result.seconds)
+            self.timing = models.Timing(result.started, result.ended, milliseconds)
+
+    def look(self) -> str:
+        """The run's state on the runtime, for when nothing comes: what has no end is over, too, when the kernel died
+        (`exited`), or when nobody can tell any more (`unknown`)."""
+        self.state = self._ask(lambda resident: resident.state(self._run))
+        if self.state.ended and not self.ended:
+            self._conclude()
+        return self.state.state
+
+    def covers(self, seconds: float) -> bool:
+        """Whether everything that the kernel published during the last `seconds` is recorded by now."""
+        return self._resident.record(self._kernel, settle=True) > seconds
+
+    def is_incomplete(self, inputs: int = 0) -> bool:
+        """Whether output is missing in the recording of a run that asked for input so many times."""
+        return self.bytes_dropped > 0 or self.headless or self.incomplete or self.messages_missing > inputs
+
+    def close(self) -> None:
+        self._resident.close()

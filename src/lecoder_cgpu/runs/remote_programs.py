@@ -1,0 +1,84 @@
+"""Programs of ours that run on the runtime as processes: started with a spec that no argument list ever shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from .. import errors
+from ..helper import bootstrap
+from ..helper.client import Resident
+from ..helper.documents import Hello, RunState
+from ..sessions.session import Session
+
+CHUNK = 1 << 20  # bytes of the spec that are sent at once
+ATTEMPTS = 3
+_LOADER = (
+    "import json,sys\n"
+    "spec=json.loads(sys.stdin.buffer.readline() or sys.exit('its instructions did not arrive'))\n"
+    "names={'__name__':'lecoder_program'}\n"
+    "exec(compile(spec.pop('program'),'lecoder_program.py','exec'),names)\n"
+    "sys.exit(names['main'](spec))"
+)
+
+
+def start(
+    session: Session,
+    program: str,
+    run: str,
+    spec: dict[str, Any],
+    *,
+    kind: str,
+    label: str,
+    timeout: float | None = None,
+    digest: str | None = None,
+) -> RunState:
+    """Start one of `bootstrap.PROGRAMS` in the helper's Python, once: the same run id again finds what was started.
+
+    A dropped connection is retried: both the start and what is sent behind it can be sent twice.
+
+    Args:
+        spec: what its `main` is given, with `folder`, the run's own, added. A value that is a function is called with
+            the helper's `Hello` first.
+        kind, label: of the run, for lists.
+
+    Raises:
+        errors.UsageError: (`KeyConflict`) the id was used with another digest. errors.Error: it was not started.
+    """
+    for attempt in range(ATTEMPTS):
+        resident = session.connect_resident()
+        try:
+            hello = resident.hello()
+            state = resident.start(
+                run, [hello.executable, "-c", _LOADER], stdin=True, timeout=timeout, digest=digest, kind=kind,
+                label=label, follow=False,
+            )  # fmt: skip
+            if not state.ended:
+                _feed(resident, run, _line(spec, program, run, hello))
+            return resident.show(run)
+        except errors.ConnectionFailed as error:
+            if error.name == "HelperDead":
+                session.replace_resident()
+            if attempt == ATTEMPTS - 1 or not error.retryable:
+                raise
+        finally:
+            resident.close()
+    raise AssertionError("unreachable")
+
+
+def _line(spec: dict[str, Any], program: str, run: str, hello: Hello) -> bytes:
+    resolved = {name: value(hello) if callable(value) else value for name, value in spec.items()}
+    resolved |= {"program": bootstrap.program(program), "folder": f"{hello.home}/runs/{run}"}
+    return msgspec.json.encode(resolved) + b"\n"
+
+
+def _feed(resident: Resident, run: str, line: bytes) -> None:
+    for offset in range(0, len(line), CHUNK):
+        part = line[offset : offset + CHUNK]
+        try:
+            resident.send_stdin(run, part, offset=offset, eof=offset + CHUNK >= len(line))
+        except errors.UsageError as error:
+            if error.name == "NoStdin" and resident.read(run, "messages", 0, 1).data:
+                return  # another client with the same key has sent it all, to an earlier helper
+            raise

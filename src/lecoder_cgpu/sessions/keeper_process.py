@@ -1,0 +1,116 @@
+"""The keeper as other processes see it: one detached process that keeps Colab's runtimes alive and their leases honest.
+
+Every command that uses such a runtime makes sure that the keeper is there; a record names its process, and a lock that
+it holds for life makes it the only one. What it does is in `keeping`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .. import __version__, config, errors, models
+from ..system import atomic_files, logs, process_identity
+
+STOP_LIMIT = 15.0  # seconds for an orderly end
+POLL = 0.05
+
+
+def path(state_dir: Path) -> Path:
+    """The keeper's record."""
+    return state_dir / "keeper.json"
+
+
+def read(state_dir: Path) -> models.KeeperRecord | None:
+    """The record that a keeper left, alive or not; None when the last one ended in order. A damaged one is none."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path(state_dir).read_bytes(), type=models.KeeperRecord)
+    return None
+
+
+def is_alive(record: models.KeeperRecord | None) -> bool:
+    return record is not None and process_identity.of(record.pid) == record.identity
+
+
+def write(state_dir: Path, record: models.KeeperRecord) -> None:
+    atomic_files.write_atomic(path(state_dir), msgspec.json.encode(record))
+
+
+def ensure(settings: config.Config, state_dir: Path, notify: Callable[[str], None]) -> None:
+    """See to it that a keeper runs. What it is to keep must be written down already. Failure spoils no command."""
+    if settings.get("keeper").value == "off":
+        return
+    found = read(state_dir)
+    if found is not None and is_alive(found) and found.version == __version__:
+        return
+    try:
+        with atomic_files.lock(path(state_dir)):
+            found = read(state_dir)
+            if found is not None and is_alive(found):
+                if found.version == __version__:
+                    return
+                _end(found)
+            elif found is not None:
+                logs.current().warn("KEEPER", "the keeper is dead", {"pid": found.pid})
+                notify("the keeper, which keeps runtimes alive and ends leases, had died; it was started again")
+            _start(settings, state_dir)
+    except (errors.ConfigError, OSError) as error:
+        notify(f"the keeper could not be started: {error}; runtimes may be lost while nobody uses them")
+
+
+def _start(settings: config.Config, state_dir: Path) -> None:
+    """Start a keeper and write down which process it is; the caller holds the lock."""
+    where = ["--config", str(settings.config_file)] if settings.config_file is not None else []
+    # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
+    detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
+    process = subprocess.Popen(
+        [sys.executable, "-m", __package__, "keeper", "run", *where],
+        cwd=state_dir, env=config.child_environment(), close_fds=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **detached,
+    )  # fmt: skip
+    logs.current().info("KEEPER", "started", {"pid": process.pid})
+    write(state_dir, new_record(process.pid))
+    process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs
+
+
+def new_record(pid: int) -> models.KeeperRecord:
+    return models.KeeperRecord(
+        pid=pid, identity=process_identity.of(pid) or "gone", version=__version__, started=models.now()
+    )
+
+
+def stop(state_dir: Path) -> bool:
+    """End the keeper in order; False when there was none.
+
+    Raises:
+        errors.ConfigError: the folder is unusable.
+    """
+    with atomic_files.lock(path(state_dir)):
+        found = read(state_dir)
+        alive = is_alive(found)
+        if found is not None:
+            if alive:
+                _end(found)
+            path(state_dir).unlink(missing_ok=True)
+    return alive
+
+
+def _end(found: models.KeeperRecord) -> None:
+    """End its process, in order if it does so in time."""
+    for number, limit in ((signal.SIGTERM, STOP_LIMIT), (getattr(signal, "SIGKILL", signal.SIGTERM), STOP_LIMIT)):
+        with contextlib.suppress(OSError):
+            os.kill(found.pid, number)
+        deadline = time.monotonic() + limit
+        while is_alive(found) and time.monotonic() < deadline:
+            time.sleep(POLL)
+        if not is_alive(found):
+            return

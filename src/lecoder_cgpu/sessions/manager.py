@@ -1,0 +1,317 @@
+"""The library's front door: chooses the session, and offers everything that commands do with the stored ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import structs
+
+from .. import errors
+from ..backends import protocol
+from ..backends.protocol import Wants
+from ..config import Config
+from ..store import leases
+from ..store.leases import Limits
+from ..store.session_store import Record, Store, check_name, insert
+from .session import Notify, Session, Waiting
+
+if TYPE_CHECKING:
+    from ..auth.tokens import Login
+    from ..backends.colab.backend import Backend as ColabBackend
+
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Client:
+    """Sessions and runs, under one configuration.
+
+    Args:
+        config: the settings; those of the environment and `config.json` when omitted.
+        notify: told, in a sentence, what the user should know (a new kernel was started, …).
+        waiting: a context manager entered with a short text while something takes seconds.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, notify: Notify | None = None, waiting: Waiting | None = None
+    ) -> None:
+        self.config = config or Config()
+        self._backends: dict[str, protocol.Backend] = {}
+        self._kept = False
+        self.notify: Notify = notify or (lambda text: None)
+        self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
+
+    @cached_property
+    def state_dir(self) -> Path:
+        return self.config.state_dir
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.state_dir)
+
+    @cached_property
+    def login(self) -> Login:
+        """The login to Google; the one that the Colab backend uses."""
+        return self.colab.login
+
+    def backend(self, name: str) -> protocol.Backend:
+        """The backend of that name; one for all sessions, so that what it has just learnt serves all."""
+        if name not in self._backends:
+            self._backends[name] = protocol.load(name, self.config, self.state_dir)
+        return self._backends[name]
+
+    @property
+    def colab(self) -> ColabBackend:
+        """The Colab backend, for what only Colab has."""
+        backend: ColabBackend = self.backend("colab")  # type: ignore[assignment]
+        return backend
+
+    def hold(self, record: Record) -> Session:
+        """The session of a record, ready for use."""
+        session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
+        if record.backend == "colab":
+            session.keep = self._keep
+        return session
+
+    def _keep(self) -> None:
+        """See to it, once, that the keeper runs."""
+        if not self._kept:
+            self._kept = True
+            from . import keeper_process
+
+            keeper_process.ensure(self.config, self.state_dir, self.notify)
+
+    # --- choosing a session ---
+
+    def session(self, key: str | None = None, wants: Wants | None = None) -> Session:
+        """The session to use: the one named, else the active one, else a new one of the chosen backend.
+
+        Args:
+            key: name, id or unique prefix of a stored session.
+            wants: restrictions on the runtime.
+
+        Raises:
+            errors.UsageError: the options contradict each other. errors.NotFoundError: no such session.
+            errors.ConfigError: the store is unreadable.
+        """
+        wants = wants or Wants()
+        if wants.cpu + (wants.tpu is not None) + bool(wants.gpu) > 1:
+            raise errors.UsageError(
+                "only one of --cpu, --tpu and --gpu can be had",
+                name="ConflictingOptions",
+                hint="leave out all but one of --cpu, --tpu and --gpu",
+            )
+        if key is not None:
+            if wants.options:
+                raise errors.UsageError(
+                    f"--session names a runtime, so {wants.options[0]} cannot choose one",
+                    name="ConflictingOptions",
+                    hint=f"leave out --session or {wants.options[0]}",
+                )
+            record: Record | None = self._named(key)
+            assert record is not None
+            self.limit(record, wants.limits)
+            named = self.hold(record)
+            named.terms = structs.replace(named.terms, patience=wants.patience)
+            return named
+        record = None if wants.new else self._pick(self.store.records(), wants)
+        if record is None:
+            record = self._create(wants)
+        else:
+            self.limit(record, wants.limits)
+        self.report_damage()
+        session = self.hold(record)
+        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        return session
+
+    def limit(self, record: Record, limits: Limits) -> None:
+        """Change the lease of a session, as far as `limits` say anything.
+
+        Raises:
+            errors.UsageError: its runtime costs nothing, and has none.
+        """
+        if not limits:
+            return
+        _check_leased(record.backend)
+
+        def change(stored: Record) -> None:
+            stored.lease = leases.changed(leases.lease_of(stored), limits)
+
+        record.lease = (self.store.change(record.id, change) or record).lease
+
+    def existing(self, key: str | None = None, *, gone: bool = False) -> Session:
+        """The session named, else the active one; never a new one, and with `gone` also one without a runtime.
+
+        Raises:
+            errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
+        """
+        record = self._named(key) if key is not None else self._pick(self.store.records(), Wants())
+        if record is None:
+            raise errors.NotFoundError(
+                "there is no session in use",
+                name="SessionNotFound",
+                hint='lecoder-cgpu sessions list; a first run makes one: lecoder-cgpu run "ls"',
+            )
+        session = self.hold(record)
+        if not gone and session.known_gone():
+            raise errors.LostError(
+                f"the runtime of session {record.name!r} is gone, and its jobs with it",
+                name="RuntimeLost",
+                hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
+                "or forget it: lecoder-cgpu sessions clean",
+            )
+        if not (gone or record.runtime.endpoint):
+            raise errors.NotFoundError(
+                f"session {record.name!r} has no runtime yet",
+                name="NoRuntime",
+                hint=f"lecoder-cgpu sessions ensure {record.name}",
+            )
+        return session
+
+    def _named(self, key: str) -> Record:
+        record = self.store.find(key)
+        chosen = self.config.backend
+        if chosen.source == "option" and chosen.value != record.backend:
+            raise errors.UsageError(
+                f"session {record.name!r} is of backend {record.backend}, not {chosen.value}",
+                name="ConflictingOptions",
+                hint=f"leave out --backend {chosen.value}",
+            )
+        return record
+
+    def _pick(self, records: list[Record], wants: Wants) -> Record | None:
+        """The active session, or with a backend chosen by the user the most recent session of that backend. If it is
+        not what was asked for, the most recent one that is.
+
+        Raises:
+            errors.UsageError: no session of the backend that the user chose can be that.
+        """
+        records = [record for record in records if record.colab is None or record.colab.state != "closing"]
+        chosen = self.config.backend
+        if chosen.source != "default":
+            records = [record for record in records if record.backend == chosen.value]
+            url = self.config.get("jupyterUrl")
+            if chosen.value == "jupyter" and url.value and url.source in ("environment", "option"):
+                from ..backends.jupyter import normalise
+
+                address = normalise(url.value)[0]
+                records = [record for record in records if record.runtime.endpoint == address]
+        if wants.options:
+            if chosen.source != "default":
+                self.check_kind(chosen.value or "", wants)
+            records = [record for record in records if self.backend(record.backend).serves(record, wants)]
+        active = next((record for record in records if record.is_active), None)
+        if active is not None or (chosen.source == "default" and not wants.options):
+            return active
+        return records[0] if records else None
+
+    def _create(self, wants: Wants) -> Record:
+        """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
+        name = self.config.backend.value or "colab"
+        self.check_kind(name, wants)
+        backend = self.backend(name)
+        if wants.new and not backend.renewable():
+            raise errors.UsageError(
+                f"the {name} backend has one runtime only; --new-runtime cannot give another",
+                hint="leave out --new-runtime; for a fresh kernel: lecoder-cgpu kernel restart",
+            )
+        with self.store.transaction() as records:
+            existing = None if wants.new else self._pick(records, wants)
+            if existing is not None:
+                return existing
+            record = backend.create(free_name(name, records), wants)
+            insert(records, record)
+            return record
+
+    @staticmethod
+    def check_kind(backend: str, wants: Wants) -> None:
+        """Refuse a kind of runtime that the backend does not have.
+
+        Raises:
+            errors.UsageError
+        """
+        if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
+            raise errors.UsageError(
+                f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
+                hint=f"leave out {wants.options[0]}, or add --backend colab",
+            )
+        if wants.limits:
+            _check_leased(backend)
+
+    def report_damage(self) -> None:
+        if self.store.damaged:
+            self.notify(f"{self.store.path}: {len(self.store.damaged)} record(s) cannot be read; they were left alone")
+
+    # --- what commands do with sessions ---
+
+    def add_server(self, name: str, url: str, token: str | None, *, replace: bool = False) -> Session:
+        """Store a Jupyter server as a session, after proving that it answers and takes the token.
+
+        Raises:
+            errors.UsageError: name or address are no good. errors.AuthError, errors.ConnectionFailed: the proof failed.
+        """
+        from ..backends import jupyter
+
+        check_name(name)
+        session = self.hold(jupyter.Backend.record(name, url, token))
+        session.server.version()
+        session.server.kernels()  # asks for the token
+        self.store.add(session.record, replace=replace)
+        return session
+
+    def add_local(self, name: str, root: str | None) -> Session:
+        """Store a local runtime as a session and start it.
+
+        Raises:
+            errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
+        """
+        record = self.backend("local").create(name, Wants())
+        if root is not None:
+            record.root = str(Path(root).expanduser().resolve())
+        self.store.add(record)
+        session = self.hold(record)
+        try:
+            session.endpoint  # noqa: B018 - starts it
+        except BaseException:
+            self.store.remove(record.id)
+            raise
+        return session
+
+    def hold_or_none(self, record: Record) -> Session | None:
+        """Like `hold`, None for a record whose backend this version does not have."""
+        try:
+            return self.hold(record)
+        except errors.UsageError:
+            return None
+
+    def each(self, action: Callable[[T], R], items: list[T]) -> list[R]:
+        """`action` on everything at once: servers that do not answer must not add up."""
+        if len(items) < 2:
+            return [action(item) for item in items]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            return list(pool.map(action, items))
+
+
+def free_name(base: str, records: list[Record]) -> str:
+    """A name that no session has: `base`, or with a number behind."""
+    taken = {record.name for record in records}
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}-{number}", number + 1
+    return name
+
+
+def _check_leased(backend: str) -> None:
+    if backend != "colab":
+        raise errors.UsageError(
+            f"a session of the {backend} backend has no lease: its runtime is not ours to give back by itself",
+            name="NoLease",
+            hint="leave out --idle-release, --max-runtime and --max-units; lecoder-cgpu sessions close ends it",
+        )

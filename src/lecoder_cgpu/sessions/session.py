@@ -1,0 +1,399 @@
+"""A session in use: reaches its runtime, its kernel and its resident, and starts what is missing.
+
+The warm path costs nothing: with a kernel id in the record, the first request is the WebSocket handshake, and only
+its failure makes us ask the server what became of the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import UNSET, structs
+
+from .. import errors, models
+from ..backends.protocol import Backend, Endpoint, Terms
+from ..jupyter.kernel_channels import KernelConnection
+from ..jupyter.server import Kernel, Server
+from ..store import leases, session_store
+from ..system import logs
+
+if TYPE_CHECKING:
+    from ..helper.client import Resident
+
+T = TypeVar("T")
+Notify = Callable[[str], None]
+Waiting = Callable[[str], AbstractContextManager[None]]
+
+RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
+RESIDENT_PATH = "lecoder-cgpu-resident"
+
+
+class Session:
+    """One session of the store, on its backend."""
+
+    def __init__(
+        self,
+        record: session_store.Record,
+        store: session_store.Store,
+        backend: Backend,
+        notify: Notify,
+        waiting: Waiting,
+    ) -> None:
+        self.record = record
+        self.store = store
+        self.backend = backend
+        self.notify = notify
+        self.waiting = waiting
+        self.terms = Terms(tell=notify)
+        self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
+        self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
+        self._used_at: float | None = None
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The runtime's endpoint, started if the backend can start it.
+
+        Raises:
+            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: as the backend has it.
+        """
+        found = self.backend.find(self.record)
+        if found is not None:
+            if self.keep is not None:
+                self.keep()
+            return found
+        with self.waiting(f"starting {self.record.label} …"):
+            endpoint, fresh = self.backend.obtain(self.record, self.terms)
+        if self.keep is not None:
+            self._begin_lease(fresh)
+            self.keep()
+        if fresh and (self.record.kernel or self.record.resident):
+            self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
+            self._remember(kernel=None, resident=None)
+        return endpoint
+
+    @cached_property
+    def server(self) -> Server:
+        return Server(self.endpoint, self._renew)
+
+    def _renew(self, error: errors.Error) -> Endpoint | None:
+        fresh = self.backend.renew(self.record, error)
+        if fresh is not None:
+            self.__dict__["endpoint"] = fresh
+        return fresh
+
+    def _on_the_runtime(self, action: Callable[[], T]) -> T:
+        """Do what comes before any work is sent. A runtime that turns out to be gone is replaced, if `terms` allow it;
+        once connected, it never is."""
+        try:
+            done = action()
+        except errors.LostError:
+            if not self.terms.replace:
+                raise
+            self.__dict__.pop("server", None)
+            self.__dict__.pop("endpoint", None)
+            done = action()
+        self.terms = structs.replace(self.terms, replace=False)
+        return done
+
+    def close(self) -> None:
+        """Let go of the connections; the runtime stays."""
+        if "server" in vars(self):
+            self.server.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the kernel ---
+
+    @property
+    def kernel_path(self) -> str:
+        """The path of the kernel's Jupyter session: what makes it findable from another machine."""
+        folder = self.endpoint.folder
+        return f"{folder}/lecoder-{self.record.name}.ipynb".lstrip("/")
+
+    def connect_kernel(self) -> KernelConnection:
+        """Channels to the session's kernel, which is started if there is none.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        connection = self._on_the_runtime(self._connect_kernel)
+        connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
+        return connection
+
+    def _connect_kernel(self) -> KernelConnection:
+        server = self.server  # may find that the runtime is a new one, and then forget the kernel
+        if self.record.kernel is not None:
+            try:
+                connection = KernelConnection(server, self.record.kernel.id, self.known_gone)
+            except errors.NotFoundError:
+                logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
+                lost = True
+            else:
+                if self.record.kernel.recorded is None:  # the helper could not be reached when the kernel was started
+                    self._note_recording(self.record.kernel)
+                return connection
+        else:
+            lost = False
+        return KernelConnection(server, self._open_kernel(lost), self.known_gone)
+
+    def kernel_id(self) -> str:
+        """The id of the session's kernel, which is started if there is none; whether it is still there is not asked."""
+        self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the kernel
+        return self.record.kernel.id if self.record.kernel is not None else self._open_kernel(lost=False)
+
+    def forget_kernel(self) -> None:
+        """The kernel is gone: the next use starts another."""
+        self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+        self._remember(kernel=None)
+
+    def _open_kernel(self, lost: bool) -> str:
+        with self.waiting("starting a kernel …"):
+            opened, ours = self.server.open_session(self.kernel_path)
+        if opened.kernel is None:
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
+        if lost and ours:
+            self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+        recorded = self._start_recording(opened.kernel.id)
+        record = session_store.KernelRecord(id=opened.kernel.id, path=self.kernel_path, ours=ours, recorded=recorded)
+        self._remember(kernel=record)
+        return opened.kernel.id
+
+    def _note_recording(self, kernel: session_store.KernelRecord) -> None:
+        recorded = self._start_recording(kernel.id)
+        if recorded is not None:
+            self._remember(kernel=structs.replace(kernel, recorded=recorded))
+
+    def _start_recording(self, kernel_id: str) -> bool | None:
+        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
+        it is to be tried again."""
+        try:
+            resident = self._connect_resident()
+            try:
+                resident.record(kernel_id)
+            finally:
+                resident.close()
+        except errors.Error as error:
+            logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
+            return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
+        return True
+
+    def await_recording(self) -> None:
+        """After the kernel's process was replaced: return when the new one is recorded, too."""
+        if self.record.kernel is not None and self.record.kernel.recorded:
+            self._start_recording(self.record.kernel.id)
+
+    def restart_kernel(self) -> Kernel | None:
+        """Restart the kernel, and return it as it is then.
+
+        Raises:
+            errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        kernel = self.running_kernel()
+        self._revive_resident()
+        self.server.restart(kernel.id)
+        self.await_recording()
+        return self.kernel()
+
+    def _revive_resident(self) -> None:
+        """Replace a helper that does not answer any more, as people are told that a restart does."""
+        if self.record.resident is None:
+            return
+        try:
+            resident = self._connect_resident()
+            try:
+                resident.hello()
+            finally:
+                resident.close()
+        except errors.ConnectionFailed as error:
+            if error.name not in ("HelperSilent", "HelperDead"):
+                logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
+                return
+            self.replace_resident()
+            self.notify("the helper on the runtime did not answer; it was replaced")
+
+    def kernel(self) -> Kernel | None:
+        """The kernel as the server sees it now, None when none is running.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        if self.record.kernel is None:
+            return None
+        try:
+            return self.server.kernel(self.record.kernel.id)
+        except errors.NotFoundError:
+            return None
+
+    def running_kernel(self) -> Kernel:
+        """The kernel, for commands that need one to be there.
+
+        Raises:
+            errors.NotFoundError: none was started, or it is gone.
+        """
+        kernel = self.kernel() if self.backend.find(self.record) is not None else None
+        if kernel is None:
+            raise errors.NotFoundError(
+                f"session {self.record.name!r} has no running kernel",
+                name="KernelNotFound",
+                hint=f'start one: lecoder-cgpu run -m kernel --session {self.record.name} "print(1)"',
+            )
+        return kernel
+
+    # --- the resident ---
+
+    @property
+    def resident_path(self) -> str:
+        """One resident serves all sessions on a server, whoever holds them."""
+        return f"{self.endpoint.folder}/{RESIDENT_PATH}".lstrip("/")
+
+    def connect_resident(self) -> Resident:
+        """The helper on the runtime, started if it is not there.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        return self._on_the_runtime(self._connect_resident)
+
+    def _connect_resident(self) -> Resident:
+        from ..helper.client import Resident
+        from ..jupyter.messages import new_id
+
+        server = self.server
+        client_id = new_id()
+        if self.record.resident is not None:
+            with contextlib.suppress(errors.NotFoundError):
+                return Resident(server.open_channels(self.record.resident.id, client_id), client_id)
+        with self.waiting("starting the helper on the runtime …"):
+            opened, ours = server.open_session(self.resident_path)
+        if opened.kernel is None:
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
+        self._remember(resident=session_store.KernelRecord(id=opened.kernel.id, path=self.resident_path, ours=ours))
+        return Resident(server.open_channels(opened.kernel.id, client_id), client_id)
+
+    def reconnect_resident(self, cause: errors.ConnectionFailed) -> Resident:
+        """The helper again, after the connection to it was lost.
+
+        Raises:
+            errors.ConnectionFailed: it cannot be reached within a minute, or the runtime is gone.
+            errors.AuthError: it does not know us any more.
+        """
+        if cause.name == "HelperDead":
+            self.replace_resident()
+        deadline = time.monotonic() + RECONNECT_FOR
+        pause = 0.1
+        while not self.known_gone():
+            try:
+                return self.connect_resident()
+            except errors.ConnectionFailed as error:
+                if time.monotonic() > deadline:
+                    raise
+                cause = error
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        raise cause
+
+    def replace_resident(self) -> None:
+        """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
+        if self.record.resident is not None:
+            self.server.delete_kernel(self.record.resident.id)
+            self._remember(resident=None)
+
+    # --- the record ---
+
+    def _begin_lease(self, fresh: bool) -> None:
+        """Write down since when the runtime is held, before the keeper is started."""
+        import time
+
+        now = time.time()
+
+        def change(record: session_store.Record) -> None:
+            if record.lease is None or fresh:
+                record.lease = leases.fresh(leases.lease_of(record), now)
+
+        self.store.change(self.record.id, change)
+
+    def _remember(self, **fields: session_store.KernelRecord | None) -> None:
+        def change(record: session_store.Record) -> None:
+            for name, value in fields.items():
+                setattr(record, name, value)
+
+        change(self.record)
+        self.store.change(self.record.id, change)
+
+    def used(self) -> None:
+        """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
+
+        Whoever carries a person's keystrokes or somebody's traffic calls this all along: it is no idle runtime.
+        """
+        now = time.monotonic()
+        if self._used_at is not None and now - self._used_at < session_store.TOUCH_INTERVAL:
+            return
+        self._used_at = now
+        try:
+            self.store.touch(self.record)
+        except errors.ConfigError as error:
+            self.notify(f"the use of the session was not noted: {error.message}")
+
+    def is_lost(self) -> bool:
+        """Whether the runtime is certainly gone, as those know who lend it. Nobody knowing is no certainty."""
+        try:
+            return self.backend.is_gone(self.record)
+        except errors.Error as error:
+            logs.current().warn("SESSION", f"whether the runtime is there cannot be told: {error.message}")
+            return False
+
+    def known_gone(self) -> bool:
+        """The same as far as it is known here, without asking anybody."""
+        return self.backend.known_gone(self.record)
+
+    def loss(self, what: str, hint: str) -> errors.Error:
+        """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
+        stored = self.store.get(self.record.id)
+        if stored is not None and stored.lease is not None and stored.lease.ended is not None:
+            ended = leases.ended(self.record.name, stored.lease)
+            ended.message = f"{ended.message}, while {what}"
+            return ended
+        return errors.LostError(
+            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}",
+            name="RuntimeLost",
+            hint=hint,
+        )
+
+    def reading_command(self, run_id: str) -> str:
+        """The command that prints all output of a run that the runtime keeps."""
+        return f"lecoder-cgpu run --session {self.record.name} --attach {run_id} --json --max-output 0"
+
+    def kernel_info(self, kernel: Kernel | None) -> models.KernelInfo:
+        if kernel is None:
+            return models.KernelInfo()
+        return models.KernelInfo(
+            id=kernel.id,
+            state=kernel.execution_state,
+            connections=UNSET if kernel.connections is None else kernel.connections,
+            last_activity=kernel.last_activity or UNSET,
+        )
+
+    def close_kernels(self) -> list[str]:
+        """End the kernels that we started on a server that is not ours; returns their ids.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: as transport has it.
+        """
+        ended = []
+        for kernel in (self.record.kernel, self.record.resident):
+            if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
+                ended.append(kernel.id)
+        return ended

@@ -1,0 +1,134 @@
+"""When a runtime that costs money is given back. Pure; the clock is an argument.
+
+The keeper acts on it, and tells the runtime, which releases itself should this machine sleep or die (see
+`resident/lease.py`).
+A limit on cost is the keeper's alone: the runtime does not know what it costs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from .. import errors, models
+from .session_store import Lease, Record
+
+Reason = Literal["idle", "runtime", "units"]
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a user wants changed of a lease: seconds and compute units, None for no limit, unset for no change."""
+
+    idle: float | UnsetType | None = UNSET
+    max_runtime: float | UnsetType | None = UNSET
+    max_units: float | UnsetType | None = UNSET
+
+    def __bool__(self) -> bool:
+        return self != Limits()
+
+
+def lease_of(record: Record) -> Lease:
+    """The session's lease; the usual one for a session that has none yet."""
+    return record.lease or Lease(began=moment(record.created_at) or 0.0)
+
+
+def moment(text: str) -> float | None:
+    """The Unix time of a moment as records have it, None when it is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+def changed(lease: Lease, limits: Limits) -> Lease:
+    """The lease with these limits. A higher one lets a session go on that the lower one had ended."""
+    wanted = {name: value for name, value in structs.asdict(limits).items() if value is not UNSET}
+    new = structs.replace(lease, **wanted)
+    if lease.ended == "runtime" and (new.max_runtime is None or new.max_runtime > (lease.max_runtime or 0.0)):
+        new.ended = None
+    if lease.ended == "units" and (new.max_units is None or new.max_units > max(lease.units, lease.max_units or 0.0)):
+        new.ended = None
+    return new
+
+
+def fresh(lease: Lease, now: float) -> Lease:
+    """The same limits for a runtime that was obtained just now."""
+    return structs.replace(lease, began=now, last_work=None, units=0.0, ended=None, why=None)
+
+
+def over(
+    lease: Lease, now: float, *, working: bool | None, used: float | None = None, slack: float = 0.0
+) -> Reason | None:
+    """Which limit is reached, if any.
+
+    Args:
+        working: whether something runs on the runtime; None when that is not known, which is no reason to end it.
+        used: when a command last used the session.
+        slack: by how many seconds `used` and `last_work` may be too old.
+    """
+    if lease.max_runtime is not None and now - lease.began >= lease.max_runtime:
+        return "runtime"
+    if lease.max_units is not None and lease.units >= lease.max_units:
+        return "units"
+    if lease.idle is not None and working is False and now - last_active(lease, used) >= lease.idle + slack:
+        return "idle"
+    return None
+
+
+def last_active(lease: Lease, used: float | None) -> float:
+    return max(lease.began, lease.last_work or 0.0, used or 0.0)
+
+
+def described(lease: Lease, reason: Reason) -> str:
+    """Why the runtime was released, in words."""
+    if reason == "idle":
+        return f"it had no work for {duration(lease.idle or 0.0)}"
+    if reason == "runtime":
+        return f"its time of {duration(lease.max_runtime or 0.0)} was over (--max-runtime)"
+    return f"it had cost {lease.units:.4g} of {lease.max_units:g} compute units (--max-units)"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 90 s, 60 min, 2 h."""
+    if seconds >= 7200 and seconds % 3600 == 0:
+        return f"{seconds / 3600:g} h"
+    return f"{seconds / 60:g} min" if seconds >= 120 and seconds % 60 == 0 else f"{seconds:g} s"
+
+
+def ended(name: str, lease: Lease) -> errors.Error:
+    """The error for the use of a session whose lease has ended."""
+    assert lease.ended is not None
+    message = f"the runtime of session {name!r} was released, for {lease.why or lease.ended}"
+    if lease.ended == "idle":
+        return errors.LostError(message, name="LeaseEnded", hint=f"a new one: lecoder-cgpu sessions ensure {name}")
+    option = "--max-runtime" if lease.ended == "runtime" else "--max-units"
+    return errors.BudgetError(
+        message,
+        name="LeaseEnded",
+        hint=f"allow more with {option} VALUE, or end it: lecoder-cgpu sessions close {name}",
+    )
+
+
+def info(record: Record) -> models.LeaseInfo:
+    """What documents say of a session's lease."""
+    lease = lease_of(record)
+    found = models.LeaseInfo()
+    if lease.ended is not None:
+        found.ended = lease.ended
+    if lease.idle is not None:
+        found.idle_seconds = lease.idle
+        found.idle_release_at = _stamp(last_active(lease, moment(record.last_used_at)) + lease.idle)
+    if lease.max_runtime is not None:
+        found.ends_at = _stamp(lease.began + lease.max_runtime)
+    if lease.max_units is not None:
+        found.max_units = lease.max_units
+        found.units_spent = round(lease.units, 4)
+    return found
+
+
+def _stamp(seconds: float) -> str:
+    from datetime import UTC
+
+    return models.timestamp(datetime.fromtimestamp(seconds, UTC))

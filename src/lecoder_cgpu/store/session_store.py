@@ -1,0 +1,322 @@
+"""The stored sessions: `state/sessions.json`, and how a name or a prefix finds one of them.
+
+A session is our named hold on a runtime. The file is the predecessor's array with additions. One record that cannot
+be understood never hides the others and is written back untouched; a file that is no JSON array is set aside and
+reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from .. import errors, models
+from ..system import atomic_files as state
+
+TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+class Proxy(Struct, kw_only=True):
+    """How to reach the runtime. `token` is a secret; it is null when it comes from the environment instead."""
+
+    url: str
+    token: str | None = None
+    token_expires_in_seconds: float | None = field(name="tokenExpiresInSeconds", default=None)
+
+    def __repr__(self) -> str:
+        return f"Proxy(url={self.url!r})"
+
+
+class Runtime(Struct, kw_only=True):
+    label: str
+    accelerator: str = "none"
+    endpoint: str
+    proxy: Proxy | None = None
+
+
+class KernelRecord(Struct, kw_only=True):
+    """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
+    whether the helper keeps what it publishes, null when it could not be asked yet."""
+
+    id: str
+    path: str
+    ours: bool = True
+    recorded: bool | None = None
+
+
+class Allocation(Struct, kw_only=True):
+    """What a Colab session asked for, and how far it got.
+
+    `key` is a UUID from which Colab's notebook hash is made: asking under the same key again finds the same runtime. It
+    is null for a runtime that was adopted. `sent`: Colab was asked to assign it.
+    `state`: asked (written down before Colab is), booting, ready, lost (the listing did not have it, twice), closing
+    (Colab was told to end it, and still lists it). `plane` is the control plane that knows the runtime.
+    `accelerators` are those that the user allows, the best first; none means any of the variant. `expires` is the Unix
+    time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
+    """
+
+    state: Literal["asked", "booting", "ready", "lost", "closing"] = "asked"
+    plane: str = "tunnel"
+    key: str | None = None
+    variant: Literal["DEFAULT", "GPU", "TPU"] = "GPU"
+    accelerators: list[str] = field(default_factory=list)
+    high_memory: bool = field(name="highMemory", default=False)
+    adopted: bool = False
+    sent: bool = False
+    expires: float | None = None
+    address: str | None = None
+    tier: str | None = None
+
+
+class Lease(Struct, kw_only=True):
+    """For how long a session's runtime is held. Durations in seconds, None for no limit; moments as Unix times.
+
+    `idle`: release after so long without work. `maxRuntime`: release so long after `began`, work or not. `maxUnits`:
+    release when so many compute units were spent since `began`; `units` is what the keeper has counted. `lastWork`:
+    when the keeper last saw work. `ended`: which of the limits ended the runtime, and `why` in words.
+    """
+
+    idle: float | None = 3600.0
+    max_runtime: float | None = field(name="maxRuntime", default=None)
+    max_units: float | None = field(name="maxUnits", default=None)
+    began: float
+    last_work: float | None = field(name="lastWork", default=None)
+    units: float = 0.0
+    ended: Literal["idle", "runtime", "units"] | None = None
+    why: str | None = None
+
+
+class Record(Struct, kw_only=True):
+    """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
+
+    id: str
+    label: str
+    runtime: Runtime
+    variant: str = "DEFAULT"
+    created_at: str = field(name="createdAt")
+    last_used_at: str = field(name="lastUsedAt")
+    is_active: bool = field(name="isActive", default=False)
+    name: str = ""
+    backend: str = "colab"
+    root: str | None = None
+    kernel: KernelRecord | None = None
+    resident: KernelRecord | None = None
+    colab: Allocation | None = None
+    lease: Lease | None = None
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.id[:8]
+
+    @property
+    def ref(self) -> models.SessionRef:
+        return models.SessionRef(id=self.id, name=self.name, backend=self.backend)
+
+
+class Store:
+    """The owner of `sessions.json` in the folder `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "sessions.json"
+        self.damaged: list[msgspec.Raw] = []
+
+    def records(self) -> list[Record]:
+        """All sessions that can be read, most recently used first; `damaged` holds the others.
+
+        Raises:
+            errors.ConfigError: the file cannot be read, or is not a JSON array (it is set aside then).
+        """
+        content = state.read(self.path)
+        if content is None:
+            return []
+        try:
+            raw = msgspec.json.decode(content, type=list[msgspec.Raw])
+        except msgspec.DecodeError as error:
+            kept = state.set_aside(self.path)
+            raise errors.ConfigError(
+                f"{self.path} is not a JSON array of sessions: {error}; it was kept as {kept.name}",
+                hint=f"look at {kept}; the next command starts with no sessions",
+            ) from error
+        self.damaged = []
+        records = []
+        for item in raw:
+            try:
+                records.append(msgspec.json.decode(item, type=Record))
+            except msgspec.DecodeError:
+                self.damaged.append(item.copy())
+        return sorted(records, key=lambda record: record.last_used_at, reverse=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[list[Record]]:
+        """The records, to be changed in place; written back at the end, with nobody else writing in between."""
+        with state.lock(self.path):
+            records = self.records()
+            before = msgspec.json.encode(records)
+            yield records
+            if msgspec.json.encode(records) != before:
+                everything = [*(msgspec.Raw(msgspec.json.encode(record)) for record in records), *self.damaged]
+                state.write_atomic(self.path, msgspec.json.format(msgspec.json.encode(everything), indent=2))
+
+    def find(self, key: str) -> Record:
+        """The session of that id, name or endpoint, or with that unique prefix of one of the first two.
+
+        Raises:
+            errors.NotFoundError: there is none. errors.UsageError: several begin so.
+        """
+        records = self.records()
+        for record in records:
+            if key in (record.id, record.name, record.runtime.endpoint or None):
+                return record
+        matches = [record for record in records if key and (record.id.startswith(key) or record.name.startswith(key))]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise errors.UsageError(
+                f"{key!r} is ambiguous: " + ", ".join(f"{record.name} ({record.id[:8]})" for record in matches),
+                name="AmbiguousSession",
+                hint=f"give the whole name, such as {matches[0].name}, or more of the id",
+            )
+        known = ", ".join(record.name for record in records) or "none"
+        raise errors.NotFoundError(
+            f"there is no session {key!r} (known: {known})", name="SessionNotFound", hint="lecoder-cgpu sessions list"
+        )
+
+    def get(self, session_id: str) -> Record | None:
+        """The session of that id as it is stored now."""
+        return next((record for record in self.records() if record.id == session_id), None)
+
+    def active(self) -> Record | None:
+        """The session that plain commands use."""
+        return next((record for record in self.records() if record.is_active), None)
+
+    def add(self, record: Record, *, replace: bool = False) -> None:
+        """Store a new session and make it the active one.
+
+        Raises:
+            errors.UsageError: the name is taken (without `replace`) or malformed.
+        """
+        check_name(record.name)
+        with self.transaction() as records:
+            taken = next((item for item in records if item.name == record.name), None)
+            if taken is not None:
+                if not replace:
+                    raise errors.UsageError(
+                        f"there is a session {record.name!r} already",
+                        name="SessionExists",
+                        hint=f"choose another name, or first: lecoder-cgpu sessions close {record.name}; "
+                        "for a Jupyter server, --force replaces it",
+                    )
+                records.remove(taken)
+            insert(records, record)
+
+    def change(self, session_id: str, change: Callable[[Record], None]) -> Record | None:
+        """Apply `change` to one stored record; None when it is not there any more."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id:
+                    change(record)
+                    return record
+        return None
+
+    def activate(self, session_id: str) -> None:
+        with self.transaction() as records:
+            for record in records:
+                record.is_active = record.id == session_id
+
+    def retire(self, session_id: str) -> None:
+        """Keep a session's record, but let plain commands use another one."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id and record.is_active:
+                    record.is_active = False
+                    others = [item for item in records if item is not record]
+                    if others:
+                        max(others, key=lambda item: item.last_used_at).is_active = True
+
+    def remove(self, session_id: str) -> None:
+        """Forget a session; the most recently used one that remains becomes active if this one was."""
+        with self.transaction() as records:
+            for record in records:
+                if record.id == session_id:
+                    records.remove(record)
+                    if record.is_active and records:
+                        max(records, key=lambda item: item.last_used_at).is_active = True
+                    return
+
+    def rename(self, session_id: str, name: str) -> None:
+        """Give a session another name.
+
+        Raises:
+            errors.UsageError: it is malformed, or taken.
+        """
+        check_name(name)
+        with self.transaction() as records:
+            if any(record.name == name and record.id != session_id for record in records):
+                raise errors.UsageError(
+                    f"there is a session {name!r} already",
+                    name="SessionExists",
+                    hint=f"choose another name, or give that one back first: lecoder-cgpu sessions close {name}",
+                )
+            for record in records:
+                if record.id == session_id:
+                    record.name = name
+
+    def touch(self, record: Record) -> None:
+        """Note that the session was used, at most once a minute."""
+        try:
+            used = datetime.fromisoformat(record.last_used_at)
+            recent = (datetime.now(used.tzinfo) - used).total_seconds() < TOUCH_INTERVAL
+        except ValueError:
+            recent = False
+        if not recent:
+            moment = models.now()
+
+            def change(stored: Record) -> None:
+                stored.last_used_at = moment
+
+            self.change(record.id, change)
+
+
+def insert(records: list[Record], record: Record) -> None:
+    """Add a record to those of a transaction, as the active one."""
+    for item in records:
+        item.is_active = False
+    record.is_active = True
+    records.append(record)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be typed as an argument or used in a path.
+
+    Raises:
+        errors.UsageError
+    """
+    if not NAME.fullmatch(name):
+        raise errors.UsageError(
+            f"{name!r} cannot be a session's name",
+            hint="use letters, digits, '.', '_' and '-', beginning with a letter or digit",
+        )
+
+
+def new_record(name: str, backend: str, label: str, endpoint: str, proxy: Proxy | None = None) -> Record:
+    """A fresh record with an id of its own."""
+    import uuid
+
+    moment = models.now()
+    return Record(
+        id=str(uuid.uuid4()),
+        name=name,
+        label=label,
+        backend=backend,
+        created_at=moment,
+        last_used_at=moment,
+        runtime=Runtime(label=label, endpoint=endpoint, proxy=proxy),
+    )

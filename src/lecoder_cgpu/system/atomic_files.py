@@ -1,0 +1,173 @@
+"""How state reaches the disk: private folders, atomic replacement, locks that die with their holder.
+
+The files themselves have one owner each (`sessions`, `history`, `logs`); this module only knows how to write
+safely: folders 0700, files 0600, temporary file + rename, damaged files set aside and never treated as empty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import errors
+
+LOCK_WAIT = 10.0  # seconds that a writer waits for another process before it gives up
+
+
+def ensure_dir(path: Path) -> Path:
+    """Create `path` (0700) with its parents, and check that it is ours and can be written.
+
+    Raises:
+        errors.ConfigError: it belongs to someone else, is not a folder, or cannot be created or written.
+    """
+    try:
+        _make(path)
+        owner = path.stat().st_uid
+    except OSError as error:
+        raise unusable(path, error) from error
+    if hasattr(os, "getuid") and owner != os.getuid():
+        raise errors.ConfigError(
+            f"{path} belongs to another user (uid {owner}, you are {os.getuid()})",
+            hint="set LECODER_CGPU_CONFIG_DIR to a folder of your own",
+        )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise errors.ConfigError(f"{path} cannot be written", hint=f"chmod u+rwx {path}")
+    return path
+
+
+def _make(path: Path) -> None:
+    """Create a folder and what is missing above it, all of it private (`mkdir -p` leaves the parents open)."""
+    if not path.exists():
+        _make(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def unusable(path: Path, error: OSError) -> errors.ConfigError:
+    """The error for a state file or folder that the operating system refuses."""
+    reason = error.strerror or str(error)
+    return errors.ConfigError(
+        f"{path} cannot be used: {reason}",
+        hint="free some space, or set LECODER_CGPU_CONFIG_DIR to another folder",
+    )
+
+
+def read(path: Path) -> bytes | None:
+    """The content of a state file, None when there is none.
+
+    Raises:
+        errors.ConfigError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` (0600) so that a reader sees the old file or the new one, nothing between.
+
+    Raises:
+        errors.ConfigError: the folder is read-only, full, or not ours.
+    """
+    ensure_dir(path.parent)
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise unusable(path, error) from error
+
+
+def append(path: Path, line: bytes) -> None:
+    """Append one complete line in a single write (O_APPEND), so that concurrent writers never interleave.
+
+    What a killed writer left of its line stays on a line of its own: it damages no other record.
+
+    Raises:
+        errors.ConfigError: the file cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            if os.name == "posix" and os.fstat(descriptor).st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)  # the predecessor's files can be read by everybody
+            if not _at_line_start(descriptor, os.lseek(descriptor, 0, os.SEEK_END)):
+                _write(descriptor, b"\n" + line)
+                return
+            _write(descriptor, line)
+            begin = os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
+            if not _at_line_start(descriptor, begin):
+                # Between our look and our write another writer was killed in the middle of its line, and ours is glued
+                # to that piece. No reader can decode the two together, so writing ours again makes no duplicate.
+                _write(descriptor, b"\n" + line)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise unusable(path, error) from error
+
+
+def _at_line_start(descriptor: int, position: int) -> bool:
+    if position <= 0:
+        return True
+    os.lseek(descriptor, position - 1, os.SEEK_SET)  # O_APPEND writes at the end wherever we are
+    return os.read(descriptor, 1) in (b"\n", b"")
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    written = os.write(descriptor, content)
+    if written != len(content):  # a full disk cuts the line; end it, so that only this record is damaged
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"\n")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold the lock that guards `path`. The operating system drops it when its holder dies.
+
+    Raises:
+        errors.ConfigError: another process has held it for `wait` seconds, or the folder is unusable.
+    """
+    import filelock
+
+    ensure_dir(path.parent)
+    guard = path.with_name(path.name + ".lock")
+    try:
+        with filelock.FileLock(guard, timeout=wait, mode=0o600):
+            yield
+    except filelock.Timeout as error:
+        raise errors.ConfigError(
+            f"{guard} has been held by another process for {wait:g} s",
+            hint="wait until the other command has ended, then repeat the same command",
+            retryable=True,
+        ) from error
+    except OSError as error:
+        raise unusable(guard, error) from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file so that nothing of it is lost, and return where it is now."""
+    target = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
+    number = 1
+    while target.exists():
+        target = target.with_name(f"{target.name}.{number}")
+        number += 1
+    try:
+        os.replace(path, target)
+    except OSError as error:
+        raise unusable(path, error) from error
+    return target
