@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer, free_port, start_server

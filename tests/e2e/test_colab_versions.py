@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.backends.protocol import Endpoint
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from lecoder_cgpu.jupyter.terminal import Terminal
 from tests.support.cli import Cli

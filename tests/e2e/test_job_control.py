@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.backends.protocol import Endpoint
 from lecoder_cgpu.helper.client import Resident
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli

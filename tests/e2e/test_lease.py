@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.backends.protocol import Endpoint
 from lecoder_cgpu.helper.client import Resident
 from lecoder_cgpu.helper.documents import RunState
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from tests.support.cli import Cli
 from tests.support.servers import start_server

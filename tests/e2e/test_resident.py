@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.backends.protocol import Endpoint
 from lecoder_cgpu.helper import bootstrap
 from lecoder_cgpu.helper.client import Resident
 from lecoder_cgpu.helper.documents import RunState
 from lecoder_cgpu.helper.follow import Follower
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from tests.support.servers import start_server
 

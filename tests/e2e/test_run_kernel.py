@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.backends.protocol import Endpoint
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from lecoder_cgpu.sessions.manager import Client
 from tests.support.cli import Cli

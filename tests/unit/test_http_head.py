@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lecoder_cgpu.ports.proxy_heads import Answer, Refused, Request, Upstream
+from lecoder_cgpu.backends.protocol import Upstream
+from lecoder_cgpu.ports.proxy_heads import Answer, Refused, Request
 
 THERE = Upstream("https://8000-vm.example/base", "X-Token", "s3cret/token", 0.0)
 

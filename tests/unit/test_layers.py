@@ -6,107 +6,113 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import lecoder_cgpu
-from lecoder_cgpu.helper import bootstrap
 
 ROOT = Path(lecoder_cgpu.__file__).parent
-# Executed on the runtime, not here.
-REMOTE = {f"resident/{part}.py" for part in (*bootstrap.PARTS, *bootstrap.PROGRAMS, "tunnel")}
-REMOTE |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "testing" / "vm").rglob("*.py")}
 
-# From the top down; a module imports only what stands below it.
-LAYERS = [
-    ["reference"],
-    ["cli", "testing"],
-    ["mcp"],
-    ["tools"],
-    ["rendering"],
-    ["functions"],
-    ["api"],
-    ["doctor"],
-    ["overview", "installation", "consent", "keeping"],
-    ["holdings"],
-    ["client"],
-    ["login"],
-    ["notebook_jobs", "installs", "drive"],
-    ["jobs", "notebook_runs", "programs"],
-    ["kernel_runs", "process_runs"],
-    ["port_proxy"],
-    ["processes", "storage", "forwarding", "ssh"],
-    ["recording", "transfers"],
-    ["runtime", "files"],
-    ["keeper"],
-    ["contents", "kernel", "resident", "terminal"],
-    ["watch"],
-    ["server"],
-    ["backends"],
-    ["colab"],
-    ["auth"],
-    ["credentials"],
-    ["leases"],
-    ["sessions", "history"],
-    ["history_images", "history_page"],
-    ["transport"],
-    ["logs", "http_head"],
-    ["jsonl", "process_identity", "redaction"],
-    ["state", "config"],
-    ["explain"],
-    ["scripts"],
-    ["notebook", "cell_outputs"],
-    ["parameters", "templates"],
-    ["outputs"],
-    ["wire"],
-    ["models"],
-    ["errors"],
-]
-LEVEL = {name: number for number, names in enumerate(LAYERS) for name in names}
+# From the ground up: a package, or a module of the root, imports only what stands above it here.
+PACKAGES = (
+    "errors", "models", "config", "guest", "system", "net", "jupyter", "helper", "auth", "store", "backends",
+    "sessions", "files", "history", "runs", "api", "remote_functions", "agents", "notebooks", "ports", "diagnostics",
+    "docgen", "keeper", "cli", "reference", "testing",
+)  # fmt: skip
+LEVEL = {name: number for number, name in enumerate(PACKAGES)}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Every module of the package, parsed once; the name is its path below the package."""
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in sorted(ROOT.rglob("*.py"))
+    }
+
+
+def on_the_runtime(name: str) -> bool:
+    """Whether a module is executed on a runtime and not here."""
+    return name.startswith(("guest/", "testing/vm/"))
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(ROOT.rglob("*.py")):
-        name = path.relative_to(ROOT).as_posix()
-        if name not in REMOTE and name not in ("__init__.py", "__main__.py"):
-            yield name, ast.parse(path.read_text("utf-8"))
+    """The modules that are executed here."""
+    for name, tree in trees().items():
+        if not on_the_runtime(name) and name not in ("__init__.py", "__main__.py"):
+            yield name, tree
 
 
-def imports(name: str, tree: ast.Module) -> Iterator[str]:
-    """The modules of ours that a file imports, type checking aside."""
-    package = name.split("/")[:-1]
-    hidden = {
+def for_types_only(tree: ast.Module) -> set[int]:
+    """The nodes below `if TYPE_CHECKING`."""
+    return {
         id(child)
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
         for child in ast.walk(node)
     }
+
+
+def imports(name: str, tree: ast.Module) -> Iterator[str]:
+    """The modules of ours that a file imports, type checking aside, as paths like those of `trees`."""
+    package = name.split("/")[:-1]
+    hidden = for_types_only(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level and id(node) not in hidden:
             base = package[: len(package) - node.level + 1]
             target = [*base, *(node.module.split(".") if node.module else [])]
             for alias in node.names:
-                full = target or [alias.name]
-                yield full[0]
+                inner = "/".join([*target, alias.name])
+                if f"{inner}.py" in trees() or f"{inner}/__init__.py" in trees():
+                    yield inner
+                elif target:
+                    yield "/".join(target)
 
 
-def test_arrows_point_down() -> None:
-    """No module imports one above it, and every module has its place."""
+def room(name: str) -> str:
+    """The package, or module of the root, that a path belongs to."""
+    return name.split("/")[0].removesuffix(".py")
+
+
+def test_every_module_has_its_package() -> None:
+    """Nothing stands at the root but what the list names."""
+    assert {room(name) for name in trees()} - {"__init__", "__main__"} == set(PACKAGES)
+
+
+def test_packages_import_only_what_stands_above_them() -> None:
+    """The one order of the house."""
     for name, tree in sources():
-        own = name.split("/")[0].removesuffix(".py")
-        assert own in LEVEL, f"{name} has no place in the layers"
         for imported in imports(name, tree):
-            if imported in ("__version__", own):
-                continue
-            assert LEVEL[imported] > LEVEL[own] or (own, imported) in EQUALS, f"{name} imports {imported}"
+            if room(imported) != room(name):
+                assert LEVEL[room(imported)] < LEVEL[room(name)], f"{name} imports {imported}"
 
 
-# Within a layer, or upwards for a reason.
-EQUALS = {
-    ("contents", "resident"),  # it stands in for the resident, and speaks the same requests
-    ("backends", "sessions"),
-}
+def test_no_module_imports_itself_in_a_circle() -> None:
+    """Inside a package, too, imports have a direction."""
+    graph = {
+        name.removesuffix(".py").removesuffix("/__init__"): set(imports(name, tree)) for name, tree in trees().items()
+    }
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " imports ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for imported in sorted(graph.get(module, ())):
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_packages_hold_a_docstring_and_nothing_else() -> None:
+    """Importing a package costs nothing, and tells what it is for, who may use it, and what must never be in it."""
+    for name, tree in trees().items():
+        if name.endswith("/__init__.py") and room(name) != "testing":
+            assert len(tree.body) == 1, name
+            said = ast.get_docstring(tree) or ""
+            assert name.count("/") > 1 or ("Who may use it:" in said and "Never here:" in said), name
 
 
 def uses(tree: ast.Module, *names: str) -> bool:
@@ -145,15 +151,15 @@ def test_printing_happens_in_one_place() -> None:
 
 @pytest.mark.parametrize("library", ["httpx2", "websockets"])
 def test_the_network_is_reached_in_one_place(library: str) -> None:
-    """The two network libraries appear in transport.py alone."""
+    """The two network libraries appear in net/ alone."""
     users = {
-        name
+        room(name)
         for name, tree in sources()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
     }
-    assert users == {"transport.py"}
+    assert users == {"net"}
 
 
 HEAVY = ("asyncio", "rich", "httpx2", "filelock", "stamina", "websockets", "msgspec", "jupyter_server", "zmq", "json")
@@ -187,23 +193,44 @@ HEAVY_ON_THE_WAY = ("httpx2", "rich", "filelock", "stamina", "asyncio")
 
 def test_a_warm_kernel_run_imports_no_http_client(tmp_path: Path) -> None:
     """The path that agents take hundreds of times imports neither the HTTP client, nor rich, nor the lock library."""
-    modules = ("kernel_runs", "client", "history", "cli.commands.run")
+    modules = ("runs.kernel_runs", "sessions.manager", "history.entries", "cli.commands.run")
     code = "import sys, " + ", ".join(f"lecoder_cgpu.{name}" for name in modules) + "\n"
-    code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.resident')!r} if m in sys.modules])"
+    code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.helper')!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("name", sorted(REMOTE))
-def test_what_goes_to_the_runtime_is_old_python(name: str) -> None:
-    """It can be parsed by Python 3.8."""
-    ast.parse((ROOT / name).read_text("utf-8"), feature_version=(3, 8))
+RUNTIME_LIBRARIES = sys.stdlib_module_names | {"zmq", "__future__"}
+# What the runtime's Python has where the library is imported: the tunnel runs in a kernel's place.
+RUNTIME_ONLY_WHERE_USED = {"IPython", "ipykernel", "jupyter_client", "jupyter_core", "google"}
+
+
+def test_the_guest_is_old_python_and_the_standard_library() -> None:
+    """What runs on the runtime can be parsed by Python 3.8 and needs nothing that a runtime may lack."""
+    for name in filter(on_the_runtime, trees()):
+        ast.parse((ROOT / name).read_text("utf-8"), feature_version=(3, 8))
+        if not name.startswith("guest/"):
+            continue
+        for node in ast.walk(trees()[name]):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level <= 1, f"{name} imports from outside the guest"
+            found = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
+            for library in {item.split(".")[0] for item in found}:
+                assert library in RUNTIME_LIBRARIES | RUNTIME_ONLY_WHERE_USED, f"{name} imports {library}"
 
 
 def test_nothing_is_posix_only_at_import_time() -> None:
     """Modules that only POSIX has are imported where they are used, or not at all."""
     posix = {"fcntl", "termios", "tty", "pwd", "grp", "resource", "pty"}
-    for path in set(ROOT.rglob("*.py")) - {ROOT / "testing" / "vm" / "terminal.py"}:  # a program for POSIX alone
-        for node in ast.parse(path.read_text("utf-8")).body:
+    for name, tree in trees().items():
+        if name == "testing/vm/terminal.py":  # a program for POSIX alone
+            continue
+        for node in tree.body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            assert not posix.intersection(names), path
+            assert not posix.intersection(names), name

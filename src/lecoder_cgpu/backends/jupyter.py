@@ -11,8 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import config, errors
+from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Proxy, Record, new_record
-from .protocol import Endpoint, Released, Terms, Wants
+from .protocol import Released, Terms, Wants
 
 
 def normalise(url: str) -> tuple[str, str | None]:

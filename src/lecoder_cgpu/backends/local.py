@@ -24,9 +24,10 @@ import msgspec
 from msgspec import Struct
 
 from .. import config, errors
+from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
-from .protocol import Endpoint, Released, Terms, Wants
+from .protocol import Released, Terms, Wants
 
 START_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 5.0  # seconds that a server has to end in order

@@ -10,10 +10,11 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from .. import errors
 from ..config import BACKENDS
+from ..jupyter.endpoint import Endpoint
 from ..store.leases import Limits
 
 if TYPE_CHECKING:
@@ -21,30 +22,9 @@ if TYPE_CHECKING:
 
     from ..config import Config
     from ..jupyter.execution_watch import Responder
-    from ..ports.proxy_heads import Upstream
     from ..store.session_store import Record
 
 Released = Literal["server", "runtime", "requested", "nothing"]
-
-
-class Endpoint(Struct, frozen=True, kw_only=True):
-    """A Jupyter server that we may talk to.
-
-    `url` ends with a slash and includes the base path; `token` goes into the Authorization header and nowhere else,
-    `extra` are further headers. `folder` is the folder for session paths on the server ("" is its root).
-    """
-
-    url: str
-    token: str | None = None
-    folder: str = ""
-    extra: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {**({"Authorization": f"token {self.token}"} if self.token else {}), **self.extra}
-
-    def __repr__(self) -> str:  # a token must not reach a log through a traceback
-        return f"Endpoint(url={self.url!r})"
 
 
 class Wants(Struct, frozen=True, kw_only=True):
@@ -89,6 +69,19 @@ class Terms(Struct, frozen=True, kw_only=True):
     tell: Callable[[str], None] = _nobody
     patience: float = 0.0
     replace: bool = False
+
+
+class Upstream(Struct, frozen=True):
+    """A backend's own proxy for a port of the runtime: its address without a final slash, the header and token that it
+    asks for, and until when (Unix time) the token is good."""
+
+    url: str
+    header: str
+    token: str
+    expires: float
+
+    def __repr__(self) -> str:  # a token must not reach a log through a traceback
+        return f"Upstream(url={self.url!r})"
 
 
 class Backend(Protocol):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .. import __version__, errors, models
 from ..history.entries import History
 from ..store.session_store import Record, Store
-from .app import App
 from .output import Answer
+
+if TYPE_CHECKING:
+    from .app import App
 
 
 def answer(app: App) -> Answer:

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct, field
 
 from .. import errors
-from ..backends.protocol import Endpoint
 from ..net.http import CONNECT_TIMEOUT, Http, WebSocket
+from .endpoint import Endpoint
 from .messages import V1_SUBPROTOCOL
 
 KERNEL_NAME = "python3"

@@ -19,10 +19,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from .. import errors
+from ..backends.protocol import Upstream
 from ..net import http
 from ..sessions.session import Session
 from ..system import logs
-from .proxy_heads import Answer, Refused, Request, Upstream, plain
+from .proxy_heads import Answer, Refused, Request, plain
 from .tunnel import listener
 
 T = TypeVar("T")

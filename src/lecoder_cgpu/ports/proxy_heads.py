@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from ..backends.protocol import Upstream
 from ..system.redaction import MASK, spellings
 
 LOCAL_HOST = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.I)
@@ -31,20 +32,6 @@ class Refused(Exception):
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)
         self.status = status
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """The other side: its address without a final slash, the header and token that it asks for, and until when (Unix
-    time) the token is good."""
-
-    url: str
-    header: str
-    token: str
-    expires: float
-
-    def __repr__(self) -> str:  # a token must not reach a log through a traceback
-        return f"Upstream(url={self.url!r})"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors, models
-from ..backends.protocol import Backend, Endpoint, Terms
+from ..backends.protocol import Backend, Terms
+from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
 from ..store import leases, session_store

@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import config, errors
+from ...jupyter.endpoint import Endpoint
 from ...store import leases
 from ...store.session_store import Allocation, Proxy, Record, Store, new_record
 from ...system import atomic_files, logs
-from ..protocol import Endpoint, Released, Terms, Wants
+from ..protocol import Released, Terms, Wants
 
 if TYPE_CHECKING:
     from ...auth.tokens import Login
     from ...jupyter.execution_watch import Responder
     from ...jupyter.messages import Message
     from ...models import Origin
-    from ...ports.proxy_heads import Upstream
+    from ..protocol import Upstream
     from .control import Ask, Control
     from .model import Account, Assignment
 
@@ -66,7 +67,7 @@ class Backend:
     @cached_property
     def plane(self) -> str:
         """The name of the control plane for what is new."""
-        from .control import chosen_plane
+        from .planes import chosen_plane
 
         return chosen_plane(self._settings)
 
@@ -77,7 +78,7 @@ class Backend:
 
     def _control(self, plane: str) -> Control:
         if plane not in self._controls:
-            from .control import open_control
+            from .planes import open_control
 
             self._controls[plane] = open_control(plane, self._settings, self.login)
         return self._controls[plane]
@@ -544,7 +545,7 @@ class Backend:
         return answer if isinstance(answer, dict) else {}
 
     def upstream(self, record: Record) -> Callable[[int], Upstream]:
-        from ...ports.proxy_heads import Upstream
+        from ..protocol import Upstream
         from .model import SERVER_PORT
 
         def find(port: int) -> Upstream:

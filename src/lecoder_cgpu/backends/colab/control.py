@@ -7,17 +7,13 @@ for those who have enabled it in a Google Cloud project of their own. The settin
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
 from ... import errors
 from . import model
 from .model import Account, Assignment, ProxyInfo
-
-if TYPE_CHECKING:
-    from ...config import Config
-    from .calls import Tokens
 
 Grant = Literal["dfs_ephemeral", "auth_user_ephemeral"]
 LIMITS = "https://research.google.com/colaboratory/faq.html#usage-limits"
@@ -99,36 +95,6 @@ class Control(Protocol):
 
     def close(self) -> None:
         """Close its connections."""
-
-
-PLANES = ("tunnel", "public")
-
-
-def chosen_plane(config: Config) -> str:
-    """The control plane that the settings name.
-
-    Raises:
-        errors.UsageError, errors.ConfigError: there is none of that name.
-    """
-    chosen = config.get("colabApi")
-    if chosen.value not in PLANES:
-        error = errors.ConfigError if chosen.source == "config" else errors.UsageError
-        raise error(
-            f"unknown colabApi {chosen.value!r} (from {chosen.source})",
-            hint="LECODER_CGPU_COLAB_API=tunnel, or LECODER_CGPU_COLAB_API=public",
-        )
-    return chosen.value
-
-
-def open_control(plane: str, config: Config, tokens: Tokens) -> Control:
-    """The control plane of that name."""
-    if plane == "public":
-        from .api_plane import Public
-
-        return Public(config, tokens)
-    from .web_plane import Tunnel
-
-    return Tunnel(config, tokens)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,25 @@
+"""Where a Jupyter server is, and what it asks to be shown."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """A Jupyter server that we may talk to.
+
+    `url` ends with a slash and includes the base path; `token` goes into the Authorization header and nowhere else,
+    `extra` are further headers. `folder` is the folder for session paths on the server ("" is its root).
+    """
+
+    url: str
+    token: str | None = None
+    folder: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {**({"Authorization": f"token {self.token}"} if self.token else {}), **self.extra}
+
+    def __repr__(self) -> str:  # a token must not reach a log through a traceback
+        return f"Endpoint(url={self.url!r})"
