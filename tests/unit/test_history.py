@@ -41,7 +41,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from lecoder_cgpu import models
-from lecoder_cgpu.history import History
+from lecoder_cgpu.history.entries import History
 folder, name, count, size, max_bytes = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 history = History(folder, max_bytes=max_bytes)
 for number in range(count):
@@ -252,7 +252,7 @@ def test_a_read_only_folder_is_a_config_error() -> None:
 import os, sys
 from pathlib import Path
 from lecoder_cgpu import errors
-from lecoder_cgpu.history import History
+from lecoder_cgpu.history.entries import History
 if os.getuid() == 0:  # root may write everywhere
     os.setuid(65534)
 history = History(Path(sys.argv[1]))

@@ -25,7 +25,7 @@ from lecoder_cgpu.system.logs import Log
 WRITER = """
 import sys
 from pathlib import Path
-from lecoder_cgpu.logs import Log
+from lecoder_cgpu.system.logs import Log
 log = Log(Path(sys.argv[1]), max_bytes=int(sys.argv[4]))
 for number in range(int(sys.argv[3])):
     log.info("TEST", f"{sys.argv[2]}-{number}", {"pad": "x" * 200})

@@ -112,7 +112,7 @@ def test_the_predecessors_records_are_understood(store: Store) -> None:
 def test_twenty_processes_lose_no_record(store: Store) -> None:
     """Writers in other processes wait for each other."""
     code = (
-        "import sys; from pathlib import Path; from lecoder_cgpu.sessions import Store, new_record\n"
+        "import sys; from pathlib import Path; from lecoder_cgpu.store.session_store import Store, new_record\n"
         "Store(Path(sys.argv[1])).add(new_record(sys.argv[2], 'jupyter', 'x', 'http://x/'))"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(store.folder), f"s{number}"]) for number in range(20)]
