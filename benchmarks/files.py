@@ -84,11 +84,11 @@ def report(table: Table, name: str, ours: list[float], floor: list[float], least
     )
 
 
-def resident_peak(client: Client) -> float:
+def helper_peak(client: Client) -> float:
     """The largest memory that the helper's kernel has used so far, in MiB (Linux)."""
-    resident = client.session().connect_resident()
-    pid = resident.hello().pid
-    resident.close()
+    helper = client.session().connect_helper()
+    pid = helper.hello().pid
+    helper.close()
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
@@ -123,7 +123,7 @@ def one_file(table: Table, client: Client, folder: Path, size: int, rounds: int)
         memory_of([*TOOL, "upload", str(source), "source"]),
         memory_of([*TOOL, "download", "source", str(folder / "back")]),
     ]
-    helper = resident_peak(client)
+    helper = helper_peak(client)
     told = f"client {memory[0]:.0f} MiB up, {memory[1]:.0f} MiB down; helper {helper:.0f} MiB"
     table.add(
         "memory of transfers",

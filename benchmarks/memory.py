@@ -29,10 +29,10 @@ def measure(table: Table, runtime: Runtime, rounds: int) -> None:
     if not Path("/proc/self/status").exists():
         return  # peak memory of other processes is read there
     session = runtime.client.session()
-    resident = session.connect_resident()
-    helper = resident.hello().pid
+    connected = session.connect_helper()
+    helper = connected.hello().pid
     kernel = _pid_of_kernel()
-    resident.close()
+    connected.close()
     session.server.close()
     for name, words in (("process", [SHELL]), ("kernel", ["-m", "kernel", CODE])):
         for pid in (helper, kernel):

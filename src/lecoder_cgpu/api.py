@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from . import errors, models
-from .backends.protocol import Wants
+from .backends.protocol import RuntimeRequest
 from .config import Config
 from .jupyter import messages
 from .runs import kernel_runs, process_runs
@@ -132,8 +132,8 @@ class Client:
 
 def _wants(
     *, gpu: str | None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False, new: bool = False
-) -> Wants:
-    return Wants(
+) -> RuntimeRequest:
+    return RuntimeRequest(
         cpu=cpu,
         gpu=() if gpu is None else tuple(gpu.split(",")),
         tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),

@@ -41,11 +41,11 @@ def held(jupyter: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -> It
 def helper(held: Rig) -> int:
     """The process of the helper's kernel."""
     with held.session() as session:
-        resident = session.connect_resident()
+        helper = session.connect_helper()
         try:
-            return resident.hello().pid
+            return helper.hello().pid
         finally:
-            resident.close()
+            helper.close()
 
 
 def supervisors(parent: int) -> dict[int, str]:
@@ -94,9 +94,9 @@ def test_a_killed_client(held: Rig, jupyter: JupyterServer, tmp_path: Path, mode
     client.kill()
     client.communicate()
     with held.session() as session:
-        resident = session.connect_resident()
-        newest = resident.runs(1)[0].run
-        resident.close()
+        helper = session.connect_helper()
+        newest = helper.runs(1)[0].run
+        helper.close()
         attach = attached_kernel_run if mode == "kernel" else attached_run
         whole = within(HANG, lambda: attach(session, newest, lambda *output: None))
     assert (whole.status, whole.stdout, whole.output_complete) == ("ok", ALL, True), whole

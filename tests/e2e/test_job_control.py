@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
@@ -193,19 +193,19 @@ def test_thirty_jobs_at_once(lab: Cli, jupyter: JupyterServer) -> None:
     opened, _ = server.open_session("lecoder-cgpu-resident")
     assert opened.kernel is not None
     session_id = messages.new_id()
-    resident = Resident(server.open_channels(opened.kernel.id, session_id), session_id)
+    helper = Helper(server.open_channels(opened.kernel.id, session_id), session_id)
     runs = [messages.new_run_id() for _ in range(30)]
     for number, run in enumerate(runs):
-        resident.start(run, f"echo {number}; until test -e go30; do sleep 0.3; done; exit {number}", follow=False)
-    wait_for(lambda: {resident.state(run).state for run in runs} == {"running"})
+        helper.start(run, f"echo {number}; until test -e go30; do sleep 0.3; done; exit {number}", follow=False)
+    wait_for(lambda: {helper.state(run).state for run in runs} == {"running"})
     (jupyter.root / "go30").touch()
     for number, run in enumerate(runs):
-        wait_for(lambda run=run: resident.state(run).ended)  # type: ignore[misc]
-        state = resident.state(run)
+        wait_for(lambda run=run: helper.state(run).ended)  # type: ignore[misc]
+        state = helper.state(run)
         assert state.result is not None
         assert state.result.exit == number
-        assert resident.read(run, "stdout", 0).data == f"{number}\n".encode()
-    resident.close()
+        assert helper.read(run, "stdout", 0).data == f"{number}\n".encode()
+    helper.close()
     server.close()
 
 

@@ -157,7 +157,7 @@ def test_a_kernel_run_whose_client_is_killed_is_fetched_later(lab: Cli) -> None:
     valid(fetched.json, "run")
 
 
-def test_the_resident_may_die(lab: Cli) -> None:
+def test_the_helper_may_die(lab: Cli) -> None:
     """A job survives the helper that started it."""
     job = start(lab, "sleep 3; echo survived; exit 6")
     lab("run", "kill -9 $(ps -o ppid= -p $PPID); sleep 1")

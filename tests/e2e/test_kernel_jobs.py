@@ -15,7 +15,7 @@ import pytest
 
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.helper import bootstrap
-from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.runs.jobs import Jobs
 from lecoder_cgpu.runs.kernel_runs import is_kernel_run
 from lecoder_cgpu.sessions.manager import Client
@@ -106,10 +106,10 @@ def test_two_versions_of_the_helper(lab: Cli, jupyter: JupyterServer, monkeypatc
     monkeypatch.setattr(bootstrap, "sources", lambda: sources)
     monkeypatch.setattr(bootstrap, "module_name", lambda: "lecoder_resident_another")
     with Client(Config()).session() as session:
-        resident = session.connect_resident()
-        assert resident.hello().hash == "another"
-        assert resident.record(session.kernel_id()) > 0
-        resident.close()
+        helper = session.connect_helper()
+        assert helper.hello().hash == "another"
+        assert helper.record(session.kernel_id()) > 0
+        helper.close()
     go.touch()
     wait(lab, second)
     third = lab("run", "-m", "kernel", "print('once')", "--json").json["runId"]
@@ -245,15 +245,15 @@ def test_a_cut_before_anything_was_shown(
     wait(lab, job)
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(other.home / "config"))
     with Client(Config()).session() as session:
-        connect = session.connect_resident
+        connect = session.connect_helper
 
-        def connect_and_cut() -> Resident:
+        def connect_and_cut() -> Helper:
             monkeypatch.undo()
-            resident = connect()
+            helper = connect()
             proxy.cut()
-            return resident
+            return helper
 
-        monkeypatch.setattr(session, "connect_resident", connect_and_cut)
+        monkeypatch.setattr(session, "connect_helper", connect_and_cut)
         assert is_kernel_run(session, job)
         with Jobs(session) as jobs:
             proxy.cut()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.helper.documents import RunState
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.jupyter.endpoint import Endpoint
@@ -40,9 +40,9 @@ class Runtime:
         assert opened.kernel is not None
         return opened.kernel.id
 
-    def connect(self) -> Resident:
+    def connect(self) -> Helper:
         session_id = messages.new_id()
-        return Resident(self.server.open_channels(self.kernel_id, session_id), session_id)
+        return Helper(self.server.open_channels(self.kernel_id, session_id), session_id)
 
     def guard(self) -> int:
         """The process of the guard."""
@@ -124,9 +124,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def ended(resident: Resident, run: str) -> RunState:
-    wait_for(lambda: resident.state(run).ended)
-    return resident.show(run)
+def ended(helper: Helper, run: str) -> RunState:
+    wait_for(lambda: helper.state(run).ended)
+    return helper.show(run)
 
 
 def soon(seconds: float) -> datetime:
@@ -136,10 +136,10 @@ def soon(seconds: float) -> datetime:
 def test_the_end_of_a_colab_machine(colab: Runtime, releases: Releases) -> None:
     """Work is ended, and the machine asked to release itself until it does: without a client, after the helper and the
     guard were killed, for the lease is on the disk."""
-    resident = colab.connect()
+    helper = colab.connect()
     run = messages.new_run_id()
-    resident.start(run, "sleep 300")
-    lease = resident.lease(until=soon(3600), idle=1000)
+    helper.start(run, "sleep 300")
+    lease = helper.lease(until=soon(3600), idle=1000)
     assert lease.release == "unassign"
     assert lease.seconds_left is not None
     assert 3590 < lease.seconds_left <= 3600
@@ -147,10 +147,10 @@ def test_the_end_of_a_colab_machine(colab: Runtime, releases: Releases) -> None:
     first = colab.guard()
     os.kill(first, signal.SIGKILL)
     wait_for(lambda: colab.guard() != first and alive(colab.guard()))
-    renewed = resident.lease(until=soon(5))
+    renewed = helper.lease(until=soon(5))
     assert renewed.idle_seconds == 1000, "what is not named stays"
-    os.kill(resident.hello().pid, signal.SIGKILL)
-    resident.close()
+    os.kill(helper.hello().pid, signal.SIGKILL)
+    helper.close()
     assert releases.released.wait(60)
     assert releases.asked == ["/unassign", "/unassign"]
     again = colab.connect()
@@ -166,57 +166,57 @@ def test_the_end_of_a_colab_machine(colab: Runtime, releases: Releases) -> None:
 
 def test_idleness_ends_it(colab: Runtime, releases: Releases) -> None:
     """Not while a process or a kernel works, however long; renewing is no work; afterwards it is over soon."""
-    resident = colab.connect()
+    helper = colab.connect()
     kernel = colab._open("work.ipynb")
     run, job = messages.new_run_id(), messages.new_run_id()
-    resident.execute(job, kernel, "import time; time.sleep(5)")
-    resident.start(run, "until test -e go; do sleep 0.1; done")
-    resident.lease(until=None, idle=3)
-    wait_for(lambda: resident.state(job).ended)
+    helper.execute(job, kernel, "import time; time.sleep(5)")
+    helper.start(run, "until test -e go; do sleep 0.1; done")
+    helper.lease(until=None, idle=3)
+    wait_for(lambda: helper.state(job).ended)
     time.sleep(4)  # longer than it may be idle
     assert not releases.asked
-    assert resident.lease().ended is None
+    assert helper.lease().ended is None
     (colab.home.parent / "root" / "go").touch()
-    assert ended(resident, run).result is not None
+    assert ended(helper, run).result is not None
     until = time.monotonic() + 60
     while not releases.asked and time.monotonic() < until:  # asking how it stands keeps nothing awake
-        resident.lease(idle=3)
+        helper.lease(idle=3)
         time.sleep(0.3)
     assert releases.released.wait(30)
-    lease = resident.lease()
+    lease = helper.lease()
     assert lease.ended is not None
     assert lease.ended.reason == "idle"
-    resident.close()
+    helper.close()
 
 
 def test_a_server_that_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Our runs end, in processes and in kernels; the server and its kernels stay. A lease can be taken back."""
     monkeypatch.delenv("TBE_RUNTIME_ADDR", raising=False)
     with machine(tmp_path) as runtime:
-        resident = runtime.connect()
+        helper = runtime.connect()
         kernel = runtime._open("work.ipynb")
         run, stubborn, job = messages.new_run_id(), messages.new_run_id(), messages.new_run_id()
-        resident.execute(job, kernel, "import time; time.sleep(300)")
-        resident.start(run, "sleep 300")
-        wait_for(lambda: {resident.state(name).state for name in (run, job)} == {"running"})
-        resident.lease(until=soon(2))
-        assert resident.lease(until=None).seconds_left is None
+        helper.execute(job, kernel, "import time; time.sleep(300)")
+        helper.start(run, "sleep 300")
+        wait_for(lambda: {helper.state(name).state for name in (run, job)} == {"running"})
+        helper.lease(until=soon(2))
+        assert helper.lease(until=None).seconds_left is None
         time.sleep(3)
-        assert resident.state(run).state == "running"
-        lease = resident.lease(until=soon(1))
+        assert helper.state(run).state == "running"
+        lease = helper.lease(until=soon(1))
         assert lease.release == "runs"
-        state = ended(resident, run)
+        state = ended(helper, run)
         assert state.result is not None
         assert state.result.signal == "SIGTERM"
-        in_kernel = ended(resident, job)
+        in_kernel = ended(helper, job)
         assert in_kernel.result is not None
         assert in_kernel.result.error is not None
         assert in_kernel.result.error.ename == "KeyboardInterrupt"
         assert in_kernel.signals[0].by == "lease"
         assert runtime.server.kernel(kernel).execution_state == "idle"
-        resident.start(stubborn, "echo after")  # what is used again works again
-        assert ended(resident, stubborn).state == "exited"
-        resident.close()
+        helper.start(stubborn, "echo after")  # what is used again works again
+        assert ended(helper, stubborn).state == "exited"
+        helper.close()
 
 
 def test_our_own_local_server(cli: Cli) -> None:
@@ -225,10 +225,10 @@ def test_our_own_local_server(cli: Cli) -> None:
     folder = next((cli.state / "local").iterdir())
     known = json.loads((folder / "server.json").read_text())
     runtime = Runtime(known["url"], known["token"], folder / "resident")
-    resident = runtime.connect()
-    assert resident.lease(until=soon(1)).release == "server"
+    helper = runtime.connect()
+    assert helper.lease(until=soon(1)).release == "server"
     wait_for(lambda: not alive(known["pid"]))
     assert cli("sessions", "list", "--json").json[0]["status"] == "stale"
-    resident.close()
+    helper.close()
     runtime.server.close()
     cli("sessions", "close", "--all", "--force")

@@ -302,12 +302,12 @@ def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest
     monkeypatch.setattr("lecoder_cgpu.helper.client.CALL_LIMIT", 1.0)
     assert lab("run", "-m", "kernel", "1").code == 0
     with Client(Config()).session() as session:
-        resident = session.connect_resident()
-        stuck = resident.hello().pid
+        helper = session.connect_helper()
+        stuck = helper.hello().pid
         os.kill(stuck, signal.SIGSTOP)
         with pytest.raises(errors.ConnectionFailed, match="does not answer"):
-            resident.hello()
-        resident.close()
+            helper.hello()
+        helper.close()
         session.restart_kernel()
-        assert session.connect_resident().hello().pid != stuck
+        assert session.connect_helper().hello().pid != stuck
     assert lab("run", "echo again").out == "again\n"

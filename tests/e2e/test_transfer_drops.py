@@ -133,9 +133,9 @@ def test_a_killed_upload_is_taken_up(
     have = old.stat().st_size
     # As if that was long ago: a helper that wrote the part itself waits some seconds before anybody else gets it.
     with client.session() as session:
-        resident = session.connect_resident()
-        os.kill(resident.hello().pid, 9)
-        resident.close()
+        helper = session.connect_helper()
+        os.kill(helper.hello().pid, 9)
+        helper.close()
     os.utime(old, (1, 1))
     result = command("upload", str(source), "taken/up", "--json")
     assert result.code == 0, result
@@ -158,9 +158,9 @@ def test_a_helper_that_dies(client: Client, jupyter: JupyterServer, tmp_path: Pa
     source = tmp_path / "helper"
     source.write_bytes(os.urandom(12 * PART))
     with client.session() as session:
-        resident = session.connect_resident()
-        pid = resident.hello().pid
-        resident.close()
+        helper = session.connect_helper()
+        pid = helper.hello().pid
+        helper.close()
     killed = threading.Event()
 
     def progress(files: int, size: int) -> None:

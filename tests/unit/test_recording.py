@@ -36,16 +36,16 @@ def test_the_known_message_may_be_missing(after: str, new: list[str]) -> None:
 
 def test_what_the_reader_should_have_had() -> None:
     """Messages up to the known one are counted: a reader who had fewer has lost some without noticing."""
-    resident: Any = _Recorded(IDS)
-    recording = Recording(resident, RUN, "k_1_12")
+    helper: Any = _Recorded(IDS)
+    recording = Recording(helper, RUN, "k_1_12")
     recording.pull()
     assert recording.passed == 3
 
 
 def sifted(names: list[str], after: str | None) -> list[str]:
     """The messages that are given to the reader, by id."""
-    resident: Any = _Recorded(names)
-    return [message.header.msg_id for message in Recording(resident, RUN, after).pull()][: -1 if names else None]
+    helper: Any = _Recorded(names)
+    return [message.header.msg_id for message in Recording(helper, RUN, after).pull()][: -1 if names else None]
 
 
 class _Recorded:

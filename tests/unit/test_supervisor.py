@@ -315,7 +315,7 @@ def test_killed_supervisor_leaves_an_unknown_run(supervised: Supervised) -> None
 
 
 def test_without_a_spec_nothing_is_started(supervised: Supervised, tmp_path: Path) -> None:
-    """A spare supervisor whose resident dies, even in the middle of writing the spec, ends and starts nothing."""
+    """A spare supervisor whose helper dies, even in the middle of writing the spec, ends and starts nothing."""
     supervised.write(b'{"folder": "' + os.fsencode(tmp_path) + b'", "argv": ["touch", "started"]')
     supervised.close_stdin()
     assert supervised.process.wait(30) == 0

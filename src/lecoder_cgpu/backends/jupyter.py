@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Proxy, Record, new_record
-from .protocol import Released, Terms, Wants
+from .protocol import AcquireOptions, Released, RuntimeRequest
 
 
 def normalise(url: str) -> tuple[str, str | None]:
@@ -52,7 +52,7 @@ class Backend:
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings
 
-    def create(self, name: str, wants: Wants) -> Record:
+    def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for the server that the settings name. Its token stays in the settings.
 
         Raises:
@@ -80,10 +80,10 @@ class Backend:
             Proxy(url=address, token=token or attached),
         )
 
-    def serves(self, record: Record, wants: Wants) -> bool:
+    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         return not (wants.gpu or wants.high_ram or wants.tpu is not None)
 
-    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
+    def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         return self._endpoint(record), False
 
     def find(self, record: Record) -> Endpoint | None:

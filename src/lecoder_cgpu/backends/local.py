@@ -27,7 +27,7 @@ from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
-from .protocol import Released, Terms, Wants
+from .protocol import AcquireOptions, Released, RuntimeRequest
 
 START_TIMEOUT = 60.0  # seconds
 STOP_TIMEOUT = 5.0  # seconds that a server has to end in order
@@ -69,15 +69,15 @@ class Backend:
         self._settings = settings
         self._folder = state_dir / "local"
 
-    def create(self, name: str, wants: Wants) -> Record:
+    def create(self, name: str, wants: RuntimeRequest) -> Record:
         record = new_record(name, "local", "Local runtime", f"local:{name}")
         record.root = self._settings.get("localRoot").value
         return record
 
-    def serves(self, record: Record, wants: Wants) -> bool:
+    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         return not (wants.gpu or wants.high_ram or wants.tpu is not None)
 
-    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
+    def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         server, fresh = ensure(self._folder / record.id, Path(record.root).expanduser() if record.root else None)
         return endpoint(server), fresh
 

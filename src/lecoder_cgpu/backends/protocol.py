@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Released = Literal["server", "runtime", "requested", "nothing"]
 
 
-class Wants(Struct, frozen=True, kw_only=True):
+class RuntimeRequest(Struct, frozen=True, kw_only=True):
     """What kind of runtime a command asked for. Nothing given: whatever session is in use.
 
     `gpu` and `tpu` are names, the best first; an empty tuple of TPUs means any, None that none was asked for.
@@ -59,7 +59,7 @@ def _nobody(text: str) -> None:
     pass
 
 
-class Terms(Struct, frozen=True, kw_only=True):
+class AcquireOptions(Struct, frozen=True, kw_only=True):
     """On which terms a runtime is obtained.
 
     `tell` hears what the user should know meanwhile; `patience` is for how many seconds a machine may be waited for;
@@ -87,13 +87,13 @@ class Upstream(Struct, frozen=True):
 class Backend(Protocol):
     """What a place that lends runtimes must be able to do. Who only asks what is known here never uses the network."""
 
-    def create(self, name: str, wants: Wants) -> Record:
+    def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for a session that does not exist yet; starts nothing."""
 
-    def serves(self, record: Record, wants: Wants) -> bool:
+    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         """Whether the session's runtime is of the kind that is wanted, as far as is known here."""
 
-    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
+    def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         """The session's endpoint, brought to life if need be, and whether the runtime is a fresh one."""
 
     def find(self, record: Record) -> Endpoint | None:

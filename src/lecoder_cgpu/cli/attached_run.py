@@ -25,7 +25,7 @@ max_output_option = click.option(
 
 
 def options(function: Any) -> Any:
-    """Add the options that say how a run is shown: those of `Manner`, but for the heartbeat."""
+    """Add the options that say how a run is shown: those of `RenderOptions`, but for the heartbeat."""
     for option in (
         click.option(
             "--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
@@ -40,7 +40,7 @@ def options(function: Any) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class RenderOptions:
     """How to show a run; the fields are options of `run`."""
 
     raw: bool = False
@@ -54,7 +54,7 @@ def earlier(
     printer: Printer,
     session: Session,
     run_id: str,
-    manner: Manner,
+    manner: RenderOptions,
     *,
     wait: float | None = None,
     start: tuple[int, int] = (0, 0),

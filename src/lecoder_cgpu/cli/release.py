@@ -40,11 +40,11 @@ def _kept(document: models.Run | models.JobDocument) -> str | None:
 def _others(session: Session, run_id: str) -> str | None:
     """Other work on the runtime; when nobody can be asked, that is a reason, too."""
     try:
-        resident = session.connect_resident()
+        helper = session.connect_helper()
         try:
-            others = [state.run for state in resident.runs() if not state.ended and state.run != run_id]
+            others = [state.run for state in helper.runs() if not state.ended and state.run != run_id]
         finally:
-            resident.close()
+            helper.close()
     except errors.Error as error:
         return f"whether anything else is at work there cannot be told: {error.message}"
     return f"other work goes on there: {', '.join(others[:5])}" if others else None

@@ -67,7 +67,7 @@ class Invocation:
         if options["start"] and options["attach"] is None:
             raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
-        self.manner = attached_run.Manner(
+        self.manner = attached_run.RenderOptions(
             raw=options["raw"],
             inline=options["inline"],
             outputs=outputs_dir,

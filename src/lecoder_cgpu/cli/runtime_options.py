@@ -10,7 +10,7 @@ import click
 from msgspec import UNSET, UnsetType
 
 from .. import errors
-from ..backends.protocol import Wants
+from ..backends.protocol import RuntimeRequest
 from ..store.leases import Limits
 from . import parse
 from .app import Command
@@ -86,14 +86,14 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
     return decorate
 
 
-def wants(options: dict[str, Any]) -> Wants:
+def wants(options: dict[str, Any]) -> RuntimeRequest:
     """What these options ask for.
 
     Raises:
         errors.UsageError: a list without names, or no duration.
     """
     tpu = options["tpu"]
-    return Wants(
+    return RuntimeRequest(
         cpu=options["cpu"],
         gpu=_list(options["gpu"], "--gpu"),
         tpu=None if tpu is None else () if tpu == ANY else _list(tpu, "--tpu"),

@@ -270,11 +270,11 @@ def _session(client: Client, record: Record) -> Iterator[models.Finding]:
                 return
             version = session.server.version()
             yield _finding(check, "ok", f"its Jupyter server ({version}) answers over HTTP")
-            resident = session.connect_resident()
+            helper = session.connect_helper()
             try:
-                hello = resident.hello()
+                hello = helper.hello()
             finally:
-                resident.close()
+                helper.close()
             yield _finding(check, "ok", f"its helper answers over WebSocket, on Python {hello.python}")
         except errors.Error as error:
             yield _finding(check, "problem", error.message, error.hint)

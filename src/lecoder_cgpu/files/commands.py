@@ -16,13 +16,13 @@ from msgspec import UNSET
 
 from .. import errors, models
 from ..guest import trees
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.file_service import FileService, error_of
 from ..net.http import is_loopback
 from ..sessions.session import Session
 from ..system import logs
 from . import plan as files
-from .transfer import Moved, Mover, Progress, Service, local_problems, range_reader
+from .transfer import Progress, Service, Transfer, TransferResult, local_problems, range_reader
 
 READ = 4 << 20
 CHECKED = 500  # names in one question for hashes
@@ -47,7 +47,7 @@ class Storage:
         reader = None
         if hello is not None:
             reader = range_reader(session.server, hello, endpoint.folder)
-        self._mover = Mover(
+        self._mover = Transfer(
             self._service, read_range=reader, parallel=not is_loopback(endpoint.url), progress=progress
         )  # fmt: skip
 
@@ -67,17 +67,17 @@ class Storage:
             return fallback
         return service
 
-    def _connect(self, cause: errors.ConnectionFailed | None) -> Resident:
+    def _connect(self, cause: errors.ConnectionFailed | None) -> Helper:
         if cause is not None:
             if cause.name == "HelperDead":
-                self.session.replace_resident()
+                self.session.replace_helper()
             if self.session.known_gone():
                 raise errors.LostError(
                     f"the runtime of session {self.session.record.name!r} is gone",
                     name="RuntimeLost",
                     hint="lecoder-cgpu sessions list",
                 ) from cause
-        return self.session.connect_resident()
+        return self.session.connect_helper()
 
     def __enter__(self) -> Storage:
         return self
@@ -447,7 +447,7 @@ class Storage:
 
     # --- documents ---
 
-    def _document(self, action: Any, moved: Sequence[Moved], began: float) -> models.Transfer:
+    def _document(self, action: Any, moved: Sequence[TransferResult], began: float) -> models.Transfer:
         document = models.Transfer(action=action, session=self.session.record.ref, seconds=_seconds(began))
         for item in moved:
             digest = files.tree_digest(item.digests) if item.folder else item.digests[""]

@@ -151,7 +151,7 @@ class ContentsService:
         if found.type != "directory":
             raise trees.Problem("NotADirectory", f"{path}: a file is in the way")
 
-    # --- requests, as `resident/files.py` has them ---
+    # --- requests, as `helper/files.py` has them ---
 
     def _stat_(self, path: str) -> dict[str, Any]:
         wanted = self._path(path)

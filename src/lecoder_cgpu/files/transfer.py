@@ -56,7 +56,7 @@ class Service(Protocol):
 
 
 @dataclass
-class Moved:
+class TransferResult:
     """What one source became: `digests` of every file by its name below the target ("" for a single file)."""
 
     source: str
@@ -68,7 +68,7 @@ class Moved:
     skipped: list[files.Entry] = field(default_factory=list)
 
 
-class Mover:
+class Transfer:
     """Transfers over one service.
 
     Args:
@@ -91,7 +91,7 @@ class Mover:
 
     # --- up ---
 
-    def upload_file(self, local: str, remote: str, *, expect: list[int] | None = None) -> Moved:
+    def upload_file(self, local: str, remote: str, *, expect: list[int] | None = None) -> TransferResult:
         """Copy a file to the runtime.
 
         Args:
@@ -100,7 +100,7 @@ class Mover:
         Raises:
             errors.Error: nothing was changed under the target's name.
         """
-        moved = Moved(local, remote)
+        moved = TransferResult(local, remote)
         with local_problems(local), open(local, "rb", buffering=0) as file:
             found = os.fstat(file.fileno())
             size, mtime = found.st_size, found.st_mtime_ns
@@ -170,7 +170,7 @@ class Mover:
 
     def upload_tree(
         self, local: str, remote: str, *, skip: files.Skip | None = None, entries: list[files.Entry] | None = None
-    ) -> Moved:
+    ) -> TransferResult:
         """Copy a folder to the runtime, into the folder `remote`, which is made when it is missing.
 
         Args:
@@ -181,7 +181,7 @@ class Mover:
             errors.Error: something could not be copied; what was copied before is whole.
         """
         chosen = files.scan(local, skip) if entries is None else entries
-        moved = Moved(local, remote, folder=True)
+        moved = TransferResult(local, remote, folder=True)
         packs, large, moved.skipped = files.divide(chosen)
         nonce = messages.new_id()[:12]
 
@@ -208,7 +208,7 @@ class Mover:
             raise _told(error, moved, len(chosen)) from error
         return moved
 
-    def _count(self, moved: Moved, packed: Any) -> None:
+    def _count(self, moved: TransferResult, packed: Any) -> None:
         size = number = 0
         for name, _mode, _mtime, digest, content in trees.records(packed):
             if any(digest):
@@ -222,7 +222,7 @@ class Mover:
 
     # --- down ---
 
-    def download_file(self, remote: str, local: str, *, stat: dict[str, Any] | None = None) -> Moved:
+    def download_file(self, remote: str, local: str, *, stat: dict[str, Any] | None = None) -> TransferResult:
         """Copy a file from the runtime.
 
         Args:
@@ -234,7 +234,7 @@ class Mover:
         told = stat or self.service.call("stat", path=remote)[0]
         entry, real = told["entry"], told["real"]
         size, mtime, mode = entry[2], entry[3], entry[4]
-        moved = Moved(remote, local)
+        moved = TransferResult(remote, local)
         local = os.path.realpath(local)
         folder = os.path.dirname(local)
         with local_problems(local):
@@ -331,14 +331,14 @@ class Mover:
                     return
                 failures = 0 if position() > before else failures + 1
 
-    def download_tree(self, remote: str, local: str) -> Moved:
+    def download_tree(self, remote: str, local: str) -> TransferResult:
         """Copy a folder from the runtime, into the folder `local`, which is made when it is missing.
 
         Raises:
             errors.Error: something could not be copied; what was copied before is whole.
         """
         entries = self.service.pages("scan", path=remote)
-        moved = Moved(remote, local, folder=True)
+        moved = TransferResult(remote, local, folder=True)
         packs, large, moved.skipped = files.divide(entries)
         with local_problems(local):
             unpack = trees.Unpacker(local, messages.new_id()[:12])
@@ -379,7 +379,7 @@ def _endless(path: str, where: str, hint: str) -> errors.Error:
     return error
 
 
-def _told(error: errors.Error, moved: Moved, total: int) -> errors.Error:
+def _told(error: errors.Error, moved: TransferResult, total: int) -> errors.Error:
     """The same error, saying how far the transfer of a folder came."""
     error.message = f"{error.message}; {len(moved.digests)} of {total} entries of {moved.source} are complete"
     error.args = (error.message,)

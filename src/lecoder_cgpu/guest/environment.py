@@ -1,6 +1,6 @@
 """The environment that processes get: the runtime's own, as it was before the kernel put its notebook things into it.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only).
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only).
 """
 
 from __future__ import annotations

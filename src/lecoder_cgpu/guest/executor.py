@@ -1,6 +1,6 @@
 """Jobs in a kernel: code that is executed without a client, one job after the other, with limits that are kept here.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). An executor belongs to one
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). An executor belongs to one
 recorder, in whose thread everything happens but `submit` and `withdraw`. A job waits here and not in the kernel's own
 queue, so that it can be taken back. It is sent once; after that, only what the kernel publishes tells what became of
 it.

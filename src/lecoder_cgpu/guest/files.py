@@ -1,6 +1,6 @@
 """Files on the runtime: what the client may ask about them, and do with them.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). Requests are messages of a
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). Requests are messages of a
 type of our own on the shell channel, with a JSON header and the content as binary buffers: bytes cross as they are.
 They are served one after the other, so each does little: four megabytes, some hundred names, fifty milliseconds. What
 takes longer (hashing, deleting trees) is a task in a thread, and the client asks how far it is. Every request may be

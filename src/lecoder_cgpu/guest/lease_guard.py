@@ -1,6 +1,6 @@
 """The lease on this runtime: when it has ended, work is ended and the runtime released, whoever may have forgotten it.
 
-Runs on the runtime (Python 3.8 and newer, standard library only), in two places: as a part of the resident (`Keeper`),
+Runs on the runtime (Python 3.8 and newer, standard library only), in two places: as a part of the helper (`Keeper`),
 and as a process of its own (`Guard`), because the lease must outlive the helper and its kernel. The two share files:
 `lease.json` says what was asked for, and the time of `activity` when the runtime was last at work.
 

@@ -1,4 +1,4 @@
-"""How far a run has got, as its own output tells. Runs on the runtime as a part of the resident (Python 3.8 and newer,
+"""How far a run has got, as its own output tells. Runs on the runtime as a part of the helper (Python 3.8 and newer,
 standard library only)."""
 
 from __future__ import annotations

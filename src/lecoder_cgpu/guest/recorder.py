@@ -1,7 +1,7 @@
 """Records what users' kernels publish, so that a client gets every byte of a run, whatever becomes of its socket; and
 has kernels execute jobs, whose end it therefore sees itself.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library and the pyzmq that ipykernel
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library and the pyzmq that ipykernel
 brings). A recorder subscribes to one kernel's iopub socket with an unlimited queue and writes the messages of our runs
 (those whose request carries a run id of ours) down in the order in which the kernel published them. To the kernel, a
 recorder is one more subscriber, and one silent request for longer queues: ZeroMQ drops what a publisher has to wait
@@ -76,7 +76,7 @@ class Recorders:
         self._active = active
         self._ended = ended
         self._recorders: dict[str, Recorder] = {}
-        for kernel in (read_json(self._note) or {}).get("kernels", []):  # an earlier resident recorded these
+        for kernel in (read_json(self._note) or {}).get("kernels", []):  # an earlier helper recorded these
             try:
                 self._start(str(kernel))
             except Failure:

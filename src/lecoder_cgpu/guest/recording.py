@@ -1,6 +1,6 @@
 """The files of one kernel run: its messages as they came, its streams as text, and how it ended.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). A kernel run is a folder
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). A kernel run is a folder
 `runs/<id>/` like that of a process: `spec.json`, `stdout`, `stderr`, `state.json`, `result.json`, and besides them
 `messages`, one JSON object a line, from which a client makes everything that a notebook would show.
 """

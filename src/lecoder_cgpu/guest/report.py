@@ -1,4 +1,4 @@
-"""What the machine has and uses: GPUs, memory, disk, processors. Runs on the runtime as a part of the resident.
+"""What the machine has and uses: GPUs, memory, disk, processors. Runs on the runtime as a part of the helper.
 
 The GPUs are asked with `nvidia-smi` in a thread, because that takes up to seconds and a call may not block.
 """

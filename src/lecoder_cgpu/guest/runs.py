@@ -1,8 +1,8 @@
 """One run on this runtime: what became of it, told from what is on the disk.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only). A run is a folder
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). A run is a folder
 `runs/<id>/` with `spec.json`, `stdout`, `stderr`, `state.json` and, at the end, `result.json`. The supervisor writes
-the last four, so a run of which this resident never heard is known as well as one that it started.
+the last four, so a run of which this helper never heard is known as well as one that it started.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Failure(Exception):
 
 
 class Run:
-    """One run as this resident knows it. `process` is its supervisor, None when another resident started it."""
+    """One run as this helper knows it. `process` is its supervisor, None when another helper started it."""
 
     def __init__(self, run: str, folder: str, process: subprocess.Popen[bytes] | None = None) -> None:
         self.id = run

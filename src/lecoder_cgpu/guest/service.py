@@ -1,4 +1,4 @@
-"""The resident: answers calls in a kernel of its own, and pushes what happens in the runs that somebody follows.
+"""The helper: answers calls in a kernel of its own, and pushes what happens in the runs that somebody follows.
 
 Runs on the runtime (Python 3.8 and newer, standard library only); `bootstrap` sends it there together with its
 siblings. A call is an expression in an `execute_request`, its answer a mimebundle in the reply on the shell channel,
@@ -66,7 +66,7 @@ def default_home() -> str:
     return os.path.join(state, "lecoder-cgpu")
 
 
-class Helper:
+class Service:
     """Serves the calls, whose names are those of its public methods.
 
     Args:

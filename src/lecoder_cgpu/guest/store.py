@@ -1,6 +1,6 @@
 """All runs of this runtime: starting, finding and forgetting them.
 
-Runs on the runtime as a part of the resident (Python 3.8 and newer, standard library only).
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only).
 """
 
 from __future__ import annotations

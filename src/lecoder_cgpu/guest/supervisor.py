@@ -1,12 +1,12 @@
 """Watches one process from start to end and writes what it does into the run's folder.
 
-This file runs on the runtime as a process of its own, so that a run survives the resident that started it. It is
+This file runs on the runtime as a process of its own, so that a run survives the helper that started it. It is
 sent there as text and must work alone, on Python 3.8 and newer, with nothing but the standard library. It reads one
 line of JSON from its stdin (the spec, which may hold secrets and therefore never touches a disk or an argument list),
 then, for a run with `stdin: true`, frames: `d` + length (4 bytes, big endian) + data, or `e` + four zero bytes at the
 end of input.
 
-It tells the resident through its stdout, one byte per happening: `r` the spec was read, `s` started, `o` output was
+It tells the helper through its stdout, one byte per happening: `r` the spec was read, `s` started, `o` output was
 written, `w` a frame of stdin was taken by the process, `x` the result is written. Nobody has to listen.
 
 Only Linux was tested. On Windows there are no process groups to signal and no way to see how full a pipe is: signals
@@ -179,7 +179,7 @@ def note_signal(folder: str, name: str, by: str) -> None:
 
 
 class Notifier:
-    """Tells the resident; never waits for it, and goes on when it is dead."""
+    """Tells the helper; never waits for it, and goes on when it is dead."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -190,7 +190,7 @@ class Notifier:
 
     def __call__(self, byte: bytes) -> None:
         with self._lock:
-            # When the pipe is full, the resident has plenty to read: one `o` more or less says nothing new.
+            # When the pipe is full, the helper has plenty to read: one `o` more or less says nothing new.
             if byte != b"o" or not self._owed:
                 self._owed += byte
             try:
@@ -437,7 +437,7 @@ class Supervisor:
         while True:
             head = self.frames.read(5)
             if len(head) < 5:
-                # The resident died. The process must not wait for ever for input that nobody can send any more.
+                # The helper died. The process must not wait for ever for input that nobody can send any more.
                 self.stdin_lost = not self.exited.is_set()
                 break
             if head[:1] == b"e":
@@ -551,7 +551,7 @@ def main() -> None:
     frames = open(0, "rb", closefd=False)  # noqa: SIM115 - read until the process ends
     line = frames.readline()
     if not line.endswith(b"\n"):
-        return  # the resident went away before it had something to do
+        return  # the helper went away before it had something to do
     supervisor = Supervisor(json.loads(line), frames)
     try:
         supervisor.run()

@@ -1,6 +1,6 @@
 """Folders on a disk: listing them, packing many small files into one piece of bytes, and unpacking that safely.
 
-The same code works on both ends of a transfer: it is sent to the runtime as a part of the resident (Python 3.8 and
+The same code works on both ends of a transfer: it is sent to the runtime as a part of the helper (Python 3.8 and
 newer, standard library only), and imported by the client. Names on the way are relative, with `/` between their parts.
 
 A pack is a row of records: mode, mtime, size and SHA-256 of a file, its name, its content. It is not a tar archive

@@ -44,7 +44,7 @@ def _lecoder_load(name, blob):
             exec(compile(source, module.__file__, "exec", dont_inherit=True), module.__dict__)
             setattr(package, part, module)
         service = package.service
-        serving = service.Helper(
+        serving = service.Service(
             service.kernel_publisher(), name.rpartition("_")[2], sources,
             connections=service.connection_folder(),
         )

@@ -1,7 +1,7 @@
-"""The typed client of the resident: calls over a kernel's socket, and following a run without losing a byte.
+"""The typed client of the helper: calls over a kernel's socket, and following a run without losing a byte.
 
 A warm `start` with its output takes one request, its reply, and the pushes that follow by themselves. Everything that
-can be asked twice without harm is asked again when the resident's kernel dies on the way, and all calls can.
+can be asked twice without harm is asked again when the helper's kernel dies on the way, and all calls can.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class _Updates(msgspec.Struct):
     runs: list[Update] = []
 
 
-class Resident:
-    """The resident at the other end of a kernel's socket. Not for use by several threads, but for `post`.
+class Helper:
+    """The helper at the other end of a kernel's socket. Not for use by several threads, but for `post`.
 
     Args:
-        socket: connected to the channels of the resident's kernel.
+        socket: connected to the channels of the helper's kernel.
         session_id: ours, as given to the server when connecting.
     """
 
@@ -63,7 +63,7 @@ class Resident:
         self._replies: dict[str, Callable[[messages.Message], None]] = {}
         self._watchers: dict[str, Callable[[Update], None]] = {}
         self._unseen: dict[str, list[Update]] = {}  # of runs that were started and have no watcher yet
-        self.restarts = 0  # of the resident's kernel, as far as seen
+        self.restarts = 0  # of the helper's kernel, as far as seen
 
     # --- calls ---
 
@@ -101,7 +101,7 @@ class Resident:
             pull: noted with the run, for whoever fetches its results.
             label: what people read in place of the command.
             kind: what kind of run it is, when it is more than a process.
-            follow: have the resident push what happens, for a `Follower`.
+            follow: have the helper push what happens, for a `Follower`.
 
         Raises:
             errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.

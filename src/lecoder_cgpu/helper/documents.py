@@ -1,4 +1,4 @@
-"""What the resident sends, typed: the documents of a run and of the machine. Offsets and sizes are bytes."""
+"""What the helper sends, typed: the documents of a run and of the machine. Offsets and sizes are bytes."""
 
 from __future__ import annotations
 

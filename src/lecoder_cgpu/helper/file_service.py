@@ -1,4 +1,4 @@
-"""Requests about files to the resident, with several on the way at once, repeated when the connection drops.
+"""Requests about files to the helper, with several on the way at once, repeated when the connection drops.
 
 Every request may be asked twice without harm, so a drop costs nothing but the repetition of those that had no answer.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from .. import errors
 from ..guest import trees
 from ..jupyter import messages
-from .client import Resident
+from .client import Helper
 from .documents import Hello
 
 WINDOW = 4  # requests on the way at once
@@ -22,11 +22,11 @@ ANSWER_LIMIT = 60.0  # seconds for the next answer: a part of some megabytes ove
 PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
 
 Answer = tuple[dict[str, Any], memoryview]
-Connect = Callable[[errors.ConnectionFailed | None], Resident]
+Connect = Callable[[errors.ConnectionFailed | None], Helper]
 
 
 class Request:
-    """One request: an operation of `resident/files.py`, its arguments, and content that goes along."""
+    """One request: an operation of `helper/files.py`, its arguments, and content that goes along."""
 
     __slots__ = ("arguments", "data", "op", "tag")
 
@@ -42,10 +42,10 @@ class Request:
 
 
 class FileService:
-    """The files of a runtime, through its resident.
+    """The files of a runtime, through its helper.
 
     Args:
-        connect: opens a connection to the resident; told why, when an earlier one was lost.
+        connect: opens a connection to the helper; told why, when an earlier one was lost.
         patience: seconds for which a lost connection is tried again.
     """
 
@@ -54,7 +54,7 @@ class FileService:
     def __init__(self, connect: Connect, *, patience: float = PATIENCE) -> None:
         self._connect = connect
         self._patience = patience
-        self._resident: Resident | None = None
+        self._helper: Helper | None = None
         self._restarts = 0
         self.hello: Hello | None = None
         self.reconnected = 0
@@ -65,13 +65,13 @@ class FileService:
         Raises:
             errors.ConnectionFailed: (`NoFileService`) its kernel cannot; or as connecting has it.
         """
-        self._resident = self._connect(None)
+        self._helper = self._connect(None)
         return self._greet()
 
     def _greet(self) -> Hello:
-        assert self._resident is not None
-        self._restarts = self._resident.restarts
-        self.hello = self._resident.hello()
+        assert self._helper is not None
+        self._restarts = self._helper.restarts
+        self.hello = self._helper.hello()
         if not self.hello.takes_files:
             raise errors.ConnectionFailed(
                 "the kernel of the helper cannot pass on files", name="NoFileService", retryable=False
@@ -79,8 +79,8 @@ class FileService:
         return self.hello
 
     def close(self) -> None:
-        if self._resident is not None:
-            self._resident.close()
+        if self._helper is not None:
+            self._helper.close()
 
     def call(self, op: str, data: bytes | memoryview | None = None, **arguments: Any) -> Answer:
         """Ask once and return the answer.
@@ -128,20 +128,20 @@ class FileService:
                 self._reconnect(error, deadline)
 
     def _post(self, request: Request, answers: deque[list[Any]]) -> None:
-        if self._resident is None:
+        if self._helper is None:
             self.open()
-        assert self._resident is not None
-        self._resident.post_files(request.header, request.data, answers.append)
+        assert self._helper is not None
+        self._helper.post_files(request.header, request.data, answers.append)
 
     def _await(self, answers: deque[list[Any]]) -> None:
-        assert self._resident is not None
+        assert self._helper is not None
         deadline = time.monotonic() + ANSWER_LIMIT
         while not answers:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise errors.ConnectionFailed("the helper on the runtime does not answer", name="HelperSilent")
-            self._resident.receive(left)
-            if self._resident.restarts > self._restarts:
+            self._helper.receive(left)
+            if self._helper.restarts > self._restarts:
                 raise errors.ConnectionFailed("the helper on the runtime was restarted", name="HelperRestarted")
 
     def _reconnect(self, cause: errors.ConnectionFailed, deadline: float) -> None:
@@ -149,7 +149,7 @@ class FileService:
         while True:
             self.close()
             try:
-                self._resident = self._connect(cause)
+                self._helper = self._connect(cause)
                 self._greet()
             except errors.ConnectionFailed as error:
                 if time.monotonic() > deadline or not error.retryable:

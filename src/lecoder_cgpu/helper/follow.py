@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from .. import errors
-from .client import READ_LIMIT, Resident
+from .client import READ_LIMIT, Helper
 from .documents import Chunk, RunState, Update
 
 OnOutput = Callable[[str, bytes], None]
@@ -57,7 +57,7 @@ class Follower:
         self._on_output = on_output
         self._on_tick = on_tick
         self._streams = {"stdout": _Stream(stdout_offset), "stderr": _Stream(stderr_offset)}
-        self._resident: Resident | None = None
+        self._helper: Helper | None = None
         self._read_size = READ_LEAST * 4
         self._quiet = QUIET
         self._ask_at = 0.0
@@ -74,19 +74,19 @@ class Follower:
         """How many bytes of stderr have been handed on."""
         return self._streams["stderr"].delivered
 
-    def follow(self, resident: Resident, until: float | None = None) -> RunState | None:
+    def follow(self, helper: Helper, until: float | None = None) -> RunState | None:
         """Follow until the run has ended and all its output has been handed on; returns how it ended.
 
         Args:
-            resident: where the run is. After its socket was lost, another one to go on with.
+            helper: where the run is. After its socket was lost, another one to go on with.
             until: a moment of `time.monotonic` at which to return None if the run has not ended; call again to go on.
 
         Raises:
             errors.ConnectionFailed: the socket was lost.
             errors.NotFoundError: the runtime has no such run.
         """
-        if resident is not self._resident:
-            self._attach(resident)
+        if helper is not self._helper:
+            self._attach(helper)
         if self._input is not None:
             self._input.start()
         next_tick = time.monotonic() + TICK
@@ -94,24 +94,24 @@ class Follower:
             self._deliver()
             behind = next((name for name, stream in self._streams.items() if stream.size > stream.have), None)
             if behind is None and self.state is not None and self.state.ended:
-                resident.unwatch(self.run)
+                helper.unwatch(self.run)
                 return self.state
             if until is not None and time.monotonic() >= until:
                 return None
             if behind is not None:
-                self._fetch(resident, behind)
+                self._fetch(helper, behind)
             else:
                 moments = [self._ask_at, until, next_tick if self._on_tick is not None else None]
-                self._wait(resident, min(moment for moment in moments if moment is not None))
+                self._wait(helper, min(moment for moment in moments if moment is not None))
             if self._on_tick is not None and time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK
                 self._on_tick()
 
-    def _attach(self, resident: Resident) -> None:
-        self._restarts = resident.restarts
-        if not resident.watch(self.run, self._take):
-            self._ask(resident)
-        self._resident = resident
+    def _attach(self, helper: Helper) -> None:
+        self._restarts = helper.restarts
+        if not helper.watch(self.run, self._take):
+            self._ask(helper)
+        self._helper = helper
 
     # --- what comes in ---
 
@@ -124,23 +124,23 @@ class Follower:
         self._quiet = QUIET
         self._ask_at = time.monotonic() + self._quiet
 
-    def _wait(self, resident: Resident, until: float) -> None:
+    def _wait(self, helper: Helper, until: float) -> None:
         """Wait for a push, or for the moment to do something."""
-        resident.receive(max(until - time.monotonic(), 0))
-        if time.monotonic() >= self._ask_at or resident.restarts != self._restarts:
-            self._restarts = resident.restarts
-            self._ask(resident)
+        helper.receive(max(until - time.monotonic(), 0))
+        if time.monotonic() >= self._ask_at or helper.restarts != self._restarts:
+            self._restarts = helper.restarts
+            self._ask(helper)
 
-    def _ask(self, resident: Resident) -> None:
+    def _ask(self, helper: Helper) -> None:
         quiet = self._quiet
-        self._take(resident.poll(self.run, self._streams["stdout"].have, self._streams["stderr"].have))
+        self._take(helper.poll(self.run, self._streams["stdout"].have, self._streams["stderr"].have))
         self._quiet = min(quiet * 1.5, QUIET_MOST)
         self._ask_at = time.monotonic() + self._quiet
 
-    def _fetch(self, resident: Resident, name: str) -> None:
+    def _fetch(self, helper: Helper, name: str) -> None:
         stream = self._streams[name]
         began = time.monotonic()
-        chunk = resident.read(self.run, name, stream.have, self._read_size)
+        chunk = helper.read(self.run, name, stream.have, self._read_size)
         stream.take(chunk)
         took = time.monotonic() - began
         # As much as comes in about a second: a slow line must not look like a helper that does not answer.
@@ -167,8 +167,8 @@ class Follower:
 
     def post(self, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
         """Send a call about stdin from the thread that reads it."""
-        if self._resident is not None:
-            self._resident.post("stdin", on_reply, run=self.run, **arguments)
+        if self._helper is not None:
+            self._helper.post("stdin", on_reply, run=self.run, **arguments)
 
 
 class _Stream:

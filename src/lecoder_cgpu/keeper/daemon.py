@@ -34,7 +34,7 @@ from ..store.session_store import Lease, Record, Store
 from ..system import atomic_files, logs
 
 if TYPE_CHECKING:
-    from ..helper.client import Resident
+    from ..helper.client import Helper
 
 LOOK = 1.0  # seconds between two looks whether the stored sessions have changed
 TOKEN_MARGIN = 300.0  # seconds before its end at which a proxy token is replaced
@@ -278,7 +278,7 @@ class Keeper:
 
     def _hold(self, record: Record, kept: Kept) -> None:
         """Hold one kernel socket exactly while work runs; over the new address when the runtime has another."""
-        kernel = record.kernel or record.resident
+        kernel = record.kernel or record.helper
         moved = (
             kept.hold is not None
             and record.runtime.proxy is not None
@@ -302,18 +302,18 @@ class Keeper:
 
     def _working(self, record: Record) -> bool | None:
         """Whether the kernel or a process of the user's is at work; None when that cannot be found out."""
-        if record.kernel is None and record.resident is None:
+        if record.kernel is None and record.helper is None:
             return False
         session = self._session(record)
         try:
             unfinished = False
-            if record.resident is not None:
-                resident = session.connect_resident()
+            if record.helper is not None:
+                helper = session.connect_helper()
                 try:
-                    self._secure(record, resident)
-                    unfinished = any(not run.ended for run in resident.runs())
+                    self._secure(record, helper)
+                    unfinished = any(not run.ended for run in helper.runs())
                 finally:
-                    resident.close()
+                    helper.close()
             kernel = session.kernel()
             busy = kernel is not None and kernel.execution_state in ("busy", "restarting", "autorestarting")
             return busy or unfinished
@@ -325,7 +325,7 @@ class Keeper:
         finally:
             session.server.close()
 
-    def _secure(self, record: Record, resident: Resident) -> None:
+    def _secure(self, record: Record, helper: Helper) -> None:
         """Have the runtime release itself should nobody be here to do it: this machine may sleep, or be lost.
 
         Every time is a sign of life, from which the runtime counts its idleness anew; and we are given a little longer
@@ -336,7 +336,7 @@ class Keeper:
         if lease.max_runtime is not None:
             left = lease.began + lease.max_runtime - self.clock()
             until = datetime.now(UTC) + timedelta(seconds=left + margin)
-        resident.lease(until=until, idle=None if lease.idle is None else lease.idle + margin)
+        helper.lease(until=until, idle=None if lease.idle is None else lease.idle + margin)
 
     def _session(self, record: Record) -> Session:
         return Session(

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from .. import errors, models
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages
 from ..jupyter.execution_watch import Outcome
@@ -123,7 +123,7 @@ class _Nobody:
 
 
 def collect(
-    session: Session, resident: Resident, state: RunState, *, max_output: int | None
+    session: Session, helper: Helper, state: RunState, *, max_output: int | None
 ) -> tuple[models.NotebookRun, Any]:
     """What became of a notebook job so far: the document, and the notebook with the outputs that there are.
 
@@ -138,7 +138,7 @@ def collect(
         raise errors.UsageError(
             f"{state.run} is no notebook", name="NotANotebook", hint=f"lecoder-cgpu job result {state.run}"
         )
-    lines = iter(_lines(resident, state.run))
+    lines = iter(_lines(helper, state.run))
     first = next(lines, None)
     if first is None:
         raise errors.NotFoundError(
@@ -162,12 +162,12 @@ def collect(
     return document, content
 
 
-def _lines(resident: Resident, run: str) -> list[bytes]:
+def _lines(helper: Helper, run: str) -> list[bytes]:
     content: list[bytes] = []
     rest = b""
     offset = 0
     while True:
-        chunk = resident.read(run, "messages", offset)
+        chunk = helper.read(run, "messages", offset)
         if not chunk.data:
             return content  # what stands behind the last line end is being written
         offset += len(chunk.data)

@@ -1,6 +1,6 @@
 """Ports of the runtime on this machine: TCP connections to 127.0.0.1 here go on to 127.0.0.1 there.
 
-A kernel of its own on the runtime is turned into the other end (`resident/tunnel.py`), and its channels carry the
+A kernel of its own on the runtime is turned into the other end (`helper/tunnel.py`), and its channels carry the
 bytes; so it works through whatever leads to a kernel, and nothing is open to anybody else. Bytes have offsets and are
 kept until they are acknowledged: a connection through the tunnel survives a dropped connection to the runtime.
 """

@@ -155,11 +155,11 @@ def install(
 def _report(session: Session, run: str) -> _Report | None:
     """What the installer wrote down; None when it did not come to that, or the runtime cannot be reached."""
     try:
-        resident = session.connect_resident()
+        helper = session.connect_helper()
         try:
-            data = resident.read(run, "messages", 0).data
+            data = helper.read(run, "messages", 0).data
         finally:
-            resident.close()
+            helper.close()
     except errors.Error:
         return None
     return msgspec.json.decode(data, type=_Report) if data else None

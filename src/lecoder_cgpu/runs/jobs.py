@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from .. import errors, models
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
 from ..jupyter import messages
@@ -80,9 +80,9 @@ def start_in_kernel(
     run_id, digest = _id(key), _digest(["kernel", code, timeout, idle_timeout])
     for attempt in range(3):
         kernel = session.kernel_id()
-        resident = session.connect_resident()
+        helper = session.connect_helper()
         try:
-            state = resident.execute(
+            state = helper.execute(
                 run_id, kernel, code, timeout=timeout, idle_timeout=idle_timeout, digest=digest, pull=pull
             )
             return _started(session, state)
@@ -98,11 +98,11 @@ def start_in_kernel(
             session.forget_kernel()
         except errors.ConnectionFailed as error:
             if error.name == "HelperDead":
-                session.replace_resident()
+                session.replace_helper()
             if attempt == 2 or not error.retryable:
                 raise
         finally:
-            resident.close()
+            helper.close()
     raise AssertionError("unreachable")
 
 
@@ -197,29 +197,29 @@ class Jobs:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._resident: Resident = session.connect_resident()
+        self._helper: Helper = session.connect_helper()
         self._pids: dict[str, list[int]] = {}  # of running jobs
 
     @property
-    def resident(self) -> Resident:
+    def helper(self) -> Helper:
         """The connection that it holds."""
-        return self._resident
+        return self._helper
 
     def __enter__(self) -> Jobs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._resident.close()
+        self._helper.close()
 
     def list(self, limit: int) -> models.JobList:
         """The newest jobs."""
         return models.JobList(
-            jobs=[self._described(state) for state in self._resident.runs(limit)], session=self.session.record.ref
+            jobs=[self._described(state) for state in self._helper.runs(limit)], session=self.session.record.ref
         )
 
     def add_gpus(self, jobs: Sequence[models.Job]) -> Sequence[GpuReport]:
         """Note which running jobs hold how much memory of GPUs, as far as the driver tells; returns the GPUs."""
-        report = self._resident.report()
+        report = self._helper.report()
         held = {process.pid: process.memory_bytes or 0 for process in report.gpu_processes}
         for job in jobs:
             own = [held[pid] for pid in self._pids.get(job.id, ()) if pid in held]
@@ -244,7 +244,7 @@ class Jobs:
             except errors.NotFoundError as error:
                 raise missing(self.session, key, error) from error
         prefix = key if key.startswith("run-") else f"run-{key}"
-        found = [state for state in self._resident.runs(1000) if state.run.startswith(prefix)]
+        found = [state for state in self._helper.runs(1000) if state.run.startswith(prefix)]
         if len(found) > 1:
             raise errors.UsageError(
                 f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
@@ -264,11 +264,11 @@ class Jobs:
     def _show(self, run: str) -> RunState:
         """A job's state, asked for again over another connection if this one was lost."""
         try:
-            return self._resident.show(run)
+            return self._helper.show(run)
         except errors.ConnectionFailed as error:
-            self._resident.close()
-            self._resident = self.session.reconnect_resident(error)
-            return self._resident.show(run)
+            self._helper.close()
+            self._helper = self.session.reconnect_helper(error)
+            return self._helper.show(run)
 
     def wait(self, key: str, timeout: float | None) -> models.JobDocument:
         """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so."""
@@ -332,7 +332,7 @@ class Jobs:
             document.status = "ok" if ended.status == "ok" else "error"
             document.error_code, document.exit_code, document.error = ended.error_code, ended.exit_code, ended.error
         elif (status := exit_status(state)) or state.result.timed_out:
-            tail = self._resident.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data
+            tail = self._helper.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data
             command = state.shell or (state.argv or [""])[0]
             failure, document.error = classify.process(
                 state.result.exit,
@@ -352,7 +352,7 @@ class Jobs:
         start = max(size + offset, 0) if offset < 0 else offset
         content = bytearray()
         while start + len(content) < size and (limit is None or len(content) < limit):
-            chunk = self._resident.read(state.run, stream, start + len(content))
+            chunk = self._helper.read(state.run, stream, start + len(content))
             if not chunk.data:
                 break
             content += chunk.data
@@ -367,10 +367,10 @@ class Jobs:
         """Follow a job, over as many connections as it takes."""
         while True:
             try:
-                return follower.follow(self._resident, until)
+                return follower.follow(self._helper, until)
             except errors.ConnectionFailed as error:
-                self._resident.close()
-                self._resident = self.session.reconnect_resident(error)
+                self._helper.close()
+                self._helper = self.session.reconnect_helper(error)
 
     def kill(
         self, key: str, signal: str | None = None, *, escalate: bool = False, grace: float = GRACE
@@ -385,17 +385,17 @@ class Jobs:
         state = self.find(key)
         steps = HARDER.get(state.kind, HARDER["process"])
         first = signal or (steps[0] if escalate or state.kind == "kernel" else "SIGTERM")
-        sent = self._resident.signal(state.run, first)
+        sent = self._helper.signal(state.run, first)
         if escalate:
             harder = steps[steps.index(first) + 1 :] if first in steps else steps[1:]
             for step in (*harder, None):
                 self.wait(state.run, grace)
-                state = self._resident.show(state.run)
+                state = self._helper.show(state.run)
                 if state.ended or step is None:
                     break
-                self._resident.signal(state.run, step)
+                self._helper.signal(state.run, step)
         return models.JobDocument(
-            job=describe(self._resident.show(state.run)), session=self.session.record.ref, sent=sent
+            job=describe(self._helper.show(state.run)), session=self.session.record.ref, sent=sent
         )
 
     def remove(self, key: str) -> str:
@@ -405,7 +405,7 @@ class Jobs:
             errors.UsageError: it has not ended.
         """
         state = self.find(key)
-        self._resident.forget(state.run)
+        self._helper.forget(state.run)
         return state.run
 
 

@@ -129,15 +129,15 @@ def is_kernel_run(session: Session, run_id: str) -> bool:
     Raises:
         errors.NotFoundError: the runtime does not know it.
     """
-    resident = session.connect_resident()
+    helper = session.connect_helper()
     try:
-        return resident.show(run_id).kind == "kernel"
+        return helper.show(run_id).kind == "kernel"
     except errors.ConnectionFailed as error:
-        resident.close()
-        resident = session.reconnect_resident(error)
-        return resident.show(run_id).kind == "kernel"
+        helper.close()
+        helper = session.reconnect_helper(error)
+        return helper.show(run_id).kind == "kernel"
     finally:
-        resident.close()
+        helper.close()
 
 
 def attached_kernel_run(
@@ -167,7 +167,7 @@ def attached_kernel_run(
     resume = _Resume(offsets)
     execution = wire.Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
-    recording = Recording(session.connect_resident(), run_id, reconnect=session.reconnect_resident)
+    recording = Recording(session.connect_helper(), run_id, reconnect=session.reconnect_helper)
     leave_at = None if wait is None else time.monotonic() + wait
 
     def show() -> bool:
@@ -280,7 +280,7 @@ def _recorder(session: Session) -> Recorder | None:
     def open_recording(run: str, after: str | None) -> Recording:
         from .recording import Recording
 
-        return Recording(session.connect_resident(), run, after, kernel_id)
+        return Recording(session.connect_helper(), run, after, kernel_id)
 
     return open_recording
 

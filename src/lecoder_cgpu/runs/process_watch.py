@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from .. import errors, models
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..helper.follow import Follower
 from ..jupyter.messages import new_run_id
@@ -61,7 +61,7 @@ class ProcessRun:
         self._sent_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
         self._escalate_at: float | None = None
-        self._resident: Resident | None = None
+        self._helper: Helper | None = None
 
     @property
     def timing(self) -> models.Timing:
@@ -86,10 +86,10 @@ class ProcessRun:
             errors.Error: it was not started.
         """
         for attempt in range(3):
-            self._resident = self.session.connect_resident()
+            self._helper = self.session.connect_helper()
             self._sent_at = datetime.now(UTC)
             try:
-                self.state = self._resident.start(
+                self.state = self._helper.start(
                     self.id,
                     self.command,
                     cwd=cwd,
@@ -103,9 +103,9 @@ class ProcessRun:
                 )
                 return
             except errors.ConnectionFailed as error:
-                self._resident.close()
+                self._helper.close()
                 if error.name == "HelperDead":
-                    self.session.replace_resident()
+                    self.session.replace_helper()
                 if attempt == 2 or not error.retryable:
                     raise
 
@@ -115,17 +115,17 @@ class ProcessRun:
         Raises:
             errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
         """
-        self._resident = self.session.connect_resident()
-        self.state = self._resident.show(self.id)
+        self._helper = self.session.connect_helper()
+        self.state = self._helper.show(self.id)
 
     def close(self) -> None:
         """Let go of the connection; the run goes on."""
-        if self._resident is not None:
-            self._resident.close()
+        if self._helper is not None:
+            self._helper.close()
 
     def until_finished(self) -> None:
         """Deliver the output until the command has ended, or nothing more can be learnt."""
-        assert self._resident is not None
+        assert self._helper is not None
         while True:
             try:
                 if self._step():
@@ -140,15 +140,15 @@ class ProcessRun:
                 self.problem = error
                 break
         self._ended_at = datetime.now(UTC)
-        self._resident.close()
+        self._helper.close()
 
     def _step(self) -> bool:
         """Follow for a while; True when the run is over."""
-        assert self._resident is not None
+        assert self._helper is not None
         if self._escalate_at is not None and time.monotonic() >= self._escalate_at:
             self._signal_next()
         moments = [moment for moment in (self._escalate_at, self._leave_at) if moment is not None]
-        state = self._follower.follow(self._resident, min(moments, default=None))
+        state = self._follower.follow(self._helper, min(moments, default=None))
         if state is None:
             self.left = self._leave_at is not None and time.monotonic() >= self._leave_at
             return self.left
@@ -173,7 +173,7 @@ class ProcessRun:
 
     def _signal_next(self) -> None:
         """Send the next of the escalating signals."""
-        assert self._resident is not None
+        assert self._helper is not None
         sent = [step for step in self.steps if step in ESCALATE]
         if len(sent) == len(ESCALATE):
             self._escalate_at = None
@@ -182,7 +182,7 @@ class ProcessRun:
         self.steps.append(name)
         self._escalate_at = time.monotonic() + STEP
         try:
-            self._resident.signal(self.id, name, by="interrupt")
+            self._helper.signal(self.id, name, by="interrupt")
         except errors.ConnectionFailed as error:
             self._reconnect(error)
 
@@ -190,17 +190,17 @@ class ProcessRun:
 
     def _reconnect(self, cause: errors.ConnectionFailed) -> bool:
         """Reach the runtime again; False when it is gone or stays away."""
-        assert self._resident is not None
+        assert self._helper is not None
         self.steps.append("the connection dropped")
-        self._resident.close()
+        self._helper.close()
         if cause.name == "HelperDead":
-            self.session.replace_resident()
+            self.session.replace_helper()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
         while not self.session.known_gone():
             try:
-                self._resident = self.session.connect_resident()
-                self._resident.state(self.id, follow=True)
+                self._helper = self.session.connect_helper()
+                self._helper.state(self.id, follow=True)
             except errors.NotFoundError as error:
                 self.problem = error
                 return False

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .. import errors, models
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages as wire
 
@@ -21,11 +21,11 @@ class Recording:
     """The messages that the kernel published for one run, in order.
 
     Args:
-        resident: where the run is recorded.
+        helper: where the run is recorded.
         run: its id, which is the `msg_id` of its request.
         after: the id of the last message that is known already, with all before it.
         kernel: the kernel that executes the run, needed by `covers`.
-        reconnect: reaches the resident again when the connection is lost; without it, that is the caller's business.
+        reconnect: reaches the helper again when the connection is lost; without it, that is the caller's business.
 
     Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
     nothing was recorded of the run.
@@ -33,13 +33,13 @@ class Recording:
 
     def __init__(
         self,
-        resident: Resident,
+        helper: Helper,
         run: str,
         after: str | None = None,
         kernel: str = "",
-        reconnect: Callable[[errors.ConnectionFailed], Resident] | None = None,
+        reconnect: Callable[[errors.ConnectionFailed], Helper] | None = None,
     ) -> None:
-        self._resident = resident
+        self._helper = helper
         self._reconnect = reconnect
         self._kernel = kernel
         self._run = run
@@ -61,7 +61,7 @@ class Recording:
         """What was recorded since the last call."""
         messages: list[wire.Message] = []
         while not self.ended:
-            chunk = self._ask(lambda resident: resident.read(self._run, "messages", self._offset))
+            chunk = self._ask(lambda helper: helper.read(self._run, "messages", self._offset))
             if not chunk.data:
                 break
             self._offset += len(chunk.data)
@@ -79,15 +79,15 @@ class Recording:
             self._conclude()
         return messages
 
-    def _ask(self, question: Callable[[Resident], T]) -> T:
+    def _ask(self, question: Callable[[Helper], T]) -> T:
         while True:
             try:
-                return question(self._resident)
+                return question(self._helper)
             except errors.ConnectionFailed as error:
                 if self._reconnect is None:
                     raise
-                self._resident.close()
-                self._resident = self._reconnect(error)
+                self._helper.close()
+                self._helper = self._reconnect(error)
 
     def _sift(self, message: wire.Message, messages: list[wire.Message]) -> None:
         """Add a message to those that are new."""
@@ -114,7 +114,7 @@ class Recording:
         for _ in range(CONCLUDED_WITHIN):  # the recorder writes this down right behind the last message
             if self.state is not None and self.state.ended:
                 break
-            self.state = self._ask(lambda resident: resident.state(self._run))
+            self.state = self._ask(lambda helper: helper.state(self._run))
             if not self.state.ended:
                 time.sleep(0.02)
         assert self.state is not None
@@ -129,18 +129,18 @@ class Recording:
     def look(self) -> str:
         """The run's state on the runtime, for when nothing comes: what has no end is over, too, when the kernel died
         (`exited`), or when nobody can tell any more (`unknown`)."""
-        self.state = self._ask(lambda resident: resident.state(self._run))
+        self.state = self._ask(lambda helper: helper.state(self._run))
         if self.state.ended and not self.ended:
             self._conclude()
         return self.state.state
 
     def covers(self, seconds: float) -> bool:
         """Whether everything that the kernel published during the last `seconds` is recorded by now."""
-        return self._resident.record(self._kernel, settle=True) > seconds
+        return self._helper.record(self._kernel, settle=True) > seconds
 
     def is_incomplete(self, inputs: int = 0) -> bool:
         """Whether output is missing in the recording of a run that asked for input so many times."""
         return self.bytes_dropped > 0 or self.headless or self.incomplete or self.messages_missing > inputs
 
     def close(self) -> None:
-        self._resident.close()
+        self._helper.close()

@@ -8,7 +8,7 @@ import msgspec
 
 from .. import errors
 from ..helper import bootstrap
-from ..helper.client import Resident
+from ..helper.client import Helper
 from ..helper.documents import Hello, RunState
 from ..sessions.session import Session
 
@@ -47,23 +47,23 @@ def start(
         errors.UsageError: (`KeyConflict`) the id was used with another digest. errors.Error: it was not started.
     """
     for attempt in range(ATTEMPTS):
-        resident = session.connect_resident()
+        helper = session.connect_helper()
         try:
-            hello = resident.hello()
-            state = resident.start(
+            hello = helper.hello()
+            state = helper.start(
                 run, [hello.executable, "-c", _LOADER], stdin=True, timeout=timeout, digest=digest, kind=kind,
                 label=label, follow=False,
             )  # fmt: skip
             if not state.ended:
-                _feed(resident, run, _line(spec, program, run, hello))
-            return resident.show(run)
+                _feed(helper, run, _line(spec, program, run, hello))
+            return helper.show(run)
         except errors.ConnectionFailed as error:
             if error.name == "HelperDead":
-                session.replace_resident()
+                session.replace_helper()
             if attempt == ATTEMPTS - 1 or not error.retryable:
                 raise
         finally:
-            resident.close()
+            helper.close()
     raise AssertionError("unreachable")
 
 
@@ -73,12 +73,12 @@ def _line(spec: dict[str, Any], program: str, run: str, hello: Hello) -> bytes:
     return msgspec.json.encode(resolved) + b"\n"
 
 
-def _feed(resident: Resident, run: str, line: bytes) -> None:
+def _feed(helper: Helper, run: str, line: bytes) -> None:
     for offset in range(0, len(line), CHUNK):
         part = line[offset : offset + CHUNK]
         try:
-            resident.send_stdin(run, part, offset=offset, eof=offset + CHUNK >= len(line))
+            helper.send_stdin(run, part, offset=offset, eof=offset + CHUNK >= len(line))
         except errors.UsageError as error:
-            if error.name == "NoStdin" and resident.read(run, "messages", 0, 1).data:
+            if error.name == "NoStdin" and helper.read(run, "messages", 0, 1).data:
                 return  # another client with the same key has sent it all, to an earlier helper
             raise

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from .. import errors
 from ..backends import protocol
-from ..backends.protocol import Wants
+from ..backends.protocol import RuntimeRequest
 from ..config import Config
 from ..store import leases
 from ..store.leases import Limits
@@ -88,7 +88,7 @@ class Client:
 
     # --- choosing a session ---
 
-    def session(self, key: str | None = None, wants: Wants | None = None) -> Session:
+    def session(self, key: str | None = None, wants: RuntimeRequest | None = None) -> Session:
         """The session to use: the one named, else the active one, else a new one of the chosen backend.
 
         Args:
@@ -99,7 +99,7 @@ class Client:
             errors.UsageError: the options contradict each other. errors.NotFoundError: no such session.
             errors.ConfigError: the store is unreadable.
         """
-        wants = wants or Wants()
+        wants = wants or RuntimeRequest()
         if wants.cpu + (wants.tpu is not None) + bool(wants.gpu) > 1:
             raise errors.UsageError(
                 "only one of --cpu, --tpu and --gpu can be had",
@@ -150,7 +150,7 @@ class Client:
         Raises:
             errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
         """
-        record = self._named(key) if key is not None else self._pick(self.store.records(), Wants())
+        record = self._named(key) if key is not None else self._pick(self.store.records(), RuntimeRequest())
         if record is None:
             raise errors.NotFoundError(
                 "there is no session in use",
@@ -184,7 +184,7 @@ class Client:
             )
         return record
 
-    def _pick(self, records: list[Record], wants: Wants) -> Record | None:
+    def _pick(self, records: list[Record], wants: RuntimeRequest) -> Record | None:
         """The active session, or with a backend chosen by the user the most recent session of that backend. If it is
         not what was asked for, the most recent one that is.
 
@@ -210,7 +210,7 @@ class Client:
             return active
         return records[0] if records else None
 
-    def _create(self, wants: Wants) -> Record:
+    def _create(self, wants: RuntimeRequest) -> Record:
         """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
         name = self.config.backend.value or "colab"
         self.check_kind(name, wants)
@@ -229,7 +229,7 @@ class Client:
             return record
 
     @staticmethod
-    def check_kind(backend: str, wants: Wants) -> None:
+    def check_kind(backend: str, wants: RuntimeRequest) -> None:
         """Refuse a kind of runtime that the backend does not have.
 
         Raises:
@@ -270,7 +270,7 @@ class Client:
         Raises:
             errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
         """
-        record = self.backend("local").create(name, Wants())
+        record = self.backend("local").create(name, RuntimeRequest())
         if root is not None:
             record.root = str(Path(root).expanduser().resolve())
         self.store.add(record)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, structs
 
 from .. import errors, models
-from ..backends.protocol import Wants
+from ..backends.protocol import RuntimeRequest
 from ..store import leases
 from ..store.session_store import Record, check_name, insert
 from .session import Session
@@ -126,7 +126,7 @@ def _foreign(client: Client, found: Assignment) -> models.SessionDocument:
     )  # fmt: skip
 
 
-def ensure(client: Client, name: str, wants: Wants) -> tuple[Session, bool]:
+def ensure(client: Client, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:
     """The session of that name with its runtime, started if it is not there, and whether it was.
 
     Doing it twice, at once or after a lost answer, is doing it once.

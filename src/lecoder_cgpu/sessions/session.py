@@ -1,4 +1,4 @@
-"""A session in use: reaches its runtime, its kernel and its resident, and starts what is missing.
+"""A session in use: reaches its runtime, its kernel and its helper, and starts what is missing.
 
 The warm path costs nothing: with a kernel id in the record, the first request is the WebSocket handshake, and only
 its failure makes us ask the server what became of the kernel.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors, models
-from ..backends.protocol import Backend, Terms
+from ..backends.protocol import AcquireOptions, Backend
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
@@ -24,14 +24,14 @@ from ..store import leases, session_store
 from ..system import logs
 
 if TYPE_CHECKING:
-    from ..helper.client import Resident
+    from ..helper.client import Helper
 
 T = TypeVar("T")
 Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
 RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
-RESIDENT_PATH = "lecoder-cgpu-resident"
+HELPER_PATH = "lecoder-cgpu-resident"
 
 
 class Session:
@@ -50,7 +50,7 @@ class Session:
         self.backend = backend
         self.notify = notify
         self.waiting = waiting
-        self.terms = Terms(tell=notify)
+        self.terms = AcquireOptions(tell=notify)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self._used_at: float | None = None
@@ -72,9 +72,9 @@ class Session:
         if self.keep is not None:
             self._begin_lease(fresh)
             self.keep()
-        if fresh and (self.record.kernel or self.record.resident):
+        if fresh and (self.record.kernel or self.record.helper):
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
-            self._remember(kernel=None, resident=None)
+            self._remember(kernel=None, helper=None)
         return endpoint
 
     @cached_property
@@ -179,11 +179,11 @@ class Session:
         """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
         it is to be tried again."""
         try:
-            resident = self._connect_resident()
+            helper = self._connect_helper()
             try:
-                resident.record(kernel_id)
+                helper.record(kernel_id)
             finally:
-                resident.close()
+                helper.close()
         except errors.Error as error:
             logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
             return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
@@ -201,26 +201,26 @@ class Session:
             errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
         kernel = self.running_kernel()
-        self._revive_resident()
+        self._revive_helper()
         self.server.restart(kernel.id)
         self.await_recording()
         return self.kernel()
 
-    def _revive_resident(self) -> None:
+    def _revive_helper(self) -> None:
         """Replace a helper that does not answer any more, as people are told that a restart does."""
-        if self.record.resident is None:
+        if self.record.helper is None:
             return
         try:
-            resident = self._connect_resident()
+            helper = self._connect_helper()
             try:
-                resident.hello()
+                helper.hello()
             finally:
-                resident.close()
+                helper.close()
         except errors.ConnectionFailed as error:
             if error.name not in ("HelperSilent", "HelperDead"):
                 logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
                 return
-            self.replace_resident()
+            self.replace_helper()
             self.notify("the helper on the runtime did not answer; it was replaced")
 
     def kernel(self) -> Kernel | None:
@@ -251,40 +251,40 @@ class Session:
             )
         return kernel
 
-    # --- the resident ---
+    # --- the helper ---
 
     @property
-    def resident_path(self) -> str:
-        """One resident serves all sessions on a server, whoever holds them."""
-        return f"{self.endpoint.folder}/{RESIDENT_PATH}".lstrip("/")
+    def helper_path(self) -> str:
+        """One helper serves all sessions on a server, whoever holds them."""
+        return f"{self.endpoint.folder}/{HELPER_PATH}".lstrip("/")
 
-    def connect_resident(self) -> Resident:
+    def connect_helper(self) -> Helper:
         """The helper on the runtime, started if it is not there.
 
         Raises:
             errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
-        return self._on_the_runtime(self._connect_resident)
+        return self._on_the_runtime(self._connect_helper)
 
-    def _connect_resident(self) -> Resident:
-        from ..helper.client import Resident
+    def _connect_helper(self) -> Helper:
+        from ..helper.client import Helper
         from ..jupyter.messages import new_id
 
         server = self.server
         client_id = new_id()
-        if self.record.resident is not None:
+        if self.record.helper is not None:
             with contextlib.suppress(errors.NotFoundError):
-                return Resident(server.open_channels(self.record.resident.id, client_id), client_id)
+                return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
         with self.waiting("starting the helper on the runtime …"):
-            opened, ours = server.open_session(self.resident_path)
+            opened, ours = server.open_session(self.helper_path)
         if opened.kernel is None:
             raise errors.ConnectionFailed(
                 "the server opened a session without a kernel", hint="repeat the same command"
             )
-        self._remember(resident=session_store.KernelRecord(id=opened.kernel.id, path=self.resident_path, ours=ours))
-        return Resident(server.open_channels(opened.kernel.id, client_id), client_id)
+        self._remember(helper=session_store.KernelRecord(id=opened.kernel.id, path=self.helper_path, ours=ours))
+        return Helper(server.open_channels(opened.kernel.id, client_id), client_id)
 
-    def reconnect_resident(self, cause: errors.ConnectionFailed) -> Resident:
+    def reconnect_helper(self, cause: errors.ConnectionFailed) -> Helper:
         """The helper again, after the connection to it was lost.
 
         Raises:
@@ -292,12 +292,12 @@ class Session:
             errors.AuthError: it does not know us any more.
         """
         if cause.name == "HelperDead":
-            self.replace_resident()
+            self.replace_helper()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1
         while not self.known_gone():
             try:
-                return self.connect_resident()
+                return self.connect_helper()
             except errors.ConnectionFailed as error:
                 if time.monotonic() > deadline:
                     raise
@@ -306,11 +306,11 @@ class Session:
             pause = min(pause * 2, 5.0)
         raise cause
 
-    def replace_resident(self) -> None:
+    def replace_helper(self) -> None:
         """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
-        if self.record.resident is not None:
-            self.server.delete_kernel(self.record.resident.id)
-            self._remember(resident=None)
+        if self.record.helper is not None:
+            self.server.delete_kernel(self.record.helper.id)
+            self._remember(helper=None)
 
     # --- the record ---
 
@@ -394,7 +394,7 @@ class Session:
             errors.AuthError, errors.ConnectionFailed: as transport has it.
         """
         ended = []
-        for kernel in (self.record.kernel, self.record.resident):
+        for kernel in (self.record.kernel, self.record.helper):
             if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
                 ended.append(kernel.id)
         return ended

@@ -17,7 +17,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from ..backends.colab.model import Account, Assignment
-    from ..helper.client import Resident
+    from ..helper.client import Helper
     from ..helper.documents import GpuReport, Report
     from .manager import Client
 
@@ -205,10 +205,10 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
             document.problem = "the runtime is being started"
             return document
         document.kernel = session.kernel_info(session.kernel())
-        if record.backend == "colab" and record.resident is None:
+        if record.backend == "colab" and record.helper is None:
             _fill_from_resources(document, client.colab.resources(session.server.endpoint))
         else:
-            _with_resident(session, lambda resident: _fill(document, resident))
+            _with_helper(session, lambda helper: _fill(document, helper))
         document.connected = True
     except errors.LostError:
         document.problem = GONE
@@ -217,16 +217,16 @@ def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
     return document
 
 
-def _with_resident(session: Session, action: Callable[[Resident], None]) -> None:
-    resident = session.connect_resident()
+def _with_helper(session: Session, action: Callable[[Helper], None]) -> None:
+    helper = session.connect_helper()
     try:
-        action(resident)
+        action(helper)
     finally:
-        resident.close()
+        helper.close()
 
 
-def _fill(document: models.RuntimeStatus, resident: Resident) -> None:
-    report = resident.report()
+def _fill(document: models.RuntimeStatus, helper: Helper) -> None:
+    report = helper.report()
     document.gpus = [gpu_document(item) for item in report.gpus]
     if document.gpus:
         document.gpu = document.gpus[0]
@@ -234,7 +234,7 @@ def _fill(document: models.RuntimeStatus, resident: Resident) -> None:
     elif report.gpu_problem:
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
     document.host = _host(report)
-    document.runs = sum(not state.ended for state in resident.runs())
+    document.runs = sum(not state.ended for state in helper.runs())
 
 
 def _fill_from_resources(document: models.RuntimeStatus, answer: dict[str, Any]) -> None:

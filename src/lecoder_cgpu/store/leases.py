@@ -1,7 +1,7 @@
 """When a runtime that costs money is given back. Pure; the clock is an argument.
 
 The keeper acts on it, and tells the runtime, which releases itself should this machine sleep or die (see
-`resident/lease.py`).
+`helper/lease.py`).
 A limit on cost is the keeper's alone: the runtime does not know what it costs.
 """
 

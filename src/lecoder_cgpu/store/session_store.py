@@ -108,7 +108,8 @@ class Record(Struct, kw_only=True):
     backend: str = "colab"
     root: str | None = None
     kernel: KernelRecord | None = None
-    resident: KernelRecord | None = None
+    # Stored under the name that older versions know, so that both find a living helper.
+    helper: KernelRecord | None = field(name="resident", default=None)
     colab: Allocation | None = None
     lease: Lease | None = None
 

@@ -21,7 +21,7 @@ from ...jupyter.endpoint import Endpoint
 from ...store import leases
 from ...store.session_store import Allocation, Proxy, Record, Store, new_record
 from ...system import atomic_files, logs
-from ..protocol import Released, Terms, Wants
+from ..protocol import AcquireOptions, Released, RuntimeRequest
 
 if TYPE_CHECKING:
     from ...auth.tokens import Login
@@ -94,7 +94,7 @@ class Backend:
 
     # --- what is known here ---
 
-    def create(self, name: str, wants: Wants) -> Record:
+    def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record of what is wanted; Colab is asked when it is obtained.
 
         Raises:
@@ -109,7 +109,7 @@ class Backend:
         record.lease = leases.changed(leases.lease_of(record), wants.limits)
         return record
 
-    def serves(self, record: Record, wants: Wants) -> bool:
+    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         allocation = record.colab or _of_predecessor(record)
         # Before it is known what Colab gives, everything that it may give has to be wanted.
         found = allocation.accelerators if allocation.state == "asked" else [_got(record)]
@@ -204,7 +204,7 @@ class Backend:
 
     # --- obtaining ---
 
-    def obtain(self, record: Record, terms: Terms) -> tuple[Endpoint, bool]:
+    def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         """The session's endpoint. Many processes at once ask Colab once; the others find what it gave.
 
         Raises:
@@ -243,10 +243,10 @@ class Backend:
         record.colab.state, record.colab.plane = "asked", self.plane
         record.colab.sent = record.colab.adopted = False
         record.runtime.endpoint, record.runtime.proxy = "", None
-        record.kernel = record.resident = None
+        record.kernel = record.helper = None
         self._save(record)
 
-    def _assign(self, record: Record, terms: Terms, *, replaces: bool) -> Assignment:
+    def _assign(self, record: Record, terms: AcquireOptions, *, replaces: bool) -> Assignment:
         """Ask Colab, for each allowed accelerator in turn, as long as the terms allow.
 
         A refusal forgets the session, unless it has had a runtime before (`replaces`): then it is lost as before.
@@ -323,7 +323,7 @@ class Backend:
         none.retry_after = max(item.retry_after or 0.0 for item in refusals) or None
         raise none
 
-    def _allowed(self, allocation: Allocation, terms: Terms) -> list[str]:
+    def _allowed(self, allocation: Allocation, terms: AcquireOptions) -> list[str]:
         """The accelerators that were asked for and that this account may use.
 
         Raises:
@@ -366,7 +366,7 @@ class Backend:
                 terms.tell(f"this account may not use {name}")
         return allowed
 
-    def _await_boot(self, record: Record, terms: Terms) -> None:
+    def _await_boot(self, record: Record, terms: AcquireOptions) -> None:
         """Wait until the runtime's Jupyter server answers; it does so some time after the assignment.
 
         Raises:
@@ -585,7 +585,7 @@ class Backend:
             record.runtime, record.colab, record.variant, record.label = (
                 stored.runtime, stored.colab, stored.variant, stored.label,
             )  # fmt: skip
-            record.kernel, record.resident, record.lease = stored.kernel, stored.resident, stored.lease
+            record.kernel, record.helper, record.lease = stored.kernel, stored.helper, stored.lease
         return stored
 
     def _write(self, record: Record, found: Assignment, stage: str) -> None:
@@ -600,8 +600,8 @@ class Backend:
             stored.variant, stored.label = record.variant, record.label
             if record.kernel is None:
                 stored.kernel = None
-            if record.resident is None:
-                stored.resident = None
+            if record.helper is None:
+                stored.helper = None
 
         self._store.change(record.id, change)
 
@@ -628,7 +628,7 @@ def new_key() -> str:
     return str(uuid.uuid4())
 
 
-def allocation_for(wants: Wants) -> Allocation:
+def allocation_for(wants: RuntimeRequest) -> Allocation:
     """What to ask Colab for, with a fresh key.
 
     Raises:

@@ -14,7 +14,7 @@ import click
 from msgspec import UNSET
 
 from ... import errors, models
-from ...backends.protocol import Wants
+from ...backends.protocol import RuntimeRequest
 from ...files import commands
 from ...files.plan import check_folder, expand, source_name
 from ..app import App, Command
@@ -30,7 +30,7 @@ TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 @contextlib.contextmanager
 def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[commands.Storage]:
     """The files of the session's runtime; with `create`, of a new one if there is none."""
-    session = app.client.session(app.session, Wants()) if create else app.client.existing(app.session)
+    session = app.client.session(app.session, RuntimeRequest()) if create else app.client.existing(app.session)
     with session, _progress(app, title) as progress:
         with commands.Storage(session, progress) as opened:
             yield opened

@@ -202,9 +202,9 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
             from .. import notebooks
 
             limit = notebooks.cell_budget(max_output)
-            executed, _ = notebook_jobs.collect(session, jobs.resident, state, max_output=limit)
+            executed, _ = notebook_jobs.collect(session, jobs.helper, state, max_output=limit)
             return Answer(executed, exit_status=executed.exit_code)
-    manner = attached_run.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+    manner = attached_run.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
     document = attached_run.earlier(app.printer, session, state.run, manner)
     if app.printer.mode == "human":
         attached_run.tell(app.printer, document, outputs)

@@ -123,7 +123,7 @@ def show(
     entry = History(app.client.state_dir).find(run)
     if output:
         return _output(
-            app, run, entry, attached_run.Manner(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+            app, run, entry, attached_run.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
         )
     if entry is None:
         raise errors.NotFoundError(
@@ -134,7 +134,7 @@ def show(
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
-def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: attached_run.Manner) -> Answer:
+def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: attached_run.RenderOptions) -> Answer:
     key = app.session
     run_id = run
     if entry is not None:

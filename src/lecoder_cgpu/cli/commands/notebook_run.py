@@ -200,7 +200,7 @@ def fetch(app: App, job: str, output: str | None, wait: float | None, max_output
         waited = held.wait(state.run, wait) if wait else None
         state = held.find(state.run) if wait else state
         document, content = notebook_jobs.collect(
-            session, held.resident, state, max_output=notebooks.cell_budget(max_output)
+            session, held.helper, state, max_output=notebooks.cell_budget(max_output)
         )
     name = Path(document.notebook).stem + ".executed.ipynb"
     target = notebooks.writable(Path(output).expanduser() if output else Path(name))

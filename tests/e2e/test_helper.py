@@ -1,4 +1,4 @@
-"""The resident on real Jupyter servers with their default rate limits: today's, and the versions that Colab pins."""
+"""The helper on real Jupyter servers with their default rate limits: today's, and the versions that Colab pins."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.helper import bootstrap
-from lecoder_cgpu.helper.client import Resident
+from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.helper.documents import RunState
 from lecoder_cgpu.helper.follow import Follower
 from lecoder_cgpu.jupyter import messages
@@ -29,7 +29,7 @@ COLAB = os.environ.get("LECODER_CGPU_TEST_COLAB_PYTHON")
 
 
 class Place:
-    """A server with the resident's kernel."""
+    """A server with the helper's kernel."""
 
     def __init__(self, server: Server, home: Path) -> None:
         self.server = server
@@ -39,9 +39,9 @@ class Place:
         assert opened.kernel is not None
         self.kernel_id = opened.kernel.id
 
-    def connect(self) -> Resident:
+    def connect(self) -> Helper:
         session_id = messages.new_id()
-        return Resident(self.server.open_channels(self.kernel_id, session_id), session_id)
+        return Helper(self.server.open_channels(self.kernel_id, session_id), session_id)
 
     def new_id(self) -> str:
         return f"run-{next(self._numbers):06d}"
@@ -74,8 +74,8 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def resident(place: Place) -> Iterator[Resident]:
-    """A connection of its own to the shared resident."""
+def helper(place: Place) -> Iterator[Helper]:
+    """A connection of its own to the shared helper."""
     connection = place.connect()
     yield connection
     connection.close()
@@ -88,12 +88,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def run(place: Place, resident: Resident, command: str | list[str], **options: object) -> tuple[RunState, Collected]:
+def run(place: Place, helper: Helper, command: str | list[str], **options: object) -> tuple[RunState, Collected]:
     """Start a command and follow it to its end."""
     run_id = place.new_id()
     collected = Collected()
-    resident.start(run_id, command, **options)  # type: ignore[arg-type]
-    state = Follower(run_id, collected).follow(resident)
+    helper.start(run_id, command, **options)  # type: ignore[arg-type]
+    state = Follower(run_id, collected).follow(helper)
     assert state is not None
     return state, collected
 
@@ -103,34 +103,34 @@ def status(state: RunState) -> int | str | None:
     return state.result.signal or state.result.exit
 
 
-def test_a_command_runs(place: Place, resident: Resident) -> None:
+def test_a_command_runs(place: Place, helper: Helper) -> None:
     """Output, streams and exit status of a shell command are exact."""
-    state, output = run(place, resident, "echo out; echo err >&2; exit 7")
+    state, output = run(place, helper, "echo out; echo err >&2; exit 7")
     assert (state.state, status(state)) == ("exited", 7)
     assert (bytes(output.stdout), bytes(output.stderr)) == (b"out\n", b"err\n")
 
 
-def test_words_are_not_parsed_again(place: Place, resident: Resident) -> None:
+def test_words_are_not_parsed_again(place: Place, helper: Helper) -> None:
     """A command given as words reaches the process as it is, whatever characters it has."""
     words = ["a b", "$HOME", "'", '"', "\\", "ü🦊", ""]
     code = "import json, sys; print(json.dumps(sys.argv[1:]))"
-    state, output = run(place, resident, ["python", "-c", code, *words])
+    state, output = run(place, helper, ["python", "-c", code, *words])
     assert status(state) == 0
     assert json.loads(output.stdout) == words
 
 
-def test_python_and_pip_are_the_kernels(place: Place, resident: Resident) -> None:
+def test_python_and_pip_are_the_kernels(place: Place, helper: Helper) -> None:
     """`python` and `pip` in a process are those of the kernel's own environment."""
-    hello = resident.hello()
-    _, output = run(place, resident, 'python -c "import sys; print(sys.executable)"; pip --version')
+    hello = helper.hello()
+    _, output = run(place, helper, 'python -c "import sys; print(sys.executable)"; pip --version')
     assert output.stdout.decode().startswith(hello.executable + "\n")
     assert str(Path(hello.executable).parent.parent) in output.stdout.decode().splitlines()[1]
 
 
-def test_environment_is_the_runtimes(place: Place, resident: Resident) -> None:
+def test_environment_is_the_runtimes(place: Place, helper: Helper) -> None:
     """What the kernel sets for notebooks does not reach processes; what the caller sets does."""
     state, output = run(
-        place, resident, "env", environment={"LECODER_T": "1", "TERM": "vt100"}, secrets={"LECODER_S": "hidden"}
+        place, helper, "env", environment={"LECODER_T": "1", "TERM": "vt100"}, secrets={"LECODER_S": "hidden"}
     )
     found = dict(line.partition("=")[::2] for line in output.stdout.decode().splitlines())
     assert (found["LECODER_T"], found["LECODER_S"], found["TERM"]) == ("1", "hidden", "vt100")
@@ -141,12 +141,12 @@ def test_environment_is_the_runtimes(place: Place, resident: Resident) -> None:
     assert state.result is not None
 
 
-def test_secrets_stay_off_the_disk(place: Place, resident: Resident) -> None:
-    """No file of the resident holds the value of a secret; its name is noted."""
+def test_secrets_stay_off_the_disk(place: Place, helper: Helper) -> None:
+    """No file of the helper holds the value of a secret; its name is noted."""
     secret = "s3cr3t-" + messages.new_id()
     run_id = place.new_id()
-    resident.start(run_id, 'test -n "$TOKEN_X"', secrets={"TOKEN_X": secret})
-    state = Follower(run_id, Collected()).follow(resident)
+    helper.start(run_id, 'test -n "$TOKEN_X"', secrets={"TOKEN_X": secret})
+    state = Follower(run_id, Collected()).follow(helper)
     assert state is not None
     assert status(state) == 0
     files = [path for path in place.home.rglob("*") if path.is_file()]
@@ -155,32 +155,32 @@ def test_secrets_stay_off_the_disk(place: Place, resident: Resident) -> None:
     assert place.file(run_id, "spec.json").stat().st_mode & 0o077 == 0
 
 
-def test_start_is_idempotent(place: Place, resident: Resident) -> None:
+def test_start_is_idempotent(place: Place, helper: Helper) -> None:
     """Asking again for the same run, over whatever connection, never starts a second process."""
     run_id = place.new_id()
     counter = place.home / f"counter-{run_id}"
-    resident.start(run_id, f"echo x >> {counter}; sleep 0.3; exit 3")
+    helper.start(run_id, f"echo x >> {counter}; sleep 0.3; exit 3")
     other = place.connect()
     other.start(run_id, f"echo x >> {counter}; sleep 0.3; exit 3")
-    for connection in (resident, other):
+    for connection in (helper, other):
         state = Follower(run_id, Collected()).follow(connection)
         assert state is not None
         assert status(state) == 3
-    resident.start(run_id, f"echo x >> {counter}")
+    helper.start(run_id, f"echo x >> {counter}")
     other.close()
     assert counter.read_text() == "x\n"
 
 
-def test_missing_folder_starts_nothing(place: Place, resident: Resident) -> None:
+def test_missing_folder_starts_nothing(place: Place, helper: Helper) -> None:
     """A working folder that is not there is an error of its own, and no run is left behind."""
     run_id = place.new_id()
     with pytest.raises(errors.NotFoundError, match="no/such/folder"):
-        resident.start(run_id, "echo x", cwd="no/such/folder")
+        helper.start(run_id, "echo x", cwd="no/such/folder")
     with pytest.raises(errors.NotFoundError, match="no run"):
-        resident.state(run_id)
+        helper.state(run_id)
 
 
-def test_much_output_is_complete(place: Place, resident: Resident) -> None:
+def test_much_output_is_complete(place: Place, helper: Helper) -> None:
     """100 MB in one go arrive byte for byte, in spite of the server's rate limits."""
     code = (
         "import hashlib, os, sys\n"
@@ -190,20 +190,20 @@ def test_much_output_is_complete(place: Place, resident: Resident) -> None:
         "    h.update(d); os.write(1, d)\n"
         "print(h.hexdigest(), file=sys.stderr)\n"
     )
-    state, output = run(place, resident, ["python", "-c", code])
+    state, output = run(place, helper, ["python", "-c", code])
     assert status(state) == 0
     assert len(output.stdout) == 1600 * 65536
     assert hashlib.sha256(output.stdout).hexdigest() == output.stderr.decode().strip()
 
 
-def test_many_small_writes_are_complete(place: Place, resident: Resident) -> None:
+def test_many_small_writes_are_complete(place: Place, helper: Helper) -> None:
     """50,000 lines, flushed one by one, arrive complete and in order."""
-    state, output = run(place, resident, ["python", "-c", "for i in range(50000): print(i, flush=True)"])
+    state, output = run(place, helper, ["python", "-c", "for i in range(50000): print(i, flush=True)"])
     assert status(state) == 0
     assert output.stdout.decode().split() == [str(number) for number in range(50_000)]
 
 
-def test_output_comes_while_it_runs(place: Place, resident: Resident) -> None:
+def test_output_comes_while_it_runs(place: Place, helper: Helper) -> None:
     """Output is handed on before the process ends."""
     run_id = place.new_id()
     gate = place.home / f"gate-{run_id}"
@@ -213,36 +213,36 @@ def test_output_comes_while_it_runs(place: Place, resident: Resident) -> None:
         seen.append(data.decode())
         gate.touch()
 
-    resident.start(run_id, f"echo first; until [ -e {gate} ]; do sleep 0.01; done; echo second")
-    state = Follower(run_id, take).follow(resident)
+    helper.start(run_id, f"echo first; until [ -e {gate} ]; do sleep 0.01; done; echo second")
+    state = Follower(run_id, take).follow(helper)
     assert state is not None
     assert "".join(seen) == "first\nsecond\n"
     assert seen[0] == "first\n"
 
 
-def test_thirty_runs_at_once(place: Place, resident: Resident) -> None:
-    """Thirty processes on one resident, each followed over the same socket, get their own output and status."""
+def test_thirty_runs_at_once(place: Place, helper: Helper) -> None:
+    """Thirty processes on one helper, each followed over the same socket, get their own output and status."""
     ids = [place.new_id() for _ in range(30)]
     outputs = {run_id: Collected() for run_id in ids}
     for number, run_id in enumerate(ids):
-        resident.start(run_id, f"for i in $(seq 200); do echo {number} $i; done; exit {number}")
+        helper.start(run_id, f"for i in $(seq 200); do echo {number} $i; done; exit {number}")
     for number, run_id in enumerate(ids):
-        state = Follower(run_id, outputs[run_id]).follow(resident)
+        state = Follower(run_id, outputs[run_id]).follow(helper)
         assert state is not None
         assert status(state) == number
         assert outputs[run_id].stdout.decode() == "".join(f"{number} {i}\n" for i in range(1, 201))
 
 
-def test_two_followers(place: Place, resident: Resident) -> None:
+def test_two_followers(place: Place, helper: Helper) -> None:
     """Two clients that follow one run, one from the start and one from the middle, both get what they asked for."""
     run_id = place.new_id()
     first, second = Collected(), Collected()
     other = place.connect()
-    resident.start(run_id, "for i in $(seq 3000); do echo line $i; done; sleep 0.3; echo end")
+    helper.start(run_id, "for i in $(seq 3000); do echo line $i; done; sleep 0.3; echo end")
     wait_for(lambda: place.file(run_id, "stdout").exists() and place.file(run_id, "stdout").stat().st_size > 1000)
     late = threading.Thread(target=lambda: Follower(run_id, second, stdout_offset=1000).follow(other))
     late.start()
-    Follower(run_id, first).follow(resident)
+    Follower(run_id, first).follow(helper)
     late.join(60)
     other.close()
     whole = "".join(f"line {i}\n" for i in range(1, 3001)).encode() + b"end\n"
@@ -250,20 +250,20 @@ def test_two_followers(place: Place, resident: Resident) -> None:
     assert bytes(second.stdout) == whole[1000:]
 
 
-def test_signals(place: Place, resident: Resident) -> None:
+def test_signals(place: Place, helper: Helper) -> None:
     """A signal reaches the process group, also right after the start, and is not sent when the run has ended."""
     run_id = place.new_id()
-    resident.start(run_id, "sleep 60; echo not reached")
-    assert resident.signal(run_id, "TERM") is True
-    state = Follower(run_id, Collected()).follow(resident)
+    helper.start(run_id, "sleep 60; echo not reached")
+    assert helper.signal(run_id, "TERM") is True
+    state = Follower(run_id, Collected()).follow(helper)
     assert state is not None
     assert status(state) == "SIGTERM"
-    assert resident.signal(run_id, "KILL") is False
+    assert helper.signal(run_id, "KILL") is False
     with pytest.raises(errors.UsageError, match="NOPE"):
-        resident.signal(run_id, "NOPE")
+        helper.signal(run_id, "NOPE")
 
 
-def test_interruption_of_the_follower(place: Place, resident: Resident) -> None:
+def test_interruption_of_the_follower(place: Place, helper: Helper) -> None:
     """After a Ctrl-C the connection still signals, and following goes on where it stopped."""
     run_id = place.new_id()
     output = Collected()
@@ -274,55 +274,55 @@ def test_interruption_of_the_follower(place: Place, resident: Resident) -> None:
             raise KeyboardInterrupt
         output(stream, data)
 
-    resident.start(run_id, "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done")
+    helper.start(run_id, "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done")
     follower = Follower(run_id, take)
     with pytest.raises(KeyboardInterrupt):
-        follower.follow(resident)
+        follower.follow(helper)
     assert follower.stdout_offset == 0
-    assert resident.signal(run_id, "INT") is True
-    state = follower.follow(resident)
+    assert helper.signal(run_id, "INT") is True
+    state = follower.follow(helper)
     assert state is not None
     assert status(state) == 9
     assert bytes(output.stdout) == b"ready\ncaught\n"
 
 
-def test_following_for_a_while(place: Place, resident: Resident) -> None:
+def test_following_for_a_while(place: Place, helper: Helper) -> None:
     """A follower that has a moment to stop at stops there, and goes on later."""
     run_id = place.new_id()
     output = Collected()
     gate = place.home / f"gate-{run_id}"
-    resident.start(run_id, f"until [ -e {gate} ]; do sleep 0.01; done; echo done")
+    helper.start(run_id, f"until [ -e {gate} ]; do sleep 0.01; done; echo done")
     follower = Follower(run_id, output)
-    assert follower.follow(resident, until=time.monotonic() + 0.1) is None
+    assert follower.follow(helper, until=time.monotonic() + 0.1) is None
     gate.touch()
-    state = follower.follow(resident)
+    state = follower.follow(helper)
     assert state is not None
     assert bytes(output.stdout) == b"done\n"
 
 
-def test_stdin(place: Place, resident: Resident) -> None:
+def test_stdin(place: Place, helper: Helper) -> None:
     """A file is sent to the process whole, much faster than the process reads it."""
     data = os.urandom(5_000_000)
     run_id = place.new_id()
     output = Collected()
-    resident.start(run_id, "sleep 0.3; sha256sum", stdin=True)
-    state = Follower(run_id, output, stdin=io.BytesIO(data)).follow(resident)
+    helper.start(run_id, "sleep 0.3; sha256sum", stdin=True)
+    state = Follower(run_id, output, stdin=io.BytesIO(data)).follow(helper)
     assert state is not None
     assert status(state) == 0
     assert output.stdout.decode().split()[0] == hashlib.sha256(data).hexdigest()
 
 
-def test_stdin_sent_twice_is_read_once(place: Place, resident: Resident) -> None:
+def test_stdin_sent_twice_is_read_once(place: Place, helper: Helper) -> None:
     """Input that is sent again with the same offset, as after a lost answer, reaches the process once."""
     run_id = place.new_id()
     output = Collected()
-    resident.start(run_id, "cat", stdin=True)
+    helper.start(run_id, "cat", stdin=True)
     for _ in range(2):
-        resident.send_stdin(run_id, b"once ", offset=0)
-    resident.send_stdin(run_id, b"ce and done", offset=2, eof=True)
+        helper.send_stdin(run_id, b"once ", offset=0)
+    helper.send_stdin(run_id, b"ce and done", offset=2, eof=True)
     with pytest.raises(errors.UsageError, match="missing"):
-        resident.send_stdin(run_id, b"too far", offset=1000)
-    Follower(run_id, output).follow(resident)
+        helper.send_stdin(run_id, b"too far", offset=1000)
+    Follower(run_id, output).follow(helper)
     assert bytes(output.stdout) == b"once and done"
 
 
@@ -348,8 +348,8 @@ def test_a_dropped_connection(place: Place) -> None:
     assert output.stdout.decode() == "".join(f"line {i}\n" for i in range(1, 21))
 
 
-def test_killed_resident(place: Place) -> None:
-    """The resident's kernel is killed while a run goes on: a new one finds the run, its output and its result."""
+def test_killed_helper(place: Place) -> None:
+    """The helper's kernel is killed while a run goes on: a new one finds the run, its output and its result."""
     connection = place.connect()
     run_id = place.new_id()
     output = Collected()
@@ -373,7 +373,7 @@ def test_killed_resident(place: Place) -> None:
     connection.close()
 
 
-def test_killed_supervisor(place: Place, resident: Resident) -> None:
+def test_killed_supervisor(place: Place, helper: Helper) -> None:
     """When a run's supervisor is killed, its follower is told that the outcome is unknown, and gets what there was."""
     run_id = place.new_id()
     output = Collected()
@@ -382,24 +382,24 @@ def test_killed_supervisor(place: Place, resident: Resident) -> None:
         output(stream, data)
         os.kill(json.loads(place.file(run_id, "spec.json").read_text())["supervisorPid"], signal.SIGKILL)
 
-    resident.start(run_id, "echo something; sleep 60")
-    state = Follower(run_id, take).follow(resident)
+    helper.start(run_id, "echo something; sleep 60")
+    state = Follower(run_id, take).follow(helper)
     assert state is not None
     assert (state.state, state.result, state.alive) == ("unknown", None, True)
     assert bytes(output.stdout) == b"something\n"
-    assert resident.signal(run_id, "KILL") is True
+    assert helper.signal(run_id, "KILL") is True
 
 
-def test_time_limit(place: Place, resident: Resident) -> None:
+def test_time_limit(place: Place, helper: Helper) -> None:
     """A time limit is kept on the runtime, whoever listens."""
-    state, _ = run(place, resident, "sleep 60", timeout=0.3)
+    state, _ = run(place, helper, "sleep 60", timeout=0.3)
     assert state.result is not None
     assert (state.result.timed_out, state.result.killed_by) == (True, ["SIGINT"])
 
 
-def test_report(resident: Resident) -> None:
+def test_report(helper: Helper) -> None:
     """The machine's memory, disk and processors are those of this one."""
-    report = resident.report()
+    report = helper.report()
     assert report.sampling is False
     assert report.memory is not None
     assert report.disk is not None
@@ -409,23 +409,23 @@ def test_report(resident: Resident) -> None:
     assert report.system.startswith("Linux")
 
 
-def test_old_runs_can_be_removed(place: Place, resident: Resident) -> None:
+def test_old_runs_can_be_removed(place: Place, helper: Helper) -> None:
     """A finished run is removed with its output; a running one is not."""
     run_id = place.new_id()
-    resident.start(run_id, "sleep 60")
+    helper.start(run_id, "sleep 60")
     with pytest.raises(errors.UsageError, match="not ended"):
-        resident.forget(run_id)
-    resident.signal(run_id, "KILL")
-    Follower(run_id, Collected()).follow(resident)
-    resident.forget(run_id)
+        helper.forget(run_id)
+    helper.signal(run_id, "KILL")
+    Follower(run_id, Collected()).follow(helper)
+    helper.forget(run_id)
     assert not place.file(run_id, "spec.json").parent.exists()
     with pytest.raises(errors.NotFoundError):
-        resident.read(run_id, "stdout", 0)
+        helper.read(run_id, "stdout", 0)
 
 
-def test_the_kernels_namespace_stays_clean(place: Place, resident: Resident) -> None:
+def test_the_kernels_namespace_stays_clean(place: Place, helper: Helper) -> None:
     """The helper lives in modules of its own; two connections find the same one."""
-    first = resident.hello()
+    first = helper.hello()
     other = place.connect()
     assert other.hello() == first
     other.close()

@@ -1,4 +1,4 @@
-"""The resident's parts in this process: the environment of runs, keeping and pruning them, calls, and GPU figures."""
+"""The helper's parts in this process: the environment of runs, keeping and pruning them, calls, and GPU figures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 
 from lecoder_cgpu.guest import environment, report
 from lecoder_cgpu.guest.runs import Run
-from lecoder_cgpu.guest.service import Helper, default_home
+from lecoder_cgpu.guest.service import Service, default_home
 from lecoder_cgpu.helper import bootstrap
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the resident was made for Linux")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the helper was made for Linux")
 
 
 @pytest.fixture
@@ -28,11 +28,11 @@ def pushed() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def helper(tmp_path: Path, pushed: list[dict[str, Any]]) -> Iterator[Helper]:
+def helper(tmp_path: Path, pushed: list[dict[str, Any]]) -> Iterator[Service]:
     """A helper outside of any kernel."""
     work = tmp_path / "work"
     work.mkdir()
-    found = Helper(
+    found = Service(
         lambda kind, content: pushed.append(content),
         "test",
         bootstrap.sources(),
@@ -49,7 +49,7 @@ def helper(tmp_path: Path, pushed: list[dict[str, Any]]) -> Iterator[Helper]:
     found._store.close()
 
 
-def call(helper: Helper, method: str, **arguments: Any) -> dict[str, Any]:
+def call(helper: Service, method: str, **arguments: Any) -> dict[str, Any]:
     """A call that must succeed."""
     answer = helper.serve(json.dumps({"method": method, **arguments})).answer
     assert answer["ok"], answer
@@ -62,7 +62,7 @@ def shell(command: str, path: str) -> str:
     return subprocess.run(["/bin/sh", "-c", command], env=variables, capture_output=True, text=True, check=True).stdout
 
 
-def refused(helper: Helper, method: str, **arguments: Any) -> str:
+def refused(helper: Service, method: str, **arguments: Any) -> str:
     """The name of the error of a call that must fail."""
     answer = helper.serve(json.dumps({"method": method, **arguments})).answer
     assert answer["ok"] is False
@@ -77,7 +77,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
-def until_exited(helper: Helper, run: str) -> dict[str, Any]:
+def until_exited(helper: Service, run: str) -> dict[str, Any]:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         state: dict[str, Any] = call(helper, "state", run=run)["update"]["state"]
@@ -139,7 +139,7 @@ def test_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_home() == str(tmp_path / "c" / ".local" / "state" / "lecoder-cgpu")
 
 
-def test_bad_calls_are_refused(helper: Helper) -> None:
+def test_bad_calls_are_refused(helper: Service) -> None:
     """A call that cannot be served has a named error, and nothing private is a call."""
     assert refused(helper, "no_such_call") == "NoSuchCall"
     assert refused(helper, "_push") == "NoSuchCall"
@@ -152,7 +152,7 @@ def test_bad_calls_are_refused(helper: Helper) -> None:
     assert refused(helper, "stdin", run="run-000", data="") == "RunNotFound"
 
 
-def test_a_long_environment_fits(helper: Helper) -> None:
+def test_a_long_environment_fits(helper: Service) -> None:
     """A spec far larger than a pipe holds reaches the supervisor whole, also with stdin after it."""
     large = {f"LONG_{number}": "x" * 100_000 for number in range(10)}
     command = 'echo "${#LONG_9}"; cat'
@@ -163,7 +163,7 @@ def test_a_long_environment_fits(helper: Helper) -> None:
     assert run.read("stdout", 0, 100) == b"100000\ninput"
 
 
-def test_pruning_drops_the_oldest_finished_runs(helper: Helper) -> None:
+def test_pruning_drops_the_oldest_finished_runs(helper: Service) -> None:
     """Beyond its bounds the store forgets the oldest finished runs; what runs is never touched."""
     call(helper, "start", run="run-going", shell="sleep 60")
     for number in range(5):
@@ -192,7 +192,7 @@ def test_a_start_that_was_not_completed_is_unknown(tmp_path: Path) -> None:
     assert (state["state"], state["alive"]) == ("unknown", False)
 
 
-def test_a_killed_spare_is_replaced(helper: Helper) -> None:
+def test_a_killed_spare_is_replaced(helper: Service) -> None:
     """A spare supervisor that somebody killed does not cost the next run."""
     assert helper._store._spare is not None
     helper._store._spare.kill()
@@ -200,7 +200,7 @@ def test_a_killed_spare_is_replaced(helper: Helper) -> None:
     assert until_exited(helper, "run-spare")["result"]["exit"] == 6
 
 
-def test_pushes_are_bounded(helper: Helper, pushed: list[dict[str, Any]]) -> None:
+def test_pushes_are_bounded(helper: Service, pushed: list[dict[str, Any]]) -> None:
     """Pushes carry small output whole, of large output only the size, and the last one tells sizes and result."""
     call(helper, "start", run="run-small", shell="sleep 0.1; echo small")
     until_exited(helper, "run-small")
