@@ -20,10 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from . import errors, models
+from . import errors
 from .backends.protocol import RuntimeRequest
 from .config import Config
 from .jupyter import messages
+from .models.base import ErrorInfo
+from .models.sessions import SessionAdded
 from .runs import kernel_runs, process_runs
 from .runs.jobs import Jobs, describe, start
 from .sessions import manager as clients
@@ -34,6 +36,14 @@ from .store.session_store import Record
 
 if TYPE_CHECKING:
     from .files.commands import Storage
+    from .models.base import Optional, SessionRef
+    from .models.files import Synced, Transfer
+    from .models.jobs import Job as JobInfo
+    from .models.jobs import JobStarted
+    from .models.notebooks import Install
+    from .models.runs import Run
+    from .models.sessions import SessionClosed, SessionDocument
+    from .models.status import Status
 
 OnOutput = Callable[[str, str], None]
 
@@ -87,7 +97,7 @@ class Client:
 
     def ensure(
         self, name: str, *, gpu: str | None = None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False
-    ) -> models.SessionAdded:
+    ) -> SessionAdded:
         """Make sure that there is a session of that name with its runtime, and make it the active one.
 
         Once or ten times is the same. On Colab, a GPU is asked for unless an argument says otherwise.
@@ -99,7 +109,7 @@ class Client:
         wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
         held, fresh = operations.ensure(self._client, name, wants)
         with held:
-            return models.SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
+            return SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
 
     def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
         """Store a Jupyter server as a session, after proving that it answers and takes the token.
@@ -117,11 +127,11 @@ class Client:
         """
         return self._session(self._client.add_local(name, None if root is None else str(root)))
 
-    def sessions(self) -> list[models.SessionDocument]:
+    def sessions(self) -> list[SessionDocument]:
         """Every stored session with what its runtime says now, most recently used first."""
         return operations.list_sessions(self._client)
 
-    def status(self) -> models.Status:
+    def status(self) -> Status:
         """Login, runtimes with their GPUs and memory, sessions."""
         return overview.status(self._client)
 
@@ -165,7 +175,7 @@ class Session:
         return self._record.backend
 
     @property
-    def ref(self) -> models.SessionRef:
+    def ref(self) -> SessionRef:
         """How documents name it."""
         return self._record.ref
 
@@ -181,7 +191,7 @@ class Session:
         outputs_dir: str | Path | None = None,
         wait: float | None = None,
         max_output: int | None = None,
-    ) -> models.Run:
+    ) -> Run:
         """Run Python in the session's kernel; its variables stay for the next run.
 
         Args:
@@ -242,7 +252,7 @@ class Session:
         timeout: float | None = None,
         check: bool = False,
         on_output: Callable[[str, bytes], None] | None = None,
-    ) -> models.Run:
+    ) -> Run:
         """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
         Args:
@@ -302,7 +312,7 @@ class Session:
         secrets: dict[str, str] | None = None,
         timeout: float | None = None,
         pull: Sequence[str] | None = None,
-    ) -> models.JobStarted:
+    ) -> JobStarted:
         """The same as `job`, returning the document that `run --detach` prints."""
         with self._hold() as held:
             return start(
@@ -325,7 +335,7 @@ class Session:
         with self._jobs() as known:
             return Job(self, known.find(job_id).run)
 
-    def jobs(self, limit: int = 50) -> list[models.Job]:
+    def jobs(self, limit: int = 50) -> list[JobInfo]:
         """The newest jobs on the runtime."""
         with self._jobs() as known:
             return known.list(limit).jobs
@@ -337,7 +347,7 @@ class Session:
         timeout: float | None = None,
         check: bool = False,
         max_output: int | None = None,
-    ) -> models.Install:
+    ) -> Install:
         """Install Python packages for the session's kernel, by uv where it is there and pip otherwise.
 
         Args:
@@ -358,7 +368,7 @@ class Session:
             raise failure(document, document.error)
         return document
 
-    def upload(self, *sources: str | Path, to: str | None = None) -> models.Transfer:
+    def upload(self, *sources: str | Path, to: str | None = None) -> Transfer:
         """Copy files and folders to the runtime: into `to` when it ends with a slash or is a folder.
 
         Raises:
@@ -367,7 +377,7 @@ class Session:
         with self._storage() as files:
             return files.upload([str(source) for source in sources], to)
 
-    def download(self, *sources: str, to: str | Path | None = None) -> models.Transfer:
+    def download(self, *sources: str, to: str | Path | None = None) -> Transfer:
         """Copy files and folders from the runtime; patterns are expanded there.
 
         Raises:
@@ -378,7 +388,7 @@ class Session:
 
     def sync(
         self, local: str | Path, remote: str, *, checksum: bool = False, delete: bool = False, dry_run: bool = False
-    ) -> models.Synced:
+    ) -> Synced:
         """Make a folder on the runtime hold what a local one does (see `lecoder-cgpu sync`).
 
         Raises:
@@ -387,7 +397,7 @@ class Session:
         with self._storage() as files:
             return files.sync(str(local), remote, checksum=checksum, delete=delete, dry_run=dry_run)
 
-    def close(self) -> models.SessionClosed:
+    def close(self) -> SessionClosed:
         """Release the runtime as far as it is ours, and forget the session.
 
         Raises:
@@ -422,12 +432,12 @@ class Job:
     def __repr__(self) -> str:
         return f"Job(id={self.id!r}, session={self.session.name!r})"
 
-    def show(self) -> models.Job:
+    def show(self) -> JobInfo:
         """How it stands."""
         with self.session._jobs() as known:
             return describe(known.find(self.id))
 
-    def wait(self, timeout: float | None = None) -> models.Job:
+    def wait(self, timeout: float | None = None) -> JobInfo:
         """Wait for its end, at most `timeout` seconds; `state` tells which of the two came."""
         with self.session._jobs() as known:
             return known.wait(self.id, timeout).job
@@ -444,7 +454,7 @@ class Job:
         on_output: Callable[[str, bytes], None] | None = None,
         wait: float | None = None,
         max_output: int | None = None,
-    ) -> models.Run:
+    ) -> Run:
         """Wait for its end and return what `Session.shell` would have returned.
 
         Args:
@@ -477,12 +487,10 @@ class Stream(Iterator[messages.Event]):
     `close`, or leaving the `with` block early, interrupts the code.
     """
 
-    def __init__(
-        self, run: Callable[[Callable[[messages.Event], None]], models.Run], interrupt: Callable[[], None]
-    ) -> None:
+    def __init__(self, run: Callable[[Callable[[messages.Event], None]], Run], interrupt: Callable[[], None]) -> None:
         self._events: queue.SimpleQueue[messages.Event | None] = queue.SimpleQueue()
         self._interrupt = interrupt
-        self._result: models.Run | None = None
+        self._result: Run | None = None
         self._problem: BaseException | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
@@ -505,7 +513,7 @@ class Stream(Iterator[messages.Event]):
         self.close()
 
     @property
-    def result(self) -> models.Run:
+    def result(self) -> Run:
         """The run's document; waits for the end, so that outputs that were not iterated over are in it only.
 
         Raises:
@@ -523,7 +531,7 @@ class Stream(Iterator[messages.Event]):
             self._interrupt()
             self._thread.join()
 
-    def _work(self, run: Callable[[Callable[[messages.Event], None]], models.Run]) -> None:
+    def _work(self, run: Callable[[Callable[[messages.Event], None]], Run]) -> None:
         try:
             self._result = run(self._events.put)
         except BaseException as problem:
@@ -532,14 +540,14 @@ class Stream(Iterator[messages.Event]):
             self._events.put(None)
 
 
-def _ended(document: models.Run, check: bool) -> models.Run:
+def _ended(document: Run, check: bool) -> Run:
     """What a finished call returns. Ctrl-C has ended the remote work and now ends the caller, as it always does."""
     if document.interrupted is True:
         raise KeyboardInterrupt(f"run {document.run_id} was interrupted")
     return checked(document) if check else document
 
 
-def checked(document: models.Run) -> models.Run:
+def checked(document: Run) -> Run:
     """The document if the run succeeded, or goes on.
 
     Raises:
@@ -550,9 +558,9 @@ def checked(document: models.Run) -> models.Run:
     raise failure(document, document.error)
 
 
-def failure(document: models.Run | models.Install, info: models.ErrorInfo | models.Optional) -> errors.Error:
+def failure(document: Run | Install, info: ErrorInfo | Optional) -> errors.Error:
     """The error that a document tells of, as an exception; its notes hold the remote traceback."""
-    if not isinstance(info, models.ErrorInfo):
+    if not isinstance(info, ErrorInfo):
         return errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
     # A limit of ours and one of the code's have the same code, as have our connection and the code's files.
     alike = [kind for kind in errors.tree() if kind.code == document.error_code]

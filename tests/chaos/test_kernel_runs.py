@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, models
+from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.models.base import ErrorInfo
+from lecoder_cgpu.models.runs import Run
 from tests.support import faults
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
@@ -69,7 +71,7 @@ def test_a_run_over_a_failing_network(
         if isinstance(event, messages.Stream) and event.name == "stdout":
             streamed.append(event.text)
 
-    def run() -> models.Run:
+    def run() -> Run:
         return shaky.kernel_run(f"open({str(counter)!r}, 'a').write('x')\n{wanted.code}", show, raw=True)
 
     shaky.proxy.expect(faults.plan(chaos_seed))
@@ -82,10 +84,10 @@ def test_a_run_over_a_failing_network(
         assert any(fault.kind != "delay" for fault in shaky.proxy.happened)
         return
     told = (document, shaky.proxy.happened)
-    raised = document.error.name if isinstance(document.error, models.ErrorInfo) else None
+    raised = document.error.name if isinstance(document.error, ErrorInfo) else None
     record_property("outcome", "lost" if raised == "RequestLost" else "complete")
     if raised == "RequestLost":
-        assert isinstance(document.error, models.ErrorInfo)
+        assert isinstance(document.error, ErrorInfo)
         assert document.error.retryable, told
         assert not counter.exists(), told
         assert any(fault.kind != "delay" for fault in shaky.proxy.happened), told

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import models
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.runs.kernel_runs import attached_kernel_run
 from lecoder_cgpu.runs.process_runs import attached_run
 from tests.support.cli import Cli
@@ -145,7 +145,7 @@ def test_a_killed_supervisor(held: Rig) -> None:
 
     pieces, take = at_line(3, kill)
     document = within(HANG, lambda: held.process_run(SHELL, lambda stream, data: take(data.decode())))
-    assert isinstance(document.error, models.ErrorInfo)
+    assert isinstance(document.error, ErrorInfo)
     assert (document.status, document.error.name, document.output_complete) == ("unknown", "SupervisorLost", False)
     assert document.exit_code == 74
     assert ALL.startswith("".join(pieces))

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors, models
+from lecoder_cgpu import errors
+from lecoder_cgpu.models.runs import Run
 from tests.support import faults
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
@@ -73,7 +74,7 @@ def test_a_run_over_a_failing_network(
     counter = tmp_path / "counter"
     streamed = {"stdout": bytearray(), "stderr": bytearray()}
 
-    def run() -> models.Run:
+    def run() -> Run:
         return shaky.process_run(
             f"printf x >> {str(counter)!r}; {wanted.shell}",
             lambda stream, data: streamed[stream].extend(data),

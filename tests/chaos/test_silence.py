@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from lecoder_cgpu import errors, models
+from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.models.runs import Run
 from lecoder_cgpu.runs.kernel_runs import attached_kernel_run
 from lecoder_cgpu.runs.process_runs import attached_run
 from tests.support.rig import HANG, Rig, impatient, rig, within
@@ -71,7 +72,7 @@ def test_a_helper_that_was_out_of_reach(held: Rig) -> None:
         assert session.record.kernel.recorded is True
 
 
-def run(held: Rig, mode: str, take: object) -> models.Run:
+def run(held: Rig, mode: str, take: object) -> Run:
     """The run of that mode, whose stdout goes to `take` in pieces."""
     assert callable(take)
 
@@ -92,7 +93,7 @@ def test_two_machines(jupyter: JupyterServer, tmp_path: Path, mode: str) -> None
         assert kernels[0] is not None
         assert kernels[1] is not None
         assert kernels[0].id == kernels[1].id
-        documents: dict[str, models.Run] = {}
+        documents: dict[str, Run] = {}
 
         def work(machine: Rig, name: str) -> None:
             documents[name] = run(machine, mode, lambda text: None)

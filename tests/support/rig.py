@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lecoder_cgpu import models
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.jupyter import execution_watch, messages
+from lecoder_cgpu.models.runs import Run
 from lecoder_cgpu.net import http
 from lecoder_cgpu.runs.kernel_runs import kernel_run
 from lecoder_cgpu.runs.process_runs import process_run
@@ -43,12 +43,12 @@ class Rig:
         with self.client.session(self.name) as session:
             yield session
 
-    def kernel_run(self, code: str, on_event: Callable[[messages.Event], None], **options: Any) -> models.Run:
+    def kernel_run(self, code: str, on_event: Callable[[messages.Event], None], **options: Any) -> Run:
         """A kernel run of its own, as `kernel_runs.kernel_run` has it."""
         with self.session() as session:
             return kernel_run(session, code, on_event, **options)
 
-    def process_run(self, command: str, on_output: Callable[[str, bytes], None], **options: Any) -> models.Run:
+    def process_run(self, command: str, on_output: Callable[[str, bytes], None], **options: Any) -> Run:
         """A process run of its own, as `process_runs.process_run` has it."""
         with self.session() as session:
             return process_run(session, command, on_output, **options)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import assert_type
 
 from lecoder_cgpu import Client, Job, Session, Stream, errors, remote
-from lecoder_cgpu.models import Run
+from lecoder_cgpu.models.runs import Run
 
 client = Client(backend="local", notify=lambda text: None)
 session = client.session()

@@ -22,12 +22,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu import errors, models
+from lecoder_cgpu import errors
 from lecoder_cgpu.history.entries import MAX_COMMAND, MAX_TEXT, History, bounded, entry_from_run, parse_since
+from lecoder_cgpu.models.base import ErrorInfo, Timing, timestamp
+from lecoder_cgpu.models.history import HistoryEntry, HistoryError, HistoryRuntime
+from lecoder_cgpu.models.runs import DisplayData, Run
 from lecoder_cgpu.system import atomic_files, redaction
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
-RUNTIME = models.HistoryRuntime(label="Colab GPU T4", accelerator="T4")
+RUNTIME = HistoryRuntime(label="Colab GPU T4", accelerator="T4")
 
 PREDECESSOR = """{"status":"error","execution_count":12,"stdout":"","stderr":"","traceback":["line"],
 "display_data":[{"data":{"text/plain":"x"},"metadata":{},"transient":{}}],
@@ -52,17 +55,17 @@ for number in range(count):
 """
 
 
-def entry(number: int, moment: datetime = NOW, **changes: object) -> models.HistoryEntry:
+def entry(number: int, moment: datetime = NOW, **changes: object) -> HistoryEntry:
     values: dict[str, object] = {
-        "id": f"id-{number}", "status": "ok", "timestamp": models.timestamp(moment + timedelta(seconds=number)),
+        "id": f"id-{number}", "status": "ok", "timestamp": timestamp(moment + timedelta(seconds=number)),
         "command": f"print({number})", "mode": "kernel", "runtime": RUNTIME,
     }  # fmt: skip
-    return models.HistoryEntry(**{**values, **changes})  # type: ignore[arg-type]
+    return HistoryEntry(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def run(**changes: object) -> models.Run:
+def run(**changes: object) -> Run:
     values: dict[str, object] = {"status": "ok", "error_code": 0, "exit_code": 0, "mode": "kernel"}
-    return models.Run(**{**values, **changes})  # type: ignore[arg-type]
+    return Run(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def writer(folder: Path, name: str, count: int, size: int = 10, max_bytes: int = 2**30) -> subprocess.Popen[bytes]:
@@ -332,10 +335,10 @@ def test_the_predecessors_lines_decode(history: History) -> None:
     history.path.write_text(f"{PREDECESSOR}\n{terminal}\n")
     second, first = history.entries()
     assert (second.command, second.mode, second.error_code) == ("ls", "terminal", 0)
-    assert isinstance(first.error, models.HistoryError)
+    assert isinstance(first.error, HistoryError)
     assert (first.error.ename, first.error.evalue) == ("KeyError", "'lr'")
     assert (first.error_category, first.execution_count) == ("runtime", 12)
-    assert isinstance(first.timing, models.Timing)
+    assert isinstance(first.timing, Timing)
     assert first.timing.duration_ms == 51
     assert json.loads(msgspec.json.encode(first))["errorCategory"] == "runtime"
 
@@ -507,9 +510,9 @@ def test_bounded_text_can_be_encoded(text: str, limit: int) -> None:
 def test_an_entry_of_a_large_run_is_small() -> None:
     """Output, command, traceback and displays are bounded; images are references; the size of the output is kept."""
     big = "é" * 1_000_000
-    image = models.DisplayData(data={"image/png": "A" * 500_000, "text/plain": "<Figure>"})
-    failure = models.ErrorInfo(name="ValueError", message=big, category="runtime", description="", traceback=[big] * 10)
-    texts = [models.DisplayData(data={"text/plain": "y" * 9_000})] * 500
+    image = DisplayData(data={"image/png": "A" * 500_000, "text/plain": "<Figure>"})
+    failure = ErrorInfo(name="ValueError", message=big, category="runtime", description="", traceback=[big] * 10)
+    texts = [DisplayData(data={"text/plain": "y" * 9_000})] * 500
     made = entry_from_run(
         run(status="error", error_code=1002, stdout=big, stderr="x" * 10, display_data=[image, *texts], error=failure),
         big, RUNTIME,
@@ -529,12 +532,10 @@ def test_an_entry_of_a_large_run_is_small() -> None:
 
 def test_an_entry_says_how_the_run_ended() -> None:
     """Code, category, and the error under the predecessor's names; every entry has an id of its own."""
-    failure = models.ErrorInfo(
-        name="KeyError", message="'lr'", category="runtime", description="", traceback=["a\nb", "c"]
-    )
+    failure = ErrorInfo(name="KeyError", message="'lr'", category="runtime", description="", traceback=["a\nb", "c"])
     made = entry_from_run(run(status="error", error_code=1002, exit_code=1, error=failure), "cfg['lr']", RUNTIME)
     assert (made.status, made.error_code, made.error_category, made.exit_code) == ("error", 1002, "runtime", 1)
-    assert made.error == models.HistoryError(ename="KeyError", evalue="'lr'", traceback=["a\nb", "c"])
+    assert made.error == HistoryError(ename="KeyError", evalue="'lr'", traceback=["a\nb", "c"])
     assert made.id != entry_from_run(run(), "", RUNTIME).id
     assert entry_from_run(run(status="unknown", error_code=1006), "", RUNTIME).status == "unknown"
 
@@ -544,9 +545,9 @@ def test_secrets_are_blotted_out_everywhere(size: int) -> None:
     """No secret and no piece at a cut survives in any field, plain or encoded, also where one contains another."""
     secrets = ["", "s3cr/et+", "s3cr/et+longer", 'quo"ted']
     text = "x" * size + ' s3cr/et+longer s3cr/et+ s3cr%2Fet%2B quo"ted quo\\"ted hf_abcdefghijkl ' + "y" * size
-    failure = models.ErrorInfo(name="E", message=text, category="runtime", description="", traceback=[text])
+    failure = ErrorInfo(name="E", message=text, category="runtime", description="", traceback=[text])
     made = entry_from_run(
-        run(stdout=text, stderr=text, error=failure, display_data=[models.DisplayData(data={"text/plain": text})]),
+        run(stdout=text, stderr=text, error=failure, display_data=[DisplayData(data={"text/plain": text})]),
         text, RUNTIME, secrets,
     )  # fmt: skip
     written = msgspec.json.encode(made).decode()

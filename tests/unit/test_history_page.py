@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import models
 from lecoder_cgpu.history.entries import History, entry_from_run, shown_by
 from lecoder_cgpu.history.images import Images, digest
 from lecoder_cgpu.history.page import page
+from lecoder_cgpu.models.base import ErrorInfo, Timing
+from lecoder_cgpu.models.history import HistoryRuntime
+from lecoder_cgpu.models.runs import DisplayData, Run
 
 EVIL = "</pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;'\""
-RUNTIME = models.HistoryRuntime(label="T4 <b>", accelerator="T4")
+RUNTIME = HistoryRuntime(label="T4 <b>", accelerator="T4")
 
 
 def png(width: int = 8, height: int = 8) -> bytes:
@@ -34,12 +36,12 @@ def png(width: int = 8, height: int = 8) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def run(**fields: Any) -> models.Run:
+def run(**fields: Any) -> Run:
     values: dict[str, Any] = {"status": "ok", "error_code": 0, "exit_code": 0, "mode": "kernel", **fields}
-    return models.Run(**values)
+    return Run(**values)
 
 
-def stored(folder: Path, command: str, document: models.Run) -> None:
+def stored(folder: Path, command: str, document: Run) -> None:
     History(folder).append(entry_from_run(document, command, RUNTIME, []), shown_by(document))
 
 
@@ -73,10 +75,10 @@ class Reader(HTMLParser):
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
     """Markup in commands, outputs, errors, labels and rich outputs stays text, letter for letter."""
-    error = models.ErrorInfo(name=EVIL, message=EVIL, category="runtime", description="", traceback=[EVIL])
-    display = models.DisplayData(data={"text/plain": EVIL, "text/html": EVIL, "image/svg+xml": f"<svg>{EVIL}</svg>"})
+    error = ErrorInfo(name=EVIL, message=EVIL, category="runtime", description="", traceback=[EVIL])
+    display = DisplayData(data={"text/plain": EVIL, "text/html": EVIL, "image/svg+xml": f"<svg>{EVIL}</svg>"})
     stored(tmp_path, EVIL, run(stdout=EVIL, stderr=EVIL, error=error, status="error", display_data=[display]))
-    odd = models.DisplayData(data={EVIL: "x", "image/png; x=" + EVIL: "eA=="})
+    odd = DisplayData(data={EVIL: "x", "image/png; x=" + EVIL: "eA=="})
     stored(tmp_path, "\x00\x1b[31mred\x1b[0m\x08\ud800", run(stdout="a\rb", display_data=[odd]))
     reader = Reader(page_of(tmp_path))
     assert {tag for tag, _ in reader.tags} <= {
@@ -92,7 +94,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
 
 def test_nothing_is_loaded(tmp_path: Path) -> None:
     """Every address on the page is a data: address, and the page's policy forbids all others."""
-    picture = models.DisplayData(data={"image/png": base64.b64encode(png()).decode()})
+    picture = DisplayData(data={"image/png": base64.b64encode(png()).decode()})
     stored(tmp_path, "plot()", run(display_data=[picture]))
     content = page_of(tmp_path)
     reader = Reader(content)
@@ -108,9 +110,9 @@ def test_nothing_is_loaded(tmp_path: Path) -> None:
 
 def test_what_is_on_it(tmp_path: Path) -> None:
     """Sums, times, exit statuses, and long outputs folded away."""
-    timing = models.Timing("2026-03-04T05:06:07.000Z", "2026-03-04T05:08:09.000Z", 122_000)
+    timing = Timing("2026-03-04T05:06:07.000Z", "2026-03-04T05:08:09.000Z", 122_000)
     stored(tmp_path, "train.py", run(stdout="line\n" * 100, timing=timing, exit_code=3, status="error"))
-    stored(tmp_path, "quick", run(timing=models.Timing("", "", 40)))
+    stored(tmp_path, "quick", run(timing=Timing("", "", 40)))
     reader = Reader(page_of(tmp_path))
     assert reader.text["dd"][:4] == ["2", "1", "1", "2 min 2 s"]
     assert "exit status 3" in reader.text["quiet"]
@@ -125,7 +127,7 @@ def test_images_are_bounded_and_checked(tmp_path: Path) -> None:
     """The oldest images go first, a damaged one is not shown, a name cannot lead elsewhere, and `clear` takes all."""
     images = Images(tmp_path, max_total=3000)
     for size in range(1, 200):
-        images.keep([models.DisplayData(data={"image/gif": base64.b64encode(bytes(size)).decode()})])
+        images.keep([DisplayData(data={"image/gif": base64.b64encode(bytes(size)).decode()})])
     kept = list((tmp_path / "images").iterdir())
     assert sum(path.stat().st_size for path in kept) < 3000 + 40 * 200
     newest = digest(bytes(199))
@@ -141,7 +143,7 @@ def test_images_are_bounded_and_checked(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
 def test_a_browser_shows_it(tmp_path: Path) -> None:
     """A real browser executes nothing of what a run printed, and paints the picture."""
-    picture = models.DisplayData(data={"image/png": base64.b64encode(png(400, 400)).decode()})
+    picture = DisplayData(data={"image/png": base64.b64encode(png(400, 400)).decode()})
     stored(tmp_path, EVIL, run(stdout=EVIL, display_data=[picture]))
     (tmp_path / "page.html").write_text(page_of(tmp_path), "utf-8")
 

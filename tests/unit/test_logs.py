@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu import errors, models
+from lecoder_cgpu import errors
+from lecoder_cgpu.models.debug import LogRecord
 from lecoder_cgpu.system import atomic_files, jsonl, logs
 from lecoder_cgpu.system.logs import Log
 
@@ -363,12 +364,12 @@ def test_a_rotation_while_reading_hides_nothing(tmp_path: Path) -> None:
 class Follower:
     """Collects what `follow` yields, in a thread."""
 
-    def __init__(self, records: Iterator[models.LogRecord]) -> None:
+    def __init__(self, records: Iterator[LogRecord]) -> None:
         self.found: list[str] = []
         self._thread = threading.Thread(target=self._collect, args=(records,), daemon=True)
         self._thread.start()
 
-    def _collect(self, records: Iterator[models.LogRecord]) -> None:
+    def _collect(self, records: Iterator[LogRecord]) -> None:
         for record in records:
             if record.message == "end":
                 records.close()  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu import models
 from lecoder_cgpu.jupyter import messages, outputs
+from lecoder_cgpu.models.runs import DisplayData
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
     written = outputs.write_files(
         tmp_path / "out",
         [
-            models.DisplayData(data={"image/png": base64.b64encode(pixel).decode(), "text/plain": "<Figure>"}),
-            models.DisplayData(data={"text/html": "<b>é</b>", "application/json": {"a": 1}}),
-            models.DisplayData(data={"application/x.one+json": {}, "application/x.two+json": {}}),
+            DisplayData(data={"image/png": base64.b64encode(pixel).decode(), "text/plain": "<Figure>"}),
+            DisplayData(data={"text/html": "<b>é</b>", "application/json": {"a": 1}}),
+            DisplayData(data={"application/x.one+json": {}, "application/x.two+json": {}}),
         ],
     )
     names = [item.path for item in written]

@@ -13,8 +13,11 @@ import msgspec
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
-from .. import __version__, errors, models
+from .. import __version__, errors
 from ..api import Client
+from ..models.base import ErrorInfo, Failure
+from ..models.notebooks import Install
+from ..models.runs import Run
 from .tools import TOOLS, Call, Tool, call_tool
 
 PROGRESS_EVERY = 5.0  # seconds
@@ -52,7 +55,7 @@ def _described(tool: Tool) -> types.Tool:
         name=tool.name,
         description=tool.description,
         input_schema=_schema(tool.arguments),
-        output_schema=_either(tool.result, models.Failure),
+        output_schema=_either(tool.result, Failure),
         annotations=types.ToolAnnotations(
             read_only_hint=tool.reads,
             destructive_hint=tool.destroys,
@@ -142,7 +145,7 @@ def _answer(document: Any, call: Call) -> types.CallToolResult:
     """A document as structured content and as text, with its images. What failed on the runtime is an error, too."""
     content = msgspec.to_builtins(document)
     pictures = [_thumbnail(kind, data) for kind, data in call.images[-IMAGES:]]
-    failed = isinstance(document, (models.Run, models.Install)) and document.status not in ("ok", "running")
+    failed = isinstance(document, (Run, Install)) and document.status not in ("ok", "running")
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=json.dumps(content)), *(item for item in pictures if item)],
         structured_content=content,
@@ -151,7 +154,7 @@ def _answer(document: Any, call: Call) -> types.CallToolResult:
 
 
 def _failed(error: errors.Error) -> types.CallToolResult:
-    document = models.Failure(error_code=error.code, exit_code=error.exit_status, error=models.ErrorInfo.of(error))
+    document = Failure(error_code=error.code, exit_code=error.exit_status, error=ErrorInfo.of(error))
     content = msgspec.to_builtins(document)
     text = types.TextContent(type="text", text=json.dumps(content))
     return types.CallToolResult(content=[text], structured_content=content, is_error=True)

@@ -14,9 +14,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from .. import errors, models
+from .. import errors
 from ..api import Client, Session
 from ..jupyter import messages
+from ..models.files import Transfer
+from ..models.jobs import Job, JobProgress, JobStarted
+from ..models.notebooks import Install
+from ..models.runs import Run
+from ..models.sessions import SessionAdded, SessionClosed
+from ..models.status import Status
 
 WAIT_MOST = 40.0  # seconds
 BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
@@ -144,25 +150,25 @@ class Tool:
     repeatable: bool = False
 
 
-def status(call: Call, arguments: Nothing) -> models.Status:
+def status(call: Call, arguments: Nothing) -> Status:
     return call.client.status()
 
 
-def ensure(call: Call, arguments: EnsureArguments) -> models.SessionAdded:
+def ensure(call: Call, arguments: EnsureArguments) -> SessionAdded:
     return call.client.ensure(
         arguments.session, gpu=arguments.gpu, cpu=arguments.cpu, tpu=arguments.tpu, high_ram=arguments.high_ram
     )
 
 
-def push(call: Call, arguments: PushArguments) -> models.Transfer:
+def push(call: Call, arguments: PushArguments) -> Transfer:
     return call.client.session(arguments.session).upload(*arguments.sources, to=arguments.target)
 
 
-def pull(call: Call, arguments: PullArguments) -> models.Transfer:
+def pull(call: Call, arguments: PullArguments) -> Transfer:
     return call.client.session(arguments.session).download(*arguments.sources, to=arguments.target)
 
 
-def run(call: Call, arguments: RunArguments) -> models.Run:
+def run(call: Call, arguments: RunArguments) -> Run:
     if (arguments.code is None) == (arguments.command is None):
         raise errors.UsageError(
             "give either code or command", hint="leave out code, which is Python, or command, which is for the shell"
@@ -180,7 +186,7 @@ def run(call: Call, arguments: RunArguments) -> models.Run:
     return job.result(on_output=see, wait=arguments.wait, max_output=arguments.max_output)
 
 
-def _run_code(call: Call, session: Session, arguments: RunArguments) -> models.Run:
+def _run_code(call: Call, session: Session, arguments: RunArguments) -> Run:
     def see(event: messages.Event) -> None:
         if isinstance(event, messages.Stream):
             call.see(event.text)
@@ -207,15 +213,15 @@ def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
     return [(kind, base64.b64decode(data[kind])) for kind in kinds[:1]]
 
 
-def job_start(call: Call, arguments: StartArguments) -> models.JobStarted:
+def job_start(call: Call, arguments: StartArguments) -> JobStarted:
     session = call.client.session(arguments.session)
     return session.start(arguments.command, key=arguments.key, cwd=arguments.cwd, timeout=arguments.timeout)
 
 
-def job_wait(call: Call, arguments: WaitArguments) -> models.JobProgress:
+def job_wait(call: Call, arguments: WaitArguments) -> JobProgress:
     job = call.client.session(arguments.session).find_job(arguments.job)
     document = job.wait(arguments.wait)
-    progress = models.JobProgress(job=document, session=job.session.ref)
+    progress = JobProgress(job=document, session=job.session.ref)
     for name, offset in (("stdout", arguments.stdout_offset), ("stderr", arguments.stderr_offset)):
         size = document.stdout_bytes if name == "stdout" else document.stderr_bytes
         skipped = max(size - offset - arguments.max_output, 0)
@@ -227,43 +233,43 @@ def job_wait(call: Call, arguments: WaitArguments) -> models.JobProgress:
     return progress
 
 
-def job_kill(call: Call, arguments: KillArguments) -> models.Job:
+def job_kill(call: Call, arguments: KillArguments) -> Job:
     job = call.client.session(arguments.session).find_job(arguments.job)
     job.kill(arguments.signal)
     return job.show()
 
 
-def install(call: Call, arguments: InstallArguments) -> models.Install:
+def install(call: Call, arguments: InstallArguments) -> Install:
     session = call.client.session(arguments.session)
     return session.install(*arguments.packages, timeout=arguments.timeout, max_output=arguments.max_output)
 
 
-def close(call: Call, arguments: CloseArguments) -> models.SessionClosed:
+def close(call: Call, arguments: CloseArguments) -> SessionClosed:
     return call.client.session(arguments.session).close()
 
 
 TOOLS = (
     Tool("status", "Show the login, every runtime that is held, its GPUs and memory, and what it costs.",
-         Nothing, models.Status, status, reads=True),
+         Nothing, Status, status, reads=True),
     Tool("ensure", "Make sure that a session with a runtime is there, and make it the active one. Safe to repeat. "
          "A runtime costs money until it is closed.",
-         EnsureArguments, models.SessionAdded, ensure, spends=True, repeatable=True),
+         EnsureArguments, SessionAdded, ensure, spends=True, repeatable=True),
     Tool("run", "Run Python (code) in the session's kernel, or a command, and return its output and true exit status. "
          "What takes longer than 40 seconds goes on as a job: use job_wait with the runId.",
-         RunArguments, models.Run, run, spends=True),
+         RunArguments, Run, run, spends=True),
     Tool("job_start", "Start a command that goes on without you; returns its job id at once.",
-         StartArguments, models.JobStarted, job_start, spends=True),
+         StartArguments, JobStarted, job_start, spends=True),
     Tool("job_wait", "Wait for a job for up to 40 seconds; returns its state, exit status and the output that is new.",
-         WaitArguments, models.JobProgress, job_wait, reads=True),
+         WaitArguments, JobProgress, job_wait, reads=True),
     Tool("job_kill", "Send a signal to a job and everything that it started.",
-         KillArguments, models.Job, job_kill, destroys=True, repeatable=True),
+         KillArguments, Job, job_kill, destroys=True, repeatable=True),
     Tool("install", "Install Python packages for the session's kernel; tells whether the kernel must be restarted.",
-         InstallArguments, models.Install, install, repeatable=True),
-    Tool("push", "Copy files and folders to the runtime.", PushArguments, models.Transfer, push, repeatable=True),
+         InstallArguments, Install, install, repeatable=True),
+    Tool("push", "Copy files and folders to the runtime.", PushArguments, Transfer, push, repeatable=True),
     Tool("pull", "Copy files and folders from the runtime to this machine.",
-         PullArguments, models.Transfer, pull, repeatable=True),
+         PullArguments, Transfer, pull, repeatable=True),
     Tool("close", "Release a session's runtime, so that it costs nothing any more; its files and variables are gone.",
-         CloseArguments, models.SessionClosed, close, destroys=True, repeatable=True),
+         CloseArguments, SessionClosed, close, destroys=True, repeatable=True),
 )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from .. import config, errors, models
+from .. import config, errors
+from ..models.login import StoredLogin
 from ..net import http as transport
 from ..system import logs
 from . import credentials
@@ -71,7 +72,7 @@ class Consent:
         self.login.files.write_pending(pending)
         return pending, url
 
-    def finish(self, flow: str, answer: str) -> models.StoredLogin:
+    def finish(self, flow: str, answer: str) -> StoredLogin:
         """Finish a login that was begun by `start`, with what the person pasted.
 
         Raises:
@@ -92,7 +93,7 @@ class Consent:
         self.login.files.drop_pending(flow)
         return stored
 
-    def by_browser(self, show: Callable[[str], None], wait: float = WAIT) -> models.StoredLogin:
+    def by_browser(self, show: Callable[[str], None], wait: float = WAIT) -> StoredLogin:
         """Open the consent page in a browser on this machine and wait for its answer.
 
         Args:
@@ -119,7 +120,7 @@ class Consent:
                 ) from None  # fmt: skip
         return self.complete(pending, code_in(answer, pending))
 
-    def by_pasting(self, ask: Callable[[str], str | None]) -> models.StoredLogin:
+    def by_pasting(self, ask: Callable[[str], str | None]) -> StoredLogin:
         """Show the address of the consent page and take what the person pastes.
 
         Raises:
@@ -133,7 +134,7 @@ class Consent:
             )
         return self.complete(pending, code_in(answer, pending))
 
-    def complete(self, pending: Pending, code: str) -> models.StoredLogin:
+    def complete(self, pending: Pending, code: str) -> StoredLogin:
         """Exchange the code and store the login; the old one is replaced only now."""
         moment = time.time()
         answer = self._exchange(pending, code)
@@ -151,7 +152,7 @@ class Consent:
             account = userinfo(self.login, answer["access_token"])
         except errors.Error as error:  # the code is used up; a name is not worth the login
             logs.current().warn("AUTH", f"the account's name is not known: {error.message}")
-        stored = models.StoredLogin(
+        stored = StoredLogin(
             id=str(uuid.uuid4()),
             refresh_token=refresh_token,
             scopes=as_the_predecessor(granted),

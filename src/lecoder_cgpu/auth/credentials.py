@@ -22,7 +22,10 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Struct, field
 
-from .. import config, errors, models
+from .. import config, errors
+from ..models.base import Optional
+from ..models.login import OAuthClient, StoredLogin
+from ..models.status import Account
 from ..system import atomic_files as state
 
 T = TypeVar("T")
@@ -66,7 +69,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
     kind: Literal["environment", "adc", "session"]
     info: dict[str, Any]
-    account: models.Account | None = None
+    account: Account | None = None
     granted: frozenset[str] | None = None
 
     @property
@@ -86,7 +89,7 @@ class Token(Struct, frozen=True, kw_only=True):
     obtained_at: float = field(name="obtainedAt")
     lifetime: float
     scopes: list[str] | None = None
-    account: models.Account | None = None
+    account: Account | None = None
 
     def left(self, now: float) -> float:
         """Seconds that it is good for; none when the clock was set back behind the moment at which we got it."""
@@ -124,17 +127,15 @@ class Files:
         """Hold while a token is minted or a login replaced; waits as long as Google may take to answer others."""
         return state.lock(self.token, wait=120.0)
 
-    def read_login(self) -> models.StoredLogin | None:
+    def read_login(self) -> StoredLogin | None:
         """The stored login, None when there is none.
 
         Raises:
             errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
         """
-        return _read(
-            self.session, models.StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before"
-        )
+        return _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
 
-    def write_login(self, login: models.StoredLogin) -> None:
+    def write_login(self, login: StoredLogin) -> None:
         """Replace the stored login; keys that only others know stay if it is of the same account."""
         kept: dict[str, Any] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
@@ -221,10 +222,10 @@ def _read(path: Path, kind: type[T], hint: str) -> T | None:
 # --- the user's OAuth client --------------------------------------------------------------------------------------
 
 
-def client(settings: config.Config) -> models.OAuthClient | None:
+def client(settings: config.Config) -> OAuthClient | None:
     """The OAuth client of `config.json` or the environment; None when it is not set, or only half."""
     found = settings.get("clientId").value, settings.get("clientSecret").value
-    return models.OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
+    return OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
 
 
 def no_client(settings: config.Config) -> errors.AuthError:
@@ -251,7 +252,7 @@ def change_config(settings: config.Config, changes: dict[str, str | None]) -> No
     settings.reload()
 
 
-def decode_client(content: bytes) -> models.OAuthClient:
+def decode_client(content: bytes) -> OAuthClient:
     """The client in a file that Google's console offers for download.
 
     Raises:
@@ -266,9 +267,7 @@ def decode_client(content: bytes) -> models.OAuthClient:
         raise errors.UsageError('this is a client of type "Web application"', name="BadClientFile", hint=hint)
     found = document.get("installed", document)
     try:
-        return msgspec.convert(
-            {"clientId": found["client_id"], "clientSecret": found["client_secret"]}, models.OAuthClient
-        )
+        return msgspec.convert({"clientId": found["client_id"], "clientSecret": found["client_secret"]}, OAuthClient)
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise errors.UsageError(
             "this is no client file: it has no client_id and client_secret", name="BadClientFile", hint=hint
@@ -284,14 +283,14 @@ class Exported(Struct, frozen=True, kw_only=True):
     refresh_token: str = field(name="refreshToken")
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     scopes: list[str] = field(default_factory=list)
-    account: models.Account | None = None
-    granted_scopes: list[str] | models.Optional = field(name="grantedScopes", default=UNSET)
+    account: Account | None = None
+    granted_scopes: list[str] | Optional = field(name="grantedScopes", default=UNSET)
 
     def __repr__(self) -> str:
         return f"Exported(id={self.id!r})"
 
 
-def decode_export(content: str | bytes) -> tuple[Exported, models.OAuthClient | None]:
+def decode_export(content: str | bytes) -> tuple[Exported, OAuthClient | None]:
     """A bare session, or the whole document of `auth export`, and the client that came along.
 
     Raises:
@@ -303,7 +302,7 @@ def decode_export(content: str | bytes) -> tuple[Exported, models.OAuthClient | 
     if not login.refresh_token:
         raise ValueError("refreshToken is empty")
     packed = document.get("client")
-    return login, msgspec.convert(packed, models.OAuthClient) if packed is not None else None
+    return login, msgspec.convert(packed, OAuthClient) if packed is not None else None
 
 
 def find(settings: config.Config, files: Files) -> Source | None:
@@ -334,7 +333,7 @@ def find(settings: config.Config, files: Files) -> Source | None:
     return None
 
 
-def user(own: models.OAuthClient, refresh_token: str) -> dict[str, Any]:
+def user(own: OAuthClient, refresh_token: str) -> dict[str, Any]:
     """A refresh token with its client, as google-auth has it."""
     return {
         "type": "authorized_user",
@@ -386,7 +385,7 @@ def _source(content: str | bytes, kind: Literal["environment", "adc"], settings:
                 if not isinstance(document.get(name), str) or not document[name]:
                     raise ValueError(f"{name} is missing")
         email = document.get("client_email") or document.get("account")
-        account = models.Account(id=email, label=email) if isinstance(email, str) and email else None
+        account = Account(id=email, label=email) if isinstance(email, str) and email else None
         return Source(kind=kind, info=document, account=account)
     login, packed = decode_export(content)
     own = packed or (client(settings) if settings is not None else None)

@@ -13,14 +13,16 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET
 
-from .. import config, errors, models
+from .. import config, errors
+from ..models.login import StoredLogin
+from ..models.status import Account
 from ..net import http
 from ..system import logs
 from . import credentials
 from .credentials import Source, Token
 from .tokens import TIMEOUT, Login, mint, origin
 
-UNKNOWN = models.Account(id="unknown", label="unknown")
+UNKNOWN = Account(id="unknown", label="unknown")
 
 
 def as_the_predecessor(granted: list[str]) -> list[str]:
@@ -29,7 +31,7 @@ def as_the_predecessor(granted: list[str]) -> list[str]:
     return [scope for scope in credentials.SCOPES if scope in have] + sorted(have - set(credentials.SCOPES))
 
 
-def store(login: Login, stored: models.StoredLogin, token: Token) -> None:
+def store(login: Login, stored: StoredLogin, token: Token) -> None:
     """Make this the login; one by application default credentials ends."""
     with login.files.lock():
         login.files.write_login(stored)
@@ -38,7 +40,7 @@ def store(login: Login, stored: models.StoredLogin, token: Token) -> None:
         credentials.change_config(login.config, {"auth": None})
 
 
-def userinfo(login: Login, access_token: str) -> models.Account:
+def userinfo(login: Login, access_token: str) -> Account:
     """Whose token this is.
 
     Raises:
@@ -54,7 +56,7 @@ def userinfo(login: Login, access_token: str) -> models.Account:
         raise errors.AuthError(
             f"Google does not say whose login this is (HTTP {reply.status})", hint="lecoder-cgpu auth login --force"
         )
-    return models.Account(id=identity, label=str(found.get("name") or identity))
+    return Account(id=identity, label=str(found.get("name") or identity))
 
 
 def tokeninfo(login: Login, access_token: str) -> dict[str, Any] | None:
@@ -120,7 +122,7 @@ def check(login: Login) -> Token:
             account = userinfo(login, token.access_token)
         except errors.AuthError:
             email = found.get("email")
-            account = models.Account(id=email, label=email) if isinstance(email, str) else account
+            account = Account(id=email, label=email) if isinstance(email, str) else account
     token = msgspec.structs.replace(token, scopes=scopes, account=account)
     if source.kind != "environment":
         with login.files.lock():
@@ -150,7 +152,7 @@ def use_adc(login: Login) -> None:
     credentials.change_config(login.config, {"auth": "adc"})
 
 
-def take(login: Login, content: str, *, replace: bool) -> models.StoredLogin:
+def take(login: Login, content: str, *, replace: bool) -> StoredLogin:
     """Store a login that was exported elsewhere, after proving that it works.
 
     Args:
@@ -190,7 +192,7 @@ def take(login: Login, content: str, *, replace: bool) -> models.StoredLogin:
     token, rotated = mint(source, login.config)
     account = given.account or userinfo(login, token.access_token)
     granted = token.scopes if token.scopes is not None else UNSET
-    stored = models.StoredLogin(
+    stored = StoredLogin(
         id=given.id,
         refresh_token=rotated or given.refresh_token,
         scopes=given.scopes if token.scopes is None else as_the_predecessor(token.scopes),

@@ -12,16 +12,19 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .. import errors, models
+from .. import errors
 from ..config import Config
 from ..net import http
 from ..system import logs
 from . import credentials
 from .credentials import Source, Token
+
+if TYPE_CHECKING:
+    from ..models.status import Account
 
 MARGIN = 300.0  # seconds before its end at which a token is replaced
 LIFETIME = 3600.0  # seconds that a token lives when Google does not say
@@ -62,7 +65,7 @@ class Login:
         except errors.AuthError:
             return False
 
-    def account(self) -> models.Account | None:
+    def account(self) -> Account | None:
         """Whose login it is; None when nobody said yet."""
         try:
             source = self.source()

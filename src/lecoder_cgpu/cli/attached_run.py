@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
+from ..models.runs import Stopped
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from ..store.session_store import Record
 from .live import Heartbeat, KernelView, ProcessView
 from .output import Printer
+
+if TYPE_CHECKING:
+    from ..models.runs import Run
 
 HEARTBEAT = 20.0  # seconds
 
@@ -58,7 +62,7 @@ def earlier(
     *,
     wait: float | None = None,
     start: tuple[int, int] = (0, 0),
-) -> models.Run:
+) -> Run:
     """Show a run from its first byte, or from these offsets of stdout and stderr on, to its end, whatever became of the
     client that started it.
 
@@ -109,7 +113,7 @@ def earlier(
     return document
 
 
-def tell(printer: Printer, document: models.Run, outputs: Path | None = None) -> None:
+def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     """What a person should know beyond the program's own output, on stderr."""
     if not isinstance(document.outputs, type(UNSET)):
         for file in document.outputs:
@@ -137,10 +141,10 @@ def tell(printer: Printer, document: models.Run, outputs: Path | None = None) ->
         printer.note(f"hint: {error.suggestion}")
 
 
-def _steps(document: models.Run) -> str:
+def _steps(document: Run) -> str:
     """What it took to end the run, where that was more than one step."""
     stopped = document.stopped
-    if isinstance(stopped, models.Stopped) and len(stopped.steps) > 1:
+    if isinstance(stopped, Stopped) and len(stopped.steps) > 1:
         return f" ({', '.join(stopped.steps)})"
     return ""
 

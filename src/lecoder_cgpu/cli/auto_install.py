@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from .. import models
 from ..errors import Error, ImportFailure
+from ..models.base import ErrorInfo
 from ..runs import installs
 from ..sessions.session import Session
 from .output import Printer
 
+if TYPE_CHECKING:
+    from ..models.notebooks import Install
+    from ..models.runs import Run
+
 ADVICE = "pip install "
 
 
-def repaired(printer: Printer, session: Session, once: Callable[[], models.Run]) -> models.Run:
+def repaired(printer: Printer, session: Session, once: Callable[[], Run]) -> Run:
     """Run; when a package is missing, install it and run again from the beginning. What was done is told."""
     first = once()
     package = missing(first)
@@ -38,17 +43,17 @@ def repaired(printer: Printer, session: Session, once: Callable[[], models.Run])
     return second
 
 
-def _reason(installed: models.Install) -> str | None:
+def _reason(installed: Install) -> str | None:
     """Why nothing was installed, in the installer's own last words; None when all went well."""
-    if not isinstance(installed.error, models.ErrorInfo):
+    if not isinstance(installed.error, ErrorInfo):
         return None
     said = installed.stderr.strip().splitlines() if isinstance(installed.stderr, str) else []
     return said[-1] if said else installed.error.message
 
 
-def missing(document: models.Run) -> str | None:
+def missing(document: Run) -> str | None:
     """The package whose absence ended a run; None when something else did."""
-    if document.error_code != ImportFailure.code or not isinstance(document.error, models.ErrorInfo):
+    if document.error_code != ImportFailure.code or not isinstance(document.error, ErrorInfo):
         return None
     advice = document.error.suggestion
     return advice.removeprefix(ADVICE) if isinstance(advice, str) and advice.startswith(ADVICE) else None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import subprocess
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from .. import config, models
+from .. import config
+from ..models.base import SessionRef
+from ..models.runs import Hook
 from .output import Printer
+
+if TYPE_CHECKING:
+    from ..models.base import Optional
+    from ..models.jobs import JobDocument
+    from ..models.runs import Run
 
 STDERR = 2  # stdout is for our answer
 
 
-def finish(
-    printer: Printer, command: str | None, document: models.Run | models.JobDocument, run_id: str | models.Optional
-) -> None:
+def finish(printer: Printer, command: str | None, document: Run | JobDocument, run_id: str | Optional) -> None:
     """Execute the hook, if there is one and the run has ended (or nobody can tell any more how it did), and note in the
     document what became of it. Our own exit status stays that of the run.
 
@@ -24,8 +30,8 @@ def finish(
     """
     if command is None or run_id is UNSET or document.status == "running":
         return
-    session = document.session.name if isinstance(document.session, models.SessionRef) else ""
-    hook = document.hook = models.Hook(command=command)
+    session = document.session.name if isinstance(document.session, SessionRef) else ""
+    hook = document.hook = Hook(command=command)
     environment = {
         **config.child_environment(),
         "LECODER_CGPU_RUN_ID": str(run_id),

@@ -11,8 +11,10 @@ from typing import Any
 
 from msgspec import UNSET
 
-from .. import models
 from ..jupyter import messages, outputs
+from ..models.base import ErrorInfo
+from ..models.base import now as utc_now
+from ..models.runs import ClearEvent, DisplayEvent, HeartbeatEvent, NoticeEvent, StreamEvent
 from .output import Printer, ReaderGone
 
 
@@ -62,8 +64,8 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._ended.wait(self._seconds):
             now, offsets = time.monotonic(), self._offsets
-            event = models.HeartbeatEvent(
-                at=models.now(),
+            event = HeartbeatEvent(
+                at=utc_now(),
                 elapsed_seconds=round(now - self._began, 1),
                 silent_seconds=round(now - offsets.shown_at, 1),
                 stdout_offset=offsets.stdout,
@@ -78,7 +80,7 @@ class Heartbeat:
 def tell_pulled(printer: Printer, pulled: object) -> None:
     """Tell people what was fetched, and what was not."""
     for item in pulled if isinstance(pulled, list) else ():
-        if isinstance(item.error, models.ErrorInfo):
+        if isinstance(item.error, ErrorInfo):
             printer.note(f"error: {item.path} was not fetched: {item.error.message}")
         else:
             printer.note(f"fetched: {item.path} -> {item.local}")
@@ -127,17 +129,17 @@ class KernelView:
             case messages.Stream(name=name, text=text):
                 size = len(text.encode("utf-8", "surrogatepass"))
                 offset = self.offsets.advance(name, size)
-                return models.StreamEvent(name=name, text=text, offset=offset, next_offset=offset + size)
+                return StreamEvent(name=name, text=text, offset=offset, next_offset=offset + size)
             case messages.Display():
                 data, omitted = (event.data, {}) if self._inline else outputs.without_binary(event.data)
-                return models.DisplayEvent(
+                return DisplayEvent(
                     data=data, metadata=event.metadata, display_id=event.display_id, update=event.update,
                     omitted=omitted or UNSET,
                 )  # fmt: skip
             case messages.Clear(wait=wait):
-                return models.ClearEvent(wait=wait)
+                return ClearEvent(wait=wait)
             case messages.Dropped(notice=notice):
-                return models.NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
+                return NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
         raise TypeError(event)
 
     def _show_text(self, event: messages.Event) -> None:
@@ -242,7 +244,7 @@ class ProcessView:
                     return
                 text = content.decode()
         offset = self.offsets.advance(name, len(content))
-        event = models.StreamEvent(name=name, offset=offset, next_offset=offset + len(content))  # type: ignore[arg-type]
+        event = StreamEvent(name=name, offset=offset, next_offset=offset + len(content))  # type: ignore[arg-type]
         if text is not None:
             event.text = text
         else:

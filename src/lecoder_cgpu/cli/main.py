@@ -98,9 +98,9 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
         return result
     if app.printer.mode == "human":  # click has printed it
         return Answer(None, printed=True)
-    from .. import models
+    from ..models.base import Done
 
-    return Answer(models.Done(message=captured.getvalue().rstrip("\n")), printed=True)
+    return Answer(Done(message=captured.getvalue().rstrip("\n")), printed=True)
 
 
 def _help(error: Any) -> str:

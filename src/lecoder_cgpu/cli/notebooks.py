@@ -7,10 +7,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import errors, models
+from .. import errors
 from ..jupyter import messages
+from ..models.base import ErrorInfo
+from ..models.notebooks import CellEvent, CellStartEvent
 from ..notebooks import document as notebook
 from ..notebooks import scripts
 from ..notebooks.parameters import check_name, value
@@ -18,6 +20,9 @@ from .app import App
 from .inputs import file_content
 from .live import KernelView
 from .output import Printer
+
+if TYPE_CHECKING:
+    from ..models.notebooks import CellResult, NotebookRun
 
 
 @dataclass
@@ -193,7 +198,7 @@ class NotebookView:
     def started(self, step: notebook.Step, position: int, total: int) -> None:
         self._view = KernelView(self._printer)
         if self._printer.mode == "events":
-            event = models.CellStartEvent(position=position, total=total)
+            event = CellStartEvent(position=position, total=total)
             if step.index is not None:
                 event.index = step.index
             if name := step.cell.get("id"):
@@ -206,11 +211,11 @@ class NotebookView:
     def event(self, event: messages.Event) -> None:
         self._view.show(event)
 
-    def ended(self, result: models.CellResult) -> None:
+    def ended(self, result: CellResult) -> None:
         self._view.finish()
         if self._printer.mode == "events":
-            self._printer.event(models.CellEvent(cell=result))
-        elif self._printer.mode == "human" and isinstance(result.error, models.ErrorInfo):
+            self._printer.event(CellEvent(cell=result))
+        elif self._printer.mode == "human" and isinstance(result.error, ErrorInfo):
             lines = result.error.traceback
             text = "\n".join(lines) if isinstance(lines, list) and lines else f"error: {result.error.message}"
             self._printer.note(text + ("\n(allowed by the cell's tag)" if result.allowed is True else ""))
@@ -223,7 +228,7 @@ def cell_budget(chosen: int | None) -> int | None:
     return CELL_OUTPUT if chosen is None else chosen or None
 
 
-def summary(document: models.NotebookRun) -> str:
+def summary(document: NotebookRun) -> str:
     """How a notebook ended, and where it is, in a line for people."""
     counts = {status: sum(cell.status == status for cell in document.cells) for status in ("ok", "error", "not_run")}
     parts = [f"{counts['ok']} ok"]
@@ -233,11 +238,11 @@ def summary(document: models.NotebookRun) -> str:
     return f"{document.notebook}: {document.status} ({', '.join(parts)} of {len(document.cells)} code cells){where}"
 
 
-def tell(printer: Printer, document: models.NotebookRun) -> None:
+def tell(printer: Printer, document: NotebookRun) -> None:
     """What a person should know at the end beyond the cells' own output, on stderr."""
     if not document.output_complete:
         printer.note("warning: some output is missing; the server left it out or the connection was lost")
-    if isinstance(document.error, models.ErrorInfo):
+    if isinstance(document.error, ErrorInfo):
         where = f"cell {document.failed_cell}: " if isinstance(document.failed_cell, int) else ""
         printer.note(f"error: {where}{document.error.name}: {document.error.message}")
         if isinstance(document.error.suggestion, str):

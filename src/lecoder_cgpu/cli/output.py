@@ -306,8 +306,8 @@ def failure_document(error: errors.Error, billing: Billing, notice: str | None =
     """The document of a failure, of any command."""
     from msgspec import UNSET
 
-    from .. import models
+    from ..models.base import ErrorInfo, Failure
 
-    info = models.ErrorInfo.of(error)
+    info = ErrorInfo.of(error)
     info.billing = billing
-    return models.Failure(error_code=error.code, exit_code=error.exit_status, error=info, notice=notice or UNSET)
+    return Failure(error_code=error.code, exit_code=error.exit_status, error=info, notice=notice or UNSET)

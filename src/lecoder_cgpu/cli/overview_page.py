@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import __version__, errors, models
+from .. import __version__, errors
 from ..history.entries import History
+from ..models.status import NextStep, Start
 from ..store.session_store import Record, Store
 from .output import Answer
 
 if TYPE_CHECKING:
+    from ..models.history import HistoryEntry
     from .app import App
 
 
@@ -17,18 +19,18 @@ def answer(app: App) -> Answer:
     """The answer to a command line without a command."""
     problem = None
     records: list[Record] = []
-    runs: list[models.HistoryEntry] = []  # newest first
+    runs: list[HistoryEntry] = []  # newest first
     try:
         records = Store(app.config.state_dir).records()
         runs = History(app.config.state_dir).entries(10)
     except errors.ConfigError as error:
         problem = error.message
     active = next((record for record in records if record.is_active), None)
-    document = models.Start(
+    document = Start(
         version=__version__,
         backend=app.config.get("backend").value or "",
         sessions=len(records),
-        next=[models.NextStep(command=command, what=what) for command, what in _next(app, active, runs)],
+        next=[NextStep(command=command, what=what) for command, what in _next(app, active, runs)],
     )
     if active is not None:
         document.session = active.ref
@@ -44,7 +46,7 @@ def answer(app: App) -> Answer:
     return Answer(document, lambda: "\n".join(lines))
 
 
-def _standing(document: models.Start, active: Record | None) -> str:
+def _standing(document: Start, active: Record | None) -> str:
     if active is None:
         return f"no runtime is held; the next one comes from {document.backend}"
     more = f", and {document.sessions - 1} more" if document.sessions > 1 else ""
@@ -66,7 +68,7 @@ def _is_logged_in(app: App) -> bool:
         return False
 
 
-def _next(app: App, active: Record | None, runs: list[models.HistoryEntry]) -> list[tuple[str, str]]:
+def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tuple[str, str]]:
     backend = app.config.get("backend").value
     steps: list[tuple[str, str]]
     if active is not None and _is_gone(active):

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import config, models
+from .. import config
 from ..jupyter import outputs
+from ..models.runs import DisplayData
 
 Protocol = Literal["kitty", "iterm", "sixel"]
 
@@ -60,7 +61,7 @@ class Pictures:
             return None
         self._saved += 1
         folder = self._folder() / f"{self._saved:03d}"
-        written = outputs.write_files(folder, [models.DisplayData(data={mime: data[mime]})])
+        written = outputs.write_files(folder, [DisplayData(data={mime: data[mime]})])
         return f"[{mime}, saved as {folder / written[0].path}]"
 
     def _sequence(self, mime: str, content: bytes) -> bytes | None:

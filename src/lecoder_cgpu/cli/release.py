@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from .. import errors, models
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..models.base import ErrorInfo
+from ..models.runs import Release
 from ..sessions.manager import Client
 from ..sessions.session import Session
 from .output import Printer
 
+if TYPE_CHECKING:
+    from ..models.jobs import JobDocument
+    from ..models.runs import Run
 
-def after_results(
-    printer: Printer, client: Client, session: Session, document: models.Run | models.JobDocument, run_id: str
-) -> None:
+
+def after_results(printer: Printer, client: Client, session: Session, document: Run | JobDocument, run_id: str) -> None:
     """Release the runtime and forget the session, if the work has ended, results were declared with --pull, all of them
     are here, and nothing else is at work there. The document says what was done, or why not."""
     reason = _kept(document) or _others(session, run_id)
-    outcome = document.release = models.Release()
+    outcome = document.release = Release()
     if reason is None:
         from ..sessions import operations
 
@@ -27,13 +33,13 @@ def after_results(
         printer.note(f"warning: the runtime was not released: {reason}")
 
 
-def _kept(document: models.Run | models.JobDocument) -> str | None:
+def _kept(document: Run | JobDocument) -> str | None:
     if document.status in ("running", "unknown"):
         return "the work is not known to have ended"
     pulled = document.pulled
     if not isinstance(pulled, list) or not pulled:
         return "no results were declared with --pull"
-    missing = [item.path for item in pulled if isinstance(item.error, models.ErrorInfo)]
+    missing = [item.path for item in pulled if isinstance(item.error, ErrorInfo)]
     return f"not all results were fetched: {', '.join(missing)}" if missing else None
 
 

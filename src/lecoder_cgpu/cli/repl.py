@@ -14,20 +14,26 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET
 
-from .. import config, errors, models
+from .. import config, errors
 from ..history.entries import History, entry_from_run, shown_by
 from ..jupyter import messages
 from ..jupyter.kernel_channels import Completion, KernelConnection
+from ..models.base import ErrorInfo
+from ..models.connections import Connected
+from ..models.history import HistoryRuntime
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from .app import App
 from .live import KernelView
 from .output import Printer
 from .pictures import Pictures, protocol
+
+if TYPE_CHECKING:
+    from ..models.runs import Run
 
 ASK_LIMIT = 1.5  # seconds that the kernel has to say whether code is complete; it may be busy with somebody else's
 COMPLETE_LIMIT = 8.0  # seconds for proposals, which nobody needs to wait for; the first ones take the longest
@@ -57,7 +63,7 @@ class Repl:
         self._left_by: int | None = None  # the exit status for the signal that ended us
         self._pictures = Pictures(protocol(sys.stdin.fileno(), self.screen.write), self.screen.write, self._folder)
 
-    def until_left(self, startup_code: str | None) -> models.Connected:
+    def until_left(self, startup_code: str | None) -> Connected:
         """Run what is typed until the user leaves.
 
         Raises:
@@ -73,7 +79,7 @@ class Repl:
         finally:
             if self._connection is not None:
                 self._connection.close()
-        document = models.Connected(
+        document = Connected(
             session=self._session.record.ref, mode="kernel", seconds=round(time.monotonic() - started, 3)
         )
         document.cells, document.failed_cells = self._cells, self._failed or UNSET
@@ -144,7 +150,7 @@ class Repl:
         self._session.used()
         document.session = self._session.record.ref
         runtime = self._session.record.runtime
-        kept = models.HistoryRuntime(label=runtime.label, accelerator=runtime.accelerator)
+        kept = HistoryRuntime(label=runtime.label, accelerator=runtime.accelerator)
         try:
             self._history.append(entry_from_run(document, code, kept, []), shown_by(document))
         except errors.ConfigError as error:
@@ -152,7 +158,7 @@ class Repl:
         if document.interrupted is True and document.exit_code not in (0, 130):
             self._left_by = document.exit_code
 
-    def _execute(self, code: str, view: _View) -> models.Run:
+    def _execute(self, code: str, view: _View) -> Run:
         with self._turn:  # the kernel answers one after the other, so waiting for proposals costs nothing
             try:
                 return self._execute_once(code, view)
@@ -160,7 +166,7 @@ class Repl:
                 self._disconnect()
                 return self._execute_once(code, view)
 
-    def _execute_once(self, code: str, view: _View) -> models.Run:
+    def _execute_once(self, code: str, view: _View) -> Run:
         return kernel_runs.kernel_run(
             self._session, code, view.show, on_input=self.screen.ask, connection=self._connected()
         )
@@ -175,9 +181,9 @@ class Repl:
             self._connection.close()
             self._connection = None
 
-    def _tell(self, document: models.Run) -> None:
+    def _tell(self, document: Run) -> None:
         error = document.error
-        if not isinstance(error, models.ErrorInfo):
+        if not isinstance(error, ErrorInfo):
             return
         if isinstance(error.traceback, list) and error.traceback:
             self.screen.note("\n".join(error.traceback))

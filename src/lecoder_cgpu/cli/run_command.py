@@ -7,19 +7,26 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..history.entries import History, entry_from_run
 from ..jupyter.execution_watch import InputSource
+from ..models.history import HistoryRuntime
+from ..models.runs import Run
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from . import attached_run, hook, inputs, release, runtime_options
 from .app import App
 from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer, counted
+
+if TYPE_CHECKING:
+    from ..models.files import Synced
+    from ..models.jobs import JobStarted
+    from ..models.runs import DisplayData
 
 
 class Invocation:
@@ -37,10 +44,10 @@ class Invocation:
             )
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
-        self.displays: list[models.DisplayData] = []  # whole, for the history
+        self.displays: list[DisplayData] = []  # whole, for the history
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
-        self.synced: models.Synced | None = None
+        self.synced: Synced | None = None
         if options["sync"]:
             from ..files.plan import check_folder
 
@@ -106,7 +113,7 @@ class Invocation:
         once = partial(self._kernel_once, session, code, filename)
         return self._finish(session, self._repaired(session, once), code)
 
-    def _kernel_once(self, session: Session, code: str, filename: str | None) -> models.Run:
+    def _kernel_once(self, session: Session, code: str, filename: str | None) -> Run:
         manner = self.manner
         view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
@@ -128,7 +135,7 @@ class Invocation:
                     on_displays=self.displays.extend,
                 )
         except errors.Error as error:
-            return models.Run.not_started(error, "kernel")
+            return Run.not_started(error, "kernel")
         view.finish()
         return document
 
@@ -165,7 +172,7 @@ class Invocation:
         shown = command if isinstance(command, str) else " ".join(command)
         return self._finish(session, self._repaired(session, once), shown)
 
-    def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> models.Run:
+    def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> Run:
         from ..runs import process_runs
 
         view = ProcessView(self.printer)
@@ -188,7 +195,7 @@ class Invocation:
                     idle_timeout=self.options["idle_timeout"],
                 )
         except errors.Error as error:
-            return models.Run.not_started(error, "terminal")
+            return Run.not_started(error, "terminal")
         view.finish()
         return document
 
@@ -256,10 +263,10 @@ class Invocation:
             )
 
     def _left(
-        self, session: Session, document: models.JobStarted, command: str, mode: Literal["kernel", "terminal"]
+        self, session: Session, document: JobStarted, command: str, mode: Literal["kernel", "terminal"]
     ) -> Answer:
         """Write down that a job was started, and answer with its id."""
-        entry = models.Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=document.job_id)
+        entry = Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=document.job_id)
         self._remember(session, entry, command)
         return Answer(document, lambda: document.job_id)
 
@@ -279,7 +286,7 @@ class Invocation:
         if self.printer.mode == "human":
             self.printer.note(f"synced: {counted(self.synced.sent, 'file')} to {self.synced.remote}")
 
-    def _pull(self, session: Session, document: models.Run) -> None:
+    def _pull(self, session: Session, document: Run) -> None:
         """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
         specs = self.options["pull"]
         if not specs or not isinstance(document.run_id, str):
@@ -317,7 +324,7 @@ class Invocation:
 
     # --- both ---
 
-    def _repaired(self, session: Session, once: Callable[[], models.Run]) -> models.Run:
+    def _repaired(self, session: Session, once: Callable[[], Run]) -> Run:
         """The run; with --auto-install, a second one when the first lacked a package."""
         if not self.options["auto_install"]:
             return once()
@@ -331,7 +338,7 @@ class Invocation:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         return session
 
-    def _finish(self, session: Session, document: models.Run, command: str) -> Answer:
+    def _finish(self, session: Session, document: Run, command: str) -> Answer:
         """Fetch its results, write the run down, tell people how it ended, and answer."""
         if self.synced is not None:
             document.synced = self.synced
@@ -348,11 +355,9 @@ class Invocation:
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 
-    def _remember(self, session: Session, document: models.Run, command: str) -> None:
+    def _remember(self, session: Session, document: Run, command: str) -> None:
         document.session = session.record.ref
-        runtime = models.HistoryRuntime(
-            label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
-        )
+        runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
         try:
             entry = entry_from_run(document, command, runtime, list(self.secrets.values()), self.displays)
             History(self.app.client.state_dir).append(entry, self.displays)

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from .. import __version__, config, errors, models
+from .. import __version__, config, errors
+from ..models.base import ErrorInfo, readable
+from ..models.reference import Doctor, Finding
 from ..net import http
 from ..sessions import keeper_process
 from ..sessions.manager import Client
@@ -32,10 +34,10 @@ MIN_PYTHON = (3, 11)
 Level = Literal["ok", "warning", "problem"]
 
 
-def examine(client: Client) -> models.Doctor:
+def examine(client: Client) -> Doctor:
     """Run every check; one that fails itself is a finding, and hides none of the others."""
-    findings: list[models.Finding] = []
-    checks: tuple[Callable[[Client], Iterator[models.Finding]], ...] = (
+    findings: list[Finding] = []
+    checks: tuple[Callable[[Client], Iterator[Finding]], ...] = (
         _python, _settings, _state, _environment, _login, _servers, _keeper, _sessions,
     )  # fmt: skip
     for check in checks:
@@ -46,21 +48,21 @@ def examine(client: Client) -> models.Doctor:
             findings.append(_finding(name, "problem", error.message, error.hint))
         except OSError as error:
             findings.append(_finding(name, "problem", str(error)))
-    document = models.Doctor(findings=findings)
+    document = Doctor(findings=findings)
     worst = next((item for item in findings if item.level == "problem"), None)
     if worst is not None:
         hint = worst.fix if isinstance(worst.fix, str) else None
         found = errors.ConfigError(f"{worst.check}: {worst.message}", name="ProblemsFound", hint=hint)
         document.status, document.error_code, document.exit_code = "error", found.code, 1
-        document.error = models.ErrorInfo.of(found)
+        document.error = ErrorInfo.of(found)
     return document
 
 
 NETWORK = "check the network of this machine; HTTPS_PROXY names a proxy where one is needed"
 
 
-def _finding(check: str, level: Level, message: str, fix: str | None = None) -> models.Finding:
-    finding = models.Finding(check=check, level=level, message=message)
+def _finding(check: str, level: Level, message: str, fix: str | None = None) -> Finding:
+    finding = Finding(check=check, level=level, message=message)
     if fix:  # never "ask the doctor"
         finding.fix = NETWORK if "lecoder-cgpu doctor" in fix else fix
     return finding
@@ -69,7 +71,7 @@ def _finding(check: str, level: Level, message: str, fix: str | None = None) -> 
 # --- this machine ---
 
 
-def _python(client: Client) -> Iterator[models.Finding]:
+def _python(client: Client) -> Iterator[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < MIN_PYTHON:
         yield _finding("python", "problem", f"Python {version} is too old", "install Python 3.11 or newer")
@@ -88,7 +90,7 @@ def _python(client: Client) -> Iterator[models.Finding]:
         )
 
 
-def _settings(client: Client) -> Iterator[models.Finding]:
+def _settings(client: Client) -> Iterator[Finding]:
     settings = client.config
     there = "" if settings.path.exists() else " (there is none; that is fine)"
     yield _finding("config", "ok", f"{settings.path}{there}")
@@ -101,7 +103,7 @@ def _settings(client: Client) -> Iterator[models.Finding]:
     yield _finding("config", "ok", f"backend: {chosen.value} (from {chosen.source})")
 
 
-def _state(client: Client) -> Iterator[models.Finding]:
+def _state(client: Client) -> Iterator[Finding]:
     folder = client.state_dir
     if not folder.exists():
         yield _finding("state", "ok", f"{folder} is made when it is needed")
@@ -120,11 +122,11 @@ def _state(client: Client) -> Iterator[models.Finding]:
         yield _finding(
             "disk",
             "warning",
-            f"{models.readable(free)} free at {folder}",
+            f"{readable(free)} free at {folder}",
             "free some space, or set LECODER_CGPU_CONFIG_DIR",
         )
     else:
-        yield _finding("disk", "ok", f"{models.readable(free)} free at {folder}")
+        yield _finding("disk", "ok", f"{readable(free)} free at {folder}")
     for path in _readable_by_others(folder, client.config.path):
         yield _finding("state", "problem", f"{path} can be read by others", f"chmod 600 {path}")
     for path in sorted(folder.glob("*.damaged-*")):
@@ -144,7 +146,7 @@ def _readable_by_others(folder: Path, config_file: Path) -> list[Path]:
     return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
 
 
-def _environment(client: Client) -> Iterator[models.Finding]:
+def _environment(client: Client) -> Iterator[Finding]:
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
         if value := config.environment(name):
             yield _finding("proxy", "ok", f"{name} = {_without_credentials(value)}")
@@ -173,7 +175,7 @@ def _without_credentials(text: str) -> str:
 # --- Google ---
 
 
-def _login(client: Client) -> Iterator[models.Finding]:
+def _login(client: Client) -> Iterator[Finding]:
     login = client.login
     if not login.is_logged_in():
         level: Level = "problem" if _wants_colab(client) else "ok"
@@ -203,7 +205,7 @@ def _wants_colab(client: Client) -> bool:
     return chosen.value == "colab" and (chosen.source != "default" or not client.store.records())
 
 
-def _servers(client: Client) -> Iterator[models.Finding]:
+def _servers(client: Client) -> Iterator[Finding]:
     """Google's services, when they are of interest: reachable, with TLS, and what their clock says."""
     if not (client.login.is_logged_in() or _wants_colab(client)):
         return
@@ -213,7 +215,7 @@ def _servers(client: Client) -> Iterator[models.Finding]:
     yield from (found for findings in client.each(lambda origin: list(_probe(origin)), origins) for found in findings)
 
 
-def _probe(origin: str) -> Iterator[models.Finding]:
+def _probe(origin: str) -> Iterator[Finding]:
     where = urlsplit(origin).netloc
     began = time.time()
     try:
@@ -235,7 +237,7 @@ def _probe(origin: str) -> Iterator[models.Finding]:
 # --- runtimes ---
 
 
-def _keeper(client: Client) -> Iterator[models.Finding]:
+def _keeper(client: Client) -> Iterator[Finding]:
     """The process that keeps Colab's runtimes alive, and gives them back."""
     held = any(record.colab is not None and record.colab.state == "ready" for record in client.store.records())
     found = keeper_process.read(client.state_dir)
@@ -251,7 +253,7 @@ def _keeper(client: Client) -> Iterator[models.Finding]:
         yield _finding("keeper", "ok", "it is not needed now")
 
 
-def _sessions(client: Client) -> Iterator[models.Finding]:
+def _sessions(client: Client) -> Iterator[Finding]:
     records = client.store.records()
     if not records:
         yield _finding("sessions", "ok", "there are none")
@@ -260,7 +262,7 @@ def _sessions(client: Client) -> Iterator[models.Finding]:
     )
 
 
-def _session(client: Client, record: Record) -> Iterator[models.Finding]:
+def _session(client: Client, record: Record) -> Iterator[Finding]:
     """Each hop in turn: the server over HTTP, the kernel channels over WebSocket, the helper."""
     check = f"session {record.name}"
     with client.hold(record) as session:

@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from .. import __version__, errors, models
+from .. import __version__, errors
 from ..config import EXTRAS
+from ..models.reference import Upgrade
 
 NAME = "lecoder-cgpu"
 TIMEOUT = 60.0  # seconds for the installer's answer
@@ -53,14 +54,14 @@ def extras() -> dict[str, bool]:
     return {name: all(find_spec(item) is not None for item in modules) for name, modules in EXTRAS.items()}
 
 
-def check() -> models.Upgrade:
+def check() -> Upgrade:
     """The newest version that the package index offers, asked through the installer and its own settings.
 
     Raises:
         errors.ConnectionFailed: it could not be asked.
     """
     how, origin = kind()
-    document = models.Upgrade(version=__version__, installed=how, command=UPGRADES[how].format(python=sys.executable))
+    document = Upgrade(version=__version__, installed=how, command=UPGRADES[how].format(python=sys.executable))
     if origin:
         document.origin = origin
     found = _versions()

@@ -10,8 +10,9 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from .. import __version__, config, errors, models
+from .. import __version__, config, errors
 from ..diagnostics import installation
+from ..models.reference import CommandReference, ErrorReference, OptionReference, Reference, SettingReference
 
 # What an exit status means whatever the command; a process run passes the status of its program through.
 EXIT_STATUSES = {
@@ -33,18 +34,18 @@ EXIT_STATUSES = {
 }
 
 
-def describe(root: click.Group) -> models.Reference:
+def describe(root: click.Group) -> Reference:
     """The reference of the installed version.
 
     Args:
         root: the root command; its commands are imported.
     """
-    return models.Reference(
+    return Reference(
         version=__version__,
         python=".".join(str(part) for part in sys.version_info[:3]),
         commands=list(_commands(root)),
         errors=[
-            models.ErrorReference(
+            ErrorReference(
                 code=kind.code,
                 category=kind.category,
                 name=kind.__name__,
@@ -56,7 +57,7 @@ def describe(root: click.Group) -> models.Reference:
         ],
         exit_codes={str(status): meaning for status, meaning in EXIT_STATUSES.items()},
         settings=[
-            models.SettingReference(
+            SettingReference(
                 key=item.key, env=item.env, help=item.help, default=item.default or UNSET, secret=item.secret
             )
             for item in config.SETTINGS
@@ -67,7 +68,7 @@ def describe(root: click.Group) -> models.Reference:
     )
 
 
-def _commands(root: click.Group) -> Iterator[models.CommandReference]:
+def _commands(root: click.Group) -> Iterator[CommandReference]:
     context = click.Context(root, info_name="lecoder-cgpu")
     for name in root.list_commands(context):
         command = root.get_command(context, name)
@@ -76,7 +77,7 @@ def _commands(root: click.Group) -> Iterator[models.CommandReference]:
             yield from _with_children(command, context, name)
 
 
-def _with_children(command: click.Command, parent: click.Context, name: str) -> Iterator[models.CommandReference]:
+def _with_children(command: click.Command, parent: click.Context, name: str) -> Iterator[CommandReference]:
     context = click.Context(command, info_name=name, parent=parent)
     yield _command(command, context)
     if isinstance(command, click.Group):
@@ -87,7 +88,7 @@ def _with_children(command: click.Command, parent: click.Context, name: str) -> 
                 yield from _with_children(child, context, child_name)
 
 
-def _command(command: click.Command, context: click.Context) -> models.CommandReference:
+def _command(command: click.Command, context: click.Context) -> CommandReference:
     text = inspect.cleandoc(command.help or "").replace("\f", "")
     summary, _, rest = text.partition("\n\n")
     paragraphs = [part for part in rest.split("\n\n") if part.strip()]
@@ -98,7 +99,7 @@ def _command(command: click.Command, context: click.Context) -> models.CommandRe
         for line in part.splitlines()
         if "lecoder-cgpu " in line
     ]
-    return models.CommandReference(
+    return CommandReference(
         name=context.command_path.removeprefix("lecoder-cgpu "),
         usage=" ".join(["lecoder-cgpu", *context.command_path.split()[1:], *command.collect_usage_pieces(context)]),
         summary=" ".join(summary.split()),
@@ -110,14 +111,14 @@ def _command(command: click.Command, context: click.Context) -> models.CommandRe
     )
 
 
-def _option(option: click.Option, context: click.Context) -> models.OptionReference:
+def _option(option: click.Option, context: click.Context) -> OptionReference:
     default = option.get_default(context, call=False)
     shown = default is not None and option.show_default and not callable(default)
     choices = list(option.type.choices) if isinstance(option.type, click.Choice) else []
     value: Any = UNSET
     if not (option.is_flag or option.count):
         value = "|".join(choices) if choices else option.make_metavar(context)
-    return models.OptionReference(
+    return OptionReference(
         names=[*option.opts, *option.secondary_opts],
         value=value,
         help=option.help or "",

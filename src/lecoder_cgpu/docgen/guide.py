@@ -5,8 +5,12 @@ The texts are written by hand, the tables are made; a test executes every consol
 
 from __future__ import annotations
 
-from .. import models
+from typing import TYPE_CHECKING
+
 from .pages import NOTE, table
+
+if TYPE_CHECKING:
+    from ..models.reference import ErrorReference, Reference
 
 FRONT_MATTER = """---
 name: lecoder-cgpu
@@ -36,7 +40,7 @@ often a command, and `error.retryable` whether the same may work later. stdout i
 """
 
 
-def skill(reference: models.Reference) -> str:
+def skill(reference: Reference) -> str:
     """`SKILL.md` in the agentskills.io layout."""
     return (
         FRONT_MATTER
@@ -89,9 +93,9 @@ Logging in: `lecoder-cgpu auth login --start --json` prints a URL for them; pipe
     )
 
 
-def _categories(reference: models.Reference) -> str:
+def _categories(reference: Reference) -> str:
     """One line a code: the first class that has it stands for it."""
-    seen: dict[int, models.ErrorReference] = {}
+    seen: dict[int, ErrorReference] = {}
     for item in reference.errors:
         seen.setdefault(item.code, item)
     return table(
@@ -100,13 +104,13 @@ def _categories(reference: models.Reference) -> str:
     )
 
 
-def _statuses(reference: models.Reference) -> str:
+def _statuses(reference: Reference) -> str:
     return ", ".join(
         f"{status} {meaning}" for status, meaning in reference.exit_codes.items() if status in ("75", "124", "130")
     )
 
 
-def agents(reference: models.Reference) -> str:
+def agents(reference: Reference) -> str:
     """`docs/agents.md`: what an agent must know, on one screen."""
     return (
         NOTE

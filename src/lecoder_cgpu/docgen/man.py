@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .. import models
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..models.reference import Reference
 
 
-def page(reference: models.Reference) -> str:
+def page(reference: Reference) -> str:
     """`lecoder-cgpu.1`."""
     lines = [
         f'.TH LECODER-CGPU 1 "" "lecoder-cgpu {reference.version}" "User Commands"',

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from .. import models
+if TYPE_CHECKING:
+    from ..models.reference import CommandReference, OptionReference, Reference
+
 
 NOTE = "<!-- Made from the program itself by `python -m lecoder_cgpu.reference write`; edit the source, not this. -->\n"
 
 
-def pages(reference: models.Reference) -> dict[str, str]:
+def pages(reference: Reference) -> dict[str, str]:
     """File name -> content."""
     return {
         "commands.md": _commands(reference.commands),
@@ -28,7 +31,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def errors_table(reference: models.Reference) -> str:
+def errors_table(reference: Reference) -> str:
     """Codes with what they mean; the retryable ones are marked."""
     rows = [
         (str(item.code), item.category, str(item.exit_code), "yes" if item.retryable else "", item.description)
@@ -37,12 +40,12 @@ def errors_table(reference: models.Reference) -> str:
     return table(("code", "category", "exit", "retry", "meaning"), rows)
 
 
-def exit_table(reference: models.Reference) -> str:
+def exit_table(reference: Reference) -> str:
     """Exit statuses with what they mean."""
     return table(("exit", "meaning"), list(reference.exit_codes.items()))
 
 
-def _commands(commands: list[models.CommandReference]) -> str:
+def _commands(commands: list[CommandReference]) -> str:
     parts = [
         NOTE,
         "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend`, `--config` and `--no-input`, too.\n",
@@ -61,12 +64,12 @@ def _commands(commands: list[models.CommandReference]) -> str:
 COMMON = ("--json", "--session", "--backend", "--config", "--no-input")
 
 
-def _names(option: models.OptionReference) -> str:
+def _names(option: OptionReference) -> str:
     value = f" {option.value}" if isinstance(option.value, str) else ""
     return "`" + ", ".join(option.names) + value + "`"
 
 
-def _meaning(option: models.OptionReference) -> str:
+def _meaning(option: OptionReference) -> str:
     notes = [option.help]
     if isinstance(option.default, str):
         notes.append(f"Default: {option.default}.")
@@ -75,7 +78,7 @@ def _meaning(option: models.OptionReference) -> str:
     return " ".join(notes)
 
 
-def _settings(reference: models.Reference) -> str:
+def _settings(reference: Reference) -> str:
     settings = [
         (f"`{item.key}`", f"`{item.env}`", item.help, f"`{item.default}`" if isinstance(item.default, str) else "")
         for item in reference.settings

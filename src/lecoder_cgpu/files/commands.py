@@ -14,10 +14,25 @@ from typing import Any, BinaryIO
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..guest import trees
 from ..helper.client import Helper
 from ..helper.file_service import FileService, error_of
+from ..models.base import ErrorInfo, timestamp_ns
+from ..models.files import (
+    FileEdited,
+    FileEntry,
+    FileList,
+    FilesRemoved,
+    Skipped,
+    SyncChange,
+    Synced,
+    TransferItem,
+)
+from ..models.files import (
+    Transfer as TransferDocument,
+)
+from ..models.runs import Pulled
 from ..net.http import is_loopback
 from ..sessions.session import Session
 from ..system import logs
@@ -87,7 +102,7 @@ class Storage:
 
     # --- up and down ---
 
-    def upload(self, sources: Sequence[str], target: str | None) -> models.Transfer:
+    def upload(self, sources: Sequence[str], target: str | None) -> TransferDocument:
         """Copy local files and folders to the runtime.
 
         Args:
@@ -113,7 +128,7 @@ class Storage:
                 moved.append(self._mover.upload_file(source, where))
         return self._document("upload", moved, began)
 
-    def upload_stream(self, stream: BinaryIO, target: str) -> models.Transfer:
+    def upload_stream(self, stream: BinaryIO, target: str) -> TransferDocument:
         """Copy what a stream gives until its end into a file on the runtime; it is kept on the local disk meanwhile.
 
         Raises:
@@ -133,7 +148,7 @@ class Storage:
         moved.source = "-"
         return self._document("upload", [moved], began)
 
-    def download(self, sources: Sequence[str], target: str | None) -> models.Transfer:
+    def download(self, sources: Sequence[str], target: str | None) -> TransferDocument:
         """Copy files and folders from the runtime.
 
         Args:
@@ -183,7 +198,7 @@ class Storage:
 
     # --- looking, reading, removing ---
 
-    def list(self, path: str) -> models.FileList:
+    def list(self, path: str) -> FileList:
         """What there is at a path: the lines of a folder, one for a file, those of a pattern.
 
         Raises:
@@ -200,7 +215,7 @@ class Storage:
             lines, shown = self._service.call("list", path=path)[0]["entries"], stat["path"]
         else:
             lines, shown = [[path, *stat["entry"][1:]]], stat["path"]
-        return models.FileList(
+        return FileList(
             path=trees.shown(shown), entries=[_described(line) for line in lines], session=self.session.record.ref
         )
 
@@ -247,7 +262,7 @@ class Storage:
                                     hint=f"lecoder-cgpu ls {path}")  # fmt: skip
         return stat
 
-    def remove(self, paths: Sequence[str], *, recursive: bool = False, missing_ok: bool = False) -> models.FilesRemoved:
+    def remove(self, paths: Sequence[str], *, recursive: bool = False, missing_ok: bool = False) -> FilesRemoved:
         """Delete files, and folders with `recursive`. Everything is looked at before anything is deleted.
 
         Raises:
@@ -277,7 +292,7 @@ class Storage:
                 parent, _, name = full.rpartition("/")
                 count += len(self._service.call("delete", root=parent or "/", names=[name])[0]["deleted"])
             removed.append(trees.shown(item))
-        return models.FilesRemoved(removed=removed, entries=count, session=self.session.record.ref)
+        return FilesRemoved(removed=removed, entries=count, session=self.session.record.ref)
 
     def _looked_up(self, path: str) -> Sequence[tuple[str, str, bool]]:
         """What a path or a pattern stands for, links themselves and not what they lead to: path, full path, folder."""
@@ -298,7 +313,7 @@ class Storage:
             found += self._looked_up(line[0]) if not files.has_magic(line[0]) else []
         return sorted(found)
 
-    def edit(self, path: str, editor: Callable[[str], None]) -> models.FileEdited:
+    def edit(self, path: str, editor: Callable[[str], None]) -> FileEdited:
         """Fetch a file, have it edited, and save it if it was changed here and not there meanwhile.
 
         Args:
@@ -329,7 +344,7 @@ class Storage:
                 os.utime(local)
                 known = self._mover.upload_file(local, stat["real"], expect=[size, mtime]).digests[""]
                 saved = True
-            return models.FileEdited(path=path, saved=saved, sha256=known, session=self.session.record.ref)
+            return FileEdited(path=path, saved=saved, sha256=known, session=self.session.record.ref)
         except errors.Error as error:
             if edited():
                 error.hint = f"what you wrote is in {local}"
@@ -352,7 +367,7 @@ class Storage:
         checksum: bool = False,
         delete: bool = False,
         dry_run: bool = False,
-    ) -> models.Synced:
+    ) -> Synced:
         """Make a folder on the runtime hold what a local one does: only what differs is sent.
 
         Names that `.gitignore` and `.lecoderignore` leave out are neither sent nor deleted.
@@ -388,13 +403,13 @@ class Storage:
         plan = files.plan(here, there, checksum=checksum, delete=covers)
         if plan.unsure:
             self._compare(local, remote, plan, {item[0]: item for item in here})
-        document = models.Synced(
+        document = Synced(
             local=local, remote=stat["path"], sent=0, bytes=0, deleted=0, unchanged=plan.unchanged, seconds=0.0,
             session=self.session.record.ref, skipped=_skipped(plan.skipped), dry_run=dry_run,
         )  # fmt: skip
         sent = [item for item in plan.send if item[1] != trees.FOLDER]
-        document.changes = [models.SyncChange(action="send", path=trees.shown(item[0]), size=item[2]) for item in sent]
-        document.changes += [models.SyncChange(action="delete", path=trees.shown(name)) for name in plan.delete]
+        document.changes = [SyncChange(action="send", path=trees.shown(item[0]), size=item[2]) for item in sent]
+        document.changes += [SyncChange(action="delete", path=trees.shown(name)) for name in plan.delete]
         if dry_run:
             document.sent, document.bytes, document.deleted = len(sent), plan.size, len(plan.delete)
         else:
@@ -423,7 +438,7 @@ class Storage:
 
     # --- results ---
 
-    def pull(self, specs: Sequence[str], folder: str | None) -> Sequence[models.Pulled]:
+    def pull(self, specs: Sequence[str], folder: str | None) -> Sequence[Pulled]:
         """Fetch results; one that fails does not keep the others.
 
         Args:
@@ -433,12 +448,12 @@ class Storage:
         pulled = []
         for spec in specs:
             remote, local = files.split_pull(spec)
-            entry = models.Pulled(path=remote, local=local or ".")
+            entry = Pulled(path=remote, local=local or ".")
             pulled.append(entry)
             try:
                 document = self.download([files.under(folder, remote)], local)
             except errors.Error as error:
-                entry.error = models.ErrorInfo.of(error)
+                entry.error = ErrorInfo.of(error)
                 logs.current().error("FILES", f"pull of {remote}: {error.message}")
             else:
                 entry.files, entry.bytes = document.files, document.bytes
@@ -447,11 +462,11 @@ class Storage:
 
     # --- documents ---
 
-    def _document(self, action: Any, moved: Sequence[TransferResult], began: float) -> models.Transfer:
-        document = models.Transfer(action=action, session=self.session.record.ref, seconds=_seconds(began))
+    def _document(self, action: Any, moved: Sequence[TransferResult], began: float) -> TransferDocument:
+        document = TransferDocument(action=action, session=self.session.record.ref, seconds=_seconds(began))
         for item in moved:
             digest = files.tree_digest(item.digests) if item.folder else item.digests[""]
-            shown = models.TransferItem(
+            shown = TransferItem(
                 source=trees.shown(item.source), target=trees.shown(item.target),
                 files=len(item.digests) + item.links, bytes=item.bytes, sha256=digest,
             )  # fmt: skip
@@ -466,24 +481,24 @@ class Storage:
         return document
 
 
-def pull(session: Session, specs: Sequence[str], folder: str | None) -> list[models.Pulled]:
+def pull(session: Session, specs: Sequence[str], folder: str | None) -> list[Pulled]:
     """Fetch results of a run (see `Storage.pull`); where the runtime cannot be reached, every one has that error."""
     try:
         with Storage(session) as storage:
             return list(storage.pull(specs, folder))
     except errors.Error as error:
-        told = models.ErrorInfo.of(error)
-        return [models.Pulled(path=files.split_pull(spec)[0], local=".", error=told) for spec in specs]
+        told = ErrorInfo.of(error)
+        return [Pulled(path=files.split_pull(spec)[0], local=".", error=told) for spec in specs]
 
 
-def pull_problem(pulled: Sequence[models.Pulled], folder: str | None) -> errors.Error | None:
+def pull_problem(pulled: Sequence[Pulled], folder: str | None) -> errors.Error | None:
     """The error that results which did not arrive are, None when all did; `folder` as `pull` has it."""
     failed = [item for item in pulled if item.error is not UNSET]
     if not failed:
         return None
     names = ", ".join(item.path for item in failed)
     first = failed[0].error
-    assert isinstance(first, models.ErrorInfo)
+    assert isinstance(first, ErrorInfo)
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
         name="PullFailed",
@@ -515,10 +530,10 @@ def _check_kind(source: str, entry: files.Entry) -> None:
                                 hint=f"lecoder-cgpu cat {source}")  # fmt: skip
 
 
-def _described(line: files.Entry) -> models.FileEntry:
-    entry = models.FileEntry(
+def _described(line: files.Entry) -> FileEntry:
+    entry = FileEntry(
         name=trees.shown(line[0]), kind=line[1] if line[1] != trees.OUTSIDE else trees.LINK, size=line[2],
-        modified=models.timestamp_ns(line[3]) if line[3] else UNSET,
+        modified=timestamp_ns(line[3]) if line[3] else UNSET,
     )  # fmt: skip
     if line[4] is not None:
         entry.mode = f"{line[4]:04o}"
@@ -527,6 +542,6 @@ def _described(line: files.Entry) -> models.FileEntry:
     return entry
 
 
-def _skipped(entries: Sequence[files.Entry]) -> list[models.Skipped]:
+def _skipped(entries: Sequence[files.Entry]) -> list[Skipped]:
     reasons = {trees.OUTSIDE: "a link that leads out of the folder", trees.SPECIAL: "not a regular file"}
-    return [models.Skipped(path=trees.shown(item[0]), reason=reasons[item[1]]) for item in entries]
+    return [Skipped(path=trees.shown(item[0]), reason=reasons[item[1]]) for item in entries]

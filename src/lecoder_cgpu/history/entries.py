@@ -14,14 +14,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
+from ..models.base import ErrorInfo, SessionRef, timestamp
+from ..models.base import now as utc_now
+from ..models.history import HistoryEntry, HistoryError, HistoryStats, StoredDisplay
 from ..system import atomic_files, jsonl, logs, redaction
 from .images import Images, digest, image
+
+if TYPE_CHECKING:
+    from ..models.history import HistoryRuntime
+    from ..models.runs import DisplayData, Run
 
 MAX_BYTES = 10 * 2**20  # of the file that is written
 MAX_TOTAL = 100 * 2**20  # of all segments; the oldest go first
@@ -59,9 +66,9 @@ class History:
         self.bytes_read = 0
         self._max_bytes = max_bytes
         self._max_total = max_total
-        self._decoder = msgspec.json.Decoder(models.HistoryEntry)
+        self._decoder = msgspec.json.Decoder(HistoryEntry)
 
-    def append(self, entry: models.HistoryEntry, displays: Sequence[models.DisplayData] = ()) -> None:
+    def append(self, entry: HistoryEntry, displays: Sequence[DisplayData] = ()) -> None:
         """Write one entry down; the images among the rich outputs of its run are kept beside it.
 
         Raises:
@@ -98,7 +105,7 @@ class History:
     def entries(
         self, limit: int | None = 50, *, status: str | None = None, category: str | None = None,
         mode: str | None = None, since: datetime | None = None,
-    ) -> list[models.HistoryEntry]:  # fmt: skip
+    ) -> list[HistoryEntry]:  # fmt: skip
         """The newest entries that match, newest first.
 
         Raises:
@@ -109,8 +116,8 @@ class History:
         wanted_mode = _choice("mode", mode, MODES)
         categories = tuple(dict.fromkeys(kind.category for kind in errors.tree()))
         wanted_category = _choice("category", category, categories)
-        start = models.timestamp(since) if since and since > _EPOCH else ""
-        found: list[models.HistoryEntry] = []
+        start = timestamp(since) if since and since > _EPOCH else ""
+        found: list[HistoryEntry] = []
         older = 0
         if limit is not None and limit <= 0:
             return found
@@ -131,7 +138,7 @@ class History:
                 break
         return found
 
-    def find(self, prefix: str) -> models.HistoryEntry | None:
+    def find(self, prefix: str) -> HistoryEntry | None:
         """The newest entry whose id or run id begins with `prefix`."""
         if not prefix:
             return None
@@ -141,9 +148,9 @@ class History:
                 return entry
         return None
 
-    def _newest_first(self) -> Iterator[models.HistoryEntry]:
+    def _newest_first(self) -> Iterator[HistoryEntry]:
         """Entries in falling order of time, as far as the window reaches."""
-        waiting: list[tuple[_Falling, int, int, models.HistoryEntry]] = []
+        waiting: list[tuple[_Falling, int, int, HistoryEntry]] = []
         held = 0
         disorder = False
         previous = ""  # time stamp of the line that was read before, to the second
@@ -161,7 +168,7 @@ class History:
         while waiting:
             yield heapq.heappop(waiting)[3]
 
-    def _backwards(self) -> Iterator[tuple[models.HistoryEntry, int]]:
+    def _backwards(self) -> Iterator[tuple[HistoryEntry, int]]:
         """Entries from the last line to the first, with the lengths of their lines."""
         self.damaged = 0
         lines = jsonl.Backwards(lambda: [self.path, *self._segments()])
@@ -172,7 +179,7 @@ class History:
             except jsonl.DAMAGED:
                 self.damaged += 1
 
-    def stats(self) -> models.HistoryStats:
+    def stats(self) -> HistoryStats:
         """Counts over everything that is kept."""
         statuses: Counter[str] = Counter()
         categories: Counter[str] = Counter()
@@ -186,7 +193,7 @@ class History:
             oldest = entry.timestamp if oldest is None else min(oldest, entry.timestamp)
             newest = entry.timestamp if newest is None else max(newest, entry.timestamp)
         total = sum(statuses.values())
-        return models.HistoryStats(
+        return HistoryStats(
             total_executions=total,
             successful_executions=statuses["ok"],
             failed_executions=statuses["error"],
@@ -301,18 +308,18 @@ def _size(text: str) -> int:
     return len(text) if text.isascii() else len(_encode(text))
 
 
-def shown_by(run: models.Run) -> list[models.DisplayData]:
+def shown_by(run: Run) -> list[DisplayData]:
     """The rich outputs in the document of a run."""
     return run.display_data if isinstance(run.display_data, list) else []
 
 
 def entry_from_run(
-    run: models.Run,
+    run: Run,
     command: str,
-    runtime: models.HistoryRuntime,
+    runtime: HistoryRuntime,
     secrets: Sequence[str] = (),
-    displays: Sequence[models.DisplayData] | None = None,
-) -> models.HistoryEntry:
+    displays: Sequence[DisplayData] | None = None,
+) -> HistoryEntry:
     """The entry that remembers `run`: bounded, rich outputs as references, `secrets` and known tokens blotted out.
 
     Args:
@@ -333,7 +340,7 @@ def entry_from_run(
 
     shown = 0
 
-    def reference(display: models.DisplayData) -> models.StoredDisplay:
+    def reference(display: DisplayData) -> StoredDisplay:
         nonlocal shown
         data: dict[str, Any] = {}
         for mime, value in display.data.items():
@@ -346,24 +353,24 @@ def entry_from_run(
                     data[mime]["sha256"] = digest(content)
         for mime, size in (display.omitted or {}).items():
             data.setdefault(mime, {"bytes": size})
-        return models.StoredDisplay(data=data)
+        return StoredDisplay(data=data)
 
     stderr = run.stderr if isinstance(run.stderr, str) else ""
     shown_displays = shown_by(run) if displays is None else displays
-    entry = models.HistoryEntry(
-        id=str(uuid.uuid4()), timestamp=models.now(), timing=run.timing, run_id=run.run_id,
+    entry = HistoryEntry(
+        id=str(uuid.uuid4()), timestamp=utc_now(), timing=run.timing, run_id=run.run_id,
         command=kept(command, MAX_COMMAND), mode=run.mode, runtime=runtime,
         status=run.status, error_code=run.error_code, exit_code=run.exit_code, execution_count=run.execution_count,
         stdout=kept(run.stdout), stderr=kept(stderr),
         output_bytes=run.output_bytes or _size(run.stdout) + _size(stderr),
         display_data=[reference(display) for display in shown_displays],
     )  # fmt: skip
-    if isinstance(run.session, models.SessionRef):
+    if isinstance(run.session, SessionRef):
         entry.session = run.session.name
-    if isinstance(run.error, models.ErrorInfo):
+    if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
         entry.traceback = kept("\0".join(lines)).split("\0") if lines else []  # bounded as a whole
-        entry.error = models.HistoryError(
+        entry.error = HistoryError(
             ename=kept(run.error.name), evalue=kept(run.error.message), traceback=entry.traceback
         )
         entry.error_category = run.error.category

@@ -10,11 +10,14 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import errors, models
+from .. import errors
 from ..jupyter import outputs
 from ..system import atomic_files, logs
+
+if TYPE_CHECKING:
+    from ..models.runs import DisplayData
 
 MAX_IMAGE = 4 << 20  # bytes of one image
 MAX_TOTAL = 200 << 20  # bytes of all of them
@@ -29,7 +32,7 @@ class Images:
         self.folder = folder / "images"
         self._max_total = max_total
 
-    def keep(self, displays: Sequence[models.DisplayData]) -> None:
+    def keep(self, displays: Sequence[DisplayData]) -> None:
         """Keep the images among rich outputs. A folder that cannot be written costs the images, and no more."""
         for display in displays:
             for mime, value in display.data.items():

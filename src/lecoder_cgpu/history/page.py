@@ -11,9 +11,14 @@ import html
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from .. import models
 from ..jupyter import outputs
+from ..models.base import Timing
+from ..models.history import HistoryError
+
+if TYPE_CHECKING:
+    from ..models.history import HistoryEntry, StoredDisplay
 
 FOLDED = 40  # lines of output that are shown without being asked for
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -51,9 +56,7 @@ figcaption, summary, .label { color: var(--quiet); font-size: .8rem; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(
-    entries: Sequence[models.HistoryEntry], image: Callable[[str], bytes | None], made: datetime, *, title: str
-) -> str:
+def page(entries: Sequence[HistoryEntry], image: Callable[[str], bytes | None], made: datetime, *, title: str) -> str:
     """The page.
 
     Args:
@@ -84,7 +87,7 @@ def page(
 """
 
 
-def _sums(entries: Sequence[models.HistoryEntry]) -> str:
+def _sums(entries: Sequence[HistoryEntry]) -> str:
     failed = sum(entry.status == "error" for entry in entries)
     known = [milliseconds for entry in entries if (milliseconds := _milliseconds(entry)) is not None]
     sums = {"runs": str(len(entries)), "successful": str(sum(entry.status == "ok" for entry in entries)),
@@ -96,7 +99,7 @@ def _sums(entries: Sequence[models.HistoryEntry]) -> str:
     return f'<dl class="sums">{items}</dl>'
 
 
-def _card(entry: models.HistoryEntry, image: Callable[[str], bytes | None], longest: int) -> str:
+def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: int) -> str:
     kind = entry.status if entry.status in ("ok", "error") else "other"
     milliseconds = _milliseconds(entry)
     facts = [_moment(entry.timestamp), entry.mode, entry.runtime.label]
@@ -121,15 +124,15 @@ def _card(entry: models.HistoryEntry, image: Callable[[str], bytes | None], long
     return "\n".join(part for part in parts if part)
 
 
-def _failure(entry: models.HistoryEntry) -> str:
-    if not isinstance(entry.error, models.HistoryError):
+def _failure(entry: HistoryEntry) -> str:
+    if not isinstance(entry.error, HistoryError):
         return ""
     said = f"{entry.error.ename}: {entry.error.evalue}".strip(": ")
     lines = entry.error.traceback or entry.traceback
     return _block("\n".join(lines) if lines else said, "failed")
 
 
-def _display(display: models.StoredDisplay, image: Callable[[str], bytes | None]) -> str:
+def _display(display: StoredDisplay, image: Callable[[str], bytes | None]) -> str:
     for mime, value in display.data.items():
         name = value.get("sha256") if isinstance(value, dict) else None
         content = image(name) if isinstance(name, str) and mime in outputs.EXTENSIONS else None
@@ -162,8 +165,8 @@ def _text(content: str) -> str:
     return html.escape(_UNPRINTABLE.sub("\ufffd", content.replace("\r\n", "\n").replace("\r", "\n")))
 
 
-def _milliseconds(entry: models.HistoryEntry) -> int | None:
-    return entry.timing.duration_ms if isinstance(entry.timing, models.Timing) else None
+def _milliseconds(entry: HistoryEntry) -> int | None:
+    return entry.timing.duration_ms if isinstance(entry.timing, Timing) else None
 
 
 def _moment(stamp: str) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import errors, models
+from .. import errors
+from ..models.base import Timing, timestamp
 from . import messages as wire
 
 if TYPE_CHECKING:
@@ -80,10 +81,10 @@ class Outcome:
     bases: list[str] = field(default_factory=list)
 
     @property
-    def timing(self) -> models.Timing:
+    def timing(self) -> Timing:
         completed = self.completed or datetime.now(UTC)
         milliseconds = round((completed - self.started).total_seconds() * 1000)
-        return models.Timing(models.timestamp(self.started), models.timestamp(completed), milliseconds)
+        return Timing(timestamp(self.started), timestamp(completed), milliseconds)
 
 
 class Watch:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, field
 
-from .. import models
+from ..models.base import now
 
 V1_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 
@@ -161,7 +161,7 @@ def request(
         "msg_type": msg_type,
         "session": session,
         "username": "lecoder-cgpu",
-        "date": models.now(),
+        "date": now(),
         "version": "5.3",
     }
     return Request(identity, channel, header, content, buffers)

@@ -7,13 +7,18 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
+from ..models.base import now
+from ..models.runs import DisplayData, Manifest, OutputFile, Truncated
 from . import messages
+
+if TYPE_CHECKING:
+    from ..models.runs import Run
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
@@ -154,10 +159,10 @@ class Kept:
         return f"{clean(head)}\n[… {left_out:,} of {self.total:,} bytes left out …]\n{clean(tail)}"
 
 
-def cut(streams: dict[str, Kept]) -> models.Truncated:
+def cut(streams: dict[str, Kept]) -> Truncated:
     """Which of the streams are not whole, and how much there was."""
     out, err = streams["stdout"], streams["stderr"]
-    return models.Truncated(
+    return Truncated(
         stdout_bytes=out.total if out.truncated else UNSET, stderr_bytes=err.total if err.truncated else UNSET
     )
 
@@ -176,7 +181,7 @@ class Collector:
         self._inline = inline
         self._limit = limit
         self._streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
-        self._displays: list[models.DisplayData] = []
+        self._displays: list[DisplayData] = []
         self._by_id: dict[str, list[int]] = {}
         self._clear_on_next = False
         self.bytes_written = 0  # to both streams, cleared or not
@@ -196,7 +201,7 @@ class Collector:
                 self._display(event)
 
     def _display(self, event: messages.Display) -> None:
-        shown = models.DisplayData(data=event.data, metadata=event.metadata)
+        shown = DisplayData(data=event.data, metadata=event.metadata)
         known = self._by_id.get(event.display_id, []) if event.display_id else []
         if event.update and known:
             for index in known:
@@ -224,11 +229,11 @@ class Collector:
         return self._streams[name].text(raw=self.raw, encoding_errors="surrogatepass")
 
     @property
-    def displays(self) -> list[models.DisplayData]:
+    def displays(self) -> list[DisplayData]:
         """Every rich output, whole."""
         return list(self._displays)
 
-    def fill(self, document: models.Run) -> None:
+    def fill(self, document: Run) -> None:
         """Put the output into a run's document, as much of it as its limit allows."""
         document.stdout = self.text("stdout")
         document.stderr = self.text("stderr") or UNSET
@@ -239,12 +244,12 @@ class Collector:
         for display in self._displays:
             if not self._inline:
                 data, left_out = without_binary(display.data)
-                display = models.DisplayData(data=data, metadata=display.metadata, omitted=left_out or UNSET)
+                display = DisplayData(data=data, metadata=display.metadata, omitted=left_out or UNSET)
             size = len(msgspec.json.encode(display.data))
             if left is not None and size > left:
                 sizes = {mime: len(content(mime, value)) for mime, value in display.data.items()}
                 sizes |= display.omitted or {}
-                display = models.DisplayData(data={}, metadata=display.metadata, omitted=sizes)
+                display = DisplayData(data={}, metadata=display.metadata, omitted=sizes)
                 omitted += 1
             elif left is not None:
                 left -= size
@@ -260,13 +265,13 @@ def without_binary(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]
     return kept, {mime: len(content(mime, value)) for mime, value in data.items() if mime not in kept}
 
 
-def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models.OutputFile]:
+def write_files(folder: Path, displays: list[DisplayData]) -> list[OutputFile]:
     """Write every rich output into `folder` as `001.png`, `001.html`, … with a `manifest.json`; returns what it holds.
 
     Raises:
         errors.ConfigError: the folder cannot be written.
     """
-    files: list[models.OutputFile] = []
+    files: list[OutputFile] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, display in enumerate(displays, 1):
@@ -279,8 +284,8 @@ def write_files(folder: Path, displays: list[models.DisplayData]) -> list[models
                 if any(item.path == path.name for item in files):
                     path = folder / f"{number:03d}-{re.sub(r'[^a-z0-9]+', '-', mime.lower())}.{extension}"
                 path.write_bytes(data)
-                files.append(models.OutputFile(path=path.name, mime=mime, size=len(data), output=number))
-        manifest = models.Manifest(created=models.now(), files=files)
+                files.append(OutputFile(path=path.name, mime=mime, size=len(data), output=number))
+        manifest = Manifest(created=now(), files=files)
         (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     except OSError as error:
         raise errors.ConfigError(

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
-from .. import config, errors, models
+from .. import config, errors
 from ..backends.colab.backend import Backend
 from ..backends.colab.model import Account, Assignment
 from ..jupyter.messages import new_id
+from ..models.base import now as utc_now
+from ..models.keeper import KeptSession
 from ..sessions import keeper_process
 from ..sessions.session import Session
 from ..store import leases
@@ -407,12 +409,12 @@ class Keeper:
     # --- telling ---
 
     def _report(self, records: list[Record]) -> None:
-        self.record.beat = models.now()
+        self.record.beat = utc_now()
         self.record.sessions = []
         for record in records:
             kept = self.kept.setdefault(record.id, Kept())
             self.record.sessions.append(
-                models.KeptSession(
+                KeptSession(
                     session=record.name,
                     endpoint=record.runtime.endpoint,
                     ping=kept.ping,

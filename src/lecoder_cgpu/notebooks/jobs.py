@@ -8,20 +8,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages
 from ..jupyter.execution_watch import Outcome
+from ..models.jobs import JobStarted
 from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
 from . import document as notebook
 from .runs import Progress
+
+if TYPE_CHECKING:
+    from ..models.notebooks import CellResult, NotebookRun
 
 KIND = "notebook"
 
@@ -67,7 +71,7 @@ def start(
     keep_going: bool = False,
     timeout: float | None = None,
     key: str | None = None,
-) -> models.JobStarted:
+) -> JobStarted:
     """Start a planned notebook as a job in the session's kernel.
 
     Args:
@@ -102,7 +106,7 @@ def start(
         spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
         kind=KIND, label=f"notebook {name}", timeout=timeout, digest=digest,
     )  # fmt: skip
-    return models.JobStarted(
+    return JobStarted(
         job_id=run, job=jobs.describe(state), session=session.record.ref, next=f"lecoder-cgpu notebook fetch {run}"
     )
 
@@ -119,12 +123,10 @@ class _Nobody:
 
     def started(self, step: notebook.Step, position: int, total: int) -> None: ...
     def event(self, event: messages.Event) -> None: ...
-    def ended(self, result: models.CellResult) -> None: ...
+    def ended(self, result: CellResult) -> None: ...
 
 
-def collect(
-    session: Session, helper: Helper, state: RunState, *, max_output: int | None
-) -> tuple[models.NotebookRun, Any]:
+def collect(session: Session, helper: Helper, state: RunState, *, max_output: int | None) -> tuple[NotebookRun, Any]:
     """What became of a notebook job so far: the document, and the notebook with the outputs that there are.
 
     Args:
@@ -214,7 +216,7 @@ def _end(session: Session, progress: Progress, number: int, outcome: Outcome, li
     progress.end(number, kernel_runs.run_document(session, outcome), outcome)
 
 
-def _conclude(document: models.NotebookRun, state: RunState) -> None:
+def _conclude(document: NotebookRun, state: RunState) -> None:
     """Add what the job's own state says to what its cells say."""
     if not state.ended:
         document.status, document.exit_code = "running", errors.EXIT_STOPPED_WAITING

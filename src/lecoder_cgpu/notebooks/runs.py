@@ -9,17 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..jupyter import messages, outputs
 from ..jupyter.execution_watch import Outcome
+from ..models.base import ErrorInfo
+from ..models.notebooks import CellResult, NotebookRun
+from ..models.runs import Run
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from . import cell_outputs
 from . import document as notebook
+
+if TYPE_CHECKING:
+    from ..models.base import Timing
 
 CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebook has all of it
 
@@ -29,7 +35,7 @@ class Observer(Protocol):
 
     def started(self, step: notebook.Step, position: int, total: int) -> None: ...
     def event(self, event: messages.Event) -> None: ...
-    def ended(self, result: models.CellResult) -> None: ...
+    def ended(self, result: CellResult) -> None: ...
 
 
 class Progress:
@@ -48,7 +54,7 @@ class Progress:
         self.content = content
         self.steps = steps
         self.results = [_initial(step) for step in steps]
-        self.failure: models.CellResult | None = None  # of the first cell that failed and may not
+        self.failure: CellResult | None = None  # of the first cell that failed and may not
         self.complete = True
         self._observer = observer
         self._limit = max_output
@@ -73,12 +79,12 @@ class Progress:
     def show(self, number: int, execution_count: int | None) -> None:
         """Put what a cell that goes on has shown into the notebook."""
         self._outputs.put(self.steps[number].cell, execution_count)
-        run = models.Run(status="ok", error_code=0, exit_code=0, mode="kernel")
+        run = Run(status="ok", error_code=0, exit_code=0, mode="kernel")
         self._collector.fill(run)
         _put_output(self.results[number], run)
         self.results[number].execution_count = execution_count
 
-    def end(self, number: int, run: models.Run, outcome: Outcome) -> bool:
+    def end(self, number: int, run: Run, outcome: Outcome) -> bool:
         """The cell has ended; whether the notebook may go on after it."""
         step, result = self.steps[number], self.results[number]
         raised = outcome.execution.raised
@@ -92,7 +98,7 @@ class Progress:
             pass
         elif raised is not None:
             self._outputs.fail(raised.name, raised.message, raised.traceback)
-        elif isinstance(run.error, models.ErrorInfo):
+        elif isinstance(run.error, ErrorInfo):
             self._outputs.fail(run.error.name, run.error.message, [f"{run.error.name}: {run.error.message}"])
         self._outputs.put(step.cell, run.execution_count)
         if result.status == "error" and step.allowed and _is_of_the_code(outcome):
@@ -102,9 +108,9 @@ class Progress:
         self._observer.ended(result)
         return (result.status == "ok" and raised is None) or result.allowed is True
 
-    def document(self, name: str, session: Session, timing: models.Timing) -> models.NotebookRun:
+    def document(self, name: str, session: Session, timing: Timing) -> NotebookRun:
         """All of it; cells that were not reached are `not_run`."""
-        document = models.NotebookRun(
+        document = NotebookRun(
             status="ok", notebook=name, session=session.record.ref, cells=self.results, timing=timing
         )
         document.output_complete = self.complete
@@ -116,8 +122,8 @@ class Progress:
         return document
 
 
-def _initial(step: notebook.Step) -> models.CellResult:
-    result = models.CellResult(status="not_run" if step.wanted else "skipped")
+def _initial(step: notebook.Step) -> CellResult:
+    result = CellResult(status="not_run" if step.wanted else "skipped")
     if step.index is not None:
         result.index = step.index
     if name := step.cell.get("id"):
@@ -125,7 +131,7 @@ def _initial(step: notebook.Step) -> models.CellResult:
     return result
 
 
-def _put_output(result: models.CellResult, run: models.Run) -> None:
+def _put_output(result: CellResult, run: Run) -> None:
     result.stdout = run.stdout or UNSET
     result.stderr = run.stderr
     result.output_bytes = run.output_bytes
@@ -147,7 +153,7 @@ def run_notebook(
     *,
     timeout: float | None = None,
     keep_going: bool = False,
-) -> models.NotebookRun:
+) -> NotebookRun:
     """Run a notebook's cells in the session's kernel, one after the other, and stop at the first that fails.
 
     Args:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..jupyter.outputs import strip_ansi
+from ..models.base import ErrorInfo
 
 # Import name -> package name, where the two differ. A dotted name wins over its first part.
 PACKAGES = {
@@ -118,11 +119,11 @@ def _is_memory(hierarchy: Sequence[str], message: str) -> bool:
     return bool(_MEMORY_BEARERS.intersection(hierarchy[:1]) and _MEMORY_MESSAGE.search(message))
 
 
-def exception(name: str, message: str, traceback: Sequence[str], bases: Sequence[str] = ()) -> models.ErrorInfo:
+def exception(name: str, message: str, traceback: Sequence[str], bases: Sequence[str] = ()) -> ErrorInfo:
     """The `error` of a document for an exception of the user's code, with advice that can be acted on."""
     failure = classify(name, message, bases)
     bare = _bare(name)
-    return models.ErrorInfo(
+    return ErrorInfo(
         name=bare or "UnknownError",
         message=message,
         category=failure.category,
@@ -157,7 +158,7 @@ def process(
     *,
     timed_out: bool = False,
     stopped_by: str | None = None,
-) -> tuple[type[errors.Error], models.ErrorInfo]:
+) -> tuple[type[errors.Error], ErrorInfo]:
     """What a process that did not end with 0 means.
 
     Args:
@@ -208,8 +209,8 @@ def process(
     return errors.RuntimeFailure, _info(errors.RuntimeFailure, "ProcessFailed", ended, suggestion)
 
 
-def _info(failure: type[errors.Error], name: str, message: str, suggestion: str | None) -> models.ErrorInfo:
-    return models.ErrorInfo(
+def _info(failure: type[errors.Error], name: str, message: str, suggestion: str | None) -> ErrorInfo:
+    return ErrorInfo(
         name=name,
         message=message,
         category=failure.category,

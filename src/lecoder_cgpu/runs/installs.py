@@ -14,9 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..files import plan as files
 from ..jupyter import messages
+from ..models.base import ErrorInfo
+from ..models.notebooks import Install, PackageChange
 from ..sessions.session import Session
 from . import process_runs, remote_programs
 
@@ -121,7 +123,7 @@ def install(
     *,
     timeout: float | None = None,
     max_output: int | None = None,
-) -> models.Install:
+) -> Install:
     """Install packages, and say what changed and whether the kernel must be restarted for it.
 
     Args:
@@ -140,7 +142,7 @@ def install(
     }  # fmt: skip
     remote_programs.start(session, "installer", run, spec, kind=KIND, label=wanted.label, timeout=timeout)
     ended = process_runs.attached_run(session, run, on_output, max_output=max_output, detach=False)
-    document = models.Install(
+    document = Install(
         status=ended.status, error_code=ended.error_code, exit_code=ended.exit_code, session=session.record.ref,
         run_id=run, stdout=ended.stdout, stderr=ended.stderr, truncated=ended.truncated, timing=ended.timing,
         error=ended.error, interrupted=ended.interrupted, timed_out=ended.timed_out,
@@ -165,14 +167,14 @@ def _report(session: Session, run: str) -> _Report | None:
     return msgspec.json.decode(data, type=_Report) if data else None
 
 
-def _add_report(session: Session, document: models.Install, report: _Report | None) -> None:
+def _add_report(session: Session, document: Install, report: _Report | None) -> None:
     if report is None:
         return
     document.installer, document.python = report.installer, report.python
     if report.changes is None:
         return
     document.changed = [
-        models.PackageChange(name=change.name, before=change.before or UNSET, after=change.after or UNSET)
+        PackageChange(name=change.name, before=change.before or UNSET, after=change.after or UNSET)
         for change in report.changes
     ]
     # What is new cannot have been imported before.
@@ -204,9 +206,9 @@ def _loaded(session: Session, modules: list[str]) -> list[str] | None:
         return None if modules else []
 
 
-def _advise(document: models.Install) -> None:
+def _advise(document: Install) -> None:
     """Say what to do about a failure that the installer explained in its own words."""
-    if not isinstance(document.error, models.ErrorInfo) or document.timed_out is True or document.interrupted is True:
+    if not isinstance(document.error, ErrorInfo) or document.timed_out is True or document.interrupted is True:
         return
     text = document.stdout + (document.stderr if isinstance(document.stderr, str) else "")
     if re.search(r"No matching distribution|not found in the package registry|No solution found", text):
@@ -225,4 +227,4 @@ def _advise(document: models.Install) -> None:
             if uv
             else "lecoder-cgpu ls shows what is there; lecoder-cgpu upload DIR brings a folder",
         )
-        document.error_code, document.error = missing.code, models.ErrorInfo.of(missing)
+        document.error_code, document.error = missing.code, ErrorInfo.of(missing)

@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
 from ..jupyter import messages
+from ..models.base import ErrorInfo, timestamp
+from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
 from . import classify, kernel_runs
 from .process_runs import signal_number, stopped_by
@@ -34,7 +36,7 @@ def start(
     timeout: float | None = None,
     idle_timeout: float | None = None,
     pull: Sequence[str] | None = None,
-) -> models.JobStarted:
+) -> JobStarted:
     """Start a command that goes on without us.
 
     Args:
@@ -69,7 +71,7 @@ def start_in_kernel(
     pull: Sequence[str] | None = None,
     timeout: float | None = None,
     idle_timeout: float | None = None,
-) -> models.JobStarted:
+) -> JobStarted:
     """Have the session's kernel execute code without us, after what it is at now. The helper on the runtime sends it,
     so that the same key starts it once, and keeps its limits, which count from when the kernel takes it up.
 
@@ -114,8 +116,8 @@ def _digest(described: list[Any]) -> str:
     return sha256(msgspec.json.encode(described)).hexdigest()
 
 
-def _started(session: Session, state: RunState) -> models.JobStarted:
-    return models.JobStarted(
+def _started(session: Session, state: RunState) -> JobStarted:
+    return JobStarted(
         job_id=state.run,
         job=describe(state),
         session=session.record.ref,
@@ -128,9 +130,9 @@ def key_id(key: str) -> str:
     return "run-" + sha256(f"key:{key}".encode()).hexdigest()[:16]
 
 
-def describe(state: RunState) -> models.Job:
+def describe(state: RunState) -> Job:
     """A run's state as documents show it."""
-    job = models.Job(
+    job = Job(
         id=state.run,
         state=state.state,
         kind=state.kind,
@@ -148,14 +150,14 @@ def describe(state: RunState) -> models.Job:
     if (stopped := stopped_by(state)) is not None:
         job.stopped = stopped
     if state.progress is not None:
-        job.progress = models.Progress(
+        job.progress = Progress(
             stream=state.progress.stream,  # type: ignore[arg-type]
             line=state.progress.line,
             percent=UNSET if state.progress.percent is None else state.progress.percent,
         )
     if state.usage is not None:
         job.heartbeat = state.usage.at
-        job.usage = models.JobUsage()
+        job.usage = JobUsage()
         for name in ("processes", "cpu_seconds", "cpu_percent", "rss_bytes"):
             if (value := getattr(state.usage, name)) is not None:
                 setattr(job.usage, name, value)
@@ -211,23 +213,23 @@ class Jobs:
     def __exit__(self, *_: object) -> None:
         self._helper.close()
 
-    def list(self, limit: int) -> models.JobList:
+    def list(self, limit: int) -> JobList:
         """The newest jobs."""
-        return models.JobList(
+        return JobList(
             jobs=[self._described(state) for state in self._helper.runs(limit)], session=self.session.record.ref
         )
 
-    def add_gpus(self, jobs: Sequence[models.Job]) -> Sequence[GpuReport]:
+    def add_gpus(self, jobs: Sequence[Job]) -> Sequence[GpuReport]:
         """Note which running jobs hold how much memory of GPUs, as far as the driver tells; returns the GPUs."""
         report = self._helper.report()
         held = {process.pid: process.memory_bytes or 0 for process in report.gpu_processes}
         for job in jobs:
             own = [held[pid] for pid in self._pids.get(job.id, ()) if pid in held]
-            if own and isinstance(job.usage, models.JobUsage):
+            if own and isinstance(job.usage, JobUsage):
                 job.usage.gpu_memory_bytes = sum(own)
         return report.gpus
 
-    def _described(self, state: RunState) -> models.Job:
+    def _described(self, state: RunState) -> Job:
         if state.usage is not None:
             self._pids[state.run] = state.usage.pids
         return describe(state)
@@ -270,7 +272,7 @@ class Jobs:
             self._helper = self.session.reconnect_helper(error)
             return self._helper.show(run)
 
-    def wait(self, key: str, timeout: float | None) -> models.JobDocument:
+    def wait(self, key: str, timeout: float | None) -> JobDocument:
         """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so."""
         state = self.find(key)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -294,7 +296,7 @@ class Jobs:
             document.exit_code = interrupted
         return document
 
-    def fetch(self, document: models.JobDocument, more: Sequence[str]) -> None:
+    def fetch(self, document: JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
         state = self._show(document.job.id)
         specs = list(dict.fromkeys([*(state.pull or ()), *more]))
@@ -307,11 +309,11 @@ class Jobs:
         if problem is not None and document.status == "ok":
             document.status = "error"
             document.error_code, document.exit_code = problem.code, problem.exit_status
-            document.error = models.ErrorInfo.of(problem)
+            document.error = ErrorInfo.of(problem)
 
-    def document(self, state: RunState) -> models.JobDocument:
+    def document(self, state: RunState) -> JobDocument:
         """A job with what its state means for our exit status."""
-        document = models.JobDocument(job=self._described(state), session=self.session.record.ref)
+        document = JobDocument(job=self._described(state), session=self.session.record.ref)
         if not state.ended:
             document.status = "running"
             document.exit_code = errors.EXIT_STOPPED_WAITING
@@ -325,7 +327,7 @@ class Jobs:
             document.error_code, document.exit_code, document.error = (
                 lost.code,
                 lost.exit_status,
-                models.ErrorInfo.of(lost),
+                ErrorInfo.of(lost),
             )
         elif state.kind == "kernel":
             ended = kernel_runs.concluded(state)
@@ -372,9 +374,7 @@ class Jobs:
                 self._helper.close()
                 self._helper = self.session.reconnect_helper(error)
 
-    def kill(
-        self, key: str, signal: str | None = None, *, escalate: bool = False, grace: float = GRACE
-    ) -> models.JobDocument:
+    def kill(self, key: str, signal: str | None = None, *, escalate: bool = False, grace: float = GRACE) -> JobDocument:
         """Send a signal to the job and everything that it started, or interrupt the kernel that executes it.
 
         Args:
@@ -394,9 +394,7 @@ class Jobs:
                 if state.ended or step is None:
                     break
                 self._helper.signal(state.run, step)
-        return models.JobDocument(
-            job=describe(self._helper.show(state.run)), session=self.session.record.ref, sent=sent
-        )
+        return JobDocument(job=describe(self._helper.show(state.run)), session=self.session.record.ref, sent=sent)
 
     def remove(self, key: str) -> str:
         """Delete a job that has ended, with its output; returns its id.
@@ -424,7 +422,7 @@ def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.E
     record = session.record
     if entry.session == record.name:
         began = record.lease.began if record.lease is not None else 0.0
-        if entry.timestamp >= models.timestamp(datetime.fromtimestamp(began, UTC)):
+        if entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC)):
             return error
         what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
     elif any(entry.session == other.name for other in session.store.records()):

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
 from ..jupyter.execution_watch import InputSource, Outcome, Recorder
+from ..models.base import ErrorInfo
+from ..models.runs import Run, Stopped, Truncated
 from ..sessions.session import Session
 from ..system import logs
 from . import classify
@@ -22,6 +24,7 @@ from . import classify
 if TYPE_CHECKING:
     from ..helper.documents import RunState
     from ..jupyter.kernel_channels import KernelConnection
+    from ..models.runs import DisplayData
     from .recording import Recording
 
 ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
@@ -43,8 +46,8 @@ def kernel_run(
     idle_timeout: float | None = None,
     inline: bool = True,
     connection: KernelConnection | None = None,
-    on_displays: Callable[[list[models.DisplayData]], None] | None = None,
-) -> models.Run:
+    on_displays: Callable[[list[DisplayData]], None] | None = None,
+) -> Run:
     """Run Python in the session's kernel; its variables stay for the next run.
 
     Args:
@@ -151,7 +154,7 @@ def attached_kernel_run(
     wait: float | None = None,
     inline: bool = True,
     offsets: tuple[int, int] = (0, 0),
-) -> models.Run:
+) -> Run:
     """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
 
     Args:
@@ -251,21 +254,21 @@ def _apply(outcome: Outcome, state: RunState) -> None:
         execution.status = "error"
 
 
-def concluded(state: RunState) -> models.Run:
+def concluded(state: RunState) -> Run:
     """The document of a kernel run that has ended, without its output, from the state with its result."""
     assert state.result is not None
     outcome = Outcome(wire.Execution(state.run), datetime.now(UTC))
     outcome.execution.status = "ok"
     _apply(outcome, state)
     outcome.dropped = not state.result.is_complete
-    document = models.Run(status="ok", error_code=0, exit_code=0, mode="kernel", run_id=state.run)
+    document = Run(status="ok", error_code=0, exit_code=0, mode="kernel", run_id=state.run)
     _judge(document, outcome, None)
     return document
 
 
-def _fill(document: models.Run, collector: outputs.Collector, session: Session) -> None:
+def _fill(document: Run, collector: outputs.Collector, session: Session) -> None:
     collector.fill(document)
-    if isinstance(document.truncated, models.Truncated) and session.record.kernel and session.record.kernel.recorded:
+    if isinstance(document.truncated, Truncated) and session.record.kernel and session.record.kernel.recorded:
         assert isinstance(document.run_id, str)
         document.truncated.get = session.reading_command(document.run_id)
 
@@ -285,10 +288,10 @@ def _recorder(session: Session) -> Recorder | None:
     return open_recording
 
 
-def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> models.Run:
+def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> Run:
     """How a run ended, as documents say it; its output is not in there yet."""
     execution = outcome.execution
-    document = models.Run(
+    document = Run(
         status="ok",
         error_code=0,
         exit_code=0,
@@ -306,7 +309,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
     if outcome.timed_out:
         document.timed_out = True
     if outcome.stopped_by is not None:
-        document.stopped = models.Stopped(by=outcome.stopped_by, steps=outcome.stops)
+        document.stopped = Stopped(by=outcome.stopped_by, steps=outcome.stops)
     if outcome.left:
         document.leave(outcome.interrupted)
     elif outcome.unknown:
@@ -318,7 +321,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
     return document
 
 
-def _judge(document: models.Run, outcome: Outcome, filename: str | None) -> None:
+def _judge(document: Run, outcome: Outcome, filename: str | None) -> None:
     """Status, exit status and error of a run of which it is known how it ended."""
     execution = outcome.execution
     if outcome.never_begun:
@@ -389,7 +392,7 @@ def _limit(outcome: Outcome) -> tuple[str, str]:
     return "time limit reached", "--timeout"
 
 
-def _python_failure(document: models.Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
+def _python_failure(document: Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
     if raised.name == "SystemExit" and _system_exit(document, raised):
         return
     traceback = raised.traceback
@@ -403,12 +406,12 @@ def _python_failure(document: models.Run, outcome: Outcome, raised: wire.Raised,
     if outcome.timed_out:
         limit, option = _limit(outcome)
         document.fail(errors.TimeLimit(f"{limit}; the code was interrupted ({raised.name})", name="TimeLimit"))
-        assert isinstance(document.error, models.ErrorInfo)
+        assert isinstance(document.error, ErrorInfo)
         document.error.traceback = info.traceback
         document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
 
 
-def _system_exit(document: models.Run, raised: wire.Raised) -> bool:
+def _system_exit(document: Run, raised: wire.Raised) -> bool:
     """`sys.exit(n)` is a status, not a crash; False when it was called with a message instead of a number."""
     text = raised.message.strip()
     if text in ("", "None", "0", "False"):

@@ -6,8 +6,10 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
-from .. import errors, models
+from .. import errors
 from ..jupyter import outputs
+from ..models.base import Timing
+from ..models.runs import Run, Stopped
 from ..sessions.session import Session
 from . import classify
 from .process_watch import ProcessRun
@@ -31,7 +33,7 @@ def process_run(
     wait: float | None = None,
     detach: bool = False,
     idle_timeout: float | None = None,
-) -> models.Run:
+) -> Run:
     """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
     Args:
@@ -66,7 +68,7 @@ def attached_run(
     wait: float | None = None,
     offsets: tuple[int, int] = (0, 0),
     detach: bool = True,
-) -> models.Run:
+) -> Run:
     """Watch a process run that is there already, from its first byte to its end.
 
     Args:
@@ -85,12 +87,12 @@ def attached_run(
     document = _process_document(session, run, output, raw=raw)
     result = run.state.result if run.state is not None else None
     if result is not None:
-        document.timing = models.Timing(result.started, result.ended, round(1000 * result.seconds))
+        document.timing = Timing(result.started, result.ended, round(1000 * result.seconds))
     return document
 
 
-def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw: bool) -> models.Run:
-    document = models.Run(
+def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw: bool) -> Run:
+    document = Run(
         status="ok",
         error_code=0,
         exit_code=0,
@@ -123,7 +125,7 @@ class _Output:
         self._on_output(stream, data)
 
 
-def _put_output(document: models.Run, name: str, kept: outputs.Kept, *, raw: bool) -> None:
+def _put_output(document: Run, name: str, kept: outputs.Kept, *, raw: bool) -> None:
     """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
     if not kept.truncated:
         try:
@@ -135,7 +137,7 @@ def _put_output(document: models.Run, name: str, kept: outputs.Kept, *, raw: boo
         setattr(document, name, text)
 
 
-def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command: str) -> None:
+def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) -> None:
     """Status, exit status and error of a process run."""
     result = run.state.result if run.state is not None else None
     if run.left:
@@ -179,13 +181,13 @@ def _process_outcome(document: models.Run, run: ProcessRun, stderr: str, command
         document.exit_code = 128 + signal_number(result.signal or "")
 
 
-def stopped_by(state: RunState | None) -> models.Stopped | None:
+def stopped_by(state: RunState | None) -> Stopped | None:
     """What was done to end a run, by its own limits or from outside; None when nothing was."""
     result = state.result if state is not None else None
     if result is not None and result.stopped_by is not None:
-        return models.Stopped(by=result.stopped_by, steps=result.killed_by)
+        return Stopped(by=result.stopped_by, steps=result.killed_by)
     sent = [signal for signal in (state.signals if state is not None else []) if signal.signal in _ENDING]
-    return models.Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
+    return Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
 
 
 _ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")

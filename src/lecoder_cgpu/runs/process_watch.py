@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from .. import errors, models
+from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..helper.follow import Follower
 from ..jupyter.messages import new_run_id
+from ..models.base import Timing, timestamp
 from ..sessions.session import Session
 
 RECONNECT_FOR = 60.0  # seconds of trying to reach the runtime again
@@ -64,10 +65,10 @@ class ProcessRun:
         self._helper: Helper | None = None
 
     @property
-    def timing(self) -> models.Timing:
+    def timing(self) -> Timing:
         ended = self._ended_at or datetime.now(UTC)
         milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
-        return models.Timing(models.timestamp(self._sent_at), models.timestamp(ended), milliseconds)
+        return Timing(timestamp(self._sent_at), timestamp(ended), milliseconds)
 
     def start(
         self,

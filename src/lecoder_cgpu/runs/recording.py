@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from .. import errors, models
+from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages as wire
+from ..models.base import Timing
 
 HELD = 1000  # messages that are held back until it is certain that they are new
 CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is there
@@ -53,7 +54,7 @@ class Recording:
         self.incomplete = False  # something is missing between what was recorded
         self.messages_missing = 0  # with the requests for input
         self.state: RunState | None = None  # what the runtime said last
-        self.timing: models.Timing | None = None
+        self.timing: Timing | None = None
         self.passed = 0  # messages up to the known one, which a reader who has it should have had all
         self._held: list[wire.Message] = []  # behind the known message by number, which has not come
 
@@ -124,7 +125,7 @@ class Recording:
             self.incomplete = self.incomplete or result.gap
             self.messages_missing = result.messages_missing
             milliseconds = round(1000 * result.seconds)
-            self.timing = models.Timing(result.started, result.ended, milliseconds)
+            self.timing = Timing(result.started, result.ended, milliseconds)
 
     def look(self) -> str:
         """The run's state on the runtime, for when nothing comes: what has no end is over, too, when the kernel died

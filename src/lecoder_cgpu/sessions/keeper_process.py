@@ -18,7 +18,9 @@ from typing import Any
 
 import msgspec
 
-from .. import __version__, config, errors, models
+from .. import __version__, config, errors
+from ..models.base import now
+from ..models.keeper import KeeperRecord
 from ..system import atomic_files, logs, process_identity
 
 STOP_LIMIT = 15.0  # seconds for an orderly end
@@ -30,18 +32,18 @@ def path(state_dir: Path) -> Path:
     return state_dir / "keeper.json"
 
 
-def read(state_dir: Path) -> models.KeeperRecord | None:
+def read(state_dir: Path) -> KeeperRecord | None:
     """The record that a keeper left, alive or not; None when the last one ended in order. A damaged one is none."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(path(state_dir).read_bytes(), type=models.KeeperRecord)
+        return msgspec.json.decode(path(state_dir).read_bytes(), type=KeeperRecord)
     return None
 
 
-def is_alive(record: models.KeeperRecord | None) -> bool:
+def is_alive(record: KeeperRecord | None) -> bool:
     return record is not None and process_identity.of(record.pid) == record.identity
 
 
-def write(state_dir: Path, record: models.KeeperRecord) -> None:
+def write(state_dir: Path, record: KeeperRecord) -> None:
     atomic_files.write_atomic(path(state_dir), msgspec.json.encode(record))
 
 
@@ -82,10 +84,8 @@ def _start(settings: config.Config, state_dir: Path) -> None:
     process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs
 
 
-def new_record(pid: int) -> models.KeeperRecord:
-    return models.KeeperRecord(
-        pid=pid, identity=process_identity.of(pid) or "gone", version=__version__, started=models.now()
-    )
+def new_record(pid: int) -> KeeperRecord:
+    return KeeperRecord(pid=pid, identity=process_identity.of(pid) or "gone", version=__version__, started=now())
 
 
 def stop(state_dir: Path) -> bool:
@@ -104,7 +104,7 @@ def stop(state_dir: Path) -> bool:
     return alive
 
 
-def _end(found: models.KeeperRecord) -> None:
+def _end(found: KeeperRecord) -> None:
     """End its process, in order if it does so in time."""
     for number, limit in ((signal.SIGTERM, STOP_LIMIT), (getattr(signal, "SIGKILL", signal.SIGTERM), STOP_LIMIT)):
         with contextlib.suppress(OSError):

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, structs
 
-from .. import errors, models
+from .. import errors
 from ..backends.protocol import RuntimeRequest
+from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..store import leases
 from ..store.session_store import Record, check_name, insert
 from .session import Session
 
 if TYPE_CHECKING:
     from ..backends.colab.model import Assignment
+    from ..models.sessions import KernelInfo
     from .manager import Client
 
 
@@ -33,11 +35,11 @@ def concerns_colab(client: Client, records: list[Record]) -> bool:
         return False
 
 
-def list_sessions(client: Client) -> list[models.SessionDocument]:
+def list_sessions(client: Client) -> list[SessionDocument]:
     """Every stored session, most recently used first, and behind them the account's other runtimes."""
     records = settle(client, client.store.records())
     client.report_damage()
-    documents: list[models.SessionDocument] = client.each(lambda record: inspect(client, record), records)
+    documents: list[SessionDocument] = client.each(lambda record: inspect(client, record), records)
     if concerns_colab(client, records):
         try:
             foreign = client.colab.foreign(records)
@@ -66,11 +68,11 @@ def settle(client: Client, records: list[Record]) -> list[Record]:
     return kept
 
 
-def inspect(client: Client, record: Record) -> models.SessionDocument:
+def inspect(client: Client, record: Record) -> SessionDocument:
     """A stored session with what its runtime says now; starts nothing."""
     session = client.hold_or_none(record)
     status: Any = "unreachable"
-    kernel: models.KernelInfo | Any = UNSET
+    kernel: KernelInfo | Any = UNSET
     try:
         if session is None:
             pass  # of a backend that this version does not have
@@ -89,12 +91,12 @@ def inspect(client: Client, record: Record) -> models.SessionDocument:
         status = "stale"
     except errors.Error:
         status = "unreachable"
-    runtime = models.RuntimeRef(
+    runtime = RuntimeRef(
         label=record.runtime.label, accelerator=record.runtime.accelerator, endpoint=record.runtime.endpoint
     )
     if record.runtime.proxy is not None:
         runtime.url = record.runtime.proxy.url
-    document = models.SessionDocument(
+    document = SessionDocument(
         id=record.id,
         name=record.name,
         label=record.label,
@@ -114,12 +116,12 @@ def inspect(client: Client, record: Record) -> models.SessionDocument:
     return document
 
 
-def _foreign(client: Client, found: Assignment) -> models.SessionDocument:
-    runtime = models.RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
+def _foreign(client: Client, found: Assignment) -> SessionDocument:
+    runtime = RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
     if found.proxy is not None:
         runtime.url = found.proxy.url
     origin = client.colab.origin(found)
-    return models.SessionDocument(
+    return SessionDocument(
         id=found.endpoint, name=found.endpoint, label=found.label, backend="colab", runtime=runtime,
         variant=found.variant, is_active=False, status="unreachable" if origin == "elsewhere" else "idle",
         origin=origin, high_ram=found.high_memory,
@@ -187,7 +189,7 @@ def adopt(client: Client, endpoint: str, name: str) -> Session:
     return client.hold(record)
 
 
-def close(client: Client, record: Record) -> models.SessionClosed:
+def close(client: Client, record: Record) -> SessionClosed:
     """Release a session's runtime as far as it is ours, then forget the session.
 
     Raises:
@@ -205,7 +207,7 @@ def close(client: Client, record: Record) -> models.SessionClosed:
         client.store.retire(record.id)
     else:
         client.store.remove(record.id)
-    return models.SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
+    return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
 
 
 def is_foreign(client: Client, endpoint: str) -> bool:
@@ -222,7 +224,7 @@ def held(client: Client) -> list[str] | None:
         return None
 
 
-def clean(client: Client, *, dry_run: bool = False) -> models.SessionsCleaned:
+def clean(client: Client, *, dry_run: bool = False) -> SessionsCleaned:
     """Forget the sessions whose runtime is certainly gone; those that merely do not answer are kept.
 
     On Colab, "certainly" takes two listings. No runtime is ended.
@@ -244,4 +246,4 @@ def clean(client: Client, *, dry_run: bool = False) -> models.SessionsCleaned:
     if not dry_run:
         for session_id in removed:
             client.store.remove(session_id)
-    return models.SessionsCleaned(removed=removed, kept=kept, dry_run=dry_run)
+    return SessionsCleaned(removed=removed, kept=kept, dry_run=dry_run)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import UNSET, structs
 
-from .. import errors, models
+from .. import errors
 from ..backends.protocol import AcquireOptions, Backend
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
@@ -25,6 +25,7 @@ from ..system import logs
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
+    from ..models.sessions import KernelInfo
 
 T = TypeVar("T")
 Notify = Callable[[str], None]
@@ -377,10 +378,12 @@ class Session:
         """The command that prints all output of a run that the runtime keeps."""
         return f"lecoder-cgpu run --session {self.record.name} --attach {run_id} --json --max-output 0"
 
-    def kernel_info(self, kernel: Kernel | None) -> models.KernelInfo:
+    def kernel_info(self, kernel: Kernel | None) -> KernelInfo:
+        from ..models.sessions import KernelInfo
+
         if kernel is None:
-            return models.KernelInfo()
-        return models.KernelInfo(
+            return KernelInfo()
+        return KernelInfo(
             id=kernel.id,
             state=kernel.execution_state,
             connections=UNSET if kernel.connections is None else kernel.connections,

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
+from ..models.base import timestamp
+from ..models.status import (
+    Accelerators,
+    ActiveSession,
+    Gpu,
+    Host,
+    Memory,
+    RuntimeStatus,
+    SessionCounts,
+    Status,
+    Units,
+    Usage,
+    Utilization,
+)
 from ..store import leases
 from ..store.session_store import Record
 from . import operations
@@ -19,6 +33,7 @@ if TYPE_CHECKING:
     from ..backends.colab.model import Account, Assignment
     from ..helper.client import Helper
     from ..helper.documents import GpuReport, Report
+    from ..models.status import Account as AccountDocument
     from .manager import Client
 
 _NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
@@ -26,7 +41,7 @@ GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
-def status(client: Client, key: str | None = None) -> models.Status:
+def status(client: Client, key: str | None = None) -> Status:
     """The document of `status`: login and units, every stored session, and what else the account holds on Colab; with
     `key` only that session.
 
@@ -47,22 +62,22 @@ def status(client: Client, key: str | None = None) -> models.Status:
     return document
 
 
-def _document(client: Client, records: list[Record], runtimes: list[models.RuntimeStatus]) -> models.Status:
+def _document(client: Client, records: list[Record], runtimes: list[RuntimeStatus]) -> Status:
     # The one that plain commands use comes first, as scripts look at `runtimes[0]`.
     order = sorted(range(len(records)), key=lambda index: not records[index].is_active)
     active = next((record for record in records if record.is_active), None)
-    counts = models.SessionCounts(
+    counts = SessionCounts(
         total=len(records),
         active=int(active is not None),
         connected=sum(runtime.connected for runtime in runtimes),
         stale=sum(runtime.problem == GONE for runtime in runtimes),
     )
     if active is not None:
-        counts.active_session = models.ActiveSession(
+        counts.active_session = ActiveSession(
             id=active.id, label=active.label, runtime=active.runtime.label, name=active.name
         )
     authenticated, account = _login(client)
-    return models.Status(
+    return Status(
         authenticated=authenticated,
         account=account or UNSET,
         runtimes=[runtimes[index] for index in order],
@@ -71,7 +86,7 @@ def _document(client: Client, records: list[Record], runtimes: list[models.Runti
     )
 
 
-def _login(client: Client) -> tuple[bool, models.Account | None]:
+def _login(client: Client) -> tuple[bool, AccountDocument | None]:
     """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
     try:
         return client.login.is_logged_in(), client.login.account()
@@ -82,7 +97,7 @@ def _login(client: Client) -> tuple[bool, models.Account | None]:
 
 def _add_colab(
     client: Client,
-    document: models.Status,
+    document: Status,
     records: list[Record],
     account: Future[Account | errors.Error],
     listing: Future[list[Assignment] | errors.Error],
@@ -123,14 +138,14 @@ def _granted_tier(records: list[Record]) -> str | None:
     return next((record.colab.tier for record in records if record.colab is not None and record.colab.tier), None)
 
 
-def _foreign(item: Assignment) -> models.RuntimeStatus:
-    return models.RuntimeStatus(
+def _foreign(item: Assignment) -> RuntimeStatus:
+    return RuntimeStatus(
         label=item.label, endpoint=item.endpoint, accelerator=item.accelerator, connected=False, backend="colab",
         session="", origin="elsewhere", problem=_FOREIGN.format(item.endpoint),
     )  # fmt: skip
 
 
-def usage(client: Client) -> models.Usage:
+def usage(client: Client) -> Usage:
     """The document of `usage`.
 
     Raises:
@@ -138,17 +153,17 @@ def usage(client: Client) -> models.Usage:
     """
     account = client.colab.account()
     tier = _granted_tier(client.store.records()) or account.tier or client.colab.control.tier()
-    return models.Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
+    return Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
 
 
-def accelerators(client: Client) -> models.Accelerators:
+def accelerators(client: Client) -> Accelerators:
     """The document of `gpus`.
 
     Raises:
         errors.AuthError: not logged in. errors.ConnectionFailed: Colab does not answer.
     """
     account = client.colab.account()
-    return models.Accelerators(
+    return Accelerators(
         known=account.names is not None,
         eligible_gpus=account.gpus or [],
         ineligible_gpus=account.refused_gpus or [],
@@ -157,16 +172,16 @@ def accelerators(client: Client) -> models.Accelerators:
     )
 
 
-def units(account: Account) -> models.Units:
+def units(account: Account) -> Units:
     """The account's units as documents have them."""
     refills = account.refills_at
-    return models.Units(
+    return Units(
         balance=_said(account.balance),
         per_hour=_said(account.rate),
         hours_left=_said(account.hours_left),
         runtimes=_said(account.assignments),
         free_units=_said(account.free_units),
-        refills_at=UNSET if refills is None else models.timestamp(datetime.fromtimestamp(refills, UTC)),
+        refills_at=UNSET if refills is None else timestamp(datetime.fromtimestamp(refills, UTC)),
     )
 
 
@@ -184,8 +199,8 @@ def _attempt(action: Callable[[], Any]) -> Any:
 # --- one runtime ----------------------------------------------------------------------------------------------------
 
 
-def _runtime(client: Client, record: Record) -> models.RuntimeStatus:
-    document = models.RuntimeStatus(
+def _runtime(client: Client, record: Record) -> RuntimeStatus:
+    document = RuntimeStatus(
         label=record.runtime.label, endpoint=record.runtime.endpoint, accelerator=record.runtime.accelerator,
         connected=False, backend=record.backend, session=record.name,
     )  # fmt: skip
@@ -225,7 +240,7 @@ def _with_helper(session: Session, action: Callable[[Helper], None]) -> None:
         helper.close()
 
 
-def _fill(document: models.RuntimeStatus, helper: Helper) -> None:
+def _fill(document: RuntimeStatus, helper: Helper) -> None:
     report = helper.report()
     document.gpus = [gpu_document(item) for item in report.gpus]
     if document.gpus:
@@ -237,28 +252,28 @@ def _fill(document: models.RuntimeStatus, helper: Helper) -> None:
     document.runs = sum(not state.ended for state in helper.runs())
 
 
-def _fill_from_resources(document: models.RuntimeStatus, answer: dict[str, Any]) -> None:
+def _fill_from_resources(document: RuntimeStatus, answer: dict[str, Any]) -> None:
     """The same from Colab's own route, where no helper of ours runs yet. Whatever it leaves out stays out."""
     for number, item in enumerate(_dicts(answer.get("gpus"))):
-        gpu = models.Gpu(
+        gpu = Gpu(
             index=number,
             name=str(item.get("name") or "unknown"),
-            utilization=models.Utilization(gpu=_percent(_times_100(item.get("gpuUtilization"))), memory="unknown"),
+            utilization=Utilization(gpu=_percent(_times_100(item.get("gpuUtilization"))), memory="unknown"),
         )
         total, used = _whole(item.get("memoryTotalBytes")), _whole(item.get("memoryUsedBytes"))
         if total:
-            gpu.memory = models.Memory.of(total, used)
+            gpu.memory = Memory.of(total, used)
             gpu.utilization.memory = _percent(100 * used / total)
         document.gpus.append(gpu)
-    host = models.Host(kind="gpu" if document.gpus else "cpu")
+    host = Host(kind="gpu" if document.gpus else "cpu")
     memory = answer.get("memory")
     if isinstance(memory, dict) and _whole(memory.get("totalBytes")):
         total = _whole(memory.get("totalBytes"))
-        host.memory = models.Memory.of(total, total - _whole(memory.get("freeBytes")))
+        host.memory = Memory.of(total, total - _whole(memory.get("freeBytes")))
     for disk in _dicts(answer.get("disks"))[:1]:
         system = disk.get("filesystem") or {}
         if _whole(system.get("totalBytes")):
-            host.disk = models.Memory.of(_whole(system.get("totalBytes")), _whole(system.get("usedBytes")))
+            host.disk = Memory.of(_whole(system.get("totalBytes")), _whole(system.get("usedBytes")))
     document.host = host
     if document.gpus:
         document.gpu = document.gpus[0]
@@ -277,18 +292,18 @@ def _times_100(value: Any) -> float | None:
     return 100.0 * value if isinstance(value, (int, float)) else None
 
 
-def gpu_document(report: GpuReport) -> models.Gpu:
+def gpu_document(report: GpuReport) -> Gpu:
     """A GPU as documents show it."""
-    gpu = models.Gpu(
+    gpu = Gpu(
         index=report.index,
         name=report.name,
         uuid=report.uuid or UNSET,
         driver=report.driver or UNSET,
-        utilization=models.Utilization(gpu=_percent(report.utilization), memory="unknown"),
+        utilization=Utilization(gpu=_percent(report.utilization), memory="unknown"),
     )
     total, used = report.memory_total_bytes, report.memory_used_bytes
     if total is not None and used is not None:
-        gpu.memory = models.Memory.of(total, used)
+        gpu.memory = Memory.of(total, used)
         gpu.utilization.memory = _percent(100 * used / total if total else 0)
     return gpu
 
@@ -297,8 +312,8 @@ def _percent(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.0f}%"
 
 
-def _host(report: Report) -> models.Host:
-    host = models.Host(
+def _host(report: Report) -> Host:
+    host = Host(
         kind="gpu" if report.gpus else "cpu",
         hostname=report.hostname,
         system=report.system,
@@ -306,9 +321,7 @@ def _host(report: Report) -> models.Host:
         cpus=report.cpus,
     )
     if report.memory is not None:
-        host.memory = models.Memory.of(
-            report.memory.total_bytes, report.memory.total_bytes - report.memory.available_bytes
-        )
+        host.memory = Memory.of(report.memory.total_bytes, report.memory.total_bytes - report.memory.available_bytes)
     if report.disk is not None:
-        host.disk = models.Memory.of(report.disk.total_bytes, report.disk.total_bytes - report.disk.free_bytes)
+        host.disk = Memory.of(report.disk.total_bytes, report.disk.total_bytes - report.disk.free_bytes)
     return host

@@ -1,19 +1,22 @@
 """When a runtime that costs money is given back. Pure; the clock is an argument.
 
 The keeper acts on it, and tells the runtime, which releases itself should this machine sleep or die (see
-`helper/lease.py`).
-A limit on cost is the keeper's alone: the runtime does not know what it costs.
+`guest/lease_guard.py`). A limit on cost is the keeper's alone: the runtime does not know what it costs.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from .. import errors, models
+from .. import errors
+from ..models.base import timestamp
 from .session_store import Lease, Record
+
+if TYPE_CHECKING:
+    from ..models.keeper import LeaseInfo
 
 Reason = Literal["idle", "runtime", "units"]
 
@@ -111,10 +114,12 @@ def ended(name: str, lease: Lease) -> errors.Error:
     )
 
 
-def info(record: Record) -> models.LeaseInfo:
+def info(record: Record) -> LeaseInfo:
     """What documents say of a session's lease."""
+    from ..models.keeper import LeaseInfo
+
     lease = lease_of(record)
-    found = models.LeaseInfo()
+    found = LeaseInfo()
     if lease.ended is not None:
         found.ended = lease.ended
     if lease.idle is not None:
@@ -131,4 +136,4 @@ def info(record: Record) -> models.LeaseInfo:
 def _stamp(seconds: float) -> str:
     from datetime import UTC
 
-    return models.timestamp(datetime.fromtimestamp(seconds, UTC))
+    return timestamp(datetime.fromtimestamp(seconds, UTC))

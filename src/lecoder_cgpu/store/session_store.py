@@ -17,7 +17,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from .. import errors, models
+from .. import errors
+from ..models.base import SessionRef, now
 from ..system import atomic_files as state
 
 TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
@@ -117,8 +118,8 @@ class Record(Struct, kw_only=True):
         self.name = self.name or self.id[:8]
 
     @property
-    def ref(self) -> models.SessionRef:
-        return models.SessionRef(id=self.id, name=self.name, backend=self.backend)
+    def ref(self) -> SessionRef:
+        return SessionRef(id=self.id, name=self.name, backend=self.backend)
 
 
 class Store:
@@ -278,7 +279,7 @@ class Store:
         except ValueError:
             recent = False
         if not recent:
-            moment = models.now()
+            moment = now()
 
             def change(stored: Record) -> None:
                 stored.last_used_at = moment
@@ -311,7 +312,7 @@ def new_record(name: str, backend: str, label: str, endpoint: str, proxy: Proxy 
     """A fresh record with an id of its own."""
     import uuid
 
-    moment = models.now()
+    moment = now()
     return Record(
         id=str(uuid.uuid4()),
         name=name,

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 import msgspec
 from msgspec import UNSET
 
-from .. import errors, models
+from .. import errors
+from ..models.base import now, timestamp
+from ..models.debug import LogFile, LogRecord
 from . import atomic_files, jsonl
 from .redaction import redact, spellings
 
@@ -81,8 +83,8 @@ class Log:
         self, level: int, category: str, message: str, data: dict[str, Any] | None, error: BaseException | None
     ) -> None:
         try:
-            record = models.LogRecord(
-                timestamp=models.now(), level=level, level_name=LEVELS[level].upper(), category=category,
+            record = LogRecord(
+                timestamp=now(), level=level, level_name=LEVELS[level].upper(), category=category,
                 message=self._clean(message),
             )  # fmt: skip
             if data:
@@ -111,7 +113,7 @@ class Log:
             self._complained = True
             self._show(f"the debug log cannot be written: {self._clean(str(problem))}")
 
-    def _write(self, record: models.LogRecord) -> None:
+    def _write(self, record: LogRecord) -> None:
         guard = self.folder / "logs"
         if not self._ready:
             atomic_files.ensure_dir(self.folder.parent)  # nothing is made in a folder that is somebody else's
@@ -213,9 +215,9 @@ class _Filter:
         self._level = _level(level)
         self._category = category.lower() if category else None
         self._search = search.lower() if search else None
-        self._decoder = msgspec.json.Decoder(models.LogRecord)
+        self._decoder = msgspec.json.Decoder(LogRecord)
 
-    def __call__(self, line: bytes) -> models.LogRecord | None:
+    def __call__(self, line: bytes) -> LogRecord | None:
         try:
             record = self._decoder.decode(line)
         except jsonl.DAMAGED:
@@ -227,7 +229,7 @@ class _Filter:
         return record
 
 
-def _texts(record: models.LogRecord) -> Iterator[str]:
+def _texts(record: LogRecord) -> Iterator[str]:
     """What people read of a record: its values, and the names in its data."""
     values: list[Any] = [record.timestamp, record.level_name, record.category, record.message]
     values += [record.data, record.error]
@@ -243,7 +245,7 @@ def _texts(record: models.LogRecord) -> Iterator[str]:
 
 def records(
     folder: Path, lines: int = 50, level: str = "info", category: str | None = None, search: str | None = None
-) -> list[models.LogRecord]:
+) -> list[LogRecord]:
     """The newest `lines` records of that level or above, oldest of them first. Lines that are no records are skipped.
 
     Raises:
@@ -257,7 +259,7 @@ def records(
 
 def follow(
     folder: Path, *, level: str = "debug", category: str | None = None, search: str | None = None, interval: float = 0.2
-) -> Iterator[models.LogRecord]:
+) -> Iterator[LogRecord]:
     """Records that are written from this call on, for ever; survives rotation and midnight.
 
     Args:
@@ -269,7 +271,7 @@ def follow(
     wanted = _Filter(level, category, search)
     tail = _Tail(folder)
 
-    def found() -> Iterator[models.LogRecord]:
+    def found() -> Iterator[LogRecord]:
         with contextlib.closing(tail):
             while True:
                 for line in tail.lines():
@@ -333,12 +335,12 @@ def _is(path: Path, identity: os.stat_result) -> bool:
         return False
 
 
-def files(folder: Path) -> list[models.LogFile]:
+def files(folder: Path) -> list[LogFile]:
     """The log files, newest first."""
     found = []
     for path in _paths(folder):
         with contextlib.suppress(FileNotFoundError):  # retired meanwhile
             status = path.stat()
-            modified = models.timestamp(datetime.fromtimestamp(status.st_mtime, UTC))
-            found.append(models.LogFile(path=str(path), size=status.st_size, modified=modified))
+            modified = timestamp(datetime.fromtimestamp(status.st_mtime, UTC))
+            found.append(LogFile(path=str(path), size=status.st_size, modified=modified))
     return found

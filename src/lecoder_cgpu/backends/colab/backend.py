@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...auth.tokens import Login
     from ...jupyter.execution_watch import Responder
     from ...jupyter.messages import Message
-    from ...models import Origin
+    from ...models.sessions import Origin
     from ..protocol import Upstream
     from .control import Ask, Control
     from .model import Account, Assignment

@@ -11,7 +11,10 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
+from ...models.base import timestamp
+from ...models.login import ClientSetup, LoggedOut, LoginExport, LoginInfo, LoginStarted
+from ...models.status import Account
 from ..app import App, Group
 from ..output import Answer
 
@@ -102,7 +105,7 @@ def _login(
         return _logged_in(app, first=True)
     if start:
         pending, url = flows.Consent(login, select_account=select_account).start()
-        document = models.LoginStarted(
+        document = LoginStarted(
             url=url,
             flow_id=pending.id,
             expires_at=_moment(pending.expires_at),
@@ -179,7 +182,7 @@ def _info(app: App, message: str | None = None, *, checked: bool = False) -> tup
     from ...auth import credentials
 
     login = app.client.login
-    document = models.LoginInfo(
+    document = LoginInfo(
         authenticated=False,
         source="none",
         config_file=str(login.config.path),
@@ -212,11 +215,11 @@ def _info(app: App, message: str | None = None, *, checked: bool = False) -> tup
     return document, lambda: _text(document)
 
 
-def _text(document: models.LoginInfo) -> str:
+def _text(document: LoginInfo) -> str:
     if not document.authenticated:
         return f"not logged in ({document.notice})\nlog in with: lecoder-cgpu auth login"
     account = document.account
-    who = f" as {account.label} <{account.id}>" if isinstance(account, models.Account) else ""
+    who = f" as {account.label} <{account.id}>" if isinstance(account, Account) else ""
     where = {"session": "", "adc": ", by application default credentials",
              "environment": ", by LECODER_CGPU_CREDENTIALS", "none": ""}  # fmt: skip
     message = document.message if isinstance(document.message, str) else "logged in"
@@ -271,7 +274,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     path = app.config.path
     own = credentials.client(app.config)
     if file is None:
-        document = models.ClientSetup(config_file=str(path), steps=STEPS, client_id=own.id if own else UNSET)
+        document = ClientSetup(config_file=str(path), steps=STEPS, client_id=own.id if own else UNSET)
         return Answer(document, lambda: "\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, 1)))
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
@@ -289,7 +292,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
             hint=f"replace it: lecoder-cgpu auth setup {file} --force",
         )
     credentials.change_config(app.config, {"clientId": given.id, "clientSecret": given.secret})
-    document = models.ClientSetup(config_file=str(path), client_id=given.id)
+    document = ClientSetup(config_file=str(path), client_id=given.id)
     return Answer(document, lambda: f"stored in {path}; now log in: lecoder-cgpu auth login")
 
 
@@ -307,7 +310,7 @@ def logout(app: App, keep_grant: bool) -> Answer:
     from ...auth import lifecycle as flows
 
     found, revoked = flows.log_out(app.client.login, keep_grant=keep_grant)
-    document = models.LoggedOut(logged_out=found, revoked=revoked)
+    document = LoggedOut(logged_out=found, revoked=revoked)
     if config.environment("LECODER_CGPU_CREDENTIALS") or config.environment("GOOGLE_APPLICATION_CREDENTIALS"):
         document.notice = "credentials in the environment still work; unset the variable"
     elif found and not revoked and not keep_grant:
@@ -338,7 +341,7 @@ def export(app: App, ci: bool) -> Answer:
     stored = login.files.read_login()
     if stored is None:
         raise errors.AuthError("there is no login to export", name="NotLoggedIn", hint=credentials.LOGIN_HINT)
-    document = models.LoginExport(
+    document = LoginExport(
         session=stored,
         instructions="on the other machine, with the same config.json: lecoder-cgpu auth-import - < this document",
     )
@@ -372,4 +375,4 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
 
 
 def _moment(seconds: float) -> str:
-    return models.timestamp(datetime.fromtimestamp(seconds, UTC))
+    return timestamp(datetime.fromtimestamp(seconds, UTC))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ...models.status import Consent
 from ..app import App, Group
 from ..output import Answer
 
@@ -36,7 +36,7 @@ def consent(app: App, kind: str) -> Answer:
         raise requests.not_colab(session.record.name)
     control = app.client.colab.control_of(session.record)
     found = requests.propagate(control, session.record.runtime.endpoint, requests.GRANTS[kind])
-    document = models.Consent(session=session.record.ref, kind=kind, granted=found.success)  # type: ignore[arg-type]
+    document = Consent(session=session.record.ref, kind=kind, granted=found.success)  # type: ignore[arg-type]
     if not found.success and found.consent_url is not None:
         document.url = found.consent_url
     text = "the runtime has it now" if found.success else f"open this in a browser, then call again: {document.url}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ...models.base import Done
 from ..app import Command, root
 from ..output import Answer
 
@@ -24,4 +24,4 @@ def command(shell: str) -> Answer:
     kind = get_completion_class(shell)
     assert kind is not None
     script = kind(root, {}, "lecoder-cgpu", "_LECODER_CGPU_COMPLETE").source()
-    return Answer(models.Done(message=script), lambda: script)
+    return Answer(Done(message=script), lambda: script)

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from ... import config, errors, models
+from ... import config, errors
+from ...models.connections import Connected
 from ...sessions.session import Session
 from .. import parse, runtime_options
 from ..app import App
@@ -129,7 +130,7 @@ class _Shell:
         self._left = False
         self._reconnections = 0
 
-    def until_left(self) -> models.Connected:
+    def until_left(self) -> Connected:
         """Show the shell until it ends or the user leaves it; the terminal is restored in any case."""
         from ...jupyter.terminal import Terminal
 
@@ -190,9 +191,9 @@ class _Shell:
             if noted:
                 console.note("connected again")
 
-    def _document(self, seconds: float) -> models.Connected:
+    def _document(self, seconds: float) -> Connected:
         terminal = self._terminal
-        document = models.Connected(session=self._session.record.ref, mode="terminal", seconds=round(seconds, 3))
+        document = Connected(session=self._session.record.ref, mode="terminal", seconds=round(seconds, 3))
         document.terminal = terminal.name or UNSET
         document.reconnections = self._reconnections or UNSET
         if not terminal.ended:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ... import models
+from ...models.debug import LogFiles, LogPath
 from ...system import logs
 from ..app import App, Group
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.debug import LogRecord
 
 
 @click.group(cls=Group, name="debug")
@@ -107,7 +110,7 @@ def list_(app: App) -> Answer:
     lecoder-cgpu debug list
     """
     files = logs.files(_folder(app))
-    return Answer(models.LogFiles(files=files), lambda: "\n".join(f"{item.path}\t{item.size}" for item in files))
+    return Answer(LogFiles(files=files), lambda: "\n".join(f"{item.path}\t{item.size}" for item in files))
 
 
 @command.command()
@@ -119,10 +122,10 @@ def path(app: App) -> Answer:
     lecoder-cgpu debug path
     """
     folder = str(_folder(app))
-    return Answer(models.LogPath(path=folder), lambda: folder)
+    return Answer(LogPath(path=folder), lambda: folder)
 
 
-def _line(record: models.LogRecord) -> str:
+def _line(record: LogRecord) -> str:
     import msgspec
 
     parts = [record.timestamp, f"{record.level_name:<5}", record.category, record.message]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ... import models
 from ...diagnostics import doctor
 from ..app import App, Command
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.reference import Finding
 
 MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
@@ -27,7 +31,7 @@ def command(app: App) -> Answer:
     return Answer(document, lambda: "\n".join(_lines(document.findings)), exit_status=document.exit_code)
 
 
-def _lines(findings: list[models.Finding]) -> list[str]:
+def _lines(findings: list[Finding]) -> list[str]:
     lines = []
     for item in findings:
         lines.append(f"{MARKS[item.level]}  {item.check}: {item.message}")

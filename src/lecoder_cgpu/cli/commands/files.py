@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
 from ...backends.protocol import RuntimeRequest
 from ...files import commands
 from ...files.plan import check_folder, expand, source_name
+from ...models.files import FileContent
 from ..app import App, Command
 from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
     from ...files.transfer import Progress
+    from ...models.files import FileEntry, Synced, Transfer
 
 WATCH_PAUSE = 1.0  # seconds between looks at a watched folder
 TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
@@ -125,7 +127,7 @@ def _sources(paths: Sequence[str], target: str | None) -> tuple[list[str], str |
     return list(paths[:-1]), paths[-1]
 
 
-def _summary(app: App, document: models.Transfer) -> str:
+def _summary(app: App, document: Transfer) -> str:
     for item in document.skipped:
         app.printer.note(f"skipped: {item.path}: {item.reason}")
     lines = [f"{item.source} -> {item.target}" for item in document.items]
@@ -173,7 +175,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
     return Answer(document, lambda: _sync_summary(app, document))
 
 
-def _watch(app: App, files: commands.Storage, local: str, document: models.Synced, options: dict[str, bool]) -> None:
+def _watch(app: App, files: commands.Storage, local: str, document: Synced, options: dict[str, bool]) -> None:
     """Sync again whenever something has changed, adding up in `document`; an interrupt is the normal end."""
     app.printer.note(f"watching {local}; {counted(document.sent, 'file')} sent")
     document.rounds = 1
@@ -196,7 +198,7 @@ def _watch(app: App, files: commands.Storage, local: str, document: models.Synce
         app.printer.note("stopped watching")
 
 
-def _sync_summary(app: App, document: models.Synced) -> str:
+def _sync_summary(app: App, document: Synced) -> str:
     for item in document.skipped:
         app.printer.note(f"skipped: {item.path}: {item.reason}")
     lines = [f"{change.action} {change.path}" for change in document.changes] if document.dry_run else []
@@ -237,7 +239,7 @@ def ls(app: App, path: str) -> Answer:
     return Answer(document, lambda: Table(("MODE", "SIZE", "MODIFIED", "NAME"), rows, empty="The folder is empty."))
 
 
-def _shown_name(entry: models.FileEntry) -> str:
+def _shown_name(entry: FileEntry) -> str:
     if isinstance(entry.target, str):
         return f"{entry.name} -> {entry.target}"
     return entry.name + ("/" if entry.kind == "folder" else "")
@@ -278,7 +280,7 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
                                         hint=f"lecoder-cgpu download {paths[0]}, or add --max-output 0")  # fmt: skip
 
         files.read(paths[0], take)
-        document = models.FileContent(
+        document = FileContent(
             path=paths[0], size=len(content), text=content.decode("utf-8", "replace"),
             session=files.session.record.ref,
         )  # fmt: skip

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
+from ...models.connections import Forwarded, ForwardedPort, ListeningEvent
 from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
@@ -58,16 +59,16 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
         instead += f" {free_tier.OPTION}"
     started = time.monotonic()
     carrier = _carrier(app, session, via, instead)
-    document = models.Forwarded(session=session.record.ref, via=via, ports=[], connections=0, seconds=0)
+    document = Forwarded(session=session.record.ref, via=via, ports=[], connections=0, seconds=0)
     try:
         for remote, local in pairs:
             port = carrier.listen(remote, local)
             address = f"http://127.0.0.1:{port}/"
-            document.ports.append(models.ForwardedPort(remote=remote, local=port, address=address))
+            document.ports.append(ForwardedPort(remote=remote, local=port, address=address))
             app.printer.note(f"{address} is port {remote} of {session.record.name}")
         app.printer.note("Ctrl-C ends it")
         if app.printer.mode == "events":
-            app.printer.event(models.ListeningEvent(session=document.session, via=via, ports=document.ports))
+            app.printer.event(ListeningEvent(session=document.session, via=via, ports=document.ports))
         session.used()
         carrier.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
 from ...history.entries import History, entry_from_run
+from ...models.base import ErrorInfo
+from ...models.history import HistoryRuntime
+from ...models.runs import Run
 from ...sessions.session import Session
 from ..app import App, Command
 from ..attached_run import max_output_option
 from ..live import ProcessView
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.notebooks import Install
 
 
 @click.command(cls=Command)
@@ -92,22 +98,22 @@ def _passed_on(options: dict[str, Any]) -> list[str]:
     return passed + [f"--extra-index-url={url}" for url in options["extra_index_url"]]
 
 
-def _remember(app: App, session: Session, document: models.Install, label: str) -> None:
-    run = models.Run(
+def _remember(app: App, session: Session, document: Install, label: str) -> None:
+    run = Run(
         status=document.status, error_code=document.error_code, exit_code=document.exit_code, mode="terminal",
         stdout=document.stdout, stderr=document.stderr, error=document.error, timing=document.timing,
         session=document.session, run_id=document.run_id,
     )  # fmt: skip
-    runtime = models.HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
+    runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
     try:
         History(app.client.state_dir).append(entry_from_run(run, label, runtime))
     except errors.ConfigError as error:
         app.printer.notify(f"the run was not written to the history: {error.message}")
 
 
-def _tell(app: App, document: models.Install) -> None:
+def _tell(app: App, document: Install) -> None:
     """What a person should know beyond the installer's own output, on stderr."""
-    if isinstance(document.error, models.ErrorInfo):
+    if isinstance(document.error, ErrorInfo):
         app.printer.note(f"error: {document.error.name}: {document.error.message}")
         if isinstance(document.error.suggestion, str):
             app.printer.note(f"hint: {document.error.suggestion}")

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
 from ...files import plan
+from ...models.base import Done, readable
+from ...models.jobs import JobLogs, JobUsage, Progress
+from ...models.runs import Stopped
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
 from .. import attached_run, hook, release
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
+
+if TYPE_CHECKING:
+    from ...models.jobs import Job, JobDocument
 
 
 @click.group(cls=Group, name="job")
@@ -52,7 +58,7 @@ def list_(app: App, limit: int) -> Answer:
         if any(job.usage for job in document.jobs):
             jobs.add_gpus(document.jobs)
 
-    def row(job: models.Job) -> tuple[str, ...]:
+    def row(job: Job) -> tuple[str, ...]:
         created = _text(job.created)[:19].replace("T", " ")
         return job.id, job.state, _status(job), created, _use(job), _progress(job), _command(job)
 
@@ -169,7 +175,7 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
     state, content = jobs.read(job, stream, start, limit)
     size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
     offset = max(size + start, 0) if start < 0 else start
-    document = models.JobLogs(
+    document = JobLogs(
         job=describe(state), session=jobs.session.record.ref, stream=stream, offset=offset,  # type: ignore[arg-type]
         next_offset=offset + len(content), text=content.decode("utf-8", "replace"),
     )  # fmt: skip
@@ -237,11 +243,11 @@ def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -
     return Answer(document, lambda: _killed(document))
 
 
-def _killed(document: models.JobDocument) -> str:
+def _killed(document: JobDocument) -> str:
     job = document.job
     if document.sent is not True:
         return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
-    steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, models.Stopped) else "the signal"
+    steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, Stopped) else "the signal"
     return f"{steps} sent to {job.id}, which is {job.state} now"
 
 
@@ -256,53 +262,53 @@ def rm(app: App, names: tuple[str, ...]) -> Answer:
     """
     with _jobs(app) as jobs:
         removed = [jobs.remove(name) for name in names]
-    return Answer(models.Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
+    return Answer(Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _status(job: models.Job) -> str:
+def _status(job: Job) -> str:
     return str(job.exit_code) if isinstance(job.exit_code, int) else ""
 
 
-def _use(job: models.Job) -> str:
+def _use(job: Job) -> str:
     """Processors and memory, shortly."""
     use = job.usage
-    if not isinstance(use, models.JobUsage):
+    if not isinstance(use, JobUsage):
         return ""
     parts = [f"{use.cpu_percent:.0f}% CPU"] if isinstance(use.cpu_percent, float) else []
     if isinstance(use.rss_bytes, int):
-        parts.append(models.readable(use.rss_bytes))
+        parts.append(readable(use.rss_bytes))
     if isinstance(use.gpu_memory_bytes, int):
-        parts.append(f"{models.readable(use.gpu_memory_bytes)} GPU")
+        parts.append(f"{readable(use.gpu_memory_bytes)} GPU")
     return ", ".join(parts)
 
 
-def _progress(job: models.Job) -> str:
+def _progress(job: Job) -> str:
     progress = job.progress
-    if not isinstance(progress, models.Progress) or job.state != "running":
+    if not isinstance(progress, Progress) or job.state != "running":
         return ""
     if isinstance(progress.percent, float):
         return f"{progress.percent:g}%"
     return progress.line if len(progress.line) <= 30 else progress.line[:29] + "…"
 
 
-def _command(job: models.Job) -> str:
+def _command(job: Job) -> str:
     text = " ".join(job.command) if isinstance(job.command, list) else _text(job.command)
     first = text.strip().partition("\n")[0]
     return first if len(first) <= 60 else first[:59] + "…"
 
 
-def _lines(job: models.Job) -> list[str]:
+def _lines(job: Job) -> list[str]:
     lines = [
         f"{job.id}: {job.state}",
         f"  command   {_command(job)}",
         f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",
     ]
-    progress = job.progress.line if isinstance(job.progress, models.Progress) else ""
-    stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, models.Stopped) else ""
+    progress = job.progress.line if isinstance(job.progress, Progress) else ""
+    stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, Stopped) else ""
     for label, value in (
         ("last line", progress),
         ("uses", _use(job)),

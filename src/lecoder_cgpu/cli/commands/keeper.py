@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
+from ...models.base import Done
+from ...models.keeper import KeeperStatus, KeeperStopped
 from ..app import App, Group
 from ..output import Answer
 
@@ -33,7 +35,7 @@ def status(app: App) -> Answer:
 
     found = keeper_process.read(app.client.state_dir)
     alive = keeper_process.is_alive(found)
-    document = models.KeeperStatus(running=alive)
+    document = KeeperStatus(running=alive)
     if found is not None:
         document.pid, document.started, document.version = found.pid, found.started, found.version
         document.beat, document.sessions = found.beat, found.sessions
@@ -59,7 +61,7 @@ def stop(app: App) -> Answer:
     from ...sessions import keeper_process
 
     stopped = keeper_process.stop(app.client.state_dir)
-    document = models.KeeperStopped(stopped=stopped)
+    document = KeeperStopped(stopped=stopped)
     return Answer(document, lambda: "stopped" if stopped else "it did not run")
 
 
@@ -84,4 +86,4 @@ def run(app: App) -> Answer:
             hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
     Keeper(app.config, app.client.state_dir, seconds).run()
-    return Answer(models.Done(message="nothing is held"), lambda: "nothing is held")
+    return Answer(Done(message="nothing is held"), lambda: "nothing is held")

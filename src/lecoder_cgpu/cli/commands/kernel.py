@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ...models.sessions import KernelDocument
 from ..app import App, Group
 from ..output import Answer
 
@@ -29,7 +29,7 @@ def status(app: App) -> Answer:
     """
     session = app.client.existing(app.session, gone=True)
     kernel = None if session.is_lost() else session.kernel()
-    document = models.KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
+    document = KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
     return Answer(document, lambda: f"{session.record.name}: {document.kernel.state}")
 
 
@@ -44,7 +44,7 @@ def interrupt(app: App) -> Answer:
     session = app.client.existing(app.session)
     kernel = session.running_kernel()
     session.server.interrupt(kernel.id)
-    document = models.KernelDocument(
+    document = KernelDocument(
         session=session.record.ref, kernel=session.kernel_info(session.kernel()), action="interrupted"
     )
     return Answer(document, lambda: f"{session.record.name}: interrupted")
@@ -66,5 +66,5 @@ def restart_kernel(app: App, key: str | None) -> Answer:
     """Restart the kernel of the session `key`, the active one when it is None."""
     session = app.client.existing(key)
     kernel = session.kernel_info(session.restart_kernel())
-    document = models.KernelDocument(session=session.record.ref, kernel=kernel, action="restarted")
+    document = KernelDocument(session=session.record.ref, kernel=kernel, action="restarted")
     return Answer(document, lambda: f"{session.record.name}: restarted; its variables are gone")

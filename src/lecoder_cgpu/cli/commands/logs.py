@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
 from ...history.entries import History, parse_since
+from ...models.base import Timing
+from ...models.history import HistoryCleared, HistoryError, HistoryPage
 from .. import attached_run
 from ..app import App, Group
 from ..output import Answer, Table
+
+if TYPE_CHECKING:
+    from ...models.history import HistoryEntry
 
 
 def _filters(function: click.Command) -> click.Command:
@@ -134,7 +140,7 @@ def show(
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
-def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: attached_run.RenderOptions) -> Answer:
+def _output(app: App, run: str, entry: HistoryEntry | None, manner: attached_run.RenderOptions) -> Answer:
     key = app.session
     run_id = run
     if entry is not None:
@@ -146,7 +152,7 @@ def _output(app: App, run: str, entry: models.HistoryEntry | None, manner: attac
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 
-def _lines(entry: models.HistoryEntry) -> list[str]:
+def _lines(entry: HistoryEntry) -> list[str]:
     lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {entry.timestamp[:19].replace('T', ' ')}"]
     for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
         if value is not UNSET:
@@ -154,18 +160,18 @@ def _lines(entry: models.HistoryEntry) -> list[str]:
     for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
         if text:
             lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
-    if isinstance(entry.error, models.HistoryError):
+    if isinstance(entry.error, HistoryError):
         lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
     return lines
 
 
-def _page(app: App, history: History, entries: list[models.HistoryEntry], file: str) -> Answer:
+def _page(app: App, history: History, entries: list[HistoryEntry], file: str) -> Answer:
     from ...history.page import page
 
     content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
     if file == "-":
         app.printer.write(content)
-        return Answer(models.HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
+        return Answer(HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
     path = Path(file).expanduser()
     part = path.with_name(f".{path.name}.part")
     try:
@@ -178,13 +184,13 @@ def _page(app: App, history: History, entries: list[models.HistoryEntry], file: 
             name="FileNotWritable",
             hint="give another file to --html",
         ) from error
-    document = models.HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
+    document = HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")
 
 
 def _clear(history: History) -> Answer:
     history.clear()
-    return Answer(models.HistoryCleared(), lambda: "the history is empty now")
+    return Answer(HistoryCleared(), lambda: "the history is empty now")
 
 
 def _stats(history: History) -> Answer:
@@ -203,11 +209,11 @@ def _stats(history: History) -> Answer:
     return Answer(document, text)
 
 
-def _row(entry: models.HistoryEntry) -> tuple[str, ...]:
+def _row(entry: HistoryEntry) -> tuple[str, ...]:
     first = next((line for line in entry.command.splitlines() if line.strip()), "")
     shown = first if len(first) <= 60 else first[:59] + "…"
     if first.strip() != entry.command.strip() and not shown.endswith("…"):
         shown += " …"
-    took = f"{entry.timing.duration_ms / 1000:.1f} s" if isinstance(entry.timing, models.Timing) else "-"
-    failed = entry.error.ename if isinstance(entry.error, models.HistoryError) else ""
+    took = f"{entry.timing.duration_ms / 1000:.1f} s" if isinstance(entry.timing, Timing) else "-"
+    failed = entry.error.ename if isinstance(entry.error, HistoryError) else ""
     return entry.status, entry.timestamp[:19].replace("T", " "), entry.mode, took, shown, failed

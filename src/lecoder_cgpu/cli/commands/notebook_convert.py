@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ... import errors, models
+from ... import errors
+from ...models.notebooks import NotebookConverted
 from ..app import App, Command
 from ..output import Answer
 
@@ -59,5 +60,5 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
         if update:
             content = scripts.with_outputs(content, notebooks.read(str(path)).content)
         notebook.save(content, path)
-    document = models.NotebookConverted(notebook=source, output=str(path), cells=len(content.cells))
+    document = NotebookConverted(notebook=source, output=str(path), cells=len(content.cells))
     return Answer(document, lambda: document.output)

@@ -9,7 +9,8 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
+from ...models.notebooks import Notebook, NotebookDeleted, NotebookPulled, NotebookStored
 from ...notebooks.drive import ORDERS, Drive, File, id_of, link
 from ..app import App, Command
 from ..output import Answer, Table
@@ -44,10 +45,8 @@ def list_(app: App, limit: int, order_by: str, enrich: bool, all_notebooks: bool
     return Answer(documents, lambda: Table(("ID", "NAME", "MODIFIED"), rows, empty=empty))
 
 
-def _describe(file: File) -> models.Notebook:
-    document = models.Notebook(
-        id=file.id, name=file.name, created_time=file.created_time, modified_time=file.modified_time
-    )
+def _describe(file: File) -> Notebook:
+    document = Notebook(id=file.id, name=file.name, created_time=file.created_time, modified_time=file.modified_time)
     document.web_view_link = file.web_view_link or UNSET
     return document
 
@@ -98,8 +97,8 @@ def create(app: App, name: str, template: str) -> Answer:
     return _stored(document)
 
 
-def _stored(document: models.Notebook) -> Answer:
-    stored = models.NotebookStored(
+def _stored(document: Notebook) -> Answer:
+    stored = NotebookStored(
         id=document.id, name=document.name, created_time=document.created_time, modified_time=document.modified_time,
         web_view_link=document.web_view_link, colab_name=document.colab_name, link=link(document.id),
     )  # fmt: skip
@@ -133,7 +132,7 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
         drive.delete(file.id)
     else:
         drive.trash(file.id)
-    document = models.NotebookDeleted(id=file.id, name=file.name, permanent=permanent)
+    document = NotebookDeleted(id=file.id, name=file.name, permanent=permanent)
     return Answer(document, lambda: f"{file.name}: " + ("deleted for good" if permanent else "moved to the bin"))
 
 
@@ -161,7 +160,7 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
         )
     content = drive.download(file.id)
     notebook_module.write(content, path)
-    document = models.NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content))
+    document = NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content))
     return Answer(document, lambda: document.output)
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
-from ... import errors, models
+from ... import errors
 from ...history.entries import History, entry_from_run
+from ...models.history import HistoryRuntime
+from ...models.runs import Run
 from ...sessions.session import Session
 from .. import runtime_options
 from ..app import App, Command
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.notebooks import NotebookRun
 
 _max_output = click.option(
     "--max-output",
@@ -145,7 +150,7 @@ class _Run:
         else:
             self.saved = True
 
-    def _put_back(self, drive_id: str, document: models.NotebookRun) -> None:
+    def _put_back(self, drive_id: str, document: NotebookRun) -> None:
         """Put the outputs into the notebook in Drive; should that fail, they are in the file here."""
         from ...notebooks import document as notebook
         from ...notebooks import drive
@@ -158,16 +163,14 @@ class _Run:
         else:
             document.drive = drive.link(drive_id)
 
-    def _remember(self, session: Session, document: models.NotebookRun) -> None:
+    def _remember(self, session: Session, document: NotebookRun) -> None:
         """Write it down in the history, as one run."""
-        run = models.Run(
+        run = Run(
             status=document.status, error_code=document.error_code, exit_code=document.exit_code, mode="kernel",
             error=document.error, timing=document.timing, session=session.record.ref,
             output_bytes=sum(cell.output_bytes for cell in document.cells),
         )  # fmt: skip
-        runtime = models.HistoryRuntime(
-            label=session.record.runtime.label, accelerator=session.record.runtime.accelerator
-        )
+        runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
         try:
             History(self.app.client.state_dir).append(entry_from_run(run, f"notebook {document.notebook}", runtime))
         except errors.ConfigError as error:

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 import click
 
-from ... import errors, models
+from ... import errors
+from ...models.status import Opened
 from ...sessions.session import Session
 from ..app import App, Command
 from ..output import Answer
@@ -36,7 +37,7 @@ def command(app: App, name: str | None, notebook: str | None, only_print: bool) 
                 "a session and a notebook cannot be opened at once", name="ConflictingOptions",
                 hint=f"lecoder-cgpu open --notebook {notebook}",
             )  # fmt: skip
-        document = models.Opened(
+        document = Opened(
             url=f"{COLAB}/drive/{quote(notebook, safe='')}",
             attaches="nothing of ours: Colab gives the notebook a runtime of its own, without our variables and files",
         )
@@ -49,7 +50,7 @@ def command(app: App, name: str | None, notebook: str | None, only_print: bool) 
     return Answer(document, lambda: document.url if only_print else "")
 
 
-def _of_session(session: Session) -> models.Opened:
+def _of_session(session: Session) -> Opened:
     """The page of a session's server.
 
     Raises:
@@ -65,7 +66,7 @@ def _of_session(session: Session) -> models.Opened:
     for page in ("lab", "tree"):
         if session.server.has_page(page):
             path = quote(session.kernel_path)
-            return models.Opened(
+            return Opened(
                 url=f"{session.endpoint.url}{page}",
                 attaches=f"the server's own files and kernels; the session's kernel is listed there as {path}",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ...models.login import Policy
 from ..app import App, Command
 from ..output import Answer
 
@@ -44,5 +44,5 @@ def command(app: App) -> Answer:
     lecoder-cgpu policy
     """
     return Answer(
-        models.Policy(points=POINTS, links=LINKS), lambda: "\n".join([*(f"* {point}" for point in POINTS), "", *LINKS])
+        Policy(points=POINTS, links=LINKS), lambda: "\n".join([*(f"* {point}" for point in POINTS), "", *LINKS])
     )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ... import errors, models
+from ... import errors
+from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
 from ...sessions import operations
 from ...store.session_store import Record
 from .. import runtime_options
 from ..app import App, Group
 from ..output import Answer, Table
+
+if TYPE_CHECKING:
+    from ...models.sessions import SessionDocument
 
 EMPTY = "There are no sessions."
 
@@ -89,13 +93,13 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
                 hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
             )
         session = app.client.add_server(name, url, token, replace=force)
-    document = models.SessionAdded(session=operations.inspect(app.client, session.record))
+    document = SessionAdded(session=operations.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
 
 
 def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
     session, fresh = operations.ensure(app.client, name, runtime_options.wants(options))
-    document = models.SessionAdded(session=operations.inspect(app.client, session.record), fresh=fresh)
+    document = SessionAdded(session=operations.inspect(app.client, session.record), fresh=fresh)
     verb = "started" if fresh else "is there"
     return Answer(document, lambda: f"{name} {verb}: {document.session.label}; plain commands use it now")
 
@@ -141,7 +145,7 @@ def adopt(app: App, endpoint: str, name: str) -> Answer:
     lecoder-cgpu sessions adopt gpu-t4-s-1a2b3c --name train
     """
     session = operations.adopt(app.client, endpoint, name)
-    document = models.SessionAdded(session=operations.inspect(app.client, session.record), fresh=False)
+    document = SessionAdded(session=operations.inspect(app.client, session.record), fresh=False)
     return Answer(document, lambda: f"{name} holds {endpoint} now")
 
 
@@ -157,7 +161,7 @@ def rename(app: App, session: str, name: str) -> Answer:
     """
     record = app.client.store.find(session)
     app.client.store.rename(record.id, name)
-    document = models.SessionAdded(session=operations.inspect(app.client, app.client.store.find(record.id)))
+    document = SessionAdded(session=operations.inspect(app.client, app.client.store.find(record.id)))
     return Answer(document, lambda: f"{record.name} is called {name} now")
 
 
@@ -172,7 +176,7 @@ def switch(app: App, session: str | None) -> Answer:
     """
     record = app.client.store.find(_key(app, session))
     app.client.store.activate(record.id)
-    return Answer(models.SessionSwitched(session_id=record.id, label=record.label), lambda: f"active: {record.name}")
+    return Answer(SessionSwitched(session_id=record.id, label=record.label), lambda: f"active: {record.name}")
 
 
 @command.command()
@@ -198,7 +202,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
         )
     keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
     found = [_closable(app, key) for key in keys]
-    closed: list[models.SessionClosed] = []
+    closed: list[SessionClosed] = []
     failure: errors.Error | None = None
     for item in found:
         try:
@@ -211,7 +215,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
         for done in closed:
             app.printer.notify(_told(done))
         raise failure
-    document = models.SessionsClosed(deleted=bool(closed), closed=closed)
+    document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
     if any(item.released in ("runtime", "requested") for item in closed):
@@ -237,7 +241,7 @@ def _closable(app: App, key: str) -> Record | str:
         raise
 
 
-def _told(item: models.SessionClosed) -> str:
+def _told(item: SessionClosed) -> str:
     texts = {
         "runtime": "its runtime was given back",
         "requested": "Colab was told to end its runtime, and still lists it",
@@ -248,12 +252,12 @@ def _told(item: models.SessionClosed) -> str:
     return f"closed {item.name}: {texts[item.released]}"
 
 
-def _end(app: App, endpoint: str) -> models.SessionClosed:
+def _end(app: App, endpoint: str) -> SessionClosed:
     released = app.client.colab.release_endpoint(endpoint)
-    return models.SessionClosed(session_id=endpoint, name=endpoint, released=released)
+    return SessionClosed(session_id=endpoint, name=endpoint, released=released)
 
 
-def _close(app: App, record: Record, *, force: bool) -> models.SessionClosed:
+def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
     try:
         return operations.close(app.client, record)
     except errors.Error as error:
@@ -264,7 +268,7 @@ def _close(app: App, record: Record, *, force: bool) -> models.SessionClosed:
             raise
         app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
         app.client.store.remove(record.id)
-        return models.SessionClosed(session_id=record.id, name=record.name, released="nothing")
+        return SessionClosed(session_id=record.id, name=record.name, released="nothing")
 
 
 command.add_command(close, "delete")
@@ -322,7 +326,7 @@ def _key(app: App, given: str | None) -> str:
     return active.id
 
 
-def _where(item: models.SessionDocument) -> str:
+def _where(item: SessionDocument) -> str:
     if item.backend != "colab":
         return item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint
     return item.runtime.endpoint + ("" if item.origin == "ours" else f" ({item.origin})")
@@ -332,12 +336,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _kernel_state(item: models.SessionDocument) -> str:
-    return item.kernel.state if isinstance(item.kernel, models.KernelInfo) else "-"
+def _kernel_state(item: SessionDocument) -> str:
+    return item.kernel.state if isinstance(item.kernel, KernelInfo) else "-"
 
 
-def _stats(documents: list[models.SessionDocument]) -> models.SessionStats:
-    return models.SessionStats(
+def _stats(documents: list[SessionDocument]) -> SessionStats:
+    return SessionStats(
         total_sessions=len(documents),
         active_sessions=sum(item.status == "active" for item in documents),
         connected_sessions=sum(item.status in ("active", "idle") for item in documents),
@@ -345,6 +349,6 @@ def _stats(documents: list[models.SessionDocument]) -> models.SessionStats:
     )
 
 
-def _stats_text(documents: list[models.SessionDocument]) -> str:
+def _stats_text(documents: list[SessionDocument]) -> str:
     stats: Any = _stats(documents)
     return f"{stats.total_sessions} session(s), {stats.connected_sessions} reachable, {stats.stale_sessions} gone"

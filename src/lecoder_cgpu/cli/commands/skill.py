@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ... import errors, models
+from ... import errors
+from ...models.base import Done
 from ..app import Command
 from ..output import Answer
 
@@ -22,7 +23,7 @@ def command(install: str | None) -> Answer:
     """
     text = (Path(__file__).parents[2] / "SKILL.md").read_text("utf-8")
     if install is None:
-        return Answer(models.Done(message=text), lambda: text)
+        return Answer(Done(message=text), lambda: text)
     target = Path(install).expanduser() / "lecoder-cgpu" / "SKILL.md"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -32,4 +33,4 @@ def command(install: str | None) -> Answer:
             f"{target} cannot be written: {error.strerror or error}",
             hint="give a folder that you may write to: lecoder-cgpu skill --install DIR",
         ) from error
-    return Answer(models.Done(message=str(target)), lambda: str(target))
+    return Answer(Done(message=str(target)), lambda: str(target))

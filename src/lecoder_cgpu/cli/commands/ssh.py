@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 from msgspec import UNSET
 
-from ... import config, errors, models
+from ... import config, errors
+from ...models.base import Done
+from ...models.connections import Connected
 from ...ports import ssh
 from ...sessions.session import Session
 from .. import free_tier
@@ -77,7 +79,7 @@ def _proxy(app: App, session: Session, public_key: str | None) -> Answer:
         pass
     finally:
         socket.close()
-    return Answer(models.Done(), printed=True)
+    return Answer(Done(), printed=True)
 
 
 def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
@@ -94,7 +96,7 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
         status = subprocess.call(line, stdout=None if app.printer.mode == "human" else app.printer.error_fd)
         if status == FAILED_ITSELF:
             _tell_why(session, key)
-    document = models.Connected(
+    document = Connected(
         session=session.record.ref, mode="ssh", seconds=round(time.monotonic() - started, 3), remote_exit_code=status
     )
     if status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ... import models
+from ...models.connections import SshConfig
 from ...ports import ssh
 from .. import free_tier
 from ..app import App, Command
@@ -29,5 +29,5 @@ def command(app: App, name: str | None, understood: bool) -> Answer:
     host = host_name(session)
     options = options_for(app, session, key)
     lines = [f"Host {host}", "  User root", *(f"  {option} {value}" for option, value in options)]
-    document = models.SshConfig(session=session.record.ref, host=host, identity_file=str(key), config="\n".join(lines))
+    document = SshConfig(session=session.record.ref, host=host, identity_file=str(key), config="\n".join(lines))
     return Answer(document, lambda: document.config)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ... import models
+from ...models.keeper import LeaseInfo
+from ...models.sessions import KernelInfo
+from ...models.status import Account, Host, Memory, Units
 from ...sessions import status
 from ..app import App, Command
 from ..output import Answer
 from . import usage
+
+if TYPE_CHECKING:
+    from ...models.status import Status
 
 
 @click.command(cls=Command)
@@ -24,14 +31,14 @@ def command(app: App) -> Answer:
     return Answer(document, lambda: "\n".join(_lines(document)))
 
 
-def _lines(document: models.Status) -> list[str]:
-    who = f"logged in as {document.account.id}" if isinstance(document.account, models.Account) else "logged in"
+def _lines(document: Status) -> list[str]:
+    who = f"logged in as {document.account.id}" if isinstance(document.account, Account) else "logged in"
     lines = [f"google       {who if document.authenticated else 'not logged in'}"]
     if isinstance(document.problem, str):
         lines.append(f"problem      {document.problem}")
     if isinstance(document.tier, str):
         lines.append(f"plan         {document.tier}")
-    if isinstance(document.units, models.Units):
+    if isinstance(document.units, Units):
         lines += usage.lines(document.units)
     if document.eligible_gpus:
         lines.append(f"gpus         {', '.join(document.eligible_gpus)}")
@@ -45,22 +52,22 @@ def _lines(document: models.Status) -> list[str]:
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
         gone = runtime.problem == status.GONE
-        ended = runtime.lease.ended if isinstance(runtime.lease, models.LeaseInfo) else None
+        ended = runtime.lease.ended if isinstance(runtime.lease, LeaseInfo) else None
         if gone and runtime.backend == "colab" and ended not in ("runtime", "units"):  # those limits stay in force
             lines.append(f"  next       lecoder-cgpu sessions ensure {runtime.session}")
-        if isinstance(runtime.lease, models.LeaseInfo) and not gone:
+        if isinstance(runtime.lease, LeaseInfo) and not gone:
             lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
-        if isinstance(runtime.kernel, models.KernelInfo):
+        if isinstance(runtime.kernel, KernelInfo):
             lines.append(f"  kernel     {runtime.kernel.state}")
         for gpu in runtime.gpus:
-            memory = f"{gpu.memory.free} free of {gpu.memory.total}, " if isinstance(gpu.memory, models.Memory) else ""
+            memory = f"{gpu.memory.free} free of {gpu.memory.total}, " if isinstance(gpu.memory, Memory) else ""
             lines.append(f"  gpu {gpu.index}      {gpu.name}: {memory}{gpu.utilization.gpu} busy")
-        if isinstance(runtime.host, models.Host):
+        if isinstance(runtime.host, Host):
             host = runtime.host
             if isinstance(host.cpus, float):
                 lines.append(f"  host       {host.hostname}, {host.cpus:g} CPUs, Python {host.python}")
             for name, size in (("memory", host.memory), ("disk", host.disk)):
-                if isinstance(size, models.Memory):
+                if isinstance(size, Memory):
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")
     if not document.runtimes:
         lines.append("")
@@ -68,7 +75,7 @@ def _lines(document: models.Status) -> list[str]:
     return lines
 
 
-def _first_step(document: models.Status) -> str:
+def _first_step(document: Status) -> str:
     """A command that gets a runtime: on Colab, where somebody is logged in, with an accelerator that is allowed."""
     if not document.authenticated or document.backend != "colab":
         return 'lecoder-cgpu --backend local run -m kernel "print(6*7)"'
@@ -76,7 +83,7 @@ def _first_step(document: models.Status) -> str:
     return f'lecoder-cgpu run {gpu}"nvidia-smi"'
 
 
-def _lease(lease: models.LeaseInfo) -> list[str]:
+def _lease(lease: LeaseInfo) -> list[str]:
     """When the runtime will be given back by itself."""
     found = []
     if isinstance(lease.idle_release_at, str):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ... import models
+from ...models.base import now
+from ...models.sessions import KernelInfo
+from ...models.status import Host, Memory, Top
 from ...sessions import status as overview
 from ..app import App, Command
 from ..output import Answer, Table
+
+if TYPE_CHECKING:
+    from ...models.status import RuntimeStatus
 
 HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", "RUNS", "KERNEL", "UNITS/H")
 
@@ -27,9 +34,9 @@ def command(app: App, delay: float, count: int | None) -> Answer:
     lecoder-cgpu top --json | jq '.runtimes[].gpu.utilization.gpu'
     """
 
-    def look() -> models.Top:
+    def look() -> Top:
         status = overview.status(app.client, app.session)
-        return models.Top(sampled=models.now(), runtimes=status.runtimes, units=status.units)
+        return Top(sampled=now(), runtimes=status.runtimes, units=status.units)
 
     if app.printer.mode == "human" and app.printer.out_is_terminal:
         document = app.printer.live(look, _table, delay, count)
@@ -38,18 +45,18 @@ def command(app: App, delay: float, count: int | None) -> Answer:
     return Answer(document, lambda: _table(document))
 
 
-def _table(document: models.Top) -> Table:
+def _table(document: Top) -> Table:
     rows = [row for runtime in document.runtimes for row in _rows(runtime)]
     return Table(HEADERS, rows, empty="no runtime is held; see: lecoder-cgpu status")
 
 
-def _rows(runtime: models.RuntimeStatus) -> list[tuple[str, ...]]:
+def _rows(runtime: RuntimeStatus) -> list[tuple[str, ...]]:
     """One row a GPU, one at least; what is not known is a dash."""
     if not runtime.connected:
         problem = runtime.problem if isinstance(runtime.problem, str) else "not reachable"
         return [(runtime.session, runtime.label, problem, *("-" for _ in HEADERS[3:]))]
-    host = runtime.host if isinstance(runtime.host, models.Host) else None
-    kernel = runtime.kernel.state if isinstance(runtime.kernel, models.KernelInfo) else "-"
+    host = runtime.host if isinstance(runtime.host, Host) else None
+    kernel = runtime.kernel.state if isinstance(runtime.kernel, KernelInfo) else "-"
     rate = f"{runtime.units_per_hour:g}" if isinstance(runtime.units_per_hour, float) else "-"
     memory, disk = (_used(size) for size in ((host.memory, host.disk) if host else (None, None)))
     rest = (memory, disk, str(runtime.runs), kernel, rate)
@@ -64,4 +71,4 @@ def _rows(runtime: models.RuntimeStatus) -> list[tuple[str, ...]]:
 
 
 def _used(memory: object) -> str:
-    return f"{memory.used} of {memory.total}" if isinstance(memory, models.Memory) else "-"
+    return f"{memory.used} of {memory.total}" if isinstance(memory, Memory) else "-"

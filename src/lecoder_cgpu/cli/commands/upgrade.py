@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ... import errors, models
+from ... import errors
 from ...diagnostics import installation
 from ..app import Command
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.reference import Upgrade
 
 
 @click.command(cls=Command)
@@ -24,7 +29,7 @@ def command(check: bool) -> Answer:
     return Answer(document, lambda: "\n".join(_lines(document)))
 
 
-def _lines(document: models.Upgrade) -> list[str]:
+def _lines(document: Upgrade) -> list[str]:
     origin = f" from {document.origin}" if isinstance(document.origin, str) else ""
     lines = [f"version {document.version}, installed by {document.installed}{origin}"]
     if not isinstance(document.latest, str):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ... import models
 from ...sessions import status
 from ..app import App, Command
 from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.status import Units
 
 
 @click.command(cls=Command)
@@ -25,7 +29,7 @@ def command(app: App) -> Answer:
     return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *lines(document.units)]))
 
 
-def lines(units: models.Units) -> list[str]:
+def lines(units: Units) -> list[str]:
     """The units for people; what Colab did not say is left out."""
     shown = (
         ("balance", units.balance, "{:g} units"),
