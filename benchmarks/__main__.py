@@ -34,8 +34,13 @@ def main() -> None:
         for name in options.names or NAMES:
             importlib.import_module(f"{__package__}.{name}").measure(table, runtime, options.rounds)
     if options.json is not None:
-        about = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "platform": platform.platform(),
-                 "python": platform.python_version(), "processors": os.cpu_count(), "load": load}  # fmt: skip
+        about = {
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "platform": platform.platform(),
+            "python": platform.python_version(),
+            "processors": os.cpu_count(),
+            "load": load,
+        }
         options.json.write_text(json.dumps({**about, "figures": table.rows}, indent=2) + "\n")
 
 

@@ -114,9 +114,10 @@ def local_runtime() -> Iterator[Runtime]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
         os.environ |= {
-            "LECODER_CGPU_CONFIG_DIR": folder, "LECODER_CGPU_BACKEND": "local",
+            "LECODER_CGPU_CONFIG_DIR": folder,
+            "LECODER_CGPU_BACKEND": "local",
             "LECODER_CGPU_RESIDENT_HOME": str(Path(folder) / "resident"),
-        }  # fmt: skip
+        }
         subprocess.run([*TOOL, "run", "-m", "kernel", "1"], check=True, capture_output=True)
         subprocess.run([*TOOL, "run", "true"], check=True, capture_output=True)
         try:

@@ -17,8 +17,10 @@ for i in range({count}): print(i{options})
 sys.stdout.flush()
 print('took', time.perf_counter() - began[0], time.process_time() - began[1])
 """
-CASES = {"200,000 lines": CODE.format(count=200_000, options=""),
-         "5,000 flushed lines": CODE.format(count=5_000, options=", flush=True")}  # fmt: skip
+CASES = {
+    "200,000 lines": CODE.format(count=200_000, options=""),
+    "5,000 flushed lines": CODE.format(count=5_000, options=", flush=True"),
+}
 MOST = 1.05
 
 

@@ -15,9 +15,12 @@ def measure(table: Table, runtime: Runtime, rounds: int) -> None:
     endpoint = runtime.client.session().endpoint
     proxy = Proxy(endpoint.url)
     environment = {
-        **os.environ, "LECODER_CGPU_CONFIG_DIR": str(runtime.folder / "proxied"), "LECODER_CGPU_BACKEND": "jupyter",
-        "LECODER_CGPU_JUPYTER_URL": proxy.url, "LECODER_CGPU_JUPYTER_TOKEN": endpoint.token or "",
-    }  # fmt: skip
+        **os.environ,
+        "LECODER_CGPU_CONFIG_DIR": str(runtime.folder / "proxied"),
+        "LECODER_CGPU_BACKEND": "jupyter",
+        "LECODER_CGPU_JUPYTER_URL": proxy.url,
+        "LECODER_CGPU_JUPYTER_TOKEN": endpoint.token or "",
+    }
     Path(environment["LECODER_CGPU_CONFIG_DIR"]).mkdir(exist_ok=True)
     runs = {"kernel run": ["-m", "kernel", "print(1)"], "process run": ["echo 1"]}
     for words in runs.values():  # so that everything is warm

@@ -163,9 +163,12 @@ def remote(
 
 
 def _call(
-    session: Session, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+    session: Session,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
     on_output: OnOutput | None,
-) -> Any:  # fmt: skip
+) -> Any:
     answers: list[dict[str, Any]] = []
 
     def take(event: messages.Event) -> None:

@@ -147,11 +147,20 @@ def test_a_server_that_is_gone_later(cli: Cli) -> None:
     port = free_port()
     cli.state.mkdir(parents=True)
     record = {
-        "id": "11111111-0000-4000-8000-000000000000", "label": "x", "name": "gone", "backend": "jupyter",
-        "runtime": {"label": "x", "endpoint": f"http://127.0.0.1:{port}/", "proxy": {"url": f"http://127.0.0.1:{port}/"}},
-        "createdAt": "2026-01-01T00:00:00.000Z", "lastUsedAt": "2026-01-01T00:00:00.000Z", "isActive": True,
+        "id": "11111111-0000-4000-8000-000000000000",
+        "label": "x",
+        "name": "gone",
+        "backend": "jupyter",
+        "runtime": {
+            "label": "x",
+            "endpoint": f"http://127.0.0.1:{port}/",
+            "proxy": {"url": f"http://127.0.0.1:{port}/"},
+        },
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "lastUsedAt": "2026-01-01T00:00:00.000Z",
+        "isActive": True,
         "kernel": {"id": "k", "path": "p"},
-    }  # fmt: skip
+    }
     (cli.state / "sessions.json").write_text(json.dumps([record]))
     run = cli("run", "-m", "kernel", "1", "--json")
     assert (run.json["errorCode"], run.code, run.json["error"]["retryable"]) == (1006, 74, True)

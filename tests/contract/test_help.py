@@ -87,9 +87,25 @@ def test_help_can_be_read(name: str) -> None:
 def test_an_option_means_the_same_everywhere() -> None:
     """Options that several commands share have one wording, but for those that are about something else there."""
     elsewhere = {
-        "--attach", "--category", "--events", "--follow", "--force", "--from", "--key", "--max-output", "--mode",
-        "--name", "--on-finish", "--output", "--outputs", "--pull", "--release", "--timeout", "--to", "--wait",
-    }  # fmt: skip
+        "--attach",
+        "--category",
+        "--events",
+        "--follow",
+        "--force",
+        "--from",
+        "--key",
+        "--max-output",
+        "--mode",
+        "--name",
+        "--on-finish",
+        "--output",
+        "--outputs",
+        "--pull",
+        "--release",
+        "--timeout",
+        "--to",
+        "--wait",
+    }
     wordings: dict[str, set[str | None]] = {}
     for command in COMMANDS.values():
         for option in (item for item in command.params if isinstance(item, click.Option)):

@@ -33,10 +33,14 @@ def test_completion(cli: Cli, words: str) -> None:
     """A shell is told what may follow."""
     last = words.split()[-1]
     done = subprocess.run(
-        [sys.executable, "-m", "lecoder_cgpu"], capture_output=True, text=True, check=True,
-        env=cli.environment({"_LECODER_CGPU_COMPLETE": "bash_complete", "COMP_WORDS": words,
-                             "COMP_CWORD": str(len(words.split()) - 1)}),
-    )  # fmt: skip
+        [sys.executable, "-m", "lecoder_cgpu"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=cli.environment(
+            {"_LECODER_CGPU_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        ),
+    )
     assert {"jo": "plain,job", "--ti": "plain,--timeout"}[last] in done.stdout.splitlines()
 
 

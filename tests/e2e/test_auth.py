@@ -380,9 +380,11 @@ def test_credentials_in_the_environment(colab: FakeColab, colab_cli: Cli, tmp_pa
 
 def adc(colab: FakeColab, path: Path, scopes: tuple[str, ...] = SCOPES) -> str:
     content = {
-        "type": "authorized_user", "client_id": CLIENT[0], "client_secret": CLIENT[1],
+        "type": "authorized_user",
+        "client_id": CLIENT[0],
+        "client_secret": CLIENT[1],
         "refresh_token": colab.login(scopes),
-    }  # fmt: skip
+    }
     path.write_text(json.dumps(content))
     return str(path)
 

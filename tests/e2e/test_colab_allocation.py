@@ -110,10 +110,13 @@ def test_an_accelerator_that_no_list_knows(colab: FakeColab, colab_cli: Cli) -> 
 @pytest.mark.parametrize(
     ("outcome", "code", "name", "status"),
     [
-        (1, 2002, "QuotaDenied", 69), (2, 2002, "QuotaExceeded", 69), (3, 2002, "QuotaExceeded", 69),
-        (5, 2007, "AccountBlocked", 69), (99, 2002, "Refused", 69),
+        (1, 2002, "QuotaDenied", 69),
+        (2, 2002, "QuotaExceeded", 69),
+        (3, 2002, "QuotaExceeded", 69),
+        (5, 2007, "AccountBlocked", 69),
+        (99, 2002, "Refused", 69),
     ],
-)  # fmt: skip
+)
 def test_outcomes(colab: FakeColab, colab_cli: Cli, outcome: int, code: int, name: str, status: int) -> None:
     """Each refusal that comes with HTTP 200 has its own error, and is asked for once (F14)."""
     colab.account.outcome = outcome
@@ -214,17 +217,18 @@ def test_recaptcha(hollow: FakeColab, colab_cli: Cli) -> None:
         ({"status": 403, "body": b'[7,"Request had insufficient authentication scopes."]'}, 2001, "boxes ticked"),
         (
             {"status": 403, "body": b'{"error":{"message":"off","details":[{"reason":"SERVICE_DISABLED"}]}}'},
-            2001, "enable it",
+            2001,
+            "enable it",
         ),
         ({"status": 302, "headers": {"Location": "https://accounts.google.com/ServiceLogin"}}, 2001, "auth login"),
         ({"status": 302, "headers": {"Location": "http://captive.example/"}}, 1006, "captive portal"),
         ({"status": 200, "body": b"<html>ServiceLogin</html>"}, 2001, "auth login"),
         ({"status": 200, "body": b"", "headers": JSON}, 1006, "debug tail"),
-        ({"status": 200, "body": b')]}\'\n{"assignm', "headers": JSON}, 1006, "debug tail"),
+        ({"status": 200, "body": b")]}'\n{\"assignm", "headers": JSON}, 1006, "debug tail"),
         ({"status": 502, "body": b"<html>bad gateway</html>"}, 1006, "repeat"),
         ({"drop": True}, 1006, "repeat"),
     ],
-)  # fmt: skip
+)
 def test_answers_that_make_no_sense(
     colab: FakeColab,
     colab_cli: Cli,
@@ -256,7 +260,8 @@ def test_values_that_nobody_knows_yet(colab: FakeColab, colab_cli: Cli) -> None:
     """New enum values, numbers as text, missing and further fields are no errors (F26)."""
     colab.start_vm("T4")
     colab.fail(
-        "GET /tun/m/assignments", times=None,
+        "GET /tun/m/assignments",
+        times=None,
         edit=lambda answer: {
             "assignments": [
                 {"endpoint": "x-1", "accelerator": "Z9000", "variant": "7", "machineShape": "2", "novelty": [1]},
@@ -265,7 +270,7 @@ def test_values_that_nobody_knows_yet(colab: FakeColab, colab_cli: Cli) -> None:
             ],
             "more": True,
         },
-    )  # fmt: skip
+    )
     found = {item["name"]: item for item in colab_cli("sessions", "list", "--json").json}
     assert found["x-1"]["runtime"]["accelerator"] == "Z9000"
     assert found["x-1"]["highRam"] is True

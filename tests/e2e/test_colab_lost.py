@@ -173,14 +173,19 @@ def test_a_record_of_the_predecessor(colab: FakeColab, cli: Cli) -> None:
     """Its session is used as it is: the stale token is renewed, and nothing new is started."""
     vm = colab.start_vm("T4", origin="client")
     old = {
-        "id": "5b0e4c1a-0000-4000-8000-000000000000", "label": "Colab GPU T4",
+        "id": "5b0e4c1a-0000-4000-8000-000000000000",
+        "label": "Colab GPU T4",
         "runtime": {
-            "label": "Colab GPU T4", "accelerator": "T4", "endpoint": vm.endpoint,
+            "label": "Colab GPU T4",
+            "accelerator": "T4",
+            "endpoint": vm.endpoint,
             "proxy": {"url": vm.url, "token": "of-yesterday", "tokenExpiresInSeconds": 3600},
         },
-        "variant": "GPU", "createdAt": "2026-01-01T00:00:00.000Z", "lastUsedAt": "2026-01-01T00:00:00.000Z",
+        "variant": "GPU",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "lastUsedAt": "2026-01-01T00:00:00.000Z",
         "isActive": True,
-    }  # fmt: skip
+    }
     (cli.state / "sessions.json").write_text(json.dumps([old]))
     assert cli("run", "-m", "kernel", "print(6*7)").out == "42\n"
     assert list(colab.vms) == [vm.endpoint]

@@ -91,9 +91,18 @@ def test_the_bodies_are_those_of_the_document() -> None:
     """Every enum value and field that we send or read is in Google's schemas."""
     text = json.dumps(discovery()["schemas"])
     for word in (
-        "VARIANT_CPU", "VARIANT_GPU", "VARIANT_TPU", "SHAPE_STANDARD", "SHAPE_HIGHMEM", "SUBSCRIPTION_TIER_PRO_PLUS",
-        "runtimeSpec", "connectionInfo", "expireTime", "runtimeSpecs", "eligible",
-    ):  # fmt: skip
+        "VARIANT_CPU",
+        "VARIANT_GPU",
+        "VARIANT_TPU",
+        "SHAPE_STANDARD",
+        "SHAPE_HIGHMEM",
+        "SUBSCRIPTION_TIER_PRO_PLUS",
+        "runtimeSpec",
+        "connectionInfo",
+        "expireTime",
+        "runtimeSpecs",
+        "eligible",
+    ):
         assert f'"{word}"' in text, word
 
 

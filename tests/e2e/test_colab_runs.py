@@ -126,9 +126,10 @@ def _delete_kernel(command: Cli, kernel: str) -> None:
     (record,) = json.loads((command.state / "sessions.json").read_text())
     proxy = record["runtime"]["proxy"]
     request = urllib.request.Request(
-        proxy["url"].rstrip("/") + f"/api/kernels/{kernel}", method="DELETE",
+        proxy["url"].rstrip("/") + f"/api/kernels/{kernel}",
+        method="DELETE",
         headers={"X-Colab-Runtime-Proxy-Token": proxy["token"]},
-    )  # fmt: skip
+    )
     with urllib.request.urlopen(request) as answer:
         assert answer.status == 204
 

@@ -160,8 +160,14 @@ def test_without_a_login(google: FakeColab, tmp_path: Path) -> None:
     from tests.support.colab import points_at
 
     nobody = points_at(Cli(tmp_path / "nobody"), google)
-    for line in (["list"], ["create", "x"], ["delete", "1AbCdEfGhIj", "--force"], ["pull", "1AbCdEfGhIj"],
-                 ["rename", "1AbCdEfGhIj", "x"], ["open", "1AbCdEfGhIj"]):  # fmt: skip
+    for line in (
+        ["list"],
+        ["create", "x"],
+        ["delete", "1AbCdEfGhIj", "--force"],
+        ["pull", "1AbCdEfGhIj"],
+        ["rename", "1AbCdEfGhIj", "x"],
+        ["open", "1AbCdEfGhIj"],
+    ):
         document = failed(nobody("notebook", *line, "--json"))
         assert (document["errorCode"], document["exitCode"]) == (2001, 77), line
     for bad in ("x", "../x", "https://example.com/drive/1AbCdEfGhIj"):

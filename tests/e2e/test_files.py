@@ -144,8 +144,10 @@ def test_looking_and_removing(lab: Cli, jupyter: JupyterServer) -> None:
     there(jupyter, "box/way").symlink_to("/")
     lines = {line["name"]: line for line in lab("ls", "box", "--json").json["entries"]}
     assert {name: (line["kind"], line["size"]) for name, line in lines.items()} == {
-        "in": ("folder", 0), "file": ("file", 5), "way": ("link", 0),
-    }  # fmt: skip
+        "in": ("folder", 0),
+        "file": ("file", 5),
+        "way": ("link", 0),
+    }
     failed(lab("rm", "box", "--json"), "IsADirectory", 2006, 2)
     failed(lab("rm", "-r", ".", "--json"), "Refused", 2006, 2)
     failed(lab("rm", "-r", "/", "--json"), "Refused", 2006, 2)

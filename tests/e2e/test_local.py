@@ -245,12 +245,17 @@ def run_gpu(code, retries=3):
 def test_the_retry_script_of_the_reference_page(local: Cli) -> None:
     """Pasted unchanged, with the backend chosen in the environment, it gets a document whatever happens."""
     cases = {
-        "print(1)": 0, "1 +": 1001, "import surely_not_there": 1005, "x = [0] * 10**15": 1004,
-        "raise TimeoutError": 1003, "raise ConnectionError": 1006, "1/0": 1002,
+        "print(1)": 0,
+        "1 +": 1001,
+        "import surely_not_there": 1005,
+        "x = [0] * 10**15": 1004,
+        "raise TimeoutError": 1003,
+        "raise ConnectionError": 1006,
+        "1/0": 1002,
         # The retries of the script find a new server after each kill.
         "import os, time; os.kill(int(os.environ['JPY_PARENT_PID']), 9); time.sleep(30)": 2004,
         "print(2)": 0,
-    }  # fmt: skip
+    }
     program = SCRIPT + f"\nprint(json.dumps([run_gpu(code)['errorCode'] for code in {list(cases)!r}]))"
     environment = local.environment({"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"})
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)

@@ -25,9 +25,13 @@ def test_a_notebook_stops_at_its_first_failure(lab: Cli, tmp_path: Path) -> None
     """The status is that of the failure, later cells are not run, and the file has all there is; the source is as it
     was."""
     source = write(
-        tmp_path / "train.ipynb", text("# t"), code("print('one')\n1+1"), code("!echo shell"),
-        code("import surely_not_there"), code("print('never')", execution_count=5),
-    )  # fmt: skip
+        tmp_path / "train.ipynb",
+        text("# t"),
+        code("print('one')\n1+1"),
+        code("!echo shell"),
+        code("import surely_not_there"),
+        code("print('never')", execution_count=5),
+    )
     before = source.read_bytes()
     result = lab("run", str(source), "--json")
     document = result.json
@@ -87,8 +91,13 @@ def test_parameters(lab: Cli, tmp_path: Path) -> None:
 
 def test_tags_and_clean_ends(lab: Cli, tmp_path: Path) -> None:
     """A cell that may raise does not fail the run; sys.exit(0) ends it well, sys.exit(3) with 3."""
-    source = write(tmp_path / "t.ipynb", code("1/0", "raises-exception"), code("2", "skip-execution"),
-                   code("import sys; sys.exit(0)"), code("3"))  # fmt: skip
+    source = write(
+        tmp_path / "t.ipynb",
+        code("1/0", "raises-exception"),
+        code("2", "skip-execution"),
+        code("import sys; sys.exit(0)"),
+        code("3"),
+    )
     document = lab("run", str(source), "--json").json
     assert (document["status"], statuses(document)) == ("ok", ["error", "skipped", "ok", "not_run"])
     assert document["cells"][0]["allowed"] is True
@@ -99,8 +108,12 @@ def test_tags_and_clean_ends(lab: Cli, tmp_path: Path) -> None:
 
 def test_interrupting_saves_what_there_is(lab: Cli, tmp_path: Path) -> None:
     """Ctrl-C ends the cell and the run with 130; cells before it are in the file, and so is what this one printed."""
-    source = write(tmp_path / "i.ipynb", code("print('first')"), code("import time\nprint('begun')\ntime.sleep(90)"),
-                   code("print('never')"))  # fmt: skip
+    source = write(
+        tmp_path / "i.ipynb",
+        code("print('first')"),
+        code("import time\nprint('begun')\ntime.sleep(90)"),
+        code("print('never')"),
+    )
     process = lab.start("run", str(source), "--events", "--keep-going")
     assert process.stdout
     while b"begun" not in process.stdout.readline():
@@ -173,9 +186,12 @@ def test_other_languages(lab: Cli, tmp_path: Path) -> None:
 def test_a_detached_notebook_is_complete_when_fetched(lab: Cli, tmp_path: Path) -> None:
     """It runs without a client; wait, result and fetch tell how it ended, and every output is in the file."""
     source = write(
-        tmp_path / "d.ipynb", code("n = 0", "parameters"), code("print('y' * 3_000_000)\nn"),
-        code("class Mine(ImportError): pass\nraise Mine('m')"), code("print('never')"),
-    )  # fmt: skip
+        tmp_path / "d.ipynb",
+        code("n = 0", "parameters"),
+        code("print('y' * 3_000_000)\nn"),
+        code("class Mine(ImportError): pass\nraise Mine('m')"),
+        code("print('never')"),
+    )
     job = lab("run", str(source), "--detach", "-p", "n=5").out.strip()
     waited = lab("job", "wait", job, "--json")
     assert (waited.code, waited.json["job"]["kind"], waited.json["error"]["name"]) == (1, "notebook", "Mine")
@@ -239,13 +255,23 @@ def test_a_detached_notebook_whose_kernel_dies(lab: Cli, tmp_path: Path) -> None
 
 # Those whose stored outputs do not depend on time, versions, the working folder or further packages.
 REPRODUCIBLE = (
-    "Clear Output", "Empty Cell", "Factorials", "HelloWorld", "Skip Execution with Cell Tag", "Unicode",
-    "UnicodePy3", "update-display-id", "test4jupyter_metadata",
-)  # fmt: skip
+    "Clear Output",
+    "Empty Cell",
+    "Factorials",
+    "HelloWorld",
+    "Skip Execution with Cell Tag",
+    "Unicode",
+    "UnicodePy3",
+    "update-display-id",
+    "test4jupyter_metadata",
+)
 FAILING = {
-    "Error": "ZeroDivisionError", "Disable Stdin": "StdinNotImplementedError", "Autokill": "KernelDied",
-    "Skip Exceptions": "Exception", "test2": "SyntaxError",
-}  # fmt: skip
+    "Error": "ZeroDivisionError",
+    "Disable Stdin": "StdinNotImplementedError",
+    "Autokill": "KernelDied",
+    "Skip Exceptions": "Exception",
+    "test2": "SyntaxError",
+}
 REFUSED = ("invalid", "invalid_cell_id")
 
 

@@ -175,9 +175,11 @@ def test_a_single_message_of_30_megabytes(lab: Cli) -> None:
 def test_human_mode_streams(lab: Cli) -> None:
     """Lines come while the code runs, stdout and stderr apart, and nothing else is on stdout."""
     process = lab.start(
-        "run", "-m", "kernel",
+        "run",
+        "-m",
+        "kernel",
         "import sys, time\nprint('one', flush=True)\nprint('err', file=sys.stderr, flush=True)\ntime.sleep(30)",
-    )  # fmt: skip
+    )
     assert process.stdout
     assert process.stderr
     began = time.monotonic()

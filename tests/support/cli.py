@@ -48,17 +48,22 @@ class Cli:
             if not key.startswith(("LECODER_", "JUPYTER_", "PYTEST")) and key not in UNATTENDED
         }
         return {
-            **kept, "HOME": str(self.home), "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"), "NO_COLOR": "",
+            **kept,
+            "HOME": str(self.home),
+            "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"),
+            "NO_COLOR": "",
             "LECODER_CGPU_KEEPER": "off",
-            **self.variables, **(extra or {}),
-        }  # fmt: skip
+            **self.variables,
+            **(extra or {}),
+        }
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command and leave it running."""
         return subprocess.Popen(
-            [sys.executable, "-m", "lecoder_cgpu", *arguments], env=self.environment(env),
+            [sys.executable, "-m", "lecoder_cgpu", *arguments],
+            env=self.environment(env),
             **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-        )  # fmt: skip
+        )
 
     def __call__(self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> Result:
         """Run a command to its end."""

@@ -50,9 +50,16 @@ def execute(text: str, folder: Path, environment: Mapping[str, str]) -> list[str
     # Job control, so that %1 is what it is at a prompt.
     script = f"set -m\n{LAST}" + "".join(f"{step.command}\nended=$?; echo; echo {MARK}$ended\n" for step in steps)
     done = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False,
-    )  # fmt: skip
+        ["bash", "-c", script],
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
     pieces = done.stdout.split(MARK)
     problems = []
     for step, piece, after in zip(steps, pieces, pieces[1:], strict=False):

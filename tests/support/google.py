@@ -36,9 +36,13 @@ class Answer:
 
 
 def call(
-    method: str, url: str, headers: dict[str, str] | None = None, data: bytes | None = None, timeout: float = 120,
+    method: str,
+    url: str,
+    headers: dict[str, str] | None = None,
+    data: bytes | None = None,
+    timeout: float = 120,
     **query: Any,
-) -> Answer:  # fmt: skip
+) -> Answer:
     """One request by plain HTTP; a refusal is an answer too."""
     if query:
         url += "?" + urlencode(query)
@@ -62,16 +66,28 @@ class User:
         self.colab = colab
         client, secret = CLIENT
         answer = call(
-            "POST", colab.urls["oauth"] + "/token", None,
-            form(grant_type="refresh_token", refresh_token=colab.login(scopes, **login), client_id=client,
-                 client_secret=secret),
-        )  # fmt: skip
+            "POST",
+            colab.urls["oauth"] + "/token",
+            None,
+            form(
+                grant_type="refresh_token",
+                refresh_token=colab.login(scopes, **login),
+                client_id=client,
+                client_secret=secret,
+            ),
+        )
         self.token: str = answer.json["access_token"]
 
     def __call__(
-        self, method: str, path: str, role: str = "tunnel", data: bytes | None = None, timeout: float = 120,
-        headers: dict[str, str] | None = None, **query: Any,
-    ) -> Answer:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        role: str = "tunnel",
+        data: bytes | None = None,
+        timeout: float = 120,
+        headers: dict[str, str] | None = None,
+        **query: Any,
+    ) -> Answer:
         sent = {"Authorization": f"Bearer {self.token}"}
         if role == "tunnel":
             sent["X-Colab-Client-Agent"] = "tests"

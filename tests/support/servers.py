@@ -39,15 +39,33 @@ def start_server(
     port = free_port()
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LECODER_", "JUPYTER_"))}
     environment = {
-        **kept, "HOME": str(folder), "JUPYTER_TOKEN": token, "IPYTHONDIR": str(folder / "ipython"),
+        **kept,
+        "HOME": str(folder),
+        "JUPYTER_TOKEN": token,
+        "IPYTHONDIR": str(folder / "ipython"),
         "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
-    }  # fmt: skip
+    }
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            [python, "-m", "jupyter_server", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
-             "--no-browser", "--allow-root", f"--ServerApp.base_url={base_url}", *options],
-            cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
+            [
+                python,
+                "-m",
+                "jupyter_server",
+                "--ip=127.0.0.1",
+                f"--port={port}",
+                "--ServerApp.port_retries=0",
+                "--no-browser",
+                "--allow-root",
+                f"--ServerApp.base_url={base_url}",
+                *options,
+            ],
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
     url = f"http{'s' if tls else ''}://127.0.0.1:{port}{base_url.rstrip('/')}/"
     try:
         wait_for_api(process, url, folder / "server.log")

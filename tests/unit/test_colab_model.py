@@ -26,10 +26,21 @@ JSON = st.recursive(
 @pytest.mark.parametrize(
     ("typed", "name"),
     [
-        ("t4", "T4"), ("A100", "A100"), ("v5e-1", "V5E1"), ("V5E1", "V5E1"), ("TPU v2-8", "V28"), ("tpu-v6e-1", "V6E1"),
-        ("NVIDIA A100", "A100"), ("gpu_l4", "L4"), ("B200", "B200"), ("", ""), ("fast", ""), ("T4;rm", ""), ("4", ""),
+        ("t4", "T4"),
+        ("A100", "A100"),
+        ("v5e-1", "V5E1"),
+        ("V5E1", "V5E1"),
+        ("TPU v2-8", "V28"),
+        ("tpu-v6e-1", "V6E1"),
+        ("NVIDIA A100", "A100"),
+        ("gpu_l4", "L4"),
+        ("B200", "B200"),
+        ("", ""),
+        ("fast", ""),
+        ("T4;rm", ""),
+        ("4", ""),
     ],
-)  # fmt: skip
+)
 def test_names_as_people_type_them(typed: str, name: str) -> None:
     """Hyphens, prefixes and case are theirs; what is no name is none."""
     assert model.typed_accelerator(typed) == name
@@ -46,13 +57,21 @@ def test_which_names_are_tpus() -> None:
 @pytest.mark.parametrize(
     ("value", "accelerator", "variant"),
     [
-        (0, "NONE", "DEFAULT"), (1, "T4", "GPU"), ("2", "V5E1", "TPU"), ("GPU", "T4", "GPU"),
+        (0, "NONE", "DEFAULT"),
+        (1, "T4", "GPU"),
+        ("2", "V5E1", "TPU"),
+        ("GPU", "T4", "GPU"),
         ("DEFAULT", "NONE", "DEFAULT"),
-        ("VARIANT_GPU", "T4", "GPU"), ("VARIANT_UNSPECIFIED", "NONE", "DEFAULT"), ("VARIANT_CPU", "NONE", "DEFAULT"),
-        (None, "NONE", "DEFAULT"), (None, "T4", "GPU"), (None, "V6E1", "TPU"),
-        ("VARIANT_NPU", "X1", "NPU"), (7, "T4", "7"),
+        ("VARIANT_GPU", "T4", "GPU"),
+        ("VARIANT_UNSPECIFIED", "NONE", "DEFAULT"),
+        ("VARIANT_CPU", "NONE", "DEFAULT"),
+        (None, "NONE", "DEFAULT"),
+        (None, "T4", "GPU"),
+        (None, "V6E1", "TPU"),
+        ("VARIANT_NPU", "X1", "NPU"),
+        (7, "T4", "7"),
     ],
-)  # fmt: skip
+)
 def test_variants(value: Any, accelerator: str, variant: str) -> None:
     """Numbers, numeric text, three sets of names; unknown ones are kept."""
     assert model.variant(value, accelerator) == variant
@@ -61,10 +80,18 @@ def test_variants(value: Any, accelerator: str, variant: str) -> None:
 @pytest.mark.parametrize(
     ("value", "high"),
     [
-        (0, False), (1, True), ("2", True), ("SHAPE_HIGH_MEM", True), ("SHAPE_HIGHMEM", True), ("hm", True),
-        ("SHAPE_DEFAULT", False), ("SHAPE_STANDARD", False), (None, False), ("", False),
+        (0, False),
+        (1, True),
+        ("2", True),
+        ("SHAPE_HIGH_MEM", True),
+        ("SHAPE_HIGHMEM", True),
+        ("hm", True),
+        ("SHAPE_DEFAULT", False),
+        ("SHAPE_STANDARD", False),
+        (None, False),
+        ("", False),
     ],
-)  # fmt: skip
+)
 def test_shapes(value: Any, high: bool) -> None:
     """Every plane's spelling of the machine with much memory."""
     assert model.high_memory(value) is high
@@ -73,10 +100,21 @@ def test_shapes(value: Any, high: bool) -> None:
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [
-        (3600, 3600), ("3600", 3600), ("3600s", 3600), ("3.14s", 3.14), (60, 60), ("-1s", 3600), ("", 3600),
-        (None, 3600), (0, 3600), ("soon", 3600), ({}, 3600), (float("nan"), 3600), (float("inf"), 3600),
+        (3600, 3600),
+        ("3600", 3600),
+        ("3600s", 3600),
+        ("3.14s", 3.14),
+        (60, 60),
+        ("-1s", 3600),
+        ("", 3600),
+        (None, 3600),
+        (0, 3600),
+        ("soon", 3600),
+        ({}, 3600),
+        (float("nan"), 3600),
+        (float("inf"), 3600),
     ],
-)  # fmt: skip
+)
 def test_lifetimes(value: Any, seconds: float) -> None:
     """A duration in any form; the usual one where it is none."""
     assert model.seconds(value) == seconds
@@ -96,11 +134,21 @@ def test_nothing_that_colab_sends_is_a_crash(value: Any) -> None:
     """Readers take any JSON for any field."""
     fields = dict.fromkeys(
         (
-            "endpoint", "accelerator", "variant", "machineShape", "subTier", "runtimeProxyInfo", "currentBalance",
-            "eligibleGpus", "freeCcuQuotaInfo", "eligibleAccelerators", "paidComputeUnitsBalance", "subscriptionTier",
+            "endpoint",
+            "accelerator",
+            "variant",
+            "machineShape",
+            "subTier",
+            "runtimeProxyInfo",
+            "currentBalance",
+            "eligibleGpus",
+            "freeCcuQuotaInfo",
+            "eligibleAccelerators",
+            "paidComputeUnitsBalance",
+            "subscriptionTier",
         ),
         value,
-    )  # fmt: skip
+    )
     web_plane._assignment(fields, listed=True)
     model.account_from_ccu(fields)
     model.account_from_user_info(fields)
@@ -113,10 +161,12 @@ def test_units_as_text_and_thousandths() -> None:
     """64-bit numbers come as text, the free quota in thousandths."""
     found = model.account_from_ccu(
         {
-            "currentBalance": "0", "consumptionRateHourly": 2, "eligibleGpus": ["t4"],
+            "currentBalance": "0",
+            "consumptionRateHourly": 2,
+            "eligibleGpus": ["t4"],
             "freeCcuQuotaInfo": {"remainingTokens": "4187", "nextRefillTimestampSec": 1790000000},
         }
-    )  # fmt: skip
+    )
     assert (found.free_units, found.gpus, found.tier, found.hours_left) == (4.187, ["T4"], "free", 4.187 / 2)
     assert found.tpus is None
 
@@ -155,7 +205,8 @@ def test_the_audience_of_a_token() -> None:
         (Refusal(403, "x", '[7,"insufficient authentication scopes",[]]'), errors.AuthError, "ScopeMissing"),
         (
             Refusal(403, "x", '{"error":{"status":"X","details":[{"reason":"USER_PROJECT_DENIED"}]}}'),
-            errors.AuthError, "ProjectDenied",
+            errors.AuthError,
+            "ProjectDenied",
         ),
         (Refusal(403, "x", "<html>"), errors.AuthError, "Forbidden"),
         (Refusal(404, "x"), errors.NotFoundError, "NotFound"),
@@ -166,7 +217,7 @@ def test_the_audience_of_a_token() -> None:
         (Refusal(302, "x", location="http://hotspot/"), errors.ConnectionFailed, "UnexpectedAnswer"),
         (Refusal(200, "x", "<html>", page=True), errors.ConnectionFailed, "UnexpectedAnswer"),
     ],
-)  # fmt: skip
+)
 def test_refusals(refusal: Refusal, kind: type[errors.Error], name: str) -> None:
     """Each has its error and a hint; only 429 and 5xx are worth another try."""
     error = calls.google_error(refusal)

@@ -162,9 +162,20 @@ def test_proxy_needs_its_token(running: tuple[FakeColab, User, dict[str, Any]]) 
         connect(address, proxy=None)
     assert refused.value.response.status_code == 404
     with connect(address, additional_headers=header, proxy=None) as socket:
-        message = {"header": {"msg_id": "1", "msg_type": "kernel_info_request", "session": "x", "username": "",
-                              "version": "5.3", "date": ""}, "parent_header": {}, "metadata": {}, "content": {},
-                   "channel": "shell"}  # fmt: skip
+        message = {
+            "header": {
+                "msg_id": "1",
+                "msg_type": "kernel_info_request",
+                "session": "x",
+                "username": "",
+                "version": "5.3",
+                "date": "",
+            },
+            "parent_header": {},
+            "metadata": {},
+            "content": {},
+            "channel": "shell",
+        }
         socket.send(json.dumps(message))
         while json.loads(socket.recv(30))["header"]["msg_type"] != "kernel_info_reply":
             pass

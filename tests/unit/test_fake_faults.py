@@ -108,8 +108,11 @@ def test_what_befalls_a_vm(running: tuple[FakeColab, User, dict[str, Any]]) -> N
     vm = colab.vm
 
     def token() -> dict[str, str]:
-        return {"X-Colab-Runtime-Proxy-Token": user("GET", "/tun/m/assignments").json["assignments"][0][
-            "runtimeProxyInfo"]["token"]}  # fmt: skip
+        return {
+            "X-Colab-Runtime-Proxy-Token": user("GET", "/tun/m/assignments").json["assignments"][0]["runtimeProxyInfo"][
+                "token"
+            ]
+        }
 
     header = token()
     kernel = call("POST", vm.url + "/api/kernels", header, b"{}").json["id"]

@@ -23,10 +23,16 @@ def user(colab: FakeColab) -> User:
 def test_login_by_code_and_pkce(colab: FakeColab) -> None:
     """The consent page sends a code back; it buys tokens once, for the right verifier and redirect only."""
     where: dict[str, Any] = {
-        "client_id": "mine", "redirect_uri": "http://127.0.0.1:9/", "response_type": "code", "state": "s",
-        "scope": "email profile " + COLAB, "access_type": "offline", "code_challenge": challenge("v" * 43),
-        "code_challenge_method": "S256", "prompt": "consent",
-    }  # fmt: skip
+        "client_id": "mine",
+        "redirect_uri": "http://127.0.0.1:9/",
+        "response_type": "code",
+        "state": "s",
+        "scope": "email profile " + COLAB,
+        "access_type": "offline",
+        "code_challenge": challenge("v" * 43),
+        "code_challenge_method": "S256",
+        "prompt": "consent",
+    }
 
     def code() -> str:
         answer = call("GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", **where)
@@ -37,9 +43,14 @@ def test_login_by_code_and_pkce(colab: FakeColab) -> None:
 
     def buy(code: str, **changed: str) -> Answer:
         fields = {
-            "grant_type": "authorization_code", "code": code, "client_id": "mine", "client_secret": "secret",
-            "redirect_uri": "http://127.0.0.1:9/", "code_verifier": "v" * 43, **changed,
-        }  # fmt: skip
+            "grant_type": "authorization_code",
+            "code": code,
+            "client_id": "mine",
+            "client_secret": "secret",
+            "redirect_uri": "http://127.0.0.1:9/",
+            "code_verifier": "v" * 43,
+            **changed,
+        }
         return call("POST", colab.urls["oauth"] + "/token", None, form(**fields))
 
     first = code()
@@ -61,9 +72,14 @@ def test_consent_that_goes_wrong(colab: FakeColab, consent: Any, expected: str |
     """The user may say no, and an answer may come from somebody else."""
     colab.switches.consent = consent
     answer = call(
-        "GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", client_id="mine", response_type="code", state="s",
-        redirect_uri="http://localhost:9/callback", scope="email",
-    )  # fmt: skip
+        "GET",
+        colab.urls["accounts"] + "/o/oauth2/v2/auth",
+        client_id="mine",
+        response_type="code",
+        state="s",
+        redirect_uri="http://localhost:9/callback",
+        scope="email",
+    )
     back = parse_qs(urlsplit(answer.headers["Location"]).query)
     assert back.get("error") == ([expected] if expected else None)
     assert (back["state"] == ["s"]) is (consent == "deny")
@@ -73,9 +89,14 @@ def test_a_consent_page(colab: FakeColab) -> None:
     """With that switch the page asks, and one of its links is the answer."""
     colab.switches.consent = "page"
     page = call(
-        "GET", colab.urls["accounts"] + "/o/oauth2/v2/auth", client_id="mine", response_type="code", state="<s>",
-        redirect_uri="http://127.0.0.1:9/", scope="email",
-    )  # fmt: skip
+        "GET",
+        colab.urls["accounts"] + "/o/oauth2/v2/auth",
+        client_id="mine",
+        response_type="code",
+        state="<s>",
+        redirect_uri="http://127.0.0.1:9/",
+        scope="email",
+    )
     assert page.status == 200
     links = dict(re.findall(r'<a href="([^"]*decision=(\w+))">', page.body.decode())[::-1])
     assert set(links.values()) == {"approve", "deny"}

@@ -99,8 +99,9 @@ def test_runtimes_by_googles_client(colab: FakeColab, apis: tuple[Api, Api]) -> 
     assert {"key": T4, "eligible": True} in specs
     assert any("eligible" not in spec for spec in specs)
     assert beta.service.v1beta().getSubscription(name="subscription").execute() == {
-        "name": "subscription", "tier": "SUBSCRIPTION_TIER_FREE",
-    }  # fmt: skip
+        "name": "subscription",
+        "tier": "SUBSCRIPTION_TIER_FREE",
+    }
     assert beta(runtimes.list()) == {}
     wanted = {"body": {"runtimeSpec": T4}, "requestId": str(uuid.uuid4()), "runtimeId": "mine"}
     operation = beta(runtimes.create(**wanted))

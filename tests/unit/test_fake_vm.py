@@ -39,9 +39,16 @@ class Kernel:
     def reconnect(self) -> None:
         """Open a socket, and another one when that was lost, always with the same session id."""
         self.close()
-        self._socket = self._stack.enter_context(connect(
-            self._address, additional_headers=self._header, proxy=None, max_size=None, open_timeout=60, close_timeout=1
-        ))  # fmt: skip
+        self._socket = self._stack.enter_context(
+            connect(
+                self._address,
+                additional_headers=self._header,
+                proxy=None,
+                max_size=None,
+                open_timeout=60,
+                close_timeout=1,
+            )
+        )
 
     def close(self) -> None:
         self._stack.close()
@@ -55,11 +62,17 @@ class Kernel:
 
     def send(self, channel: str, kind: str, content: dict[str, Any]) -> str:
         number = uuid.uuid4().hex
-        header = {"msg_id": number, "msg_type": kind, "session": self.session, "username": "username",
-                  "version": "5.0", "date": "2026-01-01T00:00:00Z"}  # fmt: skip
-        self._socket.send(json.dumps(
-            {"channel": channel, "header": header, "parent_header": {}, "metadata": {}, "content": content}
-        ))  # fmt: skip
+        header = {
+            "msg_id": number,
+            "msg_type": kind,
+            "session": self.session,
+            "username": "username",
+            "version": "5.0",
+            "date": "2026-01-01T00:00:00Z",
+        }
+        self._socket.send(
+            json.dumps({"channel": channel, "header": header, "parent_header": {}, "metadata": {}, "content": content})
+        )
         return number
 
     def start(self, code: str) -> str:

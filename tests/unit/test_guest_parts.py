@@ -116,9 +116,14 @@ def test_wrappers_are_made_when_names_are_missing(tmp_path: Path, monkeypatch: p
 def test_environment_without_the_notebooks_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables that the kernel put in for notebooks are gone, or as they were when the process started."""
     for name, value in {
-        "JPY_PARENT_PID": "1", "KERNEL_ID": "x", "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        "TERM": "xterm-color-of-the-kernel", "CLICOLOR_FORCE": "1", "PYDEVD_X": "1", "KEPT": "yes",
-    }.items():  # fmt: skip
+        "JPY_PARENT_PID": "1",
+        "KERNEL_ID": "x",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "TERM": "xterm-color-of-the-kernel",
+        "CLICOLOR_FORCE": "1",
+        "PYDEVD_X": "1",
+        "KEPT": "yes",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     found = environment.base(str(tmp_path))

@@ -217,9 +217,14 @@ def test_a_hint_can_be_typed(place: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["lecoder-cgpu sesions list", "lecoder-cgpu sessions lst", "lecoder-cgpu ls --recursively", "add --no-such-option",
-     "set LECODER_CGPU_NO_SUCH_THING"],
-)  # fmt: skip
+    [
+        "lecoder-cgpu sesions list",
+        "lecoder-cgpu sessions lst",
+        "lecoder-cgpu ls --recursively",
+        "add --no-such-option",
+        "set LECODER_CGPU_NO_SUCH_THING",
+    ],
+)
 def test_a_wrong_hint_is_seen(text: str) -> None:
     """The check can fail."""
     with pytest.raises(AssertionError):

@@ -57,9 +57,13 @@ for number in range(count):
 
 def entry(number: int, moment: datetime = NOW, **changes: object) -> HistoryEntry:
     values: dict[str, object] = {
-        "id": f"id-{number}", "status": "ok", "timestamp": timestamp(moment + timedelta(seconds=number)),
-        "command": f"print({number})", "mode": "kernel", "runtime": RUNTIME,
-    }  # fmt: skip
+        "id": f"id-{number}",
+        "status": "ok",
+        "timestamp": timestamp(moment + timedelta(seconds=number)),
+        "command": f"print({number})",
+        "mode": "kernel",
+        "runtime": RUNTIME,
+    }
     return HistoryEntry(**{**values, **changes})  # type: ignore[arg-type]
 
 
@@ -436,16 +440,21 @@ def test_statistics_cover_all_segments(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "moment"),
     [
-        ("30s", NOW - timedelta(seconds=30)), ("15m", NOW - timedelta(minutes=15)), ("2h", NOW - timedelta(hours=2)),
-        ("1d", NOW - timedelta(days=1)), ("2w", NOW - timedelta(weeks=2)), (" 1H30M ", NOW - timedelta(minutes=90)),
-        ("today", datetime(2026, 3, 4, tzinfo=UTC)), ("Yesterday", datetime(2026, 3, 3, tzinfo=UTC)),
+        ("30s", NOW - timedelta(seconds=30)),
+        ("15m", NOW - timedelta(minutes=15)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("1d", NOW - timedelta(days=1)),
+        ("2w", NOW - timedelta(weeks=2)),
+        (" 1H30M ", NOW - timedelta(minutes=90)),
+        ("today", datetime(2026, 3, 4, tzinfo=UTC)),
+        ("Yesterday", datetime(2026, 3, 3, tzinfo=UTC)),
         ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
         ("2026-03-01T10:20", datetime(2026, 3, 1, 10, 20, tzinfo=UTC)),
         ("2026-03-01T10:20:00+02:00", datetime(2026, 3, 1, 8, 20, tzinfo=UTC)),
         ("2026-03-01T10:20:00.000Z", datetime(2026, 3, 1, 10, 20, tzinfo=UTC)),
         ("999999999w", datetime(1970, 1, 1, tzinfo=UTC)),
     ],
-)  # fmt: skip
+)
 def test_points_in_time(text: str, moment: datetime) -> None:
     """Ages, sums of ages, days and ISO dates are understood."""
     assert parse_since(text, NOW) == moment
@@ -515,8 +524,9 @@ def test_an_entry_of_a_large_run_is_small() -> None:
     texts = [DisplayData(data={"text/plain": "y" * 9_000})] * 500
     made = entry_from_run(
         run(status="error", error_code=1002, stdout=big, stderr="x" * 10, display_data=[image, *texts], error=failure),
-        big, RUNTIME,
-    )  # fmt: skip
+        big,
+        RUNTIME,
+    )
     assert len(msgspec.json.encode(made)) < MAX_COMMAND + 8 * MAX_TEXT
     assert made.output_bytes == 2_000_010
     sha256 = hashlib.sha256(base64.b64decode("A" * 500_000)).hexdigest()
@@ -548,8 +558,10 @@ def test_secrets_are_blotted_out_everywhere(size: int) -> None:
     failure = ErrorInfo(name="E", message=text, category="runtime", description="", traceback=[text])
     made = entry_from_run(
         run(stdout=text, stderr=text, error=failure, display_data=[DisplayData(data={"text/plain": text})]),
-        text, RUNTIME, secrets,
-    )  # fmt: skip
+        text,
+        RUNTIME,
+        secrets,
+    )
     written = msgspec.json.encode(made).decode()
     for piece in ("s3cr", "longer", "ted", "abcdefghijkl"):
         assert piece not in written.replace("executed", "")

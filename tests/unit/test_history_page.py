@@ -82,9 +82,29 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     stored(tmp_path, "\x00\x1b[31mred\x1b[0m\x08\ud800", run(stdout="a\rb", display_data=[odd]))
     reader = Reader(page_of(tmp_path))
     assert {tag for tag, _ in reader.tags} <= {
-        "html", "head", "meta", "title", "style", "body", "h1", "p", "dl", "div", "dt", "dd", "main", "article",
-        "header", "span", "pre", "img", "figure", "figcaption", "details", "summary",
-    }  # fmt: skip
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "h1",
+        "p",
+        "dl",
+        "div",
+        "dt",
+        "dd",
+        "main",
+        "article",
+        "header",
+        "span",
+        "pre",
+        "img",
+        "figure",
+        "figcaption",
+        "details",
+        "summary",
+    }
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert [text for text in reader.text["command"] if text == EVIL]
     assert reader.text["output"].count(EVIL) == 2
@@ -149,10 +169,21 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
 
     def browse(*options: str) -> str:
         return subprocess.run(
-            ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
-             "--window-size=900,900", *options, f"file://{tmp_path}/page.html"],
-            capture_output=True, timeout=120, check=True, env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
-        ).stdout.decode()  # fmt: skip
+            [
+                "chromium",
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                f"--user-data-dir={tmp_path}/profile",
+                "--window-size=900,900",
+                *options,
+                f"file://{tmp_path}/page.html",
+            ],
+            capture_output=True,
+            timeout=120,
+            check=True,
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        ).stdout.decode()
 
     shown = Reader(browse("--dump-dom"))
     assert shown.text["title"] == ["Runs"]

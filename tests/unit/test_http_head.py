@@ -31,8 +31,12 @@ def test_a_request_goes_on_with_the_token() -> None:
         "X-TOKEN: theirs", "Connection: keep-alive, X-Hop", "X-Hop: 1", "Keep-Alive: 5", "Cookie: a=b", "Upgrade: h2c"
     )
     assert found == [
-        "GET /base/x?y=1 HTTP/1.1", "Host: 8000-vm.example", "X-Token: s3cret/token", "Connection: close", "Cookie: a=b"
-    ]  # fmt: skip
+        "GET /base/x?y=1 HTTP/1.1",
+        "Host: 8000-vm.example",
+        "X-Token: s3cret/token",
+        "Connection: close",
+        "Cookie: a=b",
+    ]
     socket = sent("Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k")
     assert socket[3:] == ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k"]
     assert "Content-Length: 3" in sent("Connection: content-length", "Content-Length: 3", line="POST /x HTTP/1.0")
@@ -71,15 +75,19 @@ def test_other_names_are_refused(host: str) -> None:
 @pytest.mark.parametrize(
     "head",
     [
-        b"\r\n\r\n", b"\x16\x03\x01\x02\r\n\r\n", b"GET http://a/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n", b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b"\r\n\r\n",
+        b"\x16\x03\x01\x02\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n folded\r\n\r\n",
+        b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nA: b\nX-Token: c\r\n\r\n",
         b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
     ],
-)  # fmt: skip
+)
 def test_garbage_is_refused(head: bytes) -> None:
     """What could be understood in two ways is not passed on."""
     with pytest.raises(Refused) as refused:
@@ -115,13 +123,20 @@ def test_redirections_lead_back_here() -> None:
 def test_the_upstream_does_not_show() -> None:
     """The connection ends with the answer, cookies are for this address, and the token is in nothing."""
     found = answered(
-        "Connection: keep-alive", "Keep-Alive: timeout=5", "Alt-Svc: h3", "Transfer-Encoding: chunked",
-        "Set-Cookie: a=b; Domain=8000-vm.example; Path=/", "X-Echo: s3cret/token s3cret%2Ftoken",
-    )  # fmt: skip
+        "Connection: keep-alive",
+        "Keep-Alive: timeout=5",
+        "Alt-Svc: h3",
+        "Transfer-Encoding: chunked",
+        "Set-Cookie: a=b; Domain=8000-vm.example; Path=/",
+        "X-Echo: s3cret/token s3cret%2Ftoken",
+    )
     assert found == [
-        "HTTP/1.1 200 OK", "Connection: close", "Transfer-Encoding: chunked", "Set-Cookie: a=b; Path=/",
+        "HTTP/1.1 200 OK",
+        "Connection: close",
+        "Transfer-Encoding: chunked",
+        "Set-Cookie: a=b; Path=/",
         "X-Echo: *** ***",
-    ]  # fmt: skip
+    ]
     fields = ["Upgrade: websocket", "Connection: Upgrade"]
     assert answered(*fields, status="101 Switching Protocols")[1:] == fields
     assert answered(status="100 Continue") == ["HTTP/1.1 100 Continue"]

@@ -26,9 +26,18 @@ def wanted(content: Any, **options: Any) -> list[int | None]:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"print(1)", b"[]", b"{}", b"\xff\xfe", b'{"nbformat": 4}', b'{"nbformat": 9, "cells": []}',
-                b'{"cells": [{"cell_type": "code"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}']
-)  # fmt: skip
+    "content",
+    [
+        b"",
+        b"print(1)",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        b'{"nbformat": 4}',
+        b'{"nbformat": 9, "cells": []}',
+        b'{"cells": [{"cell_type": "code"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}',
+    ],
+)
 def test_what_is_no_notebook_is_refused(content: bytes) -> None:
     """The error says what is wrong, whatever nbformat made of it."""
     with pytest.raises(errors.UsageError) as caught:
@@ -42,8 +51,12 @@ def test_cells_without_ids_get_some() -> None:
     """A notebook of version 4.5 that lacks ids, and half a kernelspec, are repaired; older versions stay without."""
     cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": "1"}
     for minor, has in ((5, True), (4, False)):
-        raw = {"cells": [cell], "metadata": {"kernelspec": {"language": "python"}}, "nbformat": 4,
-               "nbformat_minor": minor}  # fmt: skip
+        raw = {
+            "cells": [cell],
+            "metadata": {"kernelspec": {"language": "python"}},
+            "nbformat": 4,
+            "nbformat_minor": minor,
+        }
         content = document.parse(json.dumps(raw).encode(), "x")
         nbformat.validate(content)
         assert ("id" in content.cells[0]) is has
@@ -121,9 +134,23 @@ def test_misspelt_parameters_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("typed", "value"),
-    [("1", 1), ("1.5", 1.5), ("1e-3", 1e-3), ("True", True), ("false", False), ("None", None), ("x", "x"), ("", ""),
-     ("[1, 2]", [1, 2]), ('{"a": 1}', {"a": 1}), ('"7"', "7"), ("[1", "[1"), ("a=b", "a=b"), ("1 2", "1 2")],
-)  # fmt: skip
+    [
+        ("1", 1),
+        ("1.5", 1.5),
+        ("1e-3", 1e-3),
+        ("True", True),
+        ("false", False),
+        ("None", None),
+        ("x", "x"),
+        ("", ""),
+        ("[1, 2]", [1, 2]),
+        ('{"a": 1}', {"a": 1}),
+        ('"7"', "7"),
+        ("[1", "[1"),
+        ("a=b", "a=b"),
+        ("1 2", "1 2"),
+    ],
+)
 def test_values_as_typed(typed: str, value: object) -> None:
     """Numbers, constants and JSON are what they look like; all else is text."""
     assert parameters.value(typed) == value

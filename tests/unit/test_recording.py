@@ -63,6 +63,11 @@ class _Recorded:
 
 
 def _line(name: str, kind: str, content: dict[str, str]) -> bytes:
-    message = {"channel": "iopub", "header": {"msg_id": name, "msg_type": kind}, "parent_header": {"msg_id": RUN},
-               "metadata": {}, "content": content}  # fmt: skip
+    message = {
+        "channel": "iopub",
+        "header": {"msg_id": name, "msg_type": kind},
+        "parent_header": {"msg_id": RUN},
+        "metadata": {},
+        "content": content,
+    }
     return json.dumps(message).encode() + b"\n"

@@ -96,14 +96,19 @@ def test_the_predecessors_records_are_understood(store: Store) -> None:
     """Its file has neither names nor backends, and holds proxy tokens."""
     store.folder.mkdir(parents=True)
     old = {
-        "id": "5b0e4c1a-0000-4000-8000-000000000000", "label": "Colab GPU T4",
+        "id": "5b0e4c1a-0000-4000-8000-000000000000",
+        "label": "Colab GPU T4",
         "runtime": {
-            "label": "Colab GPU T4", "accelerator": "T4", "endpoint": "gpu-t4-s-1a2b3c4d",
+            "label": "Colab GPU T4",
+            "accelerator": "T4",
+            "endpoint": "gpu-t4-s-1a2b3c4d",
             "proxy": {"url": "https://x/", "token": "t", "tokenExpiresInSeconds": 3600},
         },
-        "variant": "GPU", "createdAt": "2026-01-01T00:00:00.000Z", "lastUsedAt": "2026-01-01T00:00:00.000Z",
+        "variant": "GPU",
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "lastUsedAt": "2026-01-01T00:00:00.000Z",
         "isActive": True,
-    }  # fmt: skip
+    }
     store.path.write_text(json.dumps([old]))
     (record,) = store.records()
     assert (record.name, record.backend, record.is_active) == ("5b0e4c1a", "colab", True)

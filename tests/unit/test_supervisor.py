@@ -278,19 +278,23 @@ def test_survives_its_parent(tmp_path: Path) -> None:
     folder.mkdir()
     gate = tmp_path / "gate"
     spec = {
-        "folder": str(folder), "cwd": str(folder), "env": dict(os.environ),
+        "folder": str(folder),
+        "cwd": str(folder),
+        "env": dict(os.environ),
         "argv": ["bash", "-c", f"echo before; until [ -e {gate} ]; do sleep 0.02; done; echo after; exit 5"],
-    }  # fmt: skip
+    }
     parent = subprocess.Popen(
         [
-            sys.executable, "-c",
+            sys.executable,
+            "-c",
             "import subprocess, sys, time\n"
             "p = subprocess.Popen([sys.executable, '-I', '-S', sys.argv[1]], stdin=subprocess.PIPE,"
             " stdout=subprocess.PIPE, start_new_session=True)\n"
             "p.stdin.write(sys.argv[2].encode() + b'\\n'); p.stdin.close(); time.sleep(60)",
-            str(SOURCE), json.dumps(spec),
+            str(SOURCE),
+            json.dumps(spec),
         ]
-    )  # fmt: skip
+    )
     wait_for(lambda: (folder / "stdout").exists() and (folder / "stdout").read_bytes() == b"before\n")
     parent.kill()
     parent.wait()

@@ -67,9 +67,18 @@ def test_ignore_files(tmp_path: Path) -> None:
     (tmp_path / "sub" / ".gitignore").write_text("!again.log\nlocal\n")
     ignore = Ignore(str(tmp_path))
     expected = {
-        "a.log": True, "keep.log": False, "sub/a.log": True, "sub/again.log": False, "sub/local": True, "local": False,
-        "only-top": True, "sub/only-top": False, "train.py": False, ".git": True, "sub/.git": True,
-    }  # fmt: skip
+        "a.log": True,
+        "keep.log": False,
+        "sub/a.log": True,
+        "sub/again.log": False,
+        "sub/local": True,
+        "local": False,
+        "only-top": True,
+        "sub/only-top": False,
+        "train.py": False,
+        ".git": True,
+        "sub/.git": True,
+    }
     assert {name: ignore(name, False) for name in expected} == expected
     assert ignore("build", True)
     assert not ignore("build", False)

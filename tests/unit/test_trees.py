@@ -90,8 +90,13 @@ def test_links_stay_inside(tmp_path: Path) -> None:
         (source / name).symlink_to(target)
     kinds = {item[0]: item[1] for item in trees.scan(str(source))}
     assert kinds == {
-        "file": "file", "sub": "folder", "sub/up": "link", "dir": "link", "out": "outside", "abs": "outside",
-    }  # fmt: skip
+        "file": "file",
+        "sub": "folder",
+        "sub/up": "link",
+        "dir": "link",
+        "out": "outside",
+        "abs": "outside",
+    }
     copy(str(source), str(tmp_path / "out"))
     assert os.readlink(tmp_path / "out" / "sub" / "up") == "../file"
     assert not (tmp_path / "out" / "out").exists()
@@ -217,5 +222,8 @@ def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
     packed, problems = trees.pack(str(tmp_path), entries)
     assert packed == b""
     assert {item[0]: item[1] for item in problems} == {
-        "longer": "FileChanged", "shorter": "FileChanged", "touched": "FileChanged", "gone": "FileNotFound",
-    }  # fmt: skip
+        "longer": "FileChanged",
+        "shorter": "FileChanged",
+        "touched": "FileChanged",
+        "gone": "FileNotFound",
+    }

@@ -101,9 +101,13 @@ def test_a_restart_by_another_client_ends_the_run() -> None:
 
 def test_messages_of_other_clients_are_not_ours() -> None:
     """Output that belongs to somebody else's request is neither shown nor ends anything."""
-    other = [message(kind, content, parent="other") for kind, content in [
-        ("stream", {"name": "stdout", "text": "theirs"}), ("status", {"execution_state": "idle"}),
-    ]]  # fmt: skip
+    other = [
+        message(kind, content, parent="other")
+        for kind, content in [
+            ("stream", {"name": "stdout", "text": "theirs"}),
+            ("status", {"execution_state": "idle"}),
+        ]
+    ]
     execution, events = run(*other)
     assert events == []
     assert not execution.idle
@@ -120,10 +124,12 @@ def test_displays_updates_and_clearing() -> None:
     """Rich outputs keep their display id, updates say so, clear_output says whether to wait."""
     shown = {"data": {"text/plain": "1"}, "metadata": {}, "transient": {"display_id": "d"}}
     _, events = run(
-        message("display_data", shown), message("update_display_data", shown),
-        message("execute_result", {**shown, "execution_count": 5}), message("clear_output", {"wait": True}),
+        message("display_data", shown),
+        message("update_display_data", shown),
+        message("execute_result", {**shown, "execution_count": 5}),
+        message("clear_output", {"wait": True}),
         message("input_request", {"prompt": "name? ", "password": False}, "stdin"),
-    )  # fmt: skip
+    )
     assert events == [
         wire.Display({"text/plain": "1"}, {}, "d"),
         wire.Display({"text/plain": "1"}, {}, "d", update=True),

@@ -81,9 +81,10 @@ class Consent:
         pending = self.login.files.read_pending(flow)
         if pending.client_id != self.client.id:
             raise errors.AuthError(
-                "this login was begun with another OAuth client", name="ClientChanged",
+                "this login was begun with another OAuth client",
+                name="ClientChanged",
                 hint="begin a new one: lecoder-cgpu auth login --start --json",
-            )  # fmt: skip
+            )
         try:
             stored = self.complete(pending, code_in(answer, pending))
         except errors.AuthError as error:
@@ -114,10 +115,11 @@ class Consent:
                 answer = answers.get(timeout=wait)
             except queue.Empty:
                 raise errors.AuthError(
-                    f"no answer came from the browser within {wait:g} s", name="LoginTimeout",
+                    f"no answer came from the browser within {wait:g} s",
+                    name="LoginTimeout",
                     hint="wait longer: lecoder-cgpu auth login --wait 900; or where no browser can reach this machine: "
                     "lecoder-cgpu auth login --no-browser",
-                ) from None  # fmt: skip
+                ) from None
         return self.complete(pending, code_in(answer, pending))
 
     def by_pasting(self, ask: Callable[[str], str | None]) -> StoredLogin:
@@ -141,10 +143,11 @@ class Consent:
         refresh_token = answer.get("refresh_token")
         if not refresh_token:
             raise errors.AuthError(
-                "Google sent no refresh token", name="NoRefreshToken",
+                "Google sent no refresh token",
+                name="NoRefreshToken",
                 hint="take the tool's access away at https://myaccount.google.com/permissions, then: "
                 "lecoder-cgpu auth login",
-            )  # fmt: skip
+            )
         scope = answer.get("scope") or list(credentials.SCOPES)
         granted = scope.split() if isinstance(scope, str) else list(scope)
         account = UNKNOWN
@@ -161,9 +164,12 @@ class Consent:
         )
         source = Source(kind="session", info=credentials.user(self.client, refresh_token))
         token = Token(
-            key=source.key, access_token=answer["access_token"], obtained_at=moment, lifetime=lifetime(answer),
+            key=source.key,
+            access_token=answer["access_token"],
+            obtained_at=moment,
+            lifetime=lifetime(answer),
             scopes=granted,
-        )  # fmt: skip
+        )
         store(self.login, stored, token)
         return stored
 
@@ -180,9 +186,10 @@ class Consent:
             detail = error.description or error.error
             if error.error == "invalid_grant":
                 raise errors.AuthError(
-                    f"Google does not take this code: {detail}", name="CodeRefused",
+                    f"Google does not take this code: {detail}",
+                    name="CodeRefused",
                     hint="a code can be used once and for some minutes; begin again: lecoder-cgpu auth login",
-                ) from error  # fmt: skip
+                ) from error
             raise refusal({"error": error.error, "error_description": detail}, error) from error
 
     def _flow(self, redirect_uri: str, pending: Pending | None = None) -> Any:
@@ -245,28 +252,32 @@ def code_in(answer: str, pending: Pending) -> str:
     if "code=" not in text and "error=" not in text and "://" not in text:
         if not text or any(character.isspace() for character in text):
             raise errors.UsageError(
-                "this is neither a code nor the address of the page that could not be opened", name="NoCode",
+                "this is neither a code nor the address of the page that could not be opened",
+                name="NoCode",
                 hint="paste the whole address from the browser's address bar; it begins with http://127.0.0.1",
-            )  # fmt: skip
+            )
         return unquote(text)
     query = parse_qs(urlsplit(text).query or text.partition("?")[2] or text)
     if query.get("state") != [pending.state]:
         raise errors.AuthError(
-            "this answer belongs to another login (its state differs)", name="WrongState",
+            "this answer belongs to another login (its state differs)",
+            name="WrongState",
             hint="begin anew, and use the page that it opens: lecoder-cgpu auth login",
-        )  # fmt: skip
+        )
     if refused := query.get("error"):
         if refused == ["access_denied"]:
             raise errors.AuthError(
-                "consent was denied on Google's page", name="ConsentDenied",
+                "consent was denied on Google's page",
+                name="ConsentDenied",
                 hint="log in again and allow it: lecoder-cgpu auth login; while the client is in testing, "
                 "the account must be a test user of it",
-            )  # fmt: skip
+            )
         raise errors.AuthError(
-            f"Google refused: {refused[0]}", name="ConsentDenied",
+            f"Google refused: {refused[0]}",
+            name="ConsentDenied",
             hint="an organisation's rules may forbid it: ask its administrator, or use another OAuth client: "
             "lecoder-cgpu auth setup CLIENT_FILE --force",
-        )  # fmt: skip
+        )
     if not query.get("code"):
         raise errors.UsageError(
             "there is no code in this address",

@@ -111,9 +111,10 @@ def check(login: Login) -> Token:
         found = tokeninfo(login, token.access_token)
     if found is None:
         raise errors.AuthError(
-            "Google does not take the token that it has just given", name="TokenRefused",
+            "Google does not take the token that it has just given",
+            name="TokenRefused",
             hint="lecoder-cgpu auth login --force",
-        )  # fmt: skip
+        )
     source = login.source()
     scopes = found["scope"].split() if isinstance(found.get("scope"), str) else token.scopes
     account = source.account or token.account
@@ -135,9 +136,10 @@ def check(login: Login) -> Token:
     ]
     if scopes is not None and missing:
         raise errors.AuthError(
-            f"the login does not allow the use of Colab: {' and '.join(missing)} was not granted", name="ScopeMissing",
+            f"the login does not allow the use of Colab: {' and '.join(missing)} was not granted",
+            name="ScopeMissing",
             hint=credentials.ADC_COMMAND if source.kind == "adc" else "lecoder-cgpu auth login --force",
-        )  # fmt: skip
+        )
     return token
 
 
@@ -185,9 +187,10 @@ def take(login: Login, content: str, *, replace: bool) -> StoredLogin:
             )
         if known is not None and own != known:
             raise errors.UsageError(
-                f"this login belongs to another OAuth client than {login.config.path} has", name="ClientDiffers",
+                f"this login belongs to another OAuth client than {login.config.path} has",
+                name="ClientDiffers",
                 hint="replace both: lecoder-cgpu auth import --force",
-            )  # fmt: skip
+            )
     source = Source(kind="session", info=credentials.user(own, given.refresh_token))
     token, rotated = mint(source, login.config)
     account = given.account or userinfo(login, token.access_token)

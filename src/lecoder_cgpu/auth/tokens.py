@@ -209,9 +209,14 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
         answer: Any = None
 
         def __call__(
-            self, url: str, method: str = "GET", body: Any = None, headers: Mapping[str, str] | None = None,
-            timeout: float | None = None, **options: Any,
-        ) -> http.Reply:  # fmt: skip
+            self,
+            url: str,
+            method: str = "GET",
+            body: Any = None,
+            headers: Mapping[str, str] | None = None,
+            timeout: float | None = None,
+            **options: Any,
+        ) -> http.Reply:
             content = body.encode() if isinstance(body, str) else body
             try:
                 reply = http.exchange(method, url, content=content, headers=headers, timeout=timeout or TIMEOUT)

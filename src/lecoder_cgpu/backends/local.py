@@ -211,8 +211,13 @@ def _spawn(folder: Path, work: Path, token: str) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [sys.executable, "-m", f"{__package__}.local_server", *OPTIONS, f"--ServerApp.root_dir={work}"],
-            cwd=work, env=_environment(folder, token), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached,
-        )  # fmt: skip
+            cwd=work,
+            env=_environment(folder, token),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            **detached,
+        )
     finally:
         os.close(log)
 

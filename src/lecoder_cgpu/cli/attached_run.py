@@ -23,22 +23,26 @@ if TYPE_CHECKING:
 HEARTBEAT = 20.0  # seconds
 
 max_output_option = click.option(
-    "--max-output", type=click.IntRange(min=0), metavar="BYTES",
+    "--max-output",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
     help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
-)  # fmt: skip
+)
 
 
 def options(function: Any) -> Any:
     """Add the options that say how a run is shown: those of `RenderOptions`, but for the heartbeat."""
     for option in (
         click.option(
-            "--outputs", metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+            "--outputs",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
             help="Write images and other rich outputs into this folder (kernel mode).",
         ),
         click.option("--inline", is_flag=True, help="Keep images and other binary outputs in the answer, as base64."),
         max_output_option,
         click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text."),
-    ):  # fmt: skip
+    ):
         function = option(function)
     return function
 

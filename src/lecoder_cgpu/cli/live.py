@@ -133,9 +133,12 @@ class KernelView:
             case messages.Display():
                 data, omitted = (event.data, {}) if self._inline else outputs.without_binary(event.data)
                 return DisplayEvent(
-                    data=data, metadata=event.metadata, display_id=event.display_id, update=event.update,
+                    data=data,
+                    metadata=event.metadata,
+                    display_id=event.display_id,
+                    update=event.update,
                     omitted=omitted or UNSET,
-                )  # fmt: skip
+                )
             case messages.Clear(wait=wait):
                 return ClearEvent(wait=wait)
             case messages.Dropped(notice=notice):
@@ -212,8 +215,9 @@ class ProcessView:
         self.offsets = Offsets(start)
         self._printer = printer
         self._write: dict[str, Callable[[bytes], None]] = {
-            "stdout": printer.write, "stderr": printer.write_error_stream,
-        }  # fmt: skip
+            "stdout": printer.write,
+            "stderr": printer.write_error_stream,
+        }
         self._cut: dict[str, bytes] = {"stdout": b"", "stderr": b""}
 
     def show(self, name: str, content: bytes) -> None:

@@ -41,9 +41,13 @@ class Bar:
         from rich.progress import DownloadColumn, Progress, SpinnerColumn, TextColumn, TransferSpeedColumn
 
         self._drawn = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[files]} files"),
-            DownloadColumn(binary_units=True), TransferSpeedColumn(), transient=True,
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[files]} files"),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            transient=True,
             console=Console(stderr=True, no_color=not config.colour_allowed()),
-        )  # fmt: skip
+        )
         self._task = self._drawn.add_task(self._title, total=None, files=self._files, completed=self._bytes)
         self._drawn.start()

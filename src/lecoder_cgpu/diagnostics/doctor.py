@@ -38,8 +38,15 @@ def examine(client: Client) -> Doctor:
     """Run every check; one that fails itself is a finding, and hides none of the others."""
     findings: list[Finding] = []
     checks: tuple[Callable[[Client], Iterator[Finding]], ...] = (
-        _python, _settings, _state, _environment, _login, _servers, _keeper, _sessions,
-    )  # fmt: skip
+        _python,
+        _settings,
+        _state,
+        _environment,
+        _login,
+        _servers,
+        _keeper,
+        _sessions,
+    )
     for check in checks:
         name = check.__name__.strip("_")
         try:
@@ -134,9 +141,11 @@ def _state(client: Client) -> Iterator[Finding]:
     client.store.records()
     if client.store.damaged:
         yield _finding(
-            "state", "warning", f"{client.store.path}: {len(client.store.damaged)} record(s) cannot be read",
+            "state",
+            "warning",
+            f"{client.store.path}: {len(client.store.damaged)} record(s) cannot be read",
             f"repair {client.store.path}",
-        )  # fmt: skip
+        )
 
 
 def _readable_by_others(folder: Path, config_file: Path) -> list[Path]:
@@ -159,9 +168,11 @@ def _environment(client: Client) -> Iterator[Finding]:
     authorities = len(ssl.create_default_context().get_ca_certs())
     if not authorities and not config.environment("SSL_CERT_DIR"):
         yield _finding(
-            "tls", "warning", "the system has no certificate authorities in one file",
+            "tls",
+            "warning",
+            "the system has no certificate authorities in one file",
             "install ca-certificates, or set SSL_CERT_FILE",
-        )  # fmt: skip
+        )
 
 
 def _without_credentials(text: str) -> str:

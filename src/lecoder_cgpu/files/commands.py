@@ -64,7 +64,7 @@ class Storage:
             reader = range_reader(session.server, hello, endpoint.folder)
         self._mover = Transfer(
             self._service, read_range=reader, parallel=not is_loopback(endpoint.url), progress=progress
-        )  # fmt: skip
+        )
 
     def _open(self) -> Service:
         service = FileService(self._connect)
@@ -136,8 +136,11 @@ class Storage:
         """
         began = time.monotonic()
         if target.endswith("/") or self._is_folder(target):
-            raise errors.UsageError(f"{target} is a folder, and stdin has no name", name="IsADirectory",
-                                    hint=f"lecoder-cgpu upload - {target.rstrip('/')}/NAME")  # fmt: skip
+            raise errors.UsageError(
+                f"{target} is a folder, and stdin has no name",
+                name="IsADirectory",
+                hint=f"lecoder-cgpu upload - {target.rstrip('/')}/NAME",
+            )
         with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
             spool = os.path.join(folder, "stdin")
             with local_problems(spool), open(spool, "wb", buffering=0) as file:
@@ -258,8 +261,9 @@ class Storage:
         if stat["entry"] is None:
             raise _missing(path)
         if stat["entry"][1] == trees.FOLDER:
-            raise errors.UsageError(f"{path} is a folder on the runtime", name="IsADirectory",
-                                    hint=f"lecoder-cgpu ls {path}")  # fmt: skip
+            raise errors.UsageError(
+                f"{path} is a folder on the runtime", name="IsADirectory", hint=f"lecoder-cgpu ls {path}"
+            )
         return stat
 
     def remove(self, paths: Sequence[str], *, recursive: bool = False, missing_ok: bool = False) -> FilesRemoved:
@@ -276,13 +280,18 @@ class Storage:
                 raise _missing(path)
             for item, full, is_folder in found:
                 if is_folder and not recursive:
-                    raise errors.UsageError(f"{item} is a folder", name="IsADirectory",
-                                            hint=f"delete it with all it holds: lecoder-cgpu rm -r {item}")  # fmt: skip
+                    raise errors.UsageError(
+                        f"{item} is a folder",
+                        name="IsADirectory",
+                        hint=f"delete it with all it holds: lecoder-cgpu rm -r {item}",
+                    )
                 hello = self._service.hello
                 if full == "/" or (hello is not None and trees.is_inside(hello.cwd, full)):
-                    raise errors.UsageError(f"{item} holds the runtime's own working folder; it is not deleted",
-                                            name="Refused",
-                                            hint=f"name what is in it: lecoder-cgpu ls {item}")  # fmt: skip
+                    raise errors.UsageError(
+                        f"{item} holds the runtime's own working folder; it is not deleted",
+                        name="Refused",
+                        hint=f"name what is in it: lecoder-cgpu ls {item}",
+                    )
                 targets.append((item, full, is_folder))
         removed, count = [], 0
         for item, full, is_folder in targets:
@@ -388,15 +397,22 @@ class Storage:
         if delete and not any(item[1] == trees.FILE for item in here):
             raise errors.UsageError(
                 f"{local} holds no files; with --delete, everything on the runtime would go",
-                name="Refused", hint=f"leave out --delete, or delete it there: lecoder-cgpu rm -r {remote}",
-            )  # fmt: skip
+                name="Refused",
+                hint=f"leave out --delete, or delete it there: lecoder-cgpu rm -r {remote}",
+            )
         stat, _ = self._service.call("stat", path=remote)
         if stat["entry"] is not None and stat["entry"][1] != trees.FOLDER:
-            raise errors.UsageError(f"{remote} is a file on the runtime", name="NotADirectory",
-                                    hint=f"give another folder, or first: lecoder-cgpu rm {remote}")  # fmt: skip
+            raise errors.UsageError(
+                f"{remote} is a file on the runtime",
+                name="NotADirectory",
+                hint=f"give another folder, or first: lecoder-cgpu rm {remote}",
+            )
         if delete and stat["real"] == "/":
-            raise errors.UsageError("--delete with the root of the runtime is refused", name="Refused",
-                                    hint=f"name a folder: lecoder-cgpu sync {local} /FOLDER --delete")  # fmt: skip
+            raise errors.UsageError(
+                "--delete with the root of the runtime is refused",
+                name="Refused",
+                hint=f"name a folder: lecoder-cgpu sync {local} /FOLDER --delete",
+            )
         there = [] if stat["entry"] is None else self._service.pages("scan", path=remote)
         covers = (lambda name, is_folder: ignore.covers(name)) if delete else None
         checksum = checksum or not self._service.keeps_times  # times there say nothing then
@@ -404,9 +420,17 @@ class Storage:
         if plan.unsure:
             self._compare(local, remote, plan, {item[0]: item for item in here})
         document = Synced(
-            local=local, remote=stat["path"], sent=0, bytes=0, deleted=0, unchanged=plan.unchanged, seconds=0.0,
-            session=self.session.record.ref, skipped=_skipped(plan.skipped), dry_run=dry_run,
-        )  # fmt: skip
+            local=local,
+            remote=stat["path"],
+            sent=0,
+            bytes=0,
+            deleted=0,
+            unchanged=plan.unchanged,
+            seconds=0.0,
+            session=self.session.record.ref,
+            skipped=_skipped(plan.skipped),
+            dry_run=dry_run,
+        )
         sent = [item for item in plan.send if item[1] != trees.FOLDER]
         document.changes = [SyncChange(action="send", path=trees.shown(item[0]), size=item[2]) for item in sent]
         document.changes += [SyncChange(action="delete", path=trees.shown(name)) for name in plan.delete]
@@ -467,9 +491,12 @@ class Storage:
         for item in moved:
             digest = files.tree_digest(item.digests) if item.folder else item.digests[""]
             shown = TransferItem(
-                source=trees.shown(item.source), target=trees.shown(item.target),
-                files=len(item.digests) + item.links, bytes=item.bytes, sha256=digest,
-            )  # fmt: skip
+                source=trees.shown(item.source),
+                target=trees.shown(item.target),
+                files=len(item.digests) + item.links,
+                bytes=item.bytes,
+                sha256=digest,
+            )
             if not self._service.verifies:
                 document.verified = False
             document.items.append(shown)
@@ -526,15 +553,18 @@ def _check_local(name: str) -> None:
 
 def _check_kind(source: str, entry: files.Entry) -> None:
     if entry[1] not in (trees.FILE, trees.FOLDER):
-        raise errors.UsageError(f"{source} is neither a file nor a folder", name="NotAFile",
-                                hint=f"lecoder-cgpu cat {source}")  # fmt: skip
+        raise errors.UsageError(
+            f"{source} is neither a file nor a folder", name="NotAFile", hint=f"lecoder-cgpu cat {source}"
+        )
 
 
 def _described(line: files.Entry) -> FileEntry:
     entry = FileEntry(
-        name=trees.shown(line[0]), kind=line[1] if line[1] != trees.OUTSIDE else trees.LINK, size=line[2],
+        name=trees.shown(line[0]),
+        kind=line[1] if line[1] != trees.OUTSIDE else trees.LINK,
+        size=line[2],
         modified=timestamp_ns(line[3]) if line[3] else UNSET,
-    )  # fmt: skip
+    )
     if line[4] is not None:
         entry.mode = f"{line[4]:04o}"
     if len(line) > 5:

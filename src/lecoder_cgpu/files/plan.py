@@ -44,14 +44,16 @@ def expand(sources: Iterable[str]) -> list[str]:
         path = os.path.expanduser(source)
         if source == "-" or os.path.lexists(path):
             if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-                raise errors.UsageError(f"{source} is neither a file nor a folder", name="NotAFile",
-                                        hint="what it gives goes as stdin: lecoder-cgpu upload - REMOTE")  # fmt: skip
+                raise errors.UsageError(
+                    f"{source} is neither a file nor a folder",
+                    name="NotAFile",
+                    hint="what it gives goes as stdin: lecoder-cgpu upload - REMOTE",
+                )
             found.append(path)
             continue
         matches = sorted(glob.glob(path, recursive=True)) if has_magic(path) else []
         if not matches:
-            raise errors.NotFoundError(f"{source}: no such file or folder here", name="FileNotFound",
-                                       hint=here(path))  # fmt: skip
+            raise errors.NotFoundError(f"{source}: no such file or folder here", name="FileNotFound", hint=here(path))
         found += matches
     return found
 
@@ -71,8 +73,9 @@ def check_folder(local: str) -> None:
     if os.path.isdir(local):
         return
     if os.path.exists(local):
-        raise errors.UsageError(f"{local} is not a folder", name="NotADirectory",
-                                hint=f"one file: lecoder-cgpu upload {local}")  # fmt: skip
+        raise errors.UsageError(
+            f"{local} is not a folder", name="NotADirectory", hint=f"one file: lecoder-cgpu upload {local}"
+        )
     raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint=here(local))
 
 
@@ -277,8 +280,11 @@ def plan(here: Iterable[Entry], there: Iterable[Entry], *, checksum: bool = Fals
             made.unchanged += 1
     if delete is not None:
         in_the_way = {item[0] for item in made.send if trees.FOLDER in (item[1], theirs.get(item[0], item)[1])}
-        extra = [name for name in theirs if (name not in ours or name in in_the_way)
-                 and not delete(name, theirs[name][1] == trees.FOLDER)]  # fmt: skip
+        extra = [
+            name
+            for name in theirs
+            if (name not in ours or name in in_the_way) and not delete(name, theirs[name][1] == trees.FOLDER)
+        ]
         made.delete = sorted(extra, key=lambda name: (name.count("/"), name), reverse=True)
     return made
 

@@ -113,14 +113,16 @@ class Transfer:
                     ours, theirs = self._send(file, part, offset, size, nonce)
                     after = os.stat(local)
                     if (after.st_size, after.st_mtime_ns) != (size, mtime) or ours is None:
-                        raise error_of(trees.Problem("FileChanged", f"{local}: it was changed while it was read"),
-                                       "here")  # fmt: skip
+                        raise error_of(
+                            trees.Problem("FileChanged", f"{local}: it was changed while it was read"), "here"
+                        )
                     if file.read(1):
                         raise _endless(local, "here", f"lecoder-cgpu upload - REMOTE < {local}")
                     if theirs is None or ours == theirs:
                         mode = found.st_mode & 0o777 if os.name == "posix" else None
-                        self.service.call("commit", part=part, path=begun["path"], mode=mode, mtime=mtime,
-                                          expect=expect)  # fmt: skip
+                        self.service.call(
+                            "commit", part=part, path=begun["path"], mode=mode, mtime=mtime, expect=expect
+                        )
                         moved.digests[""], moved.bytes = ours, size
                         self._progress(1, 0)
                         return moved
@@ -262,8 +264,9 @@ class Transfer:
             now = self.service.call("stat", path=real)[0]["entry"]
             if now is None or (now[2], now[3]) != (size, mtime):
                 os.unlink(part)
-                raise error_of(trees.Problem("FileChanged", f"{remote}: it was changed while it was read"),
-                               "on the runtime")  # fmt: skip
+                raise error_of(
+                    trees.Problem("FileChanged", f"{remote}: it was changed while it was read"), "on the runtime"
+                )
             if theirs is None or ours == theirs:
                 with local_problems(local):
                     if os.name == "posix" and mode is not None:

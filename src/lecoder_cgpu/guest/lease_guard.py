@@ -142,9 +142,12 @@ class Keeper:
             os.replace(temporary, os.path.join(folder, f"{part}.py"))
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _GUARD, folder, self._home],
-            cwd=self._home, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=self._home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
         threading.Thread(target=process.wait, daemon=True).start()  # leaves no zombie
 
 

@@ -75,16 +75,28 @@ class Kernel:
                 return
 
     def send(self, channel: str, kind: str, content: dict[str, Any], identity: str) -> None:
-        header = {"msg_id": identity, "msg_type": kind, "username": "lecoder-cgpu", "session": self._session,
-                  "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "version": "5.3"}  # fmt: skip
+        header = {
+            "msg_id": identity,
+            "msg_type": kind,
+            "username": "lecoder-cgpu",
+            "session": self._session,
+            "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "version": "5.3",
+        }
         parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
         signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
         self.sockets[channel].send_multipart([_DELIMITER, signature.encode(), *parts])
 
     def execute(self, code: str, identity: str, expressions: dict[str, str] | None = None) -> None:
         silent = expressions is not None
-        content = {"code": code, "silent": silent, "store_history": not silent, "user_expressions": expressions or {},
-                   "allow_stdin": False, "stop_on_error": False}  # fmt: skip
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": expressions or {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
         self.send("shell", "execute_request", content, identity)
 
     def receive(self) -> list[tuple[str, list[bytes]]]:

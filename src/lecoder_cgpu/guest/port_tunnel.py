@@ -115,12 +115,23 @@ class Channels:
             return None
 
     def send(
-        self, channel: Any, identities: list[bytes], kind: str, content: dict[str, Any],
-        parent: dict[str, Any] | None = None, buffers: tuple[Any, ...] = (),
-    ) -> None:  # fmt: skip
+        self,
+        channel: Any,
+        identities: list[bytes],
+        kind: str,
+        content: dict[str, Any],
+        parent: dict[str, Any] | None = None,
+        buffers: tuple[Any, ...] = (),
+    ) -> None:
         self._count += 1
-        header = {"msg_id": f"{self._session}_{self._count}", "msg_type": kind, "session": self._session,
-                  "username": "lecoder-cgpu", "date": "2026-01-01T00:00:00Z", "version": "5.3"}  # fmt: skip
+        header = {
+            "msg_id": f"{self._session}_{self._count}",
+            "msg_type": kind,
+            "session": self._session,
+            "username": "lecoder-cgpu",
+            "date": "2026-01-01T00:00:00Z",
+            "version": "5.3",
+        }
         signed = [json.dumps(item).encode() for item in (header, parent or {}, {}, content)]
         channel.send_multipart([*identities, DELIMITER, self._signature(signed), *signed, *buffers], copy=True)
 
@@ -195,9 +206,15 @@ class Tunnel:
             getattr(self, "_on_" + content["o"])(content, buffers)
         elif kind == "kernel_info_request":
             self._channels.status("busy", header)
-            info = {"status": "ok", "protocol_version": "5.3", "implementation": "lecoder-cgpu-tunnel",
-                    "implementation_version": "1", "banner": "", "help_links": [],
-                    "language_info": {"name": "none", "version": "", "mimetype": "", "file_extension": ""}}  # fmt: skip
+            info = {
+                "status": "ok",
+                "protocol_version": "5.3",
+                "implementation": "lecoder-cgpu-tunnel",
+                "implementation_version": "1",
+                "banner": "",
+                "help_links": [],
+                "language_info": {"name": "none", "version": "", "mimetype": "", "file_extension": ""},
+            }
             self._channels.send(channel, identities, "kernel_info_reply", info, header)
             self._channels.status("busy" if self._links else "idle", header)
         elif kind == "shutdown_request":

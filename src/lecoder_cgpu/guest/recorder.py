@@ -324,15 +324,27 @@ class Recorder(threading.Thread):
         import hashlib
         import hmac
 
-        header = {"msg_id": msg_id or os.urandom(16).hex(), "msg_type": kind, "username": "lecoder-cgpu",
-                  "session": "recorder", "date": supervisor.timestamp(time.time()), "version": "5.3"}  # fmt: skip
+        header = {
+            "msg_id": msg_id or os.urandom(16).hex(),
+            "msg_type": kind,
+            "username": "lecoder-cgpu",
+            "session": "recorder",
+            "date": supervisor.timestamp(time.time()),
+            "version": "5.3",
+        }
         parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
         signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
         return [_DELIMITER, signature.encode(), *parts]
 
     def _send_code(self, run: str, code: str, *, silent: bool = False) -> None:
-        content = {"code": code, "silent": silent, "store_history": not silent, "user_expressions": {},
-                   "allow_stdin": False, "stop_on_error": False}  # fmt: skip
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
         self._shell.send_multipart(self._request("execute_request", content, run))
 
     # --- messages ---

@@ -113,9 +113,13 @@ class Recording:
         self._started_text = (before or {}).get("started") or supervisor.timestamp(self._started)
         self.began_at = self.written_at = time.monotonic()
         self._spec.update(
-            run=self.id, kind="kernel", kernel=kernel, supervisorPid=os.getpid(),
-            supervisorStart=supervisor.identity(os.getpid()), helper=HELPER,
-        )  # fmt: skip
+            run=self.id,
+            kind="kernel",
+            kernel=kernel,
+            supervisorPid=os.getpid(),
+            supervisorStart=supervisor.identity(os.getpid()),
+            helper=HELPER,
+        )
         self._spec.setdefault("created", supervisor.timestamp(self._started))
         if process is not None and not self.adopted:
             self._spec.update(kernelPid=process[0], kernelStart=process[1])
@@ -151,8 +155,11 @@ class Recording:
             self._dropped += len(content)
             return
         line = b'{"channel":"iopub","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
-            header, parent, metadata, content,
-        )  # fmt: skip
+            header,
+            parent,
+            metadata,
+            content,
+        )
         self._write("messages", line)
         if kind == "stream":
             found = json.loads(content)
@@ -193,12 +200,20 @@ class Recording:
         """The run has ended: say how. `known` are further fields of the result."""
         self.rest()
         result = {
-            "exit": 1 if self._error or known.get("died") else 0, "signal": None, "started": self._started_text,
-            "ended": supervisor.timestamp(time.time()), "seconds": time.time() - self._started, "launched": self.begun,
-            "stdoutBytes": self._sizes["stdout"], "stderrBytes": self._sizes["stderr"],
-            "bytesDropped": self._dropped, "gap": self.adopted,
-            "messagesMissing": self.numbers.missing(), "error": self._error, **known,
-        }  # fmt: skip
+            "exit": 1 if self._error or known.get("died") else 0,
+            "signal": None,
+            "started": self._started_text,
+            "ended": supervisor.timestamp(time.time()),
+            "seconds": time.time() - self._started,
+            "launched": self.begun,
+            "stdoutBytes": self._sizes["stdout"],
+            "stderrBytes": self._sizes["stderr"],
+            "bytesDropped": self._dropped,
+            "gap": self.adopted,
+            "messagesMissing": self.numbers.missing(),
+            "error": self._error,
+            **known,
+        }
         supervisor.write_json(os.path.join(self.folder, "result.json"), result)
 
     def lose(self, reason: str) -> None:

@@ -93,8 +93,11 @@ def _query(question: str) -> list[list[str]]:
         return []
     done = subprocess.run(
         [command, question, "--format=csv,noheader,nounits"],
-        stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT, check=False,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=LIMIT,
+        check=False,
+    )
     output = done.stdout.decode("utf-8", "replace")
     if done.returncode != 0:
         text = (output + done.stderr.decode("utf-8", "replace")).strip()

@@ -130,10 +130,16 @@ class Store:
         except FileExistsError:
             return self._same(self.find(run_id), request.get("digest"))
         spec = {
-            "folder": folder, "argv": argv, "cwd": os.path.abspath(cwd), "env": environment,
-            "stdin": bool(request.get("stdin")), "timeout": request.get("timeout"),
-            "idleTimeout": request.get("idleTimeout"), "grace": request.get("grace"), "limit": request.get("limit"),
-        }  # fmt: skip
+            "folder": folder,
+            "argv": argv,
+            "cwd": os.path.abspath(cwd),
+            "env": environment,
+            "stdin": bool(request.get("stdin")),
+            "timeout": request.get("timeout"),
+            "idleTimeout": request.get("idleTimeout"),
+            "grace": request.get("grace"),
+            "limit": request.get("limit"),
+        }
         run = Run(run_id, folder)
         run.pending = True
         with self._lock:
@@ -157,9 +163,15 @@ class Store:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             return self._same(self.find(run_id), request.get("digest")), False
-        note = {**self._note(request), "kind": "kernel", "kernel": request["kernel"], "code": request["code"],
-                "supervisorPid": os.getpid(), "supervisorStart": supervisor.identity(os.getpid()),
-                "helper": __package__}  # fmt: skip
+        note = {
+            **self._note(request),
+            "kind": "kernel",
+            "kernel": request["kernel"],
+            "code": request["code"],
+            "supervisorPid": os.getpid(),
+            "supervisorStart": supervisor.identity(os.getpid()),
+            "helper": __package__,
+        }
         supervisor.write_json(os.path.join(folder, "spec.json"), note)
         return self.find(run_id), True
 
@@ -201,9 +213,13 @@ class Store:
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", self._supervisor],
-            cwd=self.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+            cwd=self.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def _take_spare(self) -> subprocess.Popen[bytes] | None:
         with self._lock:

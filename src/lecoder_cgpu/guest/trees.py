@@ -78,8 +78,10 @@ def check_name(name: str) -> str:
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or "\0" in name:
         raise Problem("UnsafeName", f"the name {shown(name)!r} would leave its folder")
-    if _WINDOWS and any(set('\\:*?"<>|') & set(part) or part.rstrip(". ") != part or
-                        part.partition(".")[0].lower() in _RESERVED for part in parts):  # fmt: skip
+    if _WINDOWS and any(
+        set('\\:*?"<>|') & set(part) or part.rstrip(". ") != part or part.partition(".")[0].lower() in _RESERVED
+        for part in parts
+    ):
         raise Problem("UnsafeName", f"the name {shown(name)!r} is not possible on Windows")
     return name
 

@@ -107,9 +107,18 @@ class Helper:
             errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.
         """
         what = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
-        request: dict[str, Any] = {**what, "cwd": cwd, "env": environment, "secrets": secrets, "timeout": timeout,
-                                   "idleTimeout": idle_timeout, "kind": kind, "label": label,
-                                   "digest": digest, "pull": pull or None}  # fmt: skip
+        request: dict[str, Any] = {
+            **what,
+            "cwd": cwd,
+            "env": environment,
+            "secrets": secrets,
+            "timeout": timeout,
+            "idleTimeout": idle_timeout,
+            "kind": kind,
+            "label": label,
+            "digest": digest,
+            "pull": pull or None,
+        }
         request = {name: value for name, value in request.items() if value is not None}
         if follow:
             self._unseen[run] = []
@@ -316,8 +325,9 @@ class Helper:
             if state == "dead":
                 raise errors.ConnectionFailed(
                     "the kernel of the helper on the runtime died, and the server gave up restarting it",
-                    name="HelperDead", hint="lecoder-cgpu sessions restart",
-                )  # fmt: skip
+                    name="HelperDead",
+                    hint="lecoder-cgpu sessions restart",
+                )
             self.restarts += state in _RESTARTS
         return True
 

@@ -201,8 +201,9 @@ class FileService:
 
 def _decode(buffers: list[Any]) -> Answer:
     if not buffers:
-        raise errors.ConnectionFailed("the helper's answer has lost its content on the way", name="NoFileService",
-                                      retryable=False)  # fmt: skip
+        raise errors.ConnectionFailed(
+            "the helper's answer has lost its content on the way", name="NoFileService", retryable=False
+        )
     header: dict[str, Any] = json.loads(bytes(buffers[0]))
     if "error" in header:
         raise error_of(trees.Problem(header["error"]["name"], header["error"]["message"]), "on the runtime")
@@ -215,9 +216,17 @@ _HINTS = {
     "VerifyFailed": "repeat the same command",
     "FolderNotEmpty": "add --recursive",
 }
-_MISTAKES = frozenset({
-    "IsADirectory", "NotADirectory", "FileExists", "UnsafeName", "NameTooLong", "FolderNotEmpty", "NotAFile",
-})  # fmt: skip
+_MISTAKES = frozenset(
+    {
+        "IsADirectory",
+        "NotADirectory",
+        "FileExists",
+        "UnsafeName",
+        "NameTooLong",
+        "FolderNotEmpty",
+        "NotAFile",
+    }
+)
 
 
 def error_of(problem: trees.Problem, where: str) -> errors.Error:

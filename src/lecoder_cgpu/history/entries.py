@@ -103,9 +103,14 @@ class History:
     # --- reading ---
 
     def entries(
-        self, limit: int | None = 50, *, status: str | None = None, category: str | None = None,
-        mode: str | None = None, since: datetime | None = None,
-    ) -> list[HistoryEntry]:  # fmt: skip
+        self,
+        limit: int | None = 50,
+        *,
+        status: str | None = None,
+        category: str | None = None,
+        mode: str | None = None,
+        since: datetime | None = None,
+    ) -> list[HistoryEntry]:
         """The newest entries that match, newest first.
 
         Raises:
@@ -358,13 +363,22 @@ def entry_from_run(
     stderr = run.stderr if isinstance(run.stderr, str) else ""
     shown_displays = shown_by(run) if displays is None else displays
     entry = HistoryEntry(
-        id=str(uuid.uuid4()), timestamp=utc_now(), timing=run.timing, run_id=run.run_id,
-        command=kept(command, MAX_COMMAND), mode=run.mode, runtime=runtime,
-        status=run.status, error_code=run.error_code, exit_code=run.exit_code, execution_count=run.execution_count,
-        stdout=kept(run.stdout), stderr=kept(stderr),
+        id=str(uuid.uuid4()),
+        timestamp=utc_now(),
+        timing=run.timing,
+        run_id=run.run_id,
+        command=kept(command, MAX_COMMAND),
+        mode=run.mode,
+        runtime=runtime,
+        status=run.status,
+        error_code=run.error_code,
+        exit_code=run.exit_code,
+        execution_count=run.execution_count,
+        stdout=kept(run.stdout),
+        stderr=kept(stderr),
         output_bytes=run.output_bytes or _size(run.stdout) + _size(stderr),
         display_data=[reference(display) for display in shown_displays],
-    )  # fmt: skip
+    )
     if isinstance(run.session, SessionRef):
         entry.session = run.session.name
     if isinstance(run.error, ErrorInfo):

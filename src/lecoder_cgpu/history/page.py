@@ -90,8 +90,12 @@ def page(entries: Sequence[HistoryEntry], image: Callable[[str], bytes | None], 
 def _sums(entries: Sequence[HistoryEntry]) -> str:
     failed = sum(entry.status == "error" for entry in entries)
     known = [milliseconds for entry in entries if (milliseconds := _milliseconds(entry)) is not None]
-    sums = {"runs": str(len(entries)), "successful": str(sum(entry.status == "ok" for entry in entries)),
-            "failed": str(failed), "time": _readable(sum(known))}  # fmt: skip
+    sums = {
+        "runs": str(len(entries)),
+        "successful": str(sum(entry.status == "ok" for entry in entries)),
+        "failed": str(failed),
+        "time": _readable(sum(known)),
+    }
     if entries:
         stamps = sorted(entry.timestamp for entry in entries)
         sums["from"], sums["to"] = _moment(stamps[0]), _moment(stamps[-1])

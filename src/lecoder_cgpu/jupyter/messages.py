@@ -116,8 +116,13 @@ class Request(Struct, frozen=True):
         if subprotocol == V1_SUBPROTOCOL:
             encode = msgspec.json.encode
             parts: list[bytes | memoryview] = [
-                self.channel.encode(), encode(self.header), b"{}", b"{}", encode(self.content), *self.buffers
-            ]  # fmt: skip
+                self.channel.encode(),
+                encode(self.header),
+                b"{}",
+                b"{}",
+                encode(self.content),
+                *self.buffers,
+            ]
             offsets = [8 * (len(parts) + 2)]
             for part in parts:
                 offsets.append(offsets[-1] + len(part))

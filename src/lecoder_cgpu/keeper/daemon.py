@@ -342,9 +342,12 @@ class Keeper:
 
     def _session(self, record: Record) -> Session:
         return Session(
-            record, self.store, self.backend, lambda text: logs.current().info("KEEPER", text),
+            record,
+            self.store,
+            self.backend,
+            lambda text: logs.current().info("KEEPER", text),
             lambda text: contextlib.nullcontext(),
-        )  # fmt: skip
+        )
 
     # --- leases ---
 

@@ -302,9 +302,12 @@ class Http:
             connection.request("GET", parts.path + path, headers={**self._headers, **headers})
             answer = connection.getresponse()
             _check_piece(
-                what, answer.status, answer.headers, wanted,
+                what,
+                answer.status,
+                answer.headers,
+                wanted,
                 lambda: answer.read(2000).decode("utf-8", "replace"),
-            )  # fmt: skip
+            )
             left = int(answer.headers.get("content-length") or 0)
             piece = memoryview(bytearray(PIECE))
             while left:
@@ -359,9 +362,14 @@ def exchange(
     what = f"{method} {url.partition('?')[0]}"
     try:
         answer = httpx2.request(
-            method, url, content=content, headers={"User-Agent": USER_AGENT, **(headers or {})},
-            timeout=timeout, verify=ssl.create_default_context(), trust_env=not is_loopback(url),
-        )  # fmt: skip
+            method,
+            url,
+            content=content,
+            headers={"User-Agent": USER_AGENT, **(headers or {})},
+            timeout=timeout,
+            verify=ssl.create_default_context(),
+            trust_env=not is_loopback(url),
+        )
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         logs.current().debug("HTTP", what, {"error": str(error)})
         raise unreachable(url, error) from error

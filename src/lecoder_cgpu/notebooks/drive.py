@@ -109,10 +109,13 @@ class Drive:
         token = None
         while len(files) < limit:
             query = {
-                "q": QUERY, "orderBy": ORDERS[order], "pageSize": str(min(PAGE, limit - len(files))),
-                "fields": f"nextPageToken,files({FIELDS})", "supportsAllDrives": "true",
+                "q": QUERY,
+                "orderBy": ORDERS[order],
+                "pageSize": str(min(PAGE, limit - len(files))),
+                "fields": f"nextPageToken,files({FIELDS})",
+                "supportsAllDrives": "true",
                 "includeItemsFromAllDrives": "true",
-            }  # fmt: skip
+            }
             if token is not None:
                 query["pageToken"] = token
             page = self._decode(self._call("GET", "/drive/v3/files", query), _Page)
@@ -169,9 +172,13 @@ class Drive:
 
     def _change(self, identity: str, fields: dict[str, Any]) -> File:
         reply = self._call(
-            "PATCH", self._path(identity), {"fields": FIELDS}, msgspec.json.encode(fields),
-            {"Content-Type": "application/json; charset=UTF-8"}, identity=identity,
-        )  # fmt: skip
+            "PATCH",
+            self._path(identity),
+            {"fields": FIELDS},
+            msgspec.json.encode(fields),
+            {"Content-Type": "application/json; charset=UTF-8"},
+            identity=identity,
+        )
         return self._decode(reply, File)
 
     def _store(
@@ -183,9 +190,13 @@ class Drive:
         body = (part % "application/json; charset=UTF-8").encode() + msgspec.json.encode(metadata)
         body += ("\r\n" + part % NOTEBOOK).encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
         reply = self._call(
-            method, path, {"uploadType": "multipart", "fields": FIELDS}, body,
-            {"Content-Type": f"multipart/related; boundary={BOUNDARY}"}, identity=identity,
-        )  # fmt: skip
+            method,
+            path,
+            {"uploadType": "multipart", "fields": FIELDS},
+            body,
+            {"Content-Type": f"multipart/related; boundary={BOUNDARY}"},
+            identity=identity,
+        )
         return self._decode(reply, File)
 
     def _store_in_pieces(
@@ -194,9 +205,13 @@ class Drive:
         """A resumable upload: what a dropped connection has cut off is asked for, and sent again."""
         headers = {"Content-Type": "application/json; charset=UTF-8", "X-Upload-Content-Type": NOTEBOOK}
         begun = self._call(
-            method, path, {"uploadType": "resumable", "fields": FIELDS}, msgspec.json.encode(metadata), headers,
+            method,
+            path,
+            {"uploadType": "resumable", "fields": FIELDS},
+            msgspec.json.encode(metadata),
+            headers,
             identity=identity,
-        )  # fmt: skip
+        )
         place = begun.headers.get("location") or ""
         offset, failures = 0, 0
         while True:
@@ -217,9 +232,15 @@ class Drive:
             offset = int(arrived[1]) + 1 if arrived else 0
 
     def _call(
-        self, method: str, path: str, query: dict[str, str], content: bytes | None = None,
-        headers: dict[str, str] | None = None, *, identity: str | None = None,
-    ) -> http.Reply:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        identity: str | None = None,
+    ) -> http.Reply:
         """One request, with one fresh token if Google refuses ours, and patience when it asks for it."""
         url = path if path.startswith("http") else self._origin + path
         if query:
@@ -295,9 +316,11 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
         )
     if reasons & _RATE or reply.status == 429:
         limited = errors.QuotaError(
-            f"Google wants fewer requests to Drive: {said}", name="RateLimited", retryable=True,
+            f"Google wants fewer requests to Drive: {said}",
+            name="RateLimited",
+            retryable=True,
             hint="repeat the same command in a minute",
-        )  # fmt: skip
+        )
         wait = reply.headers.get("retry-after") or ""
         limited.after = float(wait) if wait.isdigit() else None
         return limited

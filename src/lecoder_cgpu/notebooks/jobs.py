@@ -94,18 +94,28 @@ def start(
     run = jobs.key_id(key) if key else messages.new_run_id()
     places = [_Place(_position(content, step), step.index, step.wanted) for step in steps]
     cells = [
-        {"number": number, "code": step.cell.source, "allowed": step.allowed,
-         "label": "parameters" if step.index is None else f"cell {step.index}"}
-        for number, step in enumerate(steps) if step.wanted
-    ]  # fmt: skip
+        {
+            "number": number,
+            "code": step.cell.source,
+            "allowed": step.allowed,
+            "label": "parameters" if step.index is None else f"cell {step.index}",
+        }
+        for number, step in enumerate(steps)
+        if step.wanted
+    ]
     spec = {"run": run, "name": name, "keepGoing": keep_going, "cells": cells, "notebook": content, "places": places}
     digest = sha256(msgspec.json.encode([name, cells, keep_going, timeout])).hexdigest()
     kernel_id = kernel.id
     state = remote_programs.start(
-        session, "notebook_driver", run,
+        session,
+        "notebook_driver",
+        run,
         spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
-        kind=KIND, label=f"notebook {name}", timeout=timeout, digest=digest,
-    )  # fmt: skip
+        kind=KIND,
+        label=f"notebook {name}",
+        timeout=timeout,
+        digest=digest,
+    )
     return JobStarted(
         job_id=run, job=jobs.describe(state), session=session.record.ref, next=f"lecoder-cgpu notebook fetch {run}"
     )

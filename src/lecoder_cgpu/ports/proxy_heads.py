@@ -153,10 +153,17 @@ class Answer:
 def plain(status: int, phrase: str, said: str) -> bytes:
     """A whole answer of our own."""
     body = f"lecoder-cgpu: {said}\n".encode()
-    return _bytes([
-        f"HTTP/1.1 {status} {phrase}", "Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]) + body  # fmt: skip
+    return (
+        _bytes(
+            [
+                f"HTTP/1.1 {status} {phrase}",
+                "Content-Type: text/plain; charset=utf-8",
+                f"Content-Length: {len(body)}",
+                "Connection: close",
+            ]
+        )
+        + body
+    )
 
 
 def _local(location: str, host: str, there: SplitResult, port: int) -> str:

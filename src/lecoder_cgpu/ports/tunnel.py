@@ -123,9 +123,10 @@ class Tunnel:
                 if message.type == "execute_reply" and message.parent == request.msg_id:
                     raise errors.CapacityError(
                         f"the tunnel could not be started on the runtime: {message.content.get('evalue', '')}",
-                        name="TunnelFailed", retryable=False,
+                        name="TunnelFailed",
+                        retryable=False,
                         hint="it needs a Python kernel on a POSIX system: lecoder-cgpu kernel status",
-                    )  # fmt: skip
+                    )
         raise errors.CapacityError(
             f"the tunnel on the runtime did not answer within {START_LIMIT:g} s",
             name="TunnelFailed",

@@ -20,31 +20,93 @@ from ..models.base import ErrorInfo
 
 # Import name -> package name, where the two differ. A dotted name wins over its first part.
 PACKAGES = {
-    "Bio": "biopython", "Crypto": "pycryptodome", "Levenshtein": "levenshtein", "MySQLdb": "mysqlclient", "OpenSSL":
-    "pyopenssl", "PIL": "pillow", "attr": "attrs", "bs4": "beautifulsoup4", "cv2": "opencv-python", "dateutil":
-    "python-dateutil", "docx": "python-docx", "dotenv": "python-dotenv", "faiss": "faiss-cpu", "fitz": "pymupdf",
-    "gi": "PyGObject", "git": "gitpython", "github": "pygithub", "google.auth": "google-auth",
-    "google.cloud.bigquery": "google-cloud-bigquery", "google.cloud.storage": "google-cloud-storage", "google.genai":
-    "google-genai", "google.generativeai": "google-generativeai", "google.protobuf": "protobuf", "googleapiclient":
-    "google-api-python-client", "hydra": "hydra-core", "igraph": "python-igraph", "jose": "python-jose", "jwt":
-    "pyjwt", "kafka": "kafka-python", "ldap": "python-ldap", "lightning_fabric": "lightning", "magic": "python-magic",
-    "mpl_toolkits": "matplotlib", "nacl": "pynacl", "osgeo": "gdal", "pkg_resources": "setuptools", "pptx":
-    "python-pptx", "psycopg2": "psycopg2-binary", "pytorch_lightning": "pytorch-lightning", "rest_framework":
-    "djangorestframework", "ruamel": "ruamel.yaml", "sentence_transformers": "sentence-transformers", "serial":
-    "pyserial", "skimage": "scikit-image", "sklearn": "scikit-learn", "slugify": "python-slugify", "socks": "pysocks",
-    "tensorflow_datasets": "tensorflow-datasets", "tensorflow_hub": "tensorflow-hub", "torch_geometric":
-    "torch-geometric", "umap": "umap-learn", "usb": "pyusb", "websocket": "websocket-client", "win32api": "pywin32",
-    "wx": "wxpython", "xdist": "pytest-xdist", "yaml": "pyyaml", "zmq": "pyzmq",
-}  # fmt: skip
+    "Bio": "biopython",
+    "Crypto": "pycryptodome",
+    "Levenshtein": "levenshtein",
+    "MySQLdb": "mysqlclient",
+    "OpenSSL": "pyopenssl",
+    "PIL": "pillow",
+    "attr": "attrs",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python",
+    "dateutil": "python-dateutil",
+    "docx": "python-docx",
+    "dotenv": "python-dotenv",
+    "faiss": "faiss-cpu",
+    "fitz": "pymupdf",
+    "gi": "PyGObject",
+    "git": "gitpython",
+    "github": "pygithub",
+    "google.auth": "google-auth",
+    "google.cloud.bigquery": "google-cloud-bigquery",
+    "google.cloud.storage": "google-cloud-storage",
+    "google.genai": "google-genai",
+    "google.generativeai": "google-generativeai",
+    "google.protobuf": "protobuf",
+    "googleapiclient": "google-api-python-client",
+    "hydra": "hydra-core",
+    "igraph": "python-igraph",
+    "jose": "python-jose",
+    "jwt": "pyjwt",
+    "kafka": "kafka-python",
+    "ldap": "python-ldap",
+    "lightning_fabric": "lightning",
+    "magic": "python-magic",
+    "mpl_toolkits": "matplotlib",
+    "nacl": "pynacl",
+    "osgeo": "gdal",
+    "pkg_resources": "setuptools",
+    "pptx": "python-pptx",
+    "psycopg2": "psycopg2-binary",
+    "pytorch_lightning": "pytorch-lightning",
+    "rest_framework": "djangorestframework",
+    "ruamel": "ruamel.yaml",
+    "sentence_transformers": "sentence-transformers",
+    "serial": "pyserial",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "slugify": "python-slugify",
+    "socks": "pysocks",
+    "tensorflow_datasets": "tensorflow-datasets",
+    "tensorflow_hub": "tensorflow-hub",
+    "torch_geometric": "torch-geometric",
+    "umap": "umap-learn",
+    "usb": "pyusb",
+    "websocket": "websocket-client",
+    "win32api": "pywin32",
+    "wx": "wxpython",
+    "xdist": "pytest-xdist",
+    "yaml": "pyyaml",
+    "zmq": "pyzmq",
+}
 
 # Exceptions of libraries, by bare name, whose hierarchy the kernel may not have been asked for.
 _MEMORY_NAMES = {"OutOfMemoryError", "_ArrayMemoryError", "OOM", "CudaOutOfMemoryError"}
 _IO_NAMES = {
-    "SSLError", "SSLCertVerificationError", "gaierror", "herror", "URLError", "HTTPError", "ConnectError",
-    "RemoteDisconnected", "IncompleteRead", "ProtocolError", "ChunkedEncodingError", "NewConnectionError",
-    "MaxRetryError", "ReadError", "WriteError", "NetworkError", "LocalEntryNotFoundError", "RepositoryNotFoundError",
-    "HfHubHTTPError", "ClientConnectorError", "ServerDisconnectedError", "BadZipFile", "SameFileError",
-}  # fmt: skip
+    "SSLError",
+    "SSLCertVerificationError",
+    "gaierror",
+    "herror",
+    "URLError",
+    "HTTPError",
+    "ConnectError",
+    "RemoteDisconnected",
+    "IncompleteRead",
+    "ProtocolError",
+    "ChunkedEncodingError",
+    "NewConnectionError",
+    "MaxRetryError",
+    "ReadError",
+    "WriteError",
+    "NetworkError",
+    "LocalEntryNotFoundError",
+    "RepositoryNotFoundError",
+    "HfHubHTTPError",
+    "ClientConnectorError",
+    "ServerDisconnectedError",
+    "BadZipFile",
+    "SameFileError",
+}
 _NETWORK = re.compile(r"connection|network|ssl|gaierror|urlerror|remotedisconnected|incompleteread|disconnected", re.I)
 
 # Messages that mean "out of memory" on exceptions that do not say so by their class.
@@ -56,9 +118,19 @@ _MEMORY_MESSAGE = re.compile(
 )
 # Of these, the text is the library's own; a ValueError may quote anything.
 _MEMORY_BEARERS = {
-    "RuntimeError", "OSError", "XlaRuntimeError", "JaxRuntimeError", "ResourceExhaustedError", "InternalError",
-    "CudaError", "AcceleratorError", "CUDARuntimeError", "CublasError", "LibraryError", "UnknownError",
-}  # fmt: skip
+    "RuntimeError",
+    "OSError",
+    "XlaRuntimeError",
+    "JaxRuntimeError",
+    "ResourceExhaustedError",
+    "InternalError",
+    "CudaError",
+    "AcceleratorError",
+    "CUDARuntimeError",
+    "CublasError",
+    "LibraryError",
+    "UnknownError",
+}
 
 _BUILTINS = {
     name: [base.__name__ for base in value.__mro__]

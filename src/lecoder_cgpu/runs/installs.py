@@ -136,17 +136,30 @@ def install(
     """
     run = messages.new_run_id()
     spec = {
-        "requirements": wanted.requirements, "files": wanted.files, "main": wanted.main, "editable": wanted.editable,
-        "options": wanted.options, "installer": wanted.installer,
+        "requirements": wanted.requirements,
+        "files": wanted.files,
+        "main": wanted.main,
+        "editable": wanted.editable,
+        "options": wanted.options,
+        "installer": wanted.installer,
         "venv": (lambda hello: f"{hello.home}/venvs/{wanted.venv}") if wanted.venv else None,
-    }  # fmt: skip
+    }
     remote_programs.start(session, "installer", run, spec, kind=KIND, label=wanted.label, timeout=timeout)
     ended = process_runs.attached_run(session, run, on_output, max_output=max_output, detach=False)
     document = Install(
-        status=ended.status, error_code=ended.error_code, exit_code=ended.exit_code, session=session.record.ref,
-        run_id=run, stdout=ended.stdout, stderr=ended.stderr, truncated=ended.truncated, timing=ended.timing,
-        error=ended.error, interrupted=ended.interrupted, timed_out=ended.timed_out,
-    )  # fmt: skip
+        status=ended.status,
+        error_code=ended.error_code,
+        exit_code=ended.exit_code,
+        session=session.record.ref,
+        run_id=run,
+        stdout=ended.stdout,
+        stderr=ended.stderr,
+        truncated=ended.truncated,
+        timing=ended.timing,
+        error=ended.error,
+        interrupted=ended.interrupted,
+        timed_out=ended.timed_out,
+    )
     if wanted.venv is not None:
         document.venv = wanted.venv
     _add_report(session, document, _report(session, run))

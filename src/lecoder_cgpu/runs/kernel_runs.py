@@ -113,9 +113,15 @@ def watched_run(
 ) -> Outcome:
     """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
     outcome = connection.execute(
-        code, on_event, timeout=timeout, on_input=on_input, recorder=_recorder(session), wait=wait, detach=detach,
+        code,
+        on_event,
+        timeout=timeout,
+        on_input=on_input,
+        recorder=_recorder(session),
+        wait=wait,
+        detach=detach,
         idle_timeout=idle_timeout,
-    )  # fmt: skip
+    )
     raised = outcome.execution.raised
     if raised is not None and classify.needs_bases(raised.name):
         outcome.bases = connection.exception_bases()

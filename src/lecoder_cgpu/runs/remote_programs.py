@@ -51,9 +51,15 @@ def start(
         try:
             hello = helper.hello()
             state = helper.start(
-                run, [hello.executable, "-c", _LOADER], stdin=True, timeout=timeout, digest=digest, kind=kind,
-                label=label, follow=False,
-            )  # fmt: skip
+                run,
+                [hello.executable, "-c", _LOADER],
+                stdin=True,
+                timeout=timeout,
+                digest=digest,
+                kind=kind,
+                label=label,
+                follow=False,
+            )
             if not state.ended:
                 _feed(helper, run, _line(spec, program, run, hello))
             return helper.show(run)

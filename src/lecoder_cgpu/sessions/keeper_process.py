@@ -76,9 +76,14 @@ def _start(settings: config.Config, state_dir: Path) -> None:
     detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
     process = subprocess.Popen(
         [sys.executable, "-m", __package__, "keeper", "run", *where],
-        cwd=state_dir, env=config.child_environment(), close_fds=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **detached,
-    )  # fmt: skip
+        cwd=state_dir,
+        env=config.child_environment(),
+        close_fds=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **detached,
+    )
     logs.current().info("KEEPER", "started", {"pid": process.pid})
     write(state_dir, new_record(process.pid))
     process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs

@@ -122,10 +122,17 @@ def _foreign(client: Client, found: Assignment) -> SessionDocument:
         runtime.url = found.proxy.url
     origin = client.colab.origin(found)
     return SessionDocument(
-        id=found.endpoint, name=found.endpoint, label=found.label, backend="colab", runtime=runtime,
-        variant=found.variant, is_active=False, status="unreachable" if origin == "elsewhere" else "idle",
-        origin=origin, high_ram=found.high_memory,
-    )  # fmt: skip
+        id=found.endpoint,
+        name=found.endpoint,
+        label=found.label,
+        backend="colab",
+        runtime=runtime,
+        variant=found.variant,
+        is_active=False,
+        status="unreachable" if origin == "elsewhere" else "idle",
+        origin=origin,
+        high_ram=found.high_memory,
+    )
 
 
 def ensure(client: Client, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:

@@ -140,9 +140,15 @@ def _granted_tier(records: list[Record]) -> str | None:
 
 def _foreign(item: Assignment) -> RuntimeStatus:
     return RuntimeStatus(
-        label=item.label, endpoint=item.endpoint, accelerator=item.accelerator, connected=False, backend="colab",
-        session="", origin="elsewhere", problem=_FOREIGN.format(item.endpoint),
-    )  # fmt: skip
+        label=item.label,
+        endpoint=item.endpoint,
+        accelerator=item.accelerator,
+        connected=False,
+        backend="colab",
+        session="",
+        origin="elsewhere",
+        problem=_FOREIGN.format(item.endpoint),
+    )
 
 
 def usage(client: Client) -> Usage:
@@ -201,9 +207,13 @@ def _attempt(action: Callable[[], Any]) -> Any:
 
 def _runtime(client: Client, record: Record) -> RuntimeStatus:
     document = RuntimeStatus(
-        label=record.runtime.label, endpoint=record.runtime.endpoint, accelerator=record.runtime.accelerator,
-        connected=False, backend=record.backend, session=record.name,
-    )  # fmt: skip
+        label=record.runtime.label,
+        endpoint=record.runtime.endpoint,
+        accelerator=record.runtime.accelerator,
+        connected=False,
+        backend=record.backend,
+        session=record.name,
+    )
     if record.backend == "colab":
         document.lease = leases.info(record)
     session = client.hold_or_none(record)

@@ -43,9 +43,12 @@ class Log:
     """
 
     def __init__(
-        self, folder: Path, mirror: Callable[[str], None] | None = None,
-        max_bytes: int = MAX_BYTES, max_total: int = MAX_TOTAL,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        mirror: Callable[[str], None] | None = None,
+        max_bytes: int = MAX_BYTES,
+        max_total: int = MAX_TOTAL,
+    ) -> None:
         self.folder = folder
         self._mirror = mirror
         self._max_bytes = max_bytes
@@ -84,9 +87,12 @@ class Log:
     ) -> None:
         try:
             record = LogRecord(
-                timestamp=now(), level=level, level_name=LEVELS[level].upper(), category=category,
+                timestamp=now(),
+                level=level,
+                level_name=LEVELS[level].upper(),
+                category=category,
                 message=self._clean(message),
-            )  # fmt: skip
+            )
             if data:
                 record.data = self._clean(data)
             if error is not None:

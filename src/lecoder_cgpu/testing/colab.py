@@ -128,9 +128,14 @@ class FakeColab:
         return self.world.login(account or self.account, scopes)
 
     def configure(
-        self, folder: Path, scopes: tuple[str, ...] = SCOPES, account: Account | None = None, *, login: bool = True,
+        self,
+        folder: Path,
+        scopes: tuple[str, ...] = SCOPES,
+        account: Account | None = None,
+        *,
+        login: bool = True,
         client: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write `config.json` and, unless told otherwise, `state/session.json` for somebody who works with this fake.
 
         Args:
@@ -254,10 +259,12 @@ class FakeColab:
                 Application(
                     [(path, handler, shared) for path, handler in [*routes, *control.ROUTES]],
                     default_handler_class=type("Unknown", (Unknown,), {"role": role}),
-                    default_handler_args=shared, log_function=lambda handler: None,
+                    default_handler_args=shared,
+                    log_function=lambda handler: None,
                 ),
-                max_buffer_size=1 << 30, no_keep_alive=False,
-            )  # fmt: skip
+                max_buffer_size=1 << 30,
+                no_keep_alive=False,
+            )
             server.add_sockets(sockets)
             self._servers.append(server)
             self.urls[role] = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"

@@ -54,11 +54,15 @@ class State(_Control):
 
     def get(self) -> None:
         world = self.world
-        self.answer({
-            "now": world.clock.now(), "switches": asdict(world.switches),
-            "accounts": [asdict(account) for account in world.accounts.values()],
-            "vms": [shown(vm) for vm in world.vms.values()], "faults": [fault.route for fault in world.faults.left()],
-        })  # fmt: skip
+        self.answer(
+            {
+                "now": world.clock.now(),
+                "switches": asdict(world.switches),
+                "accounts": [asdict(account) for account in world.accounts.values()],
+                "vms": [shown(vm) for vm in world.vms.values()],
+                "faults": [fault.route for fault in world.faults.left()],
+            }
+        )
 
 
 class Requests(_Control):
@@ -109,9 +113,12 @@ class Login(_Control):
         account = self.account_of(content)
         session = self.world.session(account, content.get("scopes", SCOPES))
         credentials = {
-            "type": "authorized_user", "client_id": CLIENT[0], "client_secret": CLIENT[1],
-            "refresh_token": session["refreshToken"], "token_uri": self.world.urls["oauth"] + "/token",
-        }  # fmt: skip
+            "type": "authorized_user",
+            "client_id": CLIENT[0],
+            "client_secret": CLIENT[1],
+            "refresh_token": session["refreshToken"],
+            "token_uri": self.world.urls["oauth"] + "/token",
+        }
         self.answer({"config": self.world.config(), "session": session, "credentials": credentials})
 
 
@@ -183,10 +190,16 @@ def shown(item: VM | Request) -> dict[str, Any]:
     if isinstance(item, Request):
         return {key: value for key, value in asdict(item).items() if key != "headers"}
     return {
-        "endpoint": item.endpoint, "account": item.account.email, "accelerator": item.accelerator, "url": item.url,
-        "highRam": item.high_ram, "origin": item.origin, "created": item.created, "lastActivity": item.last_activity,
+        "endpoint": item.endpoint,
+        "account": item.account.email,
+        "accelerator": item.accelerator,
+        "url": item.url,
+        "highRam": item.high_ram,
+        "origin": item.origin,
+        "created": item.created,
+        "lastActivity": item.last_activity,
         "folder": str(item.machine.folder),
-    }  # fmt: skip
+    }
 
 
 def _plain(value: object) -> Any:

@@ -52,8 +52,11 @@ class DriveHandler(ApiHandler):
 
     def error(self, code: int, status: str, message: str, reason: str | None = None) -> None:
         """Drive's errors have a second list, with reasons of its own."""
-        old = {"SERVICE_DISABLED": "accessNotConfigured", "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "insufficientPermissions",
-               "ACCESS_TOKEN_EXPIRED": "authError"}.get(reason or "", reason)  # fmt: skip
+        old = {
+            "SERVICE_DISABLED": "accessNotConfigured",
+            "ACCESS_TOKEN_SCOPE_INSUFFICIENT": "insufficientPermissions",
+            "ACCESS_TOKEN_EXPIRED": "authError",
+        }.get(reason or "", reason)
         content: dict[str, Any] = {"code": code, "message": message, "status": status}
         content["errors"] = [{"domain": "global", "reason": old or "notFound", "message": message}]
         if old != reason:

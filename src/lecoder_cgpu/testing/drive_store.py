@@ -14,8 +14,24 @@ from .state import DRIVE, DRIVE_FILE, DRIVE_READONLY, Account, Clock, Grant
 
 FOLDER = "application/vnd.google-apps.folder"
 NOTEBOOK = "application/vnd.google.colaboratory"
-FIELDS = {"kind", "id", "name", "mimeType", "createdTime", "modifiedTime", "size", "md5Checksum", "webViewLink",
-          "headRevisionId", "parents", "trashed", "description", "version", "owners", "capabilities"}  # fmt: skip
+FIELDS = {
+    "kind",
+    "id",
+    "name",
+    "mimeType",
+    "createdTime",
+    "modifiedTime",
+    "size",
+    "md5Checksum",
+    "webViewLink",
+    "headRevisionId",
+    "parents",
+    "trashed",
+    "description",
+    "version",
+    "owners",
+    "capabilities",
+}
 DEFAULT_FIELDS = ("kind", "id", "name", "mimeType")
 
 
@@ -46,11 +62,19 @@ class File:
             "https://colab.research.google.com/drive/" if self.mime == NOTEBOOK else "https://drive.google.com/file/d/"
         )
         found: dict[str, Any] = {
-            "kind": "drive#file", "id": self.id, "name": self.name, "mimeType": self.mime, "parents": self.parents,
-            "createdTime": moment(self.created), "modifiedTime": moment(self.modified), "trashed": self.trashed,
-            "webViewLink": place + self.id, "version": str(self.revision),
-            "owners": [{"emailAddress": self.account.email, "me": True}], "capabilities": {"canEdit": True},
-        }  # fmt: skip
+            "kind": "drive#file",
+            "id": self.id,
+            "name": self.name,
+            "mimeType": self.mime,
+            "parents": self.parents,
+            "createdTime": moment(self.created),
+            "modifiedTime": moment(self.modified),
+            "trashed": self.trashed,
+            "webViewLink": place + self.id,
+            "version": str(self.revision),
+            "owners": [{"emailAddress": self.account.email, "me": True}],
+            "capabilities": {"canEdit": True},
+        }
         if self.mime != FOLDER:
             digest = hashlib.md5(self.content, usedforsecurity=False).hexdigest()
             found |= {"size": str(len(self.content)), "md5Checksum": digest, "headRevisionId": f"r{self.revision}"}
@@ -83,9 +107,10 @@ class Drive:
         everything = bool(grant.scopes & {DRIVE, DRIVE_READONLY})
         own = DRIVE_FILE in grant.scopes
         return [
-            file for file in self.files.values()
+            file
+            for file in self.files.values()
             if file.account is grant.account and (everything or (own and file.client == grant.client))
-        ]  # fmt: skip
+        ]
 
     def used(self, account: Account) -> int:
         return sum(len(file.content) for file in self.files.values() if file.account is account)
@@ -182,10 +207,14 @@ def _contains(text: str, part: str) -> bool:
     """Only beginnings of words are found, whatever stands between the words."""
     have = re.findall(r"\w+", text.lower())
     want = re.findall(r"\w+", part.lower())
-    return any(
-        have[at : at + len(want) - 1] == want[:-1] and have[at + len(want) - 1].startswith(want[-1])
-        for at in range(len(have) - len(want) + 1)
-    ) if want else True  # fmt: skip
+    return (
+        any(
+            have[at : at + len(want) - 1] == want[:-1] and have[at + len(want) - 1].startswith(want[-1])
+            for at in range(len(have) - len(want) + 1)
+        )
+        if want
+        else True
+    )
 
 
 # --- fields ---
@@ -233,10 +262,12 @@ def ordered(files: list[File], order: str) -> list[File]:
         Invalid: it names something else than name, createdTime, modifiedTime or folder.
     """
     keys: dict[str, Callable[[File], Any]] = {
-        "name": lambda file: file.name.lower(), "name_natural": lambda file: file.name.lower(),
-        "createdTime": lambda file: file.created, "modifiedTime": lambda file: file.modified,
+        "name": lambda file: file.name.lower(),
+        "name_natural": lambda file: file.name.lower(),
+        "createdTime": lambda file: file.created,
+        "modifiedTime": lambda file: file.modified,
         "folder": lambda file: file.mime != FOLDER,
-    }  # fmt: skip
+    }
     for part in reversed([part.split() for part in order.split(",") if part.strip()]):
         if part[0] not in keys or part[1:] not in ([], ["desc"]):
             raise Invalid(f"orderBy: {order}")

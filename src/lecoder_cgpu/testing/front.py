@@ -149,9 +149,15 @@ class Front:
         await self._admit(reader, writer, head, port, path, log, fault)
 
     async def _admit(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, port: int, path: str,
-        log: Request, fault: Fault,
-    ) -> None:  # fmt: skip
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        head: Head,
+        port: int,
+        path: str,
+        log: Request,
+        fault: Fault,
+    ) -> None:
         vm, switches = self._vm, self._world.switches
         token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
         if vm.gone or not port:
@@ -176,9 +182,17 @@ class Front:
             await self._pass(reader, writer, head, path, log, fault, token, there, secret)
 
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: Head, path: str, log: Request,
-        fault: Fault, token: str, port: int, secret: str | None,
-    ) -> None:  # fmt: skip
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        head: Head,
+        path: str,
+        log: Request,
+        fault: Fault,
+        token: str,
+        port: int,
+        secret: str | None,
+    ) -> None:
         """Pass on a request and its answer. `secret` is the server's own token, None for a server of the user's."""
         vm = self._vm
         try:
@@ -288,9 +302,13 @@ def parse(data: bytes) -> Head:
 
 
 async def _answer(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, log: Request, status: int, body: bytes = b"",
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    log: Request,
+    status: int,
+    body: bytes = b"",
     headers: dict[str, str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Answer in the server's place."""
     log.status = status
     phrase = HTTPStatus(status).phrase

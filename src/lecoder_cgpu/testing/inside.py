@@ -22,10 +22,14 @@ class Inside:
 
     def __init__(self, vm: VM) -> None:
         routes: list[Any] = [
-            (r"/api/colab/resources", Resources), (r"/api/colab/drive", Drive), (r"/api/colab/build-info", Build),
-            (r"/unassign", Unassign), (r"/clock", Now), (r"/credentials", Credentials),
+            (r"/api/colab/resources", Resources),
+            (r"/api/colab/drive", Drive),
+            (r"/api/colab/build-info", Build),
+            (r"/unassign", Unassign),
+            (r"/clock", Now),
+            (r"/credentials", Credentials),
             (r"/colab/tty", Tty),
-        ]  # fmt: skip
+        ]
         self._server = HTTPServer(Application([(path, handler, {"vm": vm}) for path, handler in routes]))
         self.port = 0
 
@@ -61,11 +65,13 @@ class Resources(_Handler):
         disk = shutil.disk_usage(vm.machine.folder)
         name, memory = GPUS.get(vm.accelerator, ("", 0))
         used = {"memoryUsedBytes": 3 << 20, "gpuUtilization": 0.0, "memoryUtilization": 0.0, "everUsed": False}
-        self.document({
-            "memory": {"totalBytes": total, "freeBytes": total - 1_100_000_000.5},
-            "disks": [{"filesystem": {"label": "kernel", "totalBytes": disk.total, "usedBytes": disk.used}}],
-            "gpus": [{"name": name, "memoryTotalBytes": memory << 20, **used}] if memory else [],
-        })  # fmt: skip
+        self.document(
+            {
+                "memory": {"totalBytes": total, "freeBytes": total - 1_100_000_000.5},
+                "disks": [{"filesystem": {"label": "kernel", "totalBytes": disk.total, "usedBytes": disk.used}}],
+                "gpus": [{"name": name, "memoryTotalBytes": memory << 20, **used}] if memory else [],
+            }
+        )
 
 
 class Drive(_Handler):

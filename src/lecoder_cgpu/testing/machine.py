@@ -22,8 +22,13 @@ KILL_TIMEOUT = 5.0
 ATTEMPTS = 3
 POLL = 0.02
 MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
-GPUS = {"T4": ("Tesla T4", 15360), "L4": ("NVIDIA L4", 23034), "G4": ("NVIDIA RTX PRO 6000", 97887),
-        "A100": ("NVIDIA A100-SXM4-40GB", 40960), "H100": ("NVIDIA H100 80GB HBM3", 81559)}  # fmt: skip
+GPUS = {
+    "T4": ("Tesla T4", 15360),
+    "L4": ("NVIDIA L4", 23034),
+    "G4": ("NVIDIA RTX PRO 6000", 97887),
+    "A100": ("NVIDIA A100-SXM4-40GB", 40960),
+    "H100": ("NVIDIA H100 80GB HBM3", 81559),
+}
 
 
 class Machine:
@@ -67,12 +72,19 @@ class Machine:
         with socket.create_server(("127.0.0.1", 0)) as probe:  # an old server does not tell which one it chose
             port: int = probe.getsockname()[1]
         arguments = [
-            "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-            "--ServerApp.open_browser=False", "--ServerApp.allow_root=True", "--ServerApp.jpserver_extensions={}",
-            "--ServerApp.disable_check_xsrf=True", "--ServerApp.allow_origin=*", "--ServerApp.allow_remote_access=True",
-            f"--ServerApp.root_dir={self.root}", f"--ServerApp.terminals_enabled={terminals}",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.open_browser=False",
+            "--ServerApp.allow_root=True",
+            "--ServerApp.jpserver_extensions={}",
+            "--ServerApp.disable_check_xsrf=True",
+            "--ServerApp.allow_origin=*",
+            "--ServerApp.allow_remote_access=True",
+            f"--ServerApp.root_dir={self.root}",
+            f"--ServerApp.terminals_enabled={terminals}",
             "--FileContentsManager.delete_to_trash=False",
-        ]  # fmt: skip
+        ]
         self._pid = nursery.of(self._python).spawn(arguments, self.environment(address), self.root / "content", log)
         self._identity = process_identity.of(self._pid)
         info = self.folder / "runtime" / f"jpserver-{self._pid}.json"

@@ -49,10 +49,12 @@ class Nursery:
     def _ready(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [self._python, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [self._python, str(PROGRAM)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
                 env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1"},
                 start_new_session=sys.platform != "win32",  # Ctrl-C is for the fake; this ends with it
-            )  # fmt: skip
+            )
             atexit.register(end, self._process)
             assert self._process.stdout is not None
             if self._process.stdout.readline().strip() != b"ready":

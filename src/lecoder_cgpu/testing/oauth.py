@@ -47,11 +47,15 @@ class Authorize(Handler):
             scopes |= world.granted(account, client)
         first = not world.granted(account, client)
         code = Code(
-            account, client, scopes, self.arg("redirect_uri") or "", self.arg("code_challenge"),
+            account,
+            client,
+            scopes,
+            self.arg("redirect_uri") or "",
+            self.arg("code_challenge"),
             # A client that was given a refresh token before gets another one only when it asks for the consent page.
             refreshable=self.arg("access_type") == "offline" and (first or "consent" in (self.arg("prompt") or "")),
             expires=world.clock.now() + CODE_TTL,
-        )  # fmt: skip
+        )
         value = f"4/fake-{world.new_secret()}"
         world.tokens.codes[value] = code
         if decision == "wrong_state":
@@ -173,10 +177,13 @@ class TokenInfo(Handler):
             return
         expires = grant.expires or 0
         answer = {
-            "azp": grant.client, "aud": grant.client, "scope": " ".join(sorted(grant.scopes)),
-            "exp": str(int(expires)), "expires_in": str(int(expires - self.world.clock.now())),
+            "azp": grant.client,
+            "aud": grant.client,
+            "scope": " ".join(sorted(grant.scopes)),
+            "exp": str(int(expires)),
+            "expires_in": str(int(expires - self.world.clock.now())),
             "access_type": "offline",
-        }  # fmt: skip
+        }
         if EMAIL in grant.scopes:
             answer |= {"sub": grant.account.id, "email": grant.account.email, "email_verified": "true"}
         self.document(answer)

@@ -61,13 +61,19 @@ def proxy_info(vm: VM, port: int = PORT) -> dict[str, Any]:
 class Assignments(PrivateHandler):
     def get(self) -> None:
         rows = [
-            without_empty({
-                "endpoint": vm.endpoint, "accelerator": vm.accelerator, "variant": VARIANTS[vm.variant],
-                "machineShape": "SHAPE_HIGH_MEM" if vm.high_ram else "SHAPE_DEFAULT",
-                "runtimeProxyInfo": proxy_info(vm), "runtimeVersionLabel": vm.version, "notebookIdHash": vm.nbh,
-            })
+            without_empty(
+                {
+                    "endpoint": vm.endpoint,
+                    "accelerator": vm.accelerator,
+                    "variant": VARIANTS[vm.variant],
+                    "machineShape": "SHAPE_HIGH_MEM" if vm.high_ram else "SHAPE_DEFAULT",
+                    "runtimeProxyInfo": proxy_info(vm),
+                    "runtimeVersionLabel": vm.version,
+                    "notebookIdHash": vm.nbh,
+                }
+            )
             for vm in self.world.listed(self.account)
-        ]  # fmt: skip
+        ]
         self.document(without_empty({"assignments": rows}))
 
 

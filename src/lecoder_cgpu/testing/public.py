@@ -115,9 +115,13 @@ class Runtimes(PublicHandler):
         try:
             high = spec["shape"] == "SHAPE_HIGHMEM" and spec["accelerator"] not in ONE_SHAPE
             vm = await self.world.assign(
-                self.account, variant=VARIANTS[spec["variant"]], accelerator=spec["accelerator"], high_ram=high,
-                version=version, runtime_id=runtime_id,
-            )  # fmt: skip
+                self.account,
+                variant=VARIANTS[spec["variant"]],
+                accelerator=spec["accelerator"],
+                high_ram=high,
+                version=version,
+                runtime_id=runtime_id,
+            )
         except Refusal as refusal:
             return self._failed(FAILED_PRECONDITION, refusal.reason, self.world.switches.lro_polls)
         made = {"@type": TYPE + "Runtime", **runtime(vm)}

@@ -84,9 +84,14 @@ class Screen:
         self._master, slave = pty.openpty()
         environment = machine.environment(self._vm.inside.address) | {"TERM": "screen", "PS1": "# "}
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "terminal.py")], cwd=machine.root / "content", env=environment,
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, str(HERE / "terminal.py")],
+            cwd=machine.root / "content",
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
         os.close(slave)
         asyncio.get_running_loop().add_reader(self._master, self._read)
 

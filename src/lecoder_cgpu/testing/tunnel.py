@@ -28,9 +28,15 @@ class Assign(TunnelHandler):
         except Refusal as refusal:
             self.nothing(refusal.status)
             return
-        self.document({
-            "acc": model, "nbh": self.arg("nbh"), "p": account.recaptcha, "token": self.give_xsrf(), "variant": variant,
-        })  # fmt: skip
+        self.document(
+            {
+                "acc": model,
+                "nbh": self.arg("nbh"),
+                "p": account.recaptcha,
+                "token": self.give_xsrf(),
+                "variant": variant,
+            }
+        )
 
     async def post(self) -> None:
         self.needs_xsrf()
@@ -44,10 +50,13 @@ class Assign(TunnelHandler):
             return
         try:
             vm = await self.world.assign(
-                self.account, variant=self.arg("variant") or "DEFAULT", accelerator=self.arg("accelerator"),
-                high_ram=self.arg("shape") == "hm", nbh=self.arg("nbh") or "",
+                self.account,
+                variant=self.arg("variant") or "DEFAULT",
+                accelerator=self.arg("accelerator"),
+                high_ram=self.arg("shape") == "hm",
+                nbh=self.arg("nbh") or "",
                 version=self.arg("runtime_version_label") or "",
-            )  # fmt: skip
+            )
         except Refusal as refusal:
             if refusal.outcome is not None:
                 self.document({"outcome": refusal.outcome})
@@ -72,9 +81,12 @@ def row(vm: VM) -> dict[str, Any]:
     """A VM as listings show it, with a token minted for the occasion."""
     accelerator = vm.accelerator.lower() if vm.world.switches.lower_case else vm.accelerator
     return {
-        "accelerator": accelerator, "endpoint": vm.endpoint, "variant": VARIANTS[vm.variant],
-        "machineShape": int(vm.high_ram), "runtimeProxyInfo": vm.new_token(),
-    }  # fmt: skip
+        "accelerator": accelerator,
+        "endpoint": vm.endpoint,
+        "variant": VARIANTS[vm.variant],
+        "machineShape": int(vm.high_ram),
+        "runtimeProxyInfo": vm.new_token(),
+    }
 
 
 class Assignments(TunnelHandler):
@@ -135,10 +147,14 @@ class CcuInfo(TunnelHandler):
 
 def ccu_info(account: Account, rate: float, count: int) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "currentBalance": account.balance, "consumptionRateHourly": rate, "assignmentsCount": count,
-        "eligibleGpus": list(account.eligible_gpus), "ineligibleGpus": account.ineligible_gpus,
-        "eligibleTpus": list(account.eligible_tpus), "ineligibleTpus": account.ineligible_tpus,
-    }  # fmt: skip
+        "currentBalance": account.balance,
+        "consumptionRateHourly": rate,
+        "assignmentsCount": count,
+        "eligibleGpus": list(account.eligible_gpus),
+        "ineligibleGpus": account.ineligible_gpus,
+        "eligibleTpus": list(account.eligible_tpus),
+        "ineligibleTpus": account.ineligible_tpus,
+    }
     quota = free_quota(account)
     return answer | ({"freeCcuQuotaInfo": quota} if quota else {})
 
@@ -174,10 +190,13 @@ class Credentials(TunnelHandler):
             self.document({"success": False})
         else:
             query = {
-                "response_type": "none gsession", "client_id": "fake-drive.apps.googleusercontent.com",
-                "redirect_uri": self.world.urls["tunnel"] + CONSENTED, "state": kind, "scope": "drive",
+                "response_type": "none gsession",
+                "client_id": "fake-drive.apps.googleusercontent.com",
+                "redirect_uri": self.world.urls["tunnel"] + CONSENTED,
+                "state": kind,
+                "scope": "drive",
                 "login_hint": self.account.email,
-            }  # fmt: skip
+            }
             where = f"{self.world.urls['accounts']}/o/oauth2/v2/auth?{urlencode(query)}"
             self.document({"success": False, "unauthorized_redirect_uri": where})
 

@@ -30,9 +30,19 @@ class VM:
     """A VM as Google has it. `origin` is `client`, or `browser` for one that somebody opened in Colab's pages."""
 
     def __init__(
-        self, world: World, endpoint: str, account: Account, nbh: str, variant: str, accelerator: str, high_ram: bool,
-        version: str, runtime_id: str | None, origin: str, number: int,
-    ) -> None:  # fmt: skip
+        self,
+        world: World,
+        endpoint: str,
+        account: Account,
+        nbh: str,
+        variant: str,
+        accelerator: str,
+        high_ram: bool,
+        version: str,
+        runtime_id: str | None,
+        origin: str,
+        number: int,
+    ) -> None:
         self.world = world
         self.endpoint = endpoint
         self.account = account

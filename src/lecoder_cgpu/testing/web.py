@@ -34,9 +34,13 @@ class Handler(RequestHandler):
     async def prepare(self) -> None:
         query = {key: values[-1].decode("utf-8", "replace") for key, values in self.request.query_arguments.items()}
         self.log = self.world.note(
-            self.request.method or "", self.role, self.request.path, query, dict(self.request.headers.get_all()),
+            self.request.method or "",
+            self.role,
+            self.request.path,
+            query,
+            dict(self.request.headers.get_all()),
             self.path_kwargs.get("endpoint") or query.get("endpoint"),
-        )  # fmt: skip
+        )
         self.fault = self.world.faults.take(self.log)
         if self.fault.delay:
             await asyncio.sleep(self.fault.delay)
@@ -139,16 +143,20 @@ class ApiHandler(Handler):
             raise Finish
         if not self.enabled():
             self.error(
-                403, "PERMISSION_DENIED", f"{self.service} has not been used in this project or it is disabled.",
+                403,
+                "PERMISSION_DENIED",
+                f"{self.service} has not been used in this project or it is disabled.",
                 "SERVICE_DISABLED",
-            )  # fmt: skip
+            )
             raise Finish
         allowed = self.scopes + (self.read_scopes if self.request.method == "GET" else ())
         if not grant.scopes & set(allowed):
             self.error(
-                403, "PERMISSION_DENIED", "Request had insufficient authentication scopes.",
+                403,
+                "PERMISSION_DENIED",
+                "Request had insufficient authentication scopes.",
                 "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-            )  # fmt: skip
+            )
             raise Finish
         self.account = grant.account
 

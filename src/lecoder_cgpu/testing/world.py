@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 NBH = re.compile(r"[a-zA-Z0-9\-_.]{44}")
 CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")  # an OAuth client that is always known
 KEYS = {
-    "accounts": "accountsDomain", "oauth": "oauthDomain", "apis": "googleApisDomain", "tunnel": "colabApiDomain",
-    "pa": "colabGapiDomain", "public": "colabPublicApiDomain",
-}  # fmt: skip
+    "accounts": "accountsDomain",
+    "oauth": "oauthDomain",
+    "apis": "googleApisDomain",
+    "tunnel": "colabApiDomain",
+    "pa": "colabGapiDomain",
+    "public": "colabPublicApiDomain",
+}
 VARIANTS = {"DEFAULT": 0, "GPU": 1, "TPU": 2}
 
 
@@ -158,9 +162,17 @@ class World:
         return variant, model
 
     async def assign(
-        self, account: Account, *, variant: str = "DEFAULT", accelerator: str | None = None, high_ram: bool = False,
-        nbh: str = "", version: str = "", runtime_id: str | None = None, origin: str = "client",
-    ) -> VM:  # fmt: skip
+        self,
+        account: Account,
+        *,
+        variant: str = "DEFAULT",
+        accelerator: str | None = None,
+        high_ram: bool = False,
+        nbh: str = "",
+        version: str = "",
+        runtime_id: str | None = None,
+        origin: str = "client",
+    ) -> VM:
         """A new VM for the account, after the checks that Google makes, in their order.
 
         Raises:
@@ -182,9 +194,16 @@ class World:
         return await self.boot(account, variant, model, high_ram, nbh, version, runtime_id, origin)
 
     async def boot(
-        self, account: Account, variant: str, model: str, high_ram: bool, nbh: str, version: str,
-        runtime_id: str | None, origin: str,
-    ) -> VM:  # fmt: skip
+        self,
+        account: Account,
+        variant: str,
+        model: str,
+        high_ram: bool,
+        nbh: str,
+        version: str,
+        runtime_id: str | None,
+        origin: str,
+    ) -> VM:
         """A VM without any check."""
         self._count += 1
         kind = "m-s" if model == "NONE" else f"{variant.lower()}-{model.lower()}-s"

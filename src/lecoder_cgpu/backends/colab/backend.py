@@ -433,10 +433,13 @@ class Backend:
         record = new_record(name, "colab", found.label, found.endpoint)
         variant = found.variant
         record.colab = Allocation(
-            state="ready", adopted=True, plane=self.plane, high_memory=found.high_memory,
+            state="ready",
+            adopted=True,
+            plane=self.plane,
+            high_memory=found.high_memory,
             variant=variant if variant in ("GPU", "TPU") else "DEFAULT",  # type: ignore[arg-type]
             accelerators=[] if found.accelerator == "NONE" else [found.accelerator],
-        )  # fmt: skip
+        )
         _take(record, self._with_proxy(record, found))
         return record
 
@@ -583,8 +586,11 @@ class Backend:
         stored = self._store.get(record.id)
         if stored is not None:
             record.runtime, record.colab, record.variant, record.label = (
-                stored.runtime, stored.colab, stored.variant, stored.label,
-            )  # fmt: skip
+                stored.runtime,
+                stored.colab,
+                stored.variant,
+                stored.label,
+            )
             record.kernel, record.helper, record.lease = stored.kernel, stored.helper, stored.lease
         return stored
 

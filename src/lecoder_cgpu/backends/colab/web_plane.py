@@ -103,9 +103,11 @@ class Tunnel:
 
     def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:
         answer = self._object(
-            "GET", "tun/m/runtime-proxy-token", headers=TUNNEL,
+            "GET",
+            "tun/m/runtime-proxy-token",
+            headers=TUNNEL,
             params={"endpoint": endpoint, "port": str(port), "authuser": "0"},
-        )  # fmt: skip
+        )
         found = model.proxy(answer)
         if found is None:
             raise errors.ConnectionFailed(
@@ -173,9 +175,13 @@ class Tunnel:
     def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
         path = f"tun/m/credentials-propagation/{quote(endpoint, safe='')}"
         params = {
-            "authuser": "0", "authtype": grant, "version": "2", "dryrun": str(dry_run).lower(), "propagate": "true",
+            "authuser": "0",
+            "authtype": grant,
+            "version": "2",
+            "dryrun": str(dry_run).lower(),
+            "propagate": "true",
             "record": "false",
-        }  # fmt: skip
+        }
         token = _xsrf(self._object("GET", path, params=params))
         answer = self._object("POST", path, params=params, headers={"X-Goog-Colab-Token": token})
         url = answer.get("unauthorized_redirect_uri") or answer.get("unauthorizedRedirectUri")

@@ -32,18 +32,25 @@ STEPS = [
 def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
-            "--browser/--no-browser", default=None,
+            "--browser/--no-browser",
+            default=None,
             help="Open a browser here, or print the address and take the answer from stdin.",
         ),
         click.option("--start", is_flag=True, help="Only begin: print the address and the flow's id."),
         click.option("--finish", metavar="FLOW", help="Finish a login that --start began."),
         click.option("--code-stdin", is_flag=True, help="With --finish: the code or address comes on stdin."),
         click.option("--adc", is_flag=True, help="Use Google's application default credentials from now on."),
-        click.option("--wait", type=click.FloatRange(min=0), default=300, show_default=True,
-                     metavar="SECONDS", help="How long to listen for the browser."),
+        click.option(
+            "--wait",
+            type=click.FloatRange(min=0),
+            default=300,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to listen for the browser.",
+        ),
         click.option("-f", "--force", is_flag=True, help="Log in again although there is a login."),
         click.option("--select-account", is_flag=True, help="Choose among several Google accounts."),
-    )  # fmt: skip
+    )
     for option in reversed(options):
         function = option(function)
     return function
@@ -87,9 +94,17 @@ def login_(app: App, /, **options: Any) -> Answer:
 
 
 def _login(
-    app: App, *, browser: bool | None, start: bool, finish: str | None, code_stdin: bool, adc: bool, wait: float,
-    force: bool, select_account: bool,
-) -> Answer:  # fmt: skip
+    app: App,
+    *,
+    browser: bool | None,
+    start: bool,
+    finish: str | None,
+    code_stdin: bool,
+    adc: bool,
+    wait: float,
+    force: bool,
+    select_account: bool,
+) -> Answer:
     from ...auth import consent as flows
     from ...auth.lifecycle import use_adc
 
@@ -157,10 +172,11 @@ def _may_open_a_browser(app: App) -> bool:
 
 def _no_browser(message: str) -> errors.AuthError:
     return errors.AuthError(
-        message, name="LoginNeedsPerson",
+        message,
+        name="LoginNeedsPerson",
         hint="lecoder-cgpu auth login --start --json, let a person open the url, then --finish; "
         "or on this machine's desktop: lecoder-cgpu auth login --browser",
-    )  # fmt: skip
+    )
 
 
 def _ask(app: App, url: str) -> str | None:
@@ -220,8 +236,12 @@ def _text(document: LoginInfo) -> str:
         return f"not logged in ({document.notice})\nlog in with: lecoder-cgpu auth login"
     account = document.account
     who = f" as {account.label} <{account.id}>" if isinstance(account, Account) else ""
-    where = {"session": "", "adc": ", by application default credentials",
-             "environment": ", by LECODER_CGPU_CREDENTIALS", "none": ""}  # fmt: skip
+    where = {
+        "session": "",
+        "adc": ", by application default credentials",
+        "environment": ", by LECODER_CGPU_CREDENTIALS",
+        "none": "",
+    }
     message = document.message if isinstance(document.message, str) else "logged in"
     lines = [f"{message}{who}{where[document.source]}"]
     if isinstance(document.missing_scopes, list):

@@ -33,9 +33,13 @@ POLL = 5.0  # seconds; what ends the waiting closes the socket
 
 @click.command(cls=runtime_options.RuntimeCommand)
 @click.option(
-    "-m", "--mode", type=click.Choice(parse.MODES), default="terminal", show_default=True,
+    "-m",
+    "--mode",
+    type=click.Choice(parse.MODES),
+    default="terminal",
+    show_default=True,
     help="terminal: a shell; kernel: Python in the session's kernel.",
-)  # fmt: skip
+)
 @click.option("--startup-command", metavar="COMMAND", help="Type this into the shell first.")
 @click.option("--startup-code", metavar="CODE", help="Run this Python first (kernel mode).")
 @click.option("--attach", metavar="TERMINAL", help="Go back to a shell that was left.")
@@ -77,8 +81,12 @@ def command(app: App, /, **options: Any) -> Answer:
 
 def _check(options: dict[str, Any]) -> None:
     kernel = options["mode"] == "kernel"
-    for name, mode in (("startup_command", "terminal"), ("attach", "terminal"), ("startup_code", "kernel"),
-                       ("outputs", "kernel")):  # fmt: skip
+    for name, mode in (
+        ("startup_command", "terminal"),
+        ("attach", "terminal"),
+        ("startup_code", "kernel"),
+        ("outputs", "kernel"),
+    ):
         if options[name] is not None and kernel != (mode == "kernel"):
             option = name.replace("_", "-")
             hint = f"add -m kernel to use --{option}" if mode == "kernel" else f"leave out -m kernel to use --{option}"

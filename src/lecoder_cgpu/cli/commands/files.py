@@ -106,8 +106,9 @@ def download(app: App, paths: Sequence[str], target: str | None) -> Answer:
     sources, target = _sources(paths, target)
     if target == "-":
         if len(sources) != 1 or app.printer.mode != "human":
-            raise errors.UsageError("only one file can go to stdout, and not with --json",
-                                    hint=f"lecoder-cgpu cat {sources[0]} --json")  # fmt: skip
+            raise errors.UsageError(
+                "only one file can go to stdout, and not with --json", hint=f"lecoder-cgpu cat {sources[0]} --json"
+            )
         with _storage(app) as files:
             files.read(sources[0], app.printer.write)
         return Answer(None, printed=True)
@@ -163,8 +164,9 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
     lecoder-cgpu sync src project/src --delete --dry-run
     """
     if watch and options["dry_run"]:
-        raise errors.UsageError("--watch does things, --dry-run does not", name="ConflictingOptions",
-                                hint="leave out --watch or --dry-run")  # fmt: skip
+        raise errors.UsageError(
+            "--watch does things, --dry-run does not", name="ConflictingOptions", hint="leave out --watch or --dry-run"
+        )
     local = os.path.expanduser(local)
     check_folder(local)
     with _storage(app, create=True, title="syncing") as files:
@@ -232,10 +234,14 @@ def ls(app: App, path: str) -> Answer:
         document = files.list(path)
     _finish(app, document)
     rows = [
-        (str(entry.mode or "-") if isinstance(entry.mode, str) else "-", str(entry.size),
-         entry.modified[:19].replace("T", " ") if isinstance(entry.modified, str) else "-", _shown_name(entry))
+        (
+            str(entry.mode or "-") if isinstance(entry.mode, str) else "-",
+            str(entry.size),
+            entry.modified[:19].replace("T", " ") if isinstance(entry.modified, str) else "-",
+            _shown_name(entry),
+        )
         for entry in document.entries
-    ]  # fmt: skip
+    ]
     return Answer(document, lambda: Table(("MODE", "SIZE", "MODIFIED", "NAME"), rows, empty="The folder is empty."))
 
 
@@ -276,14 +282,19 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
         def take(data: bytes) -> None:
             content.extend(data)
             if limit and len(content) > limit:
-                raise errors.UsageError(f"{paths[0]} has more than {limit} bytes", name="TooLarge",
-                                        hint=f"lecoder-cgpu download {paths[0]}, or add --max-output 0")  # fmt: skip
+                raise errors.UsageError(
+                    f"{paths[0]} has more than {limit} bytes",
+                    name="TooLarge",
+                    hint=f"lecoder-cgpu download {paths[0]}, or add --max-output 0",
+                )
 
         files.read(paths[0], take)
         document = FileContent(
-            path=paths[0], size=len(content), text=content.decode("utf-8", "replace"),
+            path=paths[0],
+            size=len(content),
+            text=content.decode("utf-8", "replace"),
             session=files.session.record.ref,
-        )  # fmt: skip
+        )
     if document.text.encode("utf-8", "replace") != content:
         document.base64 = b64encode(content).decode()
     _finish(app, document)
@@ -321,11 +332,15 @@ def _run_editor(local: str) -> None:
         # stdout is for our answer: an editor that draws on a terminal finds it on stderr as well.
         done = subprocess.run([*command, local], check=False, stdout=sys.__stderr__)
     except OSError as error:
-        raise errors.UsageError(f"the editor {command[0]!r} cannot be started: {error.strerror}", name="NoEditor",
-                                hint="export EDITOR=vi, or another one") from error  # fmt: skip
+        raise errors.UsageError(
+            f"the editor {command[0]!r} cannot be started: {error.strerror}",
+            name="NoEditor",
+            hint="export EDITOR=vi, or another one",
+        ) from error
     if done.returncode:
-        raise errors.UsageError(f"the editor ended with status {done.returncode}; nothing was saved",
-                                name="EditorFailed")  # fmt: skip
+        raise errors.UsageError(
+            f"the editor ended with status {done.returncode}; nothing was saved", name="EditorFailed"
+        )
 
 
 @click.command(cls=Command, name="rm")

@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 @click.option("--extra-index-url", multiple=True, metavar="URL", help="Look for packages there, too.")
 @click.option("--venv", metavar="NAME", help="Into an environment of its own on the runtime, made if it is not there.")
 @click.option(
-    "--installer", type=click.Choice(["auto", "uv", "pip"]), default="auto", show_default=True,
+    "--installer",
+    type=click.Choice(["auto", "uv", "pip"]),
+    default="auto",
+    show_default=True,
     help="What installs them; auto takes uv where the runtime has it.",
-)  # fmt: skip
+)
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
@@ -70,9 +73,14 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
         if not item.strip() or item.startswith("-"):
             raise errors.UsageError(f"{item!r} is no package", hint="lecoder-cgpu install --help")
     wanted = installs.Wanted(
-        requirements=packages, files=files, main=main, editable=options["editable"], options=_passed_on(options),
-        installer=options["installer"], venv=options["venv"],
-    )  # fmt: skip
+        requirements=packages,
+        files=files,
+        main=main,
+        editable=options["editable"],
+        options=_passed_on(options),
+        installer=options["installer"],
+        venv=options["venv"],
+    )
     session = app.client.session(app.session)
     view = ProcessView(app.printer)
     budget = app.printer.budget(options["max_output"], streamed=True)
@@ -100,10 +108,17 @@ def _passed_on(options: dict[str, Any]) -> list[str]:
 
 def _remember(app: App, session: Session, document: Install, label: str) -> None:
     run = Run(
-        status=document.status, error_code=document.error_code, exit_code=document.exit_code, mode="terminal",
-        stdout=document.stdout, stderr=document.stderr, error=document.error, timing=document.timing,
-        session=document.session, run_id=document.run_id,
-    )  # fmt: skip
+        status=document.status,
+        error_code=document.error_code,
+        exit_code=document.exit_code,
+        mode="terminal",
+        stdout=document.stdout,
+        stderr=document.stderr,
+        error=document.error,
+        timing=document.timing,
+        session=document.session,
+        run_id=document.run_id,
+    )
     runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
     try:
         History(app.client.state_dir).append(entry_from_run(run, label, runtime))

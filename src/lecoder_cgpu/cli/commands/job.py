@@ -43,8 +43,15 @@ def _jobs(app: App) -> Jobs:
 
 
 @command.command("list")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="NUMBER",
-              help="At most so many.")  # fmt: skip
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="NUMBER",
+    help="At most so many.",
+)
 @click.pass_obj
 def list_(app: App, limit: int) -> Answer:
     """List the jobs on the runtime, newest first.
@@ -120,8 +127,11 @@ def wait(
     hook.finish(app.printer, on_finish, document, document.job.id)
     if give_back:
         release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
-    return Answer(document, lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
-                  exit_status=document.exit_code)  # fmt: skip
+    return Answer(
+        document,
+        lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
+        exit_status=document.exit_code,
+    )
 
 
 @command.command()
@@ -148,8 +158,10 @@ def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit
     lecoder-cgpu job logs run-0123456789abcdef --json --from 4096
     """
     if follow and (app.printer.mode == "json" or limit is not None):
-        raise errors.UsageError("--follow prints as output comes; it goes with neither --json nor --bytes",
-                                hint="leave out --follow; nextOffset tells where to go on")  # fmt: skip
+        raise errors.UsageError(
+            "--follow prints as output comes; it goes with neither --json nor --bytes",
+            hint="leave out --follow; nextOffset tells where to go on",
+        )
     with _jobs(app) as jobs:
         if app.printer.mode == "json":
             return _logs_document(jobs, job, stream or "stdout", start, limit or BUDGET)
@@ -176,9 +188,13 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
     size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
     offset = max(size + start, 0) if start < 0 else start
     document = JobLogs(
-        job=describe(state), session=jobs.session.record.ref, stream=stream, offset=offset,  # type: ignore[arg-type]
-        next_offset=offset + len(content), text=content.decode("utf-8", "replace"),
-    )  # fmt: skip
+        job=describe(state),
+        session=jobs.session.record.ref,
+        stream=stream,
+        offset=offset,  # type: ignore[arg-type]
+        next_offset=offset + len(content),
+        text=content.decode("utf-8", "replace"),
+    )
     if document.text.encode("utf-8", "replace") != content:
         document.base64 = b64encode(content).decode()
     return Answer(document)
@@ -200,9 +216,10 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
         state = jobs.find(job)
         if not state.ended:
             return Answer(
-                jobs.document(state), lambda: f"{state.run} is still running",
+                jobs.document(state),
+                lambda: f"{state.run} is still running",
                 exit_status=errors.EXIT_STOPPED_WAITING,
-            )  # fmt: skip
+            )
         if state.kind == "notebook" and app.printer.mode == "json":
             from ...notebooks import jobs as notebook_jobs
             from .. import notebooks
@@ -222,9 +239,13 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 @click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT. Default: SIGTERM.")
 @click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until it has ended.")
 @click.option(
-    "--grace", type=click.FloatRange(min=0), default=GRACE, show_default=True, metavar="SECONDS",
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=GRACE,
+    show_default=True,
+    metavar="SECONDS",
     help="With --escalate: how long it has to end before the next step.",
-)  # fmt: skip
+)
 @click.pass_obj
 def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -> Answer:
     """Send a signal to a job and to everything that it started.

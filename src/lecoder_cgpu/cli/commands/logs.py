@@ -50,9 +50,16 @@ def _filters(function: click.Command) -> click.Command:
 @_filters  # type: ignore[arg-type]
 @click.pass_context
 def command(
-    context: click.Context, limit: int, status: str | None, category: str | None, mode: str | None,
-    since: str | None, html: str | None, stats: bool, clear: bool,
-) -> Answer | None:  # fmt: skip
+    context: click.Context,
+    limit: int,
+    status: str | None,
+    category: str | None,
+    mode: str | None,
+    since: str | None,
+    html: str | None,
+    stats: bool,
+    clear: bool,
+) -> Answer | None:
     """Show what was run, newest first.
 
     \b
@@ -66,8 +73,11 @@ def command(
     app = context.ensure_object(App)
     history = History(app.client.state_dir)
     if html == "-" and app.printer.mode != "human":
-        raise errors.UsageError("--html - prints the page, and --json a document", name="ConflictingOptions",
-                                hint="leave out --json, or give a file to --html")  # fmt: skip
+        raise errors.UsageError(
+            "--html - prints the page, and --json a document",
+            name="ConflictingOptions",
+            hint="leave out --json, or give a file to --html",
+        )
     if html is not None and (stats or clear):
         raise errors.UsageError(
             f"--html cannot be combined with --{'stats' if stats else 'clear'}",

@@ -17,10 +17,22 @@ from ..output import Answer, Table
 
 
 @click.command(cls=Command, name="list")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="NUMBER",
-              help="At most so many.")  # fmt: skip
-@click.option("--order-by", type=click.Choice(list(ORDERS)), default="modifiedTime", show_default=True,
-              help="What comes first: by name, or the newest.")  # fmt: skip
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="NUMBER",
+    help="At most so many.",
+)
+@click.option(
+    "--order-by",
+    type=click.Choice(list(ORDERS)),
+    default="modifiedTime",
+    show_default=True,
+    help="What comes first: by name, or the newest.",
+)
 @click.option("--enrich", is_flag=True, help="Read each notebook for the name that Colab shows.")
 @click.option("--all-notebooks", is_flag=True, help="Not only those that this tool made; needs a further permission.")
 @click.pass_obj
@@ -99,9 +111,14 @@ def create(app: App, name: str, template: str) -> Answer:
 
 def _stored(document: Notebook) -> Answer:
     stored = NotebookStored(
-        id=document.id, name=document.name, created_time=document.created_time, modified_time=document.modified_time,
-        web_view_link=document.web_view_link, colab_name=document.colab_name, link=link(document.id),
-    )  # fmt: skip
+        id=document.id,
+        name=document.name,
+        created_time=document.created_time,
+        modified_time=document.modified_time,
+        web_view_link=document.web_view_link,
+        colab_name=document.colab_name,
+        link=link(document.id),
+    )
     return Answer(stored, lambda: f"{stored.id}\t{stored.name}")
 
 

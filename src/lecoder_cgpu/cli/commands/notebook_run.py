@@ -107,9 +107,14 @@ class _Run:
         from ...notebooks import jobs
 
         document = jobs.start(
-            session, self.source.content, self.steps, self.source.name, keep_going=self.options["keep_going"],
-            timeout=self.options["timeout"], key=self.options["key"],
-        )  # fmt: skip
+            session,
+            self.source.content,
+            self.steps,
+            self.source.name,
+            keep_going=self.options["keep_going"],
+            timeout=self.options["timeout"],
+            key=self.options["key"],
+        )
         session.used()
         return Answer(document, lambda: document.job_id)
 
@@ -121,9 +126,13 @@ class _Run:
         limit = notebooks.cell_budget(self.options["max_output"])
         progress = runs.Progress(self.source.content, self.steps, view, limit)
         document = runs.run_notebook(
-            session, progress, self.source.name, self._save, timeout=self.options["timeout"],
+            session,
+            progress,
+            self.source.name,
+            self._save,
+            timeout=self.options["timeout"],
             keep_going=self.options["keep_going"],
-        )  # fmt: skip
+        )
         if self.saved is not True:  # no cell was run, or the last attempt failed
             self._save()
         if isinstance(self.saved, errors.ConfigError):
@@ -166,10 +175,15 @@ class _Run:
     def _remember(self, session: Session, document: NotebookRun) -> None:
         """Write it down in the history, as one run."""
         run = Run(
-            status=document.status, error_code=document.error_code, exit_code=document.exit_code, mode="kernel",
-            error=document.error, timing=document.timing, session=session.record.ref,
+            status=document.status,
+            error_code=document.error_code,
+            exit_code=document.exit_code,
+            mode="kernel",
+            error=document.error,
+            timing=document.timing,
+            session=session.record.ref,
             output_bytes=sum(cell.output_bytes for cell in document.cells),
-        )  # fmt: skip
+        )
         runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
         try:
             History(self.app.client.state_dir).append(entry_from_run(run, f"notebook {document.notebook}", runtime))

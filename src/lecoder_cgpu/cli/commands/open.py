@@ -34,9 +34,10 @@ def command(app: App, name: str | None, notebook: str | None, only_print: bool) 
     if notebook is not None:
         if name is not None:
             raise errors.UsageError(
-                "a session and a notebook cannot be opened at once", name="ConflictingOptions",
+                "a session and a notebook cannot be opened at once",
+                name="ConflictingOptions",
                 hint=f"lecoder-cgpu open --notebook {notebook}",
-            )  # fmt: skip
+            )
         document = Opened(
             url=f"{COLAB}/drive/{quote(notebook, safe='')}",
             attaches="nothing of ours: Colab gives the notebook a runtime of its own, without our variables and files",

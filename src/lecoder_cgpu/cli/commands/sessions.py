@@ -49,12 +49,17 @@ def list_(app: App, stats: bool) -> Answer:
         return Answer(_stats(documents), lambda: _stats_text(documents))
     rows = [
         (
-            "*" if item.is_active else "", item.name, "" if item.id == item.name else item.id[:8],
+            "*" if item.is_active else "",
+            item.name,
+            "" if item.id == item.name else item.id[:8],
             item.label if item.backend == "colab" else item.backend,
-            item.status, _kernel_state(item), _text(item.last_used_at), _where(item),
+            item.status,
+            _kernel_state(item),
+            _text(item.last_used_at),
+            _where(item),
         )
         for item in documents
-    ]  # fmt: skip
+    ]
     headers = ("", "NAME", "ID", "KIND", "STATUS", "KERNEL", "LAST USED", "WHERE")
     return Answer(documents, lambda: Table(headers, rows, empty=EMPTY))
 

@@ -26,9 +26,10 @@ FAILED_ITSELF = 255  # OpenSSH's status when there was no connection, or it brok
 
 
 @click.command(
-    cls=Command, context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    cls=Command,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="What follows NAME goes to ssh: its options and the remote command.",
-)  # fmt: skip
+)
 @click.argument("name", required=False)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[SSH ARGUMENTS]...")
 @click.option("--proxy", is_flag=True, help="Carry the SSH stream over stdin and stdout, for OpenSSH's ProxyCommand.")

@@ -20,8 +20,15 @@ HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", 
 
 
 @click.command(cls=Command)
-@click.option("-d", "--delay", type=click.FloatRange(min=0.2), default=2.0, show_default=True, metavar="SECONDS",
-              help="Pause between two looks.")  # fmt: skip
+@click.option(
+    "-d",
+    "--delay",
+    type=click.FloatRange(min=0.2),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Pause between two looks.",
+)
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="LOOKS", help="End after so many looks.")
 @click.pass_obj
 def command(app: App, delay: float, count: int | None) -> Answer:

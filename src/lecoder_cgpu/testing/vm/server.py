@@ -20,15 +20,27 @@ from typing import Any
 
 # What a server imports only when it starts.
 LATE = (
-    "jupyter_server.services.contents.largefilemanager", "jupyter_server.services.kernels.websocket",
-    "jupyter_server.services.kernels.connection.channels", "jupyter_server.services.events.handlers",
-    "jupyter_server.services.nbconvert.handlers", "jupyter_server.services.security.handlers",
-    "jupyter_server.services.shutdown", "jupyter_server.nbconvert.handlers", "jupyter_server.view.handlers",
-    "jupyter_server.files.handlers", "jupyter_server.services.api.handlers", "jupyter_server.kernelspecs.handlers",
-    "jupyter_server.services.kernelspecs.handlers", "jupyter_server.services.sessions.handlers",
-    "jupyter_server.services.contents.handlers", "jupyter_server.services.config.handlers", "nbconvert",
-    "ipykernel.kernelspec", "jupyter_client.provisioning", "jupyter_server_terminals",
-)  # fmt: skip
+    "jupyter_server.services.contents.largefilemanager",
+    "jupyter_server.services.kernels.websocket",
+    "jupyter_server.services.kernels.connection.channels",
+    "jupyter_server.services.events.handlers",
+    "jupyter_server.services.nbconvert.handlers",
+    "jupyter_server.services.security.handlers",
+    "jupyter_server.services.shutdown",
+    "jupyter_server.nbconvert.handlers",
+    "jupyter_server.view.handlers",
+    "jupyter_server.files.handlers",
+    "jupyter_server.services.api.handlers",
+    "jupyter_server.kernelspecs.handlers",
+    "jupyter_server.services.kernelspecs.handlers",
+    "jupyter_server.services.sessions.handlers",
+    "jupyter_server.services.contents.handlers",
+    "jupyter_server.services.config.handlers",
+    "nbconvert",
+    "ipykernel.kernelspec",
+    "jupyter_client.provisioning",
+    "jupyter_server_terminals",
+)
 
 
 def main() -> None:

@@ -26,9 +26,13 @@ def send_request(kind: str, request: Any, *, answered: bool = False) -> int | No
     if number is not None:
         metadata["colab_msg_id"] = number
     kernel.session.send(
-        kernel.iopub_socket, "colab_request", {"request": request}, metadata=metadata,
-        parent=kernel.get_parent() or {"session": kernel.session.session}, ident=b"colab_request",
-    )  # fmt: skip
+        kernel.iopub_socket,
+        "colab_request",
+        {"request": request},
+        metadata=metadata,
+        parent=kernel.get_parent() or {"session": kernel.session.session},
+        ident=b"colab_request",
+    )
     return number
 
 
