@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from msgspec import UNSET
@@ -149,7 +149,9 @@ def wait(
     help="At most so many. Default with --json: 1 MiB.",
 )
 @click.pass_obj
-def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit: int | None) -> Answer:
+def logs(
+    app: App, job: str, follow: bool, stream: Literal["stdout", "stderr"] | None, start: int, limit: int | None
+) -> Answer:
     """Print a job's output. With --json, one stream from an offset on, and the offset to go on from.
 
     \b
@@ -183,7 +185,7 @@ def logs(app: App, job: str, follow: bool, stream: str | None, start: int, limit
     return Answer(describe(state) if state is not None else None, printed=True)
 
 
-def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) -> Answer:
+def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], start: int, limit: int) -> Answer:
     state, content = jobs.read(job, stream, start, limit)
     size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
     offset = max(size + start, 0) if start < 0 else start
@@ -191,7 +193,7 @@ def _logs_document(jobs: Jobs, job: str, stream: str, start: int, limit: int) ->
         job=describe(state),
         session=jobs.session.record.ref,
         stream=stream,
-        offset=offset,  # type: ignore[arg-type]
+        offset=offset,
         next_offset=offset + len(content),
         text=content.decode("utf-8", "replace"),
     )
