@@ -1,9 +1,9 @@
 """A kernel's process turned into a tunnel: TCP connections to this machine's ports, over the kernel's own channels.
 
-Runs on the runtime (Python 3.8 and newer, standard library and pyzmq). `forwarding` starts a kernel of its own and has
-it replace itself with this program, which binds the kernel's ports anew; so whatever leads to a kernel leads here, and
-no port is opened to the world. Messages of type `lecoder_tunnel` carry a small JSON content and raw bytes. Every byte
-has an offset and is kept until it is acknowledged, so that a client that lost its connection goes on where it was.
+Runs on the runtime (Python 3.8 and newer, standard library and pyzmq). `ports.tunnel` starts a kernel of its own and
+has it replace itself with this program, which binds the kernel's ports anew. So every way to a kernel also leads here,
+and no port is opened to the world. Messages of type `lecoder_tunnel` carry a small JSON content and raw bytes. Every
+byte has an offset and is kept until it is acknowledged: a client that lost its connection goes on where it was.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Channels:
         self.send(self.iopub, [b"status"], "status", {"execution_state": state}, parent)
 
 
-class Tunnel:
-    """Serves one client."""
+class TunnelEnd:
+    """The other end of `ports.tunnel`. It serves one client."""
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
@@ -389,7 +389,7 @@ def main(connection_file: str) -> None:
         os.dup2(null, fd)
     with open(connection_file, encoding="utf-8") as file:
         info = json.load(file)
-    Tunnel(Channels(info)).run()
+    TunnelEnd(Channels(info)).run()
     zmq.Context.instance().term()
 
 

@@ -21,7 +21,7 @@ from . import control, model
 from .calls import Google, Tokens, detail_reason
 from .control import Ask, Grant, Propagation
 from .model import Account, Assignment, ProxyInfo
-from .web_plane import Tunnel
+from .web_plane import WebPlane
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -38,12 +38,12 @@ _UNAVAILABLE = 14
 _EXHAUSTED = 8
 
 
-class Public:
+class ApiPlane:
     """The runtimes collection of the Colab API."""
 
     def __init__(self, config: Config, tokens: Tokens) -> None:
         self._google = Google(config.get("colabPublicApiDomain").value or "", tokens, config.client_agent)
-        self._tunnel = Tunnel(config, tokens)
+        self._tunnel = WebPlane(config, tokens)
 
     def close(self) -> None:
         self._google.close()

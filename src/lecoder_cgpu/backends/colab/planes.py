@@ -33,9 +33,9 @@ def chosen_plane(config: Config) -> str:
 def open_control(plane: str, config: Config, tokens: Tokens) -> Control:
     """The control plane of that name."""
     if plane == "public":
-        from .api_plane import Public
+        from .api_plane import ApiPlane
 
-        return Public(config, tokens)
-    from .web_plane import Tunnel
+        return ApiPlane(config, tokens)
+    from .web_plane import WebPlane
 
-    return Tunnel(config, tokens)
+    return WebPlane(config, tokens)

@@ -21,7 +21,7 @@ PING_TIMEOUT = 10.0  # seconds; a runtime rarely answers the ping, and need not
 TUNNEL = {"X-Colab-Tunnel": "Google"}
 
 
-class Tunnel:
+class WebPlane:
     """The tunnel's routes, and the private API where the tunnel no longer says what an account has."""
 
     def __init__(self, config: Config, tokens: Tokens) -> None:
