@@ -17,14 +17,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 
 from .measure import TOOL, Runtime, Table
 
 DOWN = """
 import sys, httpx2
 url, token, path = sys.argv[1:]
-with httpx2.Client(headers={"Authorization": "token " + token}) as client:
+with httpx2.SessionManager(headers={"Authorization": "token " + token}) as client:
     with client.stream("GET", url + "files/source") as answer, open(path, "wb") as file:
         answer.raise_for_status()
         for piece in answer.iter_raw():
@@ -34,7 +34,7 @@ UP = """
 import base64, json, os, sys, httpx2
 url, token, path = sys.argv[1:]
 left, number = os.path.getsize(path), 0
-with httpx2.Client(headers={"Authorization": "token " + token}, timeout=60) as client, open(path, "rb") as file:
+with httpx2.SessionManager(headers={"Authorization": "token " + token}, timeout=60) as client, open(path, "rb") as file:
     while part := file.read(16 << 20):
         left, number = left - len(part), number + 1
         body = {"type": "file", "format": "base64", "chunk": number if left else -1,
@@ -84,7 +84,7 @@ def report(table: Table, name: str, ours: list[float], floor: list[float], least
     )
 
 
-def helper_peak(client: Client) -> float:
+def helper_peak(client: SessionManager) -> float:
     """The largest memory that the helper's kernel has used so far, in MiB (Linux)."""
     helper = client.session().connect_helper()
     pid = helper.hello().pid
@@ -93,7 +93,7 @@ def helper_peak(client: Client) -> float:
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
-def one_file(table: Table, client: Client, folder: Path, size: int, rounds: int) -> None:
+def one_file(table: Table, client: SessionManager, folder: Path, size: int, rounds: int) -> None:
     """One large file, both ways."""
     endpoint = client.session().endpoint
     source = folder / "source"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 
 FLOOR = Path(__file__).with_name("floor.py")
 TOOL = [sys.executable, "-m", "lecoder_cgpu"]
@@ -91,7 +91,7 @@ def _processor_time() -> float:
 class Runtime:
     """A local runtime with a warm kernel and a warm helper."""
 
-    client: Client
+    client: SessionManager
     folder: Path
 
     @property
@@ -121,6 +121,6 @@ def local_runtime() -> Iterator[Runtime]:
         subprocess.run([*TOOL, "run", "-m", "kernel", "1"], check=True, capture_output=True)
         subprocess.run([*TOOL, "run", "true"], check=True, capture_output=True)
         try:
-            yield Runtime(Client(Config()), Path(folder))
+            yield Runtime(SessionManager(Config()), Path(folder))
         finally:
             subprocess.run([*TOOL, "sessions", "close", "--all"], check=True, capture_output=True)

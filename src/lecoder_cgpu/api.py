@@ -68,7 +68,7 @@ class Client:
             options={} if backend is None else {"backend": backend},
             config_file=None if config_file is None else Path(config_file).expanduser(),
         )
-        self._client = clients.Client(config, notify=notify)
+        self._client = clients.SessionManager(config, notify=notify)
 
     def session(
         self,
@@ -155,7 +155,7 @@ def _wants(
 class Session:
     """One session in use. Made by `Client`."""
 
-    def __init__(self, client: clients.Client, record: Record) -> None:
+    def __init__(self, client: clients.SessionManager, record: Record) -> None:
         self._client = client
         self._record = record
 

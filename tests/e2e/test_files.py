@@ -17,7 +17,7 @@ from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.files import transfer
 from lecoder_cgpu.files.plan import SMALL
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli, Result
 from tests.support.servers import JupyterServer
 from tests.support.storage import files_of
@@ -85,7 +85,7 @@ def test_a_folder_there_and_back(lab: Cli, jupyter: JupyterServer, here: Path) -
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALL - 1, SMALL, transfer.PART - 1, transfer.PART, transfer.PART + 1])
-def test_sizes_around_the_limits(client: Client, jupyter: JupyterServer, tmp_path: Path, size: int) -> None:
+def test_sizes_around_the_limits(client: SessionManager, jupyter: JupyterServer, tmp_path: Path, size: int) -> None:
     """Every byte of a file of an awkward size, both ways, with the hash that the summary names."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(size))
@@ -400,13 +400,13 @@ def test_an_editor_that_leaves_nothing(lab: Cli, jupyter: JupyterServer, tmp_pat
 
 
 @pytest.fixture
-def client(lab: Cli, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(lab: Cli, monkeypatch: pytest.MonkeyPatch) -> SessionManager:
     """The library on the command line's session."""
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
-    return Client(Config())
+    return SessionManager(Config())
 
 
-def test_two_uploads_to_one_target(client: Client, jupyter: JupyterServer, tmp_path: Path) -> None:
+def test_two_uploads_to_one_target(client: SessionManager, jupyter: JupyterServer, tmp_path: Path) -> None:
     """Whoever is last wins, and the file is that of one of them, whole."""
     contents = [bytes([number]) * (9 * SMALL + number) for number in range(2)]
     problems: list[BaseException] = []
@@ -434,7 +434,7 @@ def test_two_uploads_to_one_target(client: Client, jupyter: JupyterServer, tmp_p
     assert not list(jupyter.root.glob("*.lecoder-part"))
 
 
-def test_a_file_that_changes_while_it_is_read(client: Client, jupyter: JupyterServer, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read(client: SessionManager, jupyter: JupyterServer, tmp_path: Path) -> None:
     """It is not saved half old and half new: the error says so, and the target is untouched."""
     source = tmp_path / "growing"
     source.write_bytes(b"x" * (6 * transfer.PART))

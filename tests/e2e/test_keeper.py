@@ -115,7 +115,7 @@ def test_idle_release(colab: FakeColab, kept: Cli) -> None:
     assert seen(kept)["work"] == "running"
     kept("job", "kill", started.json["jobId"])
     until(lambda: not colab.vms)
-    until(lambda: record(kept).colab.state == "lost")  # type: ignore[union-attr]
+    until(lambda: record(kept).allocation.state == "lost")  # type: ignore[union-attr]
     assert record(kept).lease.ended == "idle"  # type: ignore[union-attr]
     until(lambda: not keeper_process.path(kept.state).exists())  # nothing is held any more
     again = kept("run", "--idle-release", "never", "echo back", "--json")
@@ -161,7 +161,7 @@ def test_a_limit_on_cost(colab: FakeColab, kept: Cli) -> None:
         69,
     )  # 1.2 an hour: three seconds, perhaps over by now
     until(lambda: not colab.vms)
-    until(lambda: record(kept).colab.state == "lost")  # type: ignore[union-attr]
+    until(lambda: record(kept).allocation.state == "lost")  # type: ignore[union-attr]
     lease = kept("sessions", "list", "--json").json[0]["lease"]
     assert lease["ended"] == "units"
     assert lease["unitsSpent"] >= 0.001
@@ -176,9 +176,9 @@ def test_pings_that_fail(colab: FakeColab, kept: Cli) -> None:
         until(lambda: before.hits == 3)  # noqa: B023
         done = pings(colab)
         until(lambda: pings(colab) > done)  # noqa: B023
-        assert record(kept).colab.state == "ready"  # type: ignore[union-attr]
+        assert record(kept).allocation.state == "ready"  # type: ignore[union-attr]
     colab.call(colab.vm.kill)
-    until(lambda: record(kept).colab.state == "lost")  # type: ignore[union-attr]
+    until(lambda: record(kept).allocation.state == "lost")  # type: ignore[union-attr]
     until(lambda: not keeper_process.path(kept.state).exists())
 
 

@@ -18,7 +18,7 @@ from lecoder_cgpu.helper import bootstrap
 from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.runs.jobs import Jobs
 from lecoder_cgpu.runs.kernel_runs import is_kernel_run
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
@@ -105,7 +105,7 @@ def test_two_versions_of_the_helper(lab: Cli, jupyter: JupyterServer, monkeypatc
     sources = {**bootstrap.sources(), "helper": bootstrap.sources()["helper"] + "\n# another version\n"}
     monkeypatch.setattr(bootstrap, "sources", lambda: sources)
     monkeypatch.setattr(bootstrap, "module_name", lambda: "lecoder_resident_another")
-    with Client(Config()).session() as session:
+    with SessionManager(Config()).session() as session:
         helper = session.connect_helper()
         assert helper.hello().hash == "another"
         assert helper.record(session.kernel_id()) > 0
@@ -244,7 +244,7 @@ def test_a_cut_before_anything_was_shown(
     job = start(lab, "print('done')")
     wait(lab, job)
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(other.home / "config"))
-    with Client(Config()).session() as session:
+    with SessionManager(Config()).session() as session:
         connect = session.connect_helper
 
         def connect_and_cut() -> Helper:

@@ -12,7 +12,7 @@ import pytest
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.notebooks import document as notebook
 from lecoder_cgpu.notebooks import runs
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
 from tests.support.notebooks import code, fetch_others, read, text, write
 
@@ -279,7 +279,7 @@ def test_notebooks_of_others(lab: Cli, tmp_path: Path) -> None:
     """nbclient's and nbformat's own test notebooks run, end as they should, give the outputs that are stored in them,
     and are valid afterwards; broken ones are refused."""
     others = fetch_others(tmp_path)
-    session = Client(Config(config_file=None, options={"storageDir": str(lab.state)})).session()
+    session = SessionManager(Config(config_file=None, options={"storageDir": str(lab.state)})).session()
     for name in (*REPRODUCIBLE, *FAILING):
         content = notebook.parse(others[name].read_bytes(), name)
         stored = [list(map(comparable, cell.get("outputs", []))) for cell in content.cells]

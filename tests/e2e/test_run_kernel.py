@@ -17,7 +17,7 @@ from lecoder_cgpu.config import Config
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
 
@@ -303,7 +303,7 @@ def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
     monkeypatch.setattr("lecoder_cgpu.helper.client.CALL_LIMIT", 1.0)
     assert lab("run", "-m", "kernel", "1").code == 0
-    with Client(Config()).session() as session:
+    with SessionManager(Config()).session() as session:
         helper = session.connect_helper()
         stuck = helper.hello().pid
         os.kill(stuck, signal.SIGSTOP)

@@ -16,7 +16,7 @@ import pytest
 from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.files import transfer
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
 from tests.support.faults import Fault
 from tests.support.proxy import Proxy
@@ -40,10 +40,10 @@ def cuttable(jupyter: JupyterServer, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture
-def client(cuttable: tuple[Cli, Proxy], monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(cuttable: tuple[Cli, Proxy], monkeypatch: pytest.MonkeyPatch) -> SessionManager:
     """The library on the same session."""
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(cuttable[0].home / "config"))
-    return Client(Config())
+    return SessionManager(Config())
 
 
 def cutting(proxy: Proxy, every: int) -> tuple[Callable[[int, int], None], list[int]]:
@@ -60,7 +60,9 @@ def cutting(proxy: Proxy, every: int) -> tuple[Callable[[int, int], None], list[
     return progress, told
 
 
-def test_up_through_drops(client: Client, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path) -> None:
+def test_up_through_drops(
+    client: SessionManager, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path
+) -> None:
     """The connection is cut after every second part, with parts on their way: the file arrives whole, and no part is
     counted twice."""
     source = tmp_path / "up"
@@ -75,7 +77,7 @@ def test_up_through_drops(client: Client, cuttable: tuple[Cli, Proxy], jupyter: 
 
 @pytest.mark.parametrize("name", ["plain", ".hidden"])
 def test_down_through_drops(
-    client: Client, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path, name: str
+    client: SessionManager, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path, name: str
 ) -> None:
     """The same from the runtime: in pieces from the server itself, or from the helper for a file that it hides."""
     content = os.urandom(9 * PART + 17)
@@ -92,7 +94,7 @@ def test_down_through_drops(
 
 
 def test_many_files_through_drops(
-    client: Client, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path
+    client: SessionManager, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path
 ) -> None:
     """Packs are sent again when their answers were lost, and every file is there once and whole."""
     source = tmp_path / "many"
@@ -111,7 +113,7 @@ def test_many_files_through_drops(
 
 
 def test_a_killed_upload_is_taken_up(
-    client: Client, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path
+    client: SessionManager, cuttable: tuple[Cli, Proxy], jupyter: JupyterServer, tmp_path: Path
 ) -> None:
     """A killed client leaves nothing under the final name; the same command goes on with what had arrived."""
     command, _ = cuttable
@@ -153,7 +155,7 @@ def wait_until_quiet(path: Path) -> None:
         time.sleep(0.5)
 
 
-def test_a_helper_that_dies(client: Client, jupyter: JupyterServer, tmp_path: Path) -> None:
+def test_a_helper_that_dies(client: SessionManager, jupyter: JupyterServer, tmp_path: Path) -> None:
     """The helper's process is killed in the middle: the server starts another, and the transfer goes on."""
     source = tmp_path / "helper"
     source.write_bytes(os.urandom(12 * PART))
@@ -187,7 +189,7 @@ def test_a_server_that_stays_away(jupyter: JupyterServer, tmp_path: Path, monkey
         if size:
             proxy.close()
 
-    with files_of(Client(Config()), progress) as files:
+    with files_of(SessionManager(Config()), progress) as files:
         files._service._patience = 1.0  # type: ignore[attr-defined]
         with pytest.raises(errors.ConnectionFailed) as caught:
             files.upload([str(source)], "away/never")
@@ -223,7 +225,7 @@ def test_several_pieces_at_once(
     told: list[int] = []
     proxy.requests.clear()
     cuts = [] if every is None else [Fault("cut", "down", every)] * (len(content) // every)
-    with files_of(Client(Config()), lambda number, size: told.append(size)) as files:
+    with files_of(SessionManager(Config()), lambda number, size: told.append(size)) as files:
         proxy.expect(cuts)
         files.download(["pieces"], str(tmp_path / "pieces"))
     assert len(proxy.happened) >= len(cuts) // 2

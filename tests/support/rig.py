@@ -19,7 +19,7 @@ from lecoder_cgpu.models.runs import Run
 from lecoder_cgpu.net import http
 from lecoder_cgpu.runs.kernel_runs import kernel_run
 from lecoder_cgpu.runs.process_runs import process_run
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 from lecoder_cgpu.sessions.session import Session
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer
@@ -34,7 +34,7 @@ class Rig:
     """A warm session behind a proxy."""
 
     proxy: Proxy
-    client: Client
+    client: SessionManager
     name: str
 
     @contextlib.contextmanager
@@ -58,7 +58,7 @@ class Rig:
 def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
     """A session of its own in a state folder of its own, with kernel and helper started."""
     proxy = Proxy(jupyter.url)
-    client = Client(Config({"storageDir": str(folder)}))
+    client = SessionManager(Config({"storageDir": str(folder)}))
     client.add_server(name, proxy.url, jupyter.token).close()
     made = Rig(proxy, client, name)
     assert made.kernel_run("1", lambda event: None).status == "ok"

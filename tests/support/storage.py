@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from lecoder_cgpu.files.commands import Storage
 from lecoder_cgpu.files.transfer import Progress
-from lecoder_cgpu.sessions.manager import Client
+from lecoder_cgpu.sessions.manager import SessionManager
 
 
 @contextlib.contextmanager
-def files_of(client: Client, progress: Progress | None = None) -> Iterator[Storage]:
+def files_of(client: SessionManager, progress: Progress | None = None) -> Iterator[Storage]:
     """The files of the client's active session."""
     with client.session() as session, Storage(session, progress) as files:
         yield files

@@ -95,13 +95,13 @@ class Backend:
     def is_gone(self, record: Record) -> bool:
         return False
 
-    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         return None
 
     def release(self, record: Record) -> Released:
         return "nothing"
 
-    def renewable(self) -> bool:
+    def can_start_new(self) -> bool:
         return False
 
     def upstream(self, record: Record) -> None:

@@ -91,7 +91,7 @@ class Backend:
     def is_gone(self, record: Record) -> bool:
         return self.find(record) is None
 
-    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         return None
 
     def release(self, record: Record) -> Released:
@@ -103,7 +103,7 @@ class Backend:
             shutil.rmtree(folder, ignore_errors=True)  # what the user left in the working folder is kept
         return "server" if ended else "nothing"
 
-    def renewable(self) -> bool:
+    def can_start_new(self) -> bool:
         return True
 
     def upstream(self, record: Record) -> None:

@@ -105,7 +105,7 @@ class Backend(Protocol):
     def is_gone(self, record: Record) -> bool:
         """Whether the runtime is gone, as those know who lend it."""
 
-    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         """After the endpoint was refused or not reached: another way to the same runtime, None when there is none.
 
         Raises:
@@ -115,7 +115,7 @@ class Backend(Protocol):
     def release(self, record: Record) -> Released:
         """Give the runtime back, as far as it is ours to end, and say what came of it."""
 
-    def renewable(self) -> bool:
+    def can_start_new(self) -> bool:
         """Whether `--new-runtime` can give a runtime of its own."""
 
     def upstream(self, record: Record) -> Callable[[int], Upstream] | None:

@@ -14,7 +14,7 @@ import click
 from .. import config, errors
 
 if TYPE_CHECKING:
-    from ..sessions.manager import Client
+    from ..sessions.manager import SessionManager
     from ..system.logs import Log
     from .output import Billing, Printer
 
@@ -98,10 +98,10 @@ class App:
         return config.Config(options=self.options, config_file=path)
 
     @cached_property
-    def client(self) -> Client:
-        from ..sessions.manager import Client
+    def client(self) -> SessionManager:
+        from ..sessions.manager import SessionManager
 
-        return Client(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
+        return SessionManager(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
 
     def billing(self) -> Billing:
         """Whether a runtime is held that costs money, as far as it is known here, without asking anybody."""
@@ -109,7 +109,9 @@ class App:
             stored = self.client.store.records()
         except errors.Error:
             return "unknown"
-        states = [record.colab.state if record.colab else "ready" for record in stored if record.backend == "colab"]
+        states = [
+            record.allocation.state if record.allocation else "ready" for record in stored if record.backend == "colab"
+        ]
         if any(state in ("booting", "ready") for state in states):
             return "running"
         return "unknown" if any(state in ("asked", "closing") for state in states) else "none"

@@ -161,7 +161,7 @@ def tell_held(printer: Printer, record: Record) -> None:
     """
     if record.backend != "colab":
         return
-    state = record.colab.state if record.colab is not None else "ready"
+    state = record.allocation.state if record.allocation is not None else "ready"
     if state == "asked":
         printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
     if state not in ("booting", "ready"):

@@ -58,7 +58,7 @@ def _standing(document: Start, active: Record | None) -> str:
 
 
 def _is_gone(record: Record) -> bool:
-    return record.colab is not None and record.colab.state in ("lost", "closing")
+    return record.allocation is not None and record.allocation.state in ("lost", "closing")
 
 
 def _is_logged_in(app: App) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import errors
 from ..models.base import ErrorInfo
 from ..models.runs import Release
-from ..sessions.manager import Client
+from ..sessions.manager import SessionManager
 from ..sessions.session import Session
 from .output import Printer
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from ..models.runs import Run
 
 
-def after_results(printer: Printer, client: Client, session: Session, document: Run | JobDocument, run_id: str) -> None:
+def after_results(
+    printer: Printer, client: SessionManager, session: Session, document: Run | JobDocument, run_id: str
+) -> None:
     """Release the runtime and forget the session, if the work has ended, results were declared with --pull, all of them
     are here, and nothing else is at work there. The document says what was done, or why not."""
     reason = _kept(document) or _others(session, run_id)

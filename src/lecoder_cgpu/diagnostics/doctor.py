@@ -22,7 +22,7 @@ from ..models.base import ErrorInfo, readable
 from ..models.reference import Doctor, Finding
 from ..net import http
 from ..sessions import keeper_process
-from ..sessions.manager import Client
+from ..sessions.manager import SessionManager
 from ..store.session_store import Record
 from . import installation
 
@@ -34,10 +34,10 @@ MIN_PYTHON = (3, 11)
 Level = Literal["ok", "warning", "problem"]
 
 
-def examine(client: Client) -> Doctor:
+def examine(client: SessionManager) -> Doctor:
     """Run every check; one that fails itself is a finding, and hides none of the others."""
     findings: list[Finding] = []
-    checks: tuple[Callable[[Client], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[SessionManager], Iterator[Finding]], ...] = (
         _python,
         _settings,
         _state,
@@ -78,7 +78,7 @@ def _finding(check: str, level: Level, message: str, fix: str | None = None) -> 
 # --- this machine ---
 
 
-def _python(client: Client) -> Iterator[Finding]:
+def _python(client: SessionManager) -> Iterator[Finding]:
     version = ".".join(str(part) for part in sys.version_info[:3])
     if sys.version_info[:2] < MIN_PYTHON:
         yield _finding("python", "problem", f"Python {version} is too old", "install Python 3.11 or newer")
@@ -97,7 +97,7 @@ def _python(client: Client) -> Iterator[Finding]:
         )
 
 
-def _settings(client: Client) -> Iterator[Finding]:
+def _settings(client: SessionManager) -> Iterator[Finding]:
     settings = client.config
     there = "" if settings.path.exists() else " (there is none; that is fine)"
     yield _finding("config", "ok", f"{settings.path}{there}")
@@ -110,7 +110,7 @@ def _settings(client: Client) -> Iterator[Finding]:
     yield _finding("config", "ok", f"backend: {chosen.value} (from {chosen.source})")
 
 
-def _state(client: Client) -> Iterator[Finding]:
+def _state(client: SessionManager) -> Iterator[Finding]:
     folder = client.state_dir
     if not folder.exists():
         yield _finding("state", "ok", f"{folder} is made when it is needed")
@@ -155,7 +155,7 @@ def _readable_by_others(folder: Path, config_file: Path) -> list[Path]:
     return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
 
 
-def _environment(client: Client) -> Iterator[Finding]:
+def _environment(client: SessionManager) -> Iterator[Finding]:
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
         if value := config.environment(name):
             yield _finding("proxy", "ok", f"{name} = {_without_credentials(value)}")
@@ -186,7 +186,7 @@ def _without_credentials(text: str) -> str:
 # --- Google ---
 
 
-def _login(client: Client) -> Iterator[Finding]:
+def _login(client: SessionManager) -> Iterator[Finding]:
     login = client.login
     if not login.is_logged_in():
         level: Level = "problem" if _wants_colab(client) else "ok"
@@ -210,13 +210,13 @@ WANTED_SCOPES = {
 }
 
 
-def _wants_colab(client: Client) -> bool:
+def _wants_colab(client: SessionManager) -> bool:
     """Whether Colab is what plain commands would use: it was chosen, or there is nothing else."""
     chosen = client.config.backend
     return chosen.value == "colab" and (chosen.source != "default" or not client.store.records())
 
 
-def _servers(client: Client) -> Iterator[Finding]:
+def _servers(client: SessionManager) -> Iterator[Finding]:
     """Google's services, when they are of interest: reachable, with TLS, and what their clock says."""
     if not (client.login.is_logged_in() or _wants_colab(client)):
         return
@@ -248,9 +248,11 @@ def _probe(origin: str) -> Iterator[Finding]:
 # --- runtimes ---
 
 
-def _keeper(client: Client) -> Iterator[Finding]:
+def _keeper(client: SessionManager) -> Iterator[Finding]:
     """The process that keeps Colab's runtimes alive, and gives them back."""
-    held = any(record.colab is not None and record.colab.state == "ready" for record in client.store.records())
+    held = any(
+        record.allocation is not None and record.allocation.state == "ready" for record in client.store.records()
+    )
     found = keeper_process.read(client.state_dir)
     if keeper_process.is_alive(found):
         assert found is not None
@@ -264,7 +266,7 @@ def _keeper(client: Client) -> Iterator[Finding]:
         yield _finding("keeper", "ok", "it is not needed now")
 
 
-def _sessions(client: Client) -> Iterator[Finding]:
+def _sessions(client: SessionManager) -> Iterator[Finding]:
     records = client.store.records()
     if not records:
         yield _finding("sessions", "ok", "there are none")
@@ -273,7 +275,7 @@ def _sessions(client: Client) -> Iterator[Finding]:
     )
 
 
-def _session(client: Client, record: Record) -> Iterator[Finding]:
+def _session(client: SessionManager, record: Record) -> Iterator[Finding]:
     """Each hop in turn: the server over HTTP, the kernel channels over WebSocket, the helper."""
     check = f"session {record.name}"
     with client.hold(record) as session:

@@ -180,13 +180,13 @@ class Keeper:
     def _is_held(self, record: Record) -> bool:
         if record.backend != "colab":
             return False
-        if record.colab is None:  # the predecessor's
+        if record.allocation is None:  # the predecessor's
             return record.runtime.proxy is not None
-        if record.colab.state == "asked":
+        if record.allocation.state == "asked":
             return self.clock() - (leases.moment(record.created_at) or 0.0) < ASKED_LIMIT
-        if record.colab.state == "closing":
+        if record.allocation.state == "closing":
             return record.lease is not None and record.lease.ended is not None
-        return record.colab.state in ("booting", "ready")
+        return record.allocation.state in ("booting", "ready")
 
     # --- one round ---
 
@@ -209,7 +209,7 @@ class Keeper:
         """Do for one session what is due. One step that fails hinders no other: pings that fail must not put off the
         end of a lease."""
         kept = self.kept.setdefault(record.id, Kept())
-        stage = record.colab.state if record.colab is not None else "ready"
+        stage = record.allocation.state if record.allocation is not None else "ready"
         steps: list[Callable[[], None]] = [
             lambda: self._renew(record),
             lambda: self._ping(record, kept),
@@ -240,7 +240,7 @@ class Keeper:
         """Replace the proxy token in time, so that no command meets a stale one."""
         if self._token_due(record) <= self.clock():
             logs.current().info("KEEPER", f"{record.name}: the proxy token is about to end, asking for another")
-            self.backend.renew(record, errors.AuthError("the proxy token is about to end"))
+            self.backend.refresh_endpoint(record, errors.AuthError("the proxy token is about to end"))
             self.heard = self.clock()
 
     def _ping(self, record: Record, kept: Kept) -> None:
@@ -251,7 +251,7 @@ class Keeper:
             endpoint=record.runtime.endpoint,
             variant=record.variant,
             accelerator=record.runtime.accelerator,
-            address=record.colab.address if record.colab is not None else None,
+            address=record.allocation.address if record.allocation is not None else None,
         )
         try:
             known = self.backend.control_of(record).keep_alive(assignment)
@@ -260,7 +260,9 @@ class Keeper:
             kept.ping = f"not found ({kept.missed})"
             logs.current().info("KEEPER", f"{record.name}: the ping found no runtime", {"times": kept.missed})
             if kept.missed >= MISSES:
-                self.backend.renew(record, error)  # asks the listing; raises LostError when that agrees twice
+                self.backend.refresh_endpoint(
+                    record, error
+                )  # asks the listing; raises LostError when that agrees twice
                 kept.missed = 0
             return
         except errors.Error as error:
@@ -273,10 +275,10 @@ class Keeper:
 
     def _token_due(self, record: Record) -> float:
         """When the proxy token should be replaced. One that lives for a minute is used for half of it."""
-        if record.colab is None or record.colab.expires is None or record.runtime.proxy is None:
+        if record.allocation is None or record.allocation.expires is None or record.runtime.proxy is None:
             return self.clock() + self.interval
         lifetime = record.runtime.proxy.token_expires_in_seconds or 3600.0
-        return record.colab.expires - min(TOKEN_MARGIN, lifetime / 2)
+        return record.allocation.expires - min(TOKEN_MARGIN, lifetime / 2)
 
     def _hold(self, record: Record, kept: Kept) -> None:
         """Hold one kernel socket exactly while work runs; over the new address when the runtime has another."""

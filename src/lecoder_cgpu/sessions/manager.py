@@ -28,7 +28,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Client:
+class SessionManager:
     """Sessions and runs, under one configuration.
 
     Args:
@@ -191,7 +191,7 @@ class Client:
         Raises:
             errors.UsageError: no session of the backend that the user chose can be that.
         """
-        records = [record for record in records if record.colab is None or record.colab.state != "closing"]
+        records = [record for record in records if record.allocation is None or record.allocation.state != "closing"]
         chosen = self.config.backend
         if chosen.source != "default":
             records = [record for record in records if record.backend == chosen.value]
@@ -215,7 +215,7 @@ class Client:
         name = self.config.backend.value or "colab"
         self.check_kind(name, wants)
         backend = self.backend(name)
-        if wants.new and not backend.renewable():
+        if wants.new and not backend.can_start_new():
             raise errors.UsageError(
                 f"the {name} backend has one runtime only; --new-runtime cannot give another",
                 hint="leave out --new-runtime; for a fresh kernel: lecoder-cgpu kernel restart",

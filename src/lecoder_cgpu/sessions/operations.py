@@ -20,10 +20,10 @@ from .session import Session
 if TYPE_CHECKING:
     from ..backends.colab.model import Assignment
     from ..models.sessions import KernelInfo
-    from .manager import Client
+    from .manager import SessionManager
 
 
-def concerns_colab(client: Client, records: list[Record]) -> bool:
+def concerns_colab(client: SessionManager, records: list[Record]) -> bool:
     """Whether Colab's listing is of interest: somebody is logged in, and has not chosen another backend."""
     chosen = client.config.backend
     if chosen.source != "default" and chosen.value != "colab" and all(item.backend != "colab" for item in records):
@@ -35,7 +35,7 @@ def concerns_colab(client: Client, records: list[Record]) -> bool:
         return False
 
 
-def list_sessions(client: Client) -> list[SessionDocument]:
+def list_sessions(client: SessionManager) -> list[SessionDocument]:
     """Every stored session, most recently used first, and behind them the account's other runtimes."""
     records = settle(client, client.store.records())
     client.report_damage()
@@ -50,11 +50,11 @@ def list_sessions(client: Client) -> list[SessionDocument]:
     return documents
 
 
-def settle(client: Client, records: list[Record]) -> list[Record]:
+def settle(client: SessionManager, records: list[Record]) -> list[Record]:
     """Forget the sessions that were closing and have left the listing; find out about those whose answer was lost."""
     kept = []
     for record in records:
-        allocation = record.colab
+        allocation = record.allocation
         try:
             closing = allocation is not None and allocation.state == "closing"
             if closing and not leases.lease_of(record).ended and client.colab.certainly_gone(record):
@@ -68,7 +68,7 @@ def settle(client: Client, records: list[Record]) -> list[Record]:
     return kept
 
 
-def inspect(client: Client, record: Record) -> SessionDocument:
+def inspect(client: SessionManager, record: Record) -> SessionDocument:
     """A stored session with what its runtime says now; starts nothing."""
     session = client.hold_or_none(record)
     status: Any = "unreachable"
@@ -76,7 +76,7 @@ def inspect(client: Client, record: Record) -> SessionDocument:
     try:
         if session is None:
             pass  # of a backend that this version does not have
-        elif record.colab is not None and record.colab.state == "closing":
+        elif record.allocation is not None and record.allocation.state == "closing":
             status = "closing"
         elif session.is_lost():
             status = "stale"
@@ -111,12 +111,12 @@ def inspect(client: Client, record: Record) -> SessionDocument:
     )
     if record.backend == "colab":
         document.origin = "ours"
-        document.high_ram = record.colab.high_memory if record.colab is not None else UNSET
+        document.high_ram = record.allocation.high_memory if record.allocation is not None else UNSET
         document.lease = leases.info(record)
     return document
 
 
-def _foreign(client: Client, found: Assignment) -> SessionDocument:
+def _foreign(client: SessionManager, found: Assignment) -> SessionDocument:
     runtime = RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
     if found.proxy is not None:
         runtime.url = found.proxy.url
@@ -135,7 +135,7 @@ def _foreign(client: Client, found: Assignment) -> SessionDocument:
     )
 
 
-def ensure(client: Client, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:
+def ensure(client: SessionManager, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:
     """The session of that name with its runtime, started if it is not there, and whether it was.
 
     Doing it twice, at once or after a lost answer, is doing it once.
@@ -177,7 +177,7 @@ def ensure(client: Client, name: str, wants: RuntimeRequest) -> tuple[Session, b
     return session, record.runtime.endpoint != known
 
 
-def adopt(client: Client, endpoint: str, name: str) -> Session:
+def adopt(client: SessionManager, endpoint: str, name: str) -> Session:
     """Take over a runtime of the account that no session here holds, and make it the active one.
 
     Raises:
@@ -196,7 +196,7 @@ def adopt(client: Client, endpoint: str, name: str) -> Session:
     return client.hold(record)
 
 
-def close(client: Client, record: Record) -> SessionClosed:
+def close(client: SessionManager, record: Record) -> SessionClosed:
     """Release a session's runtime as far as it is ours, then forget the session.
 
     Raises:
@@ -217,13 +217,13 @@ def close(client: Client, record: Record) -> SessionClosed:
     return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
 
 
-def is_foreign(client: Client, endpoint: str) -> bool:
+def is_foreign(client: SessionManager, endpoint: str) -> bool:
     """Whether the account holds a runtime of that name for which there is no session here."""
     records = client.store.records()
     return concerns_colab(client, records) and any(item.endpoint == endpoint for item in client.colab.foreign(records))
 
 
-def held(client: Client) -> list[str] | None:
+def held(client: SessionManager) -> list[str] | None:
     """The runtimes that the account holds on Colab; None when Colab does not say."""
     try:
         return [item.endpoint for item in client.colab.listing()]
@@ -231,7 +231,7 @@ def held(client: Client) -> list[str] | None:
         return None
 
 
-def clean(client: Client, *, dry_run: bool = False) -> SessionsCleaned:
+def clean(client: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
     """Forget the sessions whose runtime is certainly gone; those that merely do not answer are kept.
 
     On Colab, "certainly" takes two listings. No runtime is ended.
@@ -244,7 +244,7 @@ def clean(client: Client, *, dry_run: bool = False) -> SessionsCleaned:
         gone = item.status == "stale"
         if item.backend == "colab" and gone:
             gone = client.colab.certainly_gone(records[item.id])
-        elif item.status == "starting" and records[item.id].colab is not None:
+        elif item.status == "starting" and records[item.id].allocation is not None:
             gone = not client.colab.reconcile(records[item.id])
         if gone:
             removed.append(item.id)

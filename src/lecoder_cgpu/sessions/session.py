@@ -80,10 +80,10 @@ class Session:
 
     @cached_property
     def server(self) -> Server:
-        return Server(self.endpoint, self._renew)
+        return Server(self.endpoint, self._refresh_endpoint)
 
-    def _renew(self, error: errors.Error) -> Endpoint | None:
-        fresh = self.backend.renew(self.record, error)
+    def _refresh_endpoint(self, error: errors.Error) -> Endpoint | None:
+        fresh = self.backend.refresh_endpoint(self.record, error)
         if fresh is not None:
             self.__dict__["endpoint"] = fresh
         return fresh

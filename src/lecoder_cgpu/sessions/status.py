@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from ..helper.client import Helper
     from ..helper.documents import GpuReport, Report
     from ..models.status import Account as AccountDocument
-    from .manager import Client
+    from .manager import SessionManager
 
 _NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
 GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
-def status(client: Client, key: str | None = None) -> Status:
+def status(client: SessionManager, key: str | None = None) -> Status:
     """The document of `status`: login and units, every stored session, and what else the account holds on Colab; with
     `key` only that session.
 
@@ -62,7 +62,7 @@ def status(client: Client, key: str | None = None) -> Status:
     return document
 
 
-def _document(client: Client, records: list[Record], runtimes: list[RuntimeStatus]) -> Status:
+def _document(client: SessionManager, records: list[Record], runtimes: list[RuntimeStatus]) -> Status:
     # The one that plain commands use comes first, as scripts look at `runtimes[0]`.
     order = sorted(range(len(records)), key=lambda index: not records[index].is_active)
     active = next((record for record in records if record.is_active), None)
@@ -86,7 +86,7 @@ def _document(client: Client, records: list[Record], runtimes: list[RuntimeStatu
     )
 
 
-def _login(client: Client) -> tuple[bool, AccountDocument | None]:
+def _login(client: SessionManager) -> tuple[bool, AccountDocument | None]:
     """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
     try:
         return client.login.is_logged_in(), client.login.account()
@@ -96,7 +96,7 @@ def _login(client: Client) -> tuple[bool, AccountDocument | None]:
 
 
 def _add_colab(
-    client: Client,
+    client: SessionManager,
     document: Status,
     records: list[Record],
     account: Future[Account | errors.Error],
@@ -135,7 +135,9 @@ def _add_colab(
 
 def _granted_tier(records: list[Record]) -> str | None:
     """The account's tier as Colab told it with a runtime that a session here holds."""
-    return next((record.colab.tier for record in records if record.colab is not None and record.colab.tier), None)
+    return next(
+        (record.allocation.tier for record in records if record.allocation is not None and record.allocation.tier), None
+    )
 
 
 def _foreign(item: Assignment) -> RuntimeStatus:
@@ -151,7 +153,7 @@ def _foreign(item: Assignment) -> RuntimeStatus:
     )
 
 
-def usage(client: Client) -> Usage:
+def usage(client: SessionManager) -> Usage:
     """The document of `usage`.
 
     Raises:
@@ -162,7 +164,7 @@ def usage(client: Client) -> Usage:
     return Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
 
 
-def accelerators(client: Client) -> Accelerators:
+def accelerators(client: SessionManager) -> Accelerators:
     """The document of `gpus`.
 
     Raises:
@@ -205,7 +207,7 @@ def _attempt(action: Callable[[], Any]) -> Any:
 # --- one runtime ----------------------------------------------------------------------------------------------------
 
 
-def _runtime(client: Client, record: Record) -> RuntimeStatus:
+def _runtime(client: SessionManager, record: Record) -> RuntimeStatus:
     document = RuntimeStatus(
         label=record.runtime.label,
         endpoint=record.runtime.endpoint,

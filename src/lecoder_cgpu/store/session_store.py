@@ -111,7 +111,8 @@ class Record(Struct, kw_only=True):
     kernel: KernelRecord | None = None
     # Stored under the name that older versions know, so that both find a living helper.
     helper: KernelRecord | None = field(name="resident", default=None)
-    colab: Allocation | None = None
+    # Stored under the name that older versions know.
+    allocation: Allocation | None = field(name="colab", default=None)
     lease: Lease | None = None
 
     def __post_init__(self) -> None:

@@ -105,12 +105,12 @@ class Backend:
         self.login.source()
         record = new_record(name, "colab", f"Colab {allocation.variant}", "")
         record.variant = allocation.variant
-        record.colab = allocation
+        record.allocation = allocation
         record.lease = leases.changed(leases.lease_of(record), wants.limits)
         return record
 
     def serves(self, record: Record, wants: RuntimeRequest) -> bool:
-        allocation = record.colab or _of_predecessor(record)
+        allocation = record.allocation or _of_predecessor(record)
         # Before it is known what Colab gives, everything that it may give has to be wanted.
         found = allocation.accelerators if allocation.state == "asked" else [_got(record)]
         variant = "DEFAULT" if wants.cpu else "TPU" if wants.tpu is not None else "GPU" if wants.gpu else record.variant
@@ -120,14 +120,14 @@ class Backend:
         return not wants.high_ram or allocation.high_memory
 
     def find(self, record: Record) -> Endpoint | None:
-        if record.runtime.proxy is None or (record.colab is not None and record.colab.state != "ready"):
+        if record.runtime.proxy is None or (record.allocation is not None and record.allocation.state != "ready"):
             return None
         return self._endpoint(record)
 
     def known_gone(self, record: Record) -> bool:
-        return record.colab is not None and record.colab.state in ("lost", "closing")
+        return record.allocation is not None and record.allocation.state in ("lost", "closing")
 
-    def renewable(self) -> bool:
+    def can_start_new(self) -> bool:
         return True
 
     def _endpoint(self, record: Record) -> Endpoint:
@@ -163,7 +163,7 @@ class Backend:
         rows = self.listing(_plane(record), fresh=fresh)
         return next((item for item in rows if item.endpoint == record.runtime.endpoint), None)
 
-    def renew(self, record: Record, error: errors.Error) -> Endpoint | None:
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         """A fresh token for the same runtime: another process's, or from the listing. See `backends.Backend`."""
         if isinstance(error, errors.ConnectionFailed) and not error.retryable:
             return None
@@ -220,28 +220,28 @@ class Backend:
                     name="AllocationFailed",
                     hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
                 )
-            if record.colab is None:
-                record.colab = _of_predecessor(record)
+            if record.allocation is None:
+                record.allocation = _of_predecessor(record)
             fresh = replaces = False
             if self.known_gone(record):
                 over = record.lease is not None and record.lease.ended in ("runtime", "units")  # the user's own limits
-                if not terms.replace or over or record.colab.state == "closing":
+                if not terms.replace or over or record.allocation.state == "closing":
                     raise _lost(record)
                 terms.tell(f"{_lost(record).message}, and all that was on it; a new one is started")
                 replaces = True
                 self._start_over(record)
-            if record.colab.state == "asked":
+            if record.allocation.state == "asked":
                 self._write(record, self._assign(record, terms, replaces=replaces), "booting")
                 fresh = True
-            if record.runtime.proxy is None or record.colab.state == "booting":
+            if record.runtime.proxy is None or record.allocation.state == "booting":
                 self._await_boot(record, terms)
             return self._endpoint(record), fresh
 
     def _start_over(self, record: Record) -> None:
-        assert record.colab is not None
-        record.colab.key = new_key()
-        record.colab.state, record.colab.plane = "asked", self.plane
-        record.colab.sent = record.colab.adopted = False
+        assert record.allocation is not None
+        record.allocation.key = new_key()
+        record.allocation.state, record.allocation.plane = "asked", self.plane
+        record.allocation.sent = record.allocation.adopted = False
         record.runtime.endpoint, record.runtime.proxy = "", None
         record.kernel = record.helper = None
         self._save(record)
@@ -251,23 +251,23 @@ class Backend:
 
         A refusal forgets the session, unless it has had a runtime before (`replaces`): then it is lost as before.
         """
-        assert record.colab is not None
-        unanswered = record.colab.sent  # a request whose effect is not known yet
+        assert record.allocation is not None
+        unanswered = record.allocation.sent  # a request whose effect is not known yet
 
         def sending() -> None:
             nonlocal unanswered
             unanswered = True
-            assert record.colab is not None
-            record.colab.sent = True
+            assert record.allocation is not None
+            record.allocation.sent = True
             self._save(record)
 
         try:
-            allowed = self._allowed(record.colab, terms)
+            allowed = self._allowed(record.allocation, terms)
             pause = CAPACITY_PAUSE[0]
             until = time.monotonic() + terms.patience
             while True:
                 try:
-                    return self._first_free(record.colab, allowed, sending)
+                    return self._first_free(record.allocation, allowed, sending)
                 except (errors.QuotaError, errors.BlockedError):
                     unanswered = False
                     raise
@@ -284,7 +284,7 @@ class Backend:
         except (errors.Error, KeyboardInterrupt):
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:
-                record.colab.state = "lost"
+                record.allocation.state = "lost"
                 self._save(record)
             elif not unanswered:
                 self._store.remove(record.id)
@@ -386,8 +386,8 @@ class Backend:
             except (errors.ConnectionFailed, errors.NotFoundError, errors.AuthError) as error:
                 problem = error
             else:
-                assert record.colab is not None
-                record.colab.state = "ready"
+                assert record.allocation is not None
+                record.allocation.state = "ready"
                 self._save(record)
                 return
             finally:
@@ -412,7 +412,7 @@ class Backend:
         if listed is None:
             self._mark_lost(record)
             raise _lost(record)
-        self._write(record, self._with_proxy(record, listed), record.colab.state if record.colab else "ready")
+        self._write(record, self._with_proxy(record, listed), record.allocation.state if record.allocation else "ready")
 
     # --- taking over and giving back ---
 
@@ -432,7 +432,7 @@ class Backend:
             )
         record = new_record(name, "colab", found.label, found.endpoint)
         variant = found.variant
-        record.colab = Allocation(
+        record.allocation = Allocation(
             state="ready",
             adopted=True,
             plane=self.plane,
@@ -447,7 +447,7 @@ class Backend:
         """End the runtime. `runtime`: the listing confirms it; `requested`: Colab was told, and still lists it."""
         with self._exclusive(record, wait=RELEASE_WAIT):
             self._reread(record)
-            allocation = record.colab
+            allocation = record.allocation
             if allocation is not None and allocation.state == "lost":
                 return "nothing"
             endpoint = record.runtime.endpoint
@@ -467,9 +467,9 @@ class Backend:
             return False
         with self._exclusive(record):
             if self._reread(record) is not None:
-                if record.colab is None:
-                    record.colab = _of_predecessor(record)
-                record.colab.state = "lost"
+                if record.allocation is None:
+                    record.allocation = _of_predecessor(record)
+                record.allocation.state = "lost"
                 record.runtime.proxy = None
                 self._save(record)
         return True
@@ -486,12 +486,12 @@ class Backend:
     def reconcile(self, record: Record) -> bool:
         """Find out about an allocation whose answer was lost; False when it came to nothing. True when somebody is
         working on it now."""
-        if record.colab is None or record.colab.state != "asked" or not record.colab.sent:
+        if record.allocation is None or record.allocation.state != "asked" or not record.allocation.sent:
             return True
         with contextlib.suppress(errors.ConfigError), self._exclusive(record, wait=0):
-            if self._reread(record) is None or record.colab.state != "asked":
+            if self._reread(record) is None or record.allocation.state != "asked":
                 return True
-            found = self.control_of(record).find(ask_of(record.colab))
+            found = self.control_of(record).find(ask_of(record.allocation))
             if found is None:
                 return False
             self._write(record, found, "booting")
@@ -508,7 +508,9 @@ class Backend:
     def certainly_gone(self, record: Record) -> bool:
         """Whether two listings, one after the other, lack the session's runtime."""
         if self.known_gone(record):
-            return record.colab is None or record.colab.state == "lost" or self._certainly_listed(record) is None
+            return (
+                record.allocation is None or record.allocation.state == "lost" or self._certainly_listed(record) is None
+            )
         return bool(record.runtime.endpoint) and self._certainly_listed(record) is None
 
     def foreign(self, records: list[Record]) -> list[Assignment]:
@@ -585,9 +587,9 @@ class Backend:
         """Bring a record up to what is stored; None when it is not stored any more."""
         stored = self._store.get(record.id)
         if stored is not None:
-            record.runtime, record.colab, record.variant, record.label = (
+            record.runtime, record.allocation, record.variant, record.label = (
                 stored.runtime,
-                stored.colab,
+                stored.allocation,
                 stored.variant,
                 stored.label,
             )
@@ -596,13 +598,13 @@ class Backend:
 
     def _write(self, record: Record, found: Assignment, stage: str) -> None:
         _take(record, found)
-        if record.colab is not None:
-            record.colab.state = stage  # type: ignore[assignment]
+        if record.allocation is not None:
+            record.allocation.state = stage  # type: ignore[assignment]
         self._save(record)
 
     def _save(self, record: Record) -> None:
         def change(stored: Record) -> None:
-            stored.runtime, stored.colab = record.runtime, record.colab
+            stored.runtime, stored.allocation = record.runtime, record.allocation
             stored.variant, stored.label = record.variant, record.label
             if record.kernel is None:
                 stored.kernel = None
@@ -613,9 +615,9 @@ class Backend:
 
     def _mark_lost(self, record: Record) -> None:
         logs.current().warn("COLAB", f"the runtime {record.runtime.endpoint} is gone: two listings lack it")
-        if record.colab is None:
-            record.colab = _of_predecessor(record)
-        record.colab.state = "lost"
+        if record.allocation is None:
+            record.allocation = _of_predecessor(record)
+        record.allocation.state = "lost"
         record.runtime.proxy = None
         self._save(record)
 
@@ -695,11 +697,11 @@ def _take(record: Record, found: Assignment) -> None:
         record.runtime.proxy = Proxy(
             url=found.proxy.url, token=found.proxy.token, token_expires_in_seconds=found.proxy.lifetime
         )
-    if record.colab is not None:
-        record.colab.address = found.address or record.colab.address
-        record.colab.tier = found.tier or record.colab.tier
+    if record.allocation is not None:
+        record.allocation.address = found.address or record.allocation.address
+        record.allocation.tier = found.tier or record.allocation.tier
         if found.proxy is not None:
-            record.colab.expires = time.time() + found.proxy.lifetime
+            record.allocation.expires = time.time() + found.proxy.lifetime
 
 
 def _of_predecessor(record: Record) -> Allocation:
@@ -710,7 +712,7 @@ def _of_predecessor(record: Record) -> Allocation:
 
 
 def _plane(record: Record) -> str:
-    return record.colab.plane if record.colab is not None else "tunnel"
+    return record.allocation.plane if record.allocation is not None else "tunnel"
 
 
 def _got(record: Record) -> str:
