@@ -1,12 +1,12 @@
-"""The lease on this runtime: when it has ended, work is ended and the runtime released, whoever may have forgotten it.
+"""The lease on this runtime. When it ends, work is ended and the runtime is released, even if every client is gone.
 
-Runs on the runtime (Python 3.8 and newer, standard library only), in two places: as a part of the helper (`Keeper`),
+Runs on the runtime (Python 3.8 and newer, standard library only), in two places: inside the helper (`RuntimeLease`),
 and as a process of its own (`Guard`), because the lease must outlive the helper and its kernel. The two share files:
-`lease.json` says what was asked for, and the time of `activity` when the runtime was last at work.
+`lease.json` holds the limits, and the modification time of `activity` says when the runtime last worked.
 
-How a runtime is released: a Colab machine by a POST to `http://$TBE_RUNTIME_ADDR/unassign`, what
-`google.colab.runtime.unassign()` does; a server that this tool itself started beside its folder (`server.json`) by
-ending it; any other one by ending our runs, since it is not ours.
+A runtime is released in one of three ways. A Colab machine: by a POST to `http://$TBE_RUNTIME_ADDR/unassign`, as
+`google.colab.runtime.unassign()` does. A local server that this tool started (see `server.json` beside its folder): by
+ending it. Any other server is not ours: only our runs are ended.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ import sys, types
 sys.dont_write_bytecode = True
 sys.modules["guard"] = types.ModuleType("guard")
 sys.modules["guard"].__path__ = [sys.argv[1]]
-from guard import lease
-lease.main()
+from guard import lease_guard
+lease_guard.main()
 """
 
 
@@ -56,12 +56,12 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-class Keeper:
-    """The helper's side: sets the lease, notes that the runtime is at work, and sees to it that a guard lives.
+class RuntimeLease:
+    """The helper's side: sets the lease, notes activity, and starts the guard again if it dies.
 
     Args:
         home: the folder of this tool on the runtime.
-        sources: the texts of the modules `supervisor` and `lease`.
+        sources: the texts of the modules `supervisor` and `lease_guard`.
     """
 
     def __init__(self, home: str, sources: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ class Keeper:
             self._watch_over()
 
     def active(self) -> None:
-        """Somebody uses the runtime now."""
+        """Note that the runtime is in use now."""
         now = time.monotonic()
         if now - self._touched >= TOUCH:
             self._touched = now
@@ -84,7 +84,7 @@ class Keeper:
                 _touch(self._activity)
 
     def read(self) -> dict[str, Any]:
-        """The lease as it stands; all null when there is none."""
+        """The lease as it is now; every field is null when there is none."""
         known = _read(self._path) or {}
         now = time.time()
         idle_since = max(_modified(self._activity), known.get("set") or 0.0)
@@ -98,8 +98,11 @@ class Keeper:
         }
 
     def change(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Set what is named: `seconds` from now to its end, and `idle` seconds without work; null takes a limit away.
-        A lease that had ended begins anew, and being told of one counts as work: somebody cares."""
+        """Change the limits that are named, and leave the others.
+
+        `seconds` is the time from now to the end, `idle` the seconds without work; null removes a limit. A lease that
+        has ended is replaced by a new one. A change counts as activity: a client is there.
+        """
         with self._lock:
             known = _read(self._path) or {}
             if not _running(known):
@@ -115,7 +118,7 @@ class Keeper:
         return self.read()
 
     def _watch_over(self) -> None:
-        """Have a guard from now on, and another one should it be killed."""
+        """Start a guard, and replace it whenever it dies."""
         self._guard()
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep_guarded, daemon=True)
@@ -129,13 +132,13 @@ class Keeper:
                     self._guard()
 
     def _guard(self) -> None:
-        """Start the guard, unless one lives."""
+        """Start the guard, unless one is alive."""
         known = _read(os.path.join(self._home, "guard.json")) or {}
         if known.get("pid") and supervisor.identity(known["pid"]) == known.get("start"):
             return
         folder = os.path.join(self._home, "guard")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        for part in ("supervisor", "lease"):
+        for part in ("supervisor", "lease_guard"):
             temporary = os.path.join(folder, f"{part}.{os.getpid()}.tmp")
             with open(temporary, "w", encoding="utf-8") as file:
                 file.write(self._sources[part])
@@ -152,7 +155,7 @@ class Keeper:
 
 
 def _running(lease: dict[str, Any] | None) -> bool:
-    """Whether there is a lease that can end."""
+    """Whether the lease has a limit and has not ended."""
     return bool(lease) and not lease.get("ended") and (lease.get("until") or lease.get("idle")) is not None  # type: ignore[union-attr]
 
 
@@ -169,7 +172,7 @@ def release_kind(home: str) -> str:
 
 
 def _own_server(home: str) -> int | None:
-    """The process of the local server that this tool started for this folder, None when there is no such."""
+    """The process id of the local server that this tool started for this folder, None if it started none."""
     known = _read(os.path.join(os.path.dirname(home), "server.json"))
     parent = os.environ.get("JPY_PARENT_PID", "")
     pid = (known or {}).get("pid")
@@ -177,7 +180,7 @@ def _own_server(home: str) -> int | None:
 
 
 class Guard:
-    """Waits for the lease's end, and ends work."""
+    """Waits for the end of the lease, then ends work and releases the runtime."""
 
     def __init__(self, home: str) -> None:
         self._home = home
@@ -186,7 +189,7 @@ class Guard:
         self._runs = os.path.join(home, "runs")
 
     def watch(self) -> None:
-        """Return when there is no lease any more, or it has ended."""
+        """Return when the lease was removed or has ended."""
         while True:
             lease = _read(self._path)
             if not _running(lease):
@@ -199,7 +202,7 @@ class Guard:
             time.sleep(wait)
 
     def _due(self, lease: dict[str, Any]) -> tuple[str | None, float]:
-        """Why the lease has ended, or after how many seconds to look again."""
+        """The reason why the lease has ended, or None and the seconds until the next look."""
         now = time.time()
         waits = [PACE]
         if lease.get("until") is not None:
@@ -216,7 +219,7 @@ class Guard:
         return None, min(waits)
 
     def _unfinished(self) -> list[tuple[str, dict[str, Any]]]:
-        """The folders of runs without an end, with their specs."""
+        """The folders and specs of the runs that have not ended."""
         found = []
         with contextlib.suppress(OSError):
             for name in os.listdir(self._runs):
@@ -227,10 +230,10 @@ class Guard:
         return found
 
     def _is_at_work(self) -> bool:
-        """Whether a process of ours lives, or a kernel of which nobody can say that it is idle."""
+        """Whether a process of ours is alive, or a kernel that may be executing something."""
         for folder, spec in self._unfinished():
             if spec.get("kind") == "kernel":
-                # While its helper lives, that notes the kernel's work itself; then the mark is fresh anyway.
+                # A living helper notes the kernel's work itself, so that counting the kernel here changes nothing.
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
                 if pid is not None and supervisor.identity(pid) == start:
                     return True
@@ -253,7 +256,7 @@ class Guard:
                 os.kill(pid, signal.SIGTERM)
 
     def _end_runs(self) -> None:
-        """SIGTERM for processes, an interrupt for kernels; then SIGKILL for the processes that are left."""
+        """Send SIGTERM to processes and interrupt kernels; later send SIGKILL to the processes that are left."""
         processes = []
         for folder, spec in self._unfinished():
             if spec.get("kind") == "kernel":
@@ -288,14 +291,14 @@ class Guard:
 
 
 def _process(folder: str) -> int | None:
-    """The process of a run that still lives."""
+    """The process id of a run, None if the process has ended."""
     started = _read(os.path.join(folder, "state.json")) or {}
     pid = started.get("pid")
     return pid if pid is not None and supervisor.identity(pid) == started.get("start") else None
 
 
 def main() -> None:
-    """Guard the lease of the folder that the command line names. One guard at a time."""
+    """Guard the lease of the folder that the command line names. A lock keeps a second guard from running."""
     home = sys.argv[2]
     lock = open(os.path.join(home, "guard.lock"), "a")  # noqa: SIM115 - held until the process ends
     try:
@@ -303,7 +306,7 @@ def main() -> None:
 
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:
-        pass  # two guards do the same twice
+        pass  # without the lock, two guards may run: both do the same
     except OSError:
         return
     pid = os.getpid()

@@ -72,7 +72,7 @@ class Service:
     Args:
         publish: sends a message of a type with a content to whoever listens; called from a thread.
         version: the hash of the sources, by which clients know this helper.
-        sources: the texts of `supervisor.py` and `lease.py`, which become processes of their own.
+        sources: the texts of `supervisor.py` and `lease_guard.py`, which become processes of their own.
         connections: the folder of Jupyter's connection files.
     """
 
@@ -92,7 +92,7 @@ class Service:
         os.makedirs(self._home, mode=0o700, exist_ok=True)
         self._wake = threading.Event()
         self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
-        self._lease = lease.Keeper(self._home, sources)
+        self._lease = lease.RuntimeLease(self._home, sources)
         self._reporter = report.Reporter(self._cwd)
         self._connections = connections
         self._recorders = recorder.Recorders(
