@@ -23,7 +23,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from . import errors
 from .backends.protocol import RuntimeRequest
 from .config import Config
+from .helper.launch import Launch
 from .jupyter import messages
+from .jupyter.outputs import OutputOptions
+from .jupyter.watch_limits import WatchLimits
 from .models.base import ErrorInfo
 from .models.sessions import SessionAdded
 from .runs import kernel_runs, process_runs
@@ -210,10 +213,11 @@ class Session:
                 held,
                 code,
                 on_event or (lambda event: None),
-                timeout=timeout,
-                outputs_dir=None if outputs_dir is None else Path(outputs_dir).expanduser(),
-                wait=wait,
-                max_output=max_output,
+                limits=WatchLimits(timeout=timeout, wait=wait),
+                output=OutputOptions(
+                    max_output=max_output,
+                    folder=None if outputs_dir is None else Path(outputs_dir).expanduser(),
+                ),
             )
         return _ended(document, check)
 
@@ -271,11 +275,8 @@ class Session:
                 held,
                 command if isinstance(command, str) else list(command),
                 on_output or (lambda stream, data: None),
-                cwd=cwd,
-                environment=environment,
-                secrets=secrets,
+                Launch(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout),
                 stdin=io.BytesIO(stdin) if isinstance(stdin, bytes) else stdin,
-                timeout=timeout,
             )
         return _ended(document, check)
 
@@ -318,12 +319,8 @@ class Session:
             return start(
                 held,
                 command if isinstance(command, str) else list(command),
+                Launch(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, pull=pull),
                 key=key,
-                cwd=cwd,
-                environment=environment,
-                secrets=secrets,
-                timeout=timeout,
-                pull=pull,
             )
 
     def find_job(self, job_id: str) -> Job:
@@ -461,16 +458,17 @@ class Job:
             wait: seconds after which to return although it goes on. max_output: as `Session.run` has it.
         """
         with self.session._hold() as held:
+            output = OutputOptions(max_output=max_output)
             if kernel_runs.is_kernel_run(held, self.id):
 
                 def tell(event: messages.Event) -> None:
                     if isinstance(event, messages.Stream) and on_output is not None:
                         on_output(event.name, event.text.encode())
 
-                document = kernel_runs.attached_kernel_run(held, self.id, tell, wait=wait, max_output=max_output)
+                document = kernel_runs.attached_kernel_run(held, self.id, tell, output=output, wait=wait)
             else:
                 document = process_runs.attached_run(
-                    held, self.id, on_output or (lambda stream, data: None), wait=wait, max_output=max_output
+                    held, self.id, on_output or (lambda stream, data: None), output=output, wait=wait
                 )
         return _ended(document, check)
 

@@ -11,6 +11,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.outputs import OutputOptions
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run
 from tests.support import faults
@@ -72,7 +73,9 @@ def test_a_run_over_a_failing_network(
             streamed.append(event.text)
 
     def run() -> Run:
-        return shaky.kernel_run(f"open({str(counter)!r}, 'a').write('x')\n{wanted.code}", show, raw=True)
+        return shaky.kernel_run(
+            f"open({str(counter)!r}, 'a').write('x')\n{wanted.code}", show, output=OutputOptions(raw=True)
+        )
 
     shaky.proxy.expect(faults.plan(chaos_seed))
     try:

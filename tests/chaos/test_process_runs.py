@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.jupyter.outputs import OutputOptions
 from lecoder_cgpu.models.runs import Run
 from tests.support import faults
 from tests.support.rig import HANG, Rig, impatient, rig, within
@@ -79,7 +80,7 @@ def test_a_run_over_a_failing_network(
             f"printf x >> {str(counter)!r}; {wanted.shell}",
             lambda stream, data: streamed[stream].extend(data),
             stdin=None if wanted.stdin is None else BytesIO(wanted.stdin),
-            raw=True,
+            output=OutputOptions(raw=True),
         )
 
     shaky.proxy.expect(faults.plan(chaos_seed))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter.outputs import OutputOptions
 from tests.support.faults import Fault
 from tests.support.rig import HANG, Rig, impatient, rig, within
 from tests.support.servers import JupyterServer
@@ -52,7 +53,7 @@ def test_a_hundred_megabytes_of_a_kernel(wide: Rig) -> None:
             size += len(event.text)
 
     wide.proxy.expect([Fault("cut", "down", 15 * MB)] * 5)
-    document = within(HANG, lambda: wide.kernel_run(code, show, max_output=1000))
+    document = within(HANG, lambda: wide.kernel_run(code, show, output=OutputOptions(max_output=1000)))
     assert (document.status, document.output_complete, size) == ("ok", True, 100 * MB), document
     expected = hashlib.sha256()
     for number in range(1000):
@@ -72,7 +73,10 @@ def test_a_hundred_megabytes_of_a_process(wide: Rig) -> None:
 
     wide.proxy.expect([Fault("cut", "down", 15 * MB)] * 5)
     document = within(
-        HANG, lambda: wide.process_run("yes 0123456789abcde | head -c 100000000; exit 3", show, max_output=1000)
+        HANG,
+        lambda: wide.process_run(
+            "yes 0123456789abcde | head -c 100000000; exit 3", show, output=OutputOptions(max_output=1000)
+        ),
     )
     assert (document.exit_code, document.output_complete, size) == (3, True, 100 * MB), document
     assert digest.digest() == hashlib.sha256(b"0123456789abcde\n" * (100 * MB // 16)).digest()

@@ -20,6 +20,7 @@ from lecoder_cgpu.helper import bootstrap
 from lecoder_cgpu.helper.client import Helper
 from lecoder_cgpu.helper.documents import RunState
 from lecoder_cgpu.helper.follow import Follower
+from lecoder_cgpu.helper.launch import DEFAULT, Launch
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
@@ -88,11 +89,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-def run(place: Place, helper: Helper, command: str | list[str], **options: object) -> tuple[RunState, Collected]:
+def run(place: Place, helper: Helper, command: str | list[str], launch: Launch = DEFAULT) -> tuple[RunState, Collected]:
     """Start a command and follow it to its end."""
     run_id = place.new_id()
     collected = Collected()
-    helper.start(run_id, command, **options)  # type: ignore[arg-type]
+    helper.start(run_id, command, launch)
     state = Follower(run_id, collected).follow(helper)
     assert state is not None
     return state, collected
@@ -129,9 +130,8 @@ def test_python_and_pip_are_the_kernels(place: Place, helper: Helper) -> None:
 
 def test_environment_is_the_runtimes(place: Place, helper: Helper) -> None:
     """What the kernel sets for notebooks does not reach processes; what the caller sets does."""
-    state, output = run(
-        place, helper, "env", environment={"LECODER_T": "1", "TERM": "vt100"}, secrets={"LECODER_S": "hidden"}
-    )
+    launch = Launch(environment={"LECODER_T": "1", "TERM": "vt100"}, secrets={"LECODER_S": "hidden"})
+    state, output = run(place, helper, "env", launch)
     found = dict(line.partition("=")[::2] for line in output.stdout.decode().splitlines())
     assert (found["LECODER_T"], found["LECODER_S"], found["TERM"]) == ("1", "hidden", "vt100")
     assert found["PYTHONUNBUFFERED"] == "1"
@@ -145,7 +145,7 @@ def test_secrets_stay_off_the_disk(place: Place, helper: Helper) -> None:
     """No file of the helper holds the value of a secret; its name is noted."""
     secret = "s3cr3t-" + messages.new_id()
     run_id = place.new_id()
-    helper.start(run_id, 'test -n "$TOKEN_X"', secrets={"TOKEN_X": secret})
+    helper.start(run_id, 'test -n "$TOKEN_X"', Launch(secrets={"TOKEN_X": secret}))
     state = Follower(run_id, Collected()).follow(helper)
     assert state is not None
     assert status(state) == 0
@@ -175,7 +175,7 @@ def test_missing_folder_starts_nothing(place: Place, helper: Helper) -> None:
     """A working folder that is not there is an error of its own, and no run is left behind."""
     run_id = place.new_id()
     with pytest.raises(errors.NotFoundError, match="no/such/folder"):
-        helper.start(run_id, "echo x", cwd="no/such/folder")
+        helper.start(run_id, "echo x", Launch(cwd="no/such/folder"))
     with pytest.raises(errors.NotFoundError, match="no run"):
         helper.state(run_id)
 
@@ -392,7 +392,7 @@ def test_killed_supervisor(place: Place, helper: Helper) -> None:
 
 def test_time_limit(place: Place, helper: Helper) -> None:
     """A time limit is kept on the runtime, whoever listens."""
-    state, _ = run(place, helper, "sleep 60", timeout=0.3)
+    state, _ = run(place, helper, "sleep 60", Launch(timeout=0.3))
     assert state.result is not None
     assert (state.result.timed_out, state.result.killed_by) == (True, ["SIGINT"])
 

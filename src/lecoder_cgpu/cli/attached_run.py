@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET
 
 from .. import errors
+from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped
 from ..runs import kernel_runs
 from ..sessions.session import Session
@@ -57,6 +58,16 @@ class RenderOptions:
     max_output: int | None = None
     heartbeat: float = HEARTBEAT
 
+    def output(self, printer: Printer, *, streamed: bool = False, filename: str | None = None) -> OutputOptions:
+        """What of the output the document holds; see `Printer.budget` for `streamed`."""
+        return OutputOptions(
+            raw=self.raw,
+            max_output=printer.budget(self.max_output, streamed=streamed),
+            inline=self.inline,
+            folder=self.outputs,
+            filename=filename,
+        )
+
 
 def earlier(
     printer: Printer,
@@ -87,11 +98,8 @@ def earlier(
                 session,
                 run_id,
                 shown.show,
-                raw=manner.raw,
-                outputs_dir=manner.outputs,
-                max_output=printer.budget(manner.max_output),
+                output=manner.output(printer),
                 wait=wait,
-                inline=manner.inline,
                 offsets=start,
             )
         shown.finish()
@@ -108,8 +116,7 @@ def earlier(
             session,
             run_id,
             view.show,
-            raw=manner.raw,
-            max_output=printer.budget(manner.max_output, streamed=True),
+            output=manner.output(printer, streamed=True),
             wait=wait,
             offsets=start,
         )

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from .. import errors
 from ..history.entries import History, entry_from_run
 from ..jupyter.execution_watch import InputSource
+from ..jupyter.watch_limits import WatchLimits
 from ..models.history import HistoryRuntime
 from ..models.runs import Run
 from ..runs import kernel_runs
@@ -24,6 +25,7 @@ from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer, counted
 
 if TYPE_CHECKING:
+    from ..helper.launch import Launch
     from ..models.files import Synced
     from ..models.jobs import JobStarted
     from ..models.runs import DisplayData
@@ -122,16 +124,14 @@ class Invocation:
                     session,
                     code,
                     view.show,
-                    filename=filename,
-                    timeout=self.options["timeout"],
+                    limits=WatchLimits(
+                        timeout=self.options["timeout"],
+                        idle_timeout=self.options["idle_timeout"],
+                        wait=self.options["wait"],
+                        detach=self.detach_on_signal,
+                    ),
+                    output=manner.output(self.printer, filename=filename),
                     on_input=self._input_source(),
-                    raw=manner.raw,
-                    outputs_dir=manner.outputs,
-                    max_output=self.printer.budget(manner.max_output),
-                    wait=self.options["wait"],
-                    detach=self.detach_on_signal,
-                    idle_timeout=self.options["idle_timeout"],
-                    inline=manner.inline,
                     on_displays=self.displays.extend,
                 )
         except errors.Error as error:
@@ -183,16 +183,11 @@ class Invocation:
                     session,
                     command,
                     view.show,
-                    cwd=self.cwd,
-                    environment=environment,
-                    secrets=self.secrets,
-                    timeout=self.options["timeout"],
+                    self._launch(environment),
+                    output=self.manner.output(self.printer, streamed=True),
                     stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
-                    raw=self.options["raw"],
-                    max_output=self.printer.budget(self.options["max_output"], streamed=True),
                     wait=self.options["wait"],
                     detach=self.detach_on_signal,
-                    idle_timeout=self.options["idle_timeout"],
                 )
         except errors.Error as error:
             return Run.not_started(error, "terminal")
@@ -200,6 +195,19 @@ class Invocation:
         return document
 
     # --- jobs ---
+
+    def _launch(self, environment: dict[str, str] | None = None, *, pull: Sequence[str] | None = None) -> Launch:
+        """What a run is started with; without `pull`, this invocation fetches the results itself."""
+        from ..helper.launch import Launch
+
+        return Launch(
+            cwd=self.cwd,
+            environment=environment,
+            secrets=self.secrets,
+            timeout=self.options["timeout"],
+            idle_timeout=self.options["idle_timeout"],
+            pull=pull,
+        )
 
     def _detach_code(self, code: str) -> Answer:
         from ..runs import jobs
@@ -216,14 +224,7 @@ class Invocation:
             )
         self._check_leaving()
         session = self._session()
-        document = jobs.start_in_kernel(
-            session,
-            code,
-            key=self.options["key"],
-            pull=self.options["pull"],
-            timeout=self.options["timeout"],
-            idle_timeout=self.options["idle_timeout"],
-        )
+        document = jobs.start_in_kernel(session, code, self._launch(pull=self.options["pull"]), key=self.options["key"])
         return self._left(session, document, code, "kernel")
 
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
@@ -232,17 +233,8 @@ class Invocation:
         self._check_leaving()
         session = self._session()
         self._sync(session)
-        document = jobs.start(
-            session,
-            command,
-            key=self.options["key"],
-            cwd=self.cwd,
-            pull=self.options["pull"],
-            environment=environment,
-            secrets=self.secrets,
-            timeout=self.options["timeout"],
-            idle_timeout=self.options["idle_timeout"],
-        )
+        launch = self._launch(environment, pull=self.options["pull"])
+        document = jobs.start(session, command, launch, key=self.options["key"])
         shown = command if isinstance(command, str) else " ".join(command)
         return self._left(session, document, shown, "terminal")
 

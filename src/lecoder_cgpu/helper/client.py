@@ -18,6 +18,7 @@ from .. import errors
 from ..jupyter import messages
 from . import bootstrap
 from .documents import Chunk, Hello, Lease, Report, RunState, Update
+from .launch import DEFAULT, Launch
 
 MIME = "application/vnd.lecoder-cgpu+json"
 UPDATE = "lecoder_update"
@@ -75,16 +76,10 @@ class Helper:
         self,
         run: str,
         command: str | Sequence[str],
+        launch: Launch = DEFAULT,
         *,
-        cwd: str | None = None,
-        environment: dict[str, str] | None = None,
-        secrets: dict[str, str] | None = None,
         stdin: bool = False,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
         label: str | None = None,
-        digest: str | None = None,
-        pull: Sequence[str] | None = None,
         kind: str | None = None,
         follow: bool = True,
     ) -> RunState:
@@ -93,12 +88,8 @@ class Helper:
         Args:
             run: chosen by the caller, 6 to 40 of a-z, 0-9 and -.
             command: a line for `bash -c`, or the words of a command.
-            cwd: where it starts, relative to the kernel's folder.
-            environment: added to its environment. secrets: the same, and nothing but their names is ever written down.
+            launch: where and with what it starts, and its limits.
             stdin: input will be sent; otherwise it reads /dev/null.
-            timeout: seconds after which it is ended. idle_timeout: seconds of silence after which it is ended.
-            digest: of the input; the same id with another one is refused.
-            pull: noted with the run, for whoever fetches its results.
             label: what people read in place of the command.
             kind: what kind of run it is, when it is more than a process.
             follow: have the helper push what happens, for a `Follower`.
@@ -106,20 +97,12 @@ class Helper:
         Raises:
             errors.NotFoundError: no such folder. errors.UsageError: the command or environment cannot be one.
         """
-        what = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
-        request: dict[str, Any] = {
-            **what,
-            "cwd": cwd,
-            "env": environment,
-            "secrets": secrets,
-            "timeout": timeout,
-            "idleTimeout": idle_timeout,
-            "kind": kind,
-            "label": label,
-            "digest": digest,
-            "pull": pull or None,
-        }
-        request = {name: value for name, value in request.items() if value is not None}
+        request: dict[str, Any] = {"shell": command} if isinstance(command, str) else {"argv": list(command)}
+        request |= launch.request()
+        if kind is not None:
+            request["kind"] = kind
+        if label is not None:
+            request["label"] = label
         if follow:
             self._unseen[run] = []
         try:
@@ -132,28 +115,17 @@ class Helper:
         assert update.state is not None
         return update.state
 
-    def execute(
-        self,
-        run: str,
-        kernel: str,
-        code: str,
-        *,
-        timeout: float | None = None,
-        idle_timeout: float | None = None,
-        digest: str | None = None,
-        pull: Sequence[str] | None = None,
-    ) -> RunState:
+    def execute(self, run: str, kernel: str, code: str, launch: Launch = DEFAULT) -> RunState:
         """Have a kernel execute code without us, once: the same run id again finds what the first call started.
 
         Args:
-            kernel: its id. timeout, idle_timeout, digest, pull: as for `start`; time counts from when the kernel takes
-                the code up.
+            kernel: its id.
+            launch: its limits, digest and results; time counts from when the kernel takes the code up.
 
         Raises:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
-        request = {"timeout": timeout, "idleTimeout": idle_timeout, "digest": digest, "pull": pull or None}
-        request = {name: value for name, value in request.items() if value is not None}
+        request = launch.limits_request()
         return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
 
     def lease(

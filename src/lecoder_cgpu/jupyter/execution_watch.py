@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .. import errors
 from ..models.base import Timing, timestamp
 from . import messages as wire
+from .watch_limits import WatchLimits
 
 if TYPE_CHECKING:
     from .kernel_channels import KernelConnection
@@ -95,23 +96,20 @@ class Watch:
         connection: KernelConnection,
         outcome: Outcome,
         on_event: Callable[[wire.Event], None],
-        timeout: float | None,
+        limits: WatchLimits,
         on_input: InputSource | None,
         recorder: Recorder | None,
-        wait: float | None,
-        detach: bool,
-        idle_timeout: float | None,
     ) -> None:
         self.connection = connection
         self.outcome = outcome
         self.execution = outcome.execution
         self.on_event = on_event
-        self.timeout = timeout
+        self.timeout = limits.timeout
         self.on_input = on_input
-        self.detach = detach
-        self.leave_at = None if wait is None else time.monotonic() + wait
+        self.detach = limits.detach
+        self.leave_at = None if limits.wait is None else time.monotonic() + limits.wait
         self.deadline: float | None = None
-        self.idle_timeout = idle_timeout
+        self.idle_timeout = limits.idle_timeout
         self.idle_at: float | None = None  # when the code will have been silent for too long
         self.silence = SILENCE
         self.probe_at = time.monotonic() + self.silence

@@ -19,6 +19,7 @@ from ..net.http import WebSocket
 from . import messages
 from .execution_watch import InputSource, Outcome, Recorder, Responder, Watch
 from .server import Server
+from .watch_limits import UNLIMITED, WatchLimits
 
 RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
 BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
@@ -67,29 +68,23 @@ class KernelConnection:
         code: str,
         on_event: Callable[[messages.Event], None],
         *,
-        timeout: float | None = None,
+        limits: WatchLimits = UNLIMITED,
         on_input: InputSource | None = None,
         recorder: Recorder | None = None,
-        wait: float | None = None,
-        detach: bool = False,
-        idle_timeout: float | None = None,
     ) -> Outcome:
         """Run `code` and report what it does to `on_event` as it happens.
 
         Args:
-            timeout: seconds from when the code starts; then it is interrupted, and if need be the kernel restarted.
+            limits: how long the code may take, and how long it is watched.
             on_input: answers `input()`; None as answer means that there is no more input. Without it `input()` fails.
             recorder: where to read what the socket loses.
-            wait: seconds after which to stop watching; the code goes on.
-            detach: let the code go on when we are interrupted, too.
-            idle_timeout: seconds of silence after which the code is interrupted, as by `timeout`.
         """
         request = messages.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
         )
         outcome = Outcome(messages.Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
-        Watch(self, outcome, on_event, timeout, on_input, recorder, wait, detach, idle_timeout).until_finished()
+        Watch(self, outcome, on_event, limits, on_input, recorder).until_finished()
         return outcome
 
     def exception_bases(self) -> list[str]:

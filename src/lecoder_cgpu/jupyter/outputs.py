@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from .. import errors
 from ..models.base import now
@@ -165,6 +165,26 @@ def cut(streams: dict[str, Kept]) -> Truncated:
     return Truncated(
         stdout_bytes=out.total if out.truncated else UNSET, stderr_bytes=err.total if err.truncated else UNSET
     )
+
+
+class OutputOptions(Struct, frozen=True, kw_only=True):
+    """How much of a run's output its document holds, and in which form.
+
+    `raw`: keep escape sequences and carriage returns.
+    `max_output`: bytes of each stream, and of all rich outputs together; None is all.
+    `inline`: keep binary outputs in the document, as base64.
+    `folder`: write rich outputs into this folder.
+    `filename`: the local file that the code was read from; tracebacks name it.
+    """
+
+    raw: bool = False
+    max_output: int | None = None
+    inline: bool = True
+    folder: Path | None = None
+    filename: str | None = None
+
+
+DEFAULT = OutputOptions()
 
 
 class Collector:

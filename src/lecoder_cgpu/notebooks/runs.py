@@ -16,6 +16,7 @@ from msgspec import UNSET
 from .. import errors
 from ..jupyter import messages, outputs
 from ..jupyter.execution_watch import Outcome
+from ..jupyter.watch_limits import WatchLimits
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellResult, NotebookRun
 from ..models.runs import Run
@@ -183,7 +184,8 @@ def run_notebook(
                 )
                 break
             progress.begin(number)
-            outcome = kernel_runs.watched_run(session, connection, step.cell.source, progress.take, timeout=left)
+            limits = WatchLimits(timeout=left)
+            outcome = kernel_runs.watched_run(session, connection, step.cell.source, progress.take, limits=limits)
             run = kernel_runs.run_document(session, outcome)
             may_go_on = progress.end(number, run, outcome)
             save()

@@ -17,6 +17,7 @@ from msgspec import UNSET
 from .. import errors
 from ..files import plan as files
 from ..jupyter import messages
+from ..jupyter.outputs import OutputOptions
 from ..models.base import ErrorInfo
 from ..models.notebooks import Install, PackageChange
 from ..sessions.session import Session
@@ -145,7 +146,9 @@ def install(
         "venv": (lambda hello: f"{hello.home}/venvs/{wanted.venv}") if wanted.venv else None,
     }
     remote_programs.start(session, "installer", run, spec, kind=KIND, label=wanted.label, timeout=timeout)
-    ended = process_runs.attached_run(session, run, on_output, max_output=max_output, detach=False)
+    ended = process_runs.attached_run(
+        session, run, on_output, output=OutputOptions(max_output=max_output), detach=False
+    )
     document = Install(
         status=ended.status,
         error_code=ended.error_code,

@@ -10,12 +10,13 @@ from hashlib import sha256
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
+from ..helper.launch import DEFAULT, Launch
 from ..jupyter import messages
 from ..models.base import ErrorInfo, timestamp
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
@@ -26,52 +27,35 @@ from .process_watch import ProcessRun
 
 
 def start(
-    session: Session,
-    command: str | list[str],
-    *,
-    key: str | None = None,
-    cwd: str | None = None,
-    environment: dict[str, str] | None = None,
-    secrets: dict[str, str] | None = None,
-    timeout: float | None = None,
-    idle_timeout: float | None = None,
-    pull: Sequence[str] | None = None,
+    session: Session, command: str | list[str], launch: Launch = DEFAULT, *, key: str | None = None
 ) -> JobStarted:
     """Start a command that goes on without us.
 
     Args:
+        launch: where and with what it starts, its limits, and the results that `job wait` is to fetch, from whatever
+            machine it is called. Its digest is computed here.
         key: makes the start idempotent: the same key with the same input is the same job.
-        pull: results (`PATH[:LOCAL]`) that `job wait` is to fetch, from whatever machine it is called.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
     """
     # Values of secrets are left out: they may be rotated, and not even their hash is to be written down.
-    described = [command, cwd, sorted((environment or {}).items()), sorted(secrets or {}), timeout, idle_timeout]
+    described = [
+        command,
+        launch.cwd,
+        sorted((launch.environment or {}).items()),
+        sorted(launch.secrets or {}),
+        launch.timeout,
+        launch.idle_timeout,
+    ]
     run = ProcessRun(session, command, lambda stream, data: None, run_id=_id(key))
-    run.start(
-        cwd=cwd,
-        environment=environment,
-        secrets=secrets,
-        timeout=timeout,
-        idle_timeout=idle_timeout,
-        digest=_digest(described),
-        pull=pull,
-    )
+    run.start(structs.replace(launch, digest=_digest(described)))
     run.close()
     assert run.state is not None
     return _started(session, run.state)
 
 
-def start_in_kernel(
-    session: Session,
-    code: str,
-    *,
-    key: str | None = None,
-    pull: Sequence[str] | None = None,
-    timeout: float | None = None,
-    idle_timeout: float | None = None,
-) -> JobStarted:
+def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, key: str | None = None) -> JobStarted:
     """Have the session's kernel execute code without us, after what it is at now. The helper on the runtime sends it,
     so that the same key starts it once, and keeps its limits, which count from when the kernel takes it up.
 
@@ -79,14 +63,13 @@ def start_in_kernel(
         errors.UsageError: as `start` has it, or (`NotRecordable`) the kernel is out of the helper's reach.
         errors.Error: nothing was started.
     """
-    run_id, digest = _id(key), _digest(["kernel", code, timeout, idle_timeout])
+    run_id = _id(key)
+    launch = structs.replace(launch, digest=_digest(["kernel", code, launch.timeout, launch.idle_timeout]))
     for attempt in range(3):
         kernel = session.kernel_id()
         helper = session.connect_helper()
         try:
-            state = helper.execute(
-                run_id, kernel, code, timeout=timeout, idle_timeout=idle_timeout, digest=digest, pull=pull
-            )
+            state = helper.execute(run_id, kernel, code, launch)
             return _started(session, state)
         except errors.UsageError as error:
             if error.name != "NoConnection":

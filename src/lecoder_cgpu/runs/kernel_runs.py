@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -15,6 +14,7 @@ from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
 from ..jupyter.execution_watch import InputSource, Outcome, Recorder
+from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
 from ..models.runs import Run, Stopped, Truncated
 from ..sessions.session import Session
@@ -35,16 +35,9 @@ def kernel_run(
     code: str,
     on_event: Callable[[wire.Event], None],
     *,
-    filename: str | None = None,
-    timeout: float | None = None,
+    limits: WatchLimits = UNLIMITED,
+    output: outputs.OutputOptions = outputs.DEFAULT,
     on_input: InputSource | None = None,
-    raw: bool = False,
-    outputs_dir: Path | None = None,
-    max_output: int | None = None,
-    wait: float | None = None,
-    detach: bool = False,
-    idle_timeout: float | None = None,
-    inline: bool = True,
     connection: KernelConnection | None = None,
     on_displays: Callable[[list[DisplayData]], None] | None = None,
 ) -> Run:
@@ -52,23 +45,16 @@ def kernel_run(
 
     Args:
         on_event: told of every output as it comes.
-        filename: the local file that `code` was read from; tracebacks name it.
-        timeout: seconds of execution after which the code is interrupted.
+        limits: how long the code may take, and how long it is watched.
+        output: what of the output the document holds.
         on_input: answers `input()`.
-        raw: keep escape sequences and carriage returns in the document.
-        outputs_dir: folder for rich outputs.
-        max_output: how many bytes of each stream and of the rich outputs the document may hold; None is all.
-        wait: seconds after which to stop watching; the code goes on.
-        detach: let the code go on when we are interrupted, too.
-        idle_timeout: seconds of silence after which the code is interrupted.
-        inline: keep binary outputs in the document, as base64.
         connection: channels that are open already, and stay so.
         on_displays: given the rich outputs at the end, whole, whatever the document leaves out of them.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
     """
-    collector = outputs.Collector(raw, max_output, inline=inline)
+    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
 
     def take(event: wire.Event) -> None:
         collector.add(event)
@@ -76,26 +62,16 @@ def kernel_run(
 
     channels = connection or session.connect_kernel()
     try:
-        outcome = watched_run(
-            session,
-            channels,
-            code,
-            take,
-            timeout=timeout,
-            on_input=on_input,
-            wait=wait,
-            detach=detach,
-            idle_timeout=idle_timeout,
-        )
+        outcome = watched_run(session, channels, code, take, limits=limits, on_input=on_input)
     finally:
         if connection is None:
             channels.close()
-    document = run_document(session, outcome, filename)
+    document = run_document(session, outcome, output.filename)
     _fill(document, collector, session)
     if on_displays is not None:
         on_displays(collector.displays)
-    if outputs_dir is not None:
-        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    if output.folder is not None:
+        document.outputs = outputs.write_files(output.folder, collector.displays)
     return document
 
 
@@ -105,23 +81,11 @@ def watched_run(
     code: str,
     on_event: Callable[[wire.Event], None],
     *,
-    timeout: float | None = None,
+    limits: WatchLimits = UNLIMITED,
     on_input: InputSource | None = None,
-    wait: float | None = None,
-    detach: bool = False,
-    idle_timeout: float | None = None,
 ) -> Outcome:
     """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
-    outcome = connection.execute(
-        code,
-        on_event,
-        timeout=timeout,
-        on_input=on_input,
-        recorder=_recorder(session),
-        wait=wait,
-        detach=detach,
-        idle_timeout=idle_timeout,
-    )
+    outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=_recorder(session))
     raised = outcome.execution.raised
     if raised is not None and classify.needs_bases(raised.name):
         outcome.bases = connection.exception_bases()
@@ -154,11 +118,8 @@ def attached_kernel_run(
     run_id: str,
     on_event: Callable[[wire.Event], None],
     *,
-    raw: bool = False,
-    outputs_dir: Path | None = None,
-    max_output: int | None = None,
+    output: outputs.OutputOptions = outputs.DEFAULT,
     wait: float | None = None,
-    inline: bool = True,
     offsets: tuple[int, int] = (0, 0),
 ) -> Run:
     """Read a kernel run from its recording, from the first message to its end. Ctrl-C ends the reading only.
@@ -172,7 +133,7 @@ def attached_kernel_run(
     """
     from .recording import Recording
 
-    collector = outputs.Collector(raw, max_output, inline=inline)
+    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
     resume = _Resume(offsets)
     execution = wire.Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
@@ -214,8 +175,8 @@ def attached_kernel_run(
     document = run_document(session, outcome, None)
     _fill(document, collector, session)
     document.timing = recording.timing or UNSET
-    if outputs_dir is not None:
-        document.outputs = outputs.write_files(outputs_dir, collector.displays)
+    if output.folder is not None:
+        document.outputs = outputs.write_files(output.folder, collector.displays)
     return document
 
 

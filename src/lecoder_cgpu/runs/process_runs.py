@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
 from .. import errors
+from ..helper.launch import DEFAULT, Launch
 from ..jupyter import outputs
 from ..models.base import Timing
 from ..models.runs import Run, Stopped
@@ -22,40 +23,32 @@ def process_run(
     session: Session,
     command: str | list[str],
     on_output: Callable[[str, bytes], None],
+    launch: Launch = DEFAULT,
     *,
-    cwd: str | None = None,
-    environment: dict[str, str] | None = None,
-    secrets: dict[str, str] | None = None,
-    timeout: float | None = None,
+    output: outputs.OutputOptions = outputs.DEFAULT,
     stdin: BinaryIO | None = None,
-    raw: bool = False,
-    max_output: int | None = None,
     wait: float | None = None,
     detach: bool = False,
-    idle_timeout: float | None = None,
 ) -> Run:
     """Run a command as a process of its own on the runtime; it works while the kernel is busy.
 
     Args:
         command: a string for the shell, or a program with its arguments.
         on_output: told of each piece of output (stream name, bytes) as it comes.
-        cwd: working folder there; the runtime's own when None.
-        environment: variables for the command. secrets: the same, never written down anywhere.
-        timeout: seconds after which the command is ended.
+        launch: where and with what the command starts, and the time limits that the runtime keeps for it.
+        output: how much output the document holds, and whether as it came.
         stdin: forwarded to the command; nothing when None.
-        max_output: how many bytes of each stream the document may hold; None is all.
         wait: seconds after which to stop watching; the command goes on.
         detach: let the command go on when we are interrupted, too.
-        idle_timeout: seconds of silence after which the command is ended.
 
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
     """
-    output = _Output(on_output, max_output)
-    run = ProcessRun(session, command, output.take, stdin=stdin, wait=wait, detach=detach)
-    run.start(cwd=cwd, environment=environment, secrets=secrets, timeout=timeout, idle_timeout=idle_timeout)
+    kept = _Output(on_output, output.max_output)
+    run = ProcessRun(session, command, kept.take, stdin=stdin, wait=wait, detach=detach)
+    run.start(launch)
     run.until_finished()
-    return _process_document(session, run, output, raw=raw)
+    return _process_document(session, run, kept, raw=output.raw)
 
 
 def attached_run(
@@ -63,8 +56,7 @@ def attached_run(
     run_id: str,
     on_output: Callable[[str, bytes], None],
     *,
-    raw: bool = False,
-    max_output: int | None = None,
+    output: outputs.OutputOptions = outputs.DEFAULT,
     wait: float | None = None,
     offsets: tuple[int, int] = (0, 0),
     detach: bool = True,
@@ -78,13 +70,13 @@ def attached_run(
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
-    output = _Output(on_output, max_output)
-    run = ProcessRun(session, "", output.take, run_id=run_id, wait=wait, detach=detach, offsets=offsets)
+    kept = _Output(on_output, output.max_output)
+    run = ProcessRun(session, "", kept.take, run_id=run_id, wait=wait, detach=detach, offsets=offsets)
     run.attach()
     if run.state is not None:
         run.command = run.state.shell or run.state.argv or ""
     run.until_finished()
-    document = _process_document(session, run, output, raw=raw)
+    document = _process_document(session, run, kept, raw=output.raw)
     result = run.state.result if run.state is not None else None
     if result is not None:
         document.timing = Timing(result.started, result.ended, round(1000 * result.seconds))

@@ -4,7 +4,7 @@ the user says so, fed from our stdin."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -12,6 +12,7 @@ from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..helper.follow import Follower
+from ..helper.launch import DEFAULT, Launch
 from ..jupyter.messages import new_run_id
 from ..models.base import Timing, timestamp
 from ..sessions.session import Session
@@ -70,17 +71,7 @@ class ProcessRun:
         milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
         return Timing(timestamp(self._sent_at), timestamp(ended), milliseconds)
 
-    def start(
-        self,
-        *,
-        cwd: str | None,
-        environment: dict[str, str] | None,
-        secrets: dict[str, str] | None,
-        timeout: float | None,
-        idle_timeout: float | None = None,
-        digest: str | None = None,
-        pull: Sequence[str] | None = None,
-    ) -> None:
+    def start(self, launch: Launch = DEFAULT) -> None:
         """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
 
         Raises:
@@ -90,18 +81,7 @@ class ProcessRun:
             self._helper = self.session.connect_helper()
             self._sent_at = datetime.now(UTC)
             try:
-                self.state = self._helper.start(
-                    self.id,
-                    self.command,
-                    cwd=cwd,
-                    environment=environment,
-                    secrets=secrets,
-                    stdin=self._takes_stdin,
-                    timeout=timeout,
-                    idle_timeout=idle_timeout,
-                    digest=digest,
-                    pull=pull,
-                )
+                self.state = self._helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
                 return
             except errors.ConnectionFailed as error:
                 self._helper.close()

@@ -10,6 +10,7 @@ from .. import errors
 from ..helper import bootstrap
 from ..helper.client import Helper
 from ..helper.documents import Hello, RunState
+from ..helper.launch import Launch
 from ..sessions.session import Session
 
 CHUNK = 1 << 20  # bytes of the spec that are sent at once
@@ -53,9 +54,8 @@ def start(
             state = helper.start(
                 run,
                 [hello.executable, "-c", _LOADER],
+                Launch(timeout=timeout, digest=digest),
                 stdin=True,
-                timeout=timeout,
-                digest=digest,
                 kind=kind,
                 label=label,
                 follow=False,

@@ -1,0 +1,53 @@
+"""What a run on the runtime is started with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """Where and with what a run starts, and the limits that the runtime itself keeps for it.
+
+    `cwd`: the folder in which a process starts, relative to the kernel's folder.
+    `environment`: variables added to its environment.
+    `secrets`: the same; only their names are ever written down.
+    `timeout`: seconds after which the run is ended; for code in a kernel, counted from when the kernel takes it up.
+    `idle_timeout`: seconds without output after which the run is ended.
+    `digest`: of the input; starting the same run id with another digest is refused.
+    `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
+
+    None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
+    """
+
+    cwd: str | None = None
+    environment: dict[str, str] | None = None
+    secrets: dict[str, str] | None = None
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    digest: str | None = None
+    pull: Sequence[str] | None = None
+
+    def __repr__(self) -> str:
+        """All but the values of the secrets, and those of the environment, which may be secrets, too."""
+        names = sorted({*(self.environment or ()), *(self.secrets or ())})
+        return f"Launch(cwd={self.cwd!r}, variables={names}, timeout={self.timeout}, digest={self.digest!r})"
+
+    def limits_request(self) -> dict[str, Any]:
+        """The fields that any run has, by their names in a call of the helper; those that are None are left out."""
+        return _given(
+            timeout=self.timeout, idleTimeout=self.idle_timeout, digest=self.digest, pull=list(self.pull or ()) or None
+        )
+
+    def request(self) -> dict[str, Any]:
+        """All fields, by their names in a call of the helper; those that are None are left out."""
+        return _given(cwd=self.cwd, env=self.environment, secrets=self.secrets) | self.limits_request()
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+DEFAULT = Launch()
