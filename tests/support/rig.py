@@ -16,7 +16,7 @@ import pytest
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.jupyter import execution_watch, messages
 from lecoder_cgpu.models.runs import Run
-from lecoder_cgpu.net import http
+from lecoder_cgpu.net import http, websocket
 from lecoder_cgpu.runs.kernel_runs import kernel_run
 from lecoder_cgpu.runs.process_runs import process_run
 from lecoder_cgpu.sessions.manager import SessionManager
@@ -76,9 +76,10 @@ def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
 def impatient() -> Iterator[None]:
     """Silent connections are noticed within seconds, so that tests need not wait for what people can wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http, "PING_INTERVAL", 0.5)
-        patch.setattr(http, "PING_TIMEOUT", 1.0)
-        patch.setattr(http, "CONNECT_TIMEOUT", 3.0)
+        patch.setattr(websocket, "PING_INTERVAL", 0.5)
+        patch.setattr(websocket, "PING_TIMEOUT", 1.0)
+        for module in (http, websocket):
+            patch.setattr(module, "CONNECT_TIMEOUT", 3.0)
         patch.setattr(execution_watch, "PROBE_AFTER", 0.5)
         patch.setattr(execution_watch, "SETTLE_GRACE", 1.0)
         yield

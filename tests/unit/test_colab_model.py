@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lecoder_cgpu import errors
 from lecoder_cgpu.backends.colab import api_plane, calls, model, web_plane
 from lecoder_cgpu.cli import runtime_options
-from lecoder_cgpu.net.http import Refusal
+from lecoder_cgpu.net.failures import Refusal
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

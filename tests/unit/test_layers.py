@@ -149,9 +149,9 @@ def test_printing_happens_in_one_place() -> None:
     }
 
 
-@pytest.mark.parametrize("library", ["httpx2", "websockets"])
+@pytest.mark.parametrize("library", ["httpx2", "websockets", "stamina"])
 def test_the_network_is_reached_in_one_place(library: str) -> None:
-    """The two network libraries appear in net/ alone."""
+    """The network libraries, and the one for retries, appear in net/ alone."""
     users = {
         room(name)
         for name, tree in sources()

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Channels(Protocol):
-    """The part of `transport.WebSocket` that is used here."""
+    """The part of `net.websocket.WebSocket` that is used here."""
 
     @property
     def subprotocol(self) -> str | None: ...

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
-from ..net.http import WebSocket
+from ..net.websocket import WebSocket
 from . import messages
 from .execution_watch import InputSource, Outcome, Recorder, Responder, Watch
 from .server import Server

@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct, field
 
 from .. import errors
-from ..net.http import CONNECT_TIMEOUT, Http, WebSocket
+from ..net.http import CONNECT_TIMEOUT, Http
+from ..net.websocket import WebSocket
 from .endpoint import Endpoint
 from .messages import V1_SUBPROTOCOL
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from .. import errors
-from ..net.http import WebSocket
+from ..net.websocket import WebSocket
 from .server import Server
 
 KEPT = 256 << 10  # characters of output that are remembered, to find out what a replay repeats

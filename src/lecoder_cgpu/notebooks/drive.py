@@ -20,6 +20,7 @@ from .. import errors
 from ..auth import credentials
 from ..auth.tokens import Login, origin
 from ..net import http
+from ..net.retry import persist
 
 T = TypeVar("T")
 
@@ -260,7 +261,7 @@ class Drive:
                     raise refusal(reply, identity)
                 return reply
 
-        return http.persist(once, again=lambda error: _pause(error, method), attempts=5, pause=1.0)
+        return persist(once, again=lambda error: _pause(error, method), attempts=5, pause=1.0)
 
     @staticmethod
     def _decode(reply: http.Reply, kind: type[T]) -> T:

@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from ..backends.protocol import Upstream
-from ..net import http
+from ..net.failures import unreachable
+from ..net.http import CONNECT_TIMEOUT
+from ..net.websocket import reset_when_closed
 from ..sessions.session import Session
 from ..system import logs
 from .proxy_heads import Answer, Refused, Request, plain
@@ -164,7 +166,7 @@ class PortProxy:
             await _answer(reader, writer, 502, error.message)
         except (OSError, EOFError):  # cut in the middle: the client must not take what it has for everything
             with contextlib.suppress(OSError):
-                http.reset_when_closed(writer.get_extra_info("socket"))
+                reset_when_closed(writer.get_extra_info("socket"))
             writer.transport.abort()
         finally:
             writer.close()
@@ -216,9 +218,9 @@ class PortProxy:
             parts.hostname, parts.port or (443 if secure else 80), ssl=self._tls if secure else None, limit=PIECE
         )
         try:
-            return await asyncio.wait_for(opening, http.CONNECT_TIMEOUT)
+            return await asyncio.wait_for(opening, CONNECT_TIMEOUT)
         except (OSError, TimeoutError) as error:
-            raise http.unreachable(upstream.url, error) from error
+            raise unreachable(upstream.url, error) from error
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:

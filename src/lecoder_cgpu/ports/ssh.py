@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .. import errors
-from ..net.http import WebSocket
+from ..net.websocket import WebSocket
 from ..sessions.session import Session
 from ..system import atomic_files
 

@@ -22,7 +22,7 @@ from .. import errors
 from ..helper.bootstrap import program
 from ..jupyter import messages
 from ..jupyter.server import NotebookSession
-from ..net.http import WebSocket
+from ..net.websocket import WebSocket
 from ..sessions.session import Session
 from ..system import logs
 

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ... import errors
-from ...net.http import Http, Refusal
+from ...net.failures import Refusal
+from ...net.http import Http
 
 READ_TIMEOUT = 30.0  # seconds
 PAUSE = 0.5  # seconds before an idempotent request is repeated

@@ -1,0 +1,148 @@
+"""What failures of the network mean: an HTTP status, or a connection that failed, as one of our errors.
+
+Pure. The clients in `http` and `websocket` raise what these functions return, so both word the same failure the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from .. import errors
+
+UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An unsuccessful answer: its HTTP status, the request in words, and the text of its body.
+
+    `location` is the target of a redirection. `page` is true for a web page, which no API sends. `retry_after` is in
+    seconds.
+    """
+
+    status: int
+    what: str
+    body: str = ""
+    location: str | None = None
+    page: bool = False
+    retry_after: float | None = None
+
+
+def jupyter_error(refusal: Refusal) -> errors.Error:
+    """The error for a refusal that comes from a Jupyter server."""
+    if refusal.location is not None:
+        return not_jupyter(refusal.what, f"it redirects to {refusal.location}")
+    if refusal.page and 200 <= refusal.status < 300:
+        return not_jupyter(refusal.what, "it sent a web page")
+    error = status_error(refusal.status, refusal.what, refusal.body)
+    error.retry_after = refusal.retry_after
+    return error
+
+
+def status_error(status: int, what: str, body: str = "") -> errors.Error:
+    """The error for an unsuccessful HTTP status; `what` names the request for people."""
+    error = _status_error(status, what, body)
+    error.http_status = status
+    return error
+
+
+def _status_error(status: int, what: str, body: str) -> errors.Error:
+    detail = _excerpt(body)
+    said = f"HTTP {status}" + (f" ({detail})" if detail else "")
+    if status in (401, 403):
+        return errors.AuthError(
+            f"{what}: the server refused the token: {said}",
+            name="TokenRefused",
+            hint="check the token; give a new one with: lecoder-cgpu sessions add NAME --url URL --token-stdin --force",
+        )
+    if status == 404:
+        return errors.NotFoundError(
+            f"{what}: {said}",
+            name="NotFound",
+            hint="give the address with the server's base path: lecoder-cgpu sessions add NAME --url URL --force",
+        )
+    if status == 429 or status >= 500:
+        return errors.ConnectionFailed(
+            f"{what}: the server failed with {said}", name="ServerError", hint="repeat the same command in a minute"
+        )
+    return errors.ConnectionFailed(
+        f"{what}: the server answered {said}",
+        name="UnexpectedAnswer",
+        retryable=False,
+        hint="is this the address of a Jupyter server? lecoder-cgpu debug tail shows the requests",
+    )
+
+
+def _excerpt(body: str) -> str:
+    """A short plain part of an error body. HTML pages say nothing that helps."""
+    text = body.strip()
+    if not text or text.startswith("<"):
+        return ""
+    with contextlib.suppress(ValueError):
+        import json
+
+        content = json.loads(text)
+        if isinstance(content, dict):
+            text = str(content.get("message") or content.get("reason") or "")
+    return " ".join(text.split())[:200]
+
+
+def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
+    """The error for an address that could not be connected to, or whose connection failed."""
+    parts = urlsplit(url)
+    where = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, (OSError, TimeoutError)):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return errors.ConnectionFailed(
+            f"{where}: its TLS certificate is not trusted: {cause.verify_message}",
+            name="CertificateError",
+            retryable=False,
+            hint="set SSL_CERT_FILE to the file with its certificate authority",
+        )
+    if isinstance(cause, socket.gaierror):
+        return errors.ConnectionFailed(
+            f"{where}: there is no host of that name",
+            name="NameResolution",
+            hint="check the name; lecoder-cgpu doctor checks the network",
+        )
+    if isinstance(cause, ConnectionRefusedError):
+        return errors.ConnectionFailed(
+            f"{where}: nothing listens there (connection refused)",
+            name="ConnectionRefused",
+            hint="start the server there; the addresses in use: lecoder-cgpu sessions list",
+        )
+    if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
+        return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint=UNREACHED)
+    reason = str(cause or error) or type(error).__name__
+    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=UNREACHED)
+
+
+def not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
+    """The error for an address that is not a Jupyter server's; `saw` says how that shows."""
+    return errors.ConnectionFailed(
+        f"{what}: this is not the address of a Jupyter server: {saw}",
+        name="NotJupyter",
+        retryable=False,
+        hint="give --url the server's base address, without /lab or /tree; a login page means that the token is wrong",
+    )
+
+
+def retry_after(header: str | None) -> float | None:
+    """Seconds from now, as a Retry-After header asks for them by number or date; None if it makes no sense."""
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None

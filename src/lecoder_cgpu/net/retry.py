@@ -1,0 +1,102 @@
+"""One way to try again: every retry has a pause, a limit and an end.
+
+The pauses come from stamina, which is imported after the first failure only: most actions succeed at once, and need
+not pay for its import.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from .. import errors
+
+T = TypeVar("T")
+Again = Callable[[errors.Error], bool | float]
+
+ATTEMPTS = 4  # of an idempotent request that meets a transient failure
+RETRY_AFTER_MOST = 30.0  # seconds; a server that asks for a longer pause is not asked again by itself
+PAUSE = 0.2  # seconds before the second attempt
+# For a connection that was lost and is to be had again, which may take the network a minute:
+RECONNECT_PAUSE = 0.1
+RECONNECT_LONGEST = 5.0
+
+# stamina logs each try for programs that set up logging; without a handler that would land on stderr.
+_QUIET = logging.NullHandler()
+
+
+def transient(error: Exception) -> bool | float:
+    """Whether another try may help, or after how many seconds.
+
+    It hardly does where nothing listens, where the name is unknown, or where nothing answered for so long already.
+    """
+    if not isinstance(error, errors.ConnectionFailed) or not error.retryable:
+        return False
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= RETRY_AFTER_MOST else False
+    return error.name not in ("ConnectionRefused", "ConnectionTimeout", "ReadTimeout", "NameResolution")
+
+
+def persist(
+    action: Callable[[], T],
+    *,
+    again: Again = transient,
+    attempts: int | None = ATTEMPTS,
+    limit: float | None = None,
+    pause: float = PAUSE,
+    longest: float | None = None,
+) -> T:
+    """Do something that may be repeated safely, until it succeeds or is not worth another try.
+
+    Args:
+        again: told each failure; says whether to try again, or after how many seconds. It may also tell a person what
+            is waited for.
+        attempts: how many there are at most, the first one included; None leaves the end to `limit` and `again`.
+        limit: seconds after the first failure within which another try begins; None for no such limit.
+        pause: seconds before the second attempt. Each pause is twice as long as the one before, and a little longer at
+            random, so that many clients do not come back at the same moment.
+        longest: seconds that a pause takes at most, 15 times `pause` when None.
+
+    Raises:
+        errors.Error: the last failure. Everything that is not an `errors.Error` is raised at once.
+    """
+    try:
+        return action()
+    except errors.Error as error:
+        first = error
+        verdict = again(first)
+        if verdict is False:
+            raise
+    import stamina
+
+    logging.getLogger("stamina").addHandler(_QUIET)
+
+    def worth(error: Exception) -> bool | float:
+        if error is first:
+            return verdict
+        return isinstance(error, errors.Error) and again(error)
+
+    for attempt in stamina.retry_context(
+        on=worth,
+        attempts=attempts,
+        timeout=limit,
+        wait_initial=pause,
+        wait_max=15 * pause if longest is None else longest,
+        wait_jitter=pause,
+    ):
+        with attempt:
+            if attempt.num == 1:
+                raise first  # the failed try counts as the first one
+            return action()
+    raise AssertionError("retry_context returns or raises")
+
+
+def reconnect(action: Callable[[], T], *, again: Again, limit: float | None) -> T:
+    """Make a lost connection again: `persist` with short pauses at first, and no limit to the attempts.
+
+    Args:
+        again: as for `persist`; with `limit` None, it must say False at some time.
+        limit: seconds, as for `persist`.
+    """
+    return persist(action, again=again, attempts=None, limit=limit, pause=RECONNECT_PAUSE, longest=RECONNECT_LONGEST)

@@ -1,0 +1,181 @@
+"""The one WebSocket client: frames, pings, time limits and our errors, over the websockets library."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .. import errors
+from ..system import logs
+from . import failures
+from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback
+from .retry import persist
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
+PING_TIMEOUT = 20.0
+_QUIET = logging.NullHandler()
+_LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Make a later close reset the connection: unsent data is thrown away, and the peer sees that it was cut."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+
+
+class WebSocket:
+    """A WebSocket to a Jupyter server: text or binary frames of any size, pings, and our errors."""
+
+    def __init__(self, connection: ClientConnection, url: str) -> None:
+        self._connection = connection
+        self._url = url
+        self._socket = connection.socket
+        self._limit_sending()
+        self.subprotocol = connection.subprotocol
+
+    @classmethod
+    def connect(
+        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float | None = None
+    ) -> WebSocket:
+        """Open a socket. A handshake that fails for a transient reason is repeated.
+
+        Args:
+            url: `ws://` or `wss://`, without a token in it.
+            headers: sent with the handshake.
+            subprotocols: those that we speak, best first; the server may choose one or none.
+            timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
+
+        Raises:
+            errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
+        """
+        seconds = CONNECT_TIMEOUT if timeout is None else timeout
+        return persist(lambda: cls._once(url, headers, subprotocols, seconds))
+
+    @classmethod
+    def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
+        from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
+        from websockets.sync.client import connect
+        from websockets.typing import Subprotocol
+
+        # The library reports sockets that we closed without waiting for the peer; that does not belong on stderr.
+        logger = logging.getLogger("lecoder_cgpu.websocket")
+        logger.addHandler(_QUIET)
+        logger.propagate = False
+        where = url.partition("?")[0]
+        try:
+            connection = connect(
+                url,
+                additional_headers=headers,
+                user_agent_header=USER_AGENT,
+                subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+                compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
+                max_size=None,
+                open_timeout=timeout,
+                close_timeout=1,
+                ping_interval=PING_INTERVAL,
+                ping_timeout=PING_TIMEOUT,
+                proxy=None if is_loopback(url) else True,
+                logger=logger,
+            ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
+        except InvalidStatus as error:
+            response = error.response
+            body = (response.body or b"")[:2000].decode("utf-8", "replace")
+            logs.current().debug("WEBSOCKET", f"refused {where}", {"status": response.status_code})
+            if 300 <= response.status_code < 400:
+                raise failures.not_jupyter(where, "it redirects to another page") from error
+            if response.status_code == 200:
+                raise failures.not_jupyter(where, "it sent a web page") from error
+            raise failures.status_error(response.status_code, where, body) from error
+        except (OSError, EOFError, WebSocketException) as error:
+            logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
+            if isinstance(error, InvalidURI):
+                raise errors.UsageError(
+                    f"{where} is not an address: {error}", hint="give it as http://HOST:PORT/"
+                ) from error
+            raise failures.unreachable(url, error) from error
+        logs.current().debug("WEBSOCKET", f"open {where}")
+        return cls(connection, where)
+
+    def send(self, frame: str | bytes) -> None:
+        """Send one frame: text as text, bytes as binary.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            self._connection.send(frame)
+        except (ConnectionClosed, OSError) as error:
+            raise self._closed(error) from error
+        self._acknowledge_at_once()
+
+    def receive(self, timeout: float | None = None) -> str | bytes | None:
+        """The next frame, None when none came within `timeout` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        try:
+            frame = self._connection.recv(timeout=timeout)
+        except TimeoutError:
+            return None
+        except (ConnectionClosed, OSError) as error:
+            raise self._closed(error) from error
+        self._acknowledge_at_once()
+        return frame
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the peer closed the socket, None while it is open; 1006 when the connection broke."""
+        return self._connection.close_code
+
+    def close(self) -> None:
+        """Close without waiting for the peer: everything that matters was exchanged."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError, RuntimeError):
+            self._connection.close()
+
+    def abandon(self) -> None:
+        """Close, and throw away unsent data: none of it may arrive after another socket has taken over."""
+        with contextlib.suppress(OSError):
+            reset_when_closed(self._socket)
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RD)  # wakes the thread that reads
+        with contextlib.suppress(OSError, RuntimeError):
+            self._connection.close()
+
+    def _limit_sending(self) -> None:
+        # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can
+        # be told to; other systems cannot.
+        option = getattr(socket, "TCP_USER_TIMEOUT", None)
+        if option is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * (PING_INTERVAL + PING_TIMEOUT)))
+
+    def _acknowledge_at_once(self) -> None:
+        # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which
+        # Linux delays by 40 ms. The option is not sticky, hence once per frame.
+        quick = getattr(socket, "TCP_QUICKACK", None)
+        if quick is not None:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, quick, 1)
+
+    def _closed(self, error: BaseException) -> errors.ConnectionFailed:
+        logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
+        return errors.ConnectionFailed(
+            f"the connection to {urlsplit(self._url).netloc} was closed: {error}",
+            name="ConnectionClosed",
+            hint="repeat the same command",
+        )

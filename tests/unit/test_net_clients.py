@@ -1,0 +1,231 @@
+"""The HTTP client and the WebSocket against real servers, and what their failures mean."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+
+import pytest
+from websockets.sync.server import ServerConnection, serve
+
+from lecoder_cgpu import errors
+from lecoder_cgpu.net import failures
+from lecoder_cgpu.net.http import Http, exchange, is_loopback
+from lecoder_cgpu.net.websocket import WebSocket
+
+CONTENT = bytes(range(256)) * 16
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers with the status in the path; `/busy/N/…` fails N times first, `/file` knows ranges, `/all` does not."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        seen = self.server.seen  # type: ignore[attr-defined]
+        seen.append(f"{self.command} {self.path}")
+        match self.path.strip("/").split("/"):
+            case ["file"]:
+                start, end = (int(part) for part in self.headers["Range"].removeprefix("bytes=").split("-"))
+                piece = CONTENT[start : end + 1]
+                self._answer(206, piece, {"Content-Range": f"bytes {start}-{end}/{len(CONTENT)}"})
+            case ["all"]:
+                self._answer(200, CONTENT)
+            case ["cut"]:
+                self._answer(206, b"short", {"Content-Range": "bytes 0-9/100"}, length=10)
+            case ["busy", times]:
+                failing = len([path for path in seen if path.endswith(self.path)]) <= int(times)
+                self._answer(503 if failing else 200, b"" if failing else b"at last", {"Retry-After": "0"})
+            case ["redirect"]:
+                self._answer(302, b"", {"Location": "/login"})
+            case ["page"]:
+                self._answer(200, b"<html>", {"Content-Type": "text/html"})
+            case [status]:
+                self._answer(int(status), b'{"message": "because"}')
+
+    do_POST = do_DELETE = do_GET
+
+    def _answer(
+        self, status: int, body: bytes, headers: dict[str, str] | None = None, length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = length is not None
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *arguments: object) -> None:
+        """Say nothing of clients that went away."""
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server, and the requests that it has seen."""
+    server = Server(("127.0.0.1", 0), Handler)
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", server.seen  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def client(served: tuple[str, list[str]]) -> Iterator[Http]:
+    made = Http(served[0], {}, pause=0.001)
+    with contextlib.closing(made):
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "name"),
+    [
+        ("401", errors.AuthError, "TokenRefused"),
+        ("403", errors.AuthError, "TokenRefused"),
+        ("404", errors.NotFoundError, "NotFound"),
+        ("418", errors.ConnectionFailed, "UnexpectedAnswer"),
+        ("429", errors.ConnectionFailed, "ServerError"),
+        ("500", errors.ConnectionFailed, "ServerError"),
+        ("redirect", errors.ConnectionFailed, "NotJupyter"),
+        ("page", errors.ConnectionFailed, "NotJupyter"),
+    ],
+)
+def test_what_a_refusal_means(client: Http, status: str, kind: type[errors.Error], name: str) -> None:
+    """Each status is an error of the right kind, which tells what the server said."""
+    with pytest.raises(kind) as raised:
+        client.request("GET", status)
+    assert raised.value.name == name
+    if status.isdigit():
+        assert raised.value.http_status == int(status)
+        assert "because" in raised.value.message
+
+
+def test_only_what_may_be_repeated_is(client: Http, served: tuple[str, list[str]]) -> None:
+    """GET and DELETE are tried again when the server falters, POST is not, nor what was asked not to be."""
+    assert client.request("GET", "busy/2") == b"at last"
+    assert client.request("DELETE", "busy/1") == b"at last"
+    assert len(served[1]) == 3 + 2
+    for method, repeat in (("POST", True), ("GET", False)):
+        served[1].clear()
+        with pytest.raises(errors.ConnectionFailed):
+            client.request(method, "busy/1", repeat=repeat)
+        assert len(served[1]) == 1
+
+
+def test_pieces_of_a_file(client: Http) -> None:
+    """A piece arrives as it is asked for, the whole file also from a server without ranges; nothing else passes."""
+    assert b"".join(bytes(piece) for piece in client.read("file", 10, 1000)) == CONTENT[10:1000]
+    assert b"".join(bytes(piece) for piece in client.read("all", 0, len(CONTENT))) == CONTENT
+    for path, start, end in (("all", 1, 10), ("all", 0, 10)):
+        with pytest.raises(errors.ConnectionFailed) as raised:
+            list(client.read(path, start, end))
+        assert raised.value.name == "NoRanges"
+
+
+def test_a_piece_that_is_cut_is_a_failure(client: Http) -> None:
+    """A file that ends before its announced length is not taken for whole."""
+    with pytest.raises(errors.ConnectionFailed):
+        list(client.read("cut", 0, 10))
+
+
+def test_nothing_listens() -> None:
+    """The address is named, without the query, which may hold a secret."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.raises(errors.ConnectionFailed) as raised:
+        exchange("GET", f"http://127.0.0.1:{port}/?token=secret", timeout=5)
+    assert raised.value.name == "ConnectionRefused"
+    assert f"127.0.0.1:{port}" in raised.value.message
+    assert "secret" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("cause", "name"),
+    [
+        (socket.gaierror("no such host"), "NameResolution"),
+        (TimeoutError("slow"), "ConnectionTimeout"),
+        (ssl.SSLCertVerificationError("self-signed"), "CertificateError"),
+        (ConnectionResetError("cut"), "ConnectionFailed"),
+    ],
+)
+def test_why_a_connection_failed(cause: OSError, name: str) -> None:
+    """The cause is found below what a library wraps around it."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        cause.verify_message = "self-signed"
+    wrapped = RuntimeError("wrapped")
+    wrapped.__cause__ = cause
+    assert failures.unreachable("https://example.test/x", wrapped).name == name
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(None, None), ("7", 7.0), (" 7 ", 7.0), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("soon", None), ("-3", None)],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    """Seconds or a date; what makes no sense says nothing."""
+    assert failures.retry_after(header) == seconds
+
+
+def test_loopback() -> None:
+    """This machine's own addresses, by name and number."""
+    assert all(map(is_loopback, ("http://localhost:1/", "ws://127.1.2.3/", "http://[::1]:8/")))
+    assert not any(map(is_loopback, ("http://localhost.example/", "http://10.0.0.1/", "")))
+
+
+def echo(connection: ServerConnection) -> None:
+    for frame in connection:
+        if frame == "bye":
+            connection.close(4000)
+            return
+        connection.send(frame)
+
+
+@pytest.fixture
+def echoing() -> Iterator[str]:
+    with serve(echo, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_frames_of_both_kinds(echoing: str) -> None:
+    """Text stays text, bytes stay bytes, and silence is None."""
+    with contextlib.closing(WebSocket.connect(echoing, {})) as opened:
+        opened.send("text")
+        opened.send(b"bytes")
+        assert [opened.receive(5), opened.receive(5), opened.receive(0.01)] == ["text", b"bytes", None]
+        assert opened.close_code is None
+
+
+def test_a_closed_socket_says_so(echoing: str) -> None:
+    """The peer's close is our error, with its code at hand."""
+    with contextlib.closing(WebSocket.connect(echoing, {})) as opened:
+        opened.send("bye")
+        with pytest.raises(errors.ConnectionFailed) as raised:
+            opened.receive(5)
+        assert raised.value.name == "ConnectionClosed"
+        assert opened.close_code == 4000
+
+
+def test_a_handshake_that_is_refused(served: tuple[str, list[str]]) -> None:
+    """Its status means what it means for a request."""
+    url = served[0].replace("http", "ws")
+    for path, kind in (("401", errors.AuthError), ("404", errors.NotFoundError), ("page", errors.ConnectionFailed)):
+        with pytest.raises(kind):
+            WebSocket.connect(url + path, {})
+    with pytest.raises(errors.UsageError):
+        WebSocket.connect("ws://", {})
