@@ -44,7 +44,7 @@ SETTINGS = (
     ),
     Setting("keeper", "LECODER_CGPU_KEEPER", "off: start no keeper", "on"),
     Setting("keeperInterval", "LECODER_CGPU_KEEPER_INTERVAL", "seconds between the keeper's rounds", "60"),
-    # Where Google's services are. A local server can stand in for each.
+    # Where Google's services are (protocol C1). A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"
     ),
@@ -183,7 +183,7 @@ class Config:
 
     @property
     def client_agent(self) -> str:
-        """The name under which Colab's services see us."""
+        """The name under which Colab's services see us (protocol C4)."""
         return self.get("colabClientAgent").value or "lecoder-cgpu"
 
     @property

@@ -1,8 +1,9 @@
 """Google's consent page: from the address that a person opens to the code that comes back.
 
 OAuth for desktop applications (RFC 8252): the answer comes to an address on 127.0.0.1, with PKCE. Where no browser can
-reach this machine, the person pastes the address that the browser could not open; the same in two steps for agents,
-which cannot wait in between. google-auth-oauthlib makes the address and exchanges the code, over our transport.
+reach this machine, the person pastes the address that the browser could not open (protocol C49); the same in two steps
+for agents, which cannot wait in between. google-auth-oauthlib makes the address and exchanges the code, over our
+transport.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ SETUP_HINT = "lecoder-cgpu auth setup CLIENT_FILE (lecoder-cgpu auth setup expla
 
 
 def normal(scopes: Iterable[str]) -> frozenset[str]:
-    """Scopes with Google's long names of `email` and `profile` as the short ones, which is what we ask for."""
+    """Scopes with Google's long names of `email` and `profile` (protocol C50) as the short ones that we ask for."""
     return frozenset(_ALIASES.get(scope, scope) for scope in scopes)
 
 

@@ -99,7 +99,7 @@ def _object(reply: http.Reply) -> dict[str, Any]:
 
 
 def check(login: Login) -> Token:
-    """Ask Google whether the login works, and remember what it allows and whose it is.
+    """Ask Google whether the login works, and remember what it allows (protocol C51) and whose it is.
 
     Raises:
         errors.AuthError: it does not work, or does not allow the use of Colab. errors.ConnectionFailed: no answer.
@@ -144,7 +144,7 @@ def check(login: Login) -> Token:
 
 
 def use_adc(login: Login) -> None:
-    """Use application default credentials from now on, after proving that they allow the use of Colab.
+    """Use application default credentials from now on, after proving that they allow the use of Colab (protocol C54).
 
     Raises:
         errors.ConfigError: there are none. errors.AuthError: they do not allow it. Nothing has changed then.

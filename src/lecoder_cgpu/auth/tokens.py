@@ -195,7 +195,7 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
     """An access token for these credentials, and the refresh token that replaces theirs, if Google sent one.
 
     Raises:
-        errors.AuthError: Google refuses them; `LoginExpired` when it says `invalid_grant`.
+        errors.AuthError: Google refuses them; `LoginExpired` when it says `invalid_grant` (protocol C52).
         errors.ConnectionFailed: Google could not be asked, or failed.
         errors.ConfigError: google-auth cannot read them.
     """
@@ -313,6 +313,7 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
         elif source is not None and source.kind == "adc":
             hint = "gcloud auth application-default login"
         return errors.AuthError(
+            # protocol C53
             f"Google has ended this login: {detail} (revoked, or older than the 7 days that a client in testing gets)",
             name="LoginExpired",
             hint=hint,

@@ -1,7 +1,7 @@
 """The program of the local backend's child: jupyter_server, with kernels whose output never overflows a queue.
 
-ZeroMQ drops messages of a publisher when a subscriber's queue holds 1000 of them, silently; 50,000 flushed prints on a
-busy machine are enough for that. Here, the queues of the server's side are unlimited.
+ZeroMQ silently drops what does not fit into a subscriber's queue (protocol J2); 50,000 flushed prints on a busy machine
+are enough for that. Here, the queues of the server's side are unlimited.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A runtime's files through the Jupyter contents API alone, for servers where our helper cannot run.
 
-It answers the same requests as the helper does, as far as the API can: no modes, no times, no links, nothing outside
-of the server's root, and a file that is replaced is deleted a moment before its successor gets the name. Paths are
-those below the server's root.
+It answers the same requests as the helper does, as far as the API can (protocol J29): no modes, no times, no links,
+nothing outside of the server's root, and a file that is replaced is deleted a moment before its successor gets the
+name. Paths are those below the server's root.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..helper.documents import Hello
 from ..helper.file_service import Answer, Request, error_of
 from ..jupyter.server import Server
 
-PART = 12 << 20  # bytes; as base64 this stays below the 24 MiB that proxies let through
+PART = 12 << 20  # bytes; as base64 this stays below the 24 MiB that proxies let through (protocol J31)
 
 Entry = list[Any]
 

@@ -28,7 +28,7 @@ from ..jupyter import messages
 from ..system import logs
 from . import plan as files
 
-PART = 4 << 20  # most bytes of a file in one message; stock servers take up to 10 MiB
+PART = 4 << 20  # most bytes of a file in one message; stock servers take up to 10 MiB (protocol J22)
 LEAST_PART = 128 << 10
 FAST, SLOW = 0.25, 1.0  # seconds between answers for which parts grow, and above which they shrink
 RANGE = 16 << 20  # bytes of one request to a distant server, several at a time
@@ -484,7 +484,7 @@ def range_reader(server: Any, hello: Hello, folder: str) -> ReadRange:
     """Reads files below the server's root from the server itself, which streams them.
 
     The helper's kernel starts in the folder of its path below that root, so the root is known from where it is. Stock
-    servers serve nothing hidden.
+    servers serve nothing hidden (protocol J30).
     """
     root = hello.cwd
     for _ in [part for part in folder.split("/") if part]:

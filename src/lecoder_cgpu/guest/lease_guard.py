@@ -29,7 +29,7 @@ TOUCH = 1.0  # seconds between notes of activity
 GRACE = 10.0  # seconds that runs have to end after SIGTERM
 RELEASE_LIMIT = 30.0  # seconds for the answer of Colab's service
 RELEASE_AGAIN = 3.0
-ADDRESS = "TBE_RUNTIME_ADDR"
+ADDRESS = "TBE_RUNTIME_ADDR"  # protocol C46
 _GUARD = """
 import sys, types
 sys.dont_write_bytecode = True

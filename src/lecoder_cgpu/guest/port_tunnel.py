@@ -1,9 +1,10 @@
 """A kernel's process turned into a tunnel: TCP connections to this machine's ports, over the kernel's own channels.
 
 Runs on the runtime (Python 3.8 and newer, standard library and pyzmq). `ports.tunnel` starts a kernel of its own and
-has it replace itself with this program, which binds the kernel's ports anew. So every way to a kernel also leads here,
-and no port is opened to the world. Messages of type `lecoder_tunnel` carry a small JSON content and raw bytes. Every
-byte has an offset and is kept until it is acknowledged: a client that lost its connection goes on where it was.
+has it replace itself with this program, which binds the kernel's ports anew (protocol J13). So every way to a kernel
+also leads here, and no port is opened to the world. Messages of type `lecoder_tunnel` carry a small JSON content and
+raw bytes. Every byte has an offset and is kept until it is acknowledged: a client that lost its connection goes on
+where it was.
 """
 
 from __future__ import annotations

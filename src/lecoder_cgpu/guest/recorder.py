@@ -4,8 +4,8 @@ has kernels execute jobs, whose end it therefore sees itself.
 Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library and the pyzmq that ipykernel
 brings). A recorder subscribes to one kernel's iopub socket with an unlimited queue and writes the messages of our runs
 (those whose request carries a run id of ours) down in the order in which the kernel published them. To the kernel, a
-recorder is one more subscriber, and one silent request for longer queues: ZeroMQ drops what a publisher has to wait
-with, beyond 1000 messages, and says nothing.
+recorder is one more subscriber, and one silent request for longer queues, since ZeroMQ drops what does not fit into
+them without a word (protocol J2).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Recorders:
 
 
 class Recorder(threading.Thread):
-    """Subscribes to one kernel, for as long as that has a connection file: a restarted kernel keeps its address.
+    """Subscribes to one kernel while that has a connection file: a restarted kernel keeps its address (protocol J13).
 
     `subscribed` is set while the kernel's messages are known to arrive here.
     """
@@ -150,7 +150,7 @@ class Recorder(threading.Thread):
         self._kernel = kernel
         self._connection_file = connection
         found = read_json(connection) or {}
-        self._separator = "-" if found["transport"] == "ipc" else ":"
+        self._separator = "-" if found["transport"] == "ipc" else ":"  # either is met (protocol J14, C37)
         self._connection = found
         self._zmq = zmq.Context()  # our own: the kernel in which we live ends its context when it ends
         self._socket = self._connect(zmq.SUB, "iopub_port")
@@ -290,8 +290,9 @@ class Recorder(threading.Thread):
     def _greet(self) -> bool:
         """Return when the kernel's messages arrive here; False when the server has forgotten the kernel.
 
-        A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere. So
-        it is made to publish something, over the channel that it serves while it is busy, too.
+        A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere
+        (protocol J3). So it is made to publish something, over the channel that it serves even when busy
+        (protocol J12).
         """
         is_python = True  # until it says otherwise; one that is only starting publishes before it answers
         while True:

@@ -47,8 +47,8 @@ def preview(code: str) -> str:
 
 
 class Numbers:
-    """Counts what is missing of a run: a Python kernel numbers everything that it sends, in the last part of each
-    message's id, and what it publishes beside the run is seen here, too.
+    """Counts what is missing of a run: a Python kernel numbers everything that it sends, at the end of each message's
+    id (protocol J7), and what it publishes beside the run is seen here, too.
 
     Only replies are not. One is certain, the run's own; of other requests that were served meanwhile, each may have had
     one. Requests for input are not seen either: the client that answered them knows how many there were.

@@ -2,7 +2,7 @@
 
 Runs on the runtime (Python 3.8 and newer, standard library only); `bootstrap` sends it there together with its
 siblings. A call is an expression in an `execute_request`, its answer a mimebundle in the reply on the shell channel,
-which servers never drop. Calls are served one after the other, so none may wait for anything.
+which servers never drop (protocol J1, J10). Calls are served one after the other, so none may wait for anything.
 
 Pushes are messages of type `lecoder_update` on iopub. They may be dropped on the way: every one tells offsets, and
 what a client misses it reads with a call.
@@ -355,7 +355,7 @@ def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bo
             answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
             kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
 
-        kernel.shell_handlers[kind] = handle
+        kernel.shell_handlers[kind] = handle  # protocol J11
     except Exception:  # an unusual kernel; the client then does without
         return False
     return True

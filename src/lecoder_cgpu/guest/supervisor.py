@@ -202,7 +202,7 @@ class Notifier:
 
 
 class Stream:
-    """One output stream: from the process's pipe into its file."""
+    """One output stream: from the process's pipe into its file. Why not a file at once: protocol J32."""
 
     def __init__(self, name: str, pipe: IO[bytes], folder: str, limit: int, notify: Notifier) -> None:
         self.name = name
@@ -538,7 +538,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
 
 
 def _reset_signals() -> None:
-    """A kernel ignores SIGINT, and what is ignored stays ignored in children: programs could not be interrupted."""
+    """Undo what a kernel ignores, which its children would ignore, too (protocol J16)."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCHLD", "SIGTSTP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)

@@ -227,7 +227,7 @@ class Watch:
 
     def _take(self, message: wire.Message) -> None:
         was_started = self.execution.started
-        if message.parent == self.execution.msg_id:  # what others do says nothing about us
+        if message.parent == self.execution.msg_id:  # others' say nothing about us (protocol J24)
             self.silence = SILENCE
             self.probe_at = time.monotonic() + self.silence
             if not self.execution.replied:
@@ -350,7 +350,7 @@ class Watch:
             self.probe_at = time.monotonic() + PROBE_AFTER
 
     def _probe(self) -> None:
-        """After a silence: ask the server whether the kernel still works on our request.
+        """After a silence: ask the server whether the kernel still works on our request (protocol J5).
 
         A restart asked for over REST reaches the other clients as nothing at all: the new process says `starting`
         before their subscriptions are renewed.

@@ -140,7 +140,7 @@ class KernelConnection:
         return None
 
     def wait_until_back(self) -> None:
-        """After a crash, wait until the new kernel's messages reach us, for `BACK_WAIT` seconds at most.
+        """After a crash, wait until the new kernel's messages reach us (protocol J3), `BACK_WAIT` seconds at most.
 
         Until the server's subscription is renewed, a run would be executed and its output go nowhere; some servers
         also skip their own check for a kernel that they last saw busy. Whoever comes next must not meet that.

@@ -2,7 +2,7 @@
 
 `decode` turns a WebSocket frame into a `Message`; `Execution` is the state machine of one `execute_request`. It is
 fed every message of the socket, tells what happened as events, and knows when the run is over: a reply on the shell
-channel *and* `status: idle` on iopub, in whichever order they come (the channels are not ordered among each other).
+channel *and* `status: idle` on iopub, in whichever order they come (protocol J4).
 
 Source: jupyter_client's messaging specification 5.3 and jupyter_server's WebSocket wire protocols.
 """
@@ -21,7 +21,7 @@ from ..models.base import now
 
 V1_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 
-# jupyter_server writes these notices itself when its rate limits make it drop iopub messages.
+# jupyter_server writes these notices itself when its rate limits make it drop iopub messages (protocol J1).
 _DROP_NOTICES = ("IOPub data rate exceeded.", "IOPub message rate exceeded.")
 
 
@@ -57,7 +57,7 @@ _header = msgspec.json.Decoder(_Header)
 
 
 def decode(frame: str | bytes, subprotocol: str | None = None) -> Message:
-    """A frame as a message, in any of the three forms that servers send.
+    """A frame as a message, in any of the three forms that servers send (protocol J20).
 
     Raises:
         ValueError: the frame is no Jupyter message.
@@ -181,7 +181,7 @@ def execute_request(
     user_expressions: dict[str, str] | None = None,
     msg_id: str | None = None,
 ) -> Request:
-    """An `execute_request`. Never `stop_on_error`: a failure here must not abort what somebody else has queued."""
+    """An `execute_request`. Never `stop_on_error`: a failure must not abort what others have queued (protocol J9)."""
     content = {
         "code": code,
         "silent": silent,
@@ -328,14 +328,15 @@ class Execution:
 
         Args:
             whole: everything that was published from the beginning on is known. What is executed is published first, as
-                `execute_input`; without it, the kernel has dropped the request.
+                `execute_input`; without it, the kernel has dropped the request (protocol J8).
         """
         dropped = whole and self.execution_count is None and self.raised is None
         self.status = "aborted" if dropped else "error" if self.raised else "ok"
 
     def _is_death(self, message: Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request
-        was; a restart asked for by another client shows only as `starting` on a kernel that was at work."""
+        was; a restart asked for by another client shows only as `starting` on a kernel that was at work (protocol J6).
+        """
         state = message.content.get("execution_state")
         if state in ("restarting", "autorestarting"):
             self.death = "the kernel died and was restarted by the server"
@@ -366,13 +367,13 @@ class Execution:
 
 
 def _page(content: dict[str, Any]) -> Display | None:
-    """What IPython gives a pager to show (`name?`): it comes with the reply, and not as an output."""
+    """What IPython gives a pager to show (`name?`): it comes with the reply (protocol J17)."""
     pages = [item for item in content.get("payload") or [] if isinstance(item, dict) and item.get("source") == "page"]
     return Display(pages[-1].get("data") or {}, {}) if pages else None
 
 
 class _Numbers:
-    """Finds gaps: a Python kernel numbers everything that it sends, in the last part of each message's id.
+    """Finds gaps: a Python kernel numbers everything that it sends, at the end of each message's id (protocol J7).
 
     Queues between the kernel and us may overflow silently, so a gap between the first and the last message of a run is
     the only sign of it. Replies to requests of other clients go to them alone: one may be missing for each of these.

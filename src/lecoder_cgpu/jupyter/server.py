@@ -91,7 +91,7 @@ class Server:
     def open_session(self, path: str) -> tuple[NotebookSession, bool]:
         """The session at `path` with its kernel, and whether this call started that kernel.
 
-        An existing session whose kernel is gone is replaced.
+        An existing session whose kernel is gone is replaced (protocol J26).
         """
         existing = next((item for item in self.sessions() if item.path == path), None)
         if existing is not None and existing.kernel is not None:
@@ -104,7 +104,7 @@ class Server:
         try:
             return self._start_session(path, KERNEL_NAME), True
         except errors.ConnectionFailed as error:
-            # The server may know Python by another name; it tells which kernel is its default.
+            # The server may know Python by another name; it tells which kernel is its default (protocol J27).
             default = self._get("api/kernelspecs", KernelSpecs).default
             if default == KERNEL_NAME:
                 raise error
@@ -138,8 +138,9 @@ class Server:
         yield from rest
 
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
-        """A socket to the kernel. Reconnecting with the same `session_id` makes the server replay what it buffered."""
-        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them.
+        """A socket to the kernel. Under the same `session_id` the server sends what it has kept (protocol J19)."""
+        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them
+        # (protocol J21). Whether Colab's proxy lets them pass is unknown (protocol C35).
         return self.open_socket(
             f"api/kernels/{quote(kernel_id)}/channels",
             query=f"session_id={session_id}",

@@ -1,8 +1,8 @@
 """A terminal on the runtime: a shell behind a pseudo-terminal, over Jupyter's terminals or Colab's own socket.
 
 Jupyter's terminals (`/api/terminals`) are separate shells that outlive a connection; their server sends the recent
-output again to whoever connects. Colab's `/colab/tty` is one shell inside tmux, shared by all connections, which
-redraws its screen (PROTOCOL: JSON frames `{"data"}`, `{"cols", "rows"}`). Both look the same from here.
+output again to whoever connects (protocol J28). Colab's `/colab/tty` is one shell inside tmux, which redraws its screen
+for each new connection and lets go of the one before it (protocol C41). Both look the same from here.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Terminal:
     # --- opening ---
 
     def _start(self, term: str) -> str | None:
-        """Start a shell; None where there is only Colab's own terminal."""
+        """Start a shell; None where there is only Colab's own terminal (protocol C42)."""
         command = ["/bin/sh", "-c", _START, "lecoder-cgpu", term]
         try:
             return self._server.start_terminal({"shell_command": command})

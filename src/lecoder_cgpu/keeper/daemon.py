@@ -3,9 +3,8 @@
 It reads the stored sessions, never starts a runtime or a kernel, and ends only what a lease tells it to. Whatever it
 cannot find out is no reason to end anything. Every decision is in the debug log.
 
-Facts about Colab: the tunnel notes a ping when it arrives, and the runtime rarely answers it; a ping that is refused as
-unknown means something only if the listing agrees; one open kernel socket is reported to keep a runtime alive where the
-ping does not.
+A ping that is refused as unknown means something only if the listing agrees. What keeps a Colab runtime alive is
+protocol C20 and C21: the ping and one open kernel socket, so both are done.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .retry import persist
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80
+PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
 PING_TIMEOUT = 20.0
 _QUIET = logging.NullHandler()
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
@@ -77,7 +77,7 @@ class WebSocket:
                 user_agent_header=USER_AGENT,
                 subprotocols=[Subprotocol(name) for name in subprotocols] or None,
                 compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
-                max_size=None,
+                max_size=None,  # protocol J18
                 open_timeout=timeout,
                 close_timeout=1,
                 ping_interval=PING_INTERVAL,
@@ -158,15 +158,15 @@ class WebSocket:
 
     def _limit_sending(self) -> None:
         # Pings wait behind a frame that is being sent, so they cannot notice a peer that takes no more of it. Linux can
-        # be told to; other systems cannot.
+        # be told to; other systems cannot (protocol J25).
         option = getattr(socket, "TCP_USER_TIMEOUT", None)
         if option is not None:
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, option, round(1000 * (PING_INTERVAL + PING_TIMEOUT)))
 
     def _acknowledge_at_once(self) -> None:
-        # A stock server writes with Nagle's algorithm on: its second small frame waits for our ACK of the first, which
-        # Linux delays by 40 ms. The option is not sticky, hence once per frame.
+        # A stock server waits for our ACK before it sends its second small frame (protocol J23). The option is not
+        # sticky, hence once per frame.
         quick = getattr(socket, "TCP_QUICKACK", None)
         if quick is not None:
             with contextlib.suppress(OSError):

@@ -35,12 +35,13 @@ QUERY = (
 READONLY = "https://www.googleapis.com/auth/drive.readonly"
 PAGE = 100  # files a page; Drive allows 1000, and slows down
 AT_ONCE = 5 << 20  # bytes that may be sent in one piece
-PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, as Drive demands
+PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, as Drive demands (protocol C56)
 TIMEOUT = 60.0  # seconds for one request
 ATTEMPTS = 5  # of a request that Google asks to repeat later
 BOUNDARY = "lecoder-cgpu-7bRk2"
 _ID = re.compile(r"[A-Za-z0-9_-]{10,}")
 _LINK = re.compile(r"https?://(?:colab\.research|drive|docs)\.google\.com/(?:drive/|file/d/|open\?id=)([\w-]+)")
+# Reasons of a 403 (protocol C57).
 _RATE = {"rateLimitExceeded", "userRateLimitExceeded", "dailyLimitExceeded", "sharingRateLimitExceeded"}
 
 
@@ -85,7 +86,7 @@ def link(identity: str) -> str:
 
 
 class Drive:
-    """The notebooks that the login may see.
+    """The notebooks that the login may see (protocol C55).
 
     Every method raises errors.AuthError (no login, a missing scope, the API not enabled in the client's project),
     errors.QuotaError (too many requests, storage full), errors.ConnectionFailed, and, for a file by its id,

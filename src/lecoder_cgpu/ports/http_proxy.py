@@ -1,5 +1,7 @@
 """Ports of the runtime on this machine through the backend's own proxy, which carries HTTP and WebSocket only.
 
+Whether Colab's proxy serves any port but its own is unknown (protocol C32).
+
 A reverse proxy on 127.0.0.1, in an event loop of its own: it changes the heads of a request and of its answer
 (`http_head.py`) and passes on everything else as it comes, one request a connection. The proxy's token is renewed
 before it ends, and when it is refused; as an application's own 404 looks the same, that is believed once a minute.
@@ -33,7 +35,7 @@ T = TypeVar("T")
 PIECE = 256 << 10  # bytes that are read at once; a head may be as long
 HEAD_WAIT = 60.0  # seconds for a client's request to come; browsers open connections that they may never use
 EARLY = 300.0  # seconds before its end at which a token is renewed
-REFUSALS = (401, 403, 404)  # how a proxy answers whose token is stale
+REFUSALS = (401, 403, 404)  # how a proxy answers whose token is stale (protocol C30)
 PAUSE = 60.0  # seconds between two renewals that nothing but a refusal speaks for
 LINGER = 5.0  # seconds that a client may take to close when its answer is over
 LOOK_EVERY = 5.0  # seconds between two looks whether the session is still there

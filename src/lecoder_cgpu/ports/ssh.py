@@ -1,8 +1,7 @@
 """SSH to a Colab machine: its `/colab/ssh` socket carries the byte stream of one SSH connection.
 
 Our side is what OpenSSH calls a ProxyCommand. The public key goes along with the handshake and is valid for that
-connection, so a key made for the occasion serves better than anybody's own. (PROTOCOL 7: binary frames in both
-directions, no further framing; ed25519 and ECDSA keys only; one connection a machine.)
+connection, so a key made for the occasion serves better than anybody's own (protocol C43).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from ..sessions.session import Session
 from ..system import atomic_files
 
 CHUNK = 64 << 10
-TAKEN_WAIT = 15.0  # seconds in which a connection of ours that was cut is noticed to be over
+TAKEN_WAIT = 15.0  # seconds in which a connection of ours that was cut is noticed to be over (protocol C44)
 TAKEN_PAUSE = 1.0
 
 

@@ -37,7 +37,7 @@ HELLO_PAUSE = 0.2
 PAUSE, MAX_PAUSE = 0.2, 5.0  # seconds between attempts to reconnect
 ABANDONED = 300.0  # seconds without a client after which somebody's left-over tunnel is removed
 
-# What a fresh kernel executes: it becomes the tunnel, in the same process and on the same ports.
+# What a fresh kernel executes: it becomes the tunnel, in the same process and on the same ports (protocol J13).
 _CODE = """
 import os, sys
 from ipykernel.connect import get_connection_file

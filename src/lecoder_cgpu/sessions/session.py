@@ -177,7 +177,7 @@ class Session:
             self._remember(kernel=structs.replace(kernel, recorded=recorded))
 
     def _start_recording(self, kernel_id: str) -> bool | None:
-        """Have the helper keep what the kernel publishes; False where that is not to be had (a gateway, say), None when
+        """Have the helper keep what the kernel publishes; False where it cannot (a gateway, protocol J15), None when
         it is to be tried again."""
         try:
             helper = self._connect_helper()
@@ -256,7 +256,7 @@ class Session:
 
     @property
     def helper_path(self) -> str:
-        """One helper serves all sessions on a server, whoever holds them."""
+        """One helper serves all sessions on a server, in a kernel of its own beside the user's (protocol C39)."""
         return f"{self.endpoint.folder}/{HELPER_PATH}".lstrip("/")
 
     def connect_helper(self) -> Helper:

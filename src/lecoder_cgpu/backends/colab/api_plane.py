@@ -1,7 +1,7 @@
 """The control plane that Google documents: the Colab API (v1beta), for accounts whose own Google Cloud project has it.
 
 A runtime's name is chosen by us from the key, and the request id is the key, so that creating it twice is creating it
-once. What this API lacks (keep-alive, units, credentials for Drive) is asked of the tunnel, where the runtime's address
+once (protocol C25). What this API lacks (protocol C26) is asked of the tunnel, where the runtime's address
 there is known: from the answer, or from the audience of its proxy token.
 """
 
@@ -256,7 +256,7 @@ def _names(specs: list[tuple[dict[str, str], bool]], variant: str) -> tuple[list
 
 
 def _audience(token: str) -> str | None:
-    """The runtime's address on the tunnel, which the proxy token names where it is a JWT. A hint, nothing more."""
+    """The runtime's address on the tunnel, which the proxy token names where it is a JWT: a hint (protocol C31)."""
     parts = token.split(".")
     if len(parts) != 3:
         return None

@@ -32,12 +32,13 @@ if TYPE_CHECKING:
     from .control import Ask, Control
     from .model import Account, Assignment
 
-FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is /
+FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is / (protocol C36)
 TOKEN_HEADER = "X-Colab-Runtime-Proxy-Token"  # noqa: S105 - the name of a header
 LISTING_AGE = 5.0  # seconds for which one process believes a listing
-GONE_PAUSE = 1.0  # seconds between the two listings that make a runtime lost
-RELEASE_PAUSES = (0.0, 0.5, 1.5)  # seconds before each look whether a runtime has left the listing
-BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer
+GONE_PAUSE = 1.0  # seconds between the two listings that make a runtime lost (protocol C15)
+# Seconds before each look whether a runtime has left the listing (protocol C16).
+RELEASE_PAUSES = (0.0, 0.5, 1.5)
+BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer (protocol C33)
 BOOT_TRY = 10.0  # seconds for one try
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
@@ -187,7 +188,10 @@ class Backend:
             return self._endpoint(record)
 
     def _certainly_listed(self, record: Record) -> Assignment | None:
-        """The session's row in the listing; None only after two listings without it."""
+        """The session's row in the listing; None only after two listings without it.
+
+        Only the listing tells a lost runtime from a stale token (protocol C30).
+        """
         listed = self._listed(record)
         if listed is None:
             time.sleep(GONE_PAUSE)
@@ -514,7 +518,7 @@ class Backend:
         return bool(record.runtime.endpoint) and self._certainly_listed(record) is None
 
     def foreign(self, records: list[Record]) -> list[Assignment]:
-        """The account's runtimes that no session here holds."""
+        """The account's runtimes that no session here holds (protocol C18)."""
         ours = {record.runtime.endpoint for record in records if record.backend == "colab"}
         return [item for item in self.listing() if item.endpoint not in ours]
 
@@ -538,7 +542,7 @@ class Backend:
         return "browser" if paths else "elsewhere"
 
     def resources(self, endpoint: Endpoint) -> dict[str, Any]:
-        """GPUs, memory and disk as the runtime's own route tells (`/api/colab/resources`)."""
+        """GPUs, memory and disk as the runtime's own route tells (protocol C45)."""
         from ...net.http import Http
         from .calls import decode
 

@@ -83,7 +83,7 @@ UNAUTHORIZED = "Unauthorized"
 
 
 def decode(body: bytes, what: str) -> Any:
-    """The JSON of an answer, without the guard `)]}'` that Google puts before some of it. None when it is empty.
+    """The JSON of an answer without the guard `)]}'` (protocol C2). None when it is empty.
 
     Raises:
         errors.ConnectionFailed: it is not JSON.
@@ -143,7 +143,7 @@ def google_error(refusal: Refusal) -> errors.Error:
 
 
 def _elsewhere(refusal: Refusal) -> errors.Error:
-    """A web page or a redirect where an answer should be: a page of Google's accounts asks for a login."""
+    """A web page or a redirect where an answer should be: Google's accounts ask for a login (protocol C27)."""
     where = refusal.location or refusal.body
     if "accounts.google" in where or "ServiceLogin" in where or urlsplit(where).path.startswith("/o/oauth2"):
         return errors.AuthError(
@@ -190,7 +190,7 @@ def google_reason(body: str) -> tuple[str, str]:
     """The message and the machine-readable reason in an error's body; "" for what is not there.
 
     Google sends an object (`{"error": {"message", "status", "details": [{"reason"}]}}`), an array that begins with a
-    code and the message, or a web page.
+    code and the message, or a web page (protocol C28).
     """
     text = body.strip()
     if not text or text.startswith("<"):

@@ -1,8 +1,8 @@
 """What Colab's control planes say, in one vocabulary. Pure.
 
-Each plane spells the same thing in its own way, and new names appear without warning. So everything is read tolerantly:
-unknown values are kept as they came, missing fields have the meaning that their absence has, and whatever is not
-understood is "unknown", never something near to it.
+Each plane spells the same thing in its own way (protocol C13), and new names appear without warning. So everything is
+read tolerantly: unknown values are kept as they came, missing fields have the meaning that their absence has, and
+whatever is not understood is "unknown", never something near to it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any
 from msgspec import Struct
 
 SERVER_PORT = 8080  # of the Jupyter server on a runtime
-TOKEN_LIFETIME = 3600.0  # seconds that a proxy token lives when the answer does not say
+TOKEN_LIFETIME = 3600.0  # seconds that a proxy token lives when the answer does not say (protocol C29)
 
-# Names of today, for advice and for what a user may have meant. Others are passed on as they are.
+# Names of today (protocol C11), for advice and for what a user may have meant. Others are passed on as they are.
 GPUS = ("T4", "L4", "G4", "A100", "H100")
 TPUS = ("V5E1", "V6E1", "V28")
-ONE_SHAPE = frozenset({"L4", "V28", "V5E1", "V6E1"})  # come in one machine shape, so none may be asked for
+ONE_SHAPE = frozenset(
+    {"L4", "V28", "V5E1", "V6E1"}
+)  # come in one machine shape, so none may be asked for (protocol C12)
 
 _VARIANTS = {0: "DEFAULT", 1: "GPU", 2: "TPU"}
 _CPU = frozenset({"", "UNSPECIFIED", "DEFAULT", "CPU", "NONE"})

@@ -1,8 +1,8 @@
 """What code on a Colab runtime asks of the web page in front of it, answered without one.
 
-`google.colab` sends `colab_request` messages and blocks until somebody answers: `drive.mount` and `authenticate_user`
-want the user's credentials on the runtime, `userdata.get` a secret, other calls JavaScript or the notebook. Whatever
-cannot be answered is refused at once, so that no cell hangs.
+`google.colab` sends `colab_request` messages and blocks until somebody answers (protocol C47): `drive.mount` and
+`authenticate_user` want the user's credentials on the runtime, `userdata.get` a secret, other calls JavaScript or the
+notebook. Whatever cannot be answered is refused at once, so that no cell hangs.
 
 Consent is in two steps, and neither waits: the code is told to come back, the user agrees in a browser, and the next
 call finds the consent given.
@@ -91,7 +91,7 @@ class Requests:
 
 
 def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
-    """Hand credentials to the runtime if the user has agreed; otherwise, where to agree. Waits for nobody.
+    """Hand credentials to the runtime if the user has agreed, else say where to agree (protocol C48). Never waits.
 
     Raises:
         errors.ConnectionFailed: Colab answered neither. errors.Error: it could not be asked.

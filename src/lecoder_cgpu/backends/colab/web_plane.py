@@ -1,4 +1,7 @@
-"""The control plane that Colab's web page uses: `/tun/m/…` on the research host. PROTOCOL facts in the docstrings."""
+"""The control plane that Colab's web page uses: `/tun/m/…` on the research host.
+
+Every request carries `authuser` (protocol C3).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from .model import Account, Assignment, ProxyInfo
 if TYPE_CHECKING:
     from ...config import Config
 
-ASSIGN_TIMEOUT = 240.0  # seconds; Colab itself gives up after 180
-PING_TIMEOUT = 10.0  # seconds; a runtime rarely answers the ping, and need not
+ASSIGN_TIMEOUT = 240.0  # seconds; Colab itself gives up after 180 (protocol C7)
+PING_TIMEOUT = 10.0  # seconds; a runtime rarely answers the ping, and need not (protocol C19)
 TUNNEL = {"X-Colab-Tunnel": "Google"}
 
 
@@ -36,7 +39,7 @@ class WebPlane:
         self._google.close()
 
     def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
-        """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST.
+        """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST (protocol C6).
 
         A POST whose answer was lost is not repeated: the probe tells whether it had an effect.
         """
@@ -65,7 +68,7 @@ class WebPlane:
             return self._granted(ask, answer, prompted=bool(probe.get("p")))
 
     def _granted(self, ask: Ask, answer: dict[str, Any], *, prompted: bool) -> Assignment:
-        """The assignment in the POST's answer; its `outcome` is looked at before anything else."""
+        """The assignment in the POST's answer; its `outcome` is looked at first (protocol C8)."""
         outcome = str(answer.get("outcome", 0))
         if outcome == "5":
             raise control.blocked()
@@ -80,7 +83,7 @@ class WebPlane:
         raise _explained(error) if prompted else error
 
     def _refusal(self, ask: Ask, error: errors.Error, *, prompted: bool) -> errors.Error:
-        """What a refused POST means."""
+        """What a refused POST means (protocol C9, C10)."""
         if error.name == "Http400" and ask.accelerator is not None:
             return control.not_entitled(ask)
         if error.name == "Http400" and ask.high_memory:
@@ -118,6 +121,7 @@ class WebPlane:
         return found
 
     def unassign(self, endpoint: str) -> bool:
+        # protocol C17
         path = f"tun/m/unassign/{quote(endpoint, safe='')}"
         for last in (False, True):
             try:
@@ -133,7 +137,7 @@ class WebPlane:
         raise AssertionError("the second try returns or raises")
 
     def account(self) -> Account:
-        """`ccu-info`; where that is gone, `user-info` of the private API; else unknown."""
+        """`ccu-info`; where that is gone, `user-info` of the private API; else unknown (protocol C22)."""
         try:
             answer = self._object("GET", "tun/m/ccu-info", params={"authuser": "0"})
         except errors.AuthError as error:
@@ -200,7 +204,7 @@ class WebPlane:
 
 
 def notebook_hash(key: str) -> str:
-    """The `nbh` of a key: its dashes underlined, padded with dots to the length of a hash (44)."""
+    """The `nbh` of a key: its dashes underlined, padded with dots to the length of a hash (protocol C5)."""
     return key.replace("-", "_").ljust(44, ".")
 
 
@@ -216,7 +220,7 @@ def _assign_params(ask: Ask) -> dict[str, str]:
 
 
 def _assignment(answer: dict[str, Any], *, listed: bool = False) -> Assignment | None:
-    """The assignment in an answer, None when it holds none. Fresh ones have a proxy; a listing may leave it out."""
+    """The assignment in an answer, None when it holds none. A listing may leave the proxy out (protocol C14)."""
     endpoint, proxy = answer.get("endpoint"), model.proxy(answer.get("runtimeProxyInfo"))
     if not endpoint or (proxy is None and not listed):
         return None
@@ -255,6 +259,7 @@ def _worth_a_probe(error: errors.Error, ask: Ask) -> bool:
 
 
 def _explained(error: errors.Error) -> errors.Error:
+    # protocol C23
     error.hint = (
         "Colab may want to see a person: open https://colab.research.google.com in a browser with the same account, "
         "run a cell there, then repeat the same command"

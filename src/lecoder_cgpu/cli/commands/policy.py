@@ -16,6 +16,7 @@ POINTS = [
     "Not on free runtimes without compute units: remote control such as SSH or remote desktops, mainly working "
     "through a web interface of your own, chess training, distributed-computing workers. Breaking this ends a "
     "runtime without notice.",
+    # protocol C24
     "Limits are not published and move: about 12 hours for a runtime, 24 with background execution on Pro+. "
     "Keep results elsewhere.",
     "A runtime costs compute units while it is held, idle or not: lecoder-cgpu sessions close.",
