@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import errors
-
-BACKENDS = ("colab", "jupyter", "local")
+from .backends import registry
 
 
 class Setting(NamedTuple):
@@ -30,7 +29,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("backend", "LECODER_CGPU_BACKEND", "where runtimes come from: colab, jupyter or local", "colab"),
+    Setting("backend", "LECODER_CGPU_BACKEND", "where runtimes come from: colab, jupyter or local", registry.DEFAULT),
     Setting("jupyterUrl", "LECODER_CGPU_JUPYTER_URL", "address of a Jupyter server, for the jupyter backend"),
     Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
@@ -173,11 +172,11 @@ class Config:
     def backend(self) -> Value:
         """The backend's name, checked against the list of those there are."""
         chosen = self.get("backend")
-        if chosen.value not in BACKENDS:
+        if not registry.is_known(chosen.value):
             error = errors.ConfigError if chosen.source == "config" else errors.UsageError
             raise error(
                 f"unknown backend {chosen.value!r} (from {chosen.source})",
-                hint="--backend " + "|".join(BACKENDS),
+                hint="--backend " + "|".join(registry.names()),
             )
         return chosen
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,22 @@ LIFETIME = 3600.0  # seconds that a token lives when Google does not say
 TIMEOUT = 20.0  # seconds for one request to the token service
 
 
+_LOGINS: weakref.WeakValueDictionary[int, Login] = weakref.WeakValueDictionary()
+
+
+def login(config: Config, state_dir: Path) -> Login:
+    """The login under these settings; the same object, with the token that it has, for everybody who uses them.
+
+    Args:
+        config: says which OAuth client is the user's, and where Google is.
+        state_dir: the folder of `session.json` and of the cached token.
+    """
+    found = _LOGINS.get(id(config))
+    if found is None or found.config is not config or found.state_dir != state_dir:
+        found = _LOGINS[id(config)] = Login(config, state_dir)
+    return found
+
+
 class Login:
     """The login of this user, from wherever it comes.
 
@@ -41,6 +58,7 @@ class Login:
 
     def __init__(self, config: Config, state_dir: Path) -> None:
         self.config = config
+        self.state_dir = state_dir
         self.files = credentials.Files(state_dir)
         self._token: Token | None = None
         self._minting = threading.Lock()

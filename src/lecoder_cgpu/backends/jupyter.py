@@ -1,18 +1,18 @@
 """Backend `jupyter`: any Jupyter server, JupyterHub user server or gateway, by its address and token.
 
-The server is not ours: it is never started or stopped. What we started on it are kernels, and whoever closes the
-session ends those (see `runtime.Session.close`).
+The server is not ours: it is never started or stopped. Closing a session ends only the kernels that we started there
+(see `sessions.session.Session.close_kernels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Proxy, Record, new_record
+from . import protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest
 
 
@@ -46,8 +46,12 @@ def normalise(url: str) -> tuple[str, str | None]:
     return urlunsplit((parts.scheme, parts.netloc, path.rstrip("/") + "/", "", "")), token
 
 
-class Backend:
+class Backend(protocol.Backend):
     """Jupyter servers, from the stored session or from the settings `jupyterUrl` and `jupyterToken`."""
+
+    name = "jupyter"
+    label = "Jupyter"
+    owns_runtime = False
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings
@@ -80,8 +84,12 @@ class Backend:
             Proxy(url=address, token=token or attached),
         )
 
-    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
-        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
+    def is_chosen(self, record: Record) -> bool:
+        """Whether it is the server of the settings, where this command or its environment names one."""
+        url = self._settings.get("jupyterUrl")
+        if url.value and url.source in ("environment", "option"):
+            return record.runtime.endpoint == normalise(url.value)[0]
+        return True
 
     def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         return self._endpoint(record), False
@@ -95,20 +103,11 @@ class Backend:
     def is_gone(self, record: Record) -> bool:
         return False
 
-    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
-        return None
-
     def release(self, record: Record) -> Released:
         return "nothing"
 
     def can_start_new(self) -> bool:
         return False
-
-    def upstream(self, record: Record) -> None:
-        return None
-
-    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
-        return None
 
     def _endpoint(self, record: Record) -> Endpoint:
         proxy = record.runtime.proxy

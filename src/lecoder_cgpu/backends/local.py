@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
+from . import protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest
 
 START_TIMEOUT = 60.0  # seconds
@@ -62,8 +63,13 @@ class Server(Struct, frozen=True, kw_only=True):
         return f"Server(pid={self.pid}, url={self.url!r})"
 
 
-class Backend:
+class Backend(protocol.Backend):
     """Local runtimes, one folder each."""
+
+    name = "local"
+    label = "Local"
+    takes_folder = True
+    extra = "local"
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings
@@ -73,9 +79,6 @@ class Backend:
         record = new_record(name, "local", "Local runtime", f"local:{name}")
         record.root = self._settings.get("localRoot").value
         return record
-
-    def serves(self, record: Record, wants: RuntimeRequest) -> bool:
-        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
 
     def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         server, fresh = ensure(self._folder / record.id, Path(record.root).expanduser() if record.root else None)
@@ -91,9 +94,6 @@ class Backend:
     def is_gone(self, record: Record) -> bool:
         return self.find(record) is None
 
-    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
-        return None
-
     def release(self, record: Record) -> Released:
         folder = self._folder / record.id
         if not folder.exists():
@@ -102,15 +102,6 @@ class Backend:
         if not (folder / "work").exists() or not any((folder / "work").iterdir()):
             shutil.rmtree(folder, ignore_errors=True)  # what the user left in the working folder is kept
         return "server" if ended else "nothing"
-
-    def can_start_new(self) -> bool:
-        return True
-
-    def upstream(self, record: Record) -> None:
-        return None
-
-    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
-        return None
 
 
 def endpoint(server: Server) -> Endpoint:

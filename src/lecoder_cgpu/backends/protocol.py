@@ -1,29 +1,30 @@
-"""Where runtimes come from. A backend obtains, finds again and releases an `Endpoint`; nothing else.
+"""The seam between the tool and the places that lend runtimes.
 
-After that, Colab, a lab server and a local process run the same code: kernel and process code never asks which
-backend it works for.
+`Backend` is what every place can do: obtain an `Endpoint`, find it again, release it. `Leased` is what a place can do
+whose runtimes cost something, and are therefore kept alive, counted, limited and given back. Nothing outside this
+package asks for a backend's name to decide something: it asks for one of these two, or for one of their attributes.
+
+A backend is a class that derives from one of them, so that what it leaves out has the usual meaning.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from .. import errors
-from ..config import BACKENDS
 from ..jupyter.endpoint import Endpoint
 from ..store.leases import Limits
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ..config import Config
     from ..jupyter.execution_watch import Responder
-    from ..store.session_store import Record
+    from ..models.status import Account as AccountDocument
+    from ..models.status import Gpu, Host
+    from ..store.session_store import Record, State
 
+# What became of a runtime: its server was ended; it was given back; its end was asked for and is not confirmed yet.
 Released = Literal["server", "runtime", "requested", "nothing"]
 
 
@@ -84,14 +85,89 @@ class Upstream(Struct, frozen=True):
         return f"Upstream(url={self.url!r})"
 
 
+class Account(Struct, kw_only=True):
+    """What an account may use and what it costs; None is what the lender did not say.
+
+    Units are compute units, `rate` is units per hour. `free_units` is what is left of the free quota, `refills_at` when
+    more comes (Unix time). `refused_gpus` and `refused_tpus` exist, and this account may not use them.
+    """
+
+    balance: float | None = None
+    rate: float | None = None
+    assignments: int | None = None
+    gpus: list[str] | None = None
+    tpus: list[str] | None = None
+    refused_gpus: list[str] | None = None
+    refused_tpus: list[str] | None = None
+    free_units: float | None = None
+    refills_at: float | None = None
+    tier: str | None = None
+
+    @property
+    def names(self) -> list[str] | None:
+        """Every accelerator that may be asked for."""
+        return None if self.gpus is None and self.tpus is None else [*(self.gpus or []), *(self.tpus or [])]
+
+    @property
+    def hours_left(self) -> float | None:
+        """How long the balance lasts at the present rate, or the free quota of those who have none."""
+        if self.balance is None or not self.rate:
+            return None
+        return (self.balance + (self.free_units or 0.0)) / self.rate
+
+
+class HeldRuntime(Struct, frozen=True, kw_only=True):
+    """One runtime that the account holds, whoever asked for it.
+
+    `endpoint` is the lender's name for it. `accelerator` is `NONE` on a machine without one. `url` is its address for
+    people, `server` how to reach its Jupyter server; None when that is not known.
+    """
+
+    endpoint: str
+    label: str
+    variant: str
+    accelerator: str
+    high_memory: bool = False
+    url: str | None = None
+    server: Endpoint | None = None
+
+
+class Machine(NamedTuple):
+    """What a runtime's hardware does now."""
+
+    gpus: list[Gpu]
+    host: Host
+
+
+class ConsentState(Struct, frozen=True):
+    """Whether the runtime was handed what the user has to agree to; if not, the address at which to agree."""
+
+    granted: bool
+    url: str | None = None
+
+
 class Backend(Protocol):
-    """What a place that lends runtimes must be able to do. Who only asks what is known here never uses the network."""
+    """What every place that lends runtimes can do. Methods that only ask what is known here never use the network."""
+
+    name: str
+    label: str  # the place's name for people
+
+    lends_accelerators: bool = False  # whether a GPU, a TPU or much memory can be asked for
+    owns_runtime: bool = True  # whether the runtime is ours to end; if not, only the kernels are that we started there
+    takes_folder: bool = False  # whether a session can be given a working folder of this machine (`--root`)
+    extra: str | None = None  # the optional part of the installation that it needs
+    no_page: str | None = None  # why a browser cannot show its runtimes; None where the server's own page can
 
     def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for a session that does not exist yet; starts nothing."""
 
     def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         """Whether the session's runtime is of the kind that is wanted, as far as is known here."""
+        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
+
+    def is_chosen(self, record: Record) -> bool:
+        """Whether the session is one that the settings of this command mean, once they have chosen the backend."""
+        return True
 
     def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
         """The session's endpoint, brought to life if need be, and whether the runtime is a fresh one."""
@@ -103,43 +179,151 @@ class Backend(Protocol):
         """Whether it is known here that the session's runtime is gone."""
 
     def is_gone(self, record: Record) -> bool:
-        """Whether the runtime is gone, as those know who lend it."""
-
-    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
-        """After the endpoint was refused or not reached: another way to the same runtime, None when there is none.
+        """Whether the runtime is gone, as the lender says.
 
         Raises:
-            errors.LostError: the runtime is gone. errors.Error: whoever knows could not be asked.
+            errors.Error: the lender could not be asked.
         """
 
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
+        """After the endpoint was refused or not reached: another address for the same runtime, None when there is none.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.Error: the lender could not be asked.
+        """
+        return None
+
     def release(self, record: Record) -> Released:
-        """Give the runtime back, as far as it is ours to end, and say what came of it."""
+        """Give the runtime back, as far as it is ours to end, and say what was confirmed."""
 
     def can_start_new(self) -> bool:
         """Whether `--new-runtime` can give a runtime of its own."""
+        return True
+
+    def machine(self, record: Record, endpoint: Endpoint) -> Machine | None:
+        """What the runtime's hardware does, where that can be asked without our helper on the runtime; else None.
+
+        Raises:
+            errors.Error: the runtime could not be asked.
+        """
+        return None
 
     def upstream(self, record: Record) -> Callable[[int], Upstream] | None:
-        """What finds the backend's own proxy for a port of the runtime, with a fresh token; None where there is none.
+        """A function that finds the backend's own proxy for a port of the runtime, with a fresh token; None where the
+        backend has no such proxy.
 
-        It raises errors.NotFoundError for a port that it does not serve, else as the backend has it.
+        The function raises errors.NotFoundError for a port that the proxy does not serve.
         """
+        return None
 
     def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder | None:
-        """Who answers what code on the runtime asks of its front end, beyond Jupyter's protocol; None for nobody."""
+        """What answers requests of code on the runtime to its front end, beyond Jupyter's protocol; None where nothing
+        does."""
+        return None
+
+    def consent(self, record: Record, kind: str) -> ConsentState | None:
+        """Hand the runtime what the user has to agree to (`drive`, `auth`); None where there is nothing to agree to.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+        return None
 
 
-_MODULES = {"colab": "colab.backend"}  # a backend that is a package of its own
+@runtime_checkable
+class Leased(Backend, Protocol):
+    """A place whose runtimes cost something: they belong to an account, are kept alive, and end with their lease."""
 
+    restrictions: str | None = None  # what its terms say of remote access on free runtimes, with `{what}` for the means
 
-def load(name: str, config: Config, state_dir: Path) -> Backend:
-    """The backend of that name.
+    # --- sessions ---
 
-    Raises:
-        errors.UsageError: this version has none.
-    """
-    if name not in BACKENDS:
-        raise errors.UsageError(
-            f"this version has no backend {name!r}", name="UnknownBackend", hint="--backend " + "|".join(BACKENDS)
-        )
-    backend: Backend = importlib.import_module(f"{__package__}.{_MODULES.get(name, name)}").Backend(config, state_dir)
-    return backend
+    def state(self, record: Record) -> State:
+        """How far the session's allocation got, as it is known here."""
+
+    def reconcile(self, record: Record) -> bool:
+        """Find out about an allocation whose answer was lost. False when it came to nothing.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+
+    def give_up(self, record: Record) -> None:
+        """Note that the session's runtime is lost, if that is certain.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+
+    def certainly_gone(self, record: Record) -> bool:
+        """Whether the lender says with certainty that the session's runtime is gone.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+
+    # --- the account ---
+
+    def has_account(self) -> bool:
+        """Whether somebody is logged in. Asks nobody.
+
+        Raises:
+            errors.ConfigError: what is stored of the login cannot be read.
+        """
+
+    def holder(self) -> AccountDocument | None:
+        """Whose account it is; None when that is not known here."""
+        return None
+
+    def services(self) -> list[str]:
+        """The addresses of the services that have to be reachable, for `doctor`."""
+        return []
+
+    def account(self) -> Account:
+        """What the account may use and what it costs.
+
+        Raises:
+            errors.AuthError: nobody is logged in. errors.Error: the lender could not be asked.
+        """
+
+    def tier(self) -> str | None:
+        """The account's plan where `account` does not tell it; None when nobody tells.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+        return None
+
+    # --- runtimes that the account holds ---
+
+    def runtimes(self) -> Sequence[HeldRuntime]:
+        """Every runtime of the account, at most a few seconds old.
+
+        Raises:
+            errors.Error: the lender could not be asked.
+        """
+
+    def adopt(self, endpoint: str, name: str) -> Record:
+        """A record, which is not stored yet, for a runtime of the account that no session here holds.
+
+        Raises:
+            errors.NotFoundError: the account holds no such runtime.
+        """
+
+    def release_endpoint(self, endpoint: str) -> Released:
+        """Give back a runtime that no session here holds."""
+
+    # --- for the keeper ---
+
+    def keep_alive(self, record: Record) -> bool:
+        """Tell the lender that the runtime is in use; False where the lender has no way to hear it.
+
+        Raises:
+            errors.NotFoundError: it knows no such runtime, which only `certainly_gone` can confirm.
+        """
+
+    def retire(self, record: Record) -> bool:
+        """Release the runtime and keep the record, as that of a lost runtime; False while that is not confirmed."""
+
+    def close(self) -> None:
+        """Close the connections; the next use opens them again."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import config, errors
+from ..backends import registry
 
 if TYPE_CHECKING:
     from ..sessions.manager import SessionManager
@@ -109,12 +110,18 @@ class App:
             stored = self.client.store.records()
         except errors.Error:
             return "unknown"
-        states = [
-            record.allocation.state if record.allocation else "ready" for record in stored if record.backend == "colab"
-        ]
+        lenders = [(self.client.leased(record.backend), record) for record in stored]
+        states = [lender.state(record) for lender, record in lenders if lender is not None]
         if any(state in ("booting", "ready") for state in states):
             return "running"
         return "unknown" if any(state in ("asked", "closing") for state in states) else "none"
+
+
+class BackendName(click.Choice[str]):
+    """The name of a backend: one of those listed in help and messages, or one that an installed package brings."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if registry.is_known(value) else super().convert(value, param, ctx)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -142,7 +149,7 @@ def common_options() -> list[click.Option]:
             help="Use this session: its name, its id, or a unique prefix.",
         ),
         click.Option(
-            ["--backend"], type=click.Choice(config.BACKENDS), expose_value=False, callback=_remember, is_eager=True,
+            ["--backend"], type=BackendName(registry.names()), expose_value=False, callback=_remember, is_eager=True,
             help="Where runtimes come from. Default: colab.",
         ),
         click.Option(

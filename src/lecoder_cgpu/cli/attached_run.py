@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET
 
 from .. import errors
+from ..backends.protocol import Backend, Leased
 from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped
 from ..runs import kernel_runs
@@ -160,15 +161,15 @@ def _steps(document: Run) -> str:
     return ""
 
 
-def tell_held(printer: Printer, record: Record) -> None:
+def tell_held(printer: Printer, backend: Backend, record: Record) -> None:
     """The last line: what is still held and costs, until when, and the command that ends it.
 
     Args:
-        record: as it is stored now; Colab may have refused a runtime, or taken it back.
+        backend: the session's. record: as it is stored now; the lender may have refused a runtime, or taken it back.
     """
-    if record.backend != "colab":
+    if not isinstance(backend, Leased):
         return
-    state = record.allocation.state if record.allocation is not None else "ready"
+    state = backend.state(record)
     if state == "asked":
         printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
     if state not in ("booting", "ready"):

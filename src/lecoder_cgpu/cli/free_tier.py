@@ -1,6 +1,6 @@
-"""What Colab's terms say about free runtimes, told before it is broken by accident.
+"""What the lender's terms say about free runtimes, told before they are broken by accident.
 
-They restrict remote control such as SSH, and serving through other pages than the notebook's, on runtimes without a
+Colab's restrict remote control such as SSH, and serving through other pages than the notebook's, on runtimes without a
 positive balance of compute units, and may end such runtimes without warning.
 """
 
@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import click
 
 from .. import errors
+from ..backends.protocol import Leased
 from ..sessions.session import Session
 from .app import App
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OPTION = "--i-understand-free-tier"
-TERMS = "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"
 
 
 def understood_option(function: F) -> F:
@@ -36,14 +36,12 @@ def check(app: App, session: Session, what: str, understood: bool, command: str)
     Raises:
         errors.UsageError: (`FreeTier`) the account is free and has no units.
     """
-    if session.record.backend != "colab" or understood:
+    backend = session.backend
+    if not isinstance(backend, Leased) or backend.restrictions is None or understood:
         return
-    from ..backends.colab import backend
-
-    assert isinstance(session.backend, backend.Backend)
-    terms = TERMS.format(what=what)
+    terms = backend.restrictions.format(what=what)
     try:
-        account = session.backend.account()
+        account = backend.account()
     except errors.Error as error:
         app.printer.notify(f"{terms}. (The account could not be looked at: {error.message})")
         return

@@ -26,6 +26,7 @@ def answer(app: App) -> Answer:
     except errors.ConfigError as error:
         problem = error.message
     active = next((record for record in records if record.is_active), None)
+    leased = active is not None and app.client.leased(active.backend) is not None
     document = Start(
         version=__version__,
         backend=app.config.get("backend").value or "",
@@ -34,7 +35,7 @@ def answer(app: App) -> Answer:
     )
     if active is not None:
         document.session = active.ref
-    lines = [f"lecoder-cgpu {__version__}: {_standing(document, active)}"]
+    lines = [f"lecoder-cgpu {__version__}: {_standing(document, active, leased=leased)}"]
     if runs:
         shown = " ".join(runs[0].command.split())
         status = "detached" if runs[0].status == "running" else runs[0].status  # the history does not hear of its end
@@ -46,11 +47,11 @@ def answer(app: App) -> Answer:
     return Answer(document, lambda: "\n".join(lines))
 
 
-def _standing(document: Start, active: Record | None) -> str:
+def _standing(document: Start, active: Record | None, *, leased: bool) -> str:
     if active is None:
         return f"no runtime is held; the next one comes from {document.backend}"
     more = f", and {document.sessions - 1} more" if document.sessions > 1 else ""
-    name = f"session {active.name} ({active.label if active.backend == 'colab' else active.backend})"
+    name = f"session {active.name} ({active.label if leased else active.backend})"
     if not _is_gone(active):
         return f"{name} is in use{more}"
     why = f", for {active.lease.why}" if active.lease is not None and active.lease.why else ""
@@ -62,14 +63,15 @@ def _is_gone(record: Record) -> bool:
 
 
 def _is_logged_in(app: App) -> bool:
+    """Whether somebody is logged in to the account that runtimes of the usual kind belong to."""
     try:
-        return app.client.login.is_logged_in()
+        return app.client.lender().has_account()
     except errors.ConfigError:  # `auth status` will say
         return False
 
 
 def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tuple[str, str]]:
-    backend = app.config.get("backend").value
+    chosen = app.client.leased(app.config.get("backend").value or "")
     steps: list[tuple[str, str]]
     if active is not None and _is_gone(active):
         steps = [
@@ -80,7 +82,7 @@ def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tup
     elif active is not None:
         steps = [
             (
-                'lecoder-cgpu run "nvidia-smi"' if active.backend == "colab" else 'lecoder-cgpu run "ls"',
+                'lecoder-cgpu run "nvidia-smi"' if app.client.leased(active.backend) else 'lecoder-cgpu run "ls"',
                 "a shell command",
             ),
             ('lecoder-cgpu run -m kernel "print(6*7)"', "Python that keeps its state"),
@@ -90,9 +92,9 @@ def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tup
         ]
         if any(run.status == "running" and run.session == active.name for run in runs):
             steps.insert(0, ("lecoder-cgpu job list", "what became of detached runs"))
-    elif backend == "colab" and _is_logged_in(app):
+    elif chosen is not None and _is_logged_in(app):
         steps = [
-            ('lecoder-cgpu run "nvidia-smi"', "a shell command on a new Colab runtime"),
+            ('lecoder-cgpu run "nvidia-smi"', f"a shell command on a new {chosen.label} runtime"),
             ("lecoder-cgpu gpus", "which GPUs the account may ask for"),
             ("lecoder-cgpu status", "what the account holds and has left"),
         ]

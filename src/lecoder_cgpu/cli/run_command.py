@@ -343,7 +343,7 @@ class Invocation:
             attached_run.tell(self.printer, document, self.manner.outputs)
             stored = next((item for item in self.app.client.store.records() if item.id == session.record.id), None)
             if stored is not None:
-                attached_run.tell_held(self.printer, stored)
+                attached_run.tell_held(self.printer, session.backend, stored)
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 

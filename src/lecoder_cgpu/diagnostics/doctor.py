@@ -18,6 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import __version__, config, errors
+from ..backends import registry
 from ..models.base import ErrorInfo, readable
 from ..models.reference import Doctor, Finding
 from ..net import http
@@ -88,12 +89,14 @@ def _python(client: SessionManager) -> Iterator[Finding]:
     extras = installation.extras()
     there = ", ".join(name for name, installed in extras.items() if installed) or "none"
     yield _finding("extras", "ok", f"installed: {there}")
-    if client.config.get("backend").value == "local" and not extras["local"]:
+    name = client.config.get("backend").value or ""
+    chosen = client.backend(name) if registry.is_known(name) else None
+    if chosen is not None and chosen.extra is not None and not extras[chosen.extra]:
         yield _finding(
             "extras",
             "problem",
-            "the local backend is chosen, and its extra is missing",
-            'pip install "lecoder-cgpu[local]"',
+            f"the {chosen.name} backend is chosen, and its extra is missing",
+            f'pip install "lecoder-cgpu[{chosen.extra}]"',
         )
 
 
@@ -189,7 +192,8 @@ def _without_credentials(text: str) -> str:
 def _login(client: SessionManager) -> Iterator[Finding]:
     login = client.login
     if not login.is_logged_in():
-        level: Level = "problem" if _wants_colab(client) else "ok"
+        missing = _wants_account(client) and not client.lender().has_account()
+        level: Level = "problem" if missing else "ok"
         yield _finding("login", level, "not logged in to Google", "lecoder-cgpu auth login")
         return
     account = login.account()
@@ -210,19 +214,18 @@ WANTED_SCOPES = {
 }
 
 
-def _wants_colab(client: SessionManager) -> bool:
-    """Whether Colab is what plain commands would use: it was chosen, or there is nothing else."""
-    chosen = client.config.backend
-    return chosen.value == "colab" and (chosen.source != "default" or not client.store.records())
+def _wants_account(client: SessionManager) -> bool:
+    """Whether plain commands would use runtimes of an account: they were chosen, or there is nothing else."""
+    chosen = client.config.backend.source != "default" or not client.store.records()
+    return chosen and client.leased(client.chosen) is not None
 
 
 def _servers(client: SessionManager) -> Iterator[Finding]:
-    """Google's services, when they are of interest: reachable, with TLS, and what their clock says."""
-    if not (client.login.is_logged_in() or _wants_colab(client)):
+    """The lender's services, when they are of interest: reachable, with TLS, and what their clock says."""
+    lender = client.lender()
+    if not (lender.has_account() or _wants_account(client)):
         return
-    keys = ["oauthDomain", "googleApisDomain"]
-    keys.append("colabPublicApiDomain" if client.config.get("colabApi").value == "public" else "colabApiDomain")
-    origins = [client.config.get(key).value or "" for key in keys]
+    origins = lender.services()
     yield from (found for findings in client.each(lambda origin: list(_probe(origin)), origins) for found in findings)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import structs
 
 from .. import errors
-from ..backends import protocol
-from ..backends.protocol import RuntimeRequest
+from ..backends import protocol, registry
+from ..backends.protocol import Leased, RuntimeRequest
 from ..config import Config
 from ..store import leases
 from ..store.leases import Limits
@@ -21,8 +21,6 @@ from .session import Notify, Session, Waiting
 
 if TYPE_CHECKING:
     from ..auth.tokens import Login
-    from ..backends.colab.backend import Backend as ColabBackend
-
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,25 +54,44 @@ class SessionManager:
 
     @cached_property
     def login(self) -> Login:
-        """The login to Google; the one that the Colab backend uses."""
-        return self.colab.login
+        """The login to Google."""
+        from ..auth import tokens
+
+        return tokens.login(self.config, self.state_dir)
 
     def backend(self, name: str) -> protocol.Backend:
-        """The backend of that name; one for all sessions, so that what it has just learnt serves all."""
+        """The backend of that name; one for all sessions, so that what it has just learnt serves all.
+
+        Raises:
+            errors.UsageError: there is none. errors.ConfigError: it cannot be loaded.
+        """
         if name not in self._backends:
-            self._backends[name] = protocol.load(name, self.config, self.state_dir)
+            self._backends[name] = registry.load(name, self.config, self.state_dir)
         return self._backends[name]
 
     @property
-    def colab(self) -> ColabBackend:
-        """The Colab backend, for what only Colab has."""
-        backend: ColabBackend = self.backend("colab")  # type: ignore[assignment]
-        return backend
+    def chosen(self) -> str:
+        """The name of the backend that new sessions come from."""
+        return self.config.backend.value or registry.DEFAULT
+
+    def leased(self, name: str) -> Leased | None:
+        """The backend of that name if its runtimes are leased; None for others, and for one that cannot be loaded."""
+        try:
+            backend = self.backend(name)
+        except (errors.UsageError, errors.ConfigError):
+            return None
+        return backend if isinstance(backend, Leased) else None
+
+    def lender(self) -> Leased:
+        """The leased backend whose account commands like `usage` are about: the chosen one, else the usual one."""
+        found = self.leased(self.chosen) or self.leased(registry.DEFAULT)
+        assert found is not None, "the usual backend is leased"
+        return found
 
     def hold(self, record: Record) -> Session:
         """The session of a record, ready for use."""
         session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
-        if record.backend == "colab":
+        if isinstance(session.backend, Leased):
             session.keep = self._keep
         return session
 
@@ -137,7 +154,7 @@ class SessionManager:
         """
         if not limits:
             return
-        _check_leased(record.backend)
+        self._check_leased(record.backend)
 
         def change(stored: Record) -> None:
             stored.lease = leases.changed(leases.lease_of(stored), limits)
@@ -191,19 +208,14 @@ class SessionManager:
         Raises:
             errors.UsageError: no session of the backend that the user chose can be that.
         """
-        records = [record for record in records if record.allocation is None or record.allocation.state != "closing"]
+        records = [record for record in records if not record.is_closing]
         chosen = self.config.backend
         if chosen.source != "default":
-            records = [record for record in records if record.backend == chosen.value]
-            url = self.config.get("jupyterUrl")
-            if chosen.value == "jupyter" and url.value and url.source in ("environment", "option"):
-                from ..backends.jupyter import normalise
-
-                address = normalise(url.value)[0]
-                records = [record for record in records if record.runtime.endpoint == address]
+            backend = self.backend(self.chosen)
+            records = [record for record in records if record.backend == chosen.value and backend.is_chosen(record)]
         if wants.options:
             if chosen.source != "default":
-                self.check_kind(chosen.value or "", wants)
+                self.check_kind(self.chosen, wants)
             records = [record for record in records if self.backend(record.backend).serves(record, wants)]
         active = next((record for record in records if record.is_active), None)
         if active is not None or (chosen.source == "default" and not wants.options):
@@ -212,7 +224,7 @@ class SessionManager:
 
     def _create(self, wants: RuntimeRequest) -> Record:
         """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
-        name = self.config.backend.value or "colab"
+        name = self.chosen
         self.check_kind(name, wants)
         backend = self.backend(name)
         if wants.new and not backend.can_start_new():
@@ -228,20 +240,27 @@ class SessionManager:
             insert(records, record)
             return record
 
-    @staticmethod
-    def check_kind(backend: str, wants: RuntimeRequest) -> None:
+    def check_kind(self, backend: str, wants: RuntimeRequest) -> None:
         """Refuse a kind of runtime that the backend does not have.
 
         Raises:
             errors.UsageError
         """
-        if backend != "colab" and (wants.tpu is not None or wants.gpu or wants.high_ram):
+        if not self.backend(backend).lends_accelerators and (wants.tpu is not None or wants.gpu or wants.high_ram):
             raise errors.UsageError(
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
-                hint=f"leave out {wants.options[0]}, or add --backend colab",
+                hint=f"leave out {wants.options[0]}, or add --backend {registry.DEFAULT}",
             )
         if wants.limits:
-            _check_leased(backend)
+            self._check_leased(backend)
+
+    def _check_leased(self, backend: str) -> None:
+        if not isinstance(self.backend(backend), Leased):
+            raise errors.UsageError(
+                f"a session of the {backend} backend has no lease: its runtime is not ours to give back by itself",
+                name="NoLease",
+                hint="leave out --idle-release, --max-runtime and --max-units; lecoder-cgpu sessions close ends it",
+            )
 
     def report_damage(self) -> None:
         if self.store.damaged:
@@ -270,7 +289,7 @@ class SessionManager:
         Raises:
             errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
         """
-        record = self.backend("local").create(name, RuntimeRequest())
+        record = self.backend(registry.FOLDERS).create(name, RuntimeRequest())
         if root is not None:
             record.root = str(Path(root).expanduser().resolve())
         self.store.add(record)
@@ -306,12 +325,3 @@ def free_name(base: str, records: list[Record]) -> str:
     while name in taken:
         name, number = f"{base}-{number}", number + 1
     return name
-
-
-def _check_leased(backend: str) -> None:
-    if backend != "colab":
-        raise errors.UsageError(
-            f"a session of the {backend} backend has no lease: its runtime is not ours to give back by itself",
-            name="NoLease",
-            hint="leave out --idle-release, --max-runtime and --max-units; lecoder-cgpu sessions close ends it",
-        )

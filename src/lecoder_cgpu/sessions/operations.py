@@ -1,82 +1,97 @@
-"""What commands do with the sessions: listing, starting, taking over, giving back, forgetting.
+"""What commands do with the sessions: list, start, take over, give back and forget them.
 
-Colab's listing is the truth about Colab's runtimes. What it shows and no session here holds is listed too, with its
-origin, and is never ended unless the user names it.
+What a lender of leased runtimes lists is the truth about its runtimes. Runtimes in that listing that no session here
+holds are listed too, with their origin, and are never ended unless the user names them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import RuntimeRequest
+from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..store import leases
 from ..store.session_store import Record, check_name, insert
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..backends.colab.model import Assignment
-    from ..models.sessions import KernelInfo
+    from ..models.sessions import KernelInfo, Origin
     from .manager import SessionManager
 
-
-def concerns_colab(client: SessionManager, records: list[Record]) -> bool:
-    """Whether Colab's listing is of interest: somebody is logged in, and has not chosen another backend."""
-    chosen = client.config.backend
-    if chosen.source != "default" and chosen.value != "colab" and all(item.backend != "colab" for item in records):
-        return False
-    try:
-        return client.login.is_logged_in()
-    except errors.ConfigError as error:  # a damaged file of the login must not hide the rest
-        client.notify(error.message)
-        return False
+LOOK_TIMEOUT = 10.0  # seconds for a look at a runtime that may be somebody else's
 
 
-def list_sessions(client: SessionManager) -> list[SessionDocument]:
-    """Every stored session, most recently used first, and behind them the account's other runtimes."""
-    records = settle(client, client.store.records())
-    client.report_damage()
-    documents: list[SessionDocument] = client.each(lambda record: inspect(client, record), records)
-    if concerns_colab(client, records):
+def lenders(manager: SessionManager, records: list[Record]) -> list[Leased]:
+    """The leased backends whose listings are of interest, the chosen one first: those that the user or a record names
+    and to which somebody is logged in."""
+    found = []
+    for name in dict.fromkeys([manager.chosen, *(record.backend for record in records)]):
+        backend = manager.leased(name)
         try:
-            foreign = client.colab.foreign(records)
+            if backend is not None and backend.has_account():
+                found.append(backend)
+        except errors.ConfigError as error:  # a damaged file of the login must not hide the rest
+            manager.notify(error.message)
+    return found
+
+
+def foreign(lender: Leased, records: list[Record]) -> list[HeldRuntime]:
+    """The account's runtimes that no session here holds.
+
+    Raises:
+        errors.Error: the lender could not be asked.
+    """
+    ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
+    return [item for item in lender.runtimes() if item.endpoint not in ours]
+
+
+def list_sessions(manager: SessionManager) -> list[SessionDocument]:
+    """Every stored session, most recently used first, and behind them the accounts' other runtimes."""
+    records = settle(manager, manager.store.records())
+    manager.report_damage()
+    documents: list[SessionDocument] = manager.each(lambda record: inspect(manager, record), records)
+    for lender in lenders(manager, records):
+        try:
+            found = foreign(lender, records)
         except errors.Error as error:
-            client.notify(f"Colab's own list of runtimes is not to be had: {error.message}")
+            manager.notify(f"{lender.label}'s own list of runtimes is not available: {error.message}")
         else:
-            documents += client.each(lambda found: _foreign(client, found), foreign)
+            documents += manager.each(lambda item, name=lender.name: _foreign(name, item), found)  # type: ignore[misc]
     return documents
 
 
-def settle(client: SessionManager, records: list[Record]) -> list[Record]:
-    """Forget the sessions that were closing and have left the listing; find out about those whose answer was lost."""
+def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
+    """Forget the sessions whose end is confirmed now; find out about those whose answer was lost."""
     kept = []
     for record in records:
-        allocation = record.allocation
-        try:
-            closing = allocation is not None and allocation.state == "closing"
-            if closing and not leases.lease_of(record).ended and client.colab.certainly_gone(record):
-                client.store.remove(record.id)
-                continue
-            if allocation is not None and allocation.state == "asked":
-                client.colab.reconcile(record)
-        except errors.Error as error:
-            client.notify(f"session {record.name!r}: Colab cannot be asked about it: {error.message}")
+        lender = manager.leased(record.backend)
+        if lender is not None:
+            try:
+                ended_by_lease = leases.lease_of(record).ended
+                if record.is_closing and not ended_by_lease and lender.certainly_gone(record):
+                    manager.store.remove(record.id)
+                    continue
+                if lender.state(record) == "asked":
+                    lender.reconcile(record)
+            except errors.Error as error:
+                manager.notify(f"session {record.name!r}: {lender.label} cannot be asked about it: {error.message}")
         kept.append(record)
     return kept
 
 
-def inspect(client: SessionManager, record: Record) -> SessionDocument:
+def inspect(manager: SessionManager, record: Record) -> SessionDocument:
     """A stored session with what its runtime says now; starts nothing."""
-    session = client.hold_or_none(record)
+    session = manager.hold_or_none(record)
     status: Any = "unreachable"
     kernel: KernelInfo | Any = UNSET
     try:
         if session is None:
             pass  # of a backend that this version does not have
-        elif record.allocation is not None and record.allocation.state == "closing":
+        elif record.is_closing:
             status = "closing"
         elif session.is_lost():
             status = "stale"
@@ -109,52 +124,72 @@ def inspect(client: SessionManager, record: Record) -> SessionDocument:
         status=status,
         kernel=kernel,
     )
-    if record.backend == "colab":
+    if manager.leased(record.backend) is not None:
         document.origin = "ours"
         document.high_ram = record.allocation.high_memory if record.allocation is not None else UNSET
         document.lease = leases.info(record)
     return document
 
 
-def _foreign(client: SessionManager, found: Assignment) -> SessionDocument:
+def _foreign(backend: str, found: HeldRuntime) -> SessionDocument:
     runtime = RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
-    if found.proxy is not None:
-        runtime.url = found.proxy.url
-    origin = client.colab.origin(found)
+    if found.url is not None:
+        runtime.url = found.url
+    whose = origin(found)
     return SessionDocument(
         id=found.endpoint,
         name=found.endpoint,
         label=found.label,
-        backend="colab",
+        backend=backend,
         runtime=runtime,
         variant=found.variant,
         is_active=False,
-        status="unreachable" if origin == "elsewhere" else "idle",
-        origin=origin,
+        status="unreachable" if whose == "elsewhere" else "idle",
+        origin=whose,
         high_ram=found.high_memory,
     )
 
 
-def ensure(client: SessionManager, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:
+def origin(found: HeldRuntime) -> Origin:
+    """Who started a runtime, as far as the sessions of its Jupyter server tell."""
+    import msgspec
+
+    from ..net.http import Http
+
+    if found.server is None:
+        return "elsewhere"
+    http = Http(found.server.url, found.server.headers)
+    try:
+        rows = msgspec.json.decode(http.request("GET", "api/sessions", timeout=LOOK_TIMEOUT, repeat=False))
+    except (errors.Error, msgspec.DecodeError):
+        return "elsewhere"
+    finally:
+        http.close()
+    paths = [str(row.get("path", "")) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    if any(path.rpartition("/")[2].startswith("lecoder-") for path in paths):
+        return "another-machine"
+    return "browser" if paths else "elsewhere"
+
+
+def ensure(manager: SessionManager, name: str, wants: RuntimeRequest) -> tuple[Session, bool]:
     """The session of that name with its runtime, started if it is not there, and whether it was.
 
     Doing it twice, at once or after a lost answer, is doing it once.
 
     Raises:
-        errors.UsageError: the name is no good, or belongs to a session of another kind.
-        errors.Error: as `backends.colab.Backend.obtain` has it.
+        errors.UsageError: the name is malformed, or belongs to a session of another kind.
+        errors.Error: see `Backend.obtain`.
     """
     check_name(name)
-    backend_name = client.config.backend.value or "colab"
-    client.check_kind(backend_name, wants)
-    backend = client.backend(backend_name)
-    with client.store.transaction() as records:
+    manager.check_kind(manager.chosen, wants)
+    backend = manager.backend(manager.chosen)
+    with manager.store.transaction() as records:
         record = next((item for item in records if item.name == name), None)
         if record is None:
             record = backend.create(name, wants)
             insert(records, record)
         else:
-            if record.backend != backend_name or not backend.serves(record, wants):
+            if record.backend != manager.chosen or not backend.serves(record, wants):
                 raise errors.UsageError(
                     f"session {name!r} is {record.label}, which is not what you ask for",
                     name="SessionExists",
@@ -162,95 +197,110 @@ def ensure(client: SessionManager, name: str, wants: RuntimeRequest) -> tuple[Se
                 )
             for item in records:
                 item.is_active = item is record
-    client.limit(record, wants.limits)
-    session = client.hold(record)
-    if record.backend == "colab" and client.colab.find(record) is not None and client.colab.is_gone(record):
-        client.colab.give_up(record)
-    known = record.runtime.endpoint if client.backend(record.backend).find(record) is not None else ""
+    manager.limit(record, wants.limits)
+    session = manager.hold(record)
+    leased = isinstance(backend, Leased)
+    if isinstance(backend, Leased) and backend.find(record) is not None and backend.is_gone(record):
+        backend.give_up(record)
+    known = record.runtime.endpoint if backend.find(record) is not None else ""
     session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
     try:
         session.endpoint  # noqa: B018 - starts it
     except errors.Error:
-        if record.backend == "local" and not known:
-            client.store.remove(record.id)
+        if not leased and not known:  # a lender knows by itself whether a refused runtime may be there after all
+            manager.store.remove(record.id)
         raise
     return session, record.runtime.endpoint != known
 
 
-def adopt(client: SessionManager, endpoint: str, name: str) -> Session:
+def adopt(manager: SessionManager, endpoint: str, name: str) -> Session:
     """Take over a runtime of the account that no session here holds, and make it the active one.
 
     Raises:
         errors.NotFoundError: the account holds no such runtime. errors.UsageError: it has a session, or a bad name.
     """
     check_name(name)
-    held = next((item for item in client.store.records() if item.runtime.endpoint == endpoint), None)
+    held = next((item for item in manager.store.records() if item.runtime.endpoint == endpoint), None)
     if held is not None:
         raise errors.UsageError(
             f"session {held.name!r} holds that runtime already",
             name="SessionExists",
             hint=f"lecoder-cgpu sessions switch {held.name}",
         )
-    record = client.colab.adopt(endpoint, name)
-    client.store.add(record)
-    return client.hold(record)
+    record = manager.lender().adopt(endpoint, name)
+    manager.store.add(record)
+    return manager.hold(record)
 
 
-def close(client: SessionManager, record: Record) -> SessionClosed:
+def close(manager: SessionManager, record: Record) -> SessionClosed:
     """Release a session's runtime as far as it is ours, then forget the session.
 
     Raises:
         errors.Error: the runtime could not be told; the session is kept then.
     """
-    session = client.hold(record)
+    session = manager.hold(record)
     kernels: list[str] = []
     released: Any = "nothing"
-    if record.backend == "jupyter":
+    if session.backend.owns_runtime:
+        released = session.backend.release(record)
+    else:
         kernels = session.close_kernels()
         released = "kernels" if kernels else "nothing"
-    else:
-        released = session.backend.release(record)
     if released == "requested":  # it stays until the listing agrees, and is used by nothing
-        client.store.retire(record.id)
+        manager.store.retire(record.id)
     else:
-        client.store.remove(record.id)
+        manager.store.remove(record.id)
     return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
 
 
-def is_foreign(client: SessionManager, endpoint: str) -> bool:
-    """Whether the account holds a runtime of that name for which there is no session here."""
-    records = client.store.records()
-    return concerns_colab(client, records) and any(item.endpoint == endpoint for item in client.colab.foreign(records))
+def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:
+    """The lender of a runtime of that name for which there is no session here; None when no account holds one.
+
+    Raises:
+        errors.Error: a lender could not be asked.
+    """
+    records = manager.store.records()
+    for lender in lenders(manager, records):
+        if any(item.endpoint == endpoint for item in foreign(lender, records)):
+            return lender
+    return None
 
 
-def held(client: SessionManager) -> list[str] | None:
-    """The runtimes that the account holds on Colab; None when Colab does not say."""
-    try:
-        return [item.endpoint for item in client.colab.listing()]
-    except errors.Error:
-        return None
+def held(manager: SessionManager, backends: Iterable[str]) -> list[str] | None:
+    """The runtimes that the accounts of these backends hold; None when a lender does not say."""
+    found: list[str] = []
+    for name in backends:
+        lender = manager.leased(name)
+        if lender is None:
+            continue
+        try:
+            found += [item.endpoint for item in lender.runtimes()]
+        except errors.Error:
+            return None
+    return found
 
 
-def clean(client: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
+def clean(manager: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
     """Forget the sessions whose runtime is certainly gone; those that merely do not answer are kept.
 
-    On Colab, "certainly" takes two listings. No runtime is ended.
+    What is certain about a leased runtime, its lender says. No runtime is ended.
     """
-    records = {record.id: record for record in settle(client, client.store.records())}
-    client.report_damage()
-    documents = client.each(lambda record: inspect(client, record), list(records.values()))
+    records = {record.id: record for record in settle(manager, manager.store.records())}
+    manager.report_damage()
+    documents = manager.each(lambda record: inspect(manager, record), list(records.values()))
     removed, kept = [], []
     for item in documents:
+        lender = manager.leased(item.backend)
         gone = item.status == "stale"
-        if item.backend == "colab" and gone:
-            gone = client.colab.certainly_gone(records[item.id])
-        elif item.status == "starting" and records[item.id].allocation is not None:
-            gone = not client.colab.reconcile(records[item.id])
+        if lender is not None and gone:
+            gone = lender.certainly_gone(records[item.id])
+        elif lender is not None and item.status == "starting":
+            gone = not lender.reconcile(records[item.id])
         if gone:
             removed.append(item.id)
         elif item.status in ("stale", "unreachable", "closing"):
             kept.append(item.id)
     if not dry_run:
         for session_id in removed:
-            client.store.remove(session_id)
+            manager.store.remove(session_id)
     return SessionsCleaned(removed=removed, kept=kept, dry_run=dry_run)

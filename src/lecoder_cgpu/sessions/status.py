@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
 from .. import errors
+from ..backends.protocol import Account, HeldRuntime, Leased
 from ..models.base import timestamp
 from ..models.status import (
     Accelerators,
@@ -30,7 +31,6 @@ from . import operations
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..backends.colab.model import Account, Assignment
     from ..helper.client import Helper
     from ..helper.documents import GpuReport, Report
     from ..models.status import Account as AccountDocument
@@ -41,8 +41,8 @@ GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
-def status(client: SessionManager, key: str | None = None) -> Status:
-    """The document of `status`: login and units, every stored session, and what else the account holds on Colab; with
+def status(manager: SessionManager, key: str | None = None) -> Status:
+    """The document of `status`: login and units, every stored session, and what else the account holds; with
     `key` only that session.
 
     A runtime that does not answer is listed with `connected: false` and the problem; it hides nothing else.
@@ -50,19 +50,24 @@ def status(client: SessionManager, key: str | None = None) -> Status:
     Raises:
         errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
     """
-    records = [client.store.find(key)] if key is not None else client.store.records()
-    asks_colab = operations.concerns_colab(client, records)
+    records = [manager.store.find(key)] if key is not None else manager.store.records()
+    lenders = operations.lenders(manager, records)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        account = pool.submit(_attempt, client.colab.account) if asks_colab else None
-        listing = pool.submit(_attempt, client.colab.listing) if asks_colab else None
-        runtimes = list(pool.map(lambda record: _runtime(client, record), records))
-    document = _document(client, records, runtimes)
-    if account is not None and listing is not None:
-        _add_colab(client, document, records, account, listing, whole=key is None)
+        asked = [
+            (lender, pool.submit(_attempt, lender.account), pool.submit(_attempt, lender.runtimes))
+            for lender in lenders
+        ]
+        runtimes = list(pool.map(lambda record: _runtime(manager, record), records))
+    document = _document(manager, records, runtimes)
+    for number, (lender, account, listing) in enumerate(asked):
+        if number == 0:  # the document has room for one account: that of the chosen backend comes first
+            _add_account(document, lender, records, account.result(), listing.result())
+        if key is None:
+            _add_foreign(document, lender, records, account.result(), listing.result())
     return document
 
 
-def _document(client: SessionManager, records: list[Record], runtimes: list[RuntimeStatus]) -> Status:
+def _document(manager: SessionManager, records: list[Record], runtimes: list[RuntimeStatus]) -> Status:
     # The one that plain commands use comes first, as scripts look at `runtimes[0]`.
     order = sorted(range(len(records)), key=lambda index: not records[index].is_active)
     active = next((record for record in records if record.is_active), None)
@@ -76,36 +81,34 @@ def _document(client: SessionManager, records: list[Record], runtimes: list[Runt
         counts.active_session = ActiveSession(
             id=active.id, label=active.label, runtime=active.runtime.label, name=active.name
         )
-    authenticated, account = _login(client)
+    authenticated, account = _login(manager)
     return Status(
         authenticated=authenticated,
         account=account or UNSET,
         runtimes=[runtimes[index] for index in order],
         sessions=counts,
-        backend=client.config.backend.value or "",
+        backend=manager.config.backend.value or "",
     )
 
 
-def _login(client: SessionManager) -> tuple[bool, AccountDocument | None]:
+def _login(manager: SessionManager) -> tuple[bool, AccountDocument | None]:
     """Whether there is a login, and whose; a file of it that is damaged must not hide the rest."""
     try:
-        return client.login.is_logged_in(), client.login.account()
+        return manager.login.is_logged_in(), manager.login.account()
     except errors.ConfigError as error:
-        client.notify(error.message)
+        manager.notify(error.message)
         return False, None
 
 
-def _add_colab(
-    client: SessionManager,
+def _add_account(
     document: Status,
+    lender: Leased,
     records: list[Record],
-    account: Future[Account | errors.Error],
-    listing: Future[list[Assignment] | errors.Error],
-    *,
-    whole: bool,
+    found: Account | errors.Error,
+    rows: Sequence[HeldRuntime] | errors.Error,
 ) -> None:
-    """What Colab says. Where it does not answer, the document says that, and nothing is taken for zero."""
-    found, rows = account.result(), listing.result()
+    """What the lender says of the account. Where it does not answer, the document says that, and nothing is taken for
+    zero."""
     for problem in (found, rows):
         if isinstance(problem, errors.Error):
             document.problem = problem.message
@@ -119,58 +122,69 @@ def _add_colab(
         document.eligible_tpus = _said(found.tpus)
         document.ineligible_tpus = _said(found.refused_tpus)
         tier = found.tier
-    tier = _granted_tier(records) or tier
-    if tier is None and not isinstance(found, errors.Error) and not any(item.backend == "colab" for item in records):
-        tier = client.colab.control.tier()
+    tier = _granted_tier(lender, records) or tier
+    holds = any(record.backend == lender.name for record in records)
+    if tier is None and not holds and not isinstance(found, errors.Error):
+        tier = lender.tier()
     document.tier = document.sessions.tier = tier or "unknown"
-    if isinstance(rows, errors.Error) or not whole:
+
+
+def _add_foreign(
+    document: Status,
+    lender: Leased,
+    records: list[Record],
+    found: Account | errors.Error,
+    rows: Sequence[HeldRuntime] | errors.Error,
+) -> None:
+    """The account's runtimes that no session here holds. What the only one costs is what the account costs."""
+    if isinstance(rows, errors.Error):
         return
-    ours = {record.runtime.endpoint for record in records if record.backend == "colab"}
-    document.runtimes += [_foreign(item) for item in rows if item.endpoint not in ours]
+    ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
+    document.runtimes += [_foreign(lender.name, item) for item in rows if item.endpoint not in ours]
     if len(rows) == 1 and not isinstance(found, errors.Error) and found.rate is not None:
         for runtime in document.runtimes:
-            if runtime.endpoint == rows[0].endpoint:
+            if runtime.backend == lender.name and runtime.endpoint == rows[0].endpoint:
                 runtime.units_per_hour = found.rate
 
 
-def _granted_tier(records: list[Record]) -> str | None:
-    """The account's tier as Colab told it with a runtime that a session here holds."""
-    return next(
-        (record.allocation.tier for record in records if record.allocation is not None and record.allocation.tier), None
-    )
+def _granted_tier(lender: Leased, records: list[Record]) -> str | None:
+    """The account's tier as the lender told it with a runtime that a session here holds."""
+    allocations = [record.allocation for record in records if record.backend == lender.name]
+    return next((item.tier for item in allocations if item is not None and item.tier), None)
 
 
-def _foreign(item: Assignment) -> RuntimeStatus:
+def _foreign(backend: str, item: HeldRuntime) -> RuntimeStatus:
     return RuntimeStatus(
         label=item.label,
         endpoint=item.endpoint,
         accelerator=item.accelerator,
         connected=False,
-        backend="colab",
+        backend=backend,
         session="",
         origin="elsewhere",
         problem=_FOREIGN.format(item.endpoint),
     )
 
 
-def usage(client: SessionManager) -> Usage:
+def usage(manager: SessionManager) -> Usage:
     """The document of `usage`.
 
     Raises:
-        errors.AuthError: not logged in. errors.ConnectionFailed: Colab does not answer.
+        errors.AuthError: not logged in. errors.ConnectionFailed: the lender does not answer.
     """
-    account = client.colab.account()
-    tier = _granted_tier(client.store.records()) or account.tier or client.colab.control.tier()
-    return Usage(account=client.login.account() or UNSET, tier=tier or "unknown", units=units(account))
+    lender = manager.lender()
+    account = lender.account()
+    tier = _granted_tier(lender, manager.store.records()) or account.tier or lender.tier()
+    return Usage(account=lender.holder() or UNSET, tier=tier or "unknown", units=units(account))
 
 
-def accelerators(client: SessionManager) -> Accelerators:
+def accelerators(manager: SessionManager) -> Accelerators:
     """The document of `gpus`.
 
     Raises:
-        errors.AuthError: not logged in. errors.ConnectionFailed: Colab does not answer.
+        errors.AuthError: not logged in. errors.ConnectionFailed: the lender does not answer.
     """
-    account = client.colab.account()
+    account = manager.lender().account()
     return Accelerators(
         known=account.names is not None,
         eligible_gpus=account.gpus or [],
@@ -207,7 +221,7 @@ def _attempt(action: Callable[[], Any]) -> Any:
 # --- one runtime ----------------------------------------------------------------------------------------------------
 
 
-def _runtime(client: SessionManager, record: Record) -> RuntimeStatus:
+def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
     document = RuntimeStatus(
         label=record.runtime.label,
         endpoint=record.runtime.endpoint,
@@ -216,13 +230,14 @@ def _runtime(client: SessionManager, record: Record) -> RuntimeStatus:
         backend=record.backend,
         session=record.name,
     )
-    if record.backend == "colab":
+    leased = manager.leased(record.backend) is not None
+    if leased:
         document.lease = leases.info(record)
-    session = client.hold_or_none(record)
+    session = manager.hold_or_none(record)
     if session is None:
         document.problem = f"this version cannot use the {record.backend} backend"
         return document
-    if record.backend == "colab":
+    if leased:
         document.origin = "ours"
     try:
         if session.is_lost():
@@ -232,8 +247,9 @@ def _runtime(client: SessionManager, record: Record) -> RuntimeStatus:
             document.problem = "the runtime is being started"
             return document
         document.kernel = session.kernel_info(session.kernel())
-        if record.backend == "colab" and record.helper is None:
-            _fill_from_resources(document, client.colab.resources(session.server.endpoint))
+        machine = session.backend.machine(record, session.server.endpoint)
+        if machine is not None:
+            _fill_hardware(document, machine.gpus, machine.host)
         else:
             _with_helper(session, lambda helper: _fill(document, helper))
         document.connected = True
@@ -254,54 +270,17 @@ def _with_helper(session: Session, action: Callable[[Helper], None]) -> None:
 
 def _fill(document: RuntimeStatus, helper: Helper) -> None:
     report = helper.report()
-    document.gpus = [gpu_document(item) for item in report.gpus]
-    if document.gpus:
-        document.gpu = document.gpus[0]
-        document.accelerator = document.gpus[0].name
-    elif report.gpu_problem:
+    _fill_hardware(document, [gpu_document(item) for item in report.gpus], _host(report))
+    if not document.gpus and report.gpu_problem:
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
-    document.host = _host(report)
     document.runs = sum(not state.ended for state in helper.runs())
 
 
-def _fill_from_resources(document: RuntimeStatus, answer: dict[str, Any]) -> None:
-    """The same from Colab's own route, where no helper of ours runs yet. Whatever it leaves out stays out."""
-    for number, item in enumerate(_dicts(answer.get("gpus"))):
-        gpu = Gpu(
-            index=number,
-            name=str(item.get("name") or "unknown"),
-            utilization=Utilization(gpu=_percent(_times_100(item.get("gpuUtilization"))), memory="unknown"),
-        )
-        total, used = _whole(item.get("memoryTotalBytes")), _whole(item.get("memoryUsedBytes"))
-        if total:
-            gpu.memory = Memory.of(total, used)
-            gpu.utilization.memory = _percent(100 * used / total)
-        document.gpus.append(gpu)
-    host = Host(kind="gpu" if document.gpus else "cpu")
-    memory = answer.get("memory")
-    if isinstance(memory, dict) and _whole(memory.get("totalBytes")):
-        total = _whole(memory.get("totalBytes"))
-        host.memory = Memory.of(total, total - _whole(memory.get("freeBytes")))
-    for disk in _dicts(answer.get("disks"))[:1]:
-        system = disk.get("filesystem") or {}
-        if _whole(system.get("totalBytes")):
-            host.disk = Memory.of(_whole(system.get("totalBytes")), _whole(system.get("usedBytes")))
-    document.host = host
-    if document.gpus:
-        document.gpu = document.gpus[0]
-        document.accelerator = document.gpus[0].name
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) else 0
-
-
-def _times_100(value: Any) -> float | None:
-    return 100.0 * value if isinstance(value, (int, float)) else None
+def _fill_hardware(document: RuntimeStatus, gpus: list[Gpu], host: Host) -> None:
+    document.gpus, document.host = gpus, host
+    if gpus:
+        document.gpu = gpus[0]
+        document.accelerator = gpus[0].name
 
 
 def gpu_document(report: GpuReport) -> Gpu:

@@ -18,9 +18,11 @@ import msgspec
 from msgspec import Struct, field
 
 from .. import errors
+from ..backends import registry
 from ..models.base import SessionRef, now
 from ..system import atomic_files as state
 
+State = Literal["asked", "booting", "ready", "lost", "closing"]
 TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -54,17 +56,18 @@ class KernelRecord(Struct, kw_only=True):
 
 
 class Allocation(Struct, kw_only=True):
-    """What a Colab session asked for, and how far it got.
+    """What a session asked the lender of its runtime for, and how far it got.
 
-    `key` is a UUID from which Colab's notebook hash is made: asking under the same key again finds the same runtime. It
-    is null for a runtime that was adopted. `sent`: Colab was asked to assign it.
-    `state`: asked (written down before Colab is), booting, ready, lost (the listing did not have it, twice), closing
-    (Colab was told to end it, and still lists it). `plane` is the control plane that knows the runtime.
-    `accelerators` are those that the user allows, the best first; none means any of the variant. `expires` is the Unix
-    time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
+    `key` is a UUID: asking under the same key again finds the same runtime. It is null for a runtime that was adopted.
+    `sent`: the lender was asked.
+    `state`: asked (written down before the lender is asked), booting, ready, lost (certainly gone), closing (the lender
+    was told to end it, and has not confirmed that). `plane` is the lender's service that knows the runtime.
+    `accelerators` are those that the user allows, the best first; an empty list means any of the variant. `expires` is
+    the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
+    `tier` is the account's plan, as the lender told it with the runtime.
     """
 
-    state: Literal["asked", "booting", "ready", "lost", "closing"] = "asked"
+    state: State = "asked"
     plane: str = "tunnel"
     key: str | None = None
     variant: Literal["DEFAULT", "GPU", "TPU"] = "GPU"
@@ -106,7 +109,7 @@ class Record(Struct, kw_only=True):
     last_used_at: str = field(name="lastUsedAt")
     is_active: bool = field(name="isActive", default=False)
     name: str = ""
-    backend: str = "colab"
+    backend: str = registry.UNNAMED
     root: str | None = None
     kernel: KernelRecord | None = None
     # Stored under the name that older versions know, so that both find a living helper.
@@ -117,6 +120,11 @@ class Record(Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether the runtime's end was asked for, and is not confirmed yet."""
+        return self.allocation is not None and self.allocation.state == "closing"
 
     @property
     def ref(self) -> SessionRef:

@@ -16,21 +16,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
 from ...store import leases
-from ...store.session_store import Allocation, Proxy, Record, Store, new_record
+from ...store.session_store import Allocation, Proxy, Record, State, Store, new_record
 from ...system import atomic_files, logs
-from ..protocol import AcquireOptions, Released, RuntimeRequest
+from ..protocol import AcquireOptions, ConsentState, HeldRuntime, Leased, Released, RuntimeRequest
+from .model import Assignment
 
 if TYPE_CHECKING:
     from ...auth.tokens import Login
     from ...jupyter.execution_watch import Responder
     from ...jupyter.messages import Message
-    from ...models.sessions import Origin
-    from ..protocol import Upstream
+    from ...models.status import Account as AccountDocument
+    from ..protocol import Account, Machine, Upstream
     from .control import Ask, Control
-    from .model import Account, Assignment
 
 FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is / (protocol C36)
 TOKEN_HEADER = "X-Colab-Runtime-Proxy-Token"  # noqa: S105 - the name of a header
@@ -43,13 +45,20 @@ BOOT_TRY = 10.0  # seconds for one try
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
-LOOK_TIMEOUT = 10.0  # seconds for a look at a runtime that may be somebody else's
 RELEASE_WAIT = 30.0  # seconds that who wants to end a runtime waits for whoever is asking for it
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
 
 
-class Backend:
+class Backend(Leased):
     """The runtimes of one Google account."""
+
+    name = "colab"
+    label = "Colab"
+    lends_accelerators = True
+    no_page = "Colab's web page cannot attach to a runtime that was made from a terminal: it would get another one"
+    restrictions = (
+        "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"
+    )
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings
@@ -61,9 +70,9 @@ class Backend:
 
     @cached_property
     def login(self) -> Login:
-        from ...auth.tokens import Login
+        from ...auth import tokens
 
-        return Login(self._settings, self._state_dir)
+        return tokens.login(self._settings, self._state_dir)
 
     @cached_property
     def plane(self) -> str:
@@ -125,11 +134,17 @@ class Backend:
             return None
         return self._endpoint(record)
 
-    def known_gone(self, record: Record) -> bool:
-        return record.allocation is not None and record.allocation.state in ("lost", "closing")
+    def state(self, record: Record) -> State:
+        return record.allocation.state if record.allocation is not None else "ready"  # the predecessor's has none
 
-    def can_start_new(self) -> bool:
-        return True
+    def known_gone(self, record: Record) -> bool:
+        return self.state(record) in ("lost", "closing")
+
+    def has_account(self) -> bool:
+        return self.login.is_logged_in()
+
+    def holder(self) -> AccountDocument | None:
+        return self.login.account()
 
     def _endpoint(self, record: Record) -> Endpoint:
         assert record.runtime.proxy is not None
@@ -149,9 +164,20 @@ class Backend:
                 known = self._listings[plane] = (time.monotonic(), rows)
             return known[1]
 
+    def services(self) -> list[str]:
+        keys = ["oauthDomain", "googleApisDomain"]
+        keys.append("colabPublicApiDomain" if self._settings.get("colabApi").value == "public" else "colabApiDomain")
+        return [self._settings.get(key).value or "" for key in keys]
+
     def account(self) -> Account:
-        """What the account may use and what it costs."""
         return self.control.account()
+
+    def tier(self) -> str | None:
+        return self.control.tier()
+
+    def runtimes(self) -> list[HeldRuntime]:
+        """Every runtime of the account, ours or not (protocol C18)."""
+        return [_held(item) for item in self.listing()]
 
     def is_gone(self, record: Record) -> bool:
         if self.known_gone(record):
@@ -202,8 +228,6 @@ class Backend:
         """The row of a listing with the address and token that it should have, asked for if they are missing."""
         if listed.proxy is not None:
             return listed
-        from msgspec import structs
-
         return structs.replace(listed, proxy=self.control_of(record).proxy(listed.endpoint))
 
     # --- obtaining ---
@@ -517,41 +541,20 @@ class Backend:
             )
         return bool(record.runtime.endpoint) and self._certainly_listed(record) is None
 
-    def foreign(self, records: list[Record]) -> list[Assignment]:
-        """The account's runtimes that no session here holds (protocol C18)."""
-        ours = {record.runtime.endpoint for record in records if record.backend == "colab"}
-        return [item for item in self.listing() if item.endpoint not in ours]
+    def keep_alive(self, record: Record) -> bool:
+        assignment = Assignment(
+            endpoint=record.runtime.endpoint,
+            variant=record.variant,
+            accelerator=record.runtime.accelerator,
+            address=record.allocation.address if record.allocation is not None else None,
+        )
+        return self.control_of(record).keep_alive(assignment)
 
-    def origin(self, found: Assignment) -> Origin:
-        """Whose runtime it is, as far as the sessions of its Jupyter server tell."""
-        from ...net.http import Http
-        from .calls import decode
+    def machine(self, record: Record, endpoint: Endpoint) -> Machine | None:
+        """GPUs, memory and disk as the runtime's own route tells, where no helper of ours runs yet."""
+        from . import resources
 
-        if found.proxy is None:
-            return "elsewhere"
-        http = Http(found.proxy.url.rstrip("/") + "/", {TOKEN_HEADER: found.proxy.token})
-        try:
-            rows = decode(http.request("GET", "api/sessions", timeout=LOOK_TIMEOUT, repeat=False), "api/sessions")
-        except errors.Error:
-            return "elsewhere"
-        finally:
-            http.close()
-        paths = [str(row.get("path", "")) for row in rows or () if isinstance(row, dict)]
-        if any(path.rpartition("/")[2].startswith("lecoder-") for path in paths):
-            return "another-machine"
-        return "browser" if paths else "elsewhere"
-
-    def resources(self, endpoint: Endpoint) -> dict[str, Any]:
-        """GPUs, memory and disk as the runtime's own route tells (protocol C45)."""
-        from ...net.http import Http
-        from .calls import decode
-
-        http = Http(endpoint.url, endpoint.headers)
-        try:
-            answer = decode(http.request("GET", "api/colab/resources", timeout=LOOK_TIMEOUT), "api/colab/resources")
-        finally:
-            http.close()
-        return answer if isinstance(answer, dict) else {}
+        return resources.machine(endpoint) if record.helper is None else None
 
     def upstream(self, record: Record) -> Callable[[int], Upstream]:
         from ..protocol import Upstream
@@ -578,6 +581,12 @@ class Backend:
             return Requests(self.control_of(record), record.runtime.endpoint, secrets, tell).answer(message)
 
         return answer
+
+    def consent(self, record: Record, kind: str) -> ConsentState:
+        from . import requests
+
+        found = requests.propagate(self.control_of(record), record.runtime.endpoint, requests.GRANTS[kind])
+        return ConsentState(found.success, found.consent_url)
 
     # --- the record ---
 
@@ -706,6 +715,21 @@ def _take(record: Record, found: Assignment) -> None:
         record.allocation.tier = found.tier or record.allocation.tier
         if found.proxy is not None:
             record.allocation.expires = time.time() + found.proxy.lifetime
+
+
+def _held(found: Assignment) -> HeldRuntime:
+    """A row of the listing as every lender tells it."""
+    runtime = HeldRuntime(
+        endpoint=found.endpoint,
+        label=found.label,
+        variant=found.variant,
+        accelerator=found.accelerator,
+        high_memory=found.high_memory,
+    )
+    if found.proxy is None:
+        return runtime
+    server = Endpoint(url=found.proxy.url.rstrip("/") + "/", folder=FOLDER, extra={TOKEN_HEADER: found.proxy.token})
+    return structs.replace(runtime, url=found.proxy.url, server=server)
 
 
 def _of_predecessor(record: Record) -> Allocation:

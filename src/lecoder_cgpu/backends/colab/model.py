@@ -16,6 +16,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..protocol import Account as Account
+
 SERVER_PORT = 8080  # of the Jupyter server on a runtime
 TOKEN_LIFETIME = 3600.0  # seconds that a proxy token lives when the answer does not say (protocol C29)
 
@@ -70,36 +72,6 @@ class Assignment(Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         return label(self.variant, self.accelerator)
-
-
-class Account(Struct, kw_only=True):
-    """What the account may use and what it costs; None is what Colab did not say.
-
-    Units are compute units. `free_units` is what is left of the free quota, `refills_at` when more comes (Unix time).
-    """
-
-    balance: float | None = None
-    rate: float | None = None
-    assignments: int | None = None
-    gpus: list[str] | None = None
-    tpus: list[str] | None = None
-    refused_gpus: list[str] | None = None
-    refused_tpus: list[str] | None = None
-    free_units: float | None = None
-    refills_at: float | None = None
-    tier: str | None = None
-
-    @property
-    def names(self) -> list[str] | None:
-        """Every accelerator that may be asked for."""
-        return None if self.gpus is None and self.tpus is None else [*(self.gpus or []), *(self.tpus or [])]
-
-    @property
-    def hours_left(self) -> float | None:
-        """How long the balance lasts at the present rate, or the free quota of those who have none."""
-        if self.balance is None or not self.rate:
-            return None
-        return (self.balance + (self.free_units or 0.0)) / self.rate
 
 
 def label(variant: str, accelerator: str) -> str:

@@ -109,11 +109,3 @@ def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
             hint="sign in at https://colab.research.google.com with this account, then repeat the same command",
         )
     return found
-
-
-def not_colab(session: str) -> errors.UsageError:
-    """The error for credentials on a runtime that is none of Colab's."""
-    return errors.UsageError(
-        f"session {session!r} is no Colab runtime, so there is nothing to consent to",
-        hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ... import errors
 from ...models.status import Consent
 from ..app import App, Group
 from ..output import Answer
@@ -29,15 +30,15 @@ def consent(app: App, kind: str) -> Answer:
     \b
     lecoder-cgpu colab consent drive --json
     """
-    from ...backends.colab import requests
-
     session = app.client.existing(app.session)
-    if session.record.backend != "colab":
-        raise requests.not_colab(session.record.name)
-    control = app.client.colab.control_of(session.record)
-    found = requests.propagate(control, session.record.runtime.endpoint, requests.GRANTS[kind])
-    document = Consent(session=session.record.ref, kind=kind, granted=found.success)  # type: ignore[arg-type]
-    if not found.success and found.consent_url is not None:
-        document.url = found.consent_url
-    text = "the runtime has it now" if found.success else f"open this in a browser, then call again: {document.url}"
+    found = session.backend.consent(session.record, kind)
+    if found is None:
+        raise errors.UsageError(
+            f"session {session.record.name!r} is no Colab runtime, so there is nothing to consent to",
+            hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
+        )
+    document = Consent(session=session.record.ref, kind=kind, granted=found.granted)  # type: ignore[arg-type]
+    if not found.granted and found.url is not None:
+        document.url = found.url
+    text = "the runtime has it now" if found.granted else f"open this in a browser, then call again: {document.url}"
     return Answer(document, lambda: text)

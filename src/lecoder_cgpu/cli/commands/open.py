@@ -58,9 +58,9 @@ def _of_session(session: Session) -> Opened:
         errors.NotFoundError: there is nothing that a browser could show.
     """
     record = session.record
-    if record.backend == "colab":
+    if session.backend.no_page is not None:
         raise errors.NotFoundError(
-            "Colab's web page cannot attach to a runtime that was made from a terminal: it would get another one",
+            session.backend.no_page,
             name="NothingToOpen",
             hint=f"lecoder-cgpu connect --session {record.name}",
         )

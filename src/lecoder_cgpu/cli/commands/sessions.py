@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import UnsetType
 
 from ... import errors
 from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
@@ -16,6 +17,7 @@ from ..app import App, Group
 from ..output import Answer, Table
 
 if TYPE_CHECKING:
+    from ...backends.protocol import Leased
     from ...models.sessions import SessionDocument
 
 EMPTY = "There are no sessions."
@@ -52,7 +54,7 @@ def list_(app: App, stats: bool) -> Answer:
             "*" if item.is_active else "",
             item.name,
             "" if item.id == item.name else item.id[:8],
-            item.label if item.backend == "colab" else item.backend,
+            item.backend if isinstance(item.origin, UnsetType) else item.label,
             item.status,
             _kernel_state(item),
             _text(item.last_used_at),
@@ -78,7 +80,8 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
     lecoder-cgpu sessions add lab --url https://lab.example.org/user/ada/ --token-stdin < token.txt
     lecoder-cgpu --backend local sessions add scratch --root ~/scratch
     """
-    local = app.options.get("backend") == "local" or root is not None
+    chosen = app.options.get("backend")
+    local = root is not None or (chosen is not None and app.client.backend(chosen).takes_folder)
     if local:
         if url is not None or token_stdin:
             raise errors.UsageError(
@@ -207,33 +210,36 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) ->
         )
     keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
     found = [_closable(app, key) for key in keys]
+    names = [item.backend if isinstance(item, Record) else item[0].name for item in found]
     closed: list[SessionClosed] = []
+    told: list[str] = []
     failure: errors.Error | None = None
-    for item in found:
+    for item, name in zip(found, names, strict=True):
         try:
-            closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(app, item))
+            closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(*item))
+            told.append(_told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name))
         except errors.Error as error:  # the others may cost money, so they are closed all the same
             if failure is not None:
                 app.printer.notify(failure.message)
             failure = error
     if failure is not None:
-        for done in closed:
-            app.printer.notify(_told(done))
+        for line in told:
+            app.printer.notify(line)
         raise failure
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
     if any(item.released in ("runtime", "requested") for item in closed):
-        still = operations.held(client)
+        still = operations.held(client, dict.fromkeys(names))
         if still is not None:
             document.held = still
             if still:
                 app.printer.notify("the account still holds: " + ", ".join(still))
-    return Answer(document, lambda: "\n".join(_told(item) for item in closed) or EMPTY)
+    return Answer(document, lambda: "\n".join(told) or EMPTY)
 
 
-def _closable(app: App, key: str) -> Record | str:
-    """The session that is meant, or the endpoint of a runtime without one.
+def _closable(app: App, key: str) -> Record | tuple[Leased, str]:
+    """The session that is meant, or a runtime without one: its lender and its endpoint.
 
     Raises:
         errors.NotFoundError: there is neither.
@@ -241,15 +247,17 @@ def _closable(app: App, key: str) -> Record | str:
     try:
         return app.client.store.find(key)
     except errors.NotFoundError:
-        if operations.is_foreign(app.client, key):
-            return key
-        raise
+        lender = operations.holder_of(app.client, key)
+        if lender is None:
+            raise
+        return lender, key
 
 
-def _told(item: SessionClosed) -> str:
+def _told(item: SessionClosed, label: str) -> str:
+    """What became of a session, for people. `label` is the name of the place that its runtime came from."""
     texts = {
         "runtime": "its runtime was given back",
-        "requested": "Colab was told to end its runtime, and still lists it",
+        "requested": f"{label} was told to end its runtime, and still lists it",
         "server": "its server was ended",
         "kernels": "our kernels were ended",
         "nothing": "nothing was running",
@@ -257,8 +265,8 @@ def _told(item: SessionClosed) -> str:
     return f"closed {item.name}: {texts[item.released]}"
 
 
-def _end(app: App, endpoint: str) -> SessionClosed:
-    released = app.client.colab.release_endpoint(endpoint)
+def _end(lender: Leased, endpoint: str) -> SessionClosed:
+    released = lender.release_endpoint(endpoint)
     return SessionClosed(session_id=endpoint, name=endpoint, released=released)
 
 
@@ -332,7 +340,7 @@ def _key(app: App, given: str | None) -> str:
 
 
 def _where(item: SessionDocument) -> str:
-    if item.backend != "colab":
+    if isinstance(item.origin, UnsetType):  # it is not leased
         return item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint
     return item.runtime.endpoint + ("" if item.origin == "ours" else f" ({item.origin})")
 

@@ -28,10 +28,12 @@ def command(app: App) -> Answer:
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
     document = status.status(app.client, app.session)
-    return Answer(document, lambda: "\n".join(_lines(document)))
+    lender = app.client.leased(document.backend)
+    lends = lender is not None and document.authenticated
+    return Answer(document, lambda: "\n".join(_lines(document, lends=lends)))
 
 
-def _lines(document: Status) -> list[str]:
+def _lines(document: Status, *, lends: bool) -> list[str]:
     who = f"logged in as {document.account.id}" if isinstance(document.account, Account) else "logged in"
     lines = [f"google       {who if document.authenticated else 'not logged in'}"]
     if isinstance(document.problem, str):
@@ -53,7 +55,8 @@ def _lines(document: Status) -> list[str]:
             lines.append(f"  problem    {runtime.problem}")
         gone = runtime.problem == status.GONE
         ended = runtime.lease.ended if isinstance(runtime.lease, LeaseInfo) else None
-        if gone and runtime.backend == "colab" and ended not in ("runtime", "units"):  # those limits stay in force
+        leased = isinstance(runtime.lease, LeaseInfo)
+        if gone and leased and ended not in ("runtime", "units"):  # those limits stay in force
             lines.append(f"  next       lecoder-cgpu sessions ensure {runtime.session}")
         if isinstance(runtime.lease, LeaseInfo) and not gone:
             lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
@@ -71,13 +74,17 @@ def _lines(document: Status) -> list[str]:
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")
     if not document.runtimes:
         lines.append("")
-        lines.append(f"no runtime is held; start with: {_first_step(document)}")
+        lines.append(f"no runtime is held; start with: {_first_step(document, lends=lends)}")
     return lines
 
 
-def _first_step(document: Status) -> str:
-    """A command that gets a runtime: on Colab, where somebody is logged in, with an accelerator that is allowed."""
-    if not document.authenticated or document.backend != "colab":
+def _first_step(document: Status, *, lends: bool) -> str:
+    """A command that gets a runtime: where somebody is logged in, with an accelerator that is allowed.
+
+    Args:
+        lends: whether the chosen backend lends accelerators to somebody.
+    """
+    if not lends:
         return 'lecoder-cgpu --backend local run -m kernel "print(6*7)"'
     gpu = f"--gpu {document.eligible_gpus[0]} " if document.eligible_gpus else ""
     return f'lecoder-cgpu run {gpu}"nvidia-smi"'
