@@ -23,6 +23,10 @@
     ├── ConfigError               2009 config
     └── InternalError             2099 internal (a bug of ours)
 
+Some failures are caught to be acted upon, and have a class of their own below these (`HelperDead` below
+`ConnectionFailed`). Such a class declares no code: it has its parent's, and its name is the `name` that users see.
+Catch the class, or look at `http_status`; never compare `name`.
+
 The failure of user code is data: it is described by these classes but returned inside a result, never raised.
 Everything else is raised, and `cli.main` alone turns it into a document and an exit status.
 """
@@ -37,17 +41,15 @@ class Error(Exception):
     """A failure with the code, category and exit status that users are promised.
 
     `message` says what was wrong, `hint` what to do next (a command or one sentence), `name` is the short
-    machine-readable name (the class name when omitted). `retry_after`: in so many seconds the other side wants to be
-    asked again, when it said so.
+    machine-readable name (the class name when omitted). `retry_after` is the number of seconds after which the other
+    side wants to be asked again, and `http_status` the status of the answer that was the failure, where there was one.
     """
 
     code: ClassVar[int] = 2099
     category: ClassVar[str] = "internal"
     exit_status: int = 70
     retryable: bool = False
-    retry_after: float | None = None
     description: ClassVar[str] = "The tool failed."
-    http_status: int | None = None  # of the answer that was the failure, where there was one
 
     def __init__(
         self,
@@ -57,11 +59,15 @@ class Error(Exception):
         name: str | None = None,
         retryable: bool | None = None,
         exit_status: int | None = None,
+        retry_after: float | None = None,
+        http_status: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.name = name or type(self).__name__
+        self.retry_after = retry_after
+        self.http_status = http_status
         self.run: Any = None  # the document of the run that failed, where there is one
         if retryable is not None:
             self.retryable = retryable
@@ -116,7 +122,7 @@ class FileFailure(CodeFailure):
 
 
 class UnknownFailure(CodeFailure):
-    pass
+    code = 1999
 
 
 class TimeLimit(Error):
@@ -154,7 +160,6 @@ class QuotaError(Error):
     category = "quota"
     exit_status = 69
     description = "The account is not entitled to this, or its usage limit is reached."
-    after: float | None = None  # seconds after which it may be tried again, when the service said so
 
 
 class CapacityError(Error):
@@ -208,7 +213,115 @@ class ConfigError(Error):
 
 
 class InternalError(Error):
+    code = 2099
     description = "A bug in lecoder-cgpu."
+
+
+# --- failures that are acted upon; each has the code of its parent ---------------------------------------------------
+
+
+class NameResolution(ConnectionFailed):
+    """There is no host of that name."""
+
+
+class ConnectionRefused(ConnectionFailed):
+    """Nothing listens at that address."""
+
+
+class ConnectionTimeout(ConnectionFailed):
+    """No connection was made in time."""
+
+
+class ReadTimeout(ConnectionFailed):
+    """A server took the request and did not answer in time; the request may have had an effect."""
+
+
+class ServerError(ConnectionFailed):
+    """A server failed (HTTP 5xx), or asked for fewer requests (429)."""
+
+
+class RateLimited(ConnectionFailed):
+    """Colab asks for fewer requests (HTTP 429)."""
+
+
+class UnexpectedAnswer(ConnectionFailed):
+    """The answer is not one that this kind of server gives."""
+
+    retryable = False
+
+
+class HelperDead(ConnectionFailed):
+    """The kernel of the helper on the runtime died, and the server gave up restarting it."""
+
+
+class HelperSilent(ConnectionFailed):
+    """The helper on the runtime does not answer."""
+
+
+class HelperFailed(ConnectionFailed):
+    """The helper could not be started on the runtime."""
+
+    retryable = False
+
+
+class NoFileService(ConnectionFailed):
+    """The helper cannot pass on files, and the server does not either."""
+
+    retryable = False
+
+
+class NoProxy(ConnectionFailed):
+    """Colab gives no address for a port of the runtime."""
+
+
+class DriveFailed(ConnectionFailed):
+    """Google Drive failed (HTTP 5xx)."""
+
+
+class VerifyFailed(TransferError):
+    """What arrived is not what was sent."""
+
+    retryable = True
+
+
+class PageLost(TransferError):
+    """A listing that comes in pages has to be asked for again."""
+
+
+class NotLoggedIn(AuthError):
+    """There is no login."""
+
+
+class LoginExpired(AuthError):
+    """Google has ended the login."""
+
+
+class Unauthorized(AuthError):
+    """Google does not accept the access token (HTTP 401), or asks for a login."""
+
+
+class Forbidden(AuthError):
+    """Google refuses the request (HTTP 403) for a reason that has no name of its own."""
+
+
+class ConsentDenied(AuthError):
+    """The person, or an organisation's rules, refused consent on Google's page."""
+
+
+class NoClient(AuthError):
+    """There is no OAuth client to log in with."""
+
+
+class NoConnection(UsageError):
+    """The kernel is out of the helper's reach."""
+
+
+class NoStdin(UsageError):
+    """The command takes no input, or has closed it."""
+
+
+class MissingExtra(ConfigError):
+    """A library is not installed that one of the extras brings."""
 
 
 EXIT_STOPPED_WAITING = 124  # we stopped watching; the work goes on
@@ -220,13 +333,12 @@ def interrupted_status(interrupt: KeyboardInterrupt) -> int:
 
 
 def tree() -> Iterator[type[Error]]:
-    """Every concrete class of the table, in the order of the drawing above."""
+    """Every class of the table, in the order of the drawing above: those that declare a code of their own."""
+    return (kind for kind in subclasses(Error) if "code" in vars(kind) and kind is not CodeFailure)
 
-    def walk(node: type[Error]) -> Iterator[type[Error]]:
-        children = node.__subclasses__()
-        if not children:
-            yield node
-        for child in children:
-            yield from walk(child)
 
-    yield from walk(Error)
+def subclasses(kind: type[Error]) -> Iterator[type[Error]]:
+    """Every class below this one, parents before their children, in the order in which they are written."""
+    for child in kind.__subclasses__():
+        yield child
+        yield from subclasses(child)

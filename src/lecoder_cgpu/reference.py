@@ -153,11 +153,12 @@ OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made."""
     from .cli.app import root
-    from .docgen import guide, man, pages
+    from .docgen import error_names, guide, man, pages
     from .docgen.describe import describe
 
     described = describe(root)
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
+    texts["docs/reference/error-names.md"] = pages.error_names(error_names.names())
     texts["man/lecoder-cgpu.1"] = man.page(described)
     texts["docs/agents.md"] = guide.agents(described)
     texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)

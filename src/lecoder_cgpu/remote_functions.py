@@ -204,9 +204,8 @@ def _dumps(thing: Any) -> bytes:
     try:
         import cloudpickle
     except ImportError as error:
-        raise errors.ConfigError(
+        raise errors.MissingExtra(
             "remote functions need cloudpickle, which the extra 'remote' installs",
-            name="MissingExtra",
             hint='pip install "lecoder-cgpu[remote]"',
         ) from error
     try:

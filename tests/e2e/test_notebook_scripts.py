@@ -62,7 +62,7 @@ def test_without_the_extra(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "hidden" / "jupytext.py").write_text("raise ImportError('not installed')")
     paths = str(tmp_path / "hidden")
     result = cli("notebook", "convert", str(tmp_path / "s.py"), "--json", env={"PYTHONPATH": paths})
-    assert (result.code, result.json["error"]["name"]) == (78, "ExtraMissing")
+    assert (result.code, result.json["error"]["name"]) == (78, "MissingExtra")
     assert "lecoder-cgpu[notebooks]" in result.json["error"]["suggestion"]
 
 

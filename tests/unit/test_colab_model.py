@@ -201,21 +201,21 @@ def test_the_audience_of_a_token() -> None:
 @pytest.mark.parametrize(
     ("refusal", "kind", "name"),
     [
-        (Refusal(401, "x"), errors.AuthError, "Unauthorized"),
+        (Refusal(401, "x"), errors.Unauthorized, "Unauthorized"),
         (Refusal(403, "x", '[7,"insufficient authentication scopes",[]]'), errors.AuthError, "ScopeMissing"),
         (
             Refusal(403, "x", '{"error":{"status":"X","details":[{"reason":"USER_PROJECT_DENIED"}]}}'),
             errors.AuthError,
             "ProjectDenied",
         ),
-        (Refusal(403, "x", "<html>"), errors.AuthError, "Forbidden"),
+        (Refusal(403, "x", "<html>"), errors.Forbidden, "Forbidden"),
         (Refusal(404, "x"), errors.NotFoundError, "NotFound"),
-        (Refusal(429, "x", retry_after=3.0), errors.ConnectionFailed, "RateLimited"),
+        (Refusal(429, "x", retry_after=3.0), errors.RateLimited, "RateLimited"),
         (Refusal(503, "x"), errors.ConnectionFailed, "Http503"),
         (Refusal(418, "x"), errors.ConnectionFailed, "Http418"),
-        (Refusal(302, "x", location="https://accounts.google.com/x"), errors.AuthError, "Unauthorized"),
-        (Refusal(302, "x", location="http://hotspot/"), errors.ConnectionFailed, "UnexpectedAnswer"),
-        (Refusal(200, "x", "<html>", page=True), errors.ConnectionFailed, "UnexpectedAnswer"),
+        (Refusal(302, "x", location="https://accounts.google.com/x"), errors.Unauthorized, "Unauthorized"),
+        (Refusal(302, "x", location="http://hotspot/"), errors.UnexpectedAnswer, "UnexpectedAnswer"),
+        (Refusal(200, "x", "<html>", page=True), errors.UnexpectedAnswer, "UnexpectedAnswer"),
     ],
 )
 def test_refusals(refusal: Refusal, kind: type[errors.Error], name: str) -> None:

@@ -88,9 +88,8 @@ class Consent:
             )
         try:
             stored = self.complete(pending, code_in(answer, pending))
-        except errors.AuthError as error:
-            if error.name == "ConsentDenied":
-                self.login.files.drop_pending(flow)
+        except errors.ConsentDenied:
+            self.login.files.drop_pending(flow)
             raise
         self.login.files.drop_pending(flow)
         return stored
@@ -267,15 +266,13 @@ def code_in(answer: str, pending: Pending) -> str:
         )
     if refused := query.get("error"):
         if refused == ["access_denied"]:
-            raise errors.AuthError(
+            raise errors.ConsentDenied(
                 "consent was denied on Google's page",
-                name="ConsentDenied",
                 hint="log in again and allow it: lecoder-cgpu auth login; while the client is in testing, "
                 "the account must be a test user of it",
             )
-        raise errors.AuthError(
+        raise errors.ConsentDenied(
             f"Google refused: {refused[0]}",
-            name="ConsentDenied",
             hint="an organisation's rules may forbid it: ask its administrator, or use another OAuth client: "
             "lecoder-cgpu auth setup CLIENT_FILE --force",
         )

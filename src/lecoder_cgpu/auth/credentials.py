@@ -230,9 +230,7 @@ def client(settings: config.Config) -> OAuthClient | None:
 
 def no_client(settings: config.Config) -> errors.AuthError:
     """The error for a login without a client to log in with."""
-    return errors.AuthError(
-        f"there is no OAuth client (clientId and clientSecret) in {settings.path}", name="NoClient", hint=SETUP_HINT
-    )
+    return errors.NoClient(f"there is no OAuth client (clientId and clientSecret) in {settings.path}", hint=SETUP_HINT)
 
 
 def change_config(settings: config.Config, changes: dict[str, str | None]) -> None:

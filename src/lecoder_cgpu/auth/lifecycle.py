@@ -70,9 +70,8 @@ def tokeninfo(login: Login, access_token: str) -> dict[str, Any] | None:
     if reply.status in (400, 401):
         return None
     if reply.status != 200:
-        raise errors.ConnectionFailed(
+        raise errors.ServerError(
             f"Google's token service failed with HTTP {reply.status}",
-            name="ServerError",
             hint="repeat the same command in a minute",
         )
     return _object(reply)

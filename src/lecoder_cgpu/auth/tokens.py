@@ -73,7 +73,7 @@ class Login:
         """
         found = credentials.find(self.config, self.files)
         if found is None:
-            raise errors.AuthError("not logged in to Google", name="NotLoggedIn", hint=credentials.LOGIN_HINT)
+            raise errors.NotLoggedIn("not logged in to Google", hint=credentials.LOGIN_HINT)
         return found
 
     def is_logged_in(self) -> bool:
@@ -183,8 +183,8 @@ class Login:
         logs.current().info("AUTH", "refresh", {"source": source.kind, "type": source.info.get("type")})
         try:
             token, rotated = mint(source, self.config)
-        except errors.AuthError as error:
-            if error.name == "LoginExpired" and source.kind == "session":
+        except errors.LoginExpired:
+            if source.kind == "session":
                 self.files.forget(source.info["refresh_token"])
             raise
         if before is not None:
@@ -213,7 +213,8 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
     """An access token for these credentials, and the refresh token that replaces theirs, if Google sent one.
 
     Raises:
-        errors.AuthError: Google refuses them; `LoginExpired` when it says `invalid_grant` (protocol C52).
+        errors.LoginExpired: Google says `invalid_grant` (protocol C52).
+        errors.AuthError: Google refuses them for another reason.
         errors.ConnectionFailed: Google could not be asked, or failed.
         errors.ConfigError: google-auth cannot read them.
     """
@@ -330,10 +331,9 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
             )
         elif source is not None and source.kind == "adc":
             hint = "gcloud auth application-default login"
-        return errors.AuthError(
+        return errors.LoginExpired(
             # protocol C53
             f"Google has ended this login: {detail} (revoked, or older than the 7 days that a client in testing gets)",
-            name="LoginExpired",
             hint=hint,
         )
     if said in ("invalid_client", "unauthorized_client"):
@@ -346,8 +346,7 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
         return errors.AuthError(
             f"Google refuses the login: {detail}", name="RefreshRefused", hint="lecoder-cgpu auth login --force"
         )
-    return errors.ConnectionFailed(
+    return errors.ServerError(
         f"Google's token service failed: {detail or 'its answer was not understood'}; the login was kept",
-        name="ServerError",
         hint="repeat the same command in a minute",
     )

@@ -119,9 +119,8 @@ def check_installed() -> None:
 
     missing = [name for name in ("jupyter_server", "ipykernel") if importlib.util.find_spec(name) is None]
     if missing:
-        raise errors.ConfigError(
+        raise errors.MissingExtra(
             f"the local backend needs {' and '.join(missing)}, which the extra 'local' installs",
-            name="MissingExtra",
             hint=HINT,
         )
 

@@ -142,15 +142,24 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     if document.interrupted is True and document.status == "error":
         printer.note("interrupted" + _steps(document))
         return
+    told = _speaks_for_itself(document)
     if isinstance(error.traceback, list) and error.traceback:
         if document.mode == "kernel":  # a process has written its own
             printer.note("\n".join(error.traceback))
         if error.category == "runtime":
             return  # the traceback says it all
-    elif error.name != "ProcessFailed":
+    elif not told:
         printer.note(f"error: {error.name}: {error.message}{_steps(document)}")
-    if isinstance(error.suggestion, str) and error.name != "ProcessFailed":
+    if isinstance(error.suggestion, str) and not told:
         printer.note(f"hint: {error.suggestion}")
+
+
+def _speaks_for_itself(document: Run) -> bool:
+    """Whether a command ended of its own accord: it has printed why, and its exit status is ours."""
+    ended_by_others = document.signal == "SIGKILL" or document.exit_code == 137
+    stopped = isinstance(document.signal, str) and isinstance(document.stopped, Stopped)
+    failed = document.mode == "terminal" and document.status == "error"
+    return failed and document.error_code == errors.RuntimeFailure.code and not (ended_by_others or stopped)
 
 
 def _steps(document: Run) -> str:

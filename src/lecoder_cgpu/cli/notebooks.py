@@ -174,9 +174,8 @@ def _from_yaml(text: str, name: str) -> Any:
     try:
         import yaml
     except ImportError:
-        raise errors.ConfigError(
+        raise errors.MissingExtra(
             f"reading {name} needs a YAML library",
-            name="ExtraMissing",
             hint="pip install 'lecoder-cgpu[notebooks]', or give the parameters in JSON",
         ) from None
     try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..models.reference import CommandReference, OptionReference, Reference
+    from .error_names import Named
 
 
 NOTE = "<!-- Made from the program itself by `python -m lecoder_cgpu.reference write`; edit the source, not this. -->\n"
@@ -43,6 +44,24 @@ def errors_table(reference: Reference) -> str:
 def exit_table(reference: Reference) -> str:
     """Exit statuses with what they mean."""
     return table(("exit", "meaning"), list(reference.exit_codes.items()))
+
+
+def error_names(found: list[Named]) -> str:
+    """The page of the names that `error.name` can have."""
+    rows = []
+    for entry in found:
+        more = "; …" if len(entry.when) > SHOWN else ""
+        when = "; ".join(entry.when[:SHOWN]) + more
+        rows.append((f"`{entry.name}`", str(entry.kind.code), str(entry.exit_status), when))
+    return (
+        f"{NOTE}\n# Names of errors\n\n"
+        "`error.name` in a document, and `name` of an exception of the library, is one of these. They stay as they\n"
+        "are. When your code raised an exception, the name is that of the exception's class instead. In a message,\n"
+        "`…` stands for what differs.\n\n" + table(("name", "code", "exit", "when"), rows)
+    )
+
+
+SHOWN = 3  # messages of one name
 
 
 def _commands(commands: list[CommandReference]) -> str:

@@ -44,7 +44,14 @@ CHECKED = 500  # names in one question for hashes
 DELETED = 256  # names in one request to delete
 
 # Why there is no helper, so that files have to go another way.
-_NO_HELPER = ("HelperFailed", "NoFileService", "UnexpectedAnswer", "ServerError", "HelperDead")
+_NO_HELPER = (
+    errors.HelperFailed,
+    errors.NoFileService,
+    errors.UnexpectedAnswer,
+    errors.ServerError,
+    errors.HelperDead,
+    errors.NotFoundError,
+)
 
 
 class Storage:
@@ -70,9 +77,7 @@ class Storage:
         service = FileService(self._connect)
         try:
             service.open()
-        except (errors.ConnectionFailed, errors.NotFoundError) as error:
-            if isinstance(error, errors.ConnectionFailed) and error.name not in _NO_HELPER:
-                raise
+        except _NO_HELPER as error:
             from .contents_service import ContentsService
 
             fallback = ContentsService(self.session.server, self.session.endpoint.folder)
@@ -84,7 +89,7 @@ class Storage:
 
     def _connect(self, cause: errors.ConnectionFailed | None) -> Helper:
         if cause is not None:
-            if cause.name == "HelperDead":
+            if isinstance(cause, errors.HelperDead):
                 self.session.replace_helper()
             if self.session.known_gone():
                 raise errors.LostError(

@@ -74,10 +74,8 @@ class ContentsService:
         try:
             self._get(self._path("."))
         except errors.Error as error:
-            raise errors.ConnectionFailed(
+            raise errors.NoFileService(
                 f"files cannot be reached there: {cause.message}; and through the server: {error.message}",
-                name="NoFileService",
-                retryable=False,
                 hint="lecoder-cgpu doctor checks each session's server",
             ) from error
 

@@ -31,7 +31,7 @@ _RECORD = struct.Struct(">HIqI32s")  # length of the name, mode, mtime, size, di
 _NO_DIGEST = b"\0" * 32
 _WINDOWS = sys.platform == "win32"
 _RESERVED = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
-_ERRNOS = {
+ERRNOS = {
     errno.ENOENT: "FileNotFound",
     errno.EISDIR: "IsADirectory",
     errno.ENOTDIR: "NotADirectory",
@@ -57,7 +57,7 @@ class Problem(Exception):
 
 def problem(error: OSError, path: str) -> Problem:
     """What an operating system's error means for a transfer."""
-    name = _ERRNOS.get(error.errno or 0, "FileError")
+    name = ERRNOS.get(error.errno or 0, "FileError")
     return Problem(name, f"{shown(path)}: {error.strerror or error}")
 
 

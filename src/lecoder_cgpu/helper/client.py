@@ -295,9 +295,8 @@ class Helper:
         elif message.type == "status":
             state = message.content.get("execution_state")
             if state == "dead":
-                raise errors.ConnectionFailed(
+                raise errors.HelperDead(
                     "the kernel of the helper on the runtime died, and the server gave up restarting it",
-                    name="HelperDead",
                     hint="lecoder-cgpu sessions restart",
                 )
             self.restarts += state in _RESTARTS
@@ -328,9 +327,8 @@ class Helper:
             if not answer.get("ok"):
                 raise _failure(answer.get("error") or {})
             return msgspec.convert(answer, kind)
-        raise errors.ConnectionFailed(
+        raise errors.HelperSilent(
             "the helper on the runtime does not answer",
-            name="HelperSilent",
             hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
         )
 
@@ -387,10 +385,16 @@ class _Nothing(msgspec.Struct):
     pass
 
 
-_REFUSALS = {
-    "KeyConflict": "give another --key, or the same command as before",
-    "StillRunning": "end it first: lecoder-cgpu job kill JOB",
-    "BadRequest": "lecoder-cgpu debug tail shows what was asked for",
+# What the helper refuses, by the name that it gives: our class, and what to do next.
+REFUSALS: dict[str, tuple[type[errors.Error], str | None]] = {
+    "RunNotFound": (errors.NotFoundError, "lecoder-cgpu job list"),
+    "NotFound": (errors.NotFoundError, "lecoder-cgpu ls"),
+    "BadRequest": (errors.UsageError, "lecoder-cgpu debug tail shows what was asked for"),
+    "NoStdin": (errors.NoStdin, None),
+    "StdinGap": (errors.UsageError, None),
+    "StillRunning": (errors.UsageError, "end it first: lecoder-cgpu job kill JOB"),
+    "NoConnection": (errors.NoConnection, None),
+    "KeyConflict": (errors.UsageError, "give another --key, or the same command as before"),
 }
 
 
@@ -422,23 +426,19 @@ def _answer(message: messages.Message) -> dict[str, Any]:
         answer: dict[str, Any] = data[MIME]
         return answer
     told = found if found.get("status") == "error" else content
-    raise errors.ConnectionFailed(
+    raise errors.HelperFailed(
         f"the helper could not be started on the runtime: {told.get('ename') or told.get('status')}: "
         f"{told.get('evalue', '')}".rstrip(": "),
-        name="HelperFailed",
-        retryable=False,
         hint="it needs a Python kernel and room on the disk: lecoder-cgpu kernel status; lecoder-cgpu status",
     )
 
 
 def _failure(error: dict[str, Any]) -> errors.Error:
-    """The helper's error as one of ours."""
+    """The helper's error as one of ours; a name that we do not know is a failure of the helper."""
     name, message = str(error.get("name", "")), str(error.get("message", ""))
-    if name in ("RunNotFound", "NotFound"):
-        hint = "lecoder-cgpu job list" if name == "RunNotFound" else "lecoder-cgpu ls"
-        return errors.NotFoundError(message, name=name, hint=hint)
-    if name in ("BadRequest", "NoStdin", "StdinGap", "StillRunning", "NoConnection", "KeyConflict"):
-        return errors.UsageError(message, name=name, hint=_REFUSALS.get(name))
+    if name in REFUSALS:
+        kind, hint = REFUSALS[name]
+        return kind(message, name=name, hint=hint)
     return errors.InternalError(
         f"the helper on the runtime failed: {message}",
         name=name or "HelperFailed",

@@ -73,8 +73,8 @@ class FileService:
         self._restarts = self._helper.restarts
         self.hello = self._helper.hello()
         if not self.hello.takes_files:
-            raise errors.ConnectionFailed(
-                "the kernel of the helper cannot pass on files", name="NoFileService", retryable=False
+            raise errors.NoFileService(
+                "the kernel of the helper cannot pass on files",
             )
         return self.hello
 
@@ -122,7 +122,7 @@ class FileService:
                     on_answer(waiting[0], _decode(answers.popleft()))
                     waiting.popleft()
             except errors.ConnectionFailed as error:
-                if not error.retryable and error.name != "HelperDead":
+                if not error.retryable and not isinstance(error, errors.HelperDead):
                     raise
                 deadline = deadline or time.monotonic() + self._patience
                 self._reconnect(error, deadline)
@@ -139,7 +139,7 @@ class FileService:
         while not answers:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise errors.ConnectionFailed("the helper on the runtime does not answer", name="HelperSilent")
+                raise errors.HelperSilent("the helper on the runtime does not answer")
             self._helper.receive(left)
             if self._helper.restarts > self._restarts:
                 raise errors.ConnectionFailed("the helper on the runtime was restarted", name="HelperRestarted")
@@ -180,8 +180,8 @@ class FileService:
                     if answer["end"]:
                         return lines
                     number += 1
-            except errors.TransferError as error:
-                if error.name != "PageLost" or attempt == 2:
+            except errors.PageLost:
+                if attempt == 2:
                     raise
         raise AssertionError("the loop returns or raises")
 
@@ -201,8 +201,8 @@ class FileService:
 
 def _decode(buffers: list[Any]) -> Answer:
     if not buffers:
-        raise errors.ConnectionFailed(
-            "the helper's answer has lost its content on the way", name="NoFileService", retryable=False
+        raise errors.NoFileService(
+            "the helper's answer has lost its content on the way",
         )
     header: dict[str, Any] = json.loads(bytes(buffers[0]))
     if "error" in header:
@@ -210,39 +210,40 @@ def _decode(buffers: list[Any]) -> Answer:
     return header, memoryview(buffers[1]) if len(buffers) > 1 else memoryview(b"")
 
 
+# Our class for each name of a `trees.Problem`; a name that is not here is a transfer that failed.
+KINDS: dict[str, type[errors.Error]] = {
+    "FileNotFound": errors.NotFoundError,
+    "IsADirectory": errors.UsageError,
+    "NotADirectory": errors.UsageError,
+    "FileExists": errors.UsageError,
+    "UnsafeName": errors.UsageError,
+    "NameTooLong": errors.UsageError,
+    "FolderNotEmpty": errors.UsageError,
+    "NotAFile": errors.UsageError,
+    "VerifyFailed": errors.VerifyFailed,
+    "PageLost": errors.PageLost,
+    "HelperFailed": errors.InternalError,
+    "NoSuchCall": errors.InternalError,
+}
 _HINTS = {
     "PermissionDenied": "choose another place, or change the permissions",
     "FileChanged": "repeat the same command when nothing writes to the file",
     "VerifyFailed": "repeat the same command",
     "FolderNotEmpty": "add --recursive",
 }
-_MISTAKES = frozenset(
-    {
-        "IsADirectory",
-        "NotADirectory",
-        "FileExists",
-        "UnsafeName",
-        "NameTooLong",
-        "FolderNotEmpty",
-        "NotAFile",
-    }
-)
 
 
 def error_of(problem: trees.Problem, where: str) -> errors.Error:
     """Our error for a problem with a file; `where` says on which side."""
-    message = f"{problem.message} ({where})"
-    hint = _HINTS.get(problem.name)
+    kind = KINDS.get(problem.name, errors.TransferError)
     there = where == "on the runtime"
     listing = "lecoder-cgpu ls FOLDER" if there else "ls FOLDER"
-    if problem.name == "DiskFull":
-        hint = f"{'lecoder-cgpu rm' if there else 'rm'} PATH makes room; then repeat the same command"
-    if problem.name == "FileNotFound":
-        return errors.NotFoundError(message, name=problem.name, hint=hint or f"see what is there: {listing}")
-    if problem.name in _MISTAKES:
-        return errors.UsageError(
-            message, name=problem.name, hint=hint or f"give another path; see what is there: {listing}"
-        )
-    if problem.name in ("HelperFailed", "NoSuchCall"):
-        return errors.InternalError(message, name=problem.name)
-    return errors.TransferError(message, name=problem.name, hint=hint, retryable=problem.name == "VerifyFailed")
+    hints = {
+        **_HINTS,
+        "DiskFull": f"{'lecoder-cgpu rm' if there else 'rm'} PATH makes room; then repeat the same command",
+        "FileNotFound": f"see what is there: {listing}",
+    }
+    hint = hints.get(problem.name)
+    if hint is None and kind is errors.UsageError:
+        hint = f"give another path; see what is there: {listing}"
+    return kind(f"{problem.message} ({where})", name=problem.name, hint=hint)

@@ -82,10 +82,8 @@ class Terminal:
             return self._server.start_terminal({"shell_command": command})
         except errors.NotFoundError:
             return None
-        except errors.ConnectionFailed as error:
-            if error.name != "ServerError":
-                raise
-        return self._server.start_terminal({})  # no /bin/sh there, or a server that does not like to be told
+        except errors.ServerError:  # there is no /bin/sh, or the server does not let us choose the shell
+            return self._server.start_terminal({})
 
     def _connect(self) -> WebSocket:
         path = "colab/tty" if self.name is None else f"terminals/websocket/{self.name}"

@@ -67,13 +67,9 @@ def _status_error(status: int, what: str, body: str) -> errors.Error:
             hint="give the address with the server's base path: lecoder-cgpu sessions add NAME --url URL --force",
         )
     if status == 429 or status >= 500:
-        return errors.ConnectionFailed(
-            f"{what}: the server failed with {said}", name="ServerError", hint="repeat the same command in a minute"
-        )
-    return errors.ConnectionFailed(
+        return errors.ServerError(f"{what}: the server failed with {said}", hint="repeat the same command in a minute")
+    return errors.UnexpectedAnswer(
         f"{what}: the server answered {said}",
-        name="UnexpectedAnswer",
-        retryable=False,
         hint="is this the address of a Jupyter server? lecoder-cgpu debug tail shows the requests",
     )
 
@@ -107,19 +103,17 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
             hint="set SSL_CERT_FILE to the file with its certificate authority",
         )
     if isinstance(cause, socket.gaierror):
-        return errors.ConnectionFailed(
+        return errors.NameResolution(
             f"{where}: there is no host of that name",
-            name="NameResolution",
             hint="check the name; lecoder-cgpu doctor checks the network",
         )
     if isinstance(cause, ConnectionRefusedError):
-        return errors.ConnectionFailed(
+        return errors.ConnectionRefused(
             f"{where}: nothing listens there (connection refused)",
-            name="ConnectionRefused",
             hint="start the server there; the addresses in use: lecoder-cgpu sessions list",
         )
     if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
-        return errors.ConnectionFailed(f"{where}: no answer in time", name="ConnectionTimeout", hint=UNREACHED)
+        return errors.ConnectionTimeout(f"{where}: no answer in time", hint=UNREACHED)
     reason = str(cause or error) or type(error).__name__
     return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=UNREACHED)
 

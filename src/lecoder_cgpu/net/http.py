@@ -115,9 +115,8 @@ class Http:
             )
         except httpx2.ReadTimeout as error:
             logs.current().debug("HTTP", what, {"error": "no answer"})
-            raise errors.ConnectionFailed(
+            raise errors.ReadTimeout(
                 f"{what}: it was taken, and not answered in time",
-                name="ReadTimeout",
                 hint="lecoder-cgpu status shows what came of it",
             ) from error
         except httpx2.HTTPError as error:

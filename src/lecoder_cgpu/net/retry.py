@@ -35,7 +35,8 @@ def transient(error: Exception) -> bool | float:
         return False
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= RETRY_AFTER_MOST else False
-    return error.name not in ("ConnectionRefused", "ConnectionTimeout", "ReadTimeout", "NameResolution")
+    hopeless = (errors.ConnectionRefused, errors.ConnectionTimeout, errors.ReadTimeout, errors.NameResolution)
+    return not isinstance(error, hopeless)
 
 
 def persist(

@@ -269,10 +269,8 @@ class Drive:
         try:
             return msgspec.json.decode(reply.data, type=kind)
         except msgspec.DecodeError as error:
-            raise errors.ConnectionFailed(
+            raise errors.UnexpectedAnswer(
                 f"Drive's answer was not understood: {error}",
-                name="UnexpectedAnswer",
-                retryable=False,
                 hint="lecoder-cgpu debug tail shows the requests",
             ) from error
 
@@ -280,11 +278,13 @@ class Drive:
 def _pause(error: Exception, method: str) -> bool | float:
     """Whether to repeat a request after this failure, and after how many seconds if Google said so."""
     if isinstance(error, errors.QuotaError) and error.retryable:
-        return error.after or True
-    if not isinstance(error, errors.ConnectionFailed) or error.name in ("ConnectionRefused", "NameResolution"):
+        return error.retry_after or True
+    if not isinstance(error, errors.ConnectionFailed):
+        return False
+    if isinstance(error, (errors.ConnectionRefused, errors.NameResolution)):
         return False
     # A request that may have been carried out is repeated only if that does no harm.
-    return error.name == "DriveFailed" or (error.retryable and method in ("GET", "DELETE"))
+    return isinstance(error, errors.DriveFailed) or (error.retryable and method in ("GET", "DELETE"))
 
 
 def _reasons(data: bytes) -> Iterator[str]:
@@ -317,15 +317,14 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
             f"Google refuses the login: {said}", name="TokenRefused", hint="lecoder-cgpu auth login --force"
         )
     if reasons & _RATE or reply.status == 429:
-        limited = errors.QuotaError(
+        wait = reply.headers.get("retry-after") or ""
+        return errors.QuotaError(
             f"Google wants fewer requests to Drive: {said}",
             name="RateLimited",
             retryable=True,
             hint="repeat the same command in a minute",
+            retry_after=float(wait) if wait.isdigit() else None,
         )
-        wait = reply.headers.get("retry-after") or ""
-        limited.after = float(wait) if wait.isdigit() else None
-        return limited
     if reply.status == 403:
         return _forbidden(reasons, said, identity)
     if reply.status == 404:
@@ -337,9 +336,7 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
             hint="lecoder-cgpu notebook list",
         )
     if reply.status >= 500:
-        return errors.ConnectionFailed(
-            f"Drive failed: {said}", name="DriveFailed", hint="repeat the same command in a minute"
-        )
+        return errors.DriveFailed(f"Drive failed: {said}", hint="repeat the same command in a minute")
     return errors.ConnectionFailed(
         f"Drive refuses the request: {said}",
         name="DriveRefused",
@@ -371,4 +368,4 @@ def _forbidden(reasons: set[str], said: str, identity: str | None) -> errors.Err
             name="NotAuthorizedToFile",
             hint="download it in the browser, and bring it with: lecoder-cgpu notebook push FILE",
         )
-    return errors.AuthError(f"Google forbids this: {said}", name="Forbidden", hint="lecoder-cgpu auth check")
+    return errors.Forbidden(f"Google forbids this: {said}", hint="lecoder-cgpu auth check")

@@ -15,9 +15,8 @@ def _jupytext() -> Any:
     try:
         import jupytext
     except ImportError:
-        raise errors.ConfigError(
+        raise errors.MissingExtra(
             "scripts are read and written as notebooks by jupytext, which is not installed",
-            name="ExtraMissing",
             hint="pip install 'lecoder-cgpu[notebooks]'",
         ) from None
     return jupytext
@@ -27,7 +26,7 @@ def parse(text: str, origin: str) -> Any:
     """The notebook that a script in the percent format stands for; one cell when nothing is marked.
 
     Raises:
-        errors.UsageError: it is no such script. errors.ConfigError: (`ExtraMissing`) jupytext is not installed.
+        errors.UsageError: it is no such script. errors.MissingExtra: jupytext is not installed.
     """
     jupytext = _jupytext()
     try:

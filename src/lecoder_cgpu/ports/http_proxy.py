@@ -99,7 +99,8 @@ class PortProxy:
         except errors.Error as error:
             if self._session.is_lost():
                 raise self._lost() from error
-            if isinstance(error, errors.NotFoundError) or error.name in ("Forbidden", "Http400", "NoProxy"):
+            refused = isinstance(error, (errors.NotFoundError, errors.Forbidden, errors.NoProxy))
+            if refused or error.http_status == 400:
                 raise errors.NotFoundError(
                     f"port {port} of the runtime is not to be had through the proxy: {error.message}",
                     name="NoPortProxy",
@@ -330,9 +331,8 @@ async def _heads(
         try:
             answer = Answer.parse(await answers.readuntil(END))
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
-            raise errors.ConnectionFailed(
+            raise errors.UnexpectedAnswer(
                 f"the proxy gave no answer that makes sense ({error})",
-                name="UnexpectedAnswer",
                 hint="leave out --via proxy",
             ) from error
         if answer.final:

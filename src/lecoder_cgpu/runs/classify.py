@@ -183,6 +183,20 @@ def classify(name: str, message: str, bases: Sequence[str] = ()) -> type[errors.
     return errors.RuntimeFailure
 
 
+def exit_status(name: str, message: str) -> int | None:
+    """The status that code gave to `sys.exit`; None for another exception, and for an exit with a message.
+
+    Args:
+        name: the exception's class. message: its text.
+    """
+    if name != "SystemExit":
+        return None
+    text = message.strip()
+    if text in ("", "None", "False"):
+        return 0
+    return int(text) if re.fullmatch(r"-?\d+", text) else None
+
+
 def _is_memory(hierarchy: Sequence[str], message: str) -> bool:
     if _MEMORY_NAMES.intersection(hierarchy):
         return True

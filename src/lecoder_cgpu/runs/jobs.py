@@ -71,9 +71,7 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
         try:
             state = helper.execute(run_id, kernel, code, launch)
             return _started(session, state)
-        except errors.UsageError as error:
-            if error.name != "NoConnection":
-                raise
+        except errors.NoConnection as error:
             if attempt or session.kernel() is not None:
                 raise errors.UsageError(
                     "code in this kernel cannot be left alone: it is on another machine than the helper",
@@ -82,7 +80,7 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
                 ) from error
             session.forget_kernel()
         except errors.ConnectionFailed as error:
-            if error.name == "HelperDead":
+            if isinstance(error, errors.HelperDead):
                 session.replace_helper()
             if attempt == 2 or not error.retryable:
                 raise

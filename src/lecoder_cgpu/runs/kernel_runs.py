@@ -360,7 +360,12 @@ def _limit(outcome: Outcome) -> tuple[str, str]:
 
 
 def _python_failure(document: Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
-    if raised.name == "SystemExit" and _system_exit(document, raised):
+    status = classify.exit_status(raised.name, raised.message)
+    if status is not None:
+        if status:
+            told = f"the code ended itself with sys.exit({status})"
+            document.fail(errors.RuntimeFailure(told, name="SystemExit"))
+            document.exit_code = (status & 0xFF) or 1
         return
     traceback = raised.traceback
     if filename is not None and outcome.execution.execution_count is not None:
@@ -376,19 +381,6 @@ def _python_failure(document: Run, outcome: Outcome, raised: wire.Raised, filena
         assert isinstance(document.error, ErrorInfo)
         document.error.traceback = info.traceback
         document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
-
-
-def _system_exit(document: Run, raised: wire.Raised) -> bool:
-    """`sys.exit(n)` is a status, not a crash; False when it was called with a message instead of a number."""
-    text = raised.message.strip()
-    if text in ("", "None", "0", "False"):
-        return True
-    if not re.fullmatch(r"-?\d+", text):
-        return False
-    ended = errors.RuntimeFailure(f"the code ended itself with sys.exit({text})", name="SystemExit")
-    document.fail(ended)
-    document.exit_code = (int(text) & 0xFF) or 1
-    return True
 
 
 def name_file(line: str, filename: str, count: int) -> str:

@@ -85,7 +85,7 @@ class ProcessRun:
                 return
             except errors.ConnectionFailed as error:
                 self._helper.close()
-                if error.name == "HelperDead":
+                if isinstance(error, errors.HelperDead):
                     self.session.replace_helper()
                 if attempt == 2 or not error.retryable:
                     raise
@@ -174,7 +174,7 @@ class ProcessRun:
         assert self._helper is not None
         self.steps.append("the connection dropped")
         self._helper.close()
-        if cause.name == "HelperDead":
+        if isinstance(cause, errors.HelperDead):
             self.session.replace_helper()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1

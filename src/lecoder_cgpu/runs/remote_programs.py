@@ -64,7 +64,7 @@ def start(
                 _feed(helper, run, _line(spec, program, run, hello))
             return helper.show(run)
         except errors.ConnectionFailed as error:
-            if error.name == "HelperDead":
+            if isinstance(error, errors.HelperDead):
                 session.replace_helper()
             if attempt == ATTEMPTS - 1 or not error.retryable:
                 raise
@@ -84,7 +84,7 @@ def _feed(helper: Helper, run: str, line: bytes) -> None:
         part = line[offset : offset + CHUNK]
         try:
             helper.send_stdin(run, part, offset=offset, eof=offset + CHUNK >= len(line))
-        except errors.UsageError as error:
-            if error.name == "NoStdin" and helper.read(run, "messages", 0, 1).data:
+        except errors.NoStdin:
+            if helper.read(run, "messages", 0, 1).data:
                 return  # another client with the same key has sent it all, to an earlier helper
             raise

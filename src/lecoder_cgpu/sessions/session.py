@@ -217,12 +217,11 @@ class Session:
                 helper.hello()
             finally:
                 helper.close()
-        except errors.ConnectionFailed as error:
-            if error.name not in ("HelperSilent", "HelperDead"):
-                logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
-                return
+        except (errors.HelperSilent, errors.HelperDead):
             self.replace_helper()
             self.notify("the helper on the runtime did not answer; it was replaced")
+        except errors.ConnectionFailed as error:
+            logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
 
     def kernel(self) -> Kernel | None:
         """The kernel as the server sees it now, None when none is running.
@@ -292,7 +291,7 @@ class Session:
             errors.ConnectionFailed: it cannot be reached within a minute, or the runtime is gone.
             errors.AuthError: it does not know us any more.
         """
-        if cause.name == "HelperDead":
+        if isinstance(cause, errors.HelperDead):
             self.replace_helper()
         deadline = time.monotonic() + RECONNECT_FOR
         pause = 0.1

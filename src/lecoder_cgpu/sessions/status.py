@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..models.status import Account as AccountDocument
     from .manager import SessionManager
 
-_NO_LOGIN = ("LoginExpired", "NotLoggedIn", "Unauthorized")
+_NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
 GONE = "the runtime is gone"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
@@ -112,7 +112,7 @@ def _add_account(
     for problem in (found, rows):
         if isinstance(problem, errors.Error):
             document.problem = problem.message
-            if isinstance(problem, errors.AuthError) and problem.name in _NO_LOGIN:
+            if isinstance(problem, _NO_LOGIN):
                 document.authenticated = False
     tier = None
     if not isinstance(found, errors.Error):

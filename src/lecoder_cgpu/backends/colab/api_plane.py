@@ -57,7 +57,7 @@ class ApiPlane:
             try:
                 operation = self._object("POST", "v1beta/runtimes", params=params, json={"runtimeSpec": spec})
             except errors.ConnectionFailed as error:
-                if last or not error.retryable or error.name == "RateLimited":
+                if last or not error.retryable or isinstance(error, errors.RateLimited):
                     raise
                 logs.current().warn("COLAB", f"create: {error.message}; asking again under the same request id")
                 continue
@@ -133,10 +133,8 @@ class ApiPlane:
     def _get(self, name: str) -> Assignment:
         found = _runtime(self._object("GET", f"v1beta/runtimes/{quote(name, safe='')}"))
         if found is None:
-            raise errors.ConnectionFailed(
+            raise errors.UnexpectedAnswer(
                 f"Colab's answer about the runtime {name} names none",
-                name="UnexpectedAnswer",
-                retryable=False,
                 hint="lecoder-cgpu debug tail shows the requests",
             )
         return found
@@ -157,9 +155,8 @@ class ApiPlane:
             return self._tunnel.proxy(self._address(endpoint), port)
         found = self._get(endpoint).proxy
         if found is None:
-            raise errors.ConnectionFailed(
+            raise errors.NoProxy(
                 f"Colab gives no address for the runtime {endpoint}",
-                name="NoProxy",
                 hint="repeat the same command in a minute",
             )
         return found

@@ -299,9 +299,7 @@ class Backend(Leased):
                 except (errors.QuotaError, errors.BlockedError):
                     unanswered = False
                     raise
-                except (errors.CapacityError, errors.ConnectionFailed) as error:
-                    if isinstance(error, errors.ConnectionFailed) and error.name != "RateLimited":
-                        raise
+                except (errors.CapacityError, errors.RateLimited) as error:
                     unanswered = False
                     wait = error.retry_after or _jittered(pause)
                     if time.monotonic() + wait > until:
@@ -343,13 +341,12 @@ class Backend(Leased):
             return found
         if len(refusals) == 1:
             raise refusals[0]
-        none = errors.CapacityError(
+        raise errors.CapacityError(
             f"Colab has no free machine for any of {', '.join(allowed)} now",
             name=refusals[0].name,
             hint=refusals[0].hint,
+            retry_after=max(item.retry_after or 0.0 for item in refusals) or None,
         )
-        none.retry_after = max(item.retry_after or 0.0 for item in refusals) or None
-        raise none
 
     def _allowed(self, allocation: Allocation, terms: AcquireOptions) -> list[str]:
         """The accelerators that were asked for and that this account may use.

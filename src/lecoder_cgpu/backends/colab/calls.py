@@ -64,9 +64,8 @@ class Google:
         token = self._tokens.access_token()
         try:
             return self._send(method, path, token, headers, options)
-        except errors.AuthError as error:
-            if error.name != UNAUTHORIZED:
-                raise
+        except errors.Unauthorized:
+            pass
         token = self._tokens.access_token(rejected=token)
         return self._send(method, path, token, headers, options)
 
@@ -77,9 +76,6 @@ class Google:
         return self._http.request(
             method, path, headers={"Authorization": f"Bearer {token}", **(headers or {})}, **options
         )
-
-
-UNAUTHORIZED = "Unauthorized"
 
 
 def decode(body: bytes, what: str) -> Any:
@@ -96,44 +92,41 @@ def decode(body: bytes, what: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise errors.ConnectionFailed(
+        raise errors.UnexpectedAnswer(
             f"{what}: the answer is not what Colab sends: {text[:200]!r}",
-            name="UnexpectedAnswer",
-            retryable=False,
             hint="is the address of Colab set by hand? lecoder-cgpu debug tail shows the requests",
         ) from None
 
 
 def google_error(refusal: Refusal) -> errors.Error:
-    """What a refusal of Google's means. Calls that know more about theirs (an assignment's 412, say) look at `name`."""
+    """What a refusal of Google's means. A call that knows more about its own (an assignment's 412, say) looks at
+    `http_status`."""
+    error = _google_error(refusal)
+    error.http_status, error.retry_after = refusal.status, refusal.retry_after
+    return error
+
+
+def _google_error(refusal: Refusal) -> errors.Error:
     what, status = refusal.what, refusal.status
     message, reason = google_reason(refusal.body)
     said = f"HTTP {status}" + (f" ({message})" if message else "")
     if refusal.location is not None or (refusal.page and status < 400):
         return _elsewhere(refusal)
     if status == 401:
-        return errors.AuthError(
-            f"{what}: Google does not accept the login: {said}", name=UNAUTHORIZED, hint=f"{LOGIN_HINT} --force"
-        )
+        return errors.Unauthorized(f"{what}: Google does not accept the login: {said}", hint=f"{LOGIN_HINT} --force")
     if status == 403:
         return _forbidden(what, said, message, reason)
     if status == 404:
         return errors.NotFoundError(f"{what}: {said}", name="NotFound", hint="lecoder-cgpu sessions list")
     if status == 429:
         pause = "a minute" if refusal.retry_after is None else f"{refusal.retry_after:.0f} s"
-        limit = errors.ConnectionFailed(
-            f"{what}: Colab wants fewer requests: {said}",
-            name="RateLimited",
-            hint=f"repeat the same command in {pause}",
+        return errors.RateLimited(
+            f"{what}: Colab wants fewer requests: {said}", hint=f"repeat the same command in {pause}"
         )
-        limit.retry_after = refusal.retry_after
-        return limit
     if status >= 500:
-        failed = errors.ConnectionFailed(
+        return errors.ConnectionFailed(
             f"{what}: Colab failed with {said}", name=f"Http{status}", hint="repeat the same command in a minute"
         )
-        failed.retry_after = refusal.retry_after
-        return failed
     return errors.ConnectionFailed(
         f"{what}: Colab refused the request with {said}",
         name=f"Http{status}",
@@ -146,16 +139,13 @@ def _elsewhere(refusal: Refusal) -> errors.Error:
     """A web page or a redirect where an answer should be: Google's accounts ask for a login (protocol C27)."""
     where = refusal.location or refusal.body
     if "accounts.google" in where or "ServiceLogin" in where or urlsplit(where).path.startswith("/o/oauth2"):
-        return errors.AuthError(
+        return errors.Unauthorized(
             f"{refusal.what}: Google asks for a login (HTTP {refusal.status})",
-            name=UNAUTHORIZED,
             hint=f"{LOGIN_HINT} --force",
         )
     saw = f"it redirects to {refusal.location}" if refusal.location is not None else "it sent a web page"
-    return errors.ConnectionFailed(
+    return errors.UnexpectedAnswer(
         f"{refusal.what}: that is not where Colab's control plane is: {saw} (HTTP {refusal.status})",
-        name="UnexpectedAnswer",
-        retryable=False,
         hint="lecoder-cgpu doctor shows colabApiDomain and checks the network: "
         "a captive portal or a proxy answers like this",
     )
@@ -181,8 +171,8 @@ def _forbidden(what: str, said: str, message: str, reason: str) -> errors.Error:
             name="ProjectDenied",
             hint="gcloud auth application-default set-quota-project PROJECT",
         )
-    return errors.AuthError(
-        f"{what}: Google refused: {said}", name="Forbidden", hint="lecoder-cgpu auth check tells what the login allows"
+    return errors.Forbidden(
+        f"{what}: Google refused: {said}", hint="lecoder-cgpu auth check tells what the login allows"
     )
 
 

@@ -108,13 +108,12 @@ def not_entitled(ask: Ask, said: str = "") -> errors.Error:
 
 
 def no_capacity(ask: Ask, retry_after: float | None = None) -> errors.Error:
-    error = errors.CapacityError(
+    return errors.CapacityError(
         f"Colab has no free machine for {ask} now",
         name="NoCapacity",
         hint="wait for one with --wait-for-capacity 2h, or allow others: --gpu NAME,NAME",
+        retry_after=retry_after,
     )
-    error.retry_after = retry_after
-    return error
 
 
 def quota_denied(ask: Ask) -> errors.Error:

@@ -102,10 +102,8 @@ def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
         if found.success:
             return found
     if found.consent_url is None:
-        raise errors.ConnectionFailed(
+        raise errors.UnexpectedAnswer(
             f"Colab neither gave the runtime credentials for {_NAMES[grant]} nor said where to agree",
-            name="UnexpectedAnswer",
-            retryable=False,
             hint="sign in at https://colab.research.google.com with this account, then repeat the same command",
         )
     return found

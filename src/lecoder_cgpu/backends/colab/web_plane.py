@@ -5,6 +5,7 @@ Every request carries `authuser` (protocol C3).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -84,17 +85,18 @@ class WebPlane:
 
     def _refusal(self, ask: Ask, error: errors.Error, *, prompted: bool) -> errors.Error:
         """What a refused POST means (protocol C9, C10)."""
-        if error.name == "Http400" and ask.accelerator is not None:
+        if error.http_status == 400 and ask.accelerator is not None:
             return control.not_entitled(ask)
-        if error.name == "Http400" and ask.high_memory:
+        if error.http_status == 400 and ask.high_memory:
             return control.not_entitled(ask, "high RAM needs a paid plan")
-        if error.name == "Http412":
+        if error.http_status == 412:
             return control.too_many(len(self.assignments()))
-        if error.name == "Http503":
+        if error.http_status == 503:
             return control.no_capacity(ask, error.retry_after)
-        if prompted and not isinstance(error, errors.ConnectionFailed):
-            return _explained(error)
-        return _explained(error) if prompted and error.name.startswith("Http4") else error
+        if not prompted or isinstance(error, errors.RateLimited):
+            return error
+        refused = 400 <= (error.http_status or 0) < 500
+        return _explained(error) if refused or not isinstance(error, errors.ConnectionFailed) else error
 
     def find(self, ask: Ask) -> Assignment | None:
         return _assignment(self._object("GET", "tun/m/assign", params=_assign_params(ask)))
@@ -113,9 +115,8 @@ class WebPlane:
         )
         found = model.proxy(answer)
         if found is None:
-            raise errors.ConnectionFailed(
+            raise errors.NoProxy(
                 f"Colab gives no address for the runtime {endpoint}",
-                name="NoProxy",
                 hint="repeat the same command in a minute",
             )
         return found
@@ -140,9 +141,8 @@ class WebPlane:
         """`ccu-info`; where that is gone, `user-info` of the private API; else unknown (protocol C22)."""
         try:
             answer = self._object("GET", "tun/m/ccu-info", params={"authuser": "0"})
-        except errors.AuthError as error:
-            if error.name != "Forbidden":
-                raise
+        except errors.Forbidden:
+            pass
         except (errors.NotFoundError, errors.ConnectionFailed) as error:
             logs.current().info("COLAB", f"ccu-info: {error.message}")
             if isinstance(error, errors.ConnectionFailed) and error.retryable:
@@ -169,11 +169,8 @@ class WebPlane:
     def keep_alive(self, assignment: Assignment) -> bool:
         """The tunnel notes the moment at which the ping arrives; that the runtime does not answer means nothing."""
         path = f"tun/m/{quote(assignment.address or assignment.endpoint, safe='')}/keep-alive/"
-        try:
+        with contextlib.suppress(errors.ReadTimeout, errors.UnexpectedAnswer):
             self._google.raw("GET", path, params={"authuser": "0"}, headers=TUNNEL, timeout=PING_TIMEOUT, repeat=False)
-        except errors.ConnectionFailed as error:
-            if error.name not in ("ReadTimeout", "UnexpectedAnswer"):
-                raise
         return True
 
     def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
@@ -194,10 +191,8 @@ class WebPlane:
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = self._google.call(method, path, **options)
         if not isinstance(answer, dict):
-            raise errors.ConnectionFailed(
+            raise errors.UnexpectedAnswer(
                 f"{method} {path}: Colab's answer is {'empty' if answer is None else 'no object'}",
-                name="UnexpectedAnswer",
-                retryable=False,
                 hint="lecoder-cgpu debug tail shows the requests",
             )
         return answer
@@ -238,10 +233,8 @@ def _assignment(answer: dict[str, Any], *, listed: bool = False) -> Assignment |
 def _xsrf(answer: dict[str, Any]) -> str:
     token = answer.get("token") or answer.get("xsrfToken")
     if not token:
-        raise errors.ConnectionFailed(
+        raise errors.UnexpectedAnswer(
             "Colab's answer has no token for the next request",
-            name="UnexpectedAnswer",
-            retryable=False,
             hint="lecoder-cgpu debug tail shows the requests",
         )
     return str(token)
@@ -250,12 +243,12 @@ def _xsrf(answer: dict[str, Any]) -> str:
 def _worth_a_probe(error: errors.Error, ask: Ask) -> bool:
     """Whether a failed POST may have had an effect, or failed for a token that was too old."""
     if isinstance(error, errors.AuthError):
-        return error.name in ("Forbidden", "Unauthorized")
-    if error.name == "Http400":
+        return isinstance(error, (errors.Forbidden, errors.Unauthorized))
+    if error.http_status == 400:
         return ask.accelerator is None and not ask.high_memory
-    return (
-        isinstance(error, errors.ConnectionFailed) and error.retryable and error.name not in ("Http503", "RateLimited")
-    )
+    if error.http_status == 503 or isinstance(error, errors.RateLimited):
+        return False
+    return isinstance(error, errors.ConnectionFailed) and error.retryable
 
 
 def _explained(error: errors.Error) -> errors.Error:

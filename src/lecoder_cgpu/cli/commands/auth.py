@@ -212,7 +212,7 @@ def _info(app: App, message: str | None = None, *, checked: bool = False) -> tup
         source = login.source()
     except errors.AuthError as error:
         document.notice = error.message
-        if error.name == "NoClient":
+        if isinstance(error, errors.NoClient):
             document.notice += f"; {error.hint}"
     else:
         document.authenticated = True
@@ -360,7 +360,7 @@ def export(app: App, ci: bool) -> Answer:
     login = app.client.login
     stored = login.files.read_login()
     if stored is None:
-        raise errors.AuthError("there is no login to export", name="NotLoggedIn", hint=credentials.LOGIN_HINT)
+        raise errors.NotLoggedIn("there is no login to export", hint=credentials.LOGIN_HINT)
     document = LoginExport(
         session=stored,
         instructions="on the other machine, with the same config.json: lecoder-cgpu auth-import - < this document",

@@ -22,9 +22,8 @@ def command() -> Answer:
     try:
         from ...agents.mcp import serve
     except ImportError as error:
-        raise errors.ConfigError(
+        raise errors.MissingExtra(
             f"the MCP server needs {error.name}, which the extra 'mcp' installs",
-            name="MissingExtra",
             hint='pip install "lecoder-cgpu[mcp]"',
         ) from error
     serve()
