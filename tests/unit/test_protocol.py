@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ def rows() -> Iterator[tuple[str, Fact]]:
             yield number, Fact(text, certainty, frozenset(users.split(", ")))
 
 
+@cache
 def references() -> dict[str, set[str]]:
     """Number -> the packages whose source refers to it."""
     found: dict[str, set[str]] = {}

@@ -1,5 +1,6 @@
-"""Tools for coding agents, and the Model Context Protocol over which they are called.
+"""Tools for coding agents, and the Model Context Protocol server that offers them.
 
+`tools` is the list of tools, `mcp` serves it.
 Who may use it: the command `mcp`.
-Never here: what only agents could do. A tool is the library's call with another face.
+Never here: something that only agents can do. A tool calls the library as any program would.
 """

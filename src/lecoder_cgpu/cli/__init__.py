@@ -1,6 +1,7 @@
 """The command line: parsing and printing.
 
-`app` is the table of commands, `commands/` has a module for each, `output` alone writes to the standard streams.
+`app` is the table of commands, `commands/` has a module for each command with its options, `run_command` is `run`,
+`live` shows a run while it goes on, and `output` alone writes to the standard streams.
 Who may use it: `__main__`, and `reference.py`, which describes it.
-Never here: work that the library could not do as well.
+Never here: work that the library could do as well.
 """

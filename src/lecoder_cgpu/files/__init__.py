@@ -1,6 +1,7 @@
-"""Files of the runtime: what moves, how, and by which way.
+"""Files of the runtime: uploads, downloads and syncs.
 
-`commands` is what users ask for, `plan` decides, `transfer` moves, `contents_service` is the way without the helper.
+`commands` has what users ask for, `plan` decides what moves where, `transfer` moves it, and `contents_service` is the
+slower way for servers where the helper cannot run.
 Who may use it: the command line, the library, and runs that take files along.
-Never here: the requests' form on the wire (`helper/file_service.py`), or what happens to them there (`guest/files.py`).
+Never here: the requests' form on the wire (`helper/file_service.py`), or what the runtime does (`guest/files.py`).
 """

@@ -1,5 +1,5 @@
-"""What was run: one entry a run, the images it showed, and the history as a web page.
+"""What was run: one entry for each run, the images that it showed, and the history as a web page.
 
-Who may use it: whoever ran something adds to it; `logs` reads it.
-Never here: the output of the tool itself (`system/logs.py`), or a request to a runtime.
+Who may use it: everything that runs code adds to it; the commands `logs …` read it.
+Never here: what the tool itself did (`system/logs.py`), or a request to a runtime.
 """

@@ -1,6 +1,8 @@
-"""A Jupyter server, its kernels and terminals, as their protocols have it.
+"""A Jupyter server, its kernels and its terminals, as every Jupyter server has them.
 
-Who may use it: whoever holds an `Endpoint`. `messages` is pure; `server` is the REST API; `execution_watch` sees one
-execution to its end.
+`messages` is the messaging protocol without a socket, `server` the REST API, `kernel_channels` one client's connection
+to a kernel, `execution_watch` follows one execution to its end, `watch_limits` bounds it, `outputs` collects what it
+shows (with carriage returns carried out), and `terminal` is a shell.
+Who may use it: any code that holds an `Endpoint`.
 Never here: sessions, backends, or anything that only one service adds to Jupyter.
 """

@@ -1,5 +1,5 @@
 """The process that keeps runtimes alive, watches their leases and gives them back.
 
-Who may use it: it is started as a process of its own by `sessions/keeper_process.py`.
+Who may use it: nothing imports it; `sessions/keeper_process.py` starts it as a process of its own.
 Never here: printing, or a question to a person.
 """

@@ -1,5 +1,7 @@
-"""Ports of the runtime on this machine: through the kernel's channels, through the backend's proxy, and SSH.
+"""Ports of the runtime on this machine: through the kernel's channels, the backend's proxy, or SSH.
 
+`tunnel` is the way through the kernel (its other end is `guest/port_tunnel.py`), `http_proxy` and `proxy_heads` are the
+way through the backend's proxy.
 Who may use it: the commands `forward`, `ssh` and `ssh-config`.
-Never here: which address or token a backend's proxy has; the backend's `upstream` knows.
+Never here: the address or token of a backend's proxy; the backend's `upstream` knows them.
 """

@@ -1,5 +1,8 @@
-"""Code and commands: executed, watched, detached, recorded, and their failures explained.
+"""Code and commands: executed, watched, detached, recorded, and their failures classified.
 
-Who may use it: the command line, the library, notebooks and the agents' tools.
+`kernel_runs` is Python in a kernel, `process_runs` a command as a process (`process_watch` follows it), `jobs` what
+runs without us, `recording` what the runtime kept of a run, `classify` turns an exception into a code and advice,
+`installs` installs packages.
+Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """

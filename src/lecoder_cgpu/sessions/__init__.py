@@ -1,5 +1,7 @@
-"""Choosing, starting, listing and giving back sessions; and one session in use.
+"""Sessions: chosen, started, listed, used and given back.
 
+`manager` chooses or makes a session, `session` is one in use, `operations` lists and closes them, `status` asks all of
+them at once, and `keeper_process` starts and finds the keeper.
 Who may use it: everything that runs code or moves files starts with a `Session` from here.
 Never here: what is run on a session, or which backend it has.
 """

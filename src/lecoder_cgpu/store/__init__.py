@@ -1,5 +1,6 @@
 """Stored sessions and their leases, as data.
 
+`session_store` owns `state/sessions.json`; `leases` decides when a runtime has to be given back.
 Who may use it: backends, sessions and the keeper.
-Never here: the network, or a decision to start or release anything.
+Never here: the network, or starting or releasing anything.
 """

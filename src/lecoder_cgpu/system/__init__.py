@@ -1,5 +1,5 @@
-"""This machine: files written safely, locks, logs, secrets taken out of text, processes told apart.
+"""This machine: safe files, locks, logs, secrets removed from text, and process identities.
 
-Who may use it: every package below `guest` in the list of tests/unit/test_layers.py.
-Never here: what a file means. Each state file has one owner elsewhere, which says what its fields are.
+Who may use it: every package below it in the list of tests/unit/test_layers.py.
+Never here: what a file means. Each state file has one owner elsewhere, which defines its fields.
 """

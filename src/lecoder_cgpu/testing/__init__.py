@@ -1,6 +1,10 @@
-"""Stand-ins for what cannot be had offline. `colab.FakeColab` is a Google for one machine; see docs/fake-colab.md.
+"""A Google for one machine: login, Colab and Drive, for tests and for rehearsing offline.
 
-Nothing that the command line does imports this package.
+`colab.FakeColab` starts it; docs/fake-colab.md explains it. `state` has its switches, `world` the rules by which
+runtimes come and go, `front` the runtime proxy, `tunnel`, `private` and `public` the control planes, `oauth` the login,
+`drive` Google Drive. What runs on a fake runtime is in `vm/`.
+Who may use it: tests, and people who run `python -m lecoder_cgpu.testing.colab`.
+Never here: anything that the command line or the library imports.
 """
 
 import importlib.util
