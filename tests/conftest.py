@@ -1,12 +1,20 @@
-"""Fixtures for everything: the real command line, and a stock jupyter_server to run it against."""
+"""What all tests share: which of them are slow, how hypothesis is set, and the real command line with a real server.
+
+`pytest` runs the tests that are not marked `slow`, within a minute. `pytest -m "slow or not slow"` runs all of them,
+and `pytest PATH...` runs everything in the files that are named, slow or not.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
 from tests.support.colab import colab, colab_cli, hollow
@@ -27,13 +35,77 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("chaos_seed", range(metafunc.config.getoption("--chaos")))
 
 
-def pytest_configure() -> None:
-    """Whoever runs us in the background or under nohup has these ignored, and what is ignored is inherited: commands
-    that the tests start could not be interrupted then."""
+# Everything in these folders and files starts servers, kernels and dozens of commands. Single tests elsewhere that take
+# seconds carry the marker `slow` themselves.
+SLOW = (
+    "chaos/",
+    "docs/",
+    "e2e/",
+    "upgrade/",
+    "contract/test_bad_servers.py",
+    "contract/test_colab_documents.py",
+    "contract/test_documents.py",
+    "unit/test_fake_faults.py",
+    "unit/test_fake_public_api.py",
+    "unit/test_fake_vm.py",
+)
+
+# One profile for all: a busy machine is no failure, and a failure says how to repeat it. Hosted checks (CI is set) try
+# the same examples every time, so that a commit does not pass once and fail once. Elsewhere the examples are random.
+settings.register_profile(
+    "lecoder-cgpu",
+    deadline=None,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("lecoder-cgpu")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare signals, the choice of tests, and bytecode for the commands that tests start."""
+    _restore_signals()
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist has inherited the rest
+    _run_named_files_whole(config)
+    _keep_bytecode(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow by its place."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
+def _restore_signals() -> None:
+    """Undo what `nohup` and background jobs do: they ignore these signals, and what is ignored is inherited. The
+    commands that the tests start could not be interrupted then."""
     for name in ("SIGINT", "SIGHUP"):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
+
+
+def _run_named_files_whole(config: pytest.Config) -> None:
+    """Deselect nothing when files are named and no `-m` is given: the default subset is for `pytest` alone."""
+    chosen = any(str(argument).startswith("-m") for argument in config.invocation_params.args)
+    if config.args_source is pytest.Config.ArgsSource.ARGS and not chosen:
+        config.option.markexpr = ""
+
+
+def _keep_bytecode(config: pytest.Config) -> None:
+    """Let the commands that tests start keep bytecode in a folder of their own when this process is told to write none.
+
+    There are hundreds of them, and each would compile the whole package.
+    """
+    if not sys.dont_write_bytecode or "PYTHONPYCACHEPREFIX" in os.environ:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="lecoder-cgpu-bytecode-")
+    config.add_cleanup(folder.cleanup)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = folder.name
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
@@ -43,14 +43,15 @@ PREDECESSOR = """{"status":"error","execution_count":12,"stdout":"","stderr":"",
 WRITER = """
 import sys
 from pathlib import Path
-from lecoder_cgpu import models
 from lecoder_cgpu.history.entries import History
+from lecoder_cgpu.models.base import now
+from lecoder_cgpu.models.history import HistoryEntry, HistoryRuntime
 folder, name, count, size, max_bytes = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 history = History(folder, max_bytes=max_bytes)
 for number in range(count):
-    history.append(models.HistoryEntry(
-        id=f"{name}-{number}", status="ok", timestamp=models.now(), command="1", mode="kernel", stdout="x" * size,
-        runtime=models.HistoryRuntime(label="l", accelerator="a"),
+    history.append(HistoryEntry(
+        id=f"{name}-{number}", status="ok", timestamp=now(), command="1", mode="kernel", stdout="x" * size,
+        runtime=HistoryRuntime(label="l", accelerator="a"),
     ))
 """
 
@@ -114,6 +115,7 @@ def test_a_file_that_everybody_could_read_becomes_private(history: History) -> N
     assert len(history.entries()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes", [2**30, 20_000])
 def test_fifty_processes_append_at_once(history: History, max_bytes: int) -> None:
     """Fifty real processes lose and tear nothing, also while the file is rotated under them."""
@@ -126,6 +128,7 @@ def test_fifty_processes_append_at_once(history: History, max_bytes: int) -> Non
     assert bool(rotated) == (max_bytes < 2**30)
 
 
+@pytest.mark.slow
 def test_readers_see_everything_while_files_are_rotated(history: History) -> None:
     """An entry that was there before the reading began is in the result, once, however often the file is rotated."""
     atomic_files.ensure_dir(history.folder)
@@ -141,6 +144,7 @@ def test_readers_see_everything_while_files_are_rotated(history: History) -> Non
     finish(busy)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_writers_leave_a_readable_file(history: History) -> None:
     """Writers that are killed at random moments cost at most the line that each was writing."""
@@ -304,6 +308,7 @@ def test_a_rotation_that_fails_does_not_fail_the_append(history: History, monkey
 # --- reading ---
 
 
+@pytest.mark.slow
 def test_the_last_ten_of_many_touch_only_the_end(history: History) -> None:
     """Reading ten of 200,000 entries reads as much as reading ten of 2,000, and never the older segment."""
     atomic_files.ensure_dir(history.folder)
@@ -488,7 +493,6 @@ def test_other_points_in_time_are_refused(text: str) -> None:
 # --- what is kept of a run ---
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200), st.integers(0, 60))
 def test_bounded_text_is_small_and_says_what_is_gone(text: str, limit: int) -> None:
     """Short text is untouched; of long text the two ends stay, and the number of bytes between them is exact."""
@@ -509,7 +513,6 @@ def test_bounded_text_is_small_and_says_what_is_gone(text: str, limit: int) -> N
     )
 
 
-@settings(deadline=None)
 @given(st.text(st.characters()), st.integers(0, 50))
 def test_bounded_text_can_be_encoded(text: str, limit: int) -> None:
     """Also halves of surrogate pairs, as arguments that are no UTF-8 have, can be written down."""
@@ -570,7 +573,6 @@ def test_secrets_are_blotted_out_everywhere(size: int) -> None:
         assert made.stdout.strip("xy") == " *** *** *** *** *** *** "
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 120_000), st.integers(0, 120_000))
 def test_no_cut_leaves_half_a_secret(length: int, before: int, after: int) -> None:
     """Wherever the cuts of a long text fall, a secret that spans one is gone whole."""

@@ -32,6 +32,12 @@ def trees() -> dict[str, ast.Module]:
     }
 
 
+@cache
+def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Every node of a module: walking it anew for each question takes most of the time here."""
+    return tuple(ast.walk(tree))
+
+
 def on_the_runtime(name: str) -> bool:
     """Whether a module is executed on a runtime and not here."""
     return name.startswith(("guest/", "testing/vm/"))
@@ -48,7 +54,7 @@ def for_types_only(tree: ast.Module) -> set[int]:
     """The nodes below `if TYPE_CHECKING`."""
     return {
         id(child)
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
         for child in ast.walk(node)
     }
@@ -58,7 +64,7 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
     """The modules of ours that a file imports, type checking aside, as paths like those of `trees`."""
     package = name.split("/")[:-1]
     hidden = for_types_only(tree)
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.ImportFrom) and node.level and id(node) not in hidden:
             base = package[: len(package) - node.level + 1]
             target = [*base, *(node.module.split(".") if node.module else [])]
@@ -119,7 +125,7 @@ def test_packages_hold_a_docstring_and_nothing_else() -> None:
 def uses(tree: ast.Module, *names: str) -> bool:
     return any(
         (isinstance(node, ast.Attribute) and node.attr in names and getattr(node.value, "id", "") == "os")
-        for node in ast.walk(tree)
+        for node in nodes(tree)
     )
 
 
@@ -140,7 +146,7 @@ def test_printing_happens_in_one_place() -> None:
                 and node.attr in ("stdout", "stderr")
                 and getattr(node.value, "id", "") == "sys"
             )
-            for node in ast.walk(tree)
+            for node in nodes(tree)
         )
 
     assert {name for name, tree in sources() if speaks(tree)} == {
@@ -156,7 +162,7 @@ def test_the_network_is_reached_in_one_place(library: str) -> None:
     users = {
         room(name)
         for name, tree in sources()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if (isinstance(node, ast.Import) and any(alias.name.split(".")[0] == library for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
     }
@@ -212,7 +218,7 @@ def test_the_guest_is_old_python_and_the_standard_library() -> None:
         ast.parse((ROOT / name).read_text("utf-8"), feature_version=(3, 8))
         if not name.startswith("guest/"):
             continue
-        for node in ast.walk(trees()[name]):
+        for node in nodes(trees()[name]):
             if isinstance(node, ast.ImportFrom):
                 assert node.level <= 1, f"{name} imports from outside the guest"
             found = (

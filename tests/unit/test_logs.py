@@ -194,6 +194,7 @@ def test_without_a_log_records_go_nowhere(folder: Path, monkeypatch: pytest.Monk
 # --- many files ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_bytes", [2**30, 20_000])
 def test_fifty_processes_log_at_once(folder: Path, max_bytes: int) -> None:
     """Fifty real processes lose and tear nothing, also while the file is rotated under them."""
@@ -207,6 +208,7 @@ def test_fifty_processes_log_at_once(folder: Path, max_bytes: int) -> None:
     assert (len(list(folder.glob("*.log"))) > 1) == (max_bytes < 2**30)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_writers_lose_nothing_they_had_written(folder: Path) -> None:
     """A process that is killed leaves all of its records but the one it was writing."""
@@ -319,6 +321,7 @@ def test_the_predecessors_lines_and_bad_ones(folder: Path) -> None:
     assert second.error == {"name": "E", "message": "x", "stack": "s"}
 
 
+@pytest.mark.slow
 def test_the_last_lines_of_many_touch_only_the_end(folder: Path) -> None:
     """Reading a few lines from the end of a large file reads one block of it."""
     atomic_files.ensure_dir(folder)

@@ -156,7 +156,7 @@ def test_values_as_typed(typed: str, value: object) -> None:
     assert parameters.value(typed) == value
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

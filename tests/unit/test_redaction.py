@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu.system.redaction import redact, spellings
@@ -30,7 +30,6 @@ def leaves(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-@settings(deadline=None)
 @given(SECRETS, TREES, st.text(), st.text())
 def test_a_protected_secret_never_survives(secret: str, tree: Any, before: str, after: str) -> None:
     """In a string, a key, a list, an object or bytes, however deep, plain, percent-encoded or escaped."""
@@ -48,7 +47,6 @@ def test_a_protected_secret_never_survives(secret: str, tree: Any, before: str, 
             assert secret not in text
 
 
-@settings(deadline=None)
 @given(TREES)
 def test_everything_becomes_plain_json(tree: Any) -> None:
     """Any value can be written down afterwards, with a secret to look for or without."""

@@ -114,6 +114,7 @@ def test_the_predecessors_records_are_understood(store: Store) -> None:
     assert (record.name, record.backend, record.is_active) == ("5b0e4c1a", "colab", True)
 
 
+@pytest.mark.slow
 def test_twenty_processes_lose_no_record(store: Store) -> None:
     """Writers in other processes wait for each other."""
     code = (

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lecoder_cgpu.files import plan
@@ -26,7 +26,7 @@ folders = st.recursive(
     lambda inner: st.dictionaries(names, st.one_of(contents, inner), max_size=3),
     max_leaves=8,
 )
-slow = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40)
 
 
 def build(folder: Path, tree: dict[str, object], mtime: int = 1_700_000_000_123_456_789) -> None:
@@ -67,7 +67,7 @@ def copy(source: str, target: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are those of POSIX")
-@slow
+@few
 @given(folders)
 def test_a_tree_comes_out_as_it_went_in(tree: dict[str, object]) -> None:
     """Names, contents, modes and times of any tree survive packing and unpacking; nothing else is left behind."""
