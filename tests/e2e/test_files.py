@@ -15,7 +15,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.files import transfer
+from lecoder_cgpu.files import download, transfer
 from lecoder_cgpu.files.plan import SMALL
 from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli, Result
@@ -99,7 +99,7 @@ def test_sizes_around_the_limits(client: SessionManager, jupyter: JupyterServer,
 
 def test_a_large_file_comes_from_the_server_itself(lab: Cli, jupyter: JupyterServer, tmp_path: Path) -> None:
     """A file that the server does not serve (a hidden one) and one that it does arrive alike."""
-    content = os.urandom(transfer.BY_HTTP + 12_345)
+    content = os.urandom(download.BY_HTTP + 12_345)
     for name in (".hidden", "plain"):
         there(jupyter, name).write_bytes(content)
         assert lab("download", name, str(tmp_path / name)).code == 0

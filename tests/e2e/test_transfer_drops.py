@@ -15,7 +15,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.files import transfer
+from lecoder_cgpu.files import server_files, transfer
 from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
 from tests.support.faults import Fault
@@ -190,7 +190,7 @@ def test_a_server_that_stays_away(jupyter: JupyterServer, tmp_path: Path, monkey
             proxy.close()
 
     with files_of(SessionManager(Config()), progress) as files:
-        files._service._patience = 1.0  # type: ignore[attr-defined]
+        files._service._channel._patience = 1.0  # type: ignore[attr-defined]
         with pytest.raises(errors.ConnectionFailed) as caught:
             files.upload([str(source)], "away/never")
     assert caught.value.name == "ContactLost"
@@ -212,7 +212,7 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[JupyterServe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there, 0.0.0.0 is this machine and looks like another one")
-@pytest.mark.parametrize("every", [None, 5 << 20, transfer.RANGE + 7])
+@pytest.mark.parametrize("every", [None, 5 << 20, server_files.RANGE + 7])
 def test_several_pieces_at_once(
     far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int | None
 ) -> None:
@@ -220,7 +220,7 @@ def test_several_pieces_at_once(
     are cut among them."""
     server, proxy, command = far
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(command.home / "config"))
-    content = os.urandom(3 * transfer.RANGE + 5)
+    content = os.urandom(3 * server_files.RANGE + 5)
     (server.root / "pieces").write_bytes(content)
     told: list[int] = []
     proxy.requests.clear()
@@ -239,7 +239,7 @@ def test_several_pieces_at_once(
 def test_interrupted_while_the_line_is_silent(far: tuple[JupyterServer, Proxy, Cli], tmp_path: Path) -> None:
     """Ctrl-C does not wait for pieces that do not come."""
     server, proxy, command = far
-    (server.root / "silent").write_bytes(os.urandom(6 * transfer.RANGE))
+    (server.root / "silent").write_bytes(os.urandom(6 * server_files.RANGE))
     process = command.start("download", "silent", str(tmp_path / "silent"), "--json")
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in tmp_path.glob(".*")):

@@ -84,9 +84,9 @@ WITHOUT = {
     "runs.kernel_runs: TimeLimit",
     "runs.kernel_runs: Withdrawn",
     "agents.mcp: InternalError",
-    "helper.file_service: HelperRestarted",
-    "helper.file_service: HelperSilent",
-    "helper.file_service: NoFileService",
+    "helper.file_channel: HelperRestarted",
+    "helper.file_channel: HelperSilent",
+    "helper.file_channel: NoFileService",
     "net.http: NoRanges",
 }
 

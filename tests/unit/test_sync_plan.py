@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.files import plan
-from lecoder_cgpu.files.plan import Entry, Ignore
+from lecoder_cgpu.files.plan import Ignore
+from lecoder_cgpu.guest.trees import Entry
 
 
 def file(name: str, size: int = 1, mtime: int = 10**18) -> Entry:
-    return [name, "file", size, mtime, 0o644]
+    return Entry(name, "file", size, mtime, 0o644)
 
 
 def folder(name: str) -> Entry:
-    return [name, "folder", 0, 0, 0o755]
+    return Entry(name, "folder", 0, 0, 0o755)
 
 
 def test_only_differences_are_sent() -> None:
@@ -26,14 +27,14 @@ def test_only_differences_are_sent() -> None:
     here = [folder("d"), file("d/new"), file("same"), file("longer", 2), file("newer", mtime=2 * 10**18)]
     there = [file("same", mtime=10**18 + 999), file("longer"), file("newer")]
     made = plan.plan(here, there)
-    assert [item[0] for item in made.send] == ["d", "d/new", "longer", "newer"]
+    assert [item.name for item in made.send] == ["d", "d/new", "longer", "newer"]
     assert (made.unchanged, made.delete, made.unsure) == (1, [], [])
 
 
 def test_checksums_decide_where_sizes_agree() -> None:
     """With --checksum, times say nothing, and a different size needs no hash."""
     made = plan.plan([file("a"), file("b", 2)], [file("a", mtime=5), file("b", 3)], checksum=True)
-    assert (made.unsure, [item[0] for item in made.send]) == (["a"], ["b"])
+    assert (made.unsure, [item.name for item in made.send]) == (["a"], ["b"])
 
 
 def test_deleting_goes_from_the_bottom_and_spares_what_is_ignored() -> None:
@@ -46,7 +47,7 @@ def test_deleting_goes_from_the_bottom_and_spares_what_is_ignored() -> None:
 def test_deleting_clears_the_way_where_a_file_became_a_folder_or_the_reverse() -> None:
     """What has the wrong kind goes before what is sent; without leave to delete, nothing does."""
     here = [folder("to-folder"), file("to-folder/x"), file("to-file"), file("link", 2)]
-    there = [file("to-folder"), folder("to-file"), file("to-file/y"), ["link", "link", 0, 0, 0o777, "to-folder"]]
+    there = [file("to-folder"), folder("to-file"), file("to-file/y"), Entry("link", "link", 0, 0, 0o777, "to-folder")]
     assert plan.plan(here, there, delete=lambda name, is_folder: False).delete == ["to-file/y", "to-folder", "to-file"]
     assert plan.plan(here, there).delete == []
 
@@ -93,7 +94,7 @@ def test_the_scan_leaves_out_what_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "skipped" / "x").write_text("")
     (tmp_path / "kept").write_text("")
     (tmp_path / ".gitignore").write_text("skipped/\n")
-    assert [item[0] for item in plan.scan(str(tmp_path), Ignore(str(tmp_path)))] == [".gitignore", "kept"]
+    assert [item.name for item in plan.scan(str(tmp_path), Ignore(str(tmp_path)))] == [".gitignore", "kept"]
 
 
 @pytest.mark.parametrize(
@@ -114,11 +115,11 @@ def test_pull_needs_a_path() -> None:
 def test_packs_are_bounded() -> None:
     """No pack has too many files or bytes; large files and what is not a file go elsewhere."""
     entries = [file(f"f{number}", 50_000) for number in range(1000)]
-    entries += [file("big", plan.SMALL), ["pipe", "special", 0, 0, 0]]
+    entries += [file("big", plan.SMALL), Entry("pipe", "special", 0, 0, 0)]
     packs, large, skipped = plan.divide(entries)
     assert sum(map(len, packs)) == 1000
-    assert all(len(pack) <= plan.PACK_FILES and sum(i[2] for i in pack) <= plan.PACK_BYTES for pack in packs)
-    assert ([item[0] for item in large], [item[0] for item in skipped]) == (["big"], ["pipe"])
+    assert all(len(pack) <= plan.PACK_FILES and sum(item.size for item in pack) <= plan.PACK_BYTES for pack in packs)
+    assert ([item.name for item in large], [item.name for item in skipped]) == (["big"], ["pipe"])
 
 
 def test_the_digest_of_a_folder_is_that_of_sha256sum() -> None:

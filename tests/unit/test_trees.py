@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lecoder_cgpu.files import plan
-from lecoder_cgpu.guest import trees
+from lecoder_cgpu.guest import packs, trees
+from lecoder_cgpu.guest.unpacker import Unpacker
 
 # Names as people and programs make them: any character, newlines, bytes that are no UTF-8, up to 255 bytes.
 names = st.one_of(
@@ -45,22 +45,22 @@ def build(folder: Path, tree: dict[str, object], mtime: int = 1_700_000_000_123_
 
 def seen(folder: str) -> list[tuple[object, ...]]:
     """Everything below a folder, with content; the times of folders and of links aside."""
-    lines = []
+    lines: list[tuple[object, ...]] = []
     for item in trees.scan(folder):
-        path = trees.join(folder, item[0])
-        content = Path(path).read_bytes() if item[1] == trees.FILE else None
-        lines.append((*item[:3], item[3] if item[1] == trees.FILE else 0, *item[4:], content))
+        is_file = item.kind == trees.FILE
+        content = Path(trees.join(folder, item.name)).read_bytes() if is_file else None
+        lines.append((*item._replace(mtime=item.mtime if is_file else 0), content))
     return lines
 
 
 def copy(source: str, target: str) -> None:
     """A whole folder, as a transfer does it."""
     entries = plan.scan(source)
-    packs, large, _ = plan.divide(entries)
-    assert not large
-    unpack = trees.Unpacker(target, "nonce")
-    for batch in [*packs, *plan.folders_of(entries)]:
-        packed, problems = trees.pack(source, batch)
+    batches = plan.divide(entries)
+    assert not batches.large
+    unpack = Unpacker(target, "nonce")
+    for batch in [*batches.packs, *plan.folders_of(entries)]:
+        packed, problems = packs.pack(source, batch)
         assert problems == []
         unpack(packed)
         unpack(packed)  # an answer may be lost, and the same pack come again
@@ -88,7 +88,7 @@ def test_links_stay_inside(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     for name, target in (("sub/up", "../file"), ("out", "../secret"), ("abs", str(source / "file")), ("dir", "sub")):
         (source / name).symlink_to(target)
-    kinds = {item[0]: item[1] for item in trees.scan(str(source))}
+    kinds = {item.name: item.kind for item in trees.scan(str(source))}
     assert kinds == {
         "file": "file",
         "sub": "folder",
@@ -108,9 +108,9 @@ EVIL = ["../x", "/etc/x", "a/../../x", "..", ".", "", "a//b", "a/./b", "a\0b"]
 @pytest.mark.parametrize("name", EVIL)
 def test_names_that_leave_are_refused(name: str, tmp_path: Path) -> None:
     """A pack with a name that would leave the folder writes nothing of it."""
-    packed = trees.record(name, trees.FILE, 0, b"evil")
+    packed = packs.record(name, trees.FILE, 0, b"evil")
     with pytest.raises(trees.Problem) as caught:
-        trees.Unpacker(str(tmp_path / "out"), "n")(packed)
+        Unpacker(str(tmp_path / "out"), "n")(packed)
     assert caught.value.name == "UnsafeName"
     assert sorted(item.name for item in tmp_path.rglob("*")) == ["out"]
 
@@ -122,17 +122,17 @@ def test_tricks_with_links_are_refused(tmp_path: Path) -> None:
     out.mkdir()
     (out / "way").symlink_to(tmp_path)
     with pytest.raises(trees.Problem, match="leads out"):
-        trees.Unpacker(str(out), "n")(trees.record("way/x", trees.FILE, 0, b"evil"))
-    link = trees._record("link", stat.S_IFLNK | 0o777, 0, b"..", b"\0" * 32)
+        Unpacker(str(out), "n")(packs.record("way/x", trees.FILE, 0, b"evil"))
+    link = packs.link_record("link", 0, "..")
     with pytest.raises(trees.Problem, match="leads out"):
-        trees.Unpacker(str(out), "n")(b"".join(link))
+        Unpacker(str(out), "n")(b"".join(link))
     with pytest.raises(trees.Problem, match="leads out"):
         trees.delete(str(out), ["way/out"])
     assert not (tmp_path / "x").exists()
 
 
 def pack_of(*names: str, content: bytes = b"content") -> bytes:
-    return b"".join(trees.record(name, trees.FILE, 0, content) for name in names)
+    return b"".join(packs.record(name, trees.FILE, 0, content) for name in names)
 
 
 def test_a_pack_that_fails_in_the_middle(tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ def test_a_pack_that_fails_in_the_middle(tmp_path: Path) -> None:
     packed = bytearray(pack_of("a/1", "a/b/2", "a/b/3"))
     packed[-1] ^= 1
     with pytest.raises(trees.Problem) as caught:
-        trees.Unpacker(str(tmp_path), "n")(packed)
+        Unpacker(str(tmp_path), "n")(packed)
     assert caught.value.name == "VerifyFailed"
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/1", "a/b", "a/b/2"}
 
 
 def test_folders_that_somebody_else_makes_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two transfers into the same new folders end up in one; a file or a link outwards in the way is refused."""
-    one, two = (trees.Unpacker(str(tmp_path / "out"), nonce) for nonce in ("one", "two"))
+    one, two = (Unpacker(str(tmp_path / "out"), nonce) for nonce in ("one", "two"))
     settle = one._settle
 
     def late() -> None:
@@ -177,7 +177,7 @@ def test_folders_that_somebody_else_makes_meanwhile(tmp_path: Path, monkeypatch:
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
 def test_a_link_that_appears_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder does not get its name through a link that leads out."""
-    unpack = trees.Unpacker(str(tmp_path / "out"), "n")
+    unpack = Unpacker(str(tmp_path / "out"), "n")
     settle = unpack._settle
 
     def link() -> None:
@@ -196,16 +196,16 @@ def test_what_a_killed_process_has_left(tmp_path: Path) -> None:
     left = tmp_path / f".n-0{trees.PART_SUFFIX}"
     left.mkdir()
     (left / "half").write_text("ha")
-    trees.Unpacker(str(tmp_path), "n")(pack_of("a/1"))
+    Unpacker(str(tmp_path), "n")(pack_of("a/1"))
     assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")} == {"a", "a/1"}
 
 
 def test_damage_is_found(tmp_path: Path) -> None:
     """A byte that changed on the way, or a pack that was cut, never becomes a file."""
-    packed = bytearray(trees.record("file", trees.FILE, 0, b"content"))
+    packed = bytearray(packs.record("file", trees.FILE, 0, b"content"))
     for damaged, name in ((packed[:-1], "BadPack"), (packed[:3], "BadPack"), (packed[:-1] + b"!", "VerifyFailed")):
         with pytest.raises(trees.Problem) as caught:
-            trees.Unpacker(str(tmp_path), "n")(damaged)
+            Unpacker(str(tmp_path), "n")(damaged)
         assert caught.value.name == name
     assert list(tmp_path.iterdir()) == []
 
@@ -219,9 +219,9 @@ def test_a_file_that_changed_is_told(tmp_path: Path) -> None:
     (tmp_path / "shorter").write_text("1")
     os.utime(tmp_path / "touched", ns=(1, 1))
     (tmp_path / "gone").unlink()
-    packed, problems = trees.pack(str(tmp_path), entries)
+    packed, problems = packs.pack(str(tmp_path), entries)
     assert packed == b""
-    assert {item[0]: item[1] for item in problems} == {
+    assert {item.entry: item.name for item in problems} == {
         "longer": "FileChanged",
         "shorter": "FileChanged",
         "touched": "FileChanged",

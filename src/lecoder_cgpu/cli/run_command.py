@@ -287,10 +287,10 @@ class Invocation:
             told = " ".join(f"--pull {spec}" for spec in specs)
             self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
             return
-        from ..files import commands
+        from ..files import results
 
-        document.pulled = commands.pull(session, specs, self.cwd)
-        problem = commands.pull_problem(document.pulled, self.cwd)
+        document.pulled = results.pull(session, specs, self.cwd)
+        problem = results.pull_problem(document.pulled, self.cwd)
         if problem is not None and document.status == "ok":
             document.fail(problem)
         if self.printer.mode == "human":

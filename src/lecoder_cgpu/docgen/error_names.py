@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import errors
 from ..guest import trees
-from ..helper import client, file_service
+from ..helper import client, file_errors
 
 PLACE = "…"  # stands for what differs from one message to the next
 
@@ -60,7 +60,7 @@ def _calls() -> Iterator[tuple[str, type[errors.Error], int, str]]:
             if isinstance(node, ast.Call):
                 yield from _call(node)
     for number, name in sorted(trees.ERRNOS.items()):
-        kind = file_service.KINDS.get(name, errors.TransferError)
+        kind = file_errors.KINDS.get(name, errors.TransferError)
         yield name, kind, kind.exit_status, f"the operating system says {errno.errorcode[number]}"
 
 
@@ -75,7 +75,7 @@ def _call(node: ast.Call) -> Iterator[tuple[str, type[errors.Error], int, str]]:
         yield given["name"], kind, int(str(fixed)), (texts or [""])[0]
     elif called in ("Problem", "Failure") and len(texts) == 2 and re.fullmatch(r"\w+", texts[0]):
         if called == "Problem":
-            kind = file_service.KINDS.get(texts[0], errors.TransferError)
+            kind = file_errors.KINDS.get(texts[0], errors.TransferError)
         else:
             kind, _ = client.REFUSALS.get(texts[0], (errors.InternalError, None))
         yield texts[0], kind, kind.exit_status, texts[1]

@@ -1,32 +1,49 @@
-"""A runtime's files through the Jupyter contents API alone, for servers where our helper cannot run.
+"""A runtime's files through the Jupyter contents API alone, for servers where the helper cannot run.
 
-It answers the same requests as the helper does, as far as the API can (protocol J29): no modes, no times, no links,
-nothing outside of the server's root, and a file that is replaced is deleted a moment before its successor gets the
-name. Paths are those below the server's root.
+It offers the methods of `FileService`, as far as the API can (protocol J29): no modes, no times, no links, nothing
+outside of the server's root. A file that is replaced is deleted a moment before its successor gets the name.
+Paths are those below the server's root.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import fnmatch
+import functools
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from .. import errors
+from ..guest import packs as packing
 from ..guest import trees
+from ..guest.trees import Entry
 from ..helper.documents import Hello
-from ..helper.file_service import Answer, Request, error_of
+from ..helper.file_documents import Found, HalfWritten, Packed, Part, Stat
+from ..helper.file_errors import THERE, error_of
 from ..jupyter.server import Server
 
-PART = 12 << 20  # bytes; as base64 this stays below the 24 MiB that proxies let through (protocol J31)
+P = ParamSpec("P")
+R = TypeVar("R")
 
-Entry = list[Any]
+
+def _answers(method: Callable[P, R]) -> Callable[P, R]:
+    """Problems with files become errors, as they do where the helper answers."""
+
+    @functools.wraps(method)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except trees.Problem as error:
+            raise error_of(error, THERE) from error
+
+    return answer
 
 
 class _Model(Struct):
@@ -44,14 +61,15 @@ class _Model(Struct):
 
     def entry(self, name: str) -> Entry:
         kind = trees.FOLDER if self.type == "directory" else trees.FILE
-        moment = 0
+        mtime = 0
         if self.last_modified:
-            moment = round(datetime.fromisoformat(self.last_modified.replace("Z", "+00:00")).timestamp() * 1e9)
-        return [name, kind, self.size or 0, moment, None]
+            with contextlib.suppress(ValueError):  # an unusual server; 0 stands for unknown
+                mtime = round(datetime.fromisoformat(self.last_modified.replace("Z", "+00:00")).timestamp() * 1e9)
+        return Entry(name, kind, self.size or 0, mtime)
 
 
 class ContentsService:
-    """Requests about files, served by a Jupyter server's contents API.
+    """The files below a Jupyter server's root, through its contents API. See `FileService` for the methods.
 
     Args:
         folder: on the server, where relative paths start.
@@ -66,10 +84,13 @@ class ContentsService:
         self.verifies = True  # until the server turns out to know no hashes
 
     def check(self, cause: errors.Error) -> None:
-        """See that the server has this API at all.
+        """Check that the server has this API.
+
+        Args:
+            cause: why there is no helper, for the message.
 
         Raises:
-            errors.ConnectionFailed: it has not; `cause` tells why there is no helper either.
+            errors.ConnectionFailed: (`NoFileService`) the server does not have it.
         """
         try:
             self._get(self._path("."))
@@ -81,31 +102,6 @@ class ContentsService:
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def call(self, op: str, data: bytes | memoryview | None = None, **arguments: Any) -> Answer:
-        """Serve one request."""
-        if data is not None:
-            arguments["data"] = data
-        try:
-            answer = getattr(self, f"_{op}_")(**arguments)
-        except trees.Problem as error:
-            raise error_of(error, "on the runtime") from error
-        if isinstance(answer, dict):
-            return answer, memoryview(b"")
-        header, content = answer
-        return header, memoryview(content)
-
-    def stream(self, requests: Iterator[Request], on_answer: Callable[[Request, Answer], None]) -> None:
-        for request in requests:
-            on_answer(request, self.call(request.op, request.data, **request.arguments))
-
-    def pages(self, op: str, **arguments: Any) -> list[Entry]:
-        found: list[Entry] = self.call(op, **arguments)[0]["entries"]
-        return found
-
-    def task(self, op: str, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> Any:
-        arguments.pop("task", None)
-        return self.call(op, **arguments)[0]["result"]
 
     # --- the API ---
 
@@ -127,12 +123,7 @@ class ContentsService:
         try:
             return msgspec.json.decode(body, type=_Model)
         except msgspec.DecodeError as error:
-            raise errors.ConnectionFailed(
-                f"the server's contents API answers something else: {error}",
-                name="NotJupyter",
-                retryable=False,
-                hint="lecoder-cgpu debug tail shows the requests",
-            ) from error
+            raise _unexpected(error) from error
 
     def _save(self, path: str, body: dict[str, Any]) -> _Model:
         return self._decode(self._server.request("PUT", f"api/contents/{quote(path)}", json=body))
@@ -149,103 +140,155 @@ class ContentsService:
         if found.type != "directory":
             raise trees.Problem("NotADirectory", f"{path}: a file is in the way")
 
-    # --- requests, as `helper/files.py` has them ---
+    # --- looking ---
 
-    def _stat_(self, path: str) -> dict[str, Any]:
+    @_answers
+    def stat(self, path: str) -> Stat:
+        return self._stat(path)
+
+    def _stat(self, path: str) -> Stat:
         wanted = self._path(path)
         shown = f"/{wanted}"
         try:
             found = self._get(wanted)
         except errors.NotFoundError:
-            return {"path": shown, "real": shown, "entry": None}
-        return {"path": shown, "real": shown, "entry": found.entry(posixpath.basename(wanted))}
+            return Stat(shown, shown)
+        return Stat(shown, shown, found.entry(posixpath.basename(wanted)))
 
-    def _list_(self, path: str) -> dict[str, Any]:
+    @_answers
+    def list_folder(self, path: str) -> list[Entry]:
+        return self._list(path)
+
+    def _list(self, path: str) -> list[Entry]:
         found = self._get(self._path(path), content="1", type="directory")
-        return {"entries": sorted(item.entry(item.name) for item in msgspec.convert(found.content, list[_Model]))}
+        try:
+            models = msgspec.convert(found.content, list[_Model])
+        except msgspec.ValidationError as error:
+            raise _unexpected(error) from error
+        return sorted((item.entry(item.name) for item in models), key=lambda item: item.name)
 
-    def _scan_(self, path: str) -> dict[str, Any]:
+    @_answers
+    def scan(self, path: str) -> list[Entry]:
         lines: list[Entry] = []
 
         def walk(folder: str, prefix: str) -> None:
-            for line in self._list_(folder)["entries"]:
-                name = prefix + line[0]
+            for item in self._list(folder):
+                name = prefix + item.name
                 if name.endswith(trees.PART_SUFFIX):
                     continue
-                lines.append([name, *line[1:]])
-                if line[1] == trees.FOLDER:
-                    walk(f"/{self._path(folder)}/{line[0]}", name + "/")
+                lines.append(item._replace(name=name))
+                if item.kind == trees.FOLDER:
+                    walk(f"/{self._path(folder)}/{item.name}", name + "/")
 
         walk(path, "")
-        return {"entries": lines}
+        return lines
 
-    def _glob_(self, pattern: str) -> dict[str, Any]:
+    @_answers
+    def glob(self, pattern: str) -> list[Entry]:
         parts = pattern.split("/")
         plain = next(number for number, part in enumerate(parts) if any(sign in part for sign in "*?["))
         base = "/".join(parts[:plain])
         start = base or ("/" if pattern.startswith("/") else ".")
-        if self._stat_(start)["entry"] is None:
-            return {"entries": []}
-        rest = parts[plain:]
+        if self._stat(start).entry is None:
+            return []
+        wanted = parts[plain:]
         prefix = f"{base}/" if base or pattern.startswith("/") else ""
-        return {
-            "entries": [
-                [prefix + line[0], *line[1:]]
-                for line in self._scan_(start)["entries"]
-                if len(line[0].split("/")) == len(rest)
-                and all(fnmatch.fnmatchcase(have, want) for have, want in zip(line[0].split("/"), rest, strict=True))
-            ]
-        }
 
-    def _begin_(self, path: str, size: int, key: str, nonce: str) -> dict[str, Any]:
+        def matches(name: str) -> bool:
+            have = name.split("/")
+            return len(have) == len(wanted) and all(map(fnmatch.fnmatchcase, have, wanted))
+
+        found = [item._replace(name=prefix + item.name) for item in self.scan(start) if matches(item.name)]
+        return sorted(found, key=lambda item: item.name)
+
+    # --- hashes and removals ---
+
+    def start_hash(self, path: str, size: int) -> Callable[[], str | None]:
+        return lambda: self._hash(path, size)
+
+    @_answers
+    def _hash(self, path: str, size: int) -> str | None:
+        found = self._get(self._path(path), hash="1")
+        if found.size != size:
+            return None
+        if not found.hash or found.hash_algorithm not in (None, "sha256"):
+            self.verifies = False
+            return None
+        return found.hash
+
+    @_answers
+    def digests(self, root: str, names: list[str]) -> dict[str, str]:
+        hashes = {name: self._get(self._path(f"{root.rstrip('/')}/{name}"), hash="1").hash for name in names}
+        return {name: digest for name, digest in hashes.items() if digest}
+
+    @_answers
+    def remove(self, path: str) -> int:
+        lines = self.scan(path)
+        self.delete(f"/{self._path(path)}", [item.name for item in reversed(lines)])
+        self._delete(self._path(path))
+        return len(lines) + 1
+
+    @_answers
+    def delete(self, root: str, names: list[str]) -> list[str]:
+        deleted = []
+        for name in names:
+            path = self._path(f"{root.rstrip('/')}/{trees.check_name(name)}")
+            try:
+                self._delete(path)
+            except errors.NotFoundError:
+                continue
+            deleted.append(name)
+        return deleted
+
+    def _delete(self, path: str) -> None:
+        self._server.request("DELETE", f"api/contents/{quote(path)}")
+
+    # --- one large file ---
+
+    @_answers
+    def begin(self, path: str, size: int, key: str, nonce: str) -> HalfWritten:
         target = self._path(path)
-        found = self._stat_(f"/{target}")["entry"]
-        if found is not None and found[1] == trees.FOLDER:
+        if self._stat(f"/{target}").is_folder:
             raise trees.Problem("IsADirectory", f"{path}: it is a folder")
         folder = posixpath.dirname(target)
         self._make_folder(folder)
         part = posixpath.join(folder, f"{key}-{nonce}{trees.PART_SUFFIX}")  # stock servers refuse hidden names
         self._save(part, {"type": "file", "format": "base64", "content": ""})
-        return {"part": f"/{part}", "path": f"/{target}", "offset": 0}
+        return HalfWritten(f"/{part}", f"/{target}", 0)
 
-    def _put_(self, part: str, offset: int, data: bytes | memoryview) -> dict[str, Any]:
-        content = base64.b64encode(data).decode()
-        body = {"type": "file", "format": "base64", "content": content, "chunk": 2 if offset else 1}
-        saved = self._save(self._path(part), body)
-        if saved.size is not None and saved.size != offset + len(data):
-            raise trees.Problem("VerifyFailed", f"{part}: the server holds {saved.size} bytes of it")
-        return {}
+    @_answers
+    def write(self, half: HalfWritten, pieces: Iterable[tuple[int, bytes]], done: Callable[[int], None]) -> None:
+        for offset, data in pieces:
+            content = base64.b64encode(data).decode()  # a part stays below what proxies let through (protocol J31)
+            body = {"type": "file", "format": "base64", "content": content, "chunk": 2 if offset else 1}
+            saved = self._save(self._path(half.part), body)
+            if saved.size is not None and saved.size != offset + len(data):
+                raise trees.Problem("VerifyFailed", f"{half.part}: the server holds {saved.size} bytes of it")
+            done(len(data))
 
-    def _hash_(self, path: str, size: int, task: str = "") -> dict[str, Any]:
-        found = self._get(self._path(path), hash="1")
-        if found.size != size:
-            return {"ended": True, "result": None if task else ""}
-        if not found.hash or found.hash_algorithm not in (None, "sha256"):
-            self.verifies = False
-            return {"ended": True, "result": None}
-        return {"ended": True, "result": found.hash}
-
-    def _digests_(self, root: str, names: list[str]) -> dict[str, Any]:
-        found = {name: self._get(self._path(f"{root.rstrip('/')}/{name}"), hash="1").hash for name in names}
-        return {"result": found}
-
-    def _commit_(
-        self, part: str, path: str, mode: int | None = None, mtime: int | None = None, expect: Any = None
-    ) -> dict[str, Any]:
-        found = self._stat_(path)["entry"]
-        if expect is not None and (found is None or [found[2], found[3]] != expect):
-            raise trees.Problem("FileChanged", f"{path}: it was changed on the runtime meanwhile")
+    @_answers
+    def commit(
+        self, half: HalfWritten, mode: int | None = None, mtime: int | None = None, expect: Found | None = None
+    ) -> None:
+        found = self._stat(half.path).entry
+        if expect is not None and (found is None or Found(found.size, found.mtime) != expect):
+            raise trees.Problem("FileChanged", f"{half.path}: it was changed on the runtime meanwhile")
         if found is not None:
-            self._server.request("DELETE", f"api/contents/{quote(self._path(path))}")
-        self._server.request("PATCH", f"api/contents/{quote(self._path(part))}", json={"path": self._path(path)})
-        return {}
+            self._delete(self._path(half.path))
+        body = {"path": self._path(half.path)}
+        self._server.request("PATCH", f"api/contents/{quote(self._path(half.part))}", json=body)
 
-    def _abandon_(self, part: str) -> dict[str, Any]:
-        self._server.request("DELETE", f"api/contents/{quote(self._path(part))}")
-        return {}
+    @_answers
+    def abandon(self, half: HalfWritten) -> None:
+        self._delete(self._path(half.part))
 
-    def _get_(self, path: str, offset: int, size: int) -> tuple[dict[str, Any], bytes]:
-        return {}, self._read(path, offset, offset + size)
+    @_answers
+    def read(self, path: str, offset: int, size: int) -> memoryview:
+        return memoryview(self._read(path, offset, offset + size))
+
+    def read_parts(self, path: str, parts: Iterable[Part], done: Callable[[Part, memoryview], None]) -> None:
+        for part in parts:
+            done(part, self.read(path, part.offset, part.size))
 
     def _read(self, path: str, start: int, end: int) -> bytes:
         content = bytearray()
@@ -254,47 +297,44 @@ class ContentsService:
                 content += piece
         return bytes(content)
 
-    def _pack_(self, root: str, entries: list[Entry]) -> tuple[dict[str, Any], bytes]:
-        packed = []
-        for name, kind, size, mtime, _mode in entries:
-            content = self._read(f"{root.rstrip('/')}/{name}", 0, size) if kind == trees.FILE else b""
-            packed.append(trees.record(name, kind, mtime, content))
-        return {"problems": []}, b"".join(packed)
+    # --- many small files, and folders ---
 
-    def _unpack_(self, root: str, nonce: str, data: bytes = b"") -> dict[str, Any]:
+    @_answers
+    def pack(self, root: str, batches: Iterable[list[Entry]], done: Callable[[Packed], None]) -> None:
+        for batch in batches:
+            packed = []
+            for item in batch:
+                is_file = item.kind == trees.FILE
+                content = self._read(f"{root.rstrip('/')}/{item.name}", 0, item.size) if is_file else b""
+                packed.append(packing.record(item.name, item.kind, item.mtime, content))
+            done(Packed([], memoryview(b"".join(packed))))
+
+    @_answers
+    def unpack(self, root: str, nonce: str, packs: Iterable[bytes], done: Callable[[bytes], None]) -> None:
         top = self._path(root)
         self._make_folder(top)
         made = {top}
-        number = size = 0
-        for name, mode, _mtime, _digest, content in trees.records(data):
-            path = posixpath.join(top, trees.check_name(name))
-            if mode & 0o170000 == 0o040000:
-                self._make_folder(path)
-                continue
-            if mode & 0o170000 == 0o120000:
-                raise trees.Problem("LinkNotPossible", f"{name}: the contents API cannot make links")
-            folder = posixpath.dirname(path)
-            if folder not in made:
-                self._make_folder(folder)
-                made.add(folder)
-            self._save(path, {"type": "file", "format": "base64", "content": base64.b64encode(content).decode()})
-            number, size = number + 1, size + len(content)
-        return {"files": number, "bytes": size}
+        for packed in packs:
+            for item in packing.records(packed):
+                path = posixpath.join(top, trees.check_name(item.name))
+                if item.is_folder:
+                    self._make_folder(path)
+                    continue
+                if item.is_link:
+                    raise trees.Problem("LinkNotPossible", f"{item.name}: the contents API cannot make links")
+                folder = posixpath.dirname(path)
+                if folder not in made:
+                    self._make_folder(folder)
+                    made.add(folder)
+                content = base64.b64encode(item.content).decode()
+                self._save(path, {"type": "file", "format": "base64", "content": content})
+            done(packed)
 
-    def _remove_(self, path: str) -> dict[str, Any]:
-        lines = self._scan_(path)["entries"]
-        top = f"/{self._path(path)}"
-        self._delete_(top, [line[0] for line in reversed(lines)])
-        self._server.request("DELETE", f"api/contents/{quote(self._path(path))}")
-        return {"result": len(lines) + 1}
 
-    def _delete_(self, root: str, names: list[str]) -> dict[str, Any]:
-        deleted = []
-        for name in names:
-            path = self._path(f"{root.rstrip('/')}/{trees.check_name(name)}")
-            try:
-                self._server.request("DELETE", f"api/contents/{quote(path)}")
-            except errors.NotFoundError:
-                continue
-            deleted.append(name)
-        return {"deleted": deleted}
+def _unexpected(error: msgspec.MsgspecError) -> errors.ConnectionFailed:
+    return errors.ConnectionFailed(
+        f"the server's contents API answers something else: {error}",
+        name="NotJupyter",
+        retryable=False,
+        hint="lecoder-cgpu debug tail shows the requests",
+    )

@@ -1,5 +1,7 @@
-"""What is to be transferred, decided without a connection: names and targets, packs, what a sync has to do. Pure, but
-for looking at local folders and their ignore files."""
+"""Decides what is to be transferred, without a connection: names and targets, packs, and what a sync has to do.
+
+Pure, except that it looks at local folders and their ignore files.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from .. import errors
 from ..guest import trees
-from ..helper.file_service import error_of
+from ..guest.trees import Entry
+from ..helper.file_errors import HERE, error_of
 
 SMALL = 1 << 20  # bytes below which a file travels in a pack
 PACK_FILES = 256
@@ -21,8 +24,8 @@ PACK_BYTES = 2 << 20
 SAME_TIME = 2_000_000  # ns by which mtimes may differ: some file systems keep milliseconds
 IGNORE_FILES = (".gitignore", ".lecoderignore")  # the later wins
 
-Entry = list[Any]  # as `trees` has it: name, kind, size, mtime in ns, mode, target of a link
-Skip = Callable[[str, bool], bool]
+Skip = Callable[[str, bool], bool]  # whether to leave out a name; the second argument says whether it is a folder
+T = TypeVar("T")
 
 
 # --- names ---------------------------------------------------------------------------------------------------------
@@ -33,11 +36,11 @@ def has_magic(path: str) -> bool:
 
 
 def expand(sources: Iterable[str]) -> list[str]:
-    """Local paths, with the patterns among them replaced by what they stand for (a shell may have done that already).
+    """Local paths, with each pattern replaced by what it matches (a shell may have done that already).
 
     Raises:
-        errors.NotFoundError: one is not there, or a pattern stands for nothing.
-        errors.UsageError: one is a pipe or a device.
+        errors.NotFoundError: a path does not exist, or a pattern matches nothing.
+        errors.UsageError: a path is a pipe or a device.
     """
     found = []
     for source in sources:
@@ -59,16 +62,16 @@ def expand(sources: Iterable[str]) -> list[str]:
 
 
 def here(path: str | os.PathLike[str]) -> str:
-    """The command that shows what there is on this machine, where `path` is not."""
+    """A hint: the command that lists the nearest existing folder above a missing local path."""
     parents = Path(os.path.abspath(os.path.expanduser(path))).parents
     return f"see what is there: ls {next(parent for parent in parents if parent.is_dir())}"
 
 
 def check_folder(local: str) -> None:
-    """Refuse what is no folder here.
+    """Check that a local path is a folder.
 
     Raises:
-        errors.UsageError: it is something else. errors.NotFoundError: it is nothing.
+        errors.UsageError: it is something else. errors.NotFoundError: it does not exist.
     """
     if os.path.isdir(local):
         return
@@ -90,13 +93,13 @@ def local_name(source: str) -> str:
 
 
 def remote_name(path: str) -> str:
-    """The last part of a path on the runtime, in the same way."""
+    """The last part of a path on the runtime; "" for a folder that stands for what it holds."""
     name = path.rstrip("/").rpartition("/")[2]
     return "" if name in ("", ".", "..", "~") else name
 
 
 def clean_remote(path: str) -> str:
-    """A path on the runtime as it was meant: what Windows users write has backslashes and must not become a name.
+    """A path on the runtime as it was meant: on Windows, users write backslashes, which must not become names.
 
     Raises:
         errors.UsageError: it is empty or cannot be one.
@@ -126,43 +129,51 @@ def under(folder: str | None, path: str) -> str:
 
 
 def source_name(sync: str) -> str:
-    """The name that a local folder gets on the runtime when none is said."""
+    """The name that a local folder gets on the runtime when the user gives none."""
     return Path(sync).expanduser().resolve().name or "root"
 
 
 # --- packs ---------------------------------------------------------------------------------------------------------
 
 
-def divide(entries: Iterable[Entry]) -> tuple[list[list[Entry]], list[Entry], list[Entry]]:
-    """Packs of what is small, the large files, and what is not transferred. Folders come last, the deepest first, so
-    that their times and modes are set when nothing more is written into them."""
+class Batches(NamedTuple):
+    """How the entries of a folder travel."""
+
+    packs: list[list[Entry]]
+    large: list[Entry]  # each by itself
+    skipped: list[Entry]  # not at all
+
+
+def divide(entries: Iterable[Entry]) -> Batches:
+    """Divide the entries of a folder by how they travel. Folders themselves come last, see `folders_of`."""
     packs: list[list[Entry]] = [[]]
-    large, skipped, folders = [], [], []
+    large, skipped = [], []
     size = 0
     for item in entries:
-        if item[1] in (trees.OUTSIDE, trees.SPECIAL):
+        if item.kind in (trees.OUTSIDE, trees.SPECIAL):
             skipped.append(item)
-        elif item[1] == trees.FOLDER:
-            folders.append(item)
-        elif item[1] == trees.FILE and item[2] >= SMALL:
+        elif item.kind == trees.FOLDER:
+            continue
+        elif item.kind == trees.FILE and item.size >= SMALL:
             large.append(item)
         else:
-            if len(packs[-1]) >= PACK_FILES or size + item[2] > PACK_BYTES:
+            if len(packs[-1]) >= PACK_FILES or size + item.size > PACK_BYTES:
                 packs.append([])
                 size = 0
             packs[-1].append(item)
-            size += item[2]
-    return [pack for pack in packs if pack], large, skipped
+            size += item.size
+    return Batches([pack for pack in packs if pack], large, skipped)
 
 
 def folders_of(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Packs of the folders among these, the deepest first."""
-    folders = [item for item in entries if item[1] == trees.FOLDER][::-1]
-    return [folders[start : start + PACK_FILES] for start in range(0, len(folders), PACK_FILES)]
+    """Packs of the folders among these. The deepest come first, so that nothing is written into a folder whose time
+    and mode are set already."""
+    folders = [item for item in entries if item.kind == trees.FOLDER][::-1]
+    return list(batches(folders, PACK_FILES))
 
 
 def tree_digest(digests: dict[str, str]) -> str:
-    """One hash for many files: that of what `sha256sum` prints for them, sorted by name."""
+    """One hash for many files: the SHA-256 of what `sha256sum` prints for them, sorted by name."""
     lines = (b"%s  %s\n" % (digests[name].encode(), trees.encode_name(name)) for name in sorted(digests))
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
@@ -176,17 +187,17 @@ def scan(folder: str, skip: Skip | None = None) -> list[Entry]:
     try:
         return list(trees.scan(folder, skip))
     except trees.Problem as error:
-        raise error_of(error, "here") from error
+        raise error_of(error, HERE) from error
 
 
 # --- sync ----------------------------------------------------------------------------------------------------------
 
 
 class Ignore:
-    """Which names below a folder are to be left out, after its ignore files and those of the folders below it.
+    """Tells which names below a folder are left out, by its ignore files and those of the folders below it.
 
-    As git has it: the last pattern that matches decides, a deeper file goes before a higher one, and what is below an
-    ignored folder is ignored. `.git` always is.
+    The rules are git's: the last pattern that matches decides, a deeper file wins over a higher one, and everything
+    below an ignored folder is ignored. `.git` is always ignored.
     """
 
     def __init__(self, root: str) -> None:
@@ -207,7 +218,7 @@ class Ignore:
         return False
 
     def covers(self, name: str) -> bool:
-        """Whether a name or a folder above it is left out; for names that are not on this disk."""
+        """Whether a name or a folder above it is left out; for names that this disk does not have."""
         parts = name.split("/")
         above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
         return any(self(folder, True) for folder in above) or self(name, False) or self(name, True)
@@ -221,10 +232,10 @@ class Ignore:
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 except OSError as error:
-                    raise error_of(trees.problem(error, os.path.join(folder, file)), "here") from error
+                    raise error_of(trees.problem(error, os.path.join(folder, file)), HERE) from error
             spec = None
             if lines:
-                import pathspec  # only who has ignore files pays for it
+                import pathspec  # late: needed only where there are ignore files
 
                 spec = pathspec.GitIgnoreSpec.from_lines(lines)
             self._specs[folder] = spec
@@ -233,17 +244,24 @@ class Ignore:
 
 @dataclass
 class Plan:
-    """What a sync does: entries to send, names to delete (the deepest first), and how much is there already."""
+    """What a sync does.
+
+    Attributes:
+        send: entries to send. delete: names to delete, the deepest first.
+        unsure: names whose size agrees; only hashes tell whether the files differ.
+        unchanged: how many files and links are on the runtime already. skipped: entries that cannot be sent.
+    """
 
     send: list[Entry] = field(default_factory=list)
     delete: list[str] = field(default_factory=list)
-    unsure: list[str] = field(default_factory=list)  # same size and time; only hashes tell whether they differ
+    unsure: list[str] = field(default_factory=list)
     unchanged: int = 0
     skipped: list[Entry] = field(default_factory=list)
 
     @property
     def size(self) -> int:
-        return sum(item[2] for item in self.send)
+        """Bytes to send."""
+        return sum(item.size for item in self.send)
 
 
 def plan(here: Iterable[Entry], there: Iterable[Entry], *, checksum: bool = False, delete: Skip | None = None) -> Plan:
@@ -251,44 +269,44 @@ def plan(here: Iterable[Entry], there: Iterable[Entry], *, checksum: bool = Fals
 
     Args:
         checksum: files of the same size are `unsure`, whatever their times say.
-        delete: what is only there, or a file where a folder is to be and the reverse, is deleted, but for what this
-            says is ignored; None deletes nothing.
+        delete: tells which names are ignored and stay. Everything else that is only there is deleted, and so is a file
+            in the place of a folder, and the reverse. None deletes nothing.
     """
     made = Plan()
-    theirs = {item[0]: item for item in there}
+    theirs = {item.name: item for item in there}
     ours = set()
     for item in here:
-        name, kind = item[0], item[1]
-        ours.add(name)
-        if kind in (trees.OUTSIDE, trees.SPECIAL):
+        ours.add(item.name)
+        if item.kind in (trees.OUTSIDE, trees.SPECIAL):
             made.skipped.append(item)
             continue
-        other = theirs.get(name)
-        if other is None or other[1] != kind:
+        other = theirs.get(item.name)
+        if other is None or other.kind != item.kind:
             made.send.append(item)
-        elif kind == trees.FOLDER:
+        elif item.kind == trees.FOLDER:
             continue
-        elif kind == trees.LINK:
-            made.unchanged += item[5] == other[5]
-            if item[5] != other[5]:
+        elif item.kind == trees.LINK:
+            made.unchanged += item.target == other.target
+            if item.target != other.target:
                 made.send.append(item)
-        elif item[2] != other[2] or (not checksum and abs(item[3] - other[3]) > SAME_TIME):
+        elif item.size != other.size or (not checksum and abs(item.mtime - other.mtime) > SAME_TIME):
             made.send.append(item)
         elif checksum:
-            made.unsure.append(name)
+            made.unsure.append(item.name)
         else:
             made.unchanged += 1
     if delete is not None:
-        in_the_way = {item[0] for item in made.send if trees.FOLDER in (item[1], theirs.get(item[0], item)[1])}
+        in_the_way = {item.name for item in made.send if trees.FOLDER in (item.kind, theirs.get(item.name, item).kind)}
         extra = [
             name
-            for name in theirs
-            if (name not in ours or name in in_the_way) and not delete(name, theirs[name][1] == trees.FOLDER)
+            for name, item in theirs.items()
+            if (name not in ours or name in in_the_way) and not delete(name, item.kind == trees.FOLDER)
         ]
         made.delete = sorted(extra, key=lambda name: (name.count("/"), name), reverse=True)
     return made
 
 
-def batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+def batches(items: list[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -20,8 +20,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import trees
-from .trees import Problem, problem
+from . import packs, trees
+from .trees import Entry, Problem, problem
+from .unpacker import Unpacker
 
 BLOCK = 256 << 10  # bytes hashed at once: few enough for a processor's cache
 PART_LIMIT = 8 << 20
@@ -116,7 +117,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 def _remove(path: str, task: Task) -> int:
     for item in list(trees.scan(path))[::-1]:
-        trees.delete(path, [item[0]])
+        trees.delete(path, [item.name])
         task.done += 1
     try:
         os.rmdir(path)
@@ -136,7 +137,7 @@ class Files:
         self._cwd = cwd
         self._tasks: dict[str, Task] = {}
         self._pages: dict[str, tuple[int, list[Any], bool, Iterator[Any]]] = {}
-        self._unpackers: dict[str, trees.Unpacker] = {}
+        self._unpackers: dict[str, Unpacker] = {}
         self._written: dict[str, float] = {}  # half-written file -> when its last part came
 
     def serve(self, header: Any, data: Any = None) -> builtins.list[bytes]:
@@ -347,7 +348,7 @@ class Files:
 
     def pack(self, root: str, entries: builtins.list[Any]) -> Answer:
         """Records of some files below a folder."""
-        content, problems = trees.pack(self._path(root), entries)
+        content, problems = packs.pack(self._path(root), [Entry(*line) for line in entries])
         return {"problems": problems}, content
 
     def unpack(self, root: str, nonce: str, data: Any = b"") -> Answer:
@@ -356,7 +357,7 @@ class Files:
         if unpacker is None:
             while len(self._unpackers) >= KEEP_TASKS:
                 self._unpackers.pop(next(iter(self._unpackers)))
-            unpacker = self._unpackers[nonce] = trees.Unpacker(self._path(root), nonce)
+            unpacker = self._unpackers[nonce] = Unpacker(self._path(root), nonce)
         files, size = unpacker(data)
         return {"files": files, "bytes": size}, None
 

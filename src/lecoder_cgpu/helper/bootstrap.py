@@ -14,7 +14,7 @@ GUEST = Path(__file__).parents[1] / "guest"
 
 PARTS = (  # each imports only earlier ones
     "supervisor", "environment", "report", "runs", "progress", "store", "recording", "executor", "recorder",
-    "lease_guard", "trees", "files", "service",
+    "lease_guard", "trees", "packs", "unpacker", "files", "service",
 )  # fmt: skip
 
 # Executed on the runtime as processes of their own, or in a kernel of their own.

@@ -1,249 +1,214 @@
-"""Requests about files to the helper, with several on the way at once, repeated when the connection drops.
-
-Every request may be asked twice without harm, so a drop costs nothing but the repetition of those that had no answer.
-"""
+"""The files of a runtime, through its helper: one method for each operation, with typed answers."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .. import errors
-from ..guest import trees
+from ..guest.trees import Entry
 from ..jupyter import messages
-from .client import Helper
 from .documents import Hello
+from .file_channel import PATIENCE, Answer, Connect, FileChannel, Request, typed
+from .file_documents import (
+    Deleted,
+    DigestsState,
+    Found,
+    HalfWritten,
+    HashState,
+    Listing,
+    Nothing,
+    Packed,
+    PackProblems,
+    Part,
+    RemovalState,
+    Stat,
+)
 
-WINDOW = 4  # requests on the way at once
-ANSWER_LIMIT = 60.0  # seconds for the next answer: a part of some megabytes over a slow line
-PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
-
-Answer = tuple[dict[str, Any], memoryview]
-Connect = Callable[[errors.ConnectionFailed | None], Helper]
+POLL_FIRST, POLL_MOST = 0.002, 0.25  # seconds between two questions about work in the background
+LISTING_ATTEMPTS = 3  # a restarted helper has forgotten the listing, which then starts anew
 
 
-class Request:
-    """One request: an operation of `helper/files.py`, its arguments, and content that goes along."""
-
-    __slots__ = ("arguments", "data", "op", "tag")
-
-    def __init__(self, op: str, data: bytes | memoryview | None = None, tag: Any = None, **arguments: Any) -> None:
-        self.op = op
-        self.data = data
-        self.tag = tag
-        self.arguments = arguments
-
+class _State(Protocol):
     @property
-    def header(self) -> bytes:
-        return json.dumps({"op": self.op, **self.arguments}).encode()
+    def ended(self) -> bool: ...
+
+
+S = TypeVar("S", bound=_State)
 
 
 class FileService:
     """The files of a runtime, through its helper.
 
+    Paths are the runtime's; relative ones start where processes start there. Every method raises errors.Error when
+    the runtime refuses the request, or the connection is lost for good.
+
     Args:
-        connect: opens a connection to the helper; told why, when an earlier one was lost.
-        patience: seconds for which a lost connection is tried again.
+        connect, patience: see `FileChannel`.
     """
 
     verifies = keeps_times = True
 
     def __init__(self, connect: Connect, *, patience: float = PATIENCE) -> None:
-        self._connect = connect
-        self._patience = patience
-        self._helper: Helper | None = None
-        self._restarts = 0
-        self.hello: Hello | None = None
-        self.reconnected = 0
+        self._channel = FileChannel(connect, patience=patience)
 
-    def open(self) -> Hello:
-        """Connect, and see that the helper is there and takes files.
+    @property
+    def hello(self) -> Hello | None:
+        """Who answers; None before `open`."""
+        return self._channel.hello
+
+    @property
+    def reconnected(self) -> int:
+        """How often the connection was made again."""
+        return self._channel.reconnected
+
+    def open(self) -> None:
+        """Connect.
 
         Raises:
-            errors.ConnectionFailed: (`NoFileService`) its kernel cannot; or as connecting has it.
+            errors.ConnectionFailed: (`NoFileService`) the helper's kernel cannot pass on files; or no connection.
         """
-        self._helper = self._connect(None)
-        return self._greet()
-
-    def _greet(self) -> Hello:
-        assert self._helper is not None
-        self._restarts = self._helper.restarts
-        self.hello = self._helper.hello()
-        if not self.hello.takes_files:
-            raise errors.NoFileService(
-                "the kernel of the helper cannot pass on files",
-            )
-        return self.hello
+        self._channel.open()
 
     def close(self) -> None:
-        if self._helper is not None:
-            self._helper.close()
+        self._channel.close()
 
-    def call(self, op: str, data: bytes | memoryview | None = None, **arguments: Any) -> Answer:
-        """Ask once and return the answer.
+    # --- looking ---
 
-        Raises:
-            errors.Error: what the runtime says about it, or the connection is lost for good.
-        """
-        got: list[Answer] = []
-        self.stream([Request(op, data, **arguments)], lambda request, answer: got.append(answer))
-        return got[0]
+    def stat(self, path: str) -> Stat:
+        """What is at a path, links followed."""
+        return self._channel.ask(Stat, "stat", path=path)
 
-    def stream(self, requests: Iterable[Request], on_answer: Callable[[Request, Answer], None]) -> None:
-        """Ask one after the other without waiting for each; the answers come in the same order.
+    def list_folder(self, path: str) -> list[Entry]:
+        """What a folder holds, by name; links themselves, not what they lead to."""
+        return self._channel.ask(Listing, "list", path=path).entries
 
-        Raises:
-            errors.Error: as `call` has it; requests behind the one that failed may have been served.
-        """
-        coming = iter(requests)
-        waiting: deque[Request] = deque()  # sent, or to be sent again
-        more = True
-        deadline: float | None = None
-        while more or waiting:
-            try:
-                answers: deque[list[Any]] = deque()
-                for request in waiting:
-                    self._post(request, answers)
-                while more or waiting:
-                    while more and len(waiting) < WINDOW:
-                        request_ = next(coming, None)
-                        if request_ is None:
-                            more = False
-                            break
-                        waiting.append(request_)
-                        self._post(request_, answers)
-                    if not waiting:
-                        break
-                    self._await(answers)
-                    deadline = None
-                    on_answer(waiting[0], _decode(answers.popleft()))
-                    waiting.popleft()
-            except errors.ConnectionFailed as error:
-                if not error.retryable and not isinstance(error, errors.HelperDead):
-                    raise
-                deadline = deadline or time.monotonic() + self._patience
-                self._reconnect(error, deadline)
+    def scan(self, path: str) -> list[Entry]:
+        """Everything below a folder, each folder before what it holds."""
+        return self._pages("scan", path=path)
 
-    def _post(self, request: Request, answers: deque[list[Any]]) -> None:
-        if self._helper is None:
-            self.open()
-        assert self._helper is not None
-        self._helper.post_files(request.header, request.data, answers.append)
+    def glob(self, pattern: str) -> list[Entry]:
+        """What matches a pattern, by name; the names are paths, written as the pattern is."""
+        return sorted(self._pages("glob", pattern=pattern), key=lambda item: item.name)
 
-    def _await(self, answers: deque[list[Any]]) -> None:
-        assert self._helper is not None
-        deadline = time.monotonic() + ANSWER_LIMIT
-        while not answers:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise errors.HelperSilent("the helper on the runtime does not answer")
-            self._helper.receive(left)
-            if self._helper.restarts > self._restarts:
-                raise errors.ConnectionFailed("the helper on the runtime was restarted", name="HelperRestarted")
-
-    def _reconnect(self, cause: errors.ConnectionFailed, deadline: float) -> None:
-        pause = 0.1
-        while True:
-            self.close()
-            try:
-                self._helper = self._connect(cause)
-                self._greet()
-            except errors.ConnectionFailed as error:
-                if time.monotonic() > deadline or not error.retryable:
-                    raise errors.ConnectionFailed(
-                        f"the connection was lost and could not be made again: {error.message}",
-                        name="ContactLost",
-                        hint="repeat the same command: it goes on where this one ended",
-                    ) from cause
-                cause = error
-                time.sleep(pause)
-                pause = min(pause * 2, 5.0)
-            else:
-                self.reconnected += 1
-                return
-
-    # --- what takes more than one request ---
-
-    def pages(self, op: str, **arguments: Any) -> list[list[Any]]:
-        """All lines of a listing that comes in pages."""
-        for attempt in range(3):
+    def _pages(self, op: str, **arguments: Any) -> list[Entry]:
+        for attempt in range(LISTING_ATTEMPTS):
             token = messages.new_id()
-            lines: list[list[Any]] = []
+            lines: list[Entry] = []
             number = 0
             try:
                 while True:
-                    answer, _ = self.call(op, token=token, number=number, **arguments)
-                    lines += answer["entries"]
-                    if answer["end"]:
+                    page = self._channel.ask(Listing, op, token=token, number=number, **arguments)
+                    lines += page.entries
+                    if page.end:
                         return lines
                     number += 1
             except errors.PageLost:
-                if attempt == 2:
+                if attempt == LISTING_ATTEMPTS - 1:
                     raise
         raise AssertionError("the loop returns or raises")
 
-    def task(self, op: str, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> Any:
-        """The result of work that the runtime does in the background."""
-        key = arguments.pop("task", None) or messages.new_id()
-        pause = 0.002
-        while True:
-            answer, _ = self.call(op, task=key, **arguments)
-            if answer["ended"]:
-                return answer["result"]
-            if on_progress is not None:
-                on_progress(answer["done"])
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+    # --- hashes, and other work in the background ---
 
+    def start_hash(self, path: str, size: int) -> Callable[[], str | None]:
+        """Hash the first `size` bytes of a file, which may still be growing up to that.
 
-def _decode(buffers: list[Any]) -> Answer:
-    if not buffers:
-        raise errors.NoFileService(
-            "the helper's answer has lost its content on the way",
+        Returns a function that waits for the SHA-256 in hex. It returns None where the runtime cannot tell.
+        """
+        task = messages.new_id()
+
+        def state() -> HashState:
+            return self._channel.ask(HashState, "hash", task=task, path=path, size=size)
+
+        state()
+        return lambda: _ended(state).result
+
+    def digests(self, root: str, names: list[str]) -> dict[str, str]:
+        """The SHA-256 in hex of files below a folder, by name; missing files are left out."""
+        task = messages.new_id()
+        return (
+            _ended(lambda: self._channel.ask(DigestsState, "digests", task=task, root=root, names=names)).result or {}
         )
-    header: dict[str, Any] = json.loads(bytes(buffers[0]))
-    if "error" in header:
-        raise error_of(trees.Problem(header["error"]["name"], header["error"]["message"]), "on the runtime")
-    return header, memoryview(buffers[1]) if len(buffers) > 1 else memoryview(b"")
+
+    def remove(self, path: str) -> int:
+        """Delete a folder with everything below it; returns how many files and folders were deleted."""
+        task = messages.new_id()
+        return _ended(lambda: self._channel.ask(RemovalState, "remove", task=task, path=path)).result or 0
+
+    def delete(self, root: str, names: list[str]) -> list[str]:
+        """Delete files, links and empty folders below a folder; returns the names that were there."""
+        return self._channel.ask(Deleted, "delete", root=root, names=names).deleted
+
+    # --- one large file ---
+
+    def begin(self, path: str, size: int, key: str, nonce: str) -> HalfWritten:
+        """Make room for a file of `size` bytes, or find what an earlier attempt left.
+
+        Args:
+            key: stands for source and target. nonce: stands for this attempt.
+        """
+        return self._channel.ask(HalfWritten, "begin", path=path, size=size, key=key, nonce=nonce)
+
+    def write(self, half: HalfWritten, pieces: Iterable[tuple[int, bytes]], done: Callable[[int], None]) -> None:
+        """Write pieces (offset and content) into a half-written file, in order; `done` gets the size of each."""
+
+        def request(offset: int, content: bytes) -> Request:
+            arguments = {"part": half.part, "offset": offset}
+            return Request("put", arguments, content, lambda answer: done(len(content)))
+
+        self._channel.exchange(request(offset, content) for offset, content in pieces)
+
+    def commit(
+        self, half: HalfWritten, mode: int | None = None, mtime: int | None = None, expect: Found | None = None
+    ) -> None:
+        """Give a complete file its name; with `expect`, only if the file of that name is still that."""
+        self._channel.ask(Nothing, "commit", part=half.part, path=half.path, mode=mode, mtime=mtime, expect=expect)
+
+    def abandon(self, half: HalfWritten) -> None:
+        """Delete a half-written file."""
+        self._channel.ask(Nothing, "abandon", part=half.part)
+
+    def read(self, path: str, offset: int, size: int) -> memoryview:
+        """A piece of a file; shorter at the file's end."""
+        return self._channel.ask_content("get", path=path, offset=offset, size=size).content
+
+    def read_parts(self, path: str, parts: Iterable[Part], done: Callable[[Part, memoryview], None]) -> None:
+        """Read pieces of a file, in order; `done` gets each with its content."""
+
+        def request(part: Part) -> Request:
+            arguments = {"path": path, "offset": part.offset, "size": part.size}
+            return Request("get", arguments, None, lambda answer: done(part, answer.content))
+
+        self._channel.exchange(request(part) for part in parts)
+
+    # --- many small files, and folders ---
+
+    def pack(self, root: str, batches: Iterable[list[Entry]], done: Callable[[Packed], None]) -> None:
+        """Read files below a folder, one pack for each batch of entries."""
+
+        def take(answer: Answer) -> None:
+            done(Packed(typed(answer, PackProblems).problems, answer.content))
+
+        self._channel.exchange(Request("pack", {"root": root, "entries": batch}, None, take) for batch in batches)
+
+    def unpack(self, root: str, nonce: str, packs: Iterable[bytes], done: Callable[[bytes], None]) -> None:
+        """Write packs below a folder, which is made when it is missing; `done` gets each that was written.
+
+        Args:
+            nonce: stands for this transfer.
+        """
+
+        def request(packed: bytes) -> Request:
+            return Request("unpack", {"root": root, "nonce": nonce}, packed, lambda answer: done(packed))
+
+        self._channel.exchange(request(packed) for packed in packs)
 
 
-# Our class for each name of a `trees.Problem`; a name that is not here is a transfer that failed.
-KINDS: dict[str, type[errors.Error]] = {
-    "FileNotFound": errors.NotFoundError,
-    "IsADirectory": errors.UsageError,
-    "NotADirectory": errors.UsageError,
-    "FileExists": errors.UsageError,
-    "UnsafeName": errors.UsageError,
-    "NameTooLong": errors.UsageError,
-    "FolderNotEmpty": errors.UsageError,
-    "NotAFile": errors.UsageError,
-    "VerifyFailed": errors.VerifyFailed,
-    "PageLost": errors.PageLost,
-    "HelperFailed": errors.InternalError,
-    "NoSuchCall": errors.InternalError,
-}
-_HINTS = {
-    "PermissionDenied": "choose another place, or change the permissions",
-    "FileChanged": "repeat the same command when nothing writes to the file",
-    "VerifyFailed": "repeat the same command",
-    "FolderNotEmpty": "add --recursive",
-}
-
-
-def error_of(problem: trees.Problem, where: str) -> errors.Error:
-    """Our error for a problem with a file; `where` says on which side."""
-    kind = KINDS.get(problem.name, errors.TransferError)
-    there = where == "on the runtime"
-    listing = "lecoder-cgpu ls FOLDER" if there else "ls FOLDER"
-    hints = {
-        **_HINTS,
-        "DiskFull": f"{'lecoder-cgpu rm' if there else 'rm'} PATH makes room; then repeat the same command",
-        "FileNotFound": f"see what is there: {listing}",
-    }
-    hint = hints.get(problem.name)
-    if hint is None and kind is errors.UsageError:
-        hint = f"give another path; see what is there: {listing}"
-    return kind(f"{problem.message} ({where})", name=problem.name, hint=hint)
+def _ended(ask: Callable[[], S]) -> S:
+    """Ask until the work in the background has ended."""
+    pause = POLL_FIRST
+    while not (state := ask()).ended:
+        time.sleep(pause)
+        pause = min(pause * 1.5, POLL_MOST)
+    return state

@@ -283,10 +283,10 @@ class Jobs:
         specs = list(dict.fromkeys([*(state.pull or ()), *more]))
         if not specs or not state.ended:
             return
-        from ..files import commands
+        from ..files import results
 
-        document.pulled = commands.pull(self.session, specs, state.cwd)
-        problem = commands.pull_problem(document.pulled, state.cwd)
+        document.pulled = results.pull(self.session, specs, state.cwd)
+        problem = results.pull_problem(document.pulled, state.cwd)
         if problem is not None and document.status == "ok":
             document.status = "error"
             document.error_code, document.exit_code = problem.code, problem.exit_status

@@ -1,0 +1,226 @@
+"""Sends requests about files to the helper: several at once, and again when the connection drops.
+
+Every request may be asked twice without harm, so a dropped connection costs nothing but the repetition of the requests
+that had no answer. Answers come in the order of the requests.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from .. import errors
+from ..guest import trees
+from .client import Helper
+from .documents import Hello
+from .file_documents import Failed
+from .file_errors import THERE, error_of
+
+WINDOW = 4  # requests that are sent without waiting for an answer
+ANSWER_LIMIT = 60.0  # seconds for the next answer: a part of some megabytes over a slow line
+PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
+
+Content = bytes | memoryview
+Connect = Callable[[errors.ConnectionFailed | None], Helper]
+T = TypeVar("T")
+
+
+class Answer(NamedTuple):
+    """An answer as it came: its JSON, and the bytes that came along."""
+
+    header: dict[str, Any]
+    content: memoryview
+
+
+class Request:
+    """One request.
+
+    Args:
+        op: the operation, a method of `guest/files.py`.
+        arguments: of that method, as JSON values.
+        data: content that goes along.
+        done: called with the answer.
+    """
+
+    __slots__ = ("arguments", "data", "done", "op")
+
+    def __init__(
+        self,
+        op: str,
+        arguments: dict[str, Any],
+        data: Content | None = None,
+        done: Callable[[Answer], None] = lambda answer: None,
+    ) -> None:
+        self.op = op
+        self.arguments = arguments
+        self.data = data
+        self.done = done
+
+    @property
+    def header(self) -> bytes:
+        return json.dumps({"op": self.op, **self.arguments}).encode()
+
+
+class FileChannel:
+    """The connection to the helper over which requests about files go.
+
+    Args:
+        connect: opens a connection to the helper; gets the reason when an earlier one was lost.
+        patience: seconds for which a lost connection is tried again.
+
+    Attributes:
+        hello: who answered last. reconnected: how often the connection was made again.
+    """
+
+    def __init__(self, connect: Connect, *, patience: float = PATIENCE) -> None:
+        self._connect = connect
+        self._patience = patience
+        self._helper: Helper | None = None
+        self._restarts = 0
+        self.hello: Hello | None = None
+        self.reconnected = 0
+
+    def open(self) -> Helper:
+        """Connect, and check that the helper is there and takes files.
+
+        Raises:
+            errors.ConnectionFailed: (`NoFileService`) its kernel cannot pass them on; or the connection failed.
+        """
+        self._helper = self._connect(None)
+        return self._greet(self._helper)
+
+    def _greet(self, helper: Helper) -> Helper:
+        self._restarts = helper.restarts
+        self.hello = helper.hello()
+        if not self.hello.takes_files:
+            raise errors.NoFileService("the kernel of the helper cannot pass on files")
+        return helper
+
+    def close(self) -> None:
+        if self._helper is not None:
+            self._helper.close()
+
+    def ask(self, kind: type[T], op: str, data: Content | None = None, **arguments: Any) -> T:
+        """Send one request and return its answer.
+
+        Raises:
+            errors.Error: the runtime refused it, or the connection is lost for good.
+        """
+        return typed(self.ask_content(op, data, **arguments), kind)
+
+    def ask_content(self, op: str, data: Content | None = None, **arguments: Any) -> Answer:
+        """The same, with the bytes that come along."""
+        got: list[Answer] = []
+        self.exchange([Request(op, arguments, data, got.append)])
+        return got[0]
+
+    def exchange(self, requests: Iterable[Request]) -> None:
+        """Send requests without waiting for each answer.
+
+        Raises:
+            errors.Error: as for `ask`. Requests behind the one that failed may have been served.
+        """
+        coming = iter(requests)
+        waiting: deque[Request] = deque()  # sent, or to be sent again
+        more = True
+        deadline: float | None = None
+        while more or waiting:
+            try:
+                answers: deque[list[Any]] = deque()
+                for request in waiting:
+                    self._post(request, answers)
+                while more or waiting:
+                    while more and len(waiting) < WINDOW:
+                        fresh = next(coming, None)
+                        if fresh is None:
+                            more = False
+                            break
+                        waiting.append(fresh)
+                        self._post(fresh, answers)
+                    if not waiting:
+                        break
+                    self._await(answers)
+                    deadline = None
+                    waiting[0].done(_decode(answers.popleft()))
+                    waiting.popleft()
+            except errors.ConnectionFailed as error:
+                if not error.retryable and not isinstance(error, errors.HelperDead):
+                    raise
+                deadline = deadline or time.monotonic() + self._patience
+                self._reconnect(error, deadline)
+
+    def _post(self, request: Request, answers: deque[list[Any]]) -> None:
+        helper = self._helper or self.open()
+        helper.post_files(request.header, request.data, answers.append)
+
+    def _await(self, answers: deque[list[Any]]) -> None:
+        assert self._helper is not None
+        deadline = time.monotonic() + ANSWER_LIMIT
+        while not answers:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise errors.HelperSilent("the helper on the runtime does not answer")
+            self._helper.receive(left)
+            if self._helper.restarts > self._restarts:
+                raise errors.ConnectionFailed("the helper on the runtime was restarted", name="HelperRestarted")
+
+    def _reconnect(self, cause: errors.ConnectionFailed, deadline: float) -> None:
+        pause = 0.1
+        while True:
+            self.close()
+            try:
+                self._helper = self._connect(cause)
+                self._greet(self._helper)
+            except errors.ConnectionFailed as error:
+                if time.monotonic() > deadline or not error.retryable:
+                    raise errors.ConnectionFailed(
+                        f"the connection was lost and could not be made again: {error.message}",
+                        name="ContactLost",
+                        hint="repeat the same command: it goes on where this one ended",
+                    ) from cause
+                cause = error
+                time.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            else:
+                self.reconnected += 1
+                return
+
+
+def typed(answer: Answer, kind: type[T]) -> T:
+    """The document of an answer.
+
+    Raises:
+        errors.ConnectionFailed: (`UnexpectedAnswer`) it is something else.
+    """
+    try:
+        return msgspec.convert(answer.header, kind)
+    except msgspec.ValidationError as error:
+        raise _unexpected(str(error)) from error
+
+
+def _decode(buffers: list[Any]) -> Answer:
+    if not buffers:
+        raise errors.NoFileService("the helper's answer has lost its content on the way")
+    try:
+        # Not by msgspec: names that are no UTF-8 hold surrogates, which it refuses.
+        header = json.loads(bytes(buffers[0]))
+    except ValueError as error:
+        raise _unexpected(str(error)) from error
+    answer = Answer(header, memoryview(buffers[1]) if len(buffers) > 1 else memoryview(b""))
+    problem = typed(answer, Failed).error
+    if problem is not None:
+        raise error_of(trees.Problem(problem.name, problem.message), THERE)
+    return answer
+
+
+def _unexpected(problem: str) -> errors.ConnectionFailed:
+    return errors.UnexpectedAnswer(
+        f"the helper on the runtime answered something unexpected about files: {problem}",
+        retryable=False,
+        hint="repeat the same command; lecoder-cgpu debug tail shows the requests",
+    )
