@@ -102,7 +102,7 @@ def test_two_versions_of_the_helper(lab: Cli, jupyter: JupyterServer, monkeypatc
     wait_for(lambda: lab("job", "logs", first).out == "begun\n")
 
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
-    sources = {**bootstrap.sources(), "helper": bootstrap.sources()["helper"] + "\n# another version\n"}
+    sources = {**bootstrap.sources(), "service": bootstrap.sources()["service"] + "\n# another version\n"}
     monkeypatch.setattr(bootstrap, "sources", lambda: sources)
     monkeypatch.setattr(bootstrap, "module_name", lambda: "lecoder_resident_another")
     with SessionManager(Config()).session() as session:

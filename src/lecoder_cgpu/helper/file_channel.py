@@ -16,6 +16,7 @@ import msgspec
 
 from .. import errors
 from ..guest import trees
+from ..net.retry import reconnect
 from .client import Helper
 from .documents import Hello
 from .file_documents import Failed
@@ -170,25 +171,29 @@ class FileChannel:
                 raise errors.ConnectionFailed("the helper on the runtime was restarted", name="HelperRestarted")
 
     def _reconnect(self, cause: errors.ConnectionFailed, deadline: float) -> None:
-        pause = 0.1
-        while True:
+        latest = cause
+
+        def greet() -> None:
             self.close()
-            try:
-                self._helper = self._connect(cause)
-                self._greet(self._helper)
-            except errors.ConnectionFailed as error:
-                if time.monotonic() > deadline or not error.retryable:
-                    raise errors.ConnectionFailed(
-                        f"the connection was lost and could not be made again: {error.message}",
-                        name="ContactLost",
-                        hint="repeat the same command: it goes on where this one ended",
-                    ) from cause
-                cause = error
-                time.sleep(pause)
-                pause = min(pause * 2, 5.0)
-            else:
-                self.reconnected += 1
-                return
+            self._helper = self._connect(latest)
+            self._greet(self._helper)
+
+        def again(error: errors.Error) -> bool:
+            nonlocal latest
+            if not isinstance(error, errors.ConnectionFailed) or not error.retryable:
+                return False
+            latest = error
+            return True
+
+        try:
+            reconnect(greet, again=again, limit=max(deadline - time.monotonic(), 0.001))
+        except errors.ConnectionFailed as error:
+            raise errors.ConnectionFailed(
+                f"the connection was lost and could not be made again: {error.message}",
+                name="ContactLost",
+                hint="repeat the same command: it goes on where this one ended",
+            ) from cause
+        self.reconnected += 1
 
 
 def typed(answer: Answer, kind: type[T]) -> T:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from .. import errors
 from ..guest.trees import Entry
 from ..jupyter import messages
+from ..net.retry import persist
 from .documents import Hello
 from .file_channel import PATIENCE, Answer, Connect, FileChannel, Request, typed
 from .file_documents import (
@@ -93,21 +94,18 @@ class FileService:
         return sorted(self._pages("glob", pattern=pattern), key=lambda item: item.name)
 
     def _pages(self, op: str, **arguments: Any) -> list[Entry]:
-        for attempt in range(LISTING_ATTEMPTS):
+        def listing() -> list[Entry]:
             token = messages.new_id()
             lines: list[Entry] = []
             number = 0
-            try:
-                while True:
-                    page = self._channel.ask(Listing, op, token=token, number=number, **arguments)
-                    lines += page.entries
-                    if page.end:
-                        return lines
-                    number += 1
-            except errors.PageLost:
-                if attempt == LISTING_ATTEMPTS - 1:
-                    raise
-        raise AssertionError("the loop returns or raises")
+            while True:
+                page = self._channel.ask(Listing, op, token=token, number=number, **arguments)
+                lines += page.entries
+                if page.end:
+                    return lines
+                number += 1
+
+        return persist(listing, again=lambda error: isinstance(error, errors.PageLost), attempts=LISTING_ATTEMPTS)
 
     # --- hashes, and other work in the background ---
 

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
+from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from . import messages
 from .execution_watch import InputSource, Outcome, Recorder, Responder, Watch
@@ -182,19 +183,13 @@ class KernelConnection:
             errors.ConnectionFailed: the server did not come back. errors.NotFoundError: it did, without this kernel.
             errors.AuthError: it did, and does not know us.
         """
-        deadline = time.monotonic() + RECONNECT_FOR
-        pause = 0.1
         # A request that is still under way must not come to the kernel after we have said that it was lost.
         self._socket.abandon()
-        while True:
-            try:
-                self._socket = self.server.open_channels(self.kernel_id, self.session_id)
-                return
-            except errors.ConnectionFailed as error:
-                if time.monotonic() + pause > deadline or not error.retryable or self._gone():
-                    raise
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        self._socket = reconnect(
+            lambda: self.server.open_channels(self.kernel_id, self.session_id),
+            again=lambda error: isinstance(error, errors.ConnectionFailed) and error.retryable and not self._gone(),
+            limit=RECONNECT_FOR,
+        )
 
     def close(self) -> None:
         self._socket.close()

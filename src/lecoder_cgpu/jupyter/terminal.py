@@ -10,21 +10,19 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from .. import errors
+from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from .server import Server
 
 KEPT = 256 << 10  # characters of output that are remembered, to find out what a replay repeats
 PENDING = 64 << 10  # characters typed while there is no connection
 OVERLAP = 16  # characters that a replay must share with what was shown, to be taken for its continuation
-PAUSE = 0.2  # seconds before the second attempt to reconnect; doubled each time
-MAX_PAUSE = 5.0
 ATTEMPT_LIMIT = 10.0  # seconds for one handshake
 LEFT_IN_ORDER = (1000, 1005)  # close codes of a peer that has ended, not of a connection that broke
 
@@ -213,20 +211,24 @@ class Terminal:
             if self._socket is not None:
                 self._socket.close()
             self._socket = None
-        pause, failures = PAUSE, 0
-        while not given_up():
-            try:
-                self._resume(self._connect())
-                return
-            except errors.NotFoundError:
-                self.ended = True  # the shell ended meanwhile; how is not known
-                return
-            except errors.ConnectionFailed:
-                failures += 1
-                if failures == 1:
-                    on_failure()
-            time.sleep(pause)
-            pause = min(pause * 2, MAX_PAUSE)
+        told = False
+
+        def again(error: errors.Error) -> bool:
+            nonlocal told
+            if isinstance(error, errors.ConnectionFailed) and not told:
+                told = True
+                on_failure()
+            return isinstance(error, errors.ConnectionFailed) and not given_up()
+
+        if given_up():
+            return
+        try:
+            self._resume(reconnect(self._connect, again=again, limit=None))
+        except errors.NotFoundError:
+            self.ended = True  # the shell ended meanwhile; how is not known
+        except errors.ConnectionFailed:
+            if not given_up():
+                raise
 
     def _resume(self, socket: WebSocket) -> None:
         self._replay_due = not self.shared

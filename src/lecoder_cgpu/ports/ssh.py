@@ -10,11 +10,11 @@ import contextlib
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from .. import errors
+from ..net.retry import persist
 from ..net.websocket import WebSocket
 from ..sessions.session import Session
 from ..system import atomic_files
@@ -65,15 +65,16 @@ def connect(session: Session, public_key: str, *, patience: float = TAKEN_WAIT) 
         errors.NotFoundError: that machine offers no SSH. errors.UsageError: it does not take the key.
         errors.AuthError, errors.ConnectionFailed: as transport has it.
     """
-    until = time.monotonic() + patience
-    while True:
-        try:
-            return session.server.open_socket("colab/ssh", headers={"X-Colab-Ssh-Pubkey": public_key.strip()})
-        except errors.Error as error:
-            if error.http_status == 429 and time.monotonic() < until:
-                time.sleep(TAKEN_PAUSE)
-                continue
-            raise _refusal(session, error) from error
+    headers = {"X-Colab-Ssh-Pubkey": public_key.strip()}
+    try:
+        return persist(
+            lambda: session.server.open_socket("colab/ssh", headers=headers),
+            again=lambda error: TAKEN_PAUSE if error.http_status == 429 and patience > 0 else False,
+            attempts=None,
+            limit=patience,
+        )
+    except errors.Error as error:
+        raise _refusal(session, error) from error
 
 
 def _refusal(session: Session, error: errors.Error) -> errors.Error:

@@ -1,13 +1,32 @@
 """Ports of the runtime on this machine: TCP connections to 127.0.0.1 here go on to 127.0.0.1 there.
 
-A kernel of its own on the runtime is turned into the other end (`helper/tunnel.py`), and its channels carry the
-bytes; so it works through whatever leads to a kernel, and nothing is open to anybody else. Bytes have offsets and are
-kept until they are acknowledged: a connection through the tunnel survives a dropped connection to the runtime.
+A kernel of its own on the runtime is turned into the other end (`guest/port_tunnel.py`), and its channels carry the
+bytes. So the tunnel works over everything that leads to a kernel, and no port is open to anybody else.
+
+How no byte is lost, doubled or reordered when the connection to the runtime drops
+---------------------------------------------------------------------------------
+One WebSocket carries all TCP connections ("links", numbered by this end). Both ends do the same in each direction:
+
+* Offsets. Each byte of a link has an offset, counted from 0 in its direction. `data` carries the offset of its first
+  byte, `eof` the offset behind the last.
+* Acknowledgements. `ack` with offset N says that everything before N has been written to the TCP socket (not: has been
+  received). The sender keeps its bytes until then. The receiver acknowledges every `ACK_EVERY` bytes, and when it has
+  written all that it has.
+* Window. A sender that has `WINDOW` bytes without an acknowledgement stops reading from its TCP socket. So a slow
+  reader slows down the writer at the far end, and each end keeps about `WINDOW` bytes of a link at most.
+* Resumption. After a drop, this end connects again and sends `sync` with the number of bytes that it has received of
+  each link. The other end answers with a `sync` of its own and sends again what this end lacks; then this end does the
+  same. Nothing else is sent before that answer is here. A receiver passes over bytes that it has already, and bytes
+  behind a gap. A link that only one end knows is ended there; but if the other end never said anything about it, its
+  `open` was lost, and is sent again.
+* The end of a link. Each direction ends by itself (`eof`). A link is over when both have ended and everything sent was
+  acknowledged; `close` ends it at once, because a TCP socket failed.
+
+`ping` every `PING_EVERY` seconds tells the other end that this one is there: it ends links without a client.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import socket
 import threading
@@ -22,20 +41,18 @@ from .. import errors
 from ..helper.bootstrap import program
 from ..jupyter import messages
 from ..jupyter.server import NotebookSession
+from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from ..sessions.session import Session
 from ..system import logs
+from .link import Link
 
 PATH = "lecoder-cgpu-tunnel"
 MESSAGE = "lecoder_tunnel"
-CHUNK = 256 << 10
-WINDOW = 8 << 20  # bytes on their way in each direction of a connection
-ACK_EVERY = 512 << 10
 PING_EVERY = 10.0  # seconds
 START_LIMIT = 60.0  # seconds for the other end to answer for the first time
 HELLO_PAUSE = 0.2
-PAUSE, MAX_PAUSE = 0.2, 5.0  # seconds between attempts to reconnect
-ABANDONED = 300.0  # seconds without a client after which somebody's left-over tunnel is removed
+ABANDONED = 300.0  # seconds without a client after which a left-over tunnel is removed
 
 # What a fresh kernel executes: it becomes the tunnel, in the same process and on the same ports (protocol J13).
 _CODE = """
@@ -46,7 +63,7 @@ os.execv(sys.executable, [sys.executable, "-c", {source!r}, get_connection_file(
 
 
 class _Frame(Struct, rename={"operation": "o", "link": "c", "offset": "f", "problem": "e", "known": "r"}):
-    """The content of a message of the tunnel."""
+    """The content of a message of the tunnel; the short names are what is sent."""
 
     operation: str
     link: int = 0
@@ -59,12 +76,12 @@ class Tunnel:
     """Connections from ports of this machine to ports of a session's runtime.
 
     Args:
-        session: whose runtime.
-        notify: told what a person should know while it goes on.
+        session: its runtime is where the connections lead.
+        notify: told what a person should know meanwhile.
 
     Raises:
         errors.CapacityError: the other end did not start.
-        errors.AuthError, errors.ConnectionFailed: as transport has it.
+        errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
     """
 
     def __init__(self, session: Session, notify: Callable[[str], None]) -> None:
@@ -73,9 +90,9 @@ class Tunnel:
         self._notify = notify
         self._session_id = messages.new_id()
         self._listeners: list[socket.socket] = []
-        self._links: dict[int, _Link] = {}
+        self._links: dict[int, Link] = {}
         self._links_lock = threading.Lock()
-        self._sending = threading.Lock()  # held while something is sent, and while a lost connection is made good
+        self._sending = threading.Lock()  # held to send, and while a lost connection is resumed
         self._refused: set[int] = set()
         self._count = 0
         self._closed = False
@@ -110,7 +127,7 @@ class Tunnel:
         self._socket.send(request.frame(self._socket.subprotocol))
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
-            # What is sent while one program takes the other's place may go to neither.
+            # A message sent while one program replaces the other may reach neither.
             self._send("hello")
             again = time.monotonic() + HELLO_PAUSE
             while (left := again - time.monotonic()) > 0:
@@ -134,7 +151,7 @@ class Tunnel:
         )
 
     def _remove_abandoned(self, session: Session) -> None:
-        """End tunnels whose client was killed before it could."""
+        """End tunnels whose client was killed before it could end them."""
         for found in self._server.sessions():
             if found.path.rpartition("/")[2].startswith(PATH) and _abandoned(found):
                 logs.current().info("FORWARD", "removing a tunnel that was left", {"path": found.path})
@@ -148,10 +165,10 @@ class Tunnel:
 
         Args:
             remote: the port on the runtime; nothing needs to listen there yet.
-            local: the port here, 0 for any; None is the same number, or any when that is taken.
+            local: the port here, 0 for any free one; None for the same number as `remote`, or any when it is taken.
 
         Raises:
-            errors.UsageError: the port here cannot be had.
+            errors.UsageError: the port here cannot be used.
         """
         taken = listener(remote, local)
         self._listeners.append(taken)
@@ -167,21 +184,21 @@ class Tunnel:
                 with self._links_lock:
                     self._count += 1
                     self.connections += 1
-                    link = _Link(self, self._count, accepted, remote)
+                    link = Link(self, self._count, accepted, remote)
                     self._links[link.number] = link
                 link.open()
 
-    def forget(self, link: _Link) -> None:
-        """A connection is over."""
+    def forget(self, link: Link) -> None:
+        """Drop a link that is over."""
         with self._links_lock:
             self._links.pop(link.number, None)
 
     def run(self) -> None:
-        """Carry bytes until `close`, whatever happens to the connection.
+        """Carry bytes until `close`, also across dropped connections.
 
         Raises:
             errors.LostError: the other end is gone.
-            errors.AuthError: the server does not know us any more.
+            errors.AuthError: the server does not accept our token any more.
         """
         ping_at = 0.0
         while not self._closed:
@@ -235,7 +252,7 @@ class Tunnel:
     # --- sending, and a lost connection ---
 
     def _send(self, operation: str, link: int | None = None, data: bytes | None = None, **content: Any) -> None:
-        """Send if there is a connection; whatever matters is sent again when there is a new one."""
+        """Send if there is a connection. Bytes that get lost are sent again over the next one."""
         current = self._socket
         if current is None:
             return
@@ -244,34 +261,32 @@ class Tunnel:
             content["c"] = link
         buffers = () if data is None else (data,)
         request = messages.request(MESSAGE, content, session=self._session_id, buffers=buffers)
-        with contextlib.suppress(errors.ConnectionFailed):  # the reader notices, and makes it good
+        with contextlib.suppress(errors.ConnectionFailed):  # `run` notices, too, and reconnects
             current.send(request.frame(current.subprotocol))
 
     @contextlib.contextmanager
     def sending(self) -> Any:
-        """Gives the means to send: what is sent here cannot fall between the two halves of a resumption."""
+        """Lend the function that sends. It waits while a resumption is going on."""
         with self._sending:
             yield self._send
 
     def _reconnect(self) -> None:
-        pause = PAUSE
         with self._sending:
             assert self._socket is not None
             self._socket.close()
             self._socket = None
-        while not self._closed:
-            try:
-                fresh = self._server.open_channels(self._kernel_id, self._session_id)
-                break
-            except errors.NotFoundError as error:
-                raise _gone("the tunnel's other end") from error
-            except errors.ConnectionFailed as error:
-                if self._session.is_lost():
-                    raise _gone("the runtime") from error
-                time.sleep(pause)
-                pause = min(pause * 2, MAX_PAUSE)
-        else:
-            return
+        try:
+            fresh = reconnect(
+                lambda: self._server.open_channels(self._kernel_id, self._session_id),
+                again=self._may_come_back,
+                limit=None,
+            )
+        except errors.NotFoundError as error:
+            raise _gone("the tunnel's other end") from error
+        except errors.ConnectionFailed as error:
+            if self._closed:
+                return
+            raise _gone("the runtime") from error
         self.reconnections += 1
         with self._links_lock:
             known = {str(link.number): link.received for link in self._links.values()}
@@ -282,14 +297,18 @@ class Tunnel:
         self._fresh = fresh
         self._await_resumption(fresh)
 
+    def _may_come_back(self, error: errors.Error) -> bool:
+        """Whether to go on reconnecting: until `close`, or until the runtime is known to be lost."""
+        return isinstance(error, errors.ConnectionFailed) and not self._closed and not self._session.is_lost()
+
     def _await_resumption(self, fresh: WebSocket) -> None:
         while not self._closed and self._socket is None:
-            frame = fresh.receive(PING_EVERY)  # a failure leads back to `run`, and to another attempt
+            frame = fresh.receive(PING_EVERY)  # its failure leads back to `run`, which reconnects again
             if frame is not None:
                 self._take(frame, fresh.subprotocol)
 
     def _resume(self, known: dict[str, int]) -> None:
-        """The other end has told what it has of each connection: send again what it has not."""
+        """Send again what the other end lacks of each link; `known` says how much it has received."""
         with self._sending:
             self._socket = self._fresh
             with self._links_lock:
@@ -313,164 +332,15 @@ class Tunnel:
             link.end()
         if self._socket is not None:
             self._socket.close()
-        with contextlib.suppress(errors.Error):  # what is left over is removed by the next one
+        with contextlib.suppress(errors.Error):  # the next tunnel removes what is left over
             self._server.delete_kernel(self._kernel_id)
 
 
-class _Link:
-    """One connection: a thread reads from it, another writes to it."""
-
-    def __init__(self, tunnel: Tunnel, number: int, connection: socket.socket, remote: int) -> None:
-        self.number = number
-        self.remote = remote
-        self.received = 0
-        self._tunnel = tunnel
-        self._socket = connection
-        self._changed = threading.Condition()
-        self._unacknowledged: collections.deque[tuple[int, bytes]] = collections.deque()
-        self._sent = self._acknowledged = 0
-        self._read_all = False
-        self._waiting: collections.deque[memoryview] = collections.deque()
-        self._written = self._told = 0
-        self._ends_at: int | None = None
-        self._shut = self._over = False
-        self.fresh = True  # nothing was heard of it from the other end
-
-    def open(self) -> None:
-        with self._tunnel.sending() as send:
-            send("open", self.number, p=self.remote)
-        for work in (self._read, self._write):
-            threading.Thread(target=work, daemon=True).start()
-
-    # --- from here to there ---
-
-    def _read(self) -> None:
-        while True:
-            with self._changed:
-                while self._sent - self._acknowledged >= WINDOW and not self._over:
-                    self._changed.wait()
-                if self._over:
-                    return
-            try:
-                data = self._socket.recv(CHUNK)
-            except OSError:
-                self._abort()
-                return
-            with self._tunnel.sending() as send:
-                with self._changed:
-                    offset = self._sent
-                    if data:
-                        self._unacknowledged.append((offset, data))
-                        self._sent += len(data)
-                    else:
-                        self._read_all = True
-                if data:
-                    send("data", self.number, data, f=offset)
-                else:
-                    send("eof", self.number, f=offset)
-            if not data:
-                self._end_if_over()
-                return
-
-    def acknowledge(self, offset: int) -> None:
-        """The other end has passed on everything before `offset`."""
-        with self._changed:
-            self.fresh = False
-            self._acknowledged = max(self._acknowledged, offset)
-            pending = self._unacknowledged
-            while pending and pending[0][0] + len(pending[0][1]) <= self._acknowledged:
-                pending.popleft()
-            self._changed.notify_all()
-        self._end_if_over()
-
-    def send_again(self, send: Callable[..., None], offset: int, *, opening: bool = False) -> None:
-        """After a lost connection, of which the other end has everything before `offset`."""
-        with self._changed:
-            pending = [(at, data) for at, data in self._unacknowledged if at + len(data) > offset]
-            read_all, sent, written = self._read_all, self._sent, self._written
-        if opening:
-            send("open", self.number, p=self.remote)
-        send("ack", self.number, f=written)
-        for at, data in pending:
-            send("data", self.number, data, f=at)
-        if read_all:
-            send("eof", self.number, f=sent)
-
-    # --- from there to here ---
-
-    def take(self, offset: int, data: memoryview) -> None:
-        """Bytes from the other end; what is here already, or comes behind a gap, is passed over."""
-        with self._changed:
-            self.fresh = False
-            known = self.received - offset
-            if 0 <= known < len(data):
-                self.received += len(data) - known
-                self._waiting.append(data[known:])
-                self._changed.notify_all()
-
-    def take_end(self, offset: int) -> None:
-        """There is nothing behind `offset`."""
-        with self._changed:
-            self.fresh = False
-            self._ends_at = offset
-            self._changed.notify_all()
-
-    def _write(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._waiting or self._over or self._ends_at == self._written):
-                    self._changed.wait()
-                if self._over:
-                    return
-                data = self._waiting.popleft() if self._waiting else None
-            try:
-                if data is None:
-                    self._socket.shutdown(socket.SHUT_WR)
-                else:
-                    self._socket.sendall(data)
-            except OSError:
-                self._abort()
-                return
-            if data is None:
-                self._shut = True
-                self._end_if_over()
-                return
-            with self._changed:
-                self._written += len(data)
-                due = self._written - self._told >= ACK_EVERY or (not self._waiting and self._written > self._told)
-            if due:
-                self._told = self._written
-                with self._tunnel.sending() as send:
-                    send("ack", self.number, f=self._told)
-
-    # --- the end ---
-
-    def _end_if_over(self) -> None:
-        """Both directions have ended, and nothing is on its way any more."""
-        if self._shut and self._read_all and self._acknowledged >= self._sent:
-            self._abort()
-
-    def _abort(self) -> None:
-        with self._tunnel.sending() as send:
-            send("close", self.number)
-        self.end()
-
-    def end(self) -> None:
-        """Close the connection here; the other end knows, or is gone."""
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes up the reader
-        self._socket.close()
-        self._tunnel.forget(self)
-
-
 def listener(remote: int, local: int | None) -> socket.socket:
-    """A socket that listens on 127.0.0.1, at the port that `Tunnel.listen` tells of.
+    """A socket that listens on 127.0.0.1, at the port that `Tunnel.listen` describes.
 
     Raises:
-        errors.UsageError: the port here cannot be had.
+        errors.UsageError: the port here cannot be used.
     """
     try:
         return socket.create_server(("127.0.0.1", remote if local is None else local))

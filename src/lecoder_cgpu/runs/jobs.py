@@ -65,28 +65,24 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
     """
     run_id = _id(key)
     launch = structs.replace(launch, digest=_digest(["kernel", code, launch.timeout, launch.idle_timeout]))
-    for attempt in range(3):
-        kernel = session.kernel_id()
-        helper = session.connect_helper()
+
+    def execute(helper: Helper, *, anew: bool = False) -> RunState:
         try:
-            state = helper.execute(run_id, kernel, code, launch)
-            return _started(session, state)
+            return helper.execute(run_id, session.kernel_id(), code, launch)
         except errors.NoConnection as error:
-            if attempt or session.kernel() is not None:
+            if anew or session.kernel() is not None:
                 raise errors.UsageError(
                     "code in this kernel cannot be left alone: it is on another machine than the helper",
                     name="NotRecordable",
                     hint="leave out --detach; or leave out -m kernel: a command can be left alone",
                 ) from error
-            session.forget_kernel()
-        except errors.ConnectionFailed as error:
-            if isinstance(error, errors.HelperDead):
-                session.replace_helper()
-            if attempt == 2 or not error.retryable:
-                raise
-        finally:
-            helper.close()
-    raise AssertionError("unreachable")
+        session.forget_kernel()
+        return execute(helper, anew=True)
+
+    session.kernel_id()  # started first: the helper's recorder is there before the code is
+    helper, state = session.start_with_helper(execute)
+    helper.close()
+    return _started(session, state)
 
 
 def _id(key: str | None) -> str:

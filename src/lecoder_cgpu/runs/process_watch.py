@@ -15,6 +15,7 @@ from ..helper.follow import Follower
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter.messages import new_run_id
 from ..models.base import Timing, timestamp
+from ..net.retry import reconnect
 from ..sessions.session import Session
 
 RECONNECT_FOR = 60.0  # seconds of trying to reach the runtime again
@@ -77,18 +78,12 @@ class ProcessRun:
         Raises:
             errors.Error: it was not started.
         """
-        for attempt in range(3):
-            self._helper = self.session.connect_helper()
+
+        def start(helper: Helper) -> RunState:
             self._sent_at = datetime.now(UTC)
-            try:
-                self.state = self._helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
-                return
-            except errors.ConnectionFailed as error:
-                self._helper.close()
-                if isinstance(error, errors.HelperDead):
-                    self.session.replace_helper()
-                if attempt == 2 or not error.retryable:
-                    raise
+            return helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
+
+        self._helper, self.state = self.session.start_with_helper(start)
 
     def attach(self) -> None:
         """Take up a run that is there already.
@@ -173,32 +168,25 @@ class ProcessRun:
         """Reach the runtime again; False when it is gone or stays away."""
         assert self._helper is not None
         self.steps.append("the connection dropped")
-        self._helper.close()
+        self.close()
         if isinstance(cause, errors.HelperDead):
             self.session.replace_helper()
-        deadline = time.monotonic() + RECONNECT_FOR
-        pause = 0.1
-        while not self.session.known_gone():
-            try:
-                self._helper = self.session.connect_helper()
-                self._helper.state(self.id, follow=True)
-            except errors.NotFoundError as error:
-                self.problem = error
-                return False
-            except errors.ConnectionFailed as error:
-                if time.monotonic() > deadline:
-                    self.problem = error
-                    return False
-                time.sleep(pause)
-                pause = min(pause * 2, 5.0)
-            except errors.Error as error:
-                self.problem = error
-                return False
-            else:
-                self.steps.append("reconnected")
-                return True
-        self.problem = cause
-        return False
+
+        def follow() -> None:
+            self.close()
+            self._helper = self.session.connect_helper()
+            self._helper.state(self.id, follow=True)
+
+        if self.session.known_gone():
+            self.problem = cause
+            return False
+        try:
+            reconnect(follow, again=self.session.may_come_back, limit=RECONNECT_FOR)
+        except errors.Error as error:
+            self.problem = error
+            return False
+        self.steps.append("reconnected")
+        return True
 
     def unknown_error(self) -> errors.Error:
         """Why it is not known how the command ended."""

@@ -14,7 +14,6 @@ from ..helper.launch import Launch
 from ..sessions.session import Session
 
 CHUNK = 1 << 20  # bytes of the spec that are sent at once
-ATTEMPTS = 3
 _LOADER = (
     "import json,sys\n"
     "spec=json.loads(sys.stdin.buffer.readline() or sys.exit('its instructions did not arrive'))\n"
@@ -47,30 +46,25 @@ def start(
     Raises:
         errors.UsageError: (`KeyConflict`) the id was used with another digest. errors.Error: it was not started.
     """
-    for attempt in range(ATTEMPTS):
-        helper = session.connect_helper()
-        try:
-            hello = helper.hello()
-            state = helper.start(
-                run,
-                [hello.executable, "-c", _LOADER],
-                Launch(timeout=timeout, digest=digest),
-                stdin=True,
-                kind=kind,
-                label=label,
-                follow=False,
-            )
-            if not state.ended:
-                _feed(helper, run, _line(spec, program, run, hello))
-            return helper.show(run)
-        except errors.ConnectionFailed as error:
-            if isinstance(error, errors.HelperDead):
-                session.replace_helper()
-            if attempt == ATTEMPTS - 1 or not error.retryable:
-                raise
-        finally:
-            helper.close()
-    raise AssertionError("unreachable")
+
+    def send(helper: Helper) -> RunState:
+        hello = helper.hello()
+        state = helper.start(
+            run,
+            [hello.executable, "-c", _LOADER],
+            Launch(timeout=timeout, digest=digest),
+            stdin=True,
+            kind=kind,
+            label=label,
+            follow=False,
+        )
+        if not state.ended:
+            _feed(helper, run, _line(spec, program, run, hello))
+        return helper.show(run)
+
+    helper, state = session.start_with_helper(send)
+    helper.close()
+    return state
 
 
 def _line(spec: dict[str, Any], program: str, run: str, hello: Hello) -> bytes:

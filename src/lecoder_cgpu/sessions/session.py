@@ -20,6 +20,7 @@ from ..backends.protocol import AcquireOptions, Backend
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
+from ..net.retry import persist, reconnect
 from ..store import leases, session_store
 from ..system import logs
 
@@ -32,6 +33,7 @@ Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
 RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
+STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
 HELPER_PATH = "lecoder-cgpu-resident"
 
 
@@ -293,18 +295,45 @@ class Session:
         """
         if isinstance(cause, errors.HelperDead):
             self.replace_helper()
-        deadline = time.monotonic() + RECONNECT_FOR
-        pause = 0.1
-        while not self.known_gone():
+        if self.known_gone():
+            raise cause
+        return reconnect(self.connect_helper, again=self.may_come_back, limit=RECONNECT_FOR)
+
+    def may_come_back(self, error: errors.Error) -> bool:
+        """Whether a connection to the runtime that failed so is worth another attempt."""
+        return isinstance(error, errors.ConnectionFailed) and not self.known_gone()
+
+    def start_with_helper(self, action: Callable[[Helper], T]) -> tuple[Helper, T]:
+        """Start something through the helper, once more when the connection drops before the answer.
+
+        Args:
+            action: given a connection; doing it again does no harm.
+
+        Returns:
+            The connection that was used, for the caller to close, and what the action returned.
+
+        Raises:
+            errors.Error: it was not started.
+        """
+        dropped = False
+
+        def once() -> tuple[Helper, T]:
+            nonlocal dropped
+            helper = self.connect_helper()
             try:
-                return self.connect_helper()
-            except errors.ConnectionFailed as error:
-                if time.monotonic() > deadline:
-                    raise
-                cause = error
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
-        raise cause
+                return helper, action(helper)
+            except BaseException as error:
+                helper.close()
+                dropped = isinstance(error, errors.ConnectionFailed)
+                if isinstance(error, errors.HelperDead):
+                    self.replace_helper()
+                raise
+
+        def again(error: errors.Error) -> bool:
+            # A runtime that could not be reached to begin with was given its time already, by the connection itself.
+            return dropped and error.retryable and self.may_come_back(error)
+
+        return persist(once, again=again, attempts=STARTS)
 
     def replace_helper(self) -> None:
         """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
