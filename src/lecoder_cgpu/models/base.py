@@ -1,4 +1,4 @@
-"""What most documents are made of: errors, moments, sizes, the session that was used."""
+"""Parts of many documents: errors, times, sizes, the session that was used."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Optional = UnsetType  # `str | Optional` reads as "may be absent"
 
 
 def now() -> str:
-    """The present moment as the predecessor writes it: UTC, milliseconds, `Z`."""
+    """The current time as the predecessor writes it: UTC, milliseconds, `Z`."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp_ns(nanoseconds: int) -> str:
-    """A file's time; one that no calendar has is given as 1970."""
+    """A file's time; 1970 if it lies outside the calendar."""
     try:
         return timestamp(datetime.fromtimestamp(nanoseconds / 1e9, UTC))
     except (OverflowError, ValueError, OSError):
@@ -31,8 +31,10 @@ def timestamp(moment: datetime) -> str:
 
 
 class ErrorInfo(Struct, kw_only=True):
-    """What went wrong, in every document that reports a failure. `billing` tells whether a runtime is held that costs
-    money, as far as this machine knows."""
+    """What went wrong, in every document that reports a failure.
+
+    `billing` tells whether we hold a runtime that costs money, as far as this machine knows.
+    """
 
     name: str
     message: str
@@ -57,7 +59,7 @@ class ErrorInfo(Struct, kw_only=True):
 
 
 class Failure(Struct, kw_only=True):
-    """The document of a command that failed before it had an answer of its own."""
+    """The document of a command that failed before it could answer."""
 
     status: Literal["error"] = "error"
     error_code: int = field(name="errorCode")
@@ -67,7 +69,7 @@ class Failure(Struct, kw_only=True):
 
 
 class Done(Struct, kw_only=True):
-    """The document of a command whose answer is only that it was done."""
+    """The document of a command that has nothing to report but success."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -75,7 +77,7 @@ class Done(Struct, kw_only=True):
 
 
 class Timing(Struct):
-    """When a run was sent and when it was finished, as seen by the client; `duration_ms` in milliseconds."""
+    """When a run was sent and when it ended, by the client's clock."""
 
     started: str
     completed: str
@@ -100,7 +102,7 @@ class Version(Struct, kw_only=True):
 
 
 def readable(size: int) -> str:
-    """A byte count in the predecessor's manner: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
+    """A byte count as the predecessor writes it: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
     mebibytes = size / 2**20
     return f"{mebibytes / 1024:.1f} GB" if round(mebibytes) >= 1024 else f"{round(mebibytes)} MB"
 

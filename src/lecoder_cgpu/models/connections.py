@@ -33,7 +33,7 @@ class ForwardedPort(Struct, kw_only=True):
 
 
 class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
-    """`forward --events`: from now on, connections are taken; `via` is the way that they go."""
+    """`forward --events`: connections are accepted from now on; `via` says how they travel."""
 
     session: SessionRef
     via: Via = "tunnel"
@@ -41,7 +41,7 @@ class ListeningEvent(Struct, kw_only=True, tag_field="type", tag="listening"):
 
 
 class Forwarded(Struct, kw_only=True):
-    """`forward`, once it was ended; Ctrl-C is the way to end it, and no failure."""
+    """`forward`, after it ended. Ctrl-C is the normal end and not a failure."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -54,10 +54,10 @@ class Forwarded(Struct, kw_only=True):
 
 
 class Connected(Struct, kw_only=True):
-    """`connect` and `ssh`, once they are over.
+    """`connect` and `ssh`, after they ended.
 
-    `remoteExitCode` is the shell's own status, absent where it is not known, and when the shell goes on (`detached`;
-    `next` is the command to go back). `cells` counts what was run in kernel mode.
+    `remoteExitCode` is the shell's exit status; it is absent if we do not know it or the shell still runs (`detached`;
+    `next` is the command that attaches again). `cells` counts the cells that were run in kernel mode.
     """
 
     status: Literal["ok", "error"] = "ok"
@@ -77,7 +77,7 @@ class Connected(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
     def fail(self, error: Error) -> None:
-        """Report `error` as the way in which it ended."""
+        """Report that it ended with `error`."""
         self.status = "error"
         self.error_code = error.code
         self.exit_code = error.exit_status

@@ -17,7 +17,7 @@ class Skipped(Struct, kw_only=True):
 
 
 class TransferItem(Struct, kw_only=True):
-    """One source of a transfer and where it went. `sha256` of a folder is that of what `sha256sum` prints for its
+    """One source of a transfer and where it went. For a folder, `sha256` is the hash of what `sha256sum` prints for its
     files, sorted by name."""
 
     source: str
@@ -28,7 +28,7 @@ class TransferItem(Struct, kw_only=True):
 
 
 class Transfer(Struct, kw_only=True):
-    """`upload`, `download` and `copy`. `verified` is false where the runtime's side could not be hashed."""
+    """`upload`, `download` and `copy`. `verified` is false if the runtime could not hash its side."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -53,8 +53,8 @@ class SyncChange(Struct, kw_only=True):
 
 
 class Synced(Struct, kw_only=True):
-    """`sync`: how many files were sent (with their bytes), deleted, and found as they should be. With `--watch`, the
-    numbers are those of all `rounds`, and `changes` those of the last one that had any."""
+    """`sync`: how many files were sent (and their bytes), deleted, and already up to date. With `--watch`, the numbers
+    add up all `rounds`, and `changes` are those of the last round that had any."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -85,7 +85,7 @@ class FileEntry(Struct, kw_only=True):
 
 
 class FileList(Struct, kw_only=True):
-    """`ls`: what there is at `path` on the runtime."""
+    """`ls`: what is at `path` on the runtime."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -109,7 +109,7 @@ class FileContent(Struct, kw_only=True):
 
 
 class FilesRemoved(Struct, kw_only=True):
-    """`rm`: what was named and is gone, and how many files and folders that were in all."""
+    """`rm`: the paths that were removed, and how many files and folders they held in all."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -23,8 +23,8 @@ class HistoryRuntime(Struct, kw_only=True):
 
 
 class StoredDisplay(Struct, kw_only=True):
-    """A rich output as history keeps it: text inline, anything large only as a reference: `bytes`, its size as it came,
-    and for an image `sha256`, under which it is kept for a while."""
+    """A rich output in the history: text as it is, anything large as a reference with its original size in `bytes`, and
+    for an image with the `sha256` under which it is kept for a while."""
 
     data: dict[str, Any]
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class HistoryEntry(Struct, kw_only=True):
 
 
 class HistoryStats(Struct, kw_only=True):
-    """`logs --stats`: `successRate` is an unrounded percentage; the two dates are absent when there is no entry."""
+    """`logs --stats`: `successRate` is an unrounded percentage; the two dates are absent if the history is empty."""
 
     total_executions: int = field(name="totalExecutions")
     successful_executions: int = field(name="successfulExecutions")

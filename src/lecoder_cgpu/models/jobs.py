@@ -12,7 +12,7 @@ from .status import Gpu
 
 
 class Progress(Struct, kw_only=True):
-    """The last line that a job printed, and the last percentage that it printed there or in the lines right before."""
+    """The last line that a job printed, and the last percentage in it or in the lines right before it."""
 
     stream: Literal["stdout", "stderr"]
     line: str
@@ -20,10 +20,10 @@ class Progress(Struct, kw_only=True):
 
 
 class JobUsage(Struct, kw_only=True):
-    """What a running job used when its supervisor looked last (`at`, on the runtime's clock), every five seconds.
+    """What a running job used when its supervisor last looked (at `at`, by the runtime's clock); it looks every 5 s.
 
     `cpuPercent` is of one processor. For code in a kernel, the figures are the whole kernel's. `gpuMemoryBytes` is
-    there where the driver tells which process holds memory; containers often hide that.
+    present if the driver tells which process holds memory; containers often hide that.
     """
 
     processes: int | Optional = UNSET
@@ -34,12 +34,12 @@ class JobUsage(Struct, kw_only=True):
 
 
 class Job(Struct, kw_only=True):
-    """A run as the runtime keeps it. `state`: starting, queued (code that waits for its kernel), running, exited, or
+    """A run as the runtime knows it. `state`: starting, queued (code that waits for its kernel), running, exited, or
     unknown with the `reason`.
 
-    `exitCode` is the status that `job wait` ends with, absent while the job is not known to have ended; sizes in bytes.
-    `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a job that
-    runs.
+    `exitCode` is the exit status of `job wait`, absent until we know that the job has ended; sizes are in bytes.
+    `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
+    job.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Job(Struct, kw_only=True):
 
 
 class JobStarted(Struct, kw_only=True):
-    """`run --detach`: the job goes on without us; `next` is the command that waits for it."""
+    """`run --detach`: the job that was started; `next` is the command that waits for it."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -108,7 +108,7 @@ class JobList(Struct, kw_only=True):
 
 
 class JobLogs(Struct, kw_only=True):
-    """`job logs`: a stream from `offset` on; `nextOffset` is where the next call goes on."""
+    """`job logs`: a stream from `offset` on; the next call continues at `nextOffset`."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -122,9 +122,9 @@ class JobLogs(Struct, kw_only=True):
 
 
 class JobProgress(Struct, kw_only=True):
-    """The tool `job_wait`: how a job stands, and what it wrote since the offsets of the last call.
+    """The tool `job_wait`: the state of a job, and what it wrote since the offsets of the last call.
 
-    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts bytes that were too many to be shown.
+    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts the bytes that were left out.
     """
 
     job: Job

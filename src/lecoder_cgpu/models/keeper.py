@@ -1,4 +1,4 @@
-"""The documents of `keeper`, and what it and leases keep."""
+"""The documents of `keeper`, its state file, and leases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class LeaseInfo(Struct, kw_only=True):
 
 
 class KeptSession(Struct, kw_only=True):
-    """What the keeper last saw of a session. `ping` is how the last one went; `socket`: it holds a kernel's socket."""
+    """What the keeper last saw of a session. `ping` is the last ping's result; `socket`: it holds a kernel's socket."""
 
     session: str
     endpoint: str
@@ -59,7 +59,7 @@ class KeeperStatus(Struct, kw_only=True):
 
 
 class KeeperStopped(Struct, kw_only=True):
-    """`keeper stop`: whether there was one."""
+    """`keeper stop`: whether a keeper was running."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -11,7 +11,7 @@ from .status import Account
 
 
 class OAuthClient(Struct, frozen=True, kw_only=True):
-    """The user's own OAuth client ("Desktop app"). Its secret is none to Google, but we treat it as one."""
+    """The user's own OAuth client ("Desktop app"). Google does not take its secret for confidential; we do."""
 
     id: str = field(name="clientId")
     secret: str = field(name="clientSecret")
@@ -21,10 +21,10 @@ class OAuthClient(Struct, frozen=True, kw_only=True):
 
 
 class StoredLogin(Struct, frozen=True, kw_only=True):
-    """`session.json`. `refreshToken` is the secret that everything else is made from.
+    """`session.json`. `refreshToken` is the secret from which access tokens are made.
 
-    `scopes` lists what the predecessor looks for; it wrote there what it had asked for. `grantedScopes` is ours, and
-    what Google really granted.
+    `scopes` lists the scopes that were asked for, where the predecessor looks for them. `grantedScopes` is a field of
+    ours: what Google really granted.
     """
 
     id: str
@@ -41,8 +41,8 @@ class LoginInfo(Struct, kw_only=True):
     """`auth status`, `auth check`, and a login or an import that succeeded.
 
     `source`: `session` (session.json), `adc` (application default credentials), `environment`
-    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent when nobody asked yet;
-    `missingScopes` what it did not. `policy` names the command that shows what Colab does not allow.
+    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent if we have not asked yet;
+    `missingScopes` is what it did not grant. `policy` names the command that shows what Colab does not allow.
     """
 
     status: Literal["ok"] = "ok"
@@ -104,7 +104,7 @@ class ClientSetup(Struct, kw_only=True):
 
 
 class Policy(Struct, kw_only=True):
-    """`policy`: what Colab's terms allow, in our words, and where Google's are."""
+    """`policy`: what Colab's terms allow, in our words, and links to Google's."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -12,12 +12,13 @@ from .runs import ClearEvent, DisplayEvent, NoticeEvent, StreamEvent, Truncated
 
 
 class CellResult(Struct, kw_only=True):
-    """What became of one code cell.
+    """The result of one code cell.
 
-    `index` is the cell's place in the source notebook, counted from 0 over all its cells; absent for the parameters
-    that were injected. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
+    `index` is the cell's position in the source notebook, counted from 0 over all cells; absent for the injected
+    parameters. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
     `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
-    `stdout` and `stderr` are head and tail; the notebook has all of it. `displays` has the formats of each rich output.
+    `stdout` and `stderr` are cut to beginning and end; the notebook has all of it. `displays` lists the formats of each
+    rich output.
     """
 
     index: int | Optional = UNSET
@@ -37,11 +38,11 @@ class CellResult(Struct, kw_only=True):
 
 
 class NotebookRun(Struct, kw_only=True):
-    """The document of `notebook run` and `notebook fetch`: what became of the notebook and of each of its code cells.
+    """The document of `notebook run` and `notebook fetch`: the result of the notebook and of each of its code cells.
 
-    `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose place is `failedCell` (absent
-    when the failure was not a cell's). `output` is the file that holds the executed notebook, `drive` the
-    address of the one in Drive that was replaced by it.
+    `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose index is `failedCell` (absent if
+    something else failed). `output` is the file with the executed notebook, `drive` the address of the
+    notebook in Drive that it has replaced.
     """
 
     status: Literal["ok", "error", "unknown", "running"]
@@ -62,7 +63,7 @@ class NotebookRun(Struct, kw_only=True):
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
-        """Report `error` as the outcome, unless a cell has failed before."""
+        """Report `error` as the result, unless a cell has failed before."""
         if self.status in ("error", "unknown"):
             return
         self.status, self.error_code, self.exit_code = status, error.code, error.exit_status
@@ -89,7 +90,7 @@ class NotebookStored(Notebook, kw_only=True):
 
 
 class NotebookDeleted(Struct, kw_only=True):
-    """`notebook delete`; what is not `permanent` is in Drive's bin for thirty days."""
+    """`notebook delete`. Unless `permanent`, the notebook is in Drive's bin for thirty days."""
 
     deleted: Literal[True] = True
     id: str
@@ -100,7 +101,7 @@ class NotebookDeleted(Struct, kw_only=True):
 
 
 class NotebookPulled(Struct, kw_only=True):
-    """`notebook pull`: the file that was written, of so many bytes."""
+    """`notebook pull`: the file that was written, and its size in bytes."""
 
     id: str
     name: str
@@ -149,9 +150,9 @@ class PackageChange(Struct, kw_only=True):
 class Install(Struct, kw_only=True):
     """The document of `install`.
 
-    `python` is the interpreter that was installed into. `restartNeeded`: the session's kernel has imported
-    `loadedModules`, which were changed under it; null when the kernel was too busy to say, absent when it is not known
-    what changed. `changed` is absent then, too.
+    `python` is the interpreter that was installed into. `restartNeeded`: the session's kernel has already imported
+    `loadedModules`, which were changed; null if the kernel was too busy to answer, absent, like `changed`, if we do not
+    know what changed.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]

@@ -31,7 +31,7 @@ class CommandReference(Struct, kw_only=True):
 
 
 class ErrorReference(Struct, kw_only=True):
-    """One class of the error tree: what documents call it, and the exit status that it ends with."""
+    """One class of the error tree: its name in documents, and its exit status."""
 
     code: int
     category: str
@@ -68,7 +68,7 @@ class Reference(Struct, kw_only=True):
 
 
 class Finding(Struct, kw_only=True):
-    """One thing that `doctor` looked at; `fix` is the command or the step that mends it."""
+    """One check of `doctor`; `fix` is the command or the step that solves a problem."""
 
     check: str
     level: Literal["ok", "warning", "problem"]
@@ -77,7 +77,7 @@ class Finding(Struct, kw_only=True):
 
 
 class Doctor(Struct, kw_only=True):
-    """`doctor`. `status` is `error` when one of the findings is a problem; `error` is about the first of these."""
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` describes the first problem."""
 
     status: Literal["ok", "error"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -87,8 +87,8 @@ class Doctor(Struct, kw_only=True):
 
 
 class Upgrade(Struct, kw_only=True):
-    """`upgrade --check`. `installed` is how this copy came (`origin`: from where), `latest` is absent when the package
-    index has no version; `command` would install the newest, and nothing has run it."""
+    """`upgrade --check`. `installed` says how this copy was installed (`origin`: from where), `latest` is absent if the
+    package index has no version. `command` installs the newest; it was not run."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -12,7 +12,7 @@ from .files import Synced
 
 
 class DisplayData(Struct, kw_only=True):
-    """One rich output: a MIME bundle. Binary formats are base64 strings, as Jupyter has them.
+    """One rich output: a MIME bundle. Binary formats are base64 strings, as in Jupyter's messages.
 
     `omitted` names the formats that `data` lacks, with their sizes in bytes: binary ones unless `--inline` asked for
     them, and all when the output would have exceeded `--max-output`.
@@ -43,8 +43,8 @@ class Manifest(Struct, kw_only=True):
 class Truncated(Struct, kw_only=True):
     """What a run's document left out to stay within `--max-output`.
 
-    The sizes are those of the whole streams, of those that were cut; `displays` counts the rich outputs that were left
-    out. `get` is the command that prints everything, where the runtime still has it.
+    The sizes are those of the whole streams, for each stream that was cut; `displays` counts the rich outputs that were
+    left out. `get` is the command that prints everything, as long as the runtime has it.
     """
 
     stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
@@ -57,7 +57,7 @@ class Truncated(Struct, kw_only=True):
 
 
 class Stopped(Struct, kw_only=True):
-    """What was done to end the work before its time.
+    """What was done to end the work early.
 
     `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
     was none), `kill` (`job kill`), `lease` (the runtime's lease ended). `steps`, in order: names of signals, and for
@@ -69,7 +69,7 @@ class Stopped(Struct, kw_only=True):
 
 
 class Hook(Struct, kw_only=True):
-    """The command of `--on-finish`: `exitCode` is null when it could not be started or was interrupted (`problem`)."""
+    """The command of `--on-finish`: `exitCode` is null if it did not start or was interrupted (`problem`)."""
 
     command: str
     exit_code: int | None = field(name="exitCode", default=None)
@@ -87,7 +87,7 @@ class Pulled(Struct, kw_only=True):
 
 
 class Release(Struct, kw_only=True):
-    """What `--release` did with the runtime: `released` as `sessions close` has it, or null and the `reason` why it was
+    """What `--release` did with the runtime: `released` as in `sessions close`, or null with the `reason` why it was
     kept."""
 
     released: str | None = None
@@ -97,11 +97,11 @@ class Release(Struct, kw_only=True):
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
-    `status` is `abort` when the server dropped the request without running it, `unknown` when we lost sight of it, and
-    `running` when we were told to stop watching and it goes on.
-    `execution_count` is null where there is none. `outputComplete` is false when output is known to be missing;
-    `outputBytes` is what the program wrote to both streams. `truncated` is there when this document shows less.
-    `autoInstalled` names what --auto-install has installed, and then this is the second run.
+    `status` is `abort` if the request was dropped and nothing ran, `unknown` if we could not find out how it ended, and
+    `running` if we stopped watching and it goes on.
+    `execution_count` is null if there is none. `outputComplete` is false if output is known to be missing;
+    `outputBytes` is what the program wrote to both streams. `truncated` is present if this document shows less.
+    `autoInstalled` names what --auto-install has installed; the document then describes the second run.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]
@@ -143,7 +143,7 @@ class Run(Struct, kw_only=True):
         self.error = ErrorInfo.of(error)
 
     def leave(self, interrupted: int | None) -> None:
-        """Report that the work goes on without us: our time was up, or a signal (its exit status) told us to go."""
+        """Report that the work goes on: our time to watch was up, or a signal (given as its exit status) ended us."""
         self.status = "running"
         self.exit_code = interrupted or EXIT_STOPPED_WAITING
         if interrupted is not None:
@@ -151,7 +151,7 @@ class Run(Struct, kw_only=True):
 
     @classmethod
     def not_started(cls, error: Error, mode: Literal["kernel", "terminal"]) -> Run:
-        """The document of a run of which nothing was sent."""
+        """The document of a run that failed before anything was sent."""
         document = cls(status="error", error_code=0, exit_code=0, mode=mode)
         document.fail(error)
         return document
@@ -160,8 +160,8 @@ class Run(Struct, kw_only=True):
 class StreamEvent(Struct, kw_only=True, tag_field="type", tag="stream"):
     """`--events`: text that the program wrote; `base64` instead of `text` where the bytes are not UTF-8.
 
-    `offset` is where it begins in that stream, in bytes (of UTF-8), and `nextOffset` where the next event goes on:
-    `run --attach RUN_ID --from NAME=OFFSET` resumes there.
+    `offset` is where the text begins in that stream, in bytes (of UTF-8), and `nextOffset` where the next event
+    continues: `run --attach RUN_ID --from NAME=OFFSET` resumes there.
     """
 
     name: Literal["stdout", "stderr"]
@@ -182,7 +182,7 @@ class DisplayEvent(Struct, kw_only=True, tag_field="type", tag="display"):
 
 
 class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
-    """`--events`: the code cleared its output so far; with `wait`, when the next output comes."""
+    """`--events`: the code cleared its output; with `wait`, as soon as the next output comes."""
 
     wait: bool
 
@@ -194,8 +194,8 @@ class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
 
 
 class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
-    """`--events`: this command still watches the run. It comes every 20 seconds (`--heartbeat`), whatever else does.
-    The offsets are what was printed of each stream so far, and `silentSeconds` is how long ago that was."""
+    """`--events`: this command still watches the run. It comes every 20 seconds (`--heartbeat`), whatever else happens.
+    The offsets say how much of each stream was printed so far, and `silentSeconds` how long ago that was."""
 
     at: str
     elapsed_seconds: float = field(name="elapsedSeconds")

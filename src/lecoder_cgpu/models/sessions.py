@@ -11,7 +11,7 @@ from .keeper import LeaseInfo
 
 
 class KernelInfo(Struct, kw_only=True):
-    """The session's kernel. `state` is Jupyter's execution state, or `none` when no kernel was started yet."""
+    """The session's kernel. `state` is Jupyter's execution state, or `none` if no kernel was started yet."""
 
     id: str | None = None
     state: str = "none"
@@ -45,8 +45,8 @@ class SessionDocument(Struct, kw_only=True):
 
     `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
     (being allocated), `closing` (Colab was told to end it, and still lists it).
-    `origin` is for Colab's runtimes: `ours`; or no session of ours, so that `id` and `name` are the endpoint: of
-    `another-machine` with this tool, of a `browser` or another program, or of `elsewhere` when it does not tell.
+    `origin` is for Colab's runtimes: `ours`, or a runtime without a session here (`id` and `name` are its endpoint):
+    started by this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell.
     """
 
     id: str
@@ -77,7 +77,7 @@ class SessionStats(Struct, kw_only=True):
 
 
 class SessionAdded(Struct, kw_only=True):
-    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: a runtime was started for it just now."""
+    """`sessions add`, `create`, `ensure`, `adopt` and `rename`. `fresh`: its runtime was started just now."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

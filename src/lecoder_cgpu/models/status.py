@@ -12,7 +12,7 @@ from .sessions import KernelInfo, Origin
 
 
 class Memory(Struct, kw_only=True):
-    """Sizes for people (binary units written as the predecessor does), and the same as exact byte counts."""
+    """Sizes for people (binary units, written as the predecessor does), and the same as byte counts."""
 
     total: str
     used: str
@@ -40,7 +40,7 @@ class Utilization(Struct, kw_only=True):
 
 
 class Gpu(Struct, kw_only=True):
-    """A GPU; what its driver does not tell is absent, or "unknown"."""
+    """A GPU. What its driver does not report is absent, or "unknown"."""
 
     name: str
     memory: Memory | Optional = UNSET
@@ -51,7 +51,7 @@ class Gpu(Struct, kw_only=True):
 
 
 class Host(Struct, kw_only=True):
-    """The machine behind a runtime; `cpus` counts those that we may use (affinity and cgroup limits applied)."""
+    """The machine behind a runtime; `cpus` counts the processors that we may use (by affinity and cgroup limits)."""
 
     kind: Literal["gpu", "cpu"]
     hostname: str | Optional = UNSET
@@ -108,8 +108,8 @@ class Account(Struct, kw_only=True):
 class Units(Struct, kw_only=True):
     """Compute units of the account. What Colab does not say is absent.
 
-    `perHour` is what all runtimes burn together, `hoursLeft` how long the balance lasts at that; `freeUnits` is what is
-    left of the free quota, and `refillsAt` when more comes.
+    `perHour` is what all runtimes use together, `hoursLeft` how long the balance lasts at that rate; `freeUnits` is the
+    rest of the free quota, and `refillsAt` when it is refilled.
     """
 
     balance: float | Optional = UNSET
@@ -176,7 +176,7 @@ class Status(Struct, kw_only=True):
 
 
 class Top(Struct, kw_only=True):
-    """`top`: every held runtime as it was at the moment `sampled`, and Colab's units where they are known."""
+    """`top`: every runtime that we hold, as it was at the time `sampled`, and Colab's units if they are known."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -186,7 +186,7 @@ class Top(Struct, kw_only=True):
 
 
 class Opened(Struct, kw_only=True):
-    """`open`: the address, and what the page there is attached to; `opened` when a browser was told to show it."""
+    """`open`: the address, and what the page there is attached to; `opened` if a browser was asked to show it."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -203,7 +203,7 @@ class NextStep(Struct, kw_only=True):
 
 
 class Start(Struct, kw_only=True):
-    """`lecoder-cgpu` without a command: the session in use, if there is one, and what to type next."""
+    """`lecoder-cgpu` without a command: the session in use, if any, and what to type next."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -44,7 +44,7 @@ HOSTS: dict[str, tuple[str, list[Any]]] = {
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
 }
 
-CLOSING_ROUNDS = 5  # of the event loop, after which nothing of it is open any more
+CLOSING_ROUNDS = 5  # of the event loop, enough to close everything
 
 
 class FakeColab:
@@ -69,11 +69,11 @@ class FakeColab:
         self.world = World(self.folder, python)
         self.account = self.add_account("ada@example.com")
 
-    # --- what a test looks at ---
+    # --- what a test reads ---
 
     @property
     def urls(self) -> dict[str, str]:
-        """The origins of the hosts, by role."""
+        """The hosts' origins, by role."""
         return self.world.urls
 
     @property
@@ -82,17 +82,17 @@ class FakeColab:
 
     @property
     def requests(self) -> list[Request]:
-        """Every request so far, the oldest first. Clear it to count anew."""
+        """Every request so far, the oldest first. Clear it to start counting again."""
         return self.world.requests
 
     @property
     def vms(self) -> dict[str, VM]:
-        """The VMs that are there, by endpoint, those of all accounts."""
+        """The living VMs of all accounts, by endpoint."""
         return self.world.vms
 
     @property
     def vm(self) -> VM:
-        """The only VM there is."""
+        """The one living VM."""
         (found,) = self.world.vms.values()
         return found
 
@@ -102,16 +102,16 @@ class FakeColab:
 
     @property
     def drive_files(self) -> list[File]:
-        """Everything in everybody's Drive."""
+        """All accounts' files in Drive."""
         return list(self.world.drive.files.values())
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point lecoder-cgpu here."""
+        """The environment variables that point lecoder-cgpu here."""
         return {HOSTS[role][0]: url for role, url in self.urls.items()}
 
     def count(self, line: str, role: str | None = None) -> int:
-        """How often it was asked for `METHOD PATH`, where the path may have wildcards."""
+        """How many requests `METHOD PATH` got; the path may have wildcards."""
         probe = Fault(f"{role}:{line}" if role else line, times=None)
         return sum(probe.matches(request) for request in list(self.requests))
 
@@ -148,7 +148,7 @@ class FakeColab:
             write_json(folder / "state" / "session.json", session)
 
     def fail(self, route: str, *, times: int | None = 1, **what: Any) -> Fault:
-        """Let something go wrong: the next `times` requests to `route`, or all of them until `mend` (None).
+        """Add a fault for the next `times` requests to `route`, or, with None, for all of them until `mend`.
 
         `route` is `METHOD PATH` or a path, with wildcards, `ROLE:` in front when it matters; paths on a VM are those
         behind the proxy's base. `what` are the fields of `faults.Fault`.
@@ -156,18 +156,18 @@ class FakeColab:
         return self.world.faults.add(Fault(route, times, **what))
 
     def mend(self, fault: Fault | None = None) -> None:
-        """Take a fault back, or all."""
+        """Remove a fault, or all."""
         for found in [fault] if fault is not None else list(self.world.faults.queue):
             self.world.faults.remove(found)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass on Google's side, with all that is due."""
+        """Let time pass on Google's side, and do what becomes due."""
         self.call(self.world.advance, seconds)
 
     def start_vm(
         self, accelerator: str | None = None, *, account: Account | None = None, origin: str = "browser", nbh: str = ""
     ) -> VM:
-        """A VM that somebody else started, without any of the checks."""
+        """Add a VM that another program started, without any checks."""
         return self.run(lambda: self.world.start_vm(accelerator, account or self.account, origin, nbh))
 
     def kill(self, vm: VM | None = None) -> None:
@@ -175,11 +175,11 @@ class FakeColab:
         self.call((vm or self.vm).kill)
 
     def expire_proxy_tokens(self, vm: VM | None = None) -> None:
-        """Make every token of a VM's proxy stale."""
+        """Expire every token of a VM's proxy."""
         self.call((vm or self.vm).expire_tokens)
 
     def drop_sockets(self, vm: VM | None = None, *, silently: bool = False, lose_buffer: bool = False) -> int:
-        """Cut a VM's open WebSockets and say how many there were; see `VM.drop_sockets`."""
+        """Cut a VM's open WebSockets; returns how many there were. See `VM.drop_sockets`."""
         return self.call(lambda: (vm or self.vm).drop_sockets(silently=silently, lose_buffer=lose_buffer))
 
     def move(self, vm: VM | None = None) -> None:
@@ -195,11 +195,11 @@ class FakeColab:
         self.call(self.world.tokens.forget)
 
     def warm_up(self) -> None:
-        """Get ready for VMs now: the first one of a process is slow, since jupyter_server has to be imported."""
+        """Prepare for VMs now: the first one of a process is slow, because it imports jupyter_server."""
         nursery.of(self.world.python).warm_up()
 
     def call(self, action: Callable[..., T], *arguments: Any) -> T:
-        """Do something in the fake's own thread, where its state lives."""
+        """Call a function in the fake's own thread, which owns its state."""
 
         async def work() -> T:
             return action(*arguments)
@@ -214,7 +214,7 @@ class FakeColab:
 
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
 
-    # --- its life ---
+    # --- start and stop ---
 
     def start(self) -> FakeColab:
         self._thread.start()

@@ -1,4 +1,4 @@
-"""`/__sim/…` on every port: what `FakeColab` offers in Python, for whoever has the fake in another process.
+"""`/__sim/…` on every port: what `FakeColab` offers in Python, for other processes.
 
 Bodies and answers are JSON without any prefix; nothing here asks for a login, and nothing is logged.
 """
@@ -50,7 +50,7 @@ class _Control(RequestHandler):
 
 
 class State(_Control):
-    """Everything at once."""
+    """The whole state."""
 
     def get(self) -> None:
         world = self.world
@@ -66,7 +66,7 @@ class State(_Control):
 
 
 class Requests(_Control):
-    """The log of what was asked of Google. Headers are left out: they hold tokens."""
+    """The log of requests. Headers are left out: they hold tokens."""
 
     def get(self) -> None:
         self.answer([shown(request) for request in self.world.requests])
@@ -123,7 +123,7 @@ class Login(_Control):
 
 
 class Fail(_Control):
-    """POST: fields of a fault, with `body` as text. DELETE: no fault any more."""
+    """POST: fields of a fault, with `body` as text. DELETE: remove all faults."""
 
     def post(self) -> None:
         content = self.content
@@ -158,7 +158,7 @@ class VMs(_Control):
 
 
 class OneVM(_Control):
-    """What may befall a VM: `kill`, `expire` (its proxy tokens), `drop` (its sockets), `move` (its proxy)."""
+    """What can happen to a VM: `kill`, `expire` (its proxy tokens), `drop` (its sockets), `move` (its proxy)."""
 
     async def post(self, endpoint: str, what: str) -> None:
         vm = self.world.vms.get(endpoint)
@@ -177,7 +177,7 @@ class OneVM(_Control):
 
 
 def assign(target: Switches | Account, content: dict[str, Any]) -> None:
-    """Set fields, those that are there. What is a tuple or a set there is a list here."""
+    """Set existing fields. Tuples and sets are lists in JSON."""
     names = {field.name for field in fields(target)}
     if unknown := content.keys() - names:
         raise HTTPError(400, reason=f"there is no {', '.join(sorted(unknown))}")

@@ -1,4 +1,4 @@
-"""Drive v3, as far as notebooks need it: listing, metadata, content, the three kinds of upload, the bin."""
+"""The part of Drive v3 that notebooks need: listing, metadata, content, three kinds of upload, the bin."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .state import DRIVE, DRIVE_FILE, DRIVE_READONLY, Grant
 from .web import ApiHandler, error_info
 
 PAGE_TTL = 3600.0
-CHUNK = 256 * 1024  # what a piece of a resumable upload must be a multiple of
+CHUNK = 256 * 1024  # bytes; a piece of a resumable upload is a multiple of it
 SETTABLE = {"name": "name", "mimeType": "mime", "trashed": "trashed", "description": "description"}
 NATIVE = "application/vnd.google-apps."
 
 
 @dataclass
 class Upload:
-    """A resumable upload on its way."""
+    """A resumable upload that has begun."""
 
     grant: Grant
     target: File | None  # None for a file that does not exist yet
@@ -68,7 +68,7 @@ class DriveHandler(ApiHandler):
         return Finish()
 
     def file(self, file_id: str, *, write: bool = False) -> File:
-        """The file, if the token may do that with it."""
+        """The file, if the token permits the operation."""
         found = next((file for file in self.drive.visible(self.token) if file.id == file_id), None)
         if found is not None:
             return found
@@ -84,7 +84,7 @@ class DriveHandler(ApiHandler):
         return select(file.shown(), tree, FIELDS)
 
     def log_exception(self, *arguments: Any) -> None:
-        """What the client did wrong is told to the client."""
+        """Report the client's mistakes to the client."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         problem = kwargs.get("exc_info", (None, None))[1]
@@ -103,7 +103,7 @@ class DriveHandler(ApiHandler):
         return content
 
     def apply(self, file: File, metadata: dict[str, Any]) -> None:
-        """Set what may be set. Folders are changed by parameters, once a file exists."""
+        """Set the writable fields. An existing file changes folders by parameters."""
         for name, attribute in SETTABLE.items():
             if name in metadata:
                 setattr(file, attribute, metadata[name])
@@ -205,7 +205,7 @@ class Uploads(DriveHandler):
     patch = post
 
     def put(self, file_id: str | None = None) -> None:
-        """A piece of a resumable upload, or the question how much has come."""
+        """A piece of a resumable upload, or the question how much has arrived."""
         upload = self.drive.uploads.get(self.arg("upload_id") or "")
         if not isinstance(upload, Upload):
             raise self.refuse(404, "notFound", "No such upload.")

@@ -36,12 +36,12 @@ DEFAULT_FIELDS = ("kind", "id", "name", "mimeType")
 
 
 class Invalid(Exception):
-    """A query, a list of fields or a page token makes no sense."""
+    """A query, a list of fields or a page token is invalid."""
 
 
 @dataclass
 class File:
-    """One file. `client` is the OAuth client that made it; None for the web page."""
+    """One file. `client` is the OAuth client that made it, None for the web page."""
 
     account: Account
     name: str
@@ -57,7 +57,7 @@ class File:
     id: str = field(default_factory=lambda: "1" + secrets.token_urlsafe(24))
 
     def shown(self) -> dict[str, Any]:
-        """Every field of it; numbers of 64 bits are strings."""
+        """All its fields; 64-bit numbers are strings."""
         place = (
             "https://colab.research.google.com/drive/" if self.mime == NOTEBOOK else "https://drive.google.com/file/d/"
         )
@@ -87,13 +87,13 @@ class Drive:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.files: dict[str, File] = {}
-        self.pages: dict[str, tuple[list[str], str, float]] = {}  # what is left, of which request, until when
+        self.pages: dict[str, tuple[list[str], str, float]] = {}  # the rest, its request, and when it expires
         self.uploads: dict[str, Any] = {}
 
     def add(
         self, account: Account, name: str, content: bytes = b"", mime: str = NOTEBOOK, client: str | None = None
     ) -> File:
-        """A file as the web page or, with `client`, an OAuth client makes it."""
+        """Make a file as the web page does or, with `client`, as an OAuth client does."""
         now = self._clock.now()
         file = File(account, name, mime, content, now, now, client)
         self.files[file.id] = file
@@ -103,7 +103,7 @@ class Drive:
         file.content, file.modified, file.revision = content, self._clock.now(), file.revision + 1
 
     def visible(self, grant: Grant) -> list[File]:
-        """What a token may see: with `drive.file`, only what its client made."""
+        """The files that a token may see: with `drive.file`, only those that its client made."""
         everything = bool(grant.scopes & {DRIVE, DRIVE_READONLY})
         own = DRIVE_FILE in grant.scopes
         return [
@@ -127,7 +127,7 @@ Test = Callable[[File], bool]
 
 
 def query(text: str) -> Test:
-    """The test that a query makes: and, or, not, parentheses, and the terms that notebooks need.
+    """A query as a predicate: and, or, not, parentheses, and the terms that notebooks need.
 
     Raises:
         Invalid: it is not understood.
@@ -204,7 +204,7 @@ def _term(words: list[tuple[str, str]]) -> Test:
 
 
 def _contains(text: str, part: str) -> bool:
-    """Only beginnings of words are found, whatever stands between the words."""
+    """Matches beginnings of words only, whatever separates the words."""
     have = re.findall(r"\w+", text.lower())
     want = re.findall(r"\w+", part.lower())
     return (
@@ -243,7 +243,7 @@ def fields(text: str) -> dict[str, Any]:
 
 
 def select(content: dict[str, Any], tree: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """What is left of a document.
+    """The selected fields of a document.
 
     Raises:
         Invalid: a field is asked for that does not exist.

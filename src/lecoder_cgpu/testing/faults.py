@@ -1,4 +1,4 @@
-"""What goes wrong on demand, and the log of what was asked."""
+"""Faults on demand, and the log of requests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class Request:
-    """One request as the fake saw it. `status` is None while it is unanswered, and for ever when it never was."""
+    """One request as the fake saw it. `status` is None until it is answered, and stays None if it never is."""
 
     method: str
     role: str  # accounts, oauth, apis, tunnel, pa, public or proxy
@@ -26,13 +26,13 @@ class Request:
         return f"{self.method} {self.path}"
 
     def header(self, name: str) -> str | None:
-        """A header's value, whatever the case of its name."""
+        """A header's value; the case of its name does not matter."""
         return next((value for key, value in self.headers.items() if key.lower() == name.lower()), None)
 
 
 @dataclass
 class Fault:
-    """A reply, a delay or a silence that replaces or follows what would have happened.
+    """A reply, a delay or a silence instead of the true answer, or after it.
 
     Args of `FakeColab.fail` have the same names. `times` is how often it happens; None means until it is removed.
     """
@@ -72,7 +72,7 @@ class Fault:
         return fnmatchcase(request.method, method) and fnmatchcase(request.path, path)
 
     def changed(self, document: Any) -> Any:
-        """The document as the client is to see it."""
+        """The document that the client gets."""
         if self.edit is not None:
             document = self.edit(document)
         return merge(document, self.patch) if self.patch is not None else document
@@ -95,7 +95,7 @@ NONE = Fault("", times=0)
 
 
 class Faults:
-    """Those that wait to happen, in the order in which they were added; a request meets the first that matches."""
+    """The active faults, in the order in which they were added; a request meets the first that matches."""
 
     def __init__(self) -> None:
         self.queue: list[Fault] = []
@@ -108,7 +108,7 @@ class Faults:
         self.queue = [other for other in self.queue if other is not fault]
 
     def take(self, request: Request) -> Fault:
-        """The fault that this request meets; `NONE` when all goes well."""
+        """The fault that this request meets, or `NONE`."""
         for fault in self.queue:
             if fault.matches(request):
                 fault.hits += 1
@@ -116,5 +116,5 @@ class Faults:
         return NONE
 
     def left(self) -> list[Fault]:
-        """Those that were to happen a number of times and did not."""
+        """The faults with a number of times that have not all happened."""
         return [fault for fault in self.queue if fault.times is not None and fault.hits < fault.times]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 18
 PARAMETER = "colab-runtime-proxy-token"
-OURS = ("/api/colab/", "/colab/")  # what does not come from the Jupyter server
+OURS = ("/api/colab/", "/colab/")  # not served by the Jupyter server
 STATES = ("/api/kernels", "/api/sessions")
 
 
@@ -49,7 +49,7 @@ class Head:
 
 @dataclass(eq=False)
 class Passage:
-    """A connection on its way through the door."""
+    """A connection through the door."""
 
     token: str
     websocket: bool
@@ -72,7 +72,7 @@ class Front:
         self._passages: set[Passage] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.generation = 0  # how often the server was made to forget what it kept for clients
+        self.generation = 0  # counts how often the server was made to forget its buffers
         self._origin = ""
 
     async def open(self) -> None:
@@ -89,7 +89,7 @@ class Front:
         return (int(found[1] or PORT), found[2]) if found else (0, path)
 
     def close(self) -> None:
-        """Refuse connections from now on, and end those that there are."""
+        """Refuse new connections, and end the open ones."""
         if self._server is not None:
             self._server.close()
         self.cut(lambda passage: True)
@@ -97,11 +97,11 @@ class Front:
             task.cancel()
 
     async def closed(self) -> None:
-        """Wait until everything that `close` ended is over."""
+        """Wait until all that `close` ended has ended."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self, which: Callable[[Passage], bool], *, silently: bool = False) -> int:
-        """End passages; the number of those that were."""
+        """End connections; returns how many there were."""
         found = [passage for passage in self._passages if which(passage)]
         for passage in found:
             if silently:
@@ -113,7 +113,7 @@ class Front:
         return len(found)
 
     def forget_idle(self) -> None:
-        """Stop passing on what has been silent for too long, and tell nobody."""
+        """Stop serving connections that were silent for too long, without closing them."""
         oldest = asyncio.get_running_loop().time() - self._world.switches.idle_cut
         self.cut(lambda passage: passage.websocket and passage.last < oldest, silently=True)
 
@@ -126,7 +126,7 @@ class Front:
         except (OSError, EOFError, asyncio.LimitOverrunError):
             pass  # the other side went away, or does not speak HTTP
         except asyncio.CancelledError:
-            pass  # we are closing; nobody waits for this task
+            pass  # we are closing
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
@@ -258,7 +258,7 @@ class Front:
             target.transport.abort()  # the client has left
 
     def _forwarded(self, head: Head, path: str, port: int, secret: str, *, plain: bool) -> bytes:
-        """The request as the server behind the door gets it: without our token, with its own."""
+        """The request for the server behind the door: without our token, with the server's."""
         query = {key: value for key, value in head.query.items() if key != PARAMETER}
         if self.generation and "session_id" in query:
             query["session_id"] += f"-{self.generation}"
@@ -276,7 +276,7 @@ class Front:
 
 
 def _as_it_came(head: Head, path: str) -> bytes:
-    """A request for a server of the user's: without the token, and the last one of its connection. Nobody knows which
+    """A request for a user's own server: without the token, and the last of its connection. It is unknown which
     `Host` and `Origin` Google's proxy passes on; this one leaves them, so that they are the proxy's own."""
     query = "&".join(part for part in head.raw_query.split("&") if not part.startswith(f"{PARAMETER}="))
     dropped = {"x-colab-runtime-proxy-token", *(() if head.websocket else ("connection", "keep-alive"))}
@@ -309,7 +309,7 @@ async def _answer(
     body: bytes = b"",
     headers: dict[str, str] | None = None,
 ) -> None:
-    """Answer in the server's place."""
+    """Answer instead of the server."""
     log.status = status
     phrase = HTTPStatus(status).phrase
     shown = {"Content-Type": "text/html", **(headers or {})}
@@ -331,7 +331,7 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 async def _rewritten(
     answer: asyncio.StreamReader, writer: asyncio.StreamWriter, log: Request, fault: Fault, *, starting: bool
 ) -> None:
-    """Pass on an answer that a fault changes, or none at all."""
+    """Pass on an answer that a fault changes or drops."""
     head, _, body = (await answer.read(-1)).partition(b"\r\n\r\n")
     if fault.lose:
         writer.transport.abort()

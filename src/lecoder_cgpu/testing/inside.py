@@ -1,4 +1,4 @@
-"""What answers on a VM beside its Jupyter server: `/api/colab/*`, and the services that only the VM itself can see."""
+"""What a VM serves besides Jupyter: `/api/colab/*`, and the services that only the VM itself can reach."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Credentials(_Handler):
 
 
 class Now(_Handler):
-    """The virtual time, for what waits on the VM."""
+    """The virtual time, for code that waits on the VM."""
 
     def get(self) -> None:
         self.finish(json.dumps({"now": self.vm.world.clock.now()}))

@@ -32,7 +32,7 @@ GPUS = {
 
 
 class Machine:
-    """Starts on demand, and is killed without a word, as a VM is.
+    """Starts on demand, and is killed without notice, as a VM is.
 
     `root` is what the VM shows as `/`; code that runs on it sees this machine's file system all the same.
     """
@@ -60,16 +60,16 @@ class Machine:
             terminals: whether it has /api/terminals.
         """
         problem = ""
-        for _ in range(ATTEMPTS):  # somebody may take the port before the server does
+        for _ in range(ATTEMPTS):  # another process may take the port first
             problem = self._try(address, terminals)
             if not problem:
                 return
         raise RuntimeError(f"the VM's server did not start: {problem}")
 
     def _try(self, address: str, terminals: bool) -> str:
-        """Start the server on a port that was free a moment ago; what it says when it does not start."""
+        """Start the server on a port that was free a moment ago; returns its output if it does not start."""
         log = self.folder / "server.log"
-        with socket.create_server(("127.0.0.1", 0)) as probe:  # an old server does not tell which one it chose
+        with socket.create_server(("127.0.0.1", 0)) as probe:  # old servers do not tell which port they chose
             port: int = probe.getsockname()[1]
         arguments = [
             "--ServerApp.ip=127.0.0.1",
@@ -98,7 +98,7 @@ class Machine:
         return log.read_text("utf-8", "replace")[-2000:]
 
     def kill(self) -> None:
-        """End everything that runs on the VM at once, and forget its disk."""
+        """Kill everything that runs on the VM, and delete its disk."""
         if self._pid:
             pids = [*_below(self._pid), *_marked(self._mark)]
             if process_identity.of(self._pid) == self._identity:
@@ -112,7 +112,7 @@ class Machine:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, address: str) -> dict[str, str]:
-        """What every process on the VM has, less what is of the machine around it."""
+        """The environment of every process on the VM, without that of the machine around it."""
         folder = self.folder
         environment = {
             key: value
@@ -122,7 +122,7 @@ class Machine:
         environment |= {
             "HOME": str(self.root / "root"),
             "JUPYTER_TOKEN": self.token,
-            "JUPYTER_NO_CONFIG": "1",  # makes a temporary folder, which nobody else deletes
+            "JUPYTER_NO_CONFIG": "1",  # makes a temporary folder that the server never deletes
             "TMPDIR": str(self.root / "tmp"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTER_PLATFORM_DIRS": "1",
@@ -142,7 +142,7 @@ class Machine:
         return environment
 
     def _programs(self) -> Path:
-        """A folder with the commands that a VM with a GPU has."""
+        """A folder with the commands of a VM with a GPU."""
         folder = self.folder / "bin"
         folder.mkdir(exist_ok=True)
         program = folder / "nvidia-smi"
@@ -156,7 +156,7 @@ def _below(pid: int) -> list[int]:
 
 
 def _marked(mark: str) -> list[int]:
-    """Processes that carry the VM's mark: those that left the server's tree (Linux only)."""
+    """Processes with the VM's mark, which have left the server's process tree (Linux only)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Where the VMs' servers come from: a process that has imported jupyter_server, and forks one for whoever asks."""
+"""Starts the VMs' servers quickly: a process that has imported jupyter_server, and forks on request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parent / "vm" / "server.py"
 
 
 class Nursery:
-    """One such process, started on first use, kept until this process ends: starting it is what takes time.
+    """One such process. It starts on first use and stays until this process ends, because starting takes time.
 
     Args:
         python: an interpreter with jupyter_server and ipykernel.
@@ -28,7 +28,7 @@ class Nursery:
         self._process: subprocess.Popen[bytes] | None = None
 
     def spawn(self, arguments: list[str], environment: dict[str, str], folder: Path, log: Path) -> int:
-        """Start a server and give its process id; it may not listen yet."""
+        """Start a server and return its process id; it may not listen yet."""
         order = {"arguments": arguments, "environment": environment, "folder": str(folder), "log": str(log)}
         with self._lock:
             process = self._ready()
@@ -37,12 +37,12 @@ class Nursery:
             process.stdin.write(json.dumps(order).encode() + b"\n")
             process.stdin.flush()
             answer = process.stdout.readline()
-            if sys.platform == "win32":  # it has become the server
+            if sys.platform == "win32":  # the process itself has become the server
                 self._process = None
         return int(answer)
 
     def warm_up(self) -> None:
-        """Get ready for the first order."""
+        """Prepare for the first order."""
         with self._lock:
             self._ready()
 

@@ -18,7 +18,7 @@ FOR_VMS = "none gsession"  # the consent to a VM's use of Drive or of the accoun
 
 
 class Authorize(Handler):
-    """The consent page. It decides by itself, as the switches say, or shows two links (`consent = "page"`)."""
+    """The consent page. It decides by the switches, or shows two links (`consent = "page"`)."""
 
     role = "accounts"
 
@@ -106,7 +106,7 @@ class Token(Handler):
             self._refuse(400, "unsupported_grant_type", f"Invalid grant_type: {kind}")
 
     def _client(self) -> str:
-        """The client's id, once its secret is the right one. A client that was never seen is registered."""
+        """The client's id, after a check of its secret. An unknown client is registered."""
         known, client = self.world.tokens.clients, self.form("client_id") or ""
         secret = self.form("client_secret")
         if not client or known.setdefault(client, secret) != secret:

@@ -1,4 +1,4 @@
-"""The private API. By default the user's own OAuth client may not call it, as is to be expected of the real one."""
+"""The private API. By default a user's own OAuth client may not call it, as we expect of the real one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def groups(gpus: Any, tpus: Any) -> list[dict[str, Any]]:
 
 
 def without_empty(content: dict[str, Any]) -> dict[str, Any]:
-    """As proto3 has it in JSON: what is empty, zero or false is not there."""
+    """JSON as proto3 writes it: empty, zero and false fields are absent."""
     return {key: value for key, value in content.items() if value}
 
 
@@ -88,7 +88,7 @@ class ProxyToken(PrivateHandler):
 
 
 class KeepAlive(Handler):
-    """What used to be for keeping VMs alive, and is closed to everybody outside."""
+    """The former keep-alive call, which is closed to outsiders."""
 
     role = "pa"
 

@@ -25,7 +25,7 @@ TYPE = "type.googleapis.com/google.colab.v1beta."
 
 @dataclass
 class Operation:
-    """A long-running operation: what came of it, and how often it still looks unfinished."""
+    """A long-running operation: its result, and how often it still looks unfinished."""
 
     account: Account
     result: dict[str, Any]
@@ -54,7 +54,7 @@ class PublicHandler(ApiHandler):
 
 
 def specs(account: Account) -> list[dict[str, Any]]:
-    """Every kind of runtime there is, and whether the account may have it."""
+    """Every kind of runtime, and whether the account may have it."""
     found = []
     for variant, models, eligible in (
         ("VARIANT_CPU", ("NONE",), ("NONE",)),
@@ -128,7 +128,7 @@ class Runtimes(PublicHandler):
         return Operation(self.account, {"response": made}, self.world.switches.lro_polls)
 
     def _spec(self) -> tuple[dict[str, str], str]:
-        """What the body asks for; it must be one of the specs that are listed."""
+        """What the body asks for; it must be one of the listed specifications."""
         body = self.payload()
         key = body.get("runtimeSpec") if isinstance(body, dict) else None
         for spec in specs(self.account):

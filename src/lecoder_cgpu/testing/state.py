@@ -1,4 +1,4 @@
-"""What the fake Colab knows: its clock, its switches, its accounts, their tokens."""
+"""The fake's state: its clock, its switches, its accounts, their tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Tier = Literal["FREE", "PRO", "PRO_PLUS"]
 
 
 class Clock:
-    """The time that Google's side goes by: the real one, plus what was added."""
+    """Google's clock: the real time, plus what was added."""
 
     def __init__(self) -> None:
         self.offset = 0.0
@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass
 class Switches:
-    """How strict the fake is, and how it behaves where nobody knows how Google does: by default the nasty way."""
+    """How strict the fake is, and how it behaves where Google's behaviour is unknown: by default the nasty way."""
 
     xssi: str = ")]}'\n"  # before JSON of the tunnel, of /vscode and of the VM's /api/colab
     xssi_elsewhere: str = ""  # before JSON of the other hosts
@@ -57,8 +57,8 @@ class Switches:
     access_ttl: float = 3599.0
     rotate_refresh_tokens: bool = False
     proxy_ttl: float = 3600.0
-    proxy_ttl_said: Any = None  # what answers say of it instead of the truth
-    proxy_exp_skew: float = 0.0  # seconds added to `exp` inside the token, which decides nothing
+    proxy_ttl_said: Any = None  # what answers say instead of the truth
+    proxy_exp_skew: float = 0.0  # seconds added to `exp` inside the token, which is not used
     opaque_tokens: bool = False
     other_ports: bool = True  # whether there are proxy tokens for other ports than that of the Jupyter server
     stale_status: int = 404  # of a proxy token that is wrong, missing or old; 401 and 403 are seen too
@@ -104,7 +104,7 @@ class Account:
     high_ram: bool = False
     max_vms: int = 1
     denylisted: bool = False
-    outcome: int | None = None  # refuse every assignment with it
+    outcome: int | None = None  # refuse every assignment with this
     recaptcha: bool = False
     out_of_stock: set[str] = field(default_factory=set)
     consented: set[str] = field(default_factory=set)  # auth types that the user has agreed to in a browser
@@ -144,7 +144,7 @@ class Grant:
 
 @dataclass
 class Code:
-    """An authorization code on its way from the consent page to the token service."""
+    """An authorization code between the consent page and the token service."""
 
     account: Account
     client: str
@@ -156,7 +156,7 @@ class Code:
 
 
 class Tokens:
-    """Everything that was ever issued. Whether an access token is valid is decided when it is shown."""
+    """Every token that was ever issued. The validity of an access token is checked when it is used."""
 
     def __init__(self, clock: Clock, switches: Switches) -> None:
         self._clock = clock
@@ -181,7 +181,7 @@ class Tokens:
         return made
 
     def valid(self, value: str) -> Grant | None:
-        """The access token if it is known and not over."""
+        """The access token, if it is known and has not expired."""
         grant = self.access.get(value)
         return grant if grant is not None and (grant.expires or 0) > self._clock.now() else None
 
@@ -224,7 +224,7 @@ def expand(scopes: str) -> frozenset[str]:
 
 
 def jwt(payload: dict[str, Any]) -> str:
-    """Something that looks like a signed token. Nobody can check its signature, and nobody should."""
+    """A string that looks like a signed token. Its signature is random; clients must not check it."""
     parts = [{"alg": "ES256", "typ": "JWT", "kid": "fake"}, payload]
     encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return ".".join([*encoded, secrets.token_urlsafe(64)])

@@ -1,4 +1,4 @@
-"""`/colab/tty`: one shell for everybody who is connected to the VM, as frames of JSON."""
+"""`/colab/tty`: one shell for all connections to the VM, as frames of JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .machine import HERE
 if TYPE_CHECKING:
     from .vms import VM
 
-SCREEN = 1 << 16  # characters that are shown to whoever connects later
+SCREEN = 1 << 16  # characters that a later connection is shown
 CTRL_D = "\x04"
 
 
@@ -36,7 +36,7 @@ class Screen:
         self.connected: set[Tty] = set()
 
     def attach(self, client: Tty) -> None:
-        """Show the screen as it is, and everything from now on."""
+        """Send the present screen, and all output from now on."""
         if self._process is None:
             self._start()
         elif self._shown:
@@ -48,7 +48,7 @@ class Screen:
         self._sizes.pop(client, None)
 
     def type(self, text: str) -> None:
-        """Ctrl-D is swallowed: it would end the shell of all."""
+        """Ctrl-D is swallowed: it would end the shell for everybody."""
         data = text.replace(CTRL_D, "").encode()
         if self._process is not None and data:
             os.write(self._master, data)

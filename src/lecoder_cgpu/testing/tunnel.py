@@ -78,7 +78,7 @@ class Assign(TunnelHandler):
 
 
 def row(vm: VM) -> dict[str, Any]:
-    """A VM as listings show it, with a token minted for the occasion."""
+    """A VM as listings show it, with a fresh token."""
     accelerator = vm.accelerator.lower() if vm.world.switches.lower_case else vm.accelerator
     return {
         "accelerator": accelerator,
@@ -133,7 +133,7 @@ class KeepAlive(TunnelHandler):
         if self.world.switches.activity in ("ping", "either"):
             vm.touch()
         if self.world.switches.keep_alive == "hang":
-            await self.world.silence(self.request.connection)  # the VM hardly ever answers
+            await self.world.silence(self.request.connection)  # the VM seldom answers
         elif self.world.switches.keep_alive == "html":
             self.page(200, "alive")
         else:
@@ -160,7 +160,7 @@ def ccu_info(account: Account, rate: float, count: int) -> dict[str, Any]:
 
 
 def free_quota(account: Account) -> dict[str, Any] | None:
-    """What is left of the free quota; the count is a 64-bit number, hence a string, and zero when it is not there."""
+    """The rest of the free quota. The count is a 64-bit number, hence a string, and absent if zero."""
     if account.free_tokens is None:
         return None
     quota: dict[str, Any] = {"remainingTokens": str(account.free_tokens)}
@@ -170,7 +170,7 @@ def free_quota(account: Account) -> dict[str, Any] | None:
 
 
 class Credentials(TunnelHandler):
-    """What lets a VM use the user's Drive or account: nothing without consent, which is given in a browser."""
+    """Let a VM use the user's Drive or account, after consent in a browser."""
 
     def get(self, endpoint: str) -> None:
         if self._vm(endpoint) is not None:
@@ -216,7 +216,7 @@ class Credentials(TunnelHandler):
 
 
 class Consented(Handler):
-    """Where the consent page for a VM's credentials leads to. It shows no code."""
+    """The page after the consent for a VM's credentials. It shows no code."""
 
     role = "tunnel"
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pass:
-    """What a proxy token opens, and until when."""
+    """Which port a proxy token opens, and until when."""
 
     port: int
     expires: float
 
 
 class VM:
-    """A VM as Google has it. `origin` is `client`, or `browser` for one that somebody opened in Colab's pages."""
+    """A VM as Google sees it. `origin` is `client`, or `browser` for one that was opened in Colab's pages."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class VM:
         self.inside = Inside(self)
         self.screen = Screen(self)
         self.front = Front(self)
-        self._started: asyncio.Future[None] | None = None  # None while nobody needed the machine
+        self._started: asyncio.Future[None] | None = None  # None until a request needs the machine
 
     async def open(self) -> None:
-        """Open its door. The machine behind starts with the first request that needs it."""
+        """Open its front door. The machine behind it starts with the first request that needs it."""
         await self.inside.open()
         await self.front.open()
 
@@ -77,7 +77,7 @@ class VM:
         return self.address(PORT)
 
     def address(self, port: int) -> str:
-        """The proxy's address of a port; whether it ends with a slash is not the client's to rely on."""
+        """The proxy's address of a port. Clients must not rely on whether it ends with a slash."""
         slash = self.world.switches.trailing_slash
         return self.front.address(port) + ("/" if (self.number % 2 == 0 if slash is None else slash) else "")
 
@@ -101,7 +101,7 @@ class VM:
         return found is None or found.expires <= self.world.clock.now()
 
     async def ready(self) -> None:
-        """Wait until the machine answers, and start it when nobody did."""
+        """Wait until the machine answers; start it if necessary."""
         if self._started is None:
             loop = asyncio.get_running_loop()
             terminals = self.world.switches.terminals
@@ -111,7 +111,7 @@ class VM:
         await asyncio.shield(self._started)
 
     def booting(self) -> bool:
-        """Whether this request meets a VM that is not up yet."""
+        """Whether this request comes before the VM has booted."""
         if self.boot_requests > 0:
             self.boot_requests -= 1
             return True
@@ -121,7 +121,7 @@ class VM:
         self.last_activity = self.world.clock.now()
 
     def reap(self) -> None:
-        """End the sockets whose token is over, and those that were silent for too long."""
+        """End the sockets whose token has expired, and those that were silent for too long."""
         self.front.forget_idle()
         if self.world.switches.cut_on_expiry:
             self.front.cut(lambda passage: passage.websocket and self._over(passage.token))
@@ -129,16 +129,16 @@ class VM:
     # --- for tests: what happens to VMs ---
 
     def kill(self) -> None:
-        """Take the VM away, as Google does: the listing forgets it, its proxy is dead. No lingering."""
+        """Take the VM away, as Google does: it leaves the listing at once, and its proxy is dead."""
         self.world.kill(self)
 
     def expire_tokens(self) -> None:
-        """Make every proxy token stale."""
+        """Expire every proxy token."""
         self.tokens.clear()
         self.reap()
 
     def drop_sockets(self, *, silently: bool = False, lose_buffer: bool = False) -> int:
-        """Cut the open WebSockets and say how many there were.
+        """Cut the open WebSockets; returns how many there were.
 
         Args:
             silently: the other side is told nothing; traffic just stops.
@@ -149,14 +149,14 @@ class VM:
         return self.front.cut(lambda passage: passage.websocket, silently=silently)
 
     async def move(self) -> None:
-        """Give the proxy another address; the old one is dead, tokens and machine are the same."""
+        """Give the proxy another address. The old one is dead; tokens and machine stay."""
         old, self.front = self.front, Front(self)
         self.front.generation = old.generation
         await self.front.open()
         old.close()
 
     def end(self) -> None:
-        """Stop everything. The door stays shut, or answers 404 like a tunnel that leads nowhere."""
+        """Stop everything. The door refuses connections, or answers 404 like a tunnel without a VM."""
         if self.gone:
             return
         self.gone = True
@@ -173,12 +173,12 @@ class VM:
 
     async def _end(self) -> None:
         if self._started is not None:
-            with contextlib.suppress(Exception):  # whatever came of it, it is over
+            with contextlib.suppress(Exception):  # it has ended; how does not matter
                 await asyncio.shield(self._started)
         await asyncio.get_running_loop().run_in_executor(None, self.machine.kill)
 
     async def closed(self) -> None:
-        """Wait until nothing of the VM is left; its door is shut for good."""
+        """Wait until nothing of the VM is left, and close its door for good."""
         self.front.close()
         await self.front.closed()
         await self.inside.closed()

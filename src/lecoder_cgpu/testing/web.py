@@ -1,4 +1,4 @@
-"""What all of Google's hosts have in common here: the log, the faults, bearer tokens, JSON with or without a prefix."""
+"""What all of Google's hosts share: log, faults, bearer tokens, JSON with or without a prefix."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MISSING: Any = object()
 
 
 class Handler(RequestHandler):
-    """A route. `role` names the host that it stands for."""
+    """A route. `role` names its host."""
 
     role = ""
     world: World
@@ -57,7 +57,7 @@ class Handler(RequestHandler):
         self.check()
 
     def check(self) -> None:
-        """What a host refuses before it looks at the route."""
+        """Hook: what a host refuses before it looks at the route."""
 
     def vanish(self) -> None:
         """Close the connection without an answer."""
@@ -77,7 +77,7 @@ class Handler(RequestHandler):
         return super().finish(chunk)
 
     def document(self, content: Any, status: int = 200, *, prefix: str = MISSING) -> None:
-        """Answer with JSON, as the host does it."""
+        """Answer with JSON in the host's form."""
         self.set_status(status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
         switches = self.world.switches
@@ -92,13 +92,13 @@ class Handler(RequestHandler):
         self.finish(b"" if status != 204 else None)
 
     def page(self, status: int, text: str) -> None:
-        """Answer as a front end does that has no idea of JSON."""
+        """Answer with a web page, as a front end does."""
         self.set_status(status)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(f"<!DOCTYPE html><html><title>{text}</title><p>{text}</html>".encode())
 
     def grant(self) -> Grant | None:
-        """Whose access token the request carries."""
+        """The access token of the request, if it is valid."""
         scheme, _, value = self.request.headers.get("Authorization", "").partition(" ")
         return self.world.tokens.valid(value.strip()) if scheme.lower() == "bearer" else None
 
@@ -120,7 +120,7 @@ class Handler(RequestHandler):
 
 
 class Unknown(Handler):
-    """What a host does not have."""
+    """Answers 404."""
 
     def check(self) -> None:
         self.page(404, "Error 404 (Not Found)")
@@ -164,7 +164,7 @@ class ApiHandler(Handler):
         return True
 
     def error(self, code: int, status: str, message: str, reason: str | None = None) -> None:
-        """google.rpc.Status as JSON, with an ErrorInfo when there is a reason."""
+        """google.rpc.Status as JSON, with an ErrorInfo if there is a reason."""
         content: dict[str, Any] = {"code": code, "message": message, "status": status}
         if reason:
             content["details"] = [error_info(reason, self.service)]
@@ -210,7 +210,7 @@ class TunnelHandler(Handler):
         return self.world.tokens.new_xsrf(self._purpose())
 
     def needs_xsrf(self) -> None:
-        """The request must show the token that the GET of the same address gave to the same user."""
+        """Check the XSRF token that a GET of the same address gave to the same user."""
         token = self.request.headers.get("X-Goog-Colab-Token", "")
         if not self.world.tokens.use_xsrf(token, self._purpose()):
             self.page(self.world.switches.xsrf_refused, "Error: bad token")
@@ -220,5 +220,5 @@ class TunnelHandler(Handler):
             raise Finish
 
     def _purpose(self) -> str:
-        """Only the path and the `nbh`: how the other parameters are ordered or repeated decides nothing."""
+        """The path and the `nbh`; other parameters and their order do not matter."""
         return f"{self.account.email} {self.request.path} {self.arg('nbh') or ''}"

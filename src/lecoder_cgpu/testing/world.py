@@ -1,4 +1,4 @@
-"""The fake Colab's one state, and the rules by which VMs come and go. Lives in one thread: that of the event loop."""
+"""The fake Colab's state, and the rules by which VMs come and go. It belongs to the thread of the event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .public import Operation
 
 NBH = re.compile(r"[a-zA-Z0-9\-_.]{44}")
-CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")  # an OAuth client that is always known
+CLIENT = ("fake-client.apps.googleusercontent.com", "fake-secret")  # an OAuth client that is always registered
 KEYS = {
     "accounts": "accountsDomain",
     "oauth": "oauthDomain",
@@ -32,7 +32,7 @@ VARIANTS = {"DEFAULT": 0, "GPU": 1, "TPU": 2}
 
 
 class Refusal(Exception):
-    """No VM. `outcome` is given with HTTP 200, `status` instead of an answer, `reason` in the public API."""
+    """A refused VM. `outcome` is sent with HTTP 200, `status` as an HTTP error, `reason` by the public API."""
 
     def __init__(self, reason: str, *, outcome: int | None = None, status: int = 200) -> None:
         super().__init__(reason)
@@ -68,24 +68,24 @@ class World:
     def note(
         self, method: str, role: str, path: str, query: dict[str, str], headers: dict[str, str], vm: str | None
     ) -> Request:
-        """Write a request into the log; whatever is due by the clock happens before it is looked at."""
+        """Log a request, after doing what is due by the clock."""
         self.reap()
         request = Request(method, role, path, query, headers, self.clock.now(), vm)
         self.requests.append(request)
         return request
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something happen beside; closing waits for it."""
+        """Do something in the background; closing waits for it."""
         task = asyncio.ensure_future(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
     def later(self, action: Callable[..., Any], *arguments: Any) -> None:
-        """Do something after what is being answered has been answered."""
+        """Do something after the present answer was sent."""
         asyncio.get_running_loop().call_later(0.05, action, *arguments)
 
     async def silence(self, connection: Any) -> None:
-        """Wait until the other side has given up."""
+        """Wait until the client gives up."""
         stream = connection.stream
         while not stream.closed():
             await asyncio.sleep(0.05)
@@ -103,7 +103,7 @@ class World:
         return self.tokens.new_refresh(account, CLIENT[0], frozenset(scopes)).value
 
     def config(self, *, client: bool = True) -> dict[str, str]:
-        """A `config.json` whose Google is this one, with or without an OAuth client."""
+        """A `config.json` that points to this fake, with or without an OAuth client."""
         known = {"clientId": CLIENT[0], "clientSecret": CLIENT[1]} if client else {}
         return known | {KEYS[role]: url for role, url in self.urls.items()}
 
@@ -127,7 +127,7 @@ class World:
         return [vm for vm in self.vms.values() if vm.account is account]
 
     def listed(self, account: Account) -> list[VM]:
-        """What a listing shows: VMs, and those that are gone but linger."""
+        """What a listing shows: living VMs, and released ones that linger."""
         late = [vm for vm, until in self.lingering.values() if vm.account is account and until > self.clock.now()]
         return self.of(account) + late
 
@@ -136,7 +136,7 @@ class World:
         return vm if vm is not None and vm.account is account else None
 
     def served(self, port: str | None) -> int | None:
-        """The port that a request for a proxy token means; None when there is no token for it."""
+        """The port that a request for a proxy token names; None if there is no token for it."""
         if port == str(PORT):
             return PORT
         known = port is not None and port.isascii() and port.isdigit() and 0 < int(port) < 65536
@@ -146,7 +146,7 @@ class World:
         return next((vm for vm in self.of(account) if vm.nbh == nbh), None)
 
     def pool(self, account: Account, variant: str, accelerator: str | None) -> tuple[str, str]:
-        """The variant and the model that a request means.
+        """The variant and the model that a request names.
 
         Raises:
             Refusal: there is no such thing.
@@ -204,13 +204,13 @@ class World:
         runtime_id: str | None,
         origin: str,
     ) -> VM:
-        """A VM without any check."""
+        """Add a VM without any check."""
         self._count += 1
         kind = "m-s" if model == "NONE" else f"{variant.lower()}-{model.lower()}-s"
         endpoint = f"{kind}-fake{self._count}-{new_id()}"
         nbh = nbh or secrets.token_hex(18).ljust(44, ".")
         vm = VM(self, endpoint, account, nbh, variant, model, high_ram, version, runtime_id, origin, self._count)
-        self.spend()  # what was held before, at its rate
+        self.spend()  # for the VMs held so far, at their rate
         self.vms[endpoint] = vm
         await vm.open()
         return vm
@@ -225,7 +225,7 @@ class World:
         vm.end()
 
     def kill(self, vm: VM) -> None:
-        """Take a VM away as Google does, without any lingering."""
+        """Take a VM away as Google does, without lingering."""
         self.spend()
         self.vms.pop(vm.endpoint, None)
         vm.end()
@@ -239,7 +239,7 @@ class World:
             await vm.closed()
 
     def reap(self) -> None:
-        """Let happen what is due by the clock: pruning, expiry, spending."""
+        """Do what is due by the clock: pruning, expiry, spending."""
         now = self.clock.now()
         self.spend()
         for vm in list(self.vms.values()):
@@ -250,12 +250,12 @@ class World:
                 vm.reap()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass, with all that is due."""
+        """Let time pass, and do what becomes due."""
         self.clock.offset += seconds
         self.reap()
 
     async def start_vm(self, accelerator: str | None, account: Account, origin: str, nbh: str = "") -> VM:
-        """A VM without any check, for whoever plays somebody else."""
+        """A VM without any check, as started by another program."""
         model = accelerator or "NONE"
         kind = "DEFAULT" if model == "NONE" else "TPU" if model in (*TPUS, *account.eligible_tpus) else "GPU"
         return await self.boot(account, kind, model, False, nbh, "", None, origin)
@@ -263,7 +263,7 @@ class World:
     # --- money ---
 
     def rate(self, account: Account) -> float:
-        """Units an hour that the account's VMs burn together."""
+        """Units per hour that the account's VMs use together."""
         return sum(RATES.get(vm.accelerator, 1.0) * (2 if vm.high_ram else 1) for vm in self.of(account))
 
     def spend(self) -> None:

@@ -18,7 +18,7 @@ import threading
 import time
 from typing import Any
 
-# What a server imports only when it starts.
+# Modules that a server would import only when it starts.
 LATE = (
     "jupyter_server.services.contents.largefilemanager",
     "jupyter_server.services.kernels.websocket",
@@ -50,7 +50,7 @@ def main() -> None:
         with contextlib.suppress(ImportError):  # another version; then it is imported late
             importlib.import_module(name)
     if hasattr(os, "fork"):
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what has ended
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are not waited for
     say("ready")
     for line in sys.stdin:
         order = json.loads(line)
@@ -72,13 +72,13 @@ def main() -> None:
 
 
 def say(text: str) -> None:
-    """Answer whoever is still there."""
+    """Answer, if the other end is still connected."""
     with contextlib.suppress(OSError):
         os.write(1, text.encode() + b"\n")
 
 
 def become(order: dict[str, Any]) -> None:
-    """Make this process the one that the order describes."""
+    """Turn this process into the server that the order describes."""
     os.environ.clear()
     os.environ.update(order["environment"])
     tempfile.tempdir = None  # the new environment decides
@@ -91,7 +91,7 @@ def become(order: dict[str, Any]) -> None:
 
 
 def end_with(parent: int) -> None:
-    """A server outlives neither its parent nor, through that, the fake."""
+    """End with the parent, and so with the fake."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(0)

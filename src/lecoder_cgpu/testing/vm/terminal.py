@@ -1,4 +1,4 @@
-"""Becomes a shell whose stdin is its controlling terminal. Runs on the VM."""
+"""Becomes a shell with stdin as its controlling terminal. Runs on the VM."""
 
 import fcntl
 import os

@@ -19,7 +19,7 @@ _ids = itertools.count(1)
 
 
 def send_request(kind: str, request: Any, *, answered: bool = False) -> int | None:
-    """Publish a request; its id when an answer is wanted."""
+    """Publish a request; returns its id if an answer is wanted."""
     kernel = _kernel()
     number = next(_ids) if answered else None
     metadata: dict[str, Any] = {"colab_request_type": kind}
@@ -37,7 +37,7 @@ def send_request(kind: str, request: Any, *, answered: bool = False) -> int | No
 
 
 def blocking_request(kind: str, request: Any = None, timeout_sec: float | None = 5) -> Any:
-    """Publish a request and wait for its answer; None when none came in time.
+    """Publish a request and wait for its answer; None if none came in time.
 
     Whatever else arrives on the stdin channel meanwhile is thrown away.
 
@@ -75,12 +75,12 @@ def _reply(number: int | None) -> dict[str, Any] | None:
 
 
 def _virtual() -> float:
-    """The time that the fake Colab goes by."""
+    """The fake Colab's clock."""
     return float(ask("/clock")["now"])
 
 
 def ask(path: str) -> Any:
-    """Something of the VM's own services."""
+    """Ask the VM's own service."""
     connection = http.client.HTTPConnection(os.environ["TBE_RUNTIME_ADDR"], timeout=10)
     try:
         connection.request("GET", path)

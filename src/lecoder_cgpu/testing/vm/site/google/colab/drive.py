@@ -14,11 +14,11 @@ def mount(mountpoint: str, force_remount: bool = False, timeout_ms: int = 120000
         MessageError: the client refused. ValueError: the VM has no credentials all the same.
     """
     _message.blocking_request("request_auth", {"authType": "dfs_ephemeral"}, timeout_sec=timeout_ms / 1000)
-    # That nobody answered is not noticed before the mount itself fails.
+    # As on Colab, a missing answer is noticed only when the mount itself fails.
     if "dfs_ephemeral" not in _message.ask("/credentials"):
         raise ValueError("mount failed")
     where = mountpoint
     if mountpoint.startswith("/content"):
-        where = os.environ["FAKE_COLAB_ROOT"] + mountpoint  # the VM's `/content`, which is none of this machine's
+        where = os.environ["FAKE_COLAB_ROOT"] + mountpoint  # the VM's own `/content`, not this machine's
     os.makedirs(os.path.join(where, "MyDrive"), exist_ok=True)
     print(f"Mounted at {mountpoint}")

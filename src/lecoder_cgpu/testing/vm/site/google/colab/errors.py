@@ -1,8 +1,8 @@
-"""What goes wrong between a notebook and its client."""
+"""Errors between a notebook and its client."""
 
 
 class Error(Exception):
-    """Anything of the below."""
+    """Base of the errors below."""
 
 
 class MessageError(Error):
@@ -10,4 +10,4 @@ class MessageError(Error):
 
 
 class RuntimeManagementError(Error):
-    """The VM's own service did not do what it was asked for."""
+    """The VM's own service refused or failed."""

@@ -8,7 +8,7 @@ from . import _message
 
 
 def eval_js(script: str, ignore_result: bool = False, timeout_sec: float | None = None) -> Any:
-    """Run JavaScript where the output is shown, and give back what it returns."""
+    """Run JavaScript where the output is shown, and return its result."""
     request = {"script": script}
     if ignore_result:
         _message.send_request("cell_javascript_eval", request)
