@@ -55,3 +55,18 @@ def test_paths_that_the_pages_name_exist(page: str) -> None:
 
 def test_the_page_stays_short() -> None:
     assert len(PAGE.splitlines()) < 350
+
+
+# Packages whose file names alone tell what is in them.
+PLAIN = {"cli", "cli/commands", "models", "testing", "testing/vm/site/google/colab"}
+
+
+@pytest.mark.parametrize(
+    "package", sorted({path.parent.relative_to(ROOT).as_posix() for path in ROOT.rglob("*/__init__.py")} - PLAIN)
+)
+def test_a_package_names_its_modules(package: str) -> None:
+    """Whoever looks for a place finds it in the docstring of the package, one module after the other."""
+    said = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text("utf-8"))) or ""
+    names = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    missing = sorted(name for name in names if not re.search(rf"`{name}`", said))
+    assert missing == [], f"say in {package}/__init__.py what they are for"
