@@ -238,19 +238,21 @@ def adc_file() -> Path | None:
 
 @contextlib.contextmanager
 def oauthlib(*, plain_http: bool) -> Iterator[None]:
-    """Tell oauthlib, which has no other way, that Google may grant other scopes than we asked for, and with
-    `plain_http` that a server on this machine may stand in for Google."""
-    chosen = {"OAUTHLIB_RELAX_TOKEN_SCOPE": "1"} | ({"OAUTHLIB_INSECURE_TRANSPORT": "1"} if plain_http else {})
-    before = {name: os.environ.get(name) for name in chosen}
-    os.environ.update(chosen)
+    """With `plain_http`, oauthlib accepts `http://` inside the block: a server on this machine may stand in for Google.
+
+    The environment is the only place where oauthlib looks.
+    """
+    name = "OAUTHLIB_INSECURE_TRANSPORT"
+    before = os.environ.get(name)
+    if plain_http:
+        os.environ[name] = "1"
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if before is not None:
+            os.environ[name] = before
+        elif plain_http:
+            os.environ.pop(name, None)
 
 
 def child_environment() -> dict[str, str]:

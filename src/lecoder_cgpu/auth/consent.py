@@ -1,9 +1,9 @@
 """Google's consent page: from the address that a person opens to the code that comes back.
 
-OAuth for desktop applications (RFC 8252): the answer comes to an address on 127.0.0.1, with PKCE. Where no browser can
-reach this machine, the person pastes the address that the browser could not open (protocol C49); the same in two steps
-for agents, which cannot wait in between. google-auth-oauthlib makes the address and exchanges the code, over our
-transport.
+OAuth for desktop applications (RFC 8252): the answer comes to an address on 127.0.0.1, with PKCE (RFC 7636). Where no
+browser can reach this machine, the person pastes the address that the browser could not open (protocol C49). For
+agents, which cannot wait in between, the same is done in two steps. oauthlib makes the address and the request, and
+reads the answer; the request goes through our HTTP client.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .tokens import TIMEOUT, Login, lifetime, origin, refusal, token_uri
 
 WAIT = 300.0  # seconds that we listen for the browser
 PENDING = 1800.0  # seconds that a login in two steps may take
+VERIFIER_LENGTH = 128  # characters of the secret of PKCE, the most that RFC 7636 allows
 ANSWER = b"""<!doctype html><meta charset="utf-8"><title>lecoder-cgpu</title>
 <p>Google's answer has arrived. You can close this page; the terminal tells how it went.</p>"""
 
@@ -49,22 +50,40 @@ class Consent:
         if found is None:
             raise credentials.no_client(login.config)
         self.client = found
+        for key in ("accountsDomain", "oauthDomain"):
+            if not _is_secure(origin(login.config, key)):
+                raise errors.ConfigError(
+                    f"{key} is {origin(login.config, key)!r}: a login needs https",
+                    name="InsecureOrigin",
+                    hint=f"correct or remove {key}; lecoder-cgpu doctor shows the settings",
+                )
 
     def begin(self, redirect_uri: str) -> tuple[Pending, str]:
-        """What must be remembered until the answer comes, and the address of the consent page."""
-        flow = self._flow(redirect_uri)
-        with self._relaxed():
-            url, state = flow.authorization_url(
-                prompt=self.prompt, access_type="offline", include_granted_scopes="false"
-            )
+        """Return what must be remembered until the answer comes, and the address of the consent page."""
+        from oauthlib.common import generate_token  # type: ignore[import-untyped]
+
+        flow = self._flow()
         pending = Pending(
             id=uuid.uuid4().hex[:12],
             client_id=self.client.id,
-            state=state,
-            verifier=flow.code_verifier,
+            state=generate_token(),
+            verifier=flow.create_code_verifier(VERIFIER_LENGTH),
             redirect_uri=redirect_uri,
             expires_at=time.time() + PENDING,
         )
+        page = f"{origin(self.login.config, 'accountsDomain')}/o/oauth2/v2/auth"
+        with config.oauthlib(plain_http=transport.is_loopback(page)):
+            url = flow.prepare_request_uri(
+                page,
+                redirect_uri=redirect_uri,
+                scope=list(credentials.SCOPES),
+                state=pending.state,
+                code_challenge=flow.create_code_challenge(pending.verifier, "S256"),
+                code_challenge_method="S256",
+                prompt=self.prompt,
+                access_type="offline",
+                include_granted_scopes="false",
+            )
         return pending, url
 
     def start(self) -> tuple[Pending, str]:
@@ -77,7 +96,7 @@ class Consent:
         """Finish a login that was begun by `start`, with what the person pasted.
 
         Raises:
-            errors.NotFoundError: no such login waits. errors.AuthError, errors.UsageError: the answer is no good.
+            errors.NotFoundError: no such login waits. errors.AuthError, errors.UsageError: the answer cannot be used.
         """
         pending = self.login.files.read_pending(flow)
         if pending.client_id != self.client.id:
@@ -98,8 +117,8 @@ class Consent:
         """Open the consent page in a browser on this machine and wait for its answer.
 
         Args:
-            show: told the address, in case that no browser opens.
-            wait: seconds.
+            show: told the address, in case no browser opens.
+            wait: seconds to wait for the answer.
 
         Raises:
             errors.AuthError: consent was denied, the answer is not for us, or none came.
@@ -126,7 +145,7 @@ class Consent:
         """Show the address of the consent page and take what the person pastes.
 
         Raises:
-            errors.AuthError, errors.UsageError: consent was denied, or the answer is no good.
+            errors.AuthError, errors.UsageError: consent was denied, or the answer cannot be used.
         """
         pending, url = self.begin(_unused_address())
         answer = ask(url)
@@ -137,11 +156,11 @@ class Consent:
         return self.complete(pending, code_in(answer, pending))
 
     def complete(self, pending: Pending, code: str) -> StoredLogin:
-        """Exchange the code and store the login; the old one is replaced only now."""
+        """Exchange the code and store the login, which replaces the old one only now."""
         moment = time.time()
         answer = self._exchange(pending, code)
         refresh_token = answer.get("refresh_token")
-        if not refresh_token:
+        if not isinstance(refresh_token, str) or not refresh_token:
             raise errors.AuthError(
                 "Google sent no refresh token",
                 name="NoRefreshToken",
@@ -173,15 +192,33 @@ class Consent:
         store(self.login, stored, token)
         return stored
 
-    def _exchange(self, pending: Pending, code: str) -> Any:
+    def _exchange(self, pending: Pending, code: str) -> dict[str, Any]:
+        """The token service's answer for this code.
+
+        Raises:
+            errors.AuthError: it does not take the code, or refuses the client. errors.ConnectionFailed: no answer.
+        """
         from oauthlib.oauth2 import OAuth2Error  # type: ignore[import-untyped]
 
-        flow = self._flow(pending.redirect_uri, pending)
+        flow = self._flow()
+        body = flow.prepare_request_body(
+            code=code,
+            redirect_uri=pending.redirect_uri,
+            code_verifier=pending.verifier,
+            client_secret=self.client.secret,
+        )
+        reply = transport.exchange(
+            "POST",
+            token_uri(self.login.config),
+            content=body.encode(),
+            headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+            timeout=TIMEOUT,
+        )
         try:
-            with self._relaxed():
-                return flow.fetch_token(code=code, timeout=TIMEOUT, include_client_id=True)
+            # No scope is given: Google may grant others than we asked for, which oauthlib would take for an error.
+            answer: dict[str, Any] = flow.parse_request_body_response(reply.data.decode("utf-8", "replace"))
         except OAuth2Error as error:
-            if flow.oauth2session.adapters["https://"].status >= 500:
+            if reply.status >= 500:
                 raise refusal(None, error) from error
             detail = error.description or error.error
             if error.error == "invalid_grant":
@@ -191,59 +228,25 @@ class Consent:
                     hint="a code can be used once and for some minutes; begin again: lecoder-cgpu auth login",
                 ) from error
             raise refusal({"error": error.error, "error_description": detail}, error) from error
+        except (AttributeError, TypeError, ValueError) as error:  # how oauthlib meets JSON of another shape
+            raise refusal(None, error) from error
+        if not isinstance(answer["access_token"], str):
+            raise refusal(None, TypeError("access_token is not a text"))
+        return answer
 
-    def _flow(self, redirect_uri: str, pending: Pending | None = None) -> Any:
-        from google_auth_oauthlib.flow import Flow  # type: ignore[import-untyped]
+    def _flow(self) -> Any:
+        from oauthlib.oauth2 import WebApplicationClient
 
-        settings = {
-            "client_id": self.client.id,
-            "client_secret": self.client.secret,
-            "auth_uri": f"{origin(self.login.config, 'accountsDomain')}/o/oauth2/v2/auth",
-            "token_uri": token_uri(self.login.config),
-        }
-        known: dict[str, Any] = {"state": pending.state, "code_verifier": pending.verifier} if pending else {}
-        flow = Flow.from_client_config(
-            {"installed": settings}, scopes=list(credentials.SCOPES), redirect_uri=redirect_uri, **known
-        )
-        adapter = _adapter()
-        flow.oauth2session.mount("https://", adapter)
-        flow.oauth2session.mount("http://", adapter)
-        return flow
-
-    def _relaxed(self) -> contextlib.AbstractContextManager[None]:
-        origins = [origin(self.login.config, key) for key in ("accountsDomain", "oauthDomain")]
-        return config.oauthlib(plain_http=all(map(transport.is_loopback, origins)))
+        return WebApplicationClient(self.client.id)
 
 
-def _adapter() -> Any:
-    """What makes a session of `requests`, which google-auth-oauthlib brings, use our transport."""
-    import requests
-
-    class Adapter(requests.adapters.BaseAdapter):
-        status = 0
-
-        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            body = request.body.encode() if isinstance(request.body, str) else request.body
-            headers = {name: value for name, value in request.headers.items() if name != "User-Agent"}
-            reply = transport.exchange(request.method, request.url, content=body, headers=headers, timeout=TIMEOUT)
-            self.status = reply.status
-            response = requests.Response()
-            response.status_code = reply.status
-            response.headers.update(reply.headers)
-            response.headers.pop("content-encoding", None)
-            response._content = reply.data
-            response.url = request.url
-            response.request = request
-            return response
-
-        def close(self) -> None:
-            pass
-
-    return Adapter()
+def _is_secure(url: str) -> bool:
+    """Whether a secret may be sent there: over TLS, or to this machine itself, where a test may stand in for Google."""
+    return urlsplit(url).scheme == "https" or transport.is_loopback(url)
 
 
 def code_in(answer: str, pending: Pending) -> str:
-    """The code in what the consent page sent back: the whole address it led to, or the code alone.
+    """The code in what the consent page sent back: in the address that it led to, or the code alone.
 
     Raises:
         errors.AuthError: consent was denied, or this is the answer to another login. errors.UsageError: no code.
