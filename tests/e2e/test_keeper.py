@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.backends.colab import backend as colab_backend
+from lecoder_cgpu.backends.colab import listing as colab_listing
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.keeper.daemon import Keeper
 from lecoder_cgpu.sessions import keeper_process
@@ -186,7 +186,7 @@ def test_an_hour_with_tokens_of_a_minute(colab: FakeColab, colab_cli: Cli, monke
     """A session outlives its proxy token by an hour of Google's time, and Colab's own limit for what nobody keeps."""
     colab.switches.keep_alive = "empty"
     colab.switches.proxy_ttl = 60
-    monkeypatch.setattr(colab_backend, "LISTING_AGE", 0.0)  # real seconds, of which none pass here
+    monkeypatch.setattr(colab_listing, "LISTING_AGE", 0.0)  # real seconds, of which none pass here
     assert colab_cli("run", "--cpu", "true").code == 0
     config = Config(config_file=colab_cli.home / "config" / "config.json")
     own = Keeper(config, colab_cli.state, clock=colab.world.clock.now)

@@ -25,6 +25,7 @@ from ..system import atomic_files, logs, process_identity
 
 STOP_LIMIT = 15.0  # seconds for an orderly end
 POLL = 0.05
+PROGRAM = __name__.partition(".")[0]  # the package that `python -m` runs
 
 
 def path(state_dir: Path) -> Path:
@@ -75,7 +76,7 @@ def _start(settings: config.Config, state_dir: Path) -> None:
     # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
     detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
     process = subprocess.Popen(
-        [sys.executable, "-m", __package__, "keeper", "run", *where],
+        [sys.executable, "-m", PROGRAM, "keeper", "run", *where],
         cwd=state_dir,
         env=config.child_environment(),
         close_fds=True,

@@ -1,0 +1,274 @@
+"""Asking Colab for a runtime, and writing down how far that got.
+
+One process at a time works on a session's allocation (`exclusive`). What may have an effect is written before it is
+sent. An answer that was lost is found again by the allocation's key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ... import config, errors
+from ...store.session_store import Allocation, Record, State, Store
+from ...system import atomic_files, logs
+from ..protocol import AcquireOptions
+from . import model, records
+from .control import Ask
+from .listing import Listing
+from .model import Assignment
+
+BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer (protocol C33)
+BOOT_TRY = 10.0  # seconds for one try
+BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
+BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
+CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
+EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
+
+
+class Allocator:
+    """The allocations of the sessions in `state_dir`."""
+
+    def __init__(self, settings: config.Config, state_dir: Path, listing: Listing) -> None:
+        self._settings = settings
+        self._state_dir = state_dir
+        self._store = Store(state_dir)
+        self._listing = listing
+
+    # --- the record ---
+
+    @contextlib.contextmanager
+    def exclusive(self, record: Record, wait: float = EXCLUSIVE_WAIT) -> Iterator[None]:
+        """One process at a time asks Colab about a session."""
+        with atomic_files.lock(self._state_dir / "colab" / record.id, wait=wait):
+            yield
+
+    def reread(self, record: Record) -> Record | None:
+        """Bring a record up to what is stored; None when it is not stored any more."""
+        stored = self._store.get(record.id)
+        if stored is not None:
+            record.runtime, record.allocation, record.variant, record.label = (
+                stored.runtime,
+                stored.allocation,
+                stored.variant,
+                stored.label,
+            )
+            record.kernel, record.helper, record.lease = stored.kernel, stored.helper, stored.lease
+        return stored
+
+    def write(self, record: Record, found: Assignment, stage: State) -> None:
+        """Store what Colab gave, and how far the allocation got with it."""
+        records.take(record, found)
+        if record.allocation is not None:
+            record.allocation.state = stage
+        self.save(record)
+
+    def save(self, record: Record) -> None:
+        """Store what a backend changes of a record, and nothing else of it."""
+
+        def change(stored: Record) -> None:
+            stored.runtime, stored.allocation = record.runtime, record.allocation
+            stored.variant, stored.label = record.variant, record.label
+            if record.kernel is None:
+                stored.kernel = None
+            if record.helper is None:
+                stored.helper = None
+
+        self._store.change(record.id, change)
+
+    def mark_lost(self, record: Record) -> None:
+        """Note that the session's runtime is gone."""
+        logs.current().warn("COLAB", f"the runtime {record.runtime.endpoint} is gone: two listings lack it")
+        if record.allocation is None:
+            record.allocation = records.of_predecessor(record)
+        record.allocation.state = "lost"
+        record.runtime.proxy = None
+        self.save(record)
+
+    # --- asking ---
+
+    def start_over(self, record: Record) -> None:
+        """Make a lost record one for a new runtime, under a new key."""
+        assert record.allocation is not None
+        record.allocation.key = records.new_key()
+        record.allocation.state, record.allocation.plane = "asked", self._listing.plane
+        record.allocation.sent = record.allocation.adopted = False
+        record.runtime.endpoint, record.runtime.proxy = "", None
+        record.kernel = record.helper = None
+        self.save(record)
+
+    def assign(self, record: Record, terms: AcquireOptions, *, replaces: bool) -> Assignment:
+        """Ask Colab, for each allowed accelerator in turn, as long as the terms allow.
+
+        A refusal forgets the session, unless it has had a runtime before (`replaces`): then it is lost as before.
+        """
+        assert record.allocation is not None
+        unanswered = record.allocation.sent  # a request whose effect is not known yet
+
+        def sending() -> None:
+            nonlocal unanswered
+            unanswered = True
+            assert record.allocation is not None
+            record.allocation.sent = True
+            self.save(record)
+
+        try:
+            allowed = self._allowed(record.allocation, terms)
+            pause = CAPACITY_PAUSE[0]
+            until = time.monotonic() + terms.patience
+            while True:
+                try:
+                    return self._first_free(record.allocation, allowed, sending)
+                except (errors.QuotaError, errors.BlockedError):
+                    unanswered = False
+                    raise
+                except (errors.CapacityError, errors.RateLimited) as error:
+                    unanswered = False
+                    wait = error.retry_after or _jittered(pause)
+                    if time.monotonic() + wait > until:
+                        raise
+                    terms.tell(f"{error.message}; asking again in {wait:.0f} s")
+                time.sleep(wait)
+                pause = min(pause * 2, CAPACITY_PAUSE[1])
+        except (errors.Error, KeyboardInterrupt):
+            # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
+            if not unanswered and replaces:
+                record.allocation.state = "lost"
+                self.save(record)
+            elif not unanswered:
+                self._store.remove(record.id)
+            raise
+
+    def _first_free(self, allocation: Allocation, allowed: list[str], sending: Callable[[], None]) -> Assignment:
+        assert allocation.key is not None
+        refusals: list[errors.Error] = []
+        for name in allowed or [None]:  # type: ignore[list-item]
+            ask = Ask(
+                key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory
+            )
+            try:
+                found = self._listing.control_for(allocation.plane).assign(ask, sending)
+            except errors.CapacityError as error:
+                refusals.append(error)
+                continue
+            if allowed and found.accelerator not in allowed:
+                self._listing.control_for(allocation.plane).unassign(found.endpoint)
+                raise errors.CapacityError(
+                    f"Colab gave {model.label(found.variant, found.accelerator)} instead of {ask}; it was given back",
+                    name="WrongAccelerator",
+                    hint="wait for the right one: repeat the same command with --wait-for-capacity 2h",
+                )
+            return found
+        if len(refusals) == 1:
+            raise refusals[0]
+        raise errors.CapacityError(
+            f"Colab has no free machine for any of {', '.join(allowed)} now",
+            name=refusals[0].name,
+            hint=refusals[0].hint,
+            retry_after=max(item.retry_after or 0.0 for item in refusals) or None,
+        )
+
+    def _allowed(self, allocation: Allocation, terms: AcquireOptions) -> list[str]:
+        """The accelerators that were asked for and that this account may use.
+
+        Raises:
+            errors.UsageError: a name that Colab does not know. errors.QuotaError: it knows them, and allows none.
+        """
+        if not allocation.accelerators:
+            return []
+        try:
+            account = self._listing.control.account()
+        except errors.ConnectionFailed as error:  # Colab itself will say
+            logs.current().info("COLAB", f"the names were not checked: {error.message}")
+            return allocation.accelerators
+        eligible = account.names
+        if eligible is None:
+            return allocation.accelerators
+        refused = [*(account.refused_gpus or []), *(account.refused_tpus or [])]
+        may = ", ".join(eligible) or "none"
+        for name in allocation.accelerators:
+            if name not in eligible and name not in refused:
+                import difflib
+
+                option = "tpu" if model.is_tpu(name) else "gpu"
+                near = difflib.get_close_matches(name, [*eligible, *refused], n=1, cutoff=0.5)
+                raise errors.UsageError(
+                    f"there is no accelerator {name}; this account may use: {may}",
+                    name="UnknownAccelerator",
+                    hint=f"did you mean --{option} {near[0]}?" if near else "lecoder-cgpu gpus",
+                )
+        allowed = [name for name in allocation.accelerators if name in eligible]
+        if not allowed:
+            raise errors.QuotaError(
+                f"this account may not use {', '.join(allocation.accelerators)}; it may use: {may}",
+                name="NotEntitled",
+                hint="lecoder-cgpu gpus shows what it may use; others come with a paid plan or compute units",
+            )
+        for name in allocation.accelerators:
+            if name not in allowed:
+                terms.tell(f"this account may not use {name}")
+        return allowed
+
+    def await_boot(self, record: Record, terms: AcquireOptions) -> None:
+        """Wait until the runtime's Jupyter server answers; it does so some time after the assignment.
+
+        Raises:
+            errors.LostError: it is gone again. errors.ConnectionFailed: it does not answer within `BOOT_LIMIT` seconds.
+        """
+        from ...net.http import Http
+
+        begun, tries, told = time.monotonic(), 0, False
+        problem: errors.Error | None = None
+        if record.runtime.proxy is None:
+            self.take_listed(record)
+        while time.monotonic() - begun < BOOT_LIMIT:
+            endpoint = records.endpoint(record, self._settings.client_agent)
+            http = Http(endpoint.url, endpoint.headers)
+            try:
+                http.request("GET", "api/kernels", timeout=BOOT_TRY, repeat=False)
+            except (errors.ConnectionFailed, errors.NotFoundError, errors.AuthError) as error:
+                problem = error
+            else:
+                assert record.allocation is not None
+                record.allocation.state = "ready"
+                self.save(record)
+                return
+            finally:
+                http.close()
+            tries += 1
+            if not told and time.monotonic() - begun > BOOT_TOLD:
+                told = True
+                terms.tell(f"the runtime was assigned and is still starting ({problem.message})")
+            if tries % 3 == 0 and not isinstance(problem, errors.ConnectionFailed):
+                self.take_listed(record)
+            time.sleep(BOOT_PAUSES[min(tries, len(BOOT_PAUSES)) - 1])
+        raise errors.ConnectionFailed(
+            f"the runtime {record.runtime.endpoint} was assigned and does not answer after {BOOT_LIMIT:g} s: "
+            + (problem.message if problem else ""),
+            name="BootTimeout",
+            hint=f"wait on: lecoder-cgpu sessions ensure {record.name}; or give it back: "
+            f"lecoder-cgpu sessions close {record.name}",
+        )
+
+    def take_listed(self, record: Record) -> None:
+        """Take address and token from the listing.
+
+        Raises:
+            errors.LostError: two listings lack the runtime.
+        """
+        listed = self._listing.certain_row(record)
+        if listed is None:
+            self.mark_lost(record)
+            raise records.lost(record)
+        self.write(
+            record, self._listing.with_proxy(record, listed), record.allocation.state if record.allocation else "ready"
+        )
+
+
+def _jittered(pause: float) -> float:
+    """Nearly that many seconds, so that not all who wait come back at once."""
+    import random
+
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311

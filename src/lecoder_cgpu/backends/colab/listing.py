@@ -1,0 +1,106 @@
+"""What Colab says of the account's runtimes: the control planes, the listing, and when a runtime is certainly gone.
+
+A listing is believed for a few seconds, so that one command asks once. That a runtime is missing is believed only when
+two listings, one after the other, lack it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from ... import config
+from ...store.session_store import Record
+from .model import Assignment
+from .records import plane_of
+
+if TYPE_CHECKING:
+    from ...auth.tokens import Login
+    from .control import Control
+
+LISTING_AGE = 5.0  # seconds for which one process believes a listing
+GONE_PAUSE = 1.0  # seconds between the two listings that make a runtime lost (protocol C15)
+
+
+class Listing:
+    """The runtimes of one Google account, as Colab lists them."""
+
+    def __init__(self, settings: config.Config, state_dir: Path) -> None:
+        self._settings = settings
+        self._state_dir = state_dir
+        self._controls: dict[str, Control] = {}
+        self._listings: dict[str, tuple[float, list[Assignment]]] = {}
+        self._listing_lock = threading.Lock()
+
+    @cached_property
+    def login(self) -> Login:
+        """The login to Google that Colab is asked with."""
+        from ...auth import tokens
+
+        return tokens.login(self._settings, self._state_dir)
+
+    @cached_property
+    def plane(self) -> str:
+        """The name of the control plane for what is new."""
+        from .planes import chosen_plane
+
+        return chosen_plane(self._settings)
+
+    @property
+    def control(self) -> Control:
+        """The control plane for what is new."""
+        return self.control_for(self.plane)
+
+    def control_for(self, plane: str) -> Control:
+        """The control plane of that name, opened once."""
+        if plane not in self._controls:
+            from .planes import open_control
+
+            self._controls[plane] = open_control(plane, self._settings, self.login)
+        return self._controls[plane]
+
+    def control_of(self, record: Record) -> Control:
+        """The control plane that knows a session's runtime, whatever the settings say now."""
+        return self.control_for(plane_of(record))
+
+    def close(self) -> None:
+        """Close the connections to Colab; the next use opens them again."""
+        while self._controls:
+            self._controls.popitem()[1].close()
+
+    def rows(self, plane: str | None = None, *, fresh: bool = False) -> list[Assignment]:
+        """Every runtime of the account; at most `LISTING_AGE` seconds old, unless a fresh listing is wanted."""
+        plane = plane or self.plane
+        with self._listing_lock:
+            known = self._listings.get(plane)
+            if fresh or known is None or time.monotonic() - known[0] > LISTING_AGE:
+                rows = self.control_for(plane).assignments()
+                known = self._listings[plane] = (time.monotonic(), rows)
+            return known[1]
+
+    def row(self, record: Record, *, fresh: bool = False) -> Assignment | None:
+        """The session's row in the listing; None when the listing lacks it."""
+        rows = self.rows(plane_of(record), fresh=fresh)
+        return next((item for item in rows if item.endpoint == record.runtime.endpoint), None)
+
+    def certain_row(self, record: Record) -> Assignment | None:
+        """The session's row in the listing; None only after two listings without it.
+
+        Only the listing tells a lost runtime from a stale token (protocol C30).
+        """
+        listed = self.row(record)
+        if listed is None:
+            time.sleep(GONE_PAUSE)
+            listed = self.row(record, fresh=True)
+        return listed
+
+    def with_proxy(self, record: Record, listed: Assignment) -> Assignment:
+        """The row of a listing with the address and token that it should have, asked for if they are missing."""
+        if listed.proxy is not None:
+            return listed
+        return structs.replace(listed, proxy=self.control_of(record).proxy(listed.endpoint))

@@ -1,0 +1,142 @@
+"""Colab's facts in a session's record: what is asked for, what was given, and how to reach it. Nobody is asked here."""
+
+from __future__ import annotations
+
+import time
+
+from msgspec import structs
+
+from ... import errors
+from ...jupyter.endpoint import Endpoint
+from ...store import leases
+from ...store.session_store import Allocation, Proxy, Record
+from ..protocol import HeldRuntime, RuntimeRequest
+from . import model
+from .control import Ask
+from .model import Assignment
+
+FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is / (protocol C36)
+TOKEN_HEADER = "X-Colab-Runtime-Proxy-Token"  # noqa: S105 - the name of a header
+
+
+def endpoint(record: Record, agent: str) -> Endpoint:
+    """How to reach the runtime of a record that has an address. `agent` is the name under which Colab sees us."""
+    assert record.runtime.proxy is not None
+    proxy = record.runtime.proxy
+    extra = {TOKEN_HEADER: proxy.token or "", "X-Colab-Client-Agent": agent}
+    return Endpoint(url=proxy.url.rstrip("/") + "/", folder=FOLDER, extra=extra)
+
+
+def new_key() -> str:
+    """A fresh key: a random UUID, from which Colab's notebook hash is made."""
+    import uuid
+
+    return str(uuid.uuid4())
+
+
+def allocation_for(wants: RuntimeRequest) -> Allocation:
+    """What to ask Colab for, with a fresh key.
+
+    Raises:
+        errors.UsageError: that is no accelerator's name, or one of the other kind.
+    """
+    allocation = Allocation(key=new_key(), high_memory=wants.high_ram)
+    if wants.cpu:
+        allocation.variant = "DEFAULT"
+    elif wants.tpu is not None:
+        allocation.variant = "TPU"
+        allocation.accelerators = names(wants.tpu, "TPU")
+    else:
+        allocation.accelerators = names(wants.gpu, "GPU")
+    return allocation
+
+
+def names(typed: tuple[str, ...], kind: str) -> list[str]:
+    """Accelerators as Colab spells them.
+
+    Raises:
+        errors.UsageError
+    """
+    found = []
+    for text in typed:
+        name = model.typed_accelerator(text)
+        if not name:
+            known = ", ".join(model.GPUS if kind == "GPU" else model.TPUS)
+            raise errors.UsageError(
+                f"{text!r} is no accelerator's name (Colab has, for example: {known})",
+                name="UnknownAccelerator",
+                hint="what this account may use: lecoder-cgpu gpus",
+            )
+        if model.is_tpu(name) != (kind == "TPU"):
+            other = "--tpu" if kind == "GPU" else "--gpu"
+            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {other} {text}")
+        found.append(name)
+    return found
+
+
+def ask_of(allocation: Allocation) -> Ask:
+    """The request of an allocation, for looking whether it had an effect."""
+    assert allocation.key is not None
+    name = allocation.accelerators[0] if allocation.accelerators else None
+    return Ask(key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory)
+
+
+def take(record: Record, found: Assignment) -> None:
+    """Write into a record what Colab says of its runtime."""
+    record.label = record.runtime.label = found.label
+    record.variant = found.variant
+    record.runtime.endpoint = found.endpoint
+    record.runtime.accelerator = "none" if found.accelerator == "NONE" else found.accelerator
+    if found.proxy is not None:
+        record.runtime.proxy = Proxy(
+            url=found.proxy.url, token=found.proxy.token, token_expires_in_seconds=found.proxy.lifetime
+        )
+    if record.allocation is not None:
+        record.allocation.address = found.address or record.allocation.address
+        record.allocation.tier = found.tier or record.allocation.tier
+        if found.proxy is not None:
+            record.allocation.expires = time.time() + found.proxy.lifetime
+
+
+def held(found: Assignment) -> HeldRuntime:
+    """A row of the listing as every lender tells it."""
+    runtime = HeldRuntime(
+        endpoint=found.endpoint,
+        label=found.label,
+        variant=found.variant,
+        accelerator=found.accelerator,
+        high_memory=found.high_memory,
+    )
+    if found.proxy is None:
+        return runtime
+    server = Endpoint(url=found.proxy.url.rstrip("/") + "/", folder=FOLDER, extra={TOKEN_HEADER: found.proxy.token})
+    return structs.replace(runtime, url=found.proxy.url, server=server)
+
+
+def of_predecessor(record: Record) -> Allocation:
+    """The allocation of a record that the predecessor wrote. Its runtime is taken to be there."""
+    variant = record.variant if record.variant in ("GPU", "TPU") else "DEFAULT"
+    found = accelerator_of(record)
+    accelerators = [] if found == "NONE" else [found]
+    return Allocation(state="ready", variant=variant, accelerators=accelerators)  # type: ignore[arg-type]
+
+
+def plane_of(record: Record) -> str:
+    """The control plane that knows the session's runtime."""
+    return record.allocation.plane if record.allocation is not None else "tunnel"
+
+
+def accelerator_of(record: Record) -> str:
+    """The accelerator of the session's runtime, as Colab spells it."""
+    return model.accelerator(record.runtime.accelerator)
+
+
+def lost(record: Record) -> errors.Error:
+    """The error for the use of a session whose runtime is gone."""
+    if record.lease is not None and record.lease.ended is not None:
+        return leases.ended(record.name, record.lease)
+    return errors.LostError(
+        f"the runtime of session {record.name!r} is gone",
+        name="RuntimeLost",
+        hint=f"a new one: lecoder-cgpu sessions ensure {record.name}; or forget it: lecoder-cgpu sessions clean",
+    )
