@@ -5,127 +5,48 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import pkgutil
 import sys
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from . import __version__
-from .models.base import Done, Failure
-from .models.connections import Connected, Forwarded, ListeningEvent, SshConfig
-from .models.debug import LogFiles, LogPath, LogRecord
-from .models.files import FileContent, FileEdited, FileList, FilesRemoved, Synced, Transfer
-from .models.history import HistoryCleared, HistoryEntry, HistoryPage, HistoryStats
-from .models.jobs import JobDocument, JobList, JobLogs, JobProgress, JobStarted
-from .models.keeper import KeeperRecord, KeeperStatus, KeeperStopped
-from .models.login import ClientSetup, LoggedOut, LoginExport, LoginInfo, LoginStarted, Policy, StoredLogin
-from .models.notebooks import (
-    Install,
-    Notebook,
-    NotebookConverted,
-    NotebookDeleted,
-    NotebookEvent,
-    NotebookPulled,
-    NotebookRun,
-    NotebookStored,
-)
-from .models.reference import Doctor, Reference, Upgrade
-from .models.runs import Manifest, Run, RunEvent
-from .models.sessions import (
-    KernelDocument,
-    SessionAdded,
-    SessionDocument,
-    SessionsCleaned,
-    SessionsClosed,
-    SessionStats,
-    SessionSwitched,
-)
-from .models.status import Accelerators, Consent, Opened, Start, Status, Top, Usage
+from . import __version__, models
 from .store import session_store
 
-# What each command prints with --json when it succeeds. A failure prints `failure`, and `run` prints `run` for both.
-DOCUMENTS: dict[str, Any] = {
-    "run": Run,
-    "status": Status,
-    "start": Start,
-    "top": Top,
-    "open": Opened,
-    "sessions-list": list[SessionDocument],
-    "sessions-stats": SessionStats,
-    "sessions-add": SessionAdded,
-    "sessions-switch": SessionSwitched,
-    "sessions-close": SessionsClosed,
-    "sessions-clean": SessionsCleaned,
-    "usage": Usage,
-    "gpus": Accelerators,
-    "colab-consent": Consent,
-    "kernel": KernelDocument,
-    "run-detached": JobStarted,
-    "connect": Connected,
-    "forward": Forwarded,
-    "ssh-config": SshConfig,
-    "job-list": JobList,
-    "job": JobDocument,
-    "job-logs": JobLogs,
-    "transfer": Transfer,
-    "sync": Synced,
-    "ls": FileList,
-    "cat": FileContent,
-    "rm": FilesRemoved,
-    "edit": FileEdited,
-    "install": Install,
-    "notebook-run": NotebookRun,
-    "notebook-convert": NotebookConverted,
-    "notebook-list": list[Notebook],
-    "notebook-stored": NotebookStored,
-    "notebook-delete": NotebookDeleted,
-    "notebook-pull": NotebookPulled,
-    "logs": list[HistoryEntry],
-    "logs-show": HistoryEntry,
-    "logs-stats": HistoryStats,
-    "logs-html": HistoryPage,
-    "logs-clear": HistoryCleared,
-    "debug-show": list[LogRecord],
-    "debug-list": LogFiles,
-    "debug-path": LogPath,
-    "auth-status": LoginInfo,
-    "auth-start": LoginStarted,
-    "auth-export": LoginExport,
-    "auth-logout": LoggedOut,
-    "auth-setup": ClientSetup,
-    "policy": Policy,
-    "keeper-status": KeeperStatus,
-    "keeper-stop": KeeperStopped,
-    "reference": Reference,
-    "upgrade": Upgrade,
-    "doctor": Doctor,
-    "done": Done,
-    "failure": Failure,
-}
+if TYPE_CHECKING:
+    from .models.reference import Reference
 
-# Other formats that people may want to check: answers of tools that no command prints, lines of --events, and the files
-# that we keep or write.
-FORMATS: dict[str, Any] = {
-    "job-progress": JobProgress,
-    "run-event": RunEvent,
-    "forward-event": ListeningEvent,
-    "notebook-event": NotebookEvent,
-    "outputs-manifest": Manifest,
-    "history-line": HistoryEntry,
-    "debug-log-line": LogRecord,
-    "keeper-file": KeeperRecord,
-    "session-file": StoredLogin,
-    "sessions-file": list[session_store.Record],
-}
+OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
+README = "README.md"
+BEGIN = "<!-- errors: made by `python -m lecoder_cgpu.reference write`; edit the source, not this. -->\n"
+END = "<!-- end of errors -->\n"
+
+
+def documents() -> dict[str, Any]:
+    """Name of each schema -> the type that it describes.
+
+    A module of `models` names its own in `DOCUMENTS`: what a command prints with --json when it succeeds (a failure
+    prints `failure`, and `run` prints `run` for both), lines of --events, and files that are kept or written.
+    """
+    found: dict[str, Any] = {"sessions-file": list[session_store.Record]}
+    for module in pkgutil.iter_modules(models.__path__):
+        for name, kind in importlib.import_module(f"{models.__name__}.{module.name}").DOCUMENTS.items():
+            if name in found:
+                raise AssertionError(f"two documents have the schema {name!r}")
+            found[name] = kind
+    return found
 
 
 def schemas() -> dict[str, bytes]:
     """File name -> content of every schema."""
     files = {}
-    for name, kind in {**DOCUMENTS, **FORMATS}.items():
+    for name, kind in documents().items():
         schema = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": name,
@@ -147,16 +68,11 @@ def _tidy(schema: Any) -> Any:
     }
 
 
-OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
-
-
 def files() -> dict[str, bytes]:
-    """Path below the project's folder -> content of everything that is made."""
-    from .cli.app import root
+    """Path below the project's folder -> content of everything that is made as a whole."""
     from .docgen import error_names, guide, man, pages
-    from .docgen.describe import describe
 
-    described = describe(root)
+    described = _described()
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
     texts["docs/reference/error-names.md"] = pages.error_names(error_names.names())
     texts["man/lecoder-cgpu.1"] = man.page(described)
@@ -166,9 +82,35 @@ def files() -> dict[str, bytes]:
     return made | {path: text.encode() for path, text in texts.items()}
 
 
+def readme(text: str) -> str:
+    """A README with the tables between its two marks replaced; without marks, as it is."""
+    from .docgen import pages
+
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return before + begin + pages.readme_tables(_described()) + end + after if end else text
+
+
+@cache
+def _described() -> Reference:
+    from .cli.app import root
+    from .docgen.describe import describe
+
+    return describe(root)
+
+
+def _wanted(project: Path) -> dict[str, bytes]:
+    """Everything that the project should hold; of README.md, the rest is written by hand."""
+    written = _content(project / README)
+    return files() | ({} if written is None else {README: readme(written.decode()).encode()})
+
+
 def differing(project: Path) -> list[str]:
     """The files below the project's folder that are missing, out of date, or no longer made."""
-    wanted = files()
+    return _differing(project, _wanted(project))
+
+
+def _differing(project: Path, wanted: dict[str, bytes]) -> list[str]:
     there = {path.relative_to(project).as_posix() for name in OWNED for path in (project / name).rglob("*.*")}
     return sorted(path for path in wanted.keys() | there if _content(project / path) != wanted.get(path))
 
@@ -179,11 +121,11 @@ def _content(path: Path) -> bytes | None:
 
 def write(project: Path) -> None:
     """Make the project hold exactly what this version makes."""
-    made = files()
-    for path in differing(project):
-        if path in made:
+    wanted = _wanted(project)
+    for path in _differing(project, wanted):
+        if path in wanted:
             (project / path).parent.mkdir(parents=True, exist_ok=True)
-            (project / path).write_bytes(made[path])
+            (project / path).write_bytes(wanted[path])
         else:
             (project / path).unlink()
 

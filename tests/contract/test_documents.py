@@ -99,6 +99,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["--help"]),
         ("done", ["run", "--help"]),
         ("done", ["--version"]),
+        ("done", ["skill"]),
         ("start", []),
         ("top", ["top"]),
         ("open", ["open", "--notebook", "abc"]),
@@ -135,6 +136,22 @@ def test_events_of_a_notebook_are_valid(lab: Cli) -> None:
     validate(lines[-1], "notebook-run")
     assert [line["type"] for line in lines[:-1]] == ["cell_start", "stream", "cell", "cell_start", "display", "cell"]
     validate(lab("notebook", "fetch", "nothing", "--json").json, "failure")
+
+
+def test_what_is_kept_is_valid(lab: Cli) -> None:
+    """The files of the state folder, the history's entry of a run, and the list of a run's outputs."""
+    folder = lab.home / "drawn"
+    picture = "from IPython.display import HTML\nHTML('<b>x</b>')"
+    run = lab("run", "-m", "kernel", "--outputs", str(folder), picture, "--json").json
+    validate(json.loads((folder / "manifest.json").read_text()), "outputs-manifest")
+    validate(lab("logs", "show", run["runId"], "--json").json, "logs-show")
+    validate(json.loads((lab.state / "sessions.json").read_text()), "sessions-file")
+    for line in (lab.state / "history.jsonl").read_text().splitlines():
+        validate(json.loads(line), "history-line")
+    logs = sorted((lab.state / "logs").iterdir())
+    assert logs
+    for line in (line for path in logs for line in path.read_text().splitlines()):
+        validate(json.loads(line), "debug-log-line")
 
 
 def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:

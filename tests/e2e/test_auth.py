@@ -102,6 +102,7 @@ def test_a_login_from_setup_to_logout(colab: FakeColab, tmp_path: Path) -> None:
     assert "ada@example.com" in login.out
     assert "lecoder-cgpu policy" in login.err
     assert colab.count("GET /o/oauth2/v2/auth") == 1
+    validate(session(cli), "session-file")
     status = cli("auth", "status", "--json")
     validate(status.json, "auth-status")
     assert status.json["account"] == {"id": "ada@example.com", "label": "Ada Example"}

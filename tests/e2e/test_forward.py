@@ -141,7 +141,9 @@ def test_a_killed_server(cli: Cli, web: int) -> None:
     cli("--backend", "local", "sessions", "add", "here")
     process = cli.start("forward", "here", f"{web}:0", "--events")
     assert process.stdout is not None
-    assert b"listening" in process.stdout.readline()
+    event = json.loads(process.stdout.readline())
+    validate(event, "forward-event")
+    assert event["type"] == "listening"
     try:
         cli("sessions", "close", "--all")
         out, _ = process.communicate(timeout=90)

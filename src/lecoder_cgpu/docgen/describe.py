@@ -29,7 +29,7 @@ EXIT_STATUSES = {
     124: "we stopped waiting; the work goes on",
     129: "SIGHUP ended us",
     130: "Ctrl-C ended us",
-    141: "whoever read our output closed it",
+    141: "the reader of our output closed it",
     143: "SIGTERM ended us",
 }
 

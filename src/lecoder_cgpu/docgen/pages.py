@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..models.reference import CommandReference, OptionReference, Reference
+    from ..models.reference import CommandReference, ErrorReference, OptionReference, Reference
     from .error_names import Named
 
 
@@ -62,6 +62,20 @@ def error_names(found: list[Named]) -> str:
 
 
 SHOWN = 3  # messages of one name
+
+
+def readme_tables(reference: Reference) -> str:
+    """The two tables of README: each code once, and the exit statuses that belong to none."""
+    codes: dict[int, list[ErrorReference]] = {}
+    for item in sorted(reference.errors, key=lambda item: item.code):
+        codes.setdefault(item.code, []).append(item)
+    rows = [("0", "", "0", "Success.")]
+    for code, items in codes.items():
+        statuses = " or ".join(dict.fromkeys(str(item.exit_code) for item in items))
+        rows.append((str(code), items[0].category, statuses, " ".join(item.description for item in items)))
+    taken = {"0", *(str(item.exit_code) for item in reference.errors)}
+    others = [(status, meaning) for status, meaning in reference.exit_codes.items() if status not in taken]
+    return f"\n{table(('code', 'category', 'exit', 'when'), rows)}\n{table(('exit', 'without a code'), others)}\n"
 
 
 def _commands(commands: list[CommandReference]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
@@ -92,15 +92,6 @@ class SessionRef(Struct, kw_only=True):
     backend: str
 
 
-class Version(Struct, kw_only=True):
-    """`--version --json`."""
-
-    version: str
-    python: str
-    status: Literal["ok"] = "ok"
-    error_code: int = field(name="errorCode", default=0)
-
-
 def readable(size: int) -> str:
     """A byte count as the predecessor writes it: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
     mebibytes = size / 2**20
@@ -109,3 +100,10 @@ def readable(size: int) -> str:
 
 def encode(document: object) -> bytes:
     return msgspec.json.encode(document)
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "done": Done,
+    "failure": Failure,
+}

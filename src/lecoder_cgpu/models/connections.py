@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -82,3 +82,12 @@ class Connected(Struct, kw_only=True):
         self.error_code = error.code
         self.exit_code = error.exit_status
         self.error = ErrorInfo.of(error)
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "connect": Connected,
+    "forward": Forwarded,
+    "ssh-config": SshConfig,
+    "forward-event": ListeningEvent,
+}

@@ -37,3 +37,12 @@ class LogPath(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     path: str
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "debug-show": list[LogRecord],
+    "debug-list": LogFiles,
+    "debug-path": LogPath,
+    "debug-log-line": LogRecord,
+}

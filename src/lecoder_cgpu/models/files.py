@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -129,3 +129,14 @@ class FileEdited(Struct, kw_only=True):
     sha256: str
     session: SessionRef
     notice: str | Optional = UNSET
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "transfer": Transfer,
+    "sync": Synced,
+    "ls": FileList,
+    "cat": FileContent,
+    "rm": FilesRemoved,
+    "edit": FileEdited,
+}

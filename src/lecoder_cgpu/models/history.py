@@ -82,3 +82,14 @@ class HistoryCleared(Struct, kw_only=True):
     cleared: Literal[True] = True
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "logs": list[HistoryEntry],
+    "logs-show": HistoryEntry,
+    "logs-stats": HistoryStats,
+    "logs-html": HistoryPage,
+    "logs-clear": HistoryCleared,
+    "history-line": HistoryEntry,
+}

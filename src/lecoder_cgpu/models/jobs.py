@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -135,3 +135,13 @@ class JobProgress(Struct, kw_only=True):
     stderr_offset: int = field(name="stderrOffset", default=0)
     stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
     stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "run-detached": JobStarted,
+    "job-list": JobList,
+    "job": JobDocument,
+    "job-logs": JobLogs,
+    "job-progress": JobProgress,
+}

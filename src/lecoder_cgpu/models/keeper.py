@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -64,3 +64,11 @@ class KeeperStopped(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     stopped: bool
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "keeper-status": KeeperStatus,
+    "keeper-stop": KeeperStopped,
+    "keeper-file": KeeperRecord,
+}

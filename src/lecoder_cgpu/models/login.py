@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -110,3 +110,15 @@ class Policy(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     points: list[str]
     links: list[str]
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "auth-status": LoginInfo,
+    "auth-start": LoginStarted,
+    "auth-export": LoginExport,
+    "auth-logout": LoggedOut,
+    "auth-setup": ClientSetup,
+    "policy": Policy,
+    "session-file": StoredLogin,
+}

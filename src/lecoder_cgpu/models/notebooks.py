@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -174,3 +174,16 @@ class Install(Struct, kw_only=True):
     interrupted: bool | Optional = UNSET
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     notice: str | Optional = UNSET
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "install": Install,
+    "notebook-run": NotebookRun,
+    "notebook-convert": NotebookConverted,
+    "notebook-list": list[Notebook],
+    "notebook-stored": NotebookStored,
+    "notebook-delete": NotebookDeleted,
+    "notebook-pull": NotebookPulled,
+    "notebook-event": NotebookEvent,
+}

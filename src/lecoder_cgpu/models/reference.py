@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -98,3 +98,11 @@ class Upgrade(Struct, kw_only=True):
     latest: str | Optional = UNSET
     newer: bool = False
     command: str
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "reference": Reference,
+    "upgrade": Upgrade,
+    "doctor": Doctor,
+}

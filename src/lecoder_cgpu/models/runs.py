@@ -205,3 +205,11 @@ class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
 
 
 RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "run": Run,
+    "run-event": RunEvent,
+    "outputs-manifest": Manifest,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -126,3 +126,15 @@ class SessionsCleaned(Struct, kw_only=True):
     dry_run: bool = field(name="dryRun", default=False)
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "sessions-list": list[SessionDocument],
+    "sessions-stats": SessionStats,
+    "sessions-add": SessionAdded,
+    "sessions-switch": SessionSwitched,
+    "sessions-close": SessionsClosed,
+    "sessions-clean": SessionsCleaned,
+    "kernel": KernelDocument,
+}

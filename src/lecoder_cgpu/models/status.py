@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
@@ -212,3 +212,15 @@ class Start(Struct, kw_only=True):
     sessions: int
     session: SessionRef | Optional = UNSET
     next: list[NextStep]
+
+
+# The name of each schema made from this module, and what it describes.
+DOCUMENTS: dict[str, Any] = {
+    "status": Status,
+    "start": Start,
+    "top": Top,
+    "open": Opened,
+    "usage": Usage,
+    "gpus": Accelerators,
+    "colab-consent": Consent,
+}
