@@ -199,8 +199,8 @@ def test_a_vm_ends_itself(colab: FakeColab) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals there")
-def test_the_terminal_is_shared(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
-    """Everybody sees one screen, also what was there before; Ctrl-D is swallowed, and `exit` ends it for all."""
+def test_the_terminal_belongs_to_the_last_connection(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """A new connection takes the screen from the one before it; Ctrl-D is swallowed, and `exit` ends the shell."""
     colab, proxy, _ = vm
     address = f"ws{proxy['url'].removeprefix('http')}/colab/tty"
     header = {"X-Colab-Runtime-Proxy-Token": proxy["token"]}
@@ -213,12 +213,14 @@ def test_the_terminal_is_shared(vm: tuple[FakeColab, dict[str, Any], Kernel]) ->
         with connect(query, proxy=None, close_timeout=1) as second:
             assert "42-content" in read_until(second, "42-content")
             second.send("no JSON")
+            read_until(first, "[detached")
+            with pytest.raises(ConnectionClosed):
+                first.recv(60)
             second.send(json.dumps({"data": "\x04echo $((50+1))\n"}))
-            read_until(first, "51")
+            read_until(second, "51")
             second.send(json.dumps({"data": "exit\n"}))
-            for socket in (first, second):
-                with pytest.raises(ConnectionClosed):
-                    read_until(socket, "nothing like this")
+            with pytest.raises(ConnectionClosed):
+                read_until(second, "nothing like this")
     with connect(address, additional_headers=header, proxy=None, close_timeout=1) as again:
         again.send(json.dumps({"data": "echo $((60+1))\n"}))
         assert "42-content" not in read_until(again, "61")

@@ -1,4 +1,4 @@
-"""`/colab/tty`: one shell for all connections to the VM, as frames of JSON."""
+"""`/colab/tty`: one shell of the VM as frames of JSON, for one connection at a time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 SCREEN = 1 << 16  # characters that a later connection is shown
 CTRL_D = "\x04"
+DETACHED = "\r\n[detached (from session 0)]\r\n"
 
 
 class Screen:
-    """The shared terminal of a VM. Its shell starts with the first connection, and again after it has ended."""
+    """The terminal of a VM. Its shell starts with the first connection, and again after it has ended.
+
+    As with `tmux new-session -A -D`, a new connection takes the terminal from the one before it.
+    """
 
     def __init__(self, vm: VM) -> None:
         self._vm = vm
@@ -32,11 +36,14 @@ class Screen:
         self._master = -1
         self._shown = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._sizes: dict[Tty, tuple[int, int]] = {}
         self.connected: set[Tty] = set()
 
     def attach(self, client: Tty) -> None:
-        """Send the present screen, and all output from now on."""
+        """Detach the connection before it, send the present screen, and all output from now on."""
+        for other in list(self.connected):
+            other.show(DETACHED)
+            other.close()
+            self.detach(other)
         if self._process is None:
             self._start()
         elif self._shown:
@@ -45,21 +52,17 @@ class Screen:
 
     def detach(self, client: Tty) -> None:
         self.connected.discard(client)
-        self._sizes.pop(client, None)
 
     def type(self, text: str) -> None:
-        """Ctrl-D is swallowed: it would end the shell for everybody."""
+        """Ctrl-D is swallowed: it would end the shell."""
         data = text.replace(CTRL_D, "").encode()
         if self._process is not None and data:
             os.write(self._master, data)
 
-    def resize(self, client: Tty, columns: int, rows: int) -> None:
-        """The smallest of all sizes wins."""
+    def resize(self, columns: int, rows: int) -> None:
         import fcntl
         import termios
 
-        self._sizes[client] = (columns, rows)
-        columns, rows = (min(sizes) for sizes in zip(*self._sizes.values(), strict=True))
         if self._process is not None:
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
@@ -135,7 +138,7 @@ class Tty(WebSocketHandler):
         if isinstance(frame.get("data"), str):
             self._screen.type(frame["data"])
         if isinstance(frame.get("cols"), int) and isinstance(frame.get("rows"), int):
-            self._screen.resize(self, frame["cols"], frame["rows"])
+            self._screen.resize(frame["cols"], frame["rows"])
 
     def on_close(self) -> None:
         self._screen.detach(self)
