@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..models.history import HistoryRuntime
     from ..models.runs import DisplayData, Run
 
-MAX_BYTES = 10 * 2**20  # of the file that is written
+MAX_BYTES = 10 * 2**20  # size at which the file is rotated
 MAX_TOTAL = 100 * 2**20  # of all segments; the oldest go first
 MAX_TEXT = 16 * 2**10  # bytes kept of each stream
 MAX_COMMAND = 64 * 2**10
@@ -69,7 +69,7 @@ class History:
         self._decoder = msgspec.json.Decoder(HistoryEntry)
 
     def append(self, entry: HistoryEntry, displays: Sequence[DisplayData] = ()) -> None:
-        """Write one entry down; the images among the rich outputs of its run are kept beside it.
+        """Append one entry; images among its run's rich outputs are kept beside the history.
 
         Raises:
             errors.ConfigError: the folder cannot be written.
@@ -81,7 +81,7 @@ class History:
             if jsonl.rotate(self.path, self._max_bytes, self._next_segment, self.path):
                 jsonl.prune(self._segments(), self._max_total)
         except errors.ConfigError as error:
-            # The entry is safe, so this is no failure of ours to report as one; the next append tries again.
+            # The entry is stored, so nothing failed for the user; the next append tries again.
             logs.current().warn("HISTORY", "the history could not be rotated", error=error)
 
     @property
@@ -128,7 +128,7 @@ class History:
             return found
         for entry in self._newest_first():
             if entry.timestamp < start:
-                # A clock that was wrong for a while leaves old stamps among new ones: look a little further.
+                # A clock that was wrong for a while leaves old time stamps among new ones: look a little further.
                 older += 1
                 if older > WINDOW_DISORDER:
                     break
@@ -154,7 +154,7 @@ class History:
         return None
 
     def _newest_first(self) -> Iterator[HistoryEntry]:
-        """Entries in falling order of time, as far as the window reaches."""
+        """Entries, newest first, as far as the window reaches."""
         waiting: list[tuple[_Falling, int, int, HistoryEntry]] = []
         held = 0
         disorder = False
@@ -185,7 +185,7 @@ class History:
                 self.damaged += 1
 
     def stats(self) -> HistoryStats:
-        """Counts over everything that is kept."""
+        """Counts over all stored entries."""
         statuses: Counter[str] = Counter()
         categories: Counter[str] = Counter()
         modes: Counter[str] = Counter(dict.fromkeys(MODES, 0))
@@ -237,7 +237,7 @@ class _Falling(str):
 
 
 def _position(segment: Path) -> tuple[str, int]:
-    """Where a rotated file stands among the others."""
+    """The sort key of a rotated file."""
     found = _SEGMENT.fullmatch(segment.name)
     return (found[1], int(found[2])) if found else ("", 0)
 
@@ -253,7 +253,7 @@ def _choice(what: str, value: str | None, allowed: Sequence[str], aliases: dict[
 
 
 def parse_since(text: str, now: datetime) -> datetime:
-    """The moment that `--since` names: an age, a date, `today` or `yesterday` (in the time zone of `now`).
+    """The time that `--since` names: an age, a date, `today` or `yesterday` (in the time zone of `now`).
 
     Raises:
         errors.UsageError: it is none of these.
@@ -275,7 +275,7 @@ def parse_since(text: str, now: datetime) -> datetime:
             moment = datetime.fromisoformat(text.strip())
             return (moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo or UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
-            pass  # it only looks like a date
+            pass  # it is not a date after all
     raise errors.UsageError(
         f"{text[:100]!r} is no point in time",
         hint="--since takes an age (30s, 15m, 2h, 1d, 2w, 1h30m), a date or date-time (2026-03-04, 2026-03-04T15:30), "
@@ -287,7 +287,7 @@ def parse_since(text: str, now: datetime) -> datetime:
 
 
 def bounded(text: str, limit: int = MAX_TEXT) -> str:
-    """At most `limit` bytes of `text` (as UTF-8): its head and, mostly, its tail, and a mark that tells what is gone.
+    """At most `limit` bytes of `text` (as UTF-8): head and usually tail, with a mark that tells what is missing.
 
     The result can always be encoded: halves of surrogate pairs, as undecodable arguments have, become escapes.
     """
@@ -314,7 +314,7 @@ def _size(text: str) -> int:
 
 
 def shown_by(run: Run) -> list[DisplayData]:
-    """The rich outputs in the document of a run."""
+    """The rich outputs in a run's document."""
     return run.display_data if isinstance(run.display_data, list) else []
 
 
@@ -325,7 +325,7 @@ def entry_from_run(
     secrets: Sequence[str] = (),
     displays: Sequence[DisplayData] | None = None,
 ) -> HistoryEntry:
-    """The entry that remembers `run`: bounded, rich outputs as references, `secrets` and known tokens blotted out.
+    """The entry that remembers `run`: bounded, with rich outputs as references, and `secrets` and known tokens masked.
 
     Args:
         displays: the run's rich outputs, where they are more than its document shows.
@@ -335,8 +335,8 @@ def entry_from_run(
     hidden = redaction.spellings(secrets)
 
     def kept(text: str, limit: int = MAX_TEXT) -> str:
-        # Secrets go first, for half of one would not be recognised; and only the ends of 100 MB are looked at, less
-        # what a secret cut in two at their inner edges may reach.
+        # Secrets are masked before cutting, because half a secret is not recognised. Of long output only the ends are
+        # read, less the length that a secret cut at their inner edges can have.
         edge, cut = limit + 2 * SLACK, SLACK + max(map(len, hidden), default=0)
         if len(text) <= 2 * edge:
             return bounded(redaction.mask(text, hidden), limit)
@@ -383,7 +383,7 @@ def entry_from_run(
         entry.session = run.session.name
     if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
-        entry.traceback = kept("\0".join(lines)).split("\0") if lines else []  # bounded as a whole
+        entry.traceback = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text
         entry.error = HistoryError(
             ename=kept(run.error.name), evalue=kept(run.error.message), traceback=entry.traceback
         )

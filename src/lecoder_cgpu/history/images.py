@@ -33,7 +33,7 @@ class Images:
         self._max_total = max_total
 
     def keep(self, displays: Sequence[DisplayData]) -> None:
-        """Keep the images among rich outputs. A folder that cannot be written costs the images, and no more."""
+        """Keep the images among rich outputs. If the folder cannot be written, only the images are lost."""
         for display in displays:
             for mime, value in display.data.items():
                 content = image(mime, value)
@@ -48,7 +48,7 @@ class Images:
     def _store(self, name: str, content: bytes) -> None:
         path = self.folder / name
         if path.exists():
-            path.touch()  # as recent as its last use
+            path.touch()  # it counts as new, so it is deleted later
             return
         atomic_files.ensure_dir(self.folder)
         atomic_files.write_atomic(path, content)
@@ -67,7 +67,7 @@ class Images:
                 path.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
-        """An image by its hash, None when it is not kept (any more)."""
+        """An image by its hash, None if it is not stored, or no longer."""
         if not _NAME.fullmatch(name):
             return None
         with contextlib.suppress(OSError):
@@ -96,5 +96,5 @@ def image(mime: str, value: Any) -> bytes | None:
 
 
 def digest(content: bytes) -> str:
-    """The name under which an image is kept."""
+    """The file name of an image."""
     return hashlib.sha256(content).hexdigest()

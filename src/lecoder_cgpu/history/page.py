@@ -20,7 +20,7 @@ from ..models.history import HistoryError
 if TYPE_CHECKING:
     from ..models.history import HistoryEntry, StoredDisplay
 
-FOLDED = 40  # lines of output that are shown without being asked for
+FOLDED = 40  # lines of output that are shown unfolded
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 _STYLE = """
@@ -165,7 +165,7 @@ def _block(content: str, kind: str) -> str:
 
 
 def _text(content: str) -> str:
-    """Text as markup cannot misunderstand it, without characters that a page must not hold."""
+    """Escaped text, without characters that a page must not contain."""
     return html.escape(_UNPRINTABLE.sub("\ufffd", content.replace("\r\n", "\n").replace("\r", "\n")))
 
 

@@ -1,6 +1,6 @@
-"""How state reaches the disk: private folders, atomic replacement, locks that die with their holder.
+"""How state is written to disk: private folders, atomic replacement, locks that end with their holder.
 
-The files themselves have one owner each (`sessions`, `history`, `logs`); this module only knows how to write
+Each file has one owner elsewhere (such as `store/session_store.py`); this module only knows how to write
 safely: folders 0700, files 0600, temporary file + rename, damaged files set aside and never treated as empty.
 """
 
@@ -57,7 +57,7 @@ def unusable(path: Path, error: OSError) -> errors.ConfigError:
 
 
 def read(path: Path) -> bytes | None:
-    """The content of a state file, None when there is none.
+    """The content of a state file, None if it does not exist.
 
     Raises:
         errors.ConfigError: it cannot be read.
@@ -95,7 +95,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 def append(path: Path, line: bytes) -> None:
     """Append one complete line in a single write (O_APPEND), so that concurrent writers never interleave.
 
-    What a killed writer left of its line stays on a line of its own: it damages no other record.
+    A piece of a line that a killed writer left stays on a line of its own, so it damages no other record.
 
     Raises:
         errors.ConfigError: the file cannot be written.
@@ -111,7 +111,7 @@ def append(path: Path, line: bytes) -> None:
             _write(descriptor, line)
             begin = os.lseek(descriptor, 0, os.SEEK_CUR) - len(line)
             if not _at_line_start(descriptor, begin):
-                # Between our look and our write another writer was killed in the middle of its line, and ours is glued
+                # Between our check and our write another writer was killed in the middle of its line, and ours is glued
                 # to that piece. No reader can decode the two together, so writing ours again makes no duplicate.
                 _write(descriptor, b"\n" + line)
         finally:
@@ -160,7 +160,7 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that nothing of it is lost, and return where it is now."""
+    """Rename a damaged file, so that nothing is lost, and return its new path."""
     target = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     number = 1
     while target.exists():

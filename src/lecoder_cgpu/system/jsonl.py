@@ -14,14 +14,14 @@ from . import atomic_files
 
 BLOCK = 64 * 1024
 
-# What decoding a line raises when the line is damaged: it is no JSON or the wrong JSON, no UTF-8, or nested too deeply.
+# What decoding a damaged line raises: no JSON, other JSON, no UTF-8, or nested too deeply.
 DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Backwards:
-    """The lines of several files from the last to the first, reading no more of them than is asked for.
+    """The lines of several files, the last one first; reads no more than the caller asks for.
 
-    `bytes_read` tells how much that was.
+    `bytes_read` counts what was read.
 
     Args:
         listed: gives the paths, the newest file first; those that do not exist are passed over. It is called twice,
@@ -56,7 +56,7 @@ class Backwards:
     def lines(self, file: BinaryIO, end: int | None = None) -> Iterator[bytes]:
         """The lines of one file before the position `end` (its end when omitted), without empty ones."""
         position = file.seek(0, os.SEEK_END) if end is None else end
-        pieces: list[bytes] = []  # of the line whose beginning has not been reached yet, last piece first
+        pieces: list[bytes] = []  # of a line whose beginning was not read yet, last piece first
         while position > 0:
             length = min(BLOCK, position)
             position -= length
@@ -75,7 +75,7 @@ class Backwards:
 
 
 def opened(path: Path) -> BinaryIO | None:
-    """The file for reading, or None when there is none: not yet, or another process has just renamed it.
+    """The file for reading, or None if it does not exist: not yet, or another process has just renamed it.
 
     Raises:
         errors.ConfigError: there is one and it cannot be read.
@@ -89,7 +89,7 @@ def opened(path: Path) -> BinaryIO | None:
 
 
 def matching(folder: Path, name: re.Pattern[str]) -> list[Path]:
-    """The files of `folder` whose whole names match, in no order; none when there is no such folder.
+    """The files of `folder` whose whole names match, in no order; an empty list if the folder does not exist.
 
     Raises:
         errors.ConfigError: the folder cannot be read.
@@ -103,7 +103,7 @@ def matching(folder: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 def append(path: Path, line: bytes, guard: Path) -> None:
-    """Append a line in one write. `guard` names the lock that Windows needs.
+    """Append a line in one write. `guard` names the lock file that Windows needs.
 
     Raises:
         errors.ConfigError: the file cannot be written.
@@ -116,9 +116,9 @@ def append(path: Path, line: bytes, guard: Path) -> None:
 
 
 def rotate(path: Path, max_bytes: int, target: Callable[[], Path], guard: Path) -> bool:
-    """Rename `path` to `target()` when it holds more than `max_bytes`, and tell whether this call did so.
+    """Rename `path` to `target()` if it has more than `max_bytes`; returns whether this call did so.
 
-    A writer that opened the file before goes on writing into it under its new name, so nothing is lost.
+    A writer that has the file open continues to write into it under its new name, so nothing is lost.
 
     Raises:
         errors.ConfigError: the folder cannot be written, or another process keeps the lock.
@@ -132,13 +132,13 @@ def rotate(path: Path, max_bytes: int, target: Callable[[], Path], guard: Path) 
             path.rename(target())
             return True
     except FileNotFoundError:
-        return False  # the same, between two of our steps
+        return False  # another process was faster, between two of our steps
     except OSError as error:
         raise atomic_files.unusable(path, error) from error
 
 
 def prune(paths: Iterable[Path], max_total: int) -> None:
-    """Of `paths`, newest first, delete the oldest that do not fit into `max_total` bytes together.
+    """Delete the oldest of `paths` (given newest first), so that the rest fits into `max_total` bytes.
 
     Raises:
         errors.ConfigError: the folder cannot be written.

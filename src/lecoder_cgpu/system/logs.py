@@ -1,6 +1,6 @@
 """The tool's own log: JSON lines in `state/logs/`, one file a day, rotated, redacted, written at once.
 
-Low layers log through `current()`; until a command installs a log, records go nowhere.
+Other modules log through `current()`; until a command installs a log, records are dropped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME = re.compile(r"lecoder-cgpu-(\d{4}-\d\d-\d\d)(?:-(\d+))?\.log")
 
 
 class Log:
-    """Writes records into `folder`. A log that cannot be written says so once and breaks nothing.
+    """Writes records into `folder`. If it cannot write, it says so once, and the command goes on.
 
     Args:
         folder: `state/logs`.
@@ -101,7 +101,7 @@ class Log:
             details = [msgspec.json.encode(part).decode() for part in parts] if self._mirror is not None else []
             self._show(" ".join([record.timestamp, record.level_name, category, record.message, *details]))
             self._write(record)
-        except Exception as problem:  # whatever it is, the command that is logged goes on
+        except Exception as problem:  # the command that is logged must go on
             self._complain(problem)
 
     def _clean(self, value: Any) -> Any:
@@ -114,7 +114,7 @@ class Log:
                 self._mirror(line)
 
     def _complain(self, problem: Exception) -> None:
-        """Say once, where people look while debugging, that records are missing."""
+        """Say once, on the mirror, that records are missing."""
         if not self._complained:
             self._complained = True
             self._show(f"the debug log cannot be written: {self._clean(str(problem))}")
@@ -132,7 +132,7 @@ class Log:
             self._retire()
 
     def _retire(self) -> None:
-        """Delete what is older than a week, and the oldest files beyond the total."""
+        """Delete files older than a week, and the oldest ones beyond the total size."""
         oldest = (datetime.now(UTC) - timedelta(days=KEEP_DAYS)).strftime("%Y-%m-%d")
         paths = _paths(self.folder)
         jsonl.prune((path for path in paths if path.name[13:23] < oldest), 0)
@@ -140,7 +140,7 @@ class Log:
 
 
 class _Nowhere(Log):
-    """Drops everything."""
+    """Drops all records."""
 
     def __init__(self) -> None:
         super().__init__(Path())
@@ -161,7 +161,7 @@ def current() -> Log:
 
 def install(log: Log) -> None:
     """Make `log` the log of this process."""
-    global _current  # the one place where a process says where its log goes
+    global _current  # set once for each process
     _current = log
 
 
@@ -236,7 +236,7 @@ class _Filter:
 
 
 def _texts(record: LogRecord) -> Iterator[str]:
-    """What people read of a record: its values, and the names in its data."""
+    """The searchable parts of a record: its values, and the keys of its data."""
     values: list[Any] = [record.timestamp, record.level_name, record.category, record.message]
     values += [record.data, record.error]
     while values:
@@ -252,7 +252,7 @@ def _texts(record: LogRecord) -> Iterator[str]:
 def records(
     folder: Path, lines: int = 50, level: str = "info", category: str | None = None, search: str | None = None
 ) -> list[LogRecord]:
-    """The newest `lines` records of that level or above, oldest of them first. Lines that are no records are skipped.
+    """The newest `lines` records of that level or above, oldest first. Lines that are not records are skipped.
 
     Raises:
         errors.UsageError: there is no such level.
@@ -266,7 +266,7 @@ def records(
 def follow(
     folder: Path, *, level: str = "debug", category: str | None = None, search: str | None = None, interval: float = 0.2
 ) -> Iterator[LogRecord]:
-    """Records that are written from this call on, for ever; survives rotation and midnight.
+    """Records that are written after this call, endlessly; survives rotation and midnight.
 
     Args:
         interval: seconds between two looks.
@@ -289,9 +289,9 @@ def follow(
 
 
 class _Tail:
-    """New lines of the newest log files. Files stay open: a rotated one is known by what it is, not by its name."""
+    """New lines of the newest log files. Files stay open: a rotated one is recognised by its inode, not by its name."""
 
-    KEPT = 4  # files; writers are long gone from older ones
+    KEPT = 4  # files; nobody writes into older ones
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -319,7 +319,7 @@ class _Tail:
             yield from whole
         while len(self._open) > self.KEPT:
             file, _ = self._open.pop(0)
-            # Under which name it stands now matters only to tell it from a new file.
+            # Remember its present name, so that it is not taken for a new file.
             mine = os.fstat(file.fileno())
             self._passed_over |= {path for path in _paths(self._folder) if _is(path, mine)}
             file.close()

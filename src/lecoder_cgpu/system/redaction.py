@@ -1,6 +1,6 @@
-"""Taking secrets out of what is written down: the debug log and the history.
+"""Removes secrets from what is written to disk: the debug log and the history.
 
-Three kinds are known: values that someone registered, tokens that have a look of their own, and values whose label
+It knows three kinds: values that were registered, tokens with a recognisable form, and values whose label
 (a header, a key, a query parameter) says what they are. Too much is hidden rather than too little.
 """
 
@@ -19,7 +19,7 @@ _SECRET_KEY = re.compile(
 )
 _HARMLESS_KEY = re.compile(r"expires|token_?count|max_?tokens", re.I)
 
-# Tokens that can be told by their looks, wherever they stand.
+# Tokens that are recognised by their form, wherever they stand.
 _KNOWN = re.compile(
     r"(?<![A-Za-z0-9])(?:ya29\.[\w.-]+|1//0[\w-]{10,}|GOCSPX-[\w-]+|hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{16,}"
     r"|gh[pousr]_[A-Za-z0-9]{12,}|github_pat_\w{12,}|(?:AKIA|ASIA)[0-9A-Z]{12,}|AIza[\w-]{20,}"
@@ -27,7 +27,7 @@ _KNOWN = re.compile(
     r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)",
     re.S,
 )
-# Values that can be told by what stands before them. Repetitions before a fixed part are bounded: text may be large.
+# Values that are recognised by the label before them. Repetitions before a fixed part are bounded: text may be large.
 _LABELLED = (
     # A header runs to the closing quote, or without one to the end of the line: cookies and digests have several parts.
     re.compile(
@@ -98,5 +98,5 @@ def _is_secret_key(key: object) -> bool:
 
 
 def encodable(text: str) -> str:
-    """Halves of surrogate pairs, as undecodable arguments have, as escapes."""
+    """Escape lone surrogates, which undecodable arguments contain."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
