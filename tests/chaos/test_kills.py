@@ -53,7 +53,7 @@ def supervisors(parent: int) -> dict[int, str]:
     found = {}
     for child in Path(f"/proc/{parent}/task").glob("*/children"):
         for pid in map(int, child.read_text().split()):
-            if b"supervisor-" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if b"start.py\0supervisor\0" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 busy = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
                 found[pid] = "busy" if busy else "spare"
     return found

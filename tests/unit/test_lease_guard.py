@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.guest import supervisor
 from lecoder_cgpu.guest.lease_guard import Guard, RuntimeLease, release_kind
+from lecoder_cgpu.guest.processes import identity
+from lecoder_cgpu.guest.programs import Programs
+from lecoder_cgpu.guest.state_files import write_json
 from lecoder_cgpu.helper import bootstrap
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the guard was made for Linux")
@@ -31,14 +33,14 @@ def stored(home: Path) -> dict[str, Any]:
 
 
 def write(home: Path, **lease: Any) -> dict[str, Any]:
-    supervisor.write_json(str(home / "lease.json"), lease)
+    write_json(str(home / "lease.json"), lease)
     return lease
 
 
 @posix
 def test_a_guard_made_of_what_a_runtime_is_sent(home: Path) -> None:
     """The guard is a process made of the very sources that travel to the runtime; it ends an overdue lease."""
-    lease = RuntimeLease(str(home), bootstrap.sources())
+    lease = RuntimeLease(str(home), Programs(str(home), bootstrap.sources()))
     assert lease.change({"seconds": 0.2})["ended"] is None
     deadline = time.monotonic() + 30
     while lease.read()["ended"] is None:
@@ -49,7 +51,7 @@ def test_a_guard_made_of_what_a_runtime_is_sent(home: Path) -> None:
 
 def test_no_lease(home: Path) -> None:
     """Without a lease there is no limit, and nothing to guard."""
-    lease = RuntimeLease(str(home), {})
+    lease = RuntimeLease(str(home), Programs(str(home), {}))
     found = lease.read()
     assert (found["secondsLeft"], found["idleSeconds"], found["idleFor"], found["ended"]) == (None, None, None, None)
     Guard(str(home)).watch()  # returns at once
@@ -58,7 +60,7 @@ def test_no_lease(home: Path) -> None:
 
 def test_taking_limits_away_starts_no_guard(home: Path) -> None:
     """A lease without limits needs no guard: with no sources, starting one would fail."""
-    lease = RuntimeLease(str(home), {})
+    lease = RuntimeLease(str(home), Programs(str(home), {}))
     found = lease.change({"seconds": None, "idle": None})
     assert (found["secondsLeft"], found["idleSeconds"]) == (None, None)
     assert not (home / "guard.json").exists()
@@ -85,24 +87,22 @@ def test_work_keeps_an_idle_runtime(home: Path) -> None:
     run = home / "runs" / "abcdef"
     run.mkdir(parents=True)
     pid = os.getpid()
-    supervisor.write_json(str(run / "state.json"), {"pid": pid, "start": supervisor.identity(pid)})
+    write_json(str(run / "state.json"), {"pid": pid, "start": identity(pid)})
     assert guard._due(write(home, set=now - 100, idle=50))[0] is None
     (home / "activity").unlink()
-    supervisor.write_json(str(run / "state.json"), {"pid": pid, "start": "another process"})
+    write_json(str(run / "state.json"), {"pid": pid, "start": "another process"})
     assert guard._due(write(home, set=now - 100, idle=50)) == ("idle", 0.0)
-    supervisor.write_json(
-        str(run / "spec.json"), {"kind": "kernel", "kernelPid": pid, "kernelStart": supervisor.identity(pid)}
-    )
+    write_json(str(run / "spec.json"), {"kind": "kernel", "kernelPid": pid, "kernelStart": identity(pid)})
     assert guard._due(write(home, set=now - 100, idle=50))[0] is None  # nobody can say that this kernel is idle
     (home / "activity").unlink()
-    supervisor.write_json(str(run / "result.json"), {})
+    write_json(str(run / "result.json"), {})
     assert guard._due(write(home, set=now - 100, idle=50)) == ("idle", 0.0)
 
 
 def test_a_lease_that_had_ended_begins_anew(home: Path) -> None:
     """Changing an ended lease makes a new one, without the old one's limits."""
     write(home, set=1.0, until=2.0, idle=3.0, ended={"at": "", "reason": "until"})
-    lease = RuntimeLease(str(home), {})
+    lease = RuntimeLease(str(home), Programs(str(home), {}))
     found = lease.change({"seconds": None})
     assert (found["ended"], found["idleSeconds"]) == (None, None)
     assert stored(home)["set"] > 1.0
@@ -112,7 +112,7 @@ def test_how_a_runtime_is_released(home: Path, monkeypatch: pytest.MonkeyPatch) 
     """Colab's machine by its own service; a server only if it is ours and our parent; else only our runs end."""
     monkeypatch.delenv("TBE_RUNTIME_ADDR", raising=False)
     assert release_kind(str(home)) == "runs"
-    supervisor.write_json(str(home.parent / "server.json"), {"pid": 4711})
+    write_json(str(home.parent / "server.json"), {"pid": 4711})
     monkeypatch.setenv("JPY_PARENT_PID", "4712")
     assert release_kind(str(home)) == "runs"
     monkeypatch.setenv("JPY_PARENT_PID", "4711")

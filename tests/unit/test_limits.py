@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu.guest import progress
+from lecoder_cgpu.guest.limits import RunLimits
 from lecoder_cgpu.guest.recording import LIMIT_VARIABLE, Recording
 from lecoder_cgpu.guest.runs import Run
-from lecoder_cgpu.guest.supervisor import Limits
 
 HOUR = 3600.0
 
 
-def lived(limits: Limits, output_at: list[float], until: float) -> tuple[float, str] | None:
+def lived(limits: RunLimits, output_at: list[float], until: float) -> tuple[float, str] | None:
     """When, and by which limit, work is ended that prints at these moments and would take `until`; in virtual time."""
     now, active = 0.0, 0.0
     while now < until:
@@ -48,7 +48,7 @@ def test_two_hours_of_work(
     timeout: float | None, idle: float | None, output_at: list[float], expected: tuple[float, str] | None
 ) -> None:
     """Each limit ends a job at its very moment, and not before; output puts off silence only."""
-    assert lived(Limits(timeout, idle, 0.0), output_at, 2 * HOUR + 0.5) == expected
+    assert lived(RunLimits(timeout, idle, 0.0), output_at, 2 * HOUR + 0.5) == expected
 
 
 def add(recording: Recording, kind: str, **content: Any) -> None:

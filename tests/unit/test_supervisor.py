@@ -15,23 +15,20 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.guest import supervisor
+from lecoder_cgpu.guest.processes import identity, send_signal
+from lecoder_cgpu.guest.programs import Programs
 from lecoder_cgpu.guest.runs import Run
 from lecoder_cgpu.helper import bootstrap
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups and exact signals are POSIX")
 
-SOURCE = Path(supervisor.__file__)
-
 
 class Supervised:
     """One supervisor process and the folder that it writes into."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: list[str]) -> None:
         self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(SOURCE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-        )
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
     def start(self, *argv: str, **spec: Any) -> None:
         self.folder.mkdir()
@@ -41,7 +38,7 @@ class Supervised:
             ).encode()
             + b"\n"
         )
-        note = {"supervisorPid": self.process.pid, "supervisorStart": supervisor.identity(self.process.pid)}
+        note = {"supervisorPid": self.process.pid, "supervisorStart": identity(self.process.pid)}
         (self.folder / "spec.json").write_text(json.dumps(note))
 
     def write(self, data: bytes) -> None:
@@ -76,13 +73,19 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the helper starts a supervisor with."""
+    return Programs(str(tmp_path_factory.mktemp("home")), bootstrap.sources()).command("supervisor")
+
+
 @pytest.fixture
-def supervised(tmp_path: Path) -> Iterator[Supervised]:
+def supervised(tmp_path: Path, command: list[str]) -> Iterator[Supervised]:
     """A supervisor that waits for its spec."""
-    found = Supervised(tmp_path / "run")
+    found = Supervised(tmp_path / "run", command)
     yield found
     if (found.folder / "state.json").exists():
-        supervisor.send_signal(found.pid, signal.SIGKILL)
+        send_signal(found.pid, signal.SIGKILL)
     found.close_stdin()
     found.process.kill()
     found.process.wait()
@@ -196,20 +199,20 @@ def test_time_limit_reaches_the_whole_group(supervised: Supervised) -> None:
     supervised.start("bash", "-c", "sleep 60 & echo $!; wait", timeout=0.3, grace=0.3)
     assert supervised.result()["timedOut"] is True
     child = int(supervised.output())
-    wait_for(lambda: supervisor.identity(child) is None)
+    wait_for(lambda: identity(child) is None)
 
 
-def test_interrupts_are_not_ignored(tmp_path: Path) -> None:
+def test_interrupts_are_not_ignored(tmp_path: Path, command: list[str]) -> None:
     """A kernel ignores SIGINT; a process that it starts, through a supervisor, can be interrupted all the same."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        supervised = Supervised(tmp_path / "run")
+        supervised = Supervised(tmp_path / "run", command)
     finally:
         signal.signal(signal.SIGINT, previous)
     code = "try:\n print('ready', flush=True)\n import time; time.sleep(60)\nexcept KeyboardInterrupt: print('caught')"
     supervised.start(sys.executable, "-c", code)
     wait_for(lambda: (supervised.folder / "stdout").exists() and supervised.output() == b"ready\n")
-    supervisor.send_signal(supervised.pid, signal.SIGINT)
+    send_signal(supervised.pid, signal.SIGINT)
     assert supervised.result()["exit"] == 0
     assert supervised.output() == b"ready\ncaught\n"
     supervised.close_stdin()
@@ -272,7 +275,7 @@ def test_script_without_interpreter_line(supervised: Supervised, tmp_path: Path)
     assert supervised.output() == b"from sh: word\n"
 
 
-def test_survives_its_parent(tmp_path: Path) -> None:
+def test_survives_its_parent(tmp_path: Path, command: list[str]) -> None:
     """A supervisor whose parent is killed goes on, and writes the output and the result."""
     folder = tmp_path / "run"
     folder.mkdir()
@@ -288,11 +291,11 @@ def test_survives_its_parent(tmp_path: Path) -> None:
             sys.executable,
             "-c",
             "import subprocess, sys, time\n"
-            "p = subprocess.Popen([sys.executable, '-I', '-S', sys.argv[1]], stdin=subprocess.PIPE,"
+            "p = subprocess.Popen(sys.argv[2:], stdin=subprocess.PIPE,"
             " stdout=subprocess.PIPE, start_new_session=True)\n"
-            "p.stdin.write(sys.argv[2].encode() + b'\\n'); p.stdin.close(); time.sleep(60)",
-            str(SOURCE),
+            "p.stdin.write(sys.argv[1].encode() + b'\\n'); p.stdin.close(); time.sleep(60)",
             json.dumps(spec),
+            *command,
         ]
     )
     wait_for(lambda: (folder / "stdout").exists() and (folder / "stdout").read_bytes() == b"before\n")
@@ -313,7 +316,7 @@ def test_killed_supervisor_leaves_an_unknown_run(supervised: Supervised) -> None
     state = Run("run-01", str(supervised.folder)).state()
     assert (state["state"], state["alive"]) == ("unknown", True)
     assert "killed" in state["reason"]
-    supervisor.send_signal(pid, signal.SIGKILL)
+    send_signal(pid, signal.SIGKILL)
     wait_for(lambda: Run("run-01", str(supervised.folder)).state()["alive"] is False)
     assert "result" not in Run("run-01", str(supervised.folder)).state()
 

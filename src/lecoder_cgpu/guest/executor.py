@@ -15,8 +15,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from . import supervisor
+from .limits import RunLimits
 from .recording import Recording
+from .state_files import timestamp, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ CODE = "code"  # the file of a job's code
 SENT = "sent.json"  # marks a job whose code may have reached the kernel
 
 
-class Job:
+class KernelJob:
     """Code that waits, or is being executed."""
 
     def __init__(self, recording: Recording, code: str, timeout: float | None, idle: float | None) -> None:
@@ -50,9 +51,9 @@ class Executor:
     def __init__(self, send: Callable[[str, str], None], interrupt: Callable[[int], bool]) -> None:
         self._send = send
         self._interrupt = interrupt
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[KernelJob] = deque()
         self._lock = threading.Lock()
-        self._current: Job | None = None
+        self._current: KernelJob | None = None
         self._read, self._write = os.pipe()
 
     # --- any thread ---
@@ -62,7 +63,7 @@ class Executor:
         """A descriptor that can be read when there is something to do."""
         return self._read
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: KernelJob) -> None:
         with self._lock:
             self._waiting.append(job)
         self.ring()
@@ -95,8 +96,8 @@ class Executor:
         return self._limits(job).next(job.recording.written_at)
 
     @staticmethod
-    def _limits(job: Job) -> supervisor.Limits:
-        return supervisor.Limits(job.timeout, job.idle, job.recording.began_at)
+    def _limits(job: KernelJob) -> RunLimits:
+        return RunLimits(job.timeout, job.idle, job.recording.began_at)
 
     def awake(self) -> None:
         os.read(self._read, 4096)
@@ -111,11 +112,11 @@ class Executor:
             if not self._waiting:
                 return None
             job = self._current = self._waiting.popleft()
-        supervisor.write_json(os.path.join(job.recording.folder, SENT), {"at": supervisor.timestamp(time.time())})
+        write_json(os.path.join(job.recording.folder, SENT), {"at": timestamp(time.time())})
         self._send(job.recording.id, job.code)
         return job.recording
 
-    def _enforce(self, job: Job) -> None:
+    def _enforce(self, job: KernelJob) -> None:
         now = time.monotonic()
         moment = self.next_moment
         if moment is None or now < moment:
@@ -147,7 +148,7 @@ class Executor:
         return self._known(job)
 
     @staticmethod
-    def _known(job: Job) -> dict[str, Any]:
+    def _known(job: KernelJob) -> dict[str, Any]:
         return {"timedOut": job.stopped_by is not None, "stoppedBy": job.stopped_by, "killedBy": job.steps}
 
     def kernel_died(self) -> list[tuple[Recording, dict[str, Any]]]:

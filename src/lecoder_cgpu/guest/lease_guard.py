@@ -12,16 +12,20 @@ ending it. Any other server is not ours: only our runs are ended.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import supervisor
+from .processes import identity, send_signal
+from .state_files import note_signal, timestamp, write_json
+from .state_files import read_json as _read
+
+if TYPE_CHECKING:
+    from .programs import Programs
 
 PACE = 1.0  # seconds between the guard's looks at the lease
 LOOK = 3.0  # seconds between the helper's looks at the guard
@@ -30,23 +34,6 @@ GRACE = 10.0  # seconds that runs have to end after SIGTERM
 RELEASE_LIMIT = 30.0  # seconds for the answer of Colab's service
 RELEASE_AGAIN = 3.0
 ADDRESS = "TBE_RUNTIME_ADDR"  # protocol C46
-_GUARD = """
-import sys, types
-sys.dont_write_bytecode = True
-sys.modules["guard"] = types.ModuleType("guard")
-sys.modules["guard"].__path__ = [sys.argv[1]]
-from guard import lease_guard
-lease_guard.main()
-"""
-
-
-def _read(path: str) -> dict[str, Any] | None:
-    try:
-        with open(path, "rb") as file:
-            found: dict[str, Any] = json.loads(file.read())
-            return found
-    except (OSError, ValueError):
-        return None
 
 
 def _modified(path: str) -> float:
@@ -61,12 +48,12 @@ class RuntimeLease:
 
     Args:
         home: the folder of this tool on the runtime.
-        sources: the texts of the modules `supervisor` and `lease_guard`.
+        programs: starts the guard.
     """
 
-    def __init__(self, home: str, sources: dict[str, str]) -> None:
+    def __init__(self, home: str, programs: Programs) -> None:
         self._home = home
-        self._sources = sources
+        self._programs = programs
         self._path = os.path.join(home, "lease.json")
         self._activity = os.path.join(home, "activity")
         self._touched = 0.0
@@ -112,7 +99,7 @@ class RuntimeLease:
                 known["until"] = None if wanted["seconds"] is None else time.time() + wanted["seconds"]
             if "idle" in wanted:
                 known["idle"] = wanted["idle"]
-            supervisor.write_json(self._path, known)
+            write_json(self._path, known)
             if _running(known):
                 self._watch_over()
         return self.read()
@@ -134,17 +121,10 @@ class RuntimeLease:
     def _guard(self) -> None:
         """Start the guard, unless one is alive."""
         known = _read(os.path.join(self._home, "guard.json")) or {}
-        if known.get("pid") and supervisor.identity(known["pid"]) == known.get("start"):
+        if known.get("pid") and identity(known["pid"]) == known.get("start"):
             return
-        folder = os.path.join(self._home, "guard")
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        for part in ("supervisor", "lease_guard"):
-            temporary = os.path.join(folder, f"{part}.{os.getpid()}.tmp")
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(self._sources[part])
-            os.replace(temporary, os.path.join(folder, f"{part}.py"))
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _GUARD, folder, self._home],
+            self._programs.command("lease_guard", self._home),
             cwd=self._home,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -235,7 +215,7 @@ class Guard:
             if spec.get("kind") == "kernel":
                 # A living helper notes the kernel's work itself, so that counting the kernel here changes nothing.
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
-                if pid is not None and supervisor.identity(pid) == start:
+                if pid is not None and identity(pid) == start:
                     return True
             elif _process(folder) is not None:
                 return True
@@ -243,8 +223,8 @@ class Guard:
 
     def _end(self, reason: str) -> None:
         lease = _read(self._path) or {}
-        lease["ended"] = {"at": supervisor.timestamp(time.time()), "reason": reason}
-        supervisor.write_json(self._path, lease)
+        lease["ended"] = {"at": timestamp(time.time()), "reason": reason}
+        write_json(self._path, lease)
         self._end_runs()
         kind = release_kind(self._home)
         if kind == "unassign":
@@ -261,20 +241,20 @@ class Guard:
         for folder, spec in self._unfinished():
             if spec.get("kind") == "kernel":
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
-                if pid is not None and supervisor.identity(pid) == start:
-                    supervisor.note_signal(folder, "SIGINT", "lease")
-                    supervisor.send_signal(pid, signal.SIGINT)
+                if pid is not None and identity(pid) == start:
+                    note_signal(folder, "SIGINT", "lease")
+                    send_signal(pid, signal.SIGINT)
             elif (pid := _process(folder)) is not None:
                 processes.append((folder, pid))
-                supervisor.note_signal(folder, "SIGTERM", "lease")
-                supervisor.send_signal(pid, signal.SIGTERM)
+                note_signal(folder, "SIGTERM", "lease")
+                send_signal(pid, signal.SIGTERM)
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline and any(_process(folder) for folder, _ in processes):
             time.sleep(0.1)
         for folder, pid in processes:
             if _process(folder) is not None:
-                supervisor.note_signal(folder, "SIGKILL", "lease")
-                supervisor.send_signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+                note_signal(folder, "SIGKILL", "lease")
+                send_signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def _unassign(self, lease: dict[str, Any]) -> bool:
         import urllib.request
@@ -284,9 +264,9 @@ class Guard:
         try:
             opener.open(request, timeout=RELEASE_LIMIT).close()
         except OSError as error:
-            supervisor.write_json(self._path, {**lease, "problem": f"the release failed: {error}"})
+            write_json(self._path, {**lease, "problem": f"the release failed: {error}"})
             return False
-        supervisor.write_json(self._path, lease)
+        write_json(self._path, lease)
         return True
 
 
@@ -294,7 +274,7 @@ def _process(folder: str) -> int | None:
     """The process id of a run, None if the process has ended."""
     started = _read(os.path.join(folder, "state.json")) or {}
     pid = started.get("pid")
-    return pid if pid is not None and supervisor.identity(pid) == started.get("start") else None
+    return pid if pid is not None and identity(pid) == started.get("start") else None
 
 
 def main() -> None:
@@ -310,5 +290,5 @@ def main() -> None:
     except OSError:
         return
     pid = os.getpid()
-    supervisor.write_json(os.path.join(home, "guard.json"), {"pid": pid, "start": supervisor.identity(pid)})
+    write_json(os.path.join(home, "guard.json"), {"pid": pid, "start": identity(pid)})
     Guard(home).watch()

@@ -13,7 +13,10 @@ import os
 import time
 from typing import Any
 
-from . import supervisor
+from . import usage
+from .processes import identity
+from .runs import START_LIMIT
+from .state_files import read_json, timestamp, write_json
 
 LIMIT = 1 << 30  # bytes kept of one run, in all its files
 LIMIT_VARIABLE = "LECODER_CGPU_RECORD_BYTES"  # for machines with small disks
@@ -29,16 +32,6 @@ def limit() -> int:
     """How many bytes of one run are kept."""
     chosen = os.environ.get(LIMIT_VARIABLE, "")
     return int(chosen) if chosen.isdigit() else LIMIT
-
-
-def read_json(path: str) -> dict[str, Any] | None:
-    """A document, None when it is not there or not complete."""
-    try:
-        with open(path, "rb") as file:
-            found: dict[str, Any] = json.loads(file.read())
-            return found
-    except (OSError, ValueError):
-        return None
 
 
 def preview(code: str) -> str:
@@ -110,22 +103,22 @@ class Recording:
         self._dropped = 0
         self._error: dict[str, Any] | None = None
         self._started = time.time()
-        self._started_text = (before or {}).get("started") or supervisor.timestamp(self._started)
+        self._started_text = (before or {}).get("started") or timestamp(self._started)
         self.began_at = self.written_at = time.monotonic()
         self._spec.update(
             run=self.id,
             kind="kernel",
             kernel=kernel,
             supervisorPid=os.getpid(),
-            supervisorStart=supervisor.identity(os.getpid()),
+            supervisorStart=identity(os.getpid()),
             helper=HELPER,
         )
-        self._spec.setdefault("created", supervisor.timestamp(self._started))
+        self._spec.setdefault("created", timestamp(self._started))
         if process is not None and not self.adopted:
             self._spec.update(kernelPid=process[0], kernelStart=process[1])
-        supervisor.write_json(os.path.join(folder, "spec.json"), self._spec)
-        self._beat = supervisor.Beat(folder, process[0]) if process is not None else None
-        self._beat_at = self.began_at + supervisor.FIRST_BEAT
+        write_json(os.path.join(folder, "spec.json"), self._spec)
+        self._note_usage = usage.UsageLog(folder, process[0]) if process is not None else None
+        self._usage_at = self.began_at + usage.FIRST
 
     def _size(self, name: str) -> int:
         with contextlib.suppress(OSError):
@@ -135,10 +128,10 @@ class Recording:
     def _begin(self, content: bytes) -> None:
         self.begun = True
         self._started, self.began_at = time.time(), time.monotonic()
-        self._started_text = supervisor.timestamp(self._started)
+        self._started_text = timestamp(self._started)
         self._spec["code"] = preview(str(json.loads(content).get("code", "")))
-        supervisor.write_json(os.path.join(self.folder, "spec.json"), self._spec)
-        supervisor.write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
+        write_json(os.path.join(self.folder, "spec.json"), self._spec)
+        write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
 
     def add(self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes) -> None:
         """Write one message down as it came; its parts are JSON already."""
@@ -192,9 +185,9 @@ class Recording:
         now = time.monotonic()
         if now - self.written_at > IDLE_CLOSE:
             self.rest()
-        if self._beat is not None and self.begun and now >= self._beat_at:
-            self._beat()
-            self._beat_at = now + supervisor.BEAT
+        if self._note_usage is not None and self.begun and now >= self._usage_at:
+            self._note_usage()
+            self._usage_at = now + usage.INTERVAL
 
     def finish(self, **known: Any) -> None:
         """The run has ended: say how. `known` are further fields of the result."""
@@ -203,7 +196,7 @@ class Recording:
             "exit": 1 if self._error or known.get("died") else 0,
             "signal": None,
             "started": self._started_text,
-            "ended": supervisor.timestamp(time.time()),
+            "ended": timestamp(time.time()),
             "seconds": time.time() - self._started,
             "launched": self.begun,
             "stdoutBytes": self._sizes["stdout"],
@@ -214,12 +207,12 @@ class Recording:
             "error": self._error,
             **known,
         }
-        supervisor.write_json(os.path.join(self.folder, "result.json"), result)
+        write_json(os.path.join(self.folder, "result.json"), result)
 
     def lose(self, reason: str) -> None:
         """The run has ended, or will, and nobody can tell how."""
         self.rest()
-        supervisor.write_json(os.path.join(self.folder, "failure.json"), {"message": reason})
+        write_json(os.path.join(self.folder, "failure.json"), {"message": reason})
 
     def restart(self) -> None:
         """Forget what was recorded: the kernel refused the code and will get it again."""
@@ -236,3 +229,16 @@ def _last(lines: list[str], most: int) -> list[str]:
     while first and (most := most - len(lines[first - 1])) >= 0:
         first -= 1
     return lines[first:]
+
+
+def is_recorded(folder: str) -> bool:
+    """Whether a run has ended, or a living helper (not this one) records it."""
+    if os.path.exists(os.path.join(folder, "result.json")) or os.path.exists(os.path.join(folder, "failure.json")):
+        return True
+    spec = read_json(os.path.join(folder, "spec.json"))
+    if spec is None:
+        return time.time() - os.stat(folder).st_mtime < START_LIMIT  # its owner is about to write it
+    pid = spec.get("supervisorPid")
+    if pid is None or identity(pid) != spec.get("supervisorStart"):
+        return False
+    return pid != os.getpid() or spec.get("helper") != HELPER

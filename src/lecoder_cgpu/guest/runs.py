@@ -16,7 +16,8 @@ import threading
 import time
 from typing import Any
 
-from . import supervisor
+from .processes import identity, send_signal
+from .state_files import read_json
 
 START_LIMIT = 10.0  # seconds between making the folder of a run and writing its spec, far more than it takes
 INLINE = 64 << 10  # bytes of one stream that travel with an update
@@ -56,12 +57,8 @@ class Run:
         return os.path.join(self.folder, name)
 
     def document(self, name: str) -> dict[str, Any] | None:
-        try:
-            with open(self.path(name), "rb") as file:
-                found: dict[str, Any] = json.loads(file.read())
-                return found
-        except (OSError, ValueError):
-            return None
+        """A document in the run's folder; None when it does not exist."""
+        return read_json(self.path(name))
 
     def size(self, stream: str) -> int:
         try:
@@ -121,7 +118,7 @@ class Run:
         if self.process is not None:
             return self.process.poll() is None
         pid = spec.get("supervisorPid")
-        return pid is not None and supervisor.identity(pid) == spec.get("supervisorStart")
+        return pid is not None and identity(pid) == spec.get("supervisorStart")
 
     def _is_young(self) -> bool:
         with contextlib.suppress(OSError):
@@ -141,7 +138,7 @@ class Run:
         else:
             reason = "its supervisor was killed; how the process ended, or will end, cannot be known"
         pid = started.get("pid")
-        alive = pid is not None and supervisor.identity(pid) == started.get("start")
+        alive = pid is not None and identity(pid) == started.get("start")
         return {"reason": reason, "alive": alive}
 
     def read(self, stream: str, offset: int, limit: int) -> bytes:
@@ -174,9 +171,9 @@ class Run:
         started = self.document("state.json")
         if state["state"] == "exited" or started is None or started.get("pid") is None:
             return False  # a kernel run has no process of its own; its kernel is interrupted through the server
-        if supervisor.identity(started["pid"]) != started.get("start"):
+        if identity(started["pid"]) != started.get("start"):
             return False
-        return supervisor.send_signal(started["pid"], number)
+        return send_signal(started["pid"], number)
 
     def send_wanted(self) -> None:
         """Send the signals that came before there was a process."""

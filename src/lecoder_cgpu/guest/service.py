@@ -22,11 +22,14 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, files, progress, recorder, report, runs, supervisor
+from . import environment, files, progress, recorders, report, runs
 from . import lease_guard as lease
+from .processes import signal_name
+from .programs import Programs
 from .recording import preview
 from .runs import Failure, Run
-from .store import Store
+from .state_files import note_signal
+from .store import RunStore
 
 MIME = "application/vnd.lecoder-cgpu+json"
 UPDATE = "lecoder_update"
@@ -72,7 +75,7 @@ class Service:
     Args:
         publish: sends a message of a type with a content to whoever listens; called from a thread.
         version: the hash of the sources, by which clients know this helper.
-        sources: the texts of `supervisor.py` and `lease_guard.py`, which become processes of their own.
+        sources: the text of every part; some become processes of their own.
         connections: the folder of Jupyter's connection files.
     """
 
@@ -91,11 +94,12 @@ class Service:
         self._cwd = cwd or os.getcwd()
         os.makedirs(self._home, mode=0o700, exist_ok=True)
         self._wake = threading.Event()
-        self._store = Store(self._home, self._cwd, sources["supervisor"], environment.base(self._home), self._wake.set)
-        self._lease = lease.RuntimeLease(self._home, sources)
+        programs = Programs(self._home, sources)
+        self._store = RunStore(self._home, self._cwd, programs, environment.base(self._home), self._wake.set)
+        self._lease = lease.RuntimeLease(self._home, programs)
         self._reporter = report.Reporter(self._cwd)
         self._connections = connections
-        self._recorders = recorder.Recorders(
+        self._recorders = recorders.Recorders(
             self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
         )
         self.files = files.Files(self._cwd)
@@ -199,7 +203,7 @@ class Service:
         kernel = (found.document("spec.json") or {}).get("kernel")
         sent = found.signal(number) if kernel is None else self._recorders.signal(kernel, run, number)
         if sent:
-            supervisor.note_signal(found.folder, supervisor.signal_name(number), by)
+            note_signal(found.folder, signal_name(number), by)
             found.changed = True
         return {"sent": sent}
 

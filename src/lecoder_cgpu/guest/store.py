@@ -11,16 +11,18 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import supervisor
+from .processes import identity
 from .runs import ENDED, FILES, Failure, Feeder, Run, write_all
+from .state_files import timestamp, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .programs import Programs
 
 KEEP_BYTES = 2 << 30
 KEEP_RUNS = 200  # recorded kernel runs, and processes that a client followed
@@ -33,26 +35,26 @@ _RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
 _NOTED = ("run", "kind", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "digest", "pull")
 
 
-class Store:
+class RunStore:
     """All runs under one folder.
 
     Args:
         home: the folder of this tool on the runtime.
         cwd: where processes start unless they say otherwise.
-        source: the text of `supervisor.py`.
+        programs: starts supervisors.
         environment: what processes inherit.
         changed: called when a run may have something to push.
     """
 
     def __init__(
-        self, home: str, cwd: str, source: str, environment: dict[str, str], changed: Callable[[], None]
+        self, home: str, cwd: str, programs: Programs, environment: dict[str, str], changed: Callable[[], None]
     ) -> None:
         self.home = home
         self.cwd = cwd
         self.environment = environment
         self.folder = os.path.join(home, "runs")
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        self._supervisor = self._write_supervisor(source)
+        self._programs = programs
         self._changed = changed
         self._runs: dict[str, Run] = {}
         self._lock = threading.Lock()
@@ -61,16 +63,6 @@ class Store:
         self._tidy.set()
         self.shell = shutil.which("bash", path=environment.get("PATH")) or "sh"
         threading.Thread(target=self._keep_tidy, daemon=True).start()
-
-    def _write_supervisor(self, source: str) -> str:
-        import hashlib
-
-        path = os.path.join(self.home, f"supervisor-{hashlib.sha256(source.encode()).hexdigest()[:12]}.py")
-        temporary = f"{path}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(source)
-        os.replace(temporary, path)
-        return path
 
     # --- finding ---
 
@@ -169,10 +161,10 @@ class Store:
             "kernel": request["kernel"],
             "code": request["code"],
             "supervisorPid": os.getpid(),
-            "supervisorStart": supervisor.identity(os.getpid()),
+            "supervisorStart": identity(os.getpid()),
             "helper": __package__,
         }
-        supervisor.write_json(os.path.join(folder, "spec.json"), note)
+        write_json(os.path.join(folder, "spec.json"), note)
         return self.find(run_id), True
 
     @staticmethod
@@ -188,7 +180,7 @@ class Store:
         """What is written down about a run: the names of variables, never their values."""
         note = {name: request.get(name) for name in _NOTED}
         note["stdin"] = bool(request.get("stdin"))
-        note["created"] = supervisor.timestamp(time.time())
+        note["created"] = timestamp(time.time())
         note["env"] = sorted(request.get("env") or {})
         note["secrets"] = sorted(request.get("secrets") or {})
         return note
@@ -197,8 +189,8 @@ class Store:
         self, run: Run, line: bytes, note: dict[str, Any], process: subprocess.Popen[bytes], *, again: bool
     ) -> None:
         """Give a run's spec to a supervisor; `again` if another one may be tried when this one is found dead."""
-        note.update(supervisorPid=process.pid, supervisorStart=supervisor.identity(process.pid))
-        supervisor.write_json(run.path("spec.json"), note)
+        note.update(supervisorPid=process.pid, supervisorStart=identity(process.pid))
+        write_json(run.path("spec.json"), note)
         assert process.stdin is not None
         run.process = process
         if note["stdin"] or len(line) > PIPE_ROOM:
@@ -212,7 +204,7 @@ class Store:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", self._supervisor],
+            self._programs.command("supervisor"),
             cwd=self.home,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

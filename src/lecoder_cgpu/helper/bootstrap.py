@@ -13,7 +13,8 @@ from pathlib import Path
 GUEST = Path(__file__).parents[1] / "guest"
 
 PARTS = (  # each imports only earlier ones
-    "supervisor", "environment", "report", "runs", "progress", "store", "recording", "executor", "recorder",
+    "state_files", "processes", "limits", "usage", "output_streams", "supervisor", "programs", "environment", "report",
+    "runs", "progress", "store", "recording", "executor", "kernel_sockets", "recorder", "recorders",
     "lease_guard", "trees", "packs", "unpacker", "files", "service",
 )  # fmt: skip
 

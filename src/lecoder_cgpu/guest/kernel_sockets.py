@@ -1,0 +1,150 @@
+"""The sockets of one kernel, and messages on them.
+
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library and pyzmq). ZeroMQ sockets belong to
+one thread: all methods but `interrupt` are for the recorder's thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import time
+from typing import Any, NamedTuple
+
+from .state_files import read_json, timestamp
+
+_DELIMITER = b"<IDS|MSG>"
+# Fields of headers, in which quotes within values are escaped. Parsing headers would cost most of a recorder's time.
+_ID = re.compile(rb'"msg_id":\s*"([^"\\]*)"')
+_TYPE = re.compile(rb'"msg_type":\s*"([^"\\]*)"')
+
+
+class Message(NamedTuple):
+    """A message of a kernel; its parts are JSON as it came."""
+
+    header: bytes
+    parent: bytes
+    metadata: bytes
+    content: bytes
+
+    @property
+    def type(self) -> str:
+        return _field(_TYPE, self.header)
+
+    @property
+    def id(self) -> str:
+        return _field(_ID, self.header)
+
+    @property
+    def parent_id(self) -> str:
+        """The id of the request that it belongs to."""
+        return _field(_ID, self.parent)
+
+    @property
+    def parent_type(self) -> str:
+        return _field(_TYPE, self.parent)
+
+
+def message(parts: list[bytes]) -> Message:
+    """The message in the frames of a socket."""
+    start = parts.index(_DELIMITER) + 2  # behind the signature
+    return Message(*parts[start : start + 4])
+
+
+def _field(pattern: re.Pattern[bytes], header: bytes) -> str:
+    found = pattern.search(header)
+    return found.group(1).decode() if found else ""
+
+
+class KernelSockets:
+    """Connections to one kernel.
+
+    Args:
+        connection: the path of its connection file.
+
+    Attributes:
+        published: subscribed to what the kernel publishes, with an unlimited queue.
+        monitor: can be read when that connection was lost, which means that the kernel's process has ended.
+        control: requests that the kernel serves even when it is busy (protocol J12).
+        shell: code to execute, and its replies.
+    """
+
+    def __init__(self, connection: str) -> None:
+        import zmq
+
+        found = read_json(connection) or {}
+        self._connection = found
+        self._separator = "-" if found["transport"] == "ipc" else ":"  # either is met (protocol J14, C37)
+        self._key = str(found.get("key", "")).encode()
+        self._zmq = zmq.Context()  # our own: the kernel in which we live ends its context when it ends
+        self.published = self._connect(zmq.SUB, "iopub_port")
+        self.monitor = self.published.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.control = self._connect(zmq.DEALER, "control_port")
+        self.shell = self._connect(zmq.DEALER, "shell_port")
+
+    def _connect(self, kind: int, port: str) -> Any:
+        import zmq
+
+        socket = self._zmq.socket(kind)
+        if kind == zmq.SUB:
+            socket.setsockopt(zmq.RCVHWM, 0)
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.connect(
+            f"{self._connection['transport']}://{self._connection['ip']}{self._separator}{self._connection[port]}"
+        )
+        return socket
+
+    def ask(self) -> str:
+        """Make the kernel publish something, even when it is busy; returns the request's id."""
+        while self.control.poll(0):  # replies to earlier ones
+            self.control.recv_multipart()
+        request = os.urandom(16).hex()
+        self.control.send_multipart(self._request("kernel_info_request", {}, request))
+        return request
+
+    def execute(self, run: str, code: str, *, silent: bool = False) -> None:
+        """Send code to execute; `run` is the request's id."""
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": False,
+            "stop_on_error": False,
+        }
+        self.shell.send_multipart(self._request("execute_request", content, run))
+
+    def interrupt(self) -> None:
+        """Ask the kernel to interrupt what it executes; in any thread."""
+        import zmq
+
+        socket = self._connect(zmq.DEALER, "control_port")  # `control` belongs to the recorder's thread
+        socket.send_multipart(self._request("interrupt_request", {}))
+        socket.close(linger=1000)
+
+    def _request(self, kind: str, content: dict[str, Any], msg_id: str | None = None) -> list[bytes]:
+        header = {
+            "msg_id": msg_id or os.urandom(16).hex(),
+            "msg_type": kind,
+            "username": "lecoder-cgpu",
+            "session": "recorder",
+            "date": timestamp(time.time()),
+            "version": "5.3",
+        }
+        parts = [json.dumps(header).encode(), b"{}", b"{}", json.dumps(content).encode()]
+        signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
+        return [_DELIMITER, signature.encode(), *parts]
+
+    def renew_shell(self) -> None:
+        """Forget the requests that wait in `shell`: the kernel's next process would get them."""
+        import zmq
+
+        self.shell.close(linger=0)
+        self.shell = self._connect(zmq.DEALER, "shell_port")
+
+    def close(self) -> None:
+        for socket in (self.published, self.control, self.shell):
+            socket.close(linger=0)

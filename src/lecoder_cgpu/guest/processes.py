@@ -1,0 +1,83 @@
+"""Processes of this machine: which one it is, and signals for it.
+
+Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in the programs it starts. A
+process is known by its id *and* its identity, because the system gives ids again to later processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+def identity(pid: int) -> str | None:
+    """What tells this process from a later one of the same number; None when there is none (or only a zombie).
+
+    Where the system has no /proc, the answer is "?" for a process that exists.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/stat"):
+            return None
+    except OSError:
+        return None
+    else:
+        return None if fields[0] in (b"Z", b"X") else f"{_boot()}-{int(fields[19])}"
+    if os.name == "nt":
+        return "?"  # os.kill(pid, 0) would end the process there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except OSError:
+        pass
+    return "?"
+
+
+def _boot() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(8)
+    except OSError:
+        return "?"
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # realtime signals have no names of their own
+        return f"SIG{number}"
+
+
+def send_signal(pid: int, number: int) -> bool:
+    """Send a signal to the process group that `pid` leads; False when there is nobody to get it."""
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+    except OSError:
+        return False
+    return True
+
+
+def kernel_process(kernel: str) -> tuple[int, str | None] | None:
+    """The process of a kernel and its identity, by its arguments; None where the system does not tell."""
+    wanted = f"kernel-{kernel}.json".encode()
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return None
+    for name in names:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                arguments = file.read().split(b"\0")
+        except OSError:
+            continue
+        if any(argument.endswith(wanted) for argument in arguments) and os.getpid() != int(name):
+            return int(name), identity(int(name))
+    return None

@@ -1,0 +1,43 @@
+"""The small documents that describe runs on the disk: written whole or not at all, read with patience.
+
+Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in the programs it starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import Any
+
+
+def timestamp(moment: float) -> str:
+    """A time in seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment % 1 * 1000):03d}Z"
+
+
+def write_json(path: str, document: dict[str, Any]) -> None:
+    """Write a document so that a reader sees all of it or nothing."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(document, file)
+    os.replace(temporary, path)
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A document; None when it does not exist, or is not complete."""
+    try:
+        with open(path, "rb") as file:
+            found: dict[str, Any] = json.loads(file.read())
+            return found
+    except (OSError, ValueError):
+        return None
+
+
+def note_signal(folder: str, name: str, by: str) -> None:
+    """Write down what was done to end a run, and on whose behalf."""
+    line = json.dumps({"signal": name, "by": by, "at": timestamp(time.time())}) + "\n"
+    with contextlib.suppress(OSError), open(os.path.join(folder, "signals"), "a") as file:
+        file.write(line)

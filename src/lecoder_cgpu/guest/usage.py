@@ -1,0 +1,65 @@
+"""What a run uses, and that somebody still watches over it: `usage.json` in its folder.
+
+Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in a run's supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Any
+
+from .state_files import timestamp, write_json
+
+INTERVAL = 5.0  # seconds between two notes
+FIRST = 1.0  # seconds until the first note
+
+
+def usage(session: int) -> dict[str, Any] | None:
+    """What the processes of a session use together: processor seconds, bytes of memory. None without /proc.
+
+    A run and a kernel each lead a session of their own, and what they start belongs to it.
+    """
+    if not os.path.exists("/proc/self/stat"):
+        return None
+    ticks, pages = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
+    pids, seconds, memory = [], 0.0, 0
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session:
+            pids.append(int(name))
+            seconds += sum(int(field) for field in fields[11:15]) / ticks  # own, and of children that were waited for
+            memory += int(fields[21]) * pages
+    return {"pids": pids[:64], "processes": len(pids), "cpuSeconds": round(seconds, 2), "rssBytes": memory}
+
+
+class UsageLog:
+    """Writes `usage.json` of a run, each time that it is called.
+
+    Args:
+        folder: of the run.
+        session: the id of the process that leads the session to be measured.
+    """
+
+    def __init__(self, folder: str, session: int) -> None:
+        self._path = os.path.join(folder, "usage.json")
+        self._session = session
+        self._last: tuple[float, float] | None = None
+
+    def __call__(self) -> None:
+        found = usage(self._session) or {}
+        now = time.monotonic()
+        if self._last is not None and "cpuSeconds" in found:
+            moment, seconds = self._last
+            found["cpuPercent"] = round(max(100 * (found["cpuSeconds"] - seconds) / max(now - moment, 0.001), 0), 1)
+        if "cpuSeconds" in found:
+            self._last = now, found["cpuSeconds"]
+        with contextlib.suppress(OSError):  # a full disk; the next one may succeed
+            write_json(self._path, {"at": timestamp(time.time()), **found})
