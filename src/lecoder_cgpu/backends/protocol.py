@@ -19,7 +19,7 @@ from ..jupyter.endpoint import Endpoint
 from ..store.leases import Limits
 
 if TYPE_CHECKING:
-    from ..jupyter.execution_watch import Responder
+    from ..jupyter.watch_driver import Responder
     from ..models.status import Account as AccountDocument
     from ..models.status import Gpu, Host
     from ..store.session_store import Record, State

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from .. import errors
 from ..history.entries import History, entry_from_run
-from ..jupyter.execution_watch import InputSource
+from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
 from ..models.history import HistoryRuntime
 from ..models.runs import Run

@@ -1,307 +1,268 @@
-"""Watches one execution in a kernel to its end: clocks, interrupts, input, dropped connections, lost output.
+"""Follows one execution in a kernel to its end, without a socket, a clock or a thread: events in, actions out.
 
-A request is sent once and never again. When the socket drops, we reconnect under the same session id and take the
-rest from what the runtime recorded; if the end cannot be established, the outcome says that it is unknown.
+`Watch.handle(event, now)` returns what is to be done; `watch_driver` does it and comes back with what happened. The
+request itself is sent before, once, and no action sends it again. When the socket loses something, the output is read
+from what the runtime recorded; when the end cannot be established, the outcome says that it is unknown.
+
+Phases, and what leads from one to the next::
+
+    FOLLOWING ──── reply and idle, or the kernel died, or the recording ended ────> READING (if anything was lost)
+        │                                                                              │
+        │                                                     the recording ended, or has been silent for too long
+        │                                                                              v
+        ├─── told to leave, or given up, or nothing was lost ────────────────────────> OVER
+        │                                                                              ^
+        └─── the kernel is idle, no reply ──> CHECKING ──> CONFIRMING ─── never begun ─┤
+                                                 │             │                       │
+                                                 └── no ───────┴── no ──> READING ─────┘
+
+    FOLLOWING   messages come over the socket, and limits apply
+    CHECKING    the socket dropped before the code began: was the recorder there all the time?
+    CONFIRMING  it was: does the recording hold nothing of this run, so that the code was never executed?
+    READING     the run has ended: the rest of its output, and its end, come from the recording
+
+An execution has ended when both its reply (shell channel) and `idle` (iopub channel) came. Each may be lost:
+
+* reply without idle: after SETTLE_GRACE without a message, the end is taken as confirmed
+* idle without reply: after silence, ask the server (PROBE). If the kernel is idle, and stays so for SETTLE_GRACE, the
+  recording decides. Without a recording the end is unknown if the socket dropped; on a sound socket, a reply is not
+  lost, so the kernel that owed it was replaced
+
+Where the output comes from::
+
+    SOCKET ── something was lost ──> OPENING ──> RECORDING
+       │                              ^   │          │
+       │                  next pull   │   v          │ connection lost
+       └── nothing is recorded        └─ UNREACHABLE <
+                 v                              │
+              SOCKET_ONLY <── cannot be read ───┘
+
+How code is ended before its time: a limit or the user interrupts it; INTERRUPT_GRACE later the kernel is restarted.
+The user's second interrupt ends the watching, and the code goes on. So does the first one when the code still waits
+for its turn (interrupting the kernel would hit other code), or with `WatchLimits.detach`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import assert_never
 
 from .. import errors
-from ..models.base import Timing, timestamp
 from . import messages as wire
+from . import watch_events as ev
+from .execution_end import Ending
+from .outcome import Outcome
 from .watch_limits import WatchLimits
-
-if TYPE_CHECKING:
-    from .kernel_channels import KernelConnection
+from .watch_state import READING_ON, Clock, Phase, Source, WatchState
 
 INTERRUPT_GRACE = 10.0  # seconds that interrupted code has to end before the kernel is restarted
 SETTLE_GRACE = 5.0  # seconds to wait for the second of reply and idle, once the kernel is known to be idle
 PROBE_AFTER = 2.0  # seconds of silence after a reconnection before the server is asked for the kernel's state
 SILENCE = 5.0  # seconds of silence before the same is asked on a sound socket; doubled each time, up to MAX_SILENCE
 MAX_SILENCE = 30.0
-PULL_PAUSE = 0.2  # seconds between two looks at the recording, once the socket has lost something
-PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended
-
-InputSource = Callable[[str, bool], str | None]
-
-# Answers what the code asks of its front end beyond Jupyter's protocol: the value of an `input_reply`, or None.
-Responder = Callable[[wire.Message], dict[str, Any] | None]
-
-
-class Recording(Protocol):
-    """What the runtime kept of a run; see `recording.Recording`."""
-
-    ended: bool
-    bytes_dropped: int
-    passed: int
-
-    def pull(self) -> list[wire.Message]: ...
-    def is_incomplete(self, inputs: int = 0) -> bool: ...
-    def covers(self, seconds: float) -> bool: ...
-    def close(self) -> None: ...
-
-
-# Opens the recording of a run, behind the message of that id, up to which all is known already.
-Recorder = Callable[[str, str | None], Recording]
-
-
-@dataclass
-class Outcome:
-    """How a kernel run ended.
-
-    `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
-    `problem` is ours (connection, lost kernel); the exception of the code itself is in `execution.raised`.
-    `left`: we stopped watching as we were told, and the code goes on.
-    `stopped_by` says what ended the code before its time (`models.Stopped` has the names), `stops` what was done then.
-    `unknown` means that the code may still be running, or that it ended and we could not learn how.
-    `withdrawn`: it was taken back while it waited for the kernel.
-    `never_begun`: the request was lost on its way, so the code was not executed.
-    """
-
-    execution: wire.Execution
-    started: datetime
-    completed: datetime | None = None
-    timed_out: bool = False
-    interrupted: int | None = None
-    dropped: bool = False
-    bytes_dropped: int = 0
-    left: bool = False
-    unknown: bool = False
-    never_begun: bool = False
-    withdrawn: bool = False
-    stopped_by: str | None = None
-    stops: list[str] = field(default_factory=list)
-    problem: errors.Error | None = None
-    steps: list[str] = field(default_factory=list)
-    bases: list[str] = field(default_factory=list)
-
-    @property
-    def timing(self) -> Timing:
-        completed = self.completed or datetime.now(UTC)
-        milliseconds = round((completed - self.started).total_seconds() * 1000)
-        return Timing(timestamp(self.started), timestamp(completed), milliseconds)
 
 
 class Watch:
-    """Follows one execution to its end, whatever happens on the way."""
+    """One execution, from when its request was sent to the end of the watching.
+
+    Args:
+        outcome: filled in on the way.
+        limits: the caller's time limits.
+        now: the present moment, in seconds of the clock from which every later `now` comes.
+        session_id: of our client; requests beyond Jupyter's protocol may name it in place of the execution.
+        recorded: whether the runtime records what the kernel publishes.
+    """
 
     def __init__(
-        self,
-        connection: KernelConnection,
-        outcome: Outcome,
-        on_event: Callable[[wire.Event], None],
-        limits: WatchLimits,
-        on_input: InputSource | None,
-        recorder: Recorder | None,
+        self, outcome: Outcome, limits: WatchLimits, now: float, *, session_id: str = "", recorded: bool = False
     ) -> None:
-        self.connection = connection
         self.outcome = outcome
         self.execution = outcome.execution
-        self.on_event = on_event
-        self.timeout = limits.timeout
-        self.on_input = on_input
-        self.detach = limits.detach
-        self.leave_at = None if limits.wait is None else time.monotonic() + limits.wait
-        self.deadline: float | None = None
-        self.idle_timeout = limits.idle_timeout
-        self.idle_at: float | None = None  # when the code will have been silent for too long
-        self.silence = SILENCE
-        self.probe_at = time.monotonic() + self.silence
-        self.settle_at: float | None = None
-        self.dropped = False
-        self.recorder = recorder
-        self.reading_on = False  # output is taken from the recording
-        self.recording: Recording | None = None
-        self.pull_at: float | None = None
-        self.given_up = False  # nothing more is to be asked: the user said so, or nobody answers
-        self.count = 0  # of the messages of this run that were shown
-        self.known = 0  # the same when the recording was opened
-        self.taken: str | None = None  # the last message of this run that came before anything was lost
+        self._limits = limits
+        self._session_id = session_id
+        self._state = WatchState(outcome, limits, now, recorded=recorded)
+        self._ending = Ending(self._state)
+        self._silence = SILENCE
+        self._unsent: ev.SendInput | None = None  # an input reply that goes over the next socket
+        self._given_up = False  # nothing more is to be asked: the user said so, or nobody answers
+        self._state.set(Clock.PROBE, self._silence)
+        if limits.wait is not None:
+            self._state.set(Clock.LEAVE, limits.wait)
 
     @property
-    def _is_over(self) -> bool:
+    def phase(self) -> Phase:
+        """How far the watching has come."""
+        return self._state.phase
+
+    @property
+    def source(self) -> Source:
+        """Where output is taken from."""
+        return self._state.source
+
+    @property
+    def wake_at(self) -> float | None:
+        """The moment at which a `Tick` is due, None when only an event can change anything."""
+        return min(self._state.clocks.values(), default=None)
+
+    def handle(self, event: ev.Event, now: float) -> list[ev.Action]:
+        """Take one event, and return what is to be done about it, in this order.
+
+        Args:
+            event: what happened.
+            now: when it happened, never earlier than the event before.
+        """
+        state = self._state
+        state.now = now
+        if state.phase is Phase.FOLLOWING:
+            self._follow(event)
+            if self._has_ended:
+                self._stop_following()
+        elif isinstance(event, ev.UserInterrupt):
+            self._stop_reading(event.status)
+        elif state.phase is not Phase.OVER:
+            self._ending.handle(event)
+        actions, state.actions = state.actions, []
+        return actions
+
+    # --- while the run goes on ---
+
+    @property
+    def _has_ended(self) -> bool:
         """Whether nothing more is to be waited for: the run has ended, or nothing can be learnt."""
-        outcome, recording = self.outcome, self.recording
+        outcome = self.outcome
+        # When the recording has ended, the reply that was lost with a socket would tell nothing more.
         return bool(
-            self.execution.finished
-            or outcome.problem
-            or outcome.unknown
-            or outcome.left
-            # The reply that was lost with a socket would tell nothing more.
-            or (recording is not None and recording.ended)
+            self.execution.finished or outcome.problem or outcome.unknown or outcome.left or self._state.end is not None
         )
 
-    def until_finished(self) -> None:
-        while not self._is_over:
-            try:
-                self._step()
-            except KeyboardInterrupt as interrupt:
-                self._interrupted_by_user(errors.interrupted_status(interrupt))
-        self.outcome.completed = datetime.now(UTC)
-        if self.outcome.left:
-            if self.recording is not None:
-                self.recording.close()
+    def _follow(self, event: ev.Event) -> None:
+        match event:
+            case ev.Received(message=message):
+                self._receive(message)
+                self._look_at_clocks()
+            case ev.Tick():
+                self._look_at_clocks()
+            case ev.UserInterrupt(status=status):
+                self._interrupted_by_user(status)
+            case ev.Answered(value=value):
+                if value is None:  # what `input()` does at a closed terminal is up to the code, so interrupt it
+                    self._interrupt("no-input", "the code asked for input and there was none")
+                else:
+                    self._state.do(ev.SendInput(value))
+            case ev.InterruptSent(error=error):
+                if error is not None:
+                    self.outcome.steps.append(f"the interrupt failed: {error.message}")
+                if self.outcome.timed_out or self.outcome.interrupted is not None:
+                    self._state.set(Clock.DEADLINE, INTERRUPT_GRACE)
+            case ev.RestartDone(error=error):
+                self._restarted(error)
+            case ev.Disconnected() | ev.Reconnected() | ev.ReconnectFailed():
+                self._socket_changed(event)
+            case ev.KernelState(state=state):
+                # What is still on its way arrives within the grace. Then the end of this run will not come any more.
+                if state == "idle" and Clock.SETTLE not in self._state.clocks:
+                    self._state.set(Clock.SETTLE, SETTLE_GRACE)
+            case ev.KernelGone():
+                self.execution.death = "the kernel is gone"
+            case ev.RecordingOpened() | ev.RecordingLost() | ev.RecordingUnreadable() | ev.Pulled():
+                self._state.take_from_recording(event)
+            case ev.CoverageKnown():
+                pass  # asked in another phase only
+            case _:
+                assert_never(event)
+
+    def _receive(self, message: wire.Message) -> None:
+        ours = message.parent == self.execution.msg_id  # what others do says nothing about this run
+        if ours:
+            self._silence = SILENCE
+            self._state.set(Clock.PROBE, self._silence)
+            if not self.execution.replied:
+                self._state.clocks.pop(Clock.SETTLE, None)
+        if self.execution.gap_before(message) or self._has_lost_its_beginning(message):
+            self._state.read_on()
+        event = self._state.learn(message)
+        if self.execution.replied and not self.execution.idle:  # much output may be on its way still
+            self._state.set(Clock.SETTLE, SETTLE_GRACE)
+        if isinstance(event, wire.InputRequested):
+            self._state.do(ev.Ask(event.prompt, event.password))
             return
-        if self.execution.missing and not self.reading_on:
-            self.outcome.dropped = True
-            self.outcome.steps.append(f"{self.execution.missing} messages of the kernel were lost on the way")
-        if not self.given_up:
-            try:
-                self._establish_the_end()
-            except KeyboardInterrupt as interrupt:
-                self.outcome.interrupted = errors.interrupted_status(interrupt)
-                self.outcome.steps.append("stopped reading what was recorded")
-        if self.recording is not None:
-            self.recording.close()
-        if self.execution.death is not None:
-            self.connection.wait_until_back()
+        if event is None and self._may_ask_us(message):
+            self._state.do(ev.Respond(message))
+        if isinstance(event, wire.Dropped):
+            self._state.read_on()
+        self._state.show(message, event)
 
-    def _establish_the_end(self) -> None:
-        """With what was recorded, if the socket has not brought everything."""
-        if self.outcome.unknown:
-            self._read_on()
-            if self.dropped and not self.execution.started and self._nothing_was_executed():
-                self.outcome.never_begun = True
-                self.outcome.unknown = self.outcome.dropped = False
-                return
-        if self.reading_on:
-            self._read_to_the_end()
-        if self.outcome.unknown:
-            self._conclude()
+    def _has_lost_its_beginning(self, message: wire.Message) -> bool:
+        """Whether this is the first message that came of a run, and not the one that every run begins with."""
+        return (
+            self._state.seen == 0
+            and message.channel == "iopub"
+            and message.parent == self.execution.msg_id
+            and message.content.get("execution_state") != "busy"
+        )
 
-    def _conclude(self) -> None:
-        """The kernel is idle, no reply came, and no end was recorded."""
-        if self.dropped:
-            self.outcome.steps.append("the result was lost with the connection")
-            return
-        # On a sound socket a reply is not lost: the kernel that owed it is no more.
-        self.outcome.unknown = False
-        began = "" if self.execution.started else " before the code began"
-        self.execution.death = f"the kernel was restarted{began}"
+    def _may_ask_us(self, message: wire.Message) -> bool:
+        """Whether a message is a request beyond Jupyter's protocol, and for us: every client of the kernel sees it."""
+        parent = message.parent_header
+        return (
+            message.type not in wire.EXECUTION_TYPES
+            and parent is not None
+            and (parent.msg_id or parent.session) in (self.execution.msg_id, self._session_id)
+        )
 
-    def _nothing_was_executed(self) -> bool:
-        """Whether the recorder, which was there all the time, has by now seen the kernel execute nothing for us."""
-        seconds = (datetime.now(UTC) - self.outcome.started).total_seconds()
-        try:
-            if self.recording is None or not self.recording.covers(seconds):
-                return False
-        except errors.Error as error:
-            self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
-            return False
-        self._pull()
-        return self.recording is not None and self.taken is None and not self.execution.started
-
-    def _step(self) -> None:
-        clocks = (self.deadline, self.idle_at, self.probe_at, self.settle_at, self.pull_at, self.leave_at)
-        moments = [moment for moment in clocks if moment is not None]
-        wait = max(min(moments) - time.monotonic(), 0)
-        try:
-            message = self.connection.receive(wait)
-        except errors.ConnectionFailed as error:
-            self._reconnect(error)
-            return
-        if message is not None:
-            self._take(message)
-        now = time.monotonic()
-        if self.pull_at is not None and now >= self.pull_at:
-            self._pull()
-            self.pull_at = time.monotonic() + PULL_PAUSE
+    def _look_at_clocks(self) -> None:
+        """Do what is due: look at the recording, or one other thing."""
         if self.execution.finished:
             return
-        if self.leave_at is not None and now >= self.leave_at:
+        if self._state.due(Clock.PULL):
+            self._state.pull()
+        elif self._state.due(Clock.LEAVE):
             self.outcome.left = True
-        elif self.deadline is not None and now >= self.deadline:
-            self._time_is_up("timeout", f"time limit of {self.timeout or 0:g} s")
-        elif self.idle_at is not None and now >= self.idle_at:
-            self._time_is_up("idle-timeout", f"no output for {self.idle_timeout or 0:g} s")
-        elif self.settle_at is not None and now >= self.settle_at:
+        elif self._state.due(Clock.DEADLINE):
+            self._time_is_up("timeout", f"time limit of {self._limits.timeout or 0:g} s")
+        elif self._state.due(Clock.IDLE):
+            self._time_is_up("idle-timeout", f"no output for {self._limits.idle_timeout or 0:g} s")
+        elif self._state.due(Clock.SETTLE):
             self._settle()
-        elif now >= self.probe_at:
-            self._probe()
+        elif self._state.due(Clock.PROBE):
+            self._silence = min(self._silence * 2, MAX_SILENCE)
+            self._state.set(Clock.PROBE, self._silence)
+            # A restart asked for over REST reaches the other clients as nothing at all: the new process says
+            # `starting` before their subscriptions are renewed. So the server is asked.
+            self._state.do(ev.Probe())
 
-    def _take(self, message: wire.Message) -> None:
-        was_started = self.execution.started
-        if message.parent == self.execution.msg_id:  # others' say nothing about us (protocol J24)
-            self.silence = SILENCE
-            self.probe_at = time.monotonic() + self.silence
-            if not self.execution.replied:
-                self.settle_at = None
-        if self.execution.gap_before(message):
-            self._read_on()
-        event = self.execution.receive(message)
-        if self.execution.started and not was_started and self.timeout is not None:
-            self.deadline = time.monotonic() + self.timeout
-        if message.parent == self.execution.msg_id:
-            self._heard()
-        if self.execution.replied and not self.execution.idle:  # much output may be on its way still
-            self.settle_at = time.monotonic() + SETTLE_GRACE
-        if isinstance(event, wire.InputRequested):
-            self._answer(event)
+    def _settle(self) -> None:
+        """Only one of reply and idle came, or neither after a drop: say what is known, guess nothing."""
+        del self._state.clocks[Clock.SETTLE]
+        if self.execution.replied:
+            self.outcome.steps.append("the end of the output was not confirmed by the server")
+            self.execution.idle = True
+            self._state.read_on()
             return
-        if event is None and self.connection.responder is not None:
-            self._respond(message)
-        if isinstance(event, wire.Dropped):
-            self._read_on()
-        if self.reading_on:
-            return  # the recording has this message too, behind those that are missing here
-        if message.channel == "iopub" and message.parent == self.execution.msg_id:
-            self.taken = message.header.msg_id
-            self.count += 1
-        if event is not None:
-            self.on_event(event)
+        self.outcome.dropped = True
+        self.outcome.unknown = True  # unless the recording knows better
 
-    def _heard(self) -> None:
-        """The code said something."""
-        if self.idle_timeout is not None and self.execution.started and self.outcome.stopped_by is None:
-            self.idle_at = time.monotonic() + self.idle_timeout
-
-    def _respond(self, message: wire.Message) -> None:
-        """Answer a request of the code's own kind. Every client of the kernel sees it; it is for whom the code runs."""
-        parent = message.parent_header
-        if parent is None or (parent.msg_id or parent.session) not in (
-            self.execution.msg_id,
-            self.connection.session_id,
-        ):
-            return
-        assert self.connection.responder is not None
-        value = self.connection.responder(message)
-        if value is not None:
-            self.connection.send_input(value)
-
-    def _answer(self, wanted: wire.InputRequested) -> None:
-        value = self.on_input(wanted.prompt, wanted.password) if self.on_input else None
-        if value is None:  # end of input: what `input()` at a closed terminal does is up to the code, so interrupt it
-            self._interrupt("no-input", "the code asked for input and there was none")
-        else:
-            self.connection.send_input(value)
-
-    # --- clocks and interrupts ---
+    # --- ending the code ---
 
     def _time_is_up(self, limit: str, reason: str) -> None:
-        self.idle_at = None
+        self._state.clocks.pop(Clock.IDLE, None)
         if not self.outcome.timed_out and self.outcome.interrupted is None:
             self.outcome.timed_out = True
             self._interrupt(limit, reason)
-            self.deadline = time.monotonic() + INTERRUPT_GRACE
+            self._state.set(Clock.DEADLINE, INTERRUPT_GRACE)
             return
-        self._kill()
+        self.outcome.steps.append("kernel restart (the code did not react to the interrupt)")
+        self.outcome.stops.append("kernel restart")
+        self._state.clocks.pop(Clock.DEADLINE, None)
+        self._state.do(ev.Restart())
 
     def _interrupted_by_user(self, status: int) -> None:
         again = self.outcome.interrupted is not None
         self.outcome.interrupted = status
-        if self.detach and not again:
+        if self._limits.detach and not again:
             self.outcome.left = True
             return
         if again or not self.execution.started:
-            # A second Ctrl-C stops watching. A queued request cannot be taken back: interrupting the kernel now would
-            # hit somebody else's code.
-            self.given_up = self.outcome.unknown = True
+            self._give_up()
             self.outcome.steps.append(
                 "stopped watching; the code may still be running"
                 if self.execution.started
@@ -309,141 +270,71 @@ class Watch:
             )
             return
         self._interrupt("interrupt", "interrupted by the user")
-        self.deadline = time.monotonic() + INTERRUPT_GRACE
+        self._state.set(Clock.DEADLINE, INTERRUPT_GRACE)
 
     def _interrupt(self, by: str, reason: str) -> None:
         self.outcome.steps.append(f"interrupt ({reason})")
         self.outcome.stopped_by = by
         self.outcome.stops.append("interrupt")
-        try:
-            self.connection.server.interrupt(self.connection.kernel_id)
-        except errors.Error as error:
-            self.outcome.steps.append(f"the interrupt failed: {error.message}")
+        self._state.do(ev.Interrupt())
 
-    def _kill(self) -> None:
-        self.outcome.steps.append("kernel restart (the code did not react to the interrupt)")
-        self.outcome.stops.append("kernel restart")
-        self.deadline = None
-        try:
-            self.connection.server.restart(self.connection.kernel_id)
-        except errors.Error as error:
+    def _restarted(self, error: errors.Error | None) -> None:
+        if error is None:
+            self.execution.death = "the kernel was restarted, because the code did not react to the interrupt"
+        else:
             self.outcome.steps.append(f"the restart failed: {error.message}")
-            self.given_up = self.outcome.unknown = True
-            return
-        self.execution.death = "the kernel was restarted, because the code did not react to the interrupt"
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._given_up = self.outcome.unknown = True
 
     # --- the socket ---
 
-    def _reconnect(self, error: errors.ConnectionFailed) -> None:
-        self.outcome.steps.append("the connection dropped")
-        try:
-            self.connection.reconnect()
-        except errors.NotFoundError:
-            self.execution.death = "the kernel is gone"
-        except errors.Error as failure:
-            self.outcome.problem = failure if isinstance(failure, errors.AuthError) else error
-            self.given_up = self.outcome.unknown = True
+    def _socket_changed(self, event: ev.Disconnected | ev.Reconnected | ev.ReconnectFailed) -> None:
+        match event:
+            case ev.Disconnected(cause=cause, unsent=unsent):
+                if unsent is not None:
+                    self._unsent = ev.SendInput(unsent)
+                self.outcome.steps.append("the connection dropped")
+                self._state.do(ev.Reconnect(cause))
+            case ev.Reconnected():
+                self.outcome.steps.append("reconnected")
+                self._state.reconnected = True
+                if self._unsent is not None:
+                    self._state.do(self._unsent)
+                    self._unsent = None
+                self._state.read_on()
+                if self._state.source is Source.UNREACHABLE:
+                    self._state.set(Clock.PULL, 0)
+                self._state.set(Clock.PROBE, PROBE_AFTER)
+            case ev.ReconnectFailed(failure=errors.NotFoundError()):
+                self.execution.death = "the kernel is gone"
+            case ev.ReconnectFailed(failure=failure, cause=cause):
+                self.outcome.problem = failure if isinstance(failure, errors.AuthError) else cause
+                self._give_up()
+
+    # --- after the run ---
+
+    def _stop_following(self) -> None:
+        """Decide what is left to learn about a run that has ended, or that nobody follows any more."""
+        state, outcome = self._state, self._state.outcome
+        state.clocks.clear()
+        if outcome.left:
+            state.close()
+            return
+        if state.execution.missing and state.source not in READING_ON:
+            outcome.dropped = True
+            outcome.steps.append(f"{state.execution.missing} messages of the kernel were lost on the way")
+        if self._given_up:
+            state.close()
         else:
-            self.outcome.steps.append("reconnected")
-            self.dropped = True
-            self._read_on()
-            self.probe_at = time.monotonic() + PROBE_AFTER
+            self._ending.begin()
 
-    def _probe(self) -> None:
-        """After a silence: ask the server whether the kernel still works on our request (protocol J5).
-
-        A restart asked for over REST reaches the other clients as nothing at all: the new process says `starting`
-        before their subscriptions are renewed.
-        """
-        self.silence = min(self.silence * 2, MAX_SILENCE)
-        self.probe_at = time.monotonic() + self.silence
-        try:
-            state = self.connection.server.kernel(self.connection.kernel_id).execution_state
-        except errors.NotFoundError:
-            self.execution.death = "the kernel is gone"
+    def _stop_reading(self, status: int) -> None:
+        """The user interrupts what comes after the run."""
+        self.outcome.interrupted = status
+        if self._state.phase is Phase.OVER:
+            self.outcome.steps.append("stopped waiting for the kernel")
             return
-        except errors.Error:  # the socket will tell; until then nothing is known
-            return
-        if state == "idle" and self.settle_at is None:
-            # What is still on its way arrives within the grace. Then the end of this run will not come any more.
-            self.settle_at = time.monotonic() + SETTLE_GRACE
-
-    def _settle(self) -> None:
-        """Only one of reply and idle came, or neither after a drop: say what is known, guess nothing."""
-        self.settle_at = None
-        if self.execution.replied:
-            self.outcome.steps.append("the end of the output was not confirmed by the server")
-            self.execution.idle = True
-            self._read_on()
-            return
-        self.outcome.dropped = True
-        self.outcome.unknown = True  # unless the recording knows better
-
-    # --- the recording ---
-
-    def _read_on(self) -> None:
-        """The socket has lost something: from here on, take the output from what the runtime recorded."""
-        self.outcome.dropped = True
-        if self.recorder is None or self.recording is not None:
-            return
-        self.reading_on = True
-        self.pull_at = time.monotonic()
-        try:
-            self.known = self.count
-            self.recording = self.recorder(self.execution.msg_id, self.taken)
-        except errors.ConnectionFailed:  # the next pull tries again
-            return
-        except errors.Error as error:
-            self._give_up_reading(error)
-
-    def _give_up_reading(self, error: errors.Error) -> None:
-        self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
-        self.recorder = self.recording = self.pull_at = None
-        self.reading_on = False
-
-    def _pull(self) -> bool:
-        """Show what is new in the recording; False when nothing is."""
-        if self.recording is None:
-            self._read_on()
-        if self.recording is None:
-            return False
-        try:
-            messages = self.recording.pull()
-        except errors.NotFoundError:  # the recorder has not seen anything of this run yet
-            return False
-        except errors.ConnectionFailed:
-            self.recording.close()
-            self.recording = None
-            return False
-        except errors.Error as error:
-            self._give_up_reading(error)
-            return False
-        for message in messages:
-            self._heard()
-            self.taken = message.header.msg_id
-            self.count += 1
-            event = self.execution.receive(message)
-            if event is not None and not isinstance(event, wire.InputRequested):
-                self.on_event(event)
-        return bool(messages)
-
-    def _read_to_the_end(self) -> None:
-        """After the run: take the rest, and with it certainty about the end."""
-        # A dead kernel publishes no end; what came before it is there within a second.
-        patience = PULL_PATIENCE if self.execution.death is None else 1.0
-        until = time.monotonic() + patience
-        while self.reading_on and time.monotonic() < until and not (self.recording and self.recording.ended):
-            if self._pull():
-                until = time.monotonic() + patience
-            else:
-                time.sleep(0.02)
-        if self.recording is not None and self.recording.ended:
-            self.outcome.bytes_dropped = self.recording.bytes_dropped
-            self.outcome.dropped = self.recording.is_incomplete(self.execution.inputs)
-            if self.recording.passed > self.known:  # a gap that looked like a reply, before the one that was noticed
-                self.outcome.dropped = True
-                self.outcome.steps.append(f"{self.recording.passed - self.known} messages were lost unnoticed")
-            self.outcome.steps.append("what the connection lost was read from the recording on the runtime")
-            if not self.execution.replied and self.outcome.problem is None:
-                self.execution.conclude(whole=not self.outcome.dropped)
-                self.outcome.unknown = False
+        self.outcome.steps.append("stopped reading what was recorded")
+        self._state.close()

@@ -18,8 +18,9 @@ from .. import errors
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from . import messages
-from .execution_watch import InputSource, Outcome, Recorder, Responder, Watch
+from .outcome import Outcome
 from .server import Server
+from .watch_driver import InputSource, Recorder, Responder, WatchDriver
 from .watch_limits import UNLIMITED, WatchLimits
 
 RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
@@ -85,7 +86,7 @@ class KernelConnection:
         )
         outcome = Outcome(messages.Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
-        Watch(self, outcome, on_event, limits, on_input, recorder).until_finished()
+        WatchDriver(self, outcome, on_event, limits, on_input, recorder).run()
         return outcome
 
     def exception_bases(self) -> list[str]:

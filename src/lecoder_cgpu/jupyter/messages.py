@@ -196,6 +196,15 @@ def execute_request(
 # --- what an execution tells ---------------------------------------------------------------------------------------
 
 
+# Messages that belong to an execution by Jupyter's specification; kernels send others, too.
+EXECUTION_TYPES = frozenset(
+    (
+        "stream", "display_data", "update_display_data", "execute_result", "clear_output", "error", "execute_input",
+        "status", "execute_reply", "input_request",
+    )
+)  # fmt: skip
+
+
 class Stream(Struct, frozen=True):
     """Text that the code wrote to stdout or stderr."""
 

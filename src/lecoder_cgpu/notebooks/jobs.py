@@ -17,7 +17,7 @@ from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages
-from ..jupyter.execution_watch import Outcome
+from ..jupyter.outcome import Outcome
 from ..models.jobs import JobStarted
 from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from .. import errors
 from ..jupyter import messages, outputs
-from ..jupyter.execution_watch import Outcome
+from ..jupyter.outcome import Outcome
 from ..jupyter.watch_limits import WatchLimits
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellResult, NotebookRun

@@ -13,7 +13,8 @@ from msgspec import UNSET
 from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
-from ..jupyter.execution_watch import InputSource, Outcome, Recorder
+from ..jupyter.outcome import Outcome
+from ..jupyter.watch_driver import InputSource, Recorder
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
 from ..models.runs import Run, Stopped, Truncated

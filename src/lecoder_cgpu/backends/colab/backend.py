@@ -26,8 +26,8 @@ from .listing import Listing
 from .model import Assignment
 
 if TYPE_CHECKING:
-    from ...jupyter.execution_watch import Responder
     from ...jupyter.messages import Message
+    from ...jupyter.watch_driver import Responder
     from ...models.status import Account as AccountDocument
     from ..protocol import Account, Machine, Upstream
     from .control import Control
