@@ -171,7 +171,7 @@ class Watch:
                 assert_never(event)
 
     def _receive(self, message: wire.Message) -> None:
-        ours = message.parent == self.execution.msg_id  # what others do says nothing about this run
+        ours = message.parent == self.execution.msg_id  # what others do says nothing here (protocol J24)
         if ours:
             self._silence = SILENCE
             self._state.set(Clock.PROBE, self._silence)
@@ -227,7 +227,7 @@ class Watch:
             self._silence = min(self._silence * 2, MAX_SILENCE)
             self._state.set(Clock.PROBE, self._silence)
             # A restart asked for over REST reaches the other clients as nothing at all: the new process says
-            # `starting` before their subscriptions are renewed. So the server is asked.
+            # `starting` before their subscriptions are renewed (protocol J5). So the server is asked.
             self._state.do(ev.Probe())
 
     def _settle(self) -> None:
