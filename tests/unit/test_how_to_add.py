@@ -118,7 +118,7 @@ def test_every_backend_is_in_the_table() -> None:
         for node in tree.body
         if isinstance(node, ast.ClassDef) and node.name == "Backend"
     }
-    assert defined == set(registry._BUILT_IN.values())
+    assert defined == set(registry.BUILT_IN.values())
 
 
 # --- a field of the document of a run ---

@@ -4,7 +4,7 @@ This module imports nothing but errors, so that the settings and the command lin
 
 There are three ways into the table:
 
-* a built-in backend has a line in `_BUILT_IN`;
+* a built-in backend has a line in `BUILT_IN`;
 * a program that uses the library calls `register` before it makes a client;
 * an installed distribution declares an entry point in the group `lecoder_cgpu.backends`. Its name is the backend's
   name, its object the loader. Entry points are read only when a name is asked for that the table does not have.
@@ -33,7 +33,7 @@ SERVERS = "jupyter"  # the backend of `sessions add --url`
 FOLDERS = "local"  # the backend of `sessions add --root`
 GROUP = "lecoder_cgpu.backends"  # of entry points
 
-_BUILT_IN = {"colab": "colab.backend", "jupyter": "jupyter", "local": "local"}
+BUILT_IN = {"colab": "colab.backend", "jupyter": "jupyter", "local": "local"}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _registered: dict[str, Loader] = {}
 _entry_points: dict[str, Loader] | None = None
@@ -41,7 +41,7 @@ _entry_points: dict[str, Loader] | None = None
 
 def names() -> tuple[str, ...]:
     """The names of the built-in backends, then of those that were registered. Entry points are not read."""
-    return (*_BUILT_IN, *_registered)
+    return (*BUILT_IN, *_registered)
 
 
 def register(name: str, loader: Loader) -> None:
@@ -75,8 +75,8 @@ def load(name: str, config: Config, state_dir: Path) -> Backend:
     Raises:
         errors.UsageError: there is none. errors.ConfigError: an installed one cannot be loaded.
     """
-    if name in _BUILT_IN:
-        backend: Backend = importlib.import_module(f"{__package__}.{_BUILT_IN[name]}").Backend(config, state_dir)
+    if name in BUILT_IN:
+        backend: Backend = importlib.import_module(f"{__package__}.{BUILT_IN[name]}").Backend(config, state_dir)
         return backend
     loader = _registered.get(name) or _installed().get(name)
     if loader is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from ... import errors
 from ...models.base import timestamp
@@ -56,6 +56,19 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+class LoginOptions(Struct, kw_only=True):
+    """The options of `auth login`; `wait` is in seconds."""
+
+    browser: bool | None
+    start: bool
+    finish: str | None
+    code_stdin: bool
+    adc: bool
+    wait: float
+    force: bool
+    select_account: bool
+
+
 @click.group(cls=Group, name="auth", invoke_without_command=True)
 @_login_options
 @click.pass_context
@@ -73,7 +86,7 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     """
     if context.invoked_subcommand is not None:
         return None
-    return _login(context.ensure_object(App), **options)
+    return _login(context.ensure_object(App), LoginOptions(**options))
 
 
 @command.command("login")
@@ -90,36 +103,25 @@ def login_(app: App, /, **options: Any) -> Answer:
     lecoder-cgpu auth login --start --json           without a browser here, in two steps
     lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt
     """
-    return _login(app, **options)
+    return _login(app, LoginOptions(**options))
 
 
-def _login(
-    app: App,
-    *,
-    browser: bool | None,
-    start: bool,
-    finish: str | None,
-    code_stdin: bool,
-    adc: bool,
-    wait: float,
-    force: bool,
-    select_account: bool,
-) -> Answer:
+def _login(app: App, options: LoginOptions) -> Answer:
     from ...auth import consent as flows
     from ...auth.lifecycle import use_adc
 
-    _check_one(start=start, finish=finish is not None, adc=adc)
-    if code_stdin != (finish is not None):
+    _check_one(start=options.start, finish=options.finish is not None, adc=options.adc)
+    if options.code_stdin != (options.finish is not None):
         raise errors.UsageError(
             "--finish FLOW and --code-stdin belong together",
             hint="lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt",
         )
     login = app.client.login
-    if adc:
+    if options.adc:
         use_adc(login)
         return _logged_in(app, first=True)
-    if start:
-        pending, url = flows.Consent(login, select_account=select_account).start()
+    if options.start:
+        pending, url = flows.Consent(login, select_account=options.select_account).start()
         document = LoginStarted(
             url=url,
             flow_id=pending.id,
@@ -131,21 +133,22 @@ def _login(
             document, lambda: f"{url}\n\nthen pass the address that the browser ends at on stdin to:\n{typed}"
         )
     first = login.files.read_login() is None
-    if finish is not None:
+    if options.finish is not None:
         if sys.stdin.isatty():
             app.printer.note("paste the address that the browser ended at, then press Enter and Ctrl-D")
-        flows.Consent(login).finish(finish, sys.stdin.read())
+        flows.Consent(login).finish(options.finish, sys.stdin.read())
         return _logged_in(app, first=first)
-    if not first and not force and not select_account:
+    if not first and not options.force and not options.select_account:
         return Answer(*_info(app, "logged in already; --force logs in again"))
-    consent = flows.Consent(login, select_account=select_account)
+    consent = flows.Consent(login, select_account=options.select_account)
+    browser = options.browser
     if browser is None:
         browser = _may_open_a_browser(app)
     elif browser and app.printer.mode != "human":
         raise _no_browser("a command that answers in JSON opens no browser")
     if browser:
         with app.printer.waiting("waiting for the browser …"):
-            consent.by_browser(lambda url: app.printer.note(f"Open this page to log in:\n\n{url}\n"), wait)
+            consent.by_browser(lambda url: app.printer.note(f"Open this page to log in:\n\n{url}\n"), options.wait)
     else:
         consent.by_pasting(lambda url: _ask(app, url))
     return _logged_in(app, first=first)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from ... import errors
 from ...history.entries import History, parse_since
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ...models.history import HistoryEntry
 
 
-def _filters(function: click.Command) -> click.Command:
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "-n",
@@ -46,20 +47,23 @@ def _filters(function: click.Command) -> click.Command:
     return function
 
 
+class Chosen(Struct, kw_only=True):
+    """The options of `logs`: which entries, and what to do with them."""
+
+    limit: int
+    status: str | None
+    category: str | None
+    mode: str | None
+    since: str | None
+    html: str | None
+    stats: bool
+    clear: bool
+
+
 @click.group(cls=Group, name="logs", invoke_without_command=True)
-@_filters  # type: ignore[arg-type]
+@_filters
 @click.pass_context
-def command(
-    context: click.Context,
-    limit: int,
-    status: str | None,
-    category: str | None,
-    mode: str | None,
-    since: str | None,
-    html: str | None,
-    stats: bool,
-    clear: bool,
-) -> Answer | None:
+def command(context: click.Context, /, **options: Any) -> Answer | None:
     """Show what was run, newest first.
 
     \b
@@ -70,28 +74,30 @@ def command(
     """
     if context.invoked_subcommand is not None:
         return None
-    app = context.ensure_object(App)
+    app, chosen = context.ensure_object(App), Chosen(**options)
     history = History(app.client.state_dir)
-    if html == "-" and app.printer.mode != "human":
+    if chosen.html == "-" and app.printer.mode != "human":
         raise errors.UsageError(
             "--html - prints the page, and --json a document",
             name="ConflictingOptions",
             hint="leave out --json, or give a file to --html",
         )
-    if html is not None and (stats or clear):
+    if chosen.html is not None and (chosen.stats or chosen.clear):
         raise errors.UsageError(
-            f"--html cannot be combined with --{'stats' if stats else 'clear'}",
+            f"--html cannot be combined with --{'stats' if chosen.stats else 'clear'}",
             name="ConflictingOptions",
-            hint=f"leave out --html or --{'stats' if stats else 'clear'}",
+            hint=f"leave out --html or --{'stats' if chosen.stats else 'clear'}",
         )
-    if clear:
+    if chosen.clear:
         return _clear(history)
-    if stats:
+    if chosen.stats:
         return _stats(history)
-    start = parse_since(since, datetime.now(UTC)) if since else None
-    entries = history.entries(limit, status=status, category=category, mode=mode, since=start)
-    if html is not None:
-        return _page(app, history, entries, html)
+    start = parse_since(chosen.since, datetime.now(UTC)) if chosen.since else None
+    entries = history.entries(
+        chosen.limit, status=chosen.status, category=chosen.category, mode=chosen.mode, since=start
+    )
+    if chosen.html is not None:
+        return _page(app, history, entries, chosen.html)
     rows = [_row(entry) for entry in entries]
     headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
     return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
