@@ -13,7 +13,7 @@ import pytest
 
 from lecoder_cgpu.backends.colab import listing as colab_listing
 from lecoder_cgpu.config import Config
-from lecoder_cgpu.keeper.daemon import Keeper
+from lecoder_cgpu.keeper.daemon import KeeperDaemon
 from lecoder_cgpu.sessions import keeper_process
 from lecoder_cgpu.store.session_store import Record, Store
 from lecoder_cgpu.testing.colab import FakeColab
@@ -191,7 +191,7 @@ def test_an_hour_with_tokens_of_a_minute(colab: FakeColab, colab_cli: Cli, monke
     monkeypatch.setattr(colab_listing, "LISTING_AGE", 0.0)  # real seconds, of which none pass here
     assert colab_cli("run", "--cpu", "true").code == 0
     config = Config(config_file=colab_cli.home / "config" / "config.json")
-    own = Keeper(config, colab_cli.state, clock=colab.world.clock.now)
+    own = KeeperDaemon(config, colab_cli.state, clock=colab.world.clock.now)
     for _ in range(120):
         colab.advance(30)
         assert own.tick()

@@ -1,7 +1,7 @@
 """The keeper as other processes see it: one detached process that keeps Colab's runtimes alive and their leases honest.
 
 Every command that uses such a runtime makes sure that the keeper is there; a record names its process, and a lock that
-it holds for life makes it the only one. What it does is in `keeping`.
+it holds for life makes it the only one. What it does is in the package `keeper`.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def run(app: App) -> Answer:
     \b
     lecoder-cgpu keeper run
     """
-    from ...keeper.daemon import Keeper
+    from ...keeper.daemon import KeeperDaemon
 
     interval = app.config.get("keeperInterval")
     try:
@@ -85,5 +85,5 @@ def run(app: App) -> Answer:
             f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds",
             hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
-    Keeper(app.config, app.client.state_dir, seconds).run()
+    KeeperDaemon(app.config, app.client.state_dir, seconds).run()
     return Answer(Done(message="nothing is held"), lambda: "nothing is held")
