@@ -79,7 +79,6 @@ WITHOUT = {
     "cli.main: UsageError",
     "remote_functions: RuntimeFailure",
     "keeper.calls: AuthError",
-    "keeper.calls: NotFoundError",
     "runs.kernel_runs: Stopped",
     "runs.kernel_runs: SystemExit",
     "runs.kernel_runs: TimeLimit",
