@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lecoder_cgpu.backends.protocol import Upstream
 from lecoder_cgpu.ports.proxy_heads import Answer, Refused, Request
@@ -39,6 +41,7 @@ def test_a_request_goes_on_with_the_token() -> None:
     ]
     socket = sent("Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k")
     assert socket[3:] == ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: k"]
+    assert "Content-Length: 3" in sent("Content-Length: 3, 3", line="POST /x HTTP/1.1")  # can only mean one thing then
     assert "Content-Length: 3" in sent("Connection: content-length", "Content-Length: 3", line="POST /x HTTP/1.0")
 
 
@@ -86,6 +89,19 @@ def test_other_names_are_refused(host: str) -> None:
         b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        b" GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: b\rX-Token: c\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: b\x00\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nA: \x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: +1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n",
     ],
 )
 def test_garbage_is_refused(head: bytes) -> None:
@@ -93,6 +109,29 @@ def test_garbage_is_refused(head: bytes) -> None:
     with pytest.raises(Refused) as refused:
         Request.parse(head)
     assert refused.value.status == 400
+
+
+WORDS = (
+    b"GET POST / /x HTTP/1.1 HTTP/1.0 : Host localhost Content-Length Transfer-Encoding chunked 0 7 X-Token a , Upgrade"
+)
+BLANKS = [b" ", b"\t", b"\r\n", b"\n", b"\r", b"\x00", b"\xff", b"Host: localhost\r\n", b"Content-Length: 7\r\n"]
+PIECES = st.sampled_from([*WORDS.split(), *BLANKS])
+
+
+@given(st.lists(PIECES, max_size=12))
+def test_what_goes_on_is_one_request(pieces: list[bytes]) -> None:
+    """Whatever a client sends: it is refused, or the upstream sees one request with one host, token and length."""
+    try:
+        parsed = Request.parse(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"".join(pieces) + b"\r\n\r\n")
+    except Refused:
+        return
+    head = parsed.for_upstream(THERE)
+    assert head.count(b"\r\n\r\n") == 1
+    lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line or line[:1] in b" \t" for line in lines)
+    names = [line.partition(b":")[0].lower() for line in lines[1:]]
+    assert [names.count(name) for name in (b"host", b"x-token", b"connection")] == [1, 1, 1]
+    assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1
 
 
 def test_what_may_be_repeated() -> None:
@@ -142,11 +181,28 @@ def test_the_upstream_does_not_show() -> None:
     assert answered(status="100 Continue") == ["HTTP/1.1 100 Continue"]
 
 
-@pytest.mark.parametrize("head", [b"\r\n\r\n", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\r\n\r\n",
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    ],
+)
 def test_what_is_no_answer(head: bytes) -> None:
     """It is not passed on as one."""
     with pytest.raises(ValueError):
         Answer.parse(head)
+
+
+def test_answers_of_old_and_terse_servers() -> None:
+    """Version 1.0, and a status without words."""
+    assert Answer.parse(b"HTTP/1.0 404 Not Found\r\n\r\n").first == "HTTP/1.0 404 Not Found"
+    assert (Answer.parse(b"HTTP/1.1 200\r\n\r\n").status, Answer.parse(b"HTTP/1.1 101 \r\n\r\n").final) == (200, True)
 
 
 def test_secrets_are_not_shown() -> None:

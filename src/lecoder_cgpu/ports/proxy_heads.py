@@ -1,7 +1,12 @@
-"""Heads of HTTP/1 messages on their way through a reverse proxy: checked, and changed for the other side. Pure.
+"""Heads of HTTP/1 messages on their way through a reverse proxy: checked, and rewritten for the other side. Pure.
 
-The other side ("upstream") is a proxy of a backend's with an address and a token of its own. Nothing of these may reach
-the local client, and of the local address only what would be refused there is changed.
+The other side ("upstream") is a backend's own proxy, with an address and a token of its own. The local client may see
+neither. Of the client's address, only what the upstream would refuse is rewritten.
+
+h11 parses the heads. It is made for ends of a connection, which may be generous in what they accept. A proxy must not
+be: what two programs could understand in two ways is how requests are smuggled past the first of them. So we refuse
+more than h11 does: bare line feeds and carriage returns, folded lines, control characters, and requests with two
+lengths, even equal ones.
 """
 
 from __future__ import annotations
@@ -10,18 +15,21 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+import h11
+
 from ..backends.protocol import Upstream
 from ..system.redaction import MASK, spellings
 
 LOCAL_HOST = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.I)
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - as RFC 9110 calls it
-_REQUEST = re.compile(rf"({_TOKEN}) (/[!-~\x80-\xff]*) (HTTP/1\.[01])")
-_ANSWER = re.compile(r"HTTP/1\.[01] (\d{3})(?: [\t -~\x80-\xff]*)?")
-_FIELD = re.compile(rf"({_TOKEN}):[ \t]*([\t -~\x80-\xff]*?)[ \t]*")
+# Lines of visible text that end with CRLF. Only the last is empty, and none begins with a blank, which would make it
+# the continuation of the line before.
+_LINES = re.compile(rb"[!-~\x80-\xff][\t -~\x80-\xff]*\r\n(?:[!-~\x80-\xff][\t -~\x80-\xff]*\r\n)*\r\n")
 _DOMAIN = re.compile(r";\s*domain\s*=[^;]*", re.I)
 _OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te"})
-_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_VERSIONS = (b"1.0", b"1.1")
+_ANY_REQUEST = [("Host", "upstream"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
+_LENGTHS = frozenset({"content-length", "transfer-encoding"})
 
 Fields = list[tuple[str, str]]
 
@@ -36,7 +44,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """The head of a client's request; `host` is what the client calls us."""
+    """The head of a client's request; `host` is the name by which the client knows us."""
 
     method: str
     target: str
@@ -46,25 +54,32 @@ class Request:
 
     @classmethod
     def parse(cls, head: bytes) -> Request:
-        """The request whose head, with the empty line, that is.
+        """Parse the head of a request, with the empty line at its end.
 
         Raises:
             Refused: it makes no sense, or is not meant for this machine.
         """
-        first, *rest = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-        line = _REQUEST.fullmatch(first)
-        fields = _fields(rest)
-        if line is None or fields is None:
-            raise Refused(400, "this is no HTTP/1 request for a path")
+        try:
+            event = _event(h11.Connection(h11.SERVER, max_incomplete_event_size=len(head)), head)
+        except ValueError:
+            raise Refused(400, "this is not an HTTP/1 request that can be passed on") from None
+        if not isinstance(event, h11.Request) or event.target[:1] != b"/" or event.http_version not in _VERSIONS:
+            raise Refused(400, "this is not an HTTP/1 request for a path")
+        method, target, version = (
+            part.decode("latin-1") for part in (event.method, event.target, b"HTTP/" + event.http_version)
+        )
+        fields = _fields(event)
         hosts = _values(fields, "host")
-        if len(hosts) != 1 or len([name for name, _ in fields if name.lower() in _FRAMING]) > 1:
+        # h11 drops the second of two equal lengths, so these are counted in the head itself.
+        names = [line.partition(b":")[0].decode("latin-1").lower() for line in head.split(b"\r\n")]
+        if len(hosts) != 1 or len([name for name in names if name in _LENGTHS]) > 1:
             raise Refused(400, "there must be one Host, and one length at most")
         # A web page whose name its owner lets point to 127.0.0.1 sends that name, and must not get through.
         if not LOCAL_HOST.fullmatch(hosts[0]):
             raise Refused(403, "only requests to localhost or 127.0.0.1 are passed on")
-        if line[1] == "TRACE":  # its answer repeats the request, with our token
+        if method == "TRACE":  # its answer repeats the request, with our token
             raise Refused(405, "TRACE is not passed on")
-        return cls(line[1], line[2], line[3], hosts[0], fields)
+        return cls(method, target, version, hosts[0], fields)
 
     @property
     def websocket(self) -> bool:
@@ -74,14 +89,14 @@ class Request:
 
     @property
     def repeatable(self) -> bool:
-        """Whether sending it twice does no harm, and there is no body that would have to be kept for that."""
-        framing = [value for name in _FRAMING for value in _values(self.fields, name)]
+        """Whether sending it twice does no harm and needs no body, which would have to be kept for that."""
+        framing = [value for name in _LENGTHS for value in _values(self.fields, name)]
         return self.method in ("GET", "HEAD") and framing in ([], ["0"])
 
     def for_upstream(self, upstream: Upstream) -> bytes:
-        """The head to send on: the last of its connection, unless it asks for a WebSocket."""
+        """The head to send on. It is the last of its connection, unless it asks for a WebSocket."""
         there = urlsplit(upstream.url)
-        dropped = (_OF_THE_CONNECTION | _named(self.fields) | {"host", "upgrade", upstream.header.lower()}) - _FRAMING
+        dropped = (_OF_THE_CONNECTION | _named(self.fields) | {"host", "upgrade", upstream.header.lower()}) - _LENGTHS
         lines = [
             f"{self.method} {there.path}{self.target} {self.version}",
             f"Host: {there.netloc}",
@@ -92,8 +107,8 @@ class Request:
         for name, value in self.fields:
             if name.lower() in dropped:
                 continue
-            # Our own pages come from the upstream's address, as it sees it. Those of others stay what they are, so
-            # that whoever has to refuse them can.
+            # For the upstream, our own pages come from its own address. Other origins stay what they are, so that the
+            # application can refuse them.
             if name.lower() == "origin" and value.lower() == here:
                 value = f"{there.scheme}://{there.netloc}"
             elif name.lower() == "referer" and f"{value}/".lower().startswith(f"{here}/"):
@@ -112,25 +127,27 @@ class Answer:
 
     @classmethod
     def parse(cls, head: bytes) -> Answer:
-        """The answer whose head, with the empty line, that is.
+        """Parse the head of an answer, with the empty line at its end.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not the head of an HTTP/1 answer.
         """
-        first, *rest = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-        line = _ANSWER.fullmatch(first)
-        fields = _fields(rest)
-        if line is None or fields is None:
+        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(head))
+        # h11 takes an answer only after a request, and 101 only after one that asks for another protocol.
+        connection.send(h11.Request(method="GET", target="/", headers=_ANY_REQUEST))
+        event = _event(connection, head)
+        if not isinstance(event, (h11.Response, h11.InformationalResponse)) or event.http_version not in _VERSIONS:
             raise ValueError("the answer is not HTTP/1")
-        return cls(int(line[1]), first, fields)
+        first = f"HTTP/{event.http_version.decode()} {event.status_code} {event.reason.decode('latin-1')}"
+        return cls(event.status_code, first, _fields(event))
 
     @property
     def final(self) -> bool:
-        """Whether nothing but content follows; before that come heads that only tell that the request was taken."""
+        """Whether the content follows. Before this head, others may say that the request was received (status 1xx)."""
         return self.status >= 200 or self.status == 101
 
     def for_client(self, host: str, upstream: Upstream, port: int) -> bytes:
-        """The head to send on to a client that calls us `host`; `port` is what the server calls itself."""
+        """The head to send on to a client that knows us as `host`; `port` is the server's own number of the port."""
         lines = [self.first]
         dropped = {"alt-svc"}  # it names other doors of the upstream
         if self.status != 101:
@@ -142,7 +159,7 @@ class Answer:
             if name.lower() == "location":
                 value = _local(value, host, urlsplit(upstream.url), port)
             elif name.lower() == "set-cookie":
-                value = _DOMAIN.sub("", value)  # another domain than ours would make it void
+                value = _DOMAIN.sub("", value)  # the browser would drop a cookie of another domain
             lines.append(f"{name}: {value}")
         head = "\r\n".join(lines)
         for secret in spellings([upstream.token]):
@@ -151,7 +168,7 @@ class Answer:
 
 
 def plain(status: int, phrase: str, said: str) -> bytes:
-    """A whole answer of our own."""
+    """A complete answer of our own."""
     body = f"lecoder-cgpu: {said}\n".encode()
     return (
         _bytes(
@@ -167,7 +184,7 @@ def plain(status: int, phrase: str, said: str) -> bytes:
 
 
 def _local(location: str, host: str, there: SplitResult, port: int) -> str:
-    """Where a redirection leads for the local client, if it leads back to the same server."""
+    """The address of a redirection for the local client. Only one that leads back to the same server is changed."""
     try:
         parts = urlsplit(location)
         own = LOCAL_HOST.fullmatch(parts.netloc) and parts.port == port
@@ -187,9 +204,23 @@ def _authority(parts: SplitResult) -> tuple[str | None, int | None]:
     return parts.hostname, None if parts.port in (80, 443) else parts.port
 
 
-def _fields(lines: list[str]) -> Fields | None:
-    found = [_FIELD.fullmatch(line) for line in lines]
-    return None if None in found else [(match[1], match[2]) for match in found if match]
+def _event(connection: h11.Connection, head: bytes) -> object:
+    """What h11 makes of a head that passes our own checks.
+
+    Raises:
+        ValueError: it does not pass them, or h11 refuses it.
+    """
+    if not _LINES.fullmatch(head):
+        raise ValueError("this is not a head of HTTP/1")
+    connection.receive_data(head)
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise ValueError(str(error)) from error
+
+
+def _fields(event: h11.Request | h11.Response | h11.InformationalResponse) -> Fields:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
 
 
 def _values(fields: Fields, name: str) -> list[str]:
