@@ -42,6 +42,7 @@ SLOW = (
     "docs/",
     "e2e/",
     "upgrade/",
+    "contract/test_backends.py",
     "contract/test_bad_servers.py",
     "contract/test_colab_documents.py",
     "contract/test_documents.py",

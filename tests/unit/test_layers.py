@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lecoder_cgpu
+from lecoder_cgpu.backends import registry
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 
@@ -120,6 +121,47 @@ def test_packages_hold_a_docstring_and_nothing_else() -> None:
             assert len(tree.body) == 1, name
             said = ast.get_docstring(tree) or ""
             assert name.count("/") > 1 or ("Who may use it:" in said and "Never here:" in said), name
+
+
+def compared(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """The texts that something is compared with, and where: `==`, `in`, `match`, and patterns in tuples and sets."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            places: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            places = [node.value]
+        else:
+            continue
+        for place in places:
+            items = place.elts if isinstance(place, ast.Tuple | ast.List | ast.Set) else [place]
+            for item in items:
+                if isinstance(item, ast.Constant) and isinstance(item.value, str):
+                    yield node.lineno, item.value
+
+
+def test_no_name_of_a_backend_decides() -> None:
+    """Outside backends/ and auth/, the protocol is asked what a backend can do; its name is for people."""
+    names = set(registry.names())
+    found = [
+        f"{name}:{line} compares with {text!r}"
+        for name, tree in sources()
+        if room(name) not in ("backends", "auth", "testing", "keeper")
+        for line, text in compared(tree)
+        if text in names
+    ]
+    assert found == []
+
+
+def test_nothing_imports_one_backend() -> None:
+    """What is outside backends/ knows the protocol and the table of names, and no single backend."""
+    users = {
+        f"{name} imports {imported}"
+        for name, tree in sources()
+        if room(name) not in ("backends", "testing", "keeper")
+        for imported in imports(name, tree)
+        if imported.startswith("backends/") and imported not in ("backends/protocol", "backends/registry")
+    }
+    assert users == set()
 
 
 def uses(tree: ast.Module, *names: str) -> bool:

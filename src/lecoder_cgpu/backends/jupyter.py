@@ -70,11 +70,9 @@ class Backend(protocol.Backend):
                 hint="add one: lecoder-cgpu sessions add NAME --url URL --token-stdin "
                 "(or set LECODER_CGPU_JUPYTER_URL and LECODER_CGPU_JUPYTER_TOKEN)",
             )
-        return self.record(name, found, None)
+        return self.attach(name, found, None)
 
-    @staticmethod
-    def record(name: str, url: str, token: str | None) -> Record:
-        """A record for the server at `url`."""
+    def attach(self, name: str, url: str, token: str | None) -> Record:
         address, attached = normalise(url)
         return new_record(
             name,

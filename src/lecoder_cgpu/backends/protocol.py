@@ -161,6 +161,16 @@ class Backend(Protocol):
     def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for a session that does not exist yet; starts nothing."""
 
+    def attach(self, name: str, url: str, token: str | None) -> Record:
+        """A record, which is not stored yet, for a server that the user names by its address.
+
+        Raises:
+            errors.UsageError: the address is malformed, or the backend has no such servers.
+        """
+        raise errors.UsageError(
+            f"the {self.name} backend has no servers with an address of their own", hint="leave out --url"
+        )
+
     def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         """Whether the session's runtime is of the kind that is wanted, as far as is known here."""
         return not (wants.gpu or wants.high_ram or wants.tpu is not None)

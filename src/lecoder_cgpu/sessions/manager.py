@@ -274,10 +274,8 @@ class SessionManager:
         Raises:
             errors.UsageError: name or address are no good. errors.AuthError, errors.ConnectionFailed: the proof failed.
         """
-        from ..backends import jupyter
-
         check_name(name)
-        session = self.hold(jupyter.Backend.record(name, url, token))
+        session = self.hold(self.backend(registry.SERVERS).attach(name, url, token))
         session.server.version()
         session.server.kernels()  # asks for the token
         self.store.add(session.record, replace=replace)
