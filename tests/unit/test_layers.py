@@ -145,7 +145,7 @@ def test_no_name_of_a_backend_decides() -> None:
     found = [
         f"{name}:{line} compares with {text!r}"
         for name, tree in sources()
-        if room(name) not in ("backends", "auth", "testing", "keeper")
+        if room(name) not in ("backends", "auth", "testing")
         for line, text in compared(tree)
         if text in names
     ]
@@ -157,7 +157,7 @@ def test_nothing_imports_one_backend() -> None:
     users = {
         f"{name} imports {imported}"
         for name, tree in sources()
-        if room(name) not in ("backends", "testing", "keeper")
+        if room(name) not in ("backends", "testing")
         for imported in imports(name, tree)
         if imported.startswith("backends/") and imported not in ("backends/protocol", "backends/registry")
     }

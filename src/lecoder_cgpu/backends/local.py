@@ -157,7 +157,7 @@ def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
         server = find(folder)
         if server is not None and server.url:
             return server, False
-        if server is not None:  # whoever started it was killed before it was ready
+        if server is not None:  # the process that started it was killed before it was ready
             _end(server)
         return start(folder, root), True
 

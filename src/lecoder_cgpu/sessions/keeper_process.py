@@ -1,7 +1,7 @@
-"""The keeper as other processes see it: one detached process that keeps Colab's runtimes alive and their leases honest.
+"""The keeper as other processes see it: one detached process that keeps leased runtimes alive and ends their leases.
 
-Every command that uses such a runtime makes sure that the keeper is there; a record names its process, and a lock that
-it holds for life makes it the only one. What it does is in the package `keeper`.
+Every command that uses such a runtime makes sure that the keeper runs. A record names its process, and a lock that it
+holds for life makes it the only one. What it does is in `keeper/`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def path(state_dir: Path) -> Path:
 
 
 def read(state_dir: Path) -> KeeperRecord | None:
-    """The record that a keeper left, alive or not; None when the last one ended in order. A damaged one is none."""
+    """The record that a keeper left, alive or not; None when the last one ended in order, or the record is damaged."""
     with contextlib.suppress(OSError, msgspec.DecodeError):
         return msgspec.json.decode(path(state_dir).read_bytes(), type=KeeperRecord)
     return None
@@ -49,7 +49,8 @@ def write(state_dir: Path, record: KeeperRecord) -> None:
 
 
 def ensure(settings: config.Config, state_dir: Path, notify: Callable[[str], None]) -> None:
-    """See to it that a keeper runs. What it is to keep must be written down already. Failure spoils no command."""
+    """Make sure that a keeper runs. The sessions that it shall keep must be stored already. A failure is told, and
+    fails no command."""
     if settings.get("keeper").value == "off":
         return
     found = read(state_dir)

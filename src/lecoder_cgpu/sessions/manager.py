@@ -1,4 +1,7 @@
-"""The library's front door: chooses the session, and offers everything that commands do with the stored ones."""
+"""Chooses the session that a command or a program uses, and knows the backends.
+
+`operations` and `status` are what is done with the stored sessions; `session` is one of them in use.
+"""
 
 from __future__ import annotations
 
@@ -147,10 +150,10 @@ class SessionManager:
         return session
 
     def limit(self, record: Record, limits: Limits) -> None:
-        """Change the lease of a session, as far as `limits` say anything.
+        """Change the limits of a session's lease that `limits` sets.
 
         Raises:
-            errors.UsageError: its runtime costs nothing, and has none.
+            errors.UsageError: the session has no lease, because its runtime costs nothing.
         """
         if not limits:
             return
@@ -162,7 +165,7 @@ class SessionManager:
         record.lease = (self.store.change(record.id, change) or record).lease
 
     def existing(self, key: str | None = None, *, gone: bool = False) -> Session:
-        """The session named, else the active one; never a new one, and with `gone` also one without a runtime.
+        """The session named, else the active one; never a new one. With `gone` it may have no runtime any more.
 
         Raises:
             errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
@@ -202,8 +205,8 @@ class SessionManager:
         return record
 
     def _pick(self, records: list[Record], wants: RuntimeRequest) -> Record | None:
-        """The active session, or with a backend chosen by the user the most recent session of that backend. If it is
-        not what was asked for, the most recent one that is.
+        """The stored session that fits, None when none does. It is the active one if that fits, else the most recent
+        one that does. If the user chose a backend, only that backend's sessions count.
 
         Raises:
             errors.UsageError: no session of the backend that the user chose can be that.
@@ -269,10 +272,11 @@ class SessionManager:
     # --- what commands do with sessions ---
 
     def add_server(self, name: str, url: str, token: str | None, *, replace: bool = False) -> Session:
-        """Store a Jupyter server as a session, after proving that it answers and takes the token.
+        """Store a Jupyter server as a session, after checking that it answers and accepts the token.
 
         Raises:
-            errors.UsageError: name or address are no good. errors.AuthError, errors.ConnectionFailed: the proof failed.
+            errors.UsageError: name or address are malformed. errors.AuthError: the token was refused.
+            errors.ConnectionFailed: the server does not answer.
         """
         check_name(name)
         session = self.hold(self.backend(registry.SERVERS).attach(name, url, token))
@@ -285,7 +289,7 @@ class SessionManager:
         """Store a local runtime as a session and start it.
 
         Raises:
-            errors.UsageError: name or folder are no good. errors.CapacityError: it did not start.
+            errors.UsageError: name or folder are malformed. errors.CapacityError: it did not start.
         """
         record = self.backend(registry.FOLDERS).create(name, RuntimeRequest())
         if root is not None:
@@ -307,7 +311,7 @@ class SessionManager:
             return None
 
     def each(self, action: Callable[[T], R], items: list[T]) -> list[R]:
-        """`action` on everything at once: servers that do not answer must not add up."""
+        """Do `action` for all items at once, so that the waits for servers that do not answer do not add up."""
         if len(items) < 2:
             return [action(item) for item in items]
         from concurrent.futures import ThreadPoolExecutor

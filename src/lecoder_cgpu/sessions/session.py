@@ -63,7 +63,7 @@ class Session:
         """The runtime's endpoint, started if the backend can start it.
 
         Raises:
-            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: as the backend has it.
+            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: see `Backend.obtain`.
         """
         found = self.backend.find(self.record)
         if found is not None:
@@ -91,8 +91,8 @@ class Session:
         return fresh
 
     def _on_the_runtime(self, action: Callable[[], T]) -> T:
-        """Do what comes before any work is sent. A runtime that turns out to be gone is replaced, if `terms` allow it;
-        once connected, it never is."""
+        """Do something that comes before any work is sent. A runtime that turns out to be gone is replaced if `terms`
+        allow it. After the first success it is never replaced."""
         try:
             done = action()
         except errors.LostError:
@@ -105,7 +105,7 @@ class Session:
         return done
 
     def close(self) -> None:
-        """Let go of the connections; the runtime stays."""
+        """Close the connections; the runtime stays."""
         if "server" in vars(self):
             self.server.close()
 
@@ -119,7 +119,7 @@ class Session:
 
     @property
     def kernel_path(self) -> str:
-        """The path of the kernel's Jupyter session: what makes it findable from another machine."""
+        """The path of the kernel's Jupyter session, by which another machine can find it."""
         folder = self.endpoint.folder
         return f"{folder}/lecoder-{self.record.name}.ipynb".lstrip("/")
 
@@ -127,7 +127,7 @@ class Session:
         """Channels to the session's kernel, which is started if there is none.
 
         Raises:
-            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         connection = self._on_the_runtime(self._connect_kernel)
         connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
@@ -150,12 +150,12 @@ class Session:
         return KernelConnection(server, self._open_kernel(lost), self.known_gone)
 
     def kernel_id(self) -> str:
-        """The id of the session's kernel, which is started if there is none; whether it is still there is not asked."""
+        """The id of the session's kernel, which is started if there is none. Whether it still runs is not checked."""
         self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the kernel
         return self.record.kernel.id if self.record.kernel is not None else self._open_kernel(lost=False)
 
     def forget_kernel(self) -> None:
-        """The kernel is gone: the next use starts another."""
+        """Note that the kernel is gone: the next use starts another."""
         self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
         self._remember(kernel=None)
 
@@ -193,7 +193,7 @@ class Session:
         return True
 
     def await_recording(self) -> None:
-        """After the kernel's process was replaced: return when the new one is recorded, too."""
+        """After the kernel's process was replaced, wait until the new one is recorded, too."""
         if self.record.kernel is not None and self.record.kernel.recorded:
             self._start_recording(self.record.kernel.id)
 
@@ -201,7 +201,7 @@ class Session:
         """Restart the kernel, and return it as it is then.
 
         Raises:
-            errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.NotFoundError: none is running. errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         kernel = self.running_kernel()
         self._revive_helper()
@@ -210,7 +210,7 @@ class Session:
         return self.kernel()
 
     def _revive_helper(self) -> None:
-        """Replace a helper that does not answer any more, as people are told that a restart does."""
+        """Replace a helper that does not answer any more. Hints promise that a restart does this."""
         if self.record.helper is None:
             return
         try:
@@ -229,7 +229,7 @@ class Session:
         """The kernel as the server sees it now, None when none is running.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         if self.record.kernel is None:
             return None
@@ -264,7 +264,7 @@ class Session:
         """The helper on the runtime, started if it is not there.
 
         Raises:
-            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         return self._on_the_runtime(self._connect_helper)
 
@@ -291,7 +291,7 @@ class Session:
 
         Raises:
             errors.ConnectionFailed: it cannot be reached within a minute, or the runtime is gone.
-            errors.AuthError: it does not know us any more.
+            errors.AuthError: the server does not accept us any more.
         """
         if isinstance(cause, errors.HelperDead):
             self.replace_helper()
@@ -366,7 +366,7 @@ class Session:
     def used(self) -> None:
         """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
 
-        Whoever carries a person's keystrokes or somebody's traffic calls this all along: it is no idle runtime.
+        Call it repeatedly while a person's keystrokes or traffic are carried: such a runtime is not idle.
         """
         now = time.monotonic()
         if self._used_at is not None and now - self._used_at < session_store.TOUCH_INTERVAL:
@@ -378,15 +378,15 @@ class Session:
             self.notify(f"the use of the session was not noted: {error.message}")
 
     def is_lost(self) -> bool:
-        """Whether the runtime is certainly gone, as those know who lend it. Nobody knowing is no certainty."""
+        """Whether the lender says that the runtime is gone. False when the lender could not be asked."""
         try:
             return self.backend.is_gone(self.record)
         except errors.Error as error:
-            logs.current().warn("SESSION", f"whether the runtime is there cannot be told: {error.message}")
+            logs.current().warn("SESSION", f"the lender could not be asked about the runtime: {error.message}")
             return False
 
     def known_gone(self) -> bool:
-        """The same as far as it is known here, without asking anybody."""
+        """Whether it is known here that the runtime is gone. Asks nobody."""
         return self.backend.known_gone(self.record)
 
     def loss(self, what: str, hint: str) -> errors.Error:
@@ -422,7 +422,7 @@ class Session:
         """End the kernels that we started on a server that is not ours; returns their ids.
 
         Raises:
-            errors.AuthError, errors.ConnectionFailed: as transport has it.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         ended = []
         for kernel in (self.record.kernel, self.record.helper):

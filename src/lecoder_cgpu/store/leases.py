@@ -33,12 +33,12 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 def lease_of(record: Record) -> Lease:
-    """The session's lease; the usual one for a session that has none yet."""
+    """The session's lease; one with the default limits if none is stored yet."""
     return record.lease or Lease(began=moment(record.created_at) or 0.0)
 
 
 def moment(text: str) -> float | None:
-    """The Unix time of a moment as records have it, None when it is none."""
+    """The Unix time of an ISO 8601 moment in a record; None when the text is not one."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
@@ -81,6 +81,7 @@ def over(
 
 
 def last_active(lease: Lease, used: float | None) -> float:
+    """When the runtime was last at work or in use, as far as it is known."""
     return max(lease.began, lease.last_work or 0.0, used or 0.0)
 
 

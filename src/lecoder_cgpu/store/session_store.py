@@ -1,7 +1,7 @@
 """The stored sessions: `state/sessions.json`, and how a name or a prefix finds one of them.
 
-A session is our named hold on a runtime. The file is the predecessor's array with additions. One record that cannot
-be understood never hides the others and is written back untouched; a file that is no JSON array is set aside and
+A session is our named hold on a runtime. The file is the predecessor's JSON array with additions. A record that cannot
+be decoded never hides the others, and is written back untouched. A file that is not a JSON array is set aside and
 reported.
 """
 
@@ -177,10 +177,10 @@ class Store:
                 state.write_atomic(self.path, msgspec.json.format(msgspec.json.encode(everything), indent=2))
 
     def find(self, key: str) -> Record:
-        """The session of that id, name or endpoint, or with that unique prefix of one of the first two.
+        """The session with that id, name or endpoint, or whose id or name is the only one with that prefix.
 
         Raises:
-            errors.NotFoundError: there is none. errors.UsageError: several begin so.
+            errors.NotFoundError: there is none. errors.UsageError: the prefix fits several.
         """
         records = self.records()
         for record in records:
@@ -243,7 +243,7 @@ class Store:
                 record.is_active = record.id == session_id
 
     def retire(self, session_id: str) -> None:
-        """Keep a session's record, but let plain commands use another one."""
+        """Keep a session's record, and make another session the active one."""
         with self.transaction() as records:
             for record in records:
                 if record.id == session_id and record.is_active:

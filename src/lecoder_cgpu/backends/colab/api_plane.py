@@ -224,7 +224,7 @@ def _rows(value: Any) -> list[dict[str, Any]]:
 
 
 def _runtime(value: Any) -> Assignment | None:
-    """A Runtime of the API, None when it is none."""
+    """A Runtime of the API; None when the answer is something else."""
     if not isinstance(value, dict) or not value.get("name"):
         return None
     spec, connection = _object(value.get("runtimeSpec")), _object(value.get("connectionInfo"))

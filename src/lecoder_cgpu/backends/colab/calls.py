@@ -52,7 +52,7 @@ class Google:
         """Send a request and return the decoded answer, None when it has no body.
 
         Raises:
-            errors.Error: as `google_error` has it. errors.ConnectionFailed: no answer, or one that makes no sense.
+            errors.Error: see `google_error`. errors.ConnectionFailed: no answer, or one that makes no sense.
         """
         return decode(
             self.raw(method, path, params=params, headers=headers, json=json, timeout=timeout, repeat=repeat),

@@ -75,7 +75,7 @@ class Assignment(Struct, frozen=True, kw_only=True):
 
 
 def label(variant: str, accelerator: str) -> str:
-    """A runtime's name for people, as the predecessor has it: Colab GPU T4."""
+    """A runtime's name for people, in the predecessor's form: Colab GPU T4."""
     return f"Colab {variant}" + ("" if accelerator == "NONE" else f" {accelerator}")
 
 
@@ -86,7 +86,7 @@ def accelerator(value: Any) -> str:
 
 
 def typed_accelerator(text: str) -> str:
-    """An accelerator as people type it (`t4`, `v5e-1`, `TPU v2-8`), spelt as the wire has it. "" when it is no name."""
+    """The wire's spelling of an accelerator that people type (`t4`, `v5e-1`, `TPU v2-8`); "" when it is not a name."""
     name = re.sub(r"^(TPU|GPU|NVIDIA)[\s_-]*", "", text.strip().upper())
     name = re.sub(r"[\s_-]", "", name)
     return name if re.fullmatch(r"[A-Z]+[0-9][A-Z0-9]*", name) else ""
@@ -124,7 +124,7 @@ def tier(value: Any) -> str | None:
 
 
 def seconds(value: Any) -> float:
-    """A token's lifetime: a number, a numeric string, or a duration such as "3600s"; the usual one when it is none."""
+    """A token's lifetime: a number, a numeric string, or a duration such as "3600s"; else the usual one."""
     text = str(value if value is not None else "").strip().removesuffix("s")
     number = _number(text)
     return number if number is not None and number > 0 else TOKEN_LIFETIME
@@ -207,7 +207,7 @@ def _count(value: Any) -> int | None:
 
 
 def _moment(text: str) -> float:
-    """Unix time of an RFC 3339 moment, whatever the number of its decimals; 0 when it is none."""
+    """Unix time of an RFC 3339 moment, whatever the number of its decimals; 0 for anything else."""
     try:
         return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
     except ValueError:

@@ -18,7 +18,7 @@ def chosen_plane(config: Config) -> str:
     """The control plane that the settings name.
 
     Raises:
-        errors.UsageError, errors.ConfigError: there is none of that name.
+        errors.UsageError, errors.ConfigError: no plane has that name.
     """
     chosen = config.get("colabApi")
     if chosen.value not in PLANES:
