@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ...jupyter.watch_driver import Responder
     from ...models.status import Account as AccountDocument
     from ..protocol import Account, Machine, Upstream
-    from .control import Control
 
 RELEASE_PAUSES = (0.0, 0.5, 1.5)  # seconds before each look whether a runtime has left the listing (protocol C16)
 RELEASE_WAIT = 30.0  # seconds that a command that ends a runtime waits for one that is asking for it
@@ -52,10 +51,6 @@ class Backend(Leased):
         self._store = Store(state_dir)
         self._listing = Listing(settings, state_dir)
         self._allocator = Allocator(settings, state_dir, self._listing)
-
-    def control_of(self, record: Record) -> Control:
-        """The control plane that knows a session's runtime, whatever the settings say now."""
-        return self._listing.control_of(record)
 
     def close(self) -> None:
         self._listing.close()
