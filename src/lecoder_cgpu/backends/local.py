@@ -137,7 +137,7 @@ def find(folder: Path) -> Server | None:
         kept = atomic_files.set_aside(path)
         logs.current().warn("LOCAL", f"a damaged record of a local server was kept as {kept.name}")
         return None
-    return server if process_identity.of(server.pid) == server.identity else None
+    return server if process_identity.is_same(server.pid, server.identity) else None
 
 
 def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
@@ -273,12 +273,12 @@ def _end(server: Server) -> None:
     below = list(_descendants(server.pid))
     _signal(server.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_TIMEOUT
-    while process_identity.of(server.pid) == server.identity and time.monotonic() < deadline:
+    while process_identity.is_same(server.pid, server.identity) and time.monotonic() < deadline:
         time.sleep(POLL)
-    if process_identity.of(server.pid) == server.identity:
+    if process_identity.is_same(server.pid, server.identity):
         _signal(server.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     for pid, identity in below:
-        if process_identity.of(pid) == identity:
+        if process_identity.is_same(pid, identity):
             _signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 

@@ -1,4 +1,7 @@
-"""How this copy of the tool was installed, and whether there is a newer one. Asks the network only when told to."""
+"""How this copy of the tool was installed, and whether there is a newer version.
+
+Only `check` uses the network.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ TIMEOUT = 60.0  # seconds for the installer's answer
 
 Kind = Literal["source", "pipx", "uv-tool", "uv", "pip", "unknown"]
 
-# The command that brings a newer version, by how this one came. Nothing here runs it.
+# The command that installs a newer version, by how this one was installed. Nothing here runs it.
 UPGRADES: dict[str, str] = {
     "pipx": f"pipx upgrade {NAME}",
     "uv-tool": f"uv tool upgrade {NAME}",
@@ -55,10 +58,10 @@ def extras() -> dict[str, bool]:
 
 
 def check() -> Upgrade:
-    """The newest version that the package index offers, asked through the installer and its own settings.
+    """Ask the package index for its newest version, through the installer and with the installer's settings.
 
     Raises:
-        errors.ConnectionFailed: it could not be asked.
+        errors.ConnectionFailed: the index could not be asked, or its answer is no version.
     """
     how, origin = kind()
     document = Upgrade(version=__version__, installed=how, command=UPGRADES[how].format(python=sys.executable))
@@ -67,12 +70,12 @@ def check() -> Upgrade:
     found = _versions()
     if found:
         document.latest = found
-        document.newer = _key(found) > _key(__version__)
+        document.newer = _is_newer(found)
     return document
 
 
 def _versions() -> str:
-    """The newest version on the index, "" when it has none under our name."""
+    """The newest version on the index; "" when the index has no package of our name."""
     line = [sys.executable, "-m", "pip", "index", "versions", NAME, "--disable-pip-version-check"]
     try:
         done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
@@ -90,5 +93,15 @@ def _versions() -> str:
     )
 
 
-def _key(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
+def _is_newer(version: str) -> bool:
+    """Whether this version comes after the one that runs here."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(version) > Version(__version__)
+    except InvalidVersion as error:
+        raise errors.ConnectionFailed(
+            f"the package index gave {version[:100]!r}, which is no version",
+            name="IndexUnreachable",
+            hint=f"pip index versions {NAME}",
+        ) from error

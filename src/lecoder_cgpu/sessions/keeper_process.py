@@ -41,7 +41,7 @@ def read(state_dir: Path) -> KeeperRecord | None:
 
 
 def is_alive(record: KeeperRecord | None) -> bool:
-    return record is not None and process_identity.of(record.pid) == record.identity
+    return record is not None and process_identity.is_same(record.pid, record.identity)
 
 
 def write(state_dir: Path, record: KeeperRecord) -> None:

@@ -1,41 +1,40 @@
 """Which process a process id means: ids are reused, and mean nothing after a reboot.
 
-Linux answers from /proc, macOS through `ps`, Windows through its API. Only Linux is covered by our tests.
+Linux answers from /proc, which costs no import; other systems through psutil. An identity is a text that is stored
+beside a process id; `is_same` compares it with the process that has the id now.
 """
 
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
+_PSUTIL = "psutil/"  # begins the identities that psutil gives
+_WINDOWS_EPOCH = 11644473600.0  # seconds from 1601, where Windows begins to count, to 1970
+_LSTART = "%a %b %d %H:%M:%S %Y"
+
 
 def of(pid: int) -> str | None:
-    """What tells this process from any other that has or had its id; None when there is no such process, or a dead one
-    that its parent has not collected yet."""
-    if sys.platform == "linux":
-        return _linux(pid)
-    if sys.platform == "win32":
-        return _windows(pid)
-    return _posix(pid)
+    """The identity of the process with this id; None if there is none, or only a dead one that was not waited for."""
+    return _of_linux(pid) if sys.platform == "linux" else _of_psutil(pid)
+
+
+def is_same(pid: int, identity: str) -> bool:
+    """Whether the process with this id is the one that had this identity."""
+    found = of(pid)
+    if found is None:
+        return False
+    if found.startswith(_PSUTIL) and not identity.startswith(_PSUTIL):
+        return _is_same_of_0_6(found, identity)
+    return found == identity
 
 
 def children(pid: int) -> list[int]:
     """The ids of the processes that this one started and that are still alive."""
-    if sys.platform == "linux":
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
-                    found.append(int(path.parent.name))
-        return found
-    if sys.platform == "win32":
-        return []  # the server runs in a process group of its own there, and is ended as a whole
-    listed = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=False).stdout
-    pairs = [line.split() for line in listed.splitlines()]
-    return [int(pair[0]) for pair in pairs if len(pair) == 2 and pair[1] == str(pid)]
+    return _children_linux(pid) if sys.platform == "linux" else _children_psutil(pid)
 
 
 @cache
@@ -45,7 +44,7 @@ def _boot() -> str:
     return "unknown"
 
 
-def _linux(pid: int) -> str | None:
+def _of_linux(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -55,25 +54,45 @@ def _linux(pid: int) -> str | None:
     return f"{_boot()}/{fields[19]}"  # field 22 of proc(5): the start time, counted from after the name
 
 
-def _posix(pid: int) -> str | None:
-    shown = subprocess.run(
-        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split(maxsplit=1)
-    return shown[1].strip() if len(shown) == 2 and not shown[0].startswith("Z") else None
+def _children_linux(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+    return found
 
 
-def _windows(pid: int) -> str | None:
-    import ctypes
+def _of_psutil(pid: int) -> str | None:
+    import psutil
 
-    kernel32 = ctypes.windll.kernel32  # type: ignore[attr-defined,unused-ignore]
-    handle = kernel32.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-    if not handle:
-        return None
     try:
-        code = ctypes.c_ulong()
-        kernel32.GetExitCodeProcess(handle, ctypes.byref(code))
-        times = [ctypes.c_ulonglong() for _ in range(4)]
-        kernel32.GetProcessTimes(handle, *(ctypes.byref(item) for item in times))
-    finally:
-        kernel32.CloseHandle(handle)
-    return str(times[0].value) if code.value == 259 else None  # STILL_ACTIVE
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return f"{_PSUTIL}{process.create_time():.3f}"
+    except psutil.AccessDenied:
+        return f"{_PSUTIL}unreadable"  # it lives, and is nobody's that we know
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return None
+
+
+def _children_psutil(pid: int) -> list[int]:
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except (psutil.Error, ValueError, OverflowError):
+        return []
+
+
+def _is_same_of_0_6(found: str, identity: str) -> bool:
+    """Compare with an identity that version 0.6 stored: the start as `ps -o lstart` shows it on macOS, in 100 ns since
+    1601 on Windows."""
+    try:
+        created = float(found.removeprefix(_PSUTIL))
+        if identity.isdecimal():
+            return abs(int(identity) / 1e7 - _WINDOWS_EPOCH - created) < 0.01
+        return abs(time.mktime(time.strptime(identity, _LSTART)) - created) <= 1.0  # whole seconds
+    except (ValueError, OverflowError):
+        return False

@@ -1,0 +1,94 @@
+"""Which process an id means, by /proc and by psutil: both are run here, on real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from lecoder_cgpu.system import process_identity
+from lecoder_cgpu.system.process_identity import children, is_same, of
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+NOBODY = 2**22 + 1  # above the largest process id of Linux
+
+
+@pytest.fixture(params=["own", "psutil"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of this system, and that of systems other than Linux."""
+    if request.param == "psutil":
+        monkeypatch.setattr(process_identity, "sys", type("Elsewhere", (), {"platform": "darwin"}))
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that waits for its input to end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        yield process
+        process.kill()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("way")
+def test_a_process_is_known_while_it_lives(child: subprocess.Popen[bytes]) -> None:
+    """Its identity does not change, is no other's, and ends with it, although nobody has waited for it yet."""
+    identity = of(child.pid)
+    assert identity is not None
+    time.sleep(0.05)
+    assert of(child.pid) == identity
+    assert is_same(child.pid, identity)
+    assert not is_same(child.pid, identity[:-1] + ("1" if identity[-1] == "0" else "0"))
+    child.kill()
+    wait_until(lambda: of(child.pid) is None)
+    assert not is_same(child.pid, identity)
+
+
+@pytest.mark.usefixtures("way")
+def test_ids_that_nobody_has() -> None:
+    for pid in (NOBODY, -5, 2**40):
+        assert of(pid) is None
+        assert children(pid) == []
+
+
+@pytest.mark.usefixtures("way")
+def test_children(child: subprocess.Popen[bytes]) -> None:
+    import os
+
+    assert child.pid in children(os.getpid())
+    assert children(child.pid) == []
+
+
+def test_what_an_older_version_stored(child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forms of 0.6 on macOS and Windows still name their process, and no other."""
+    monkeypatch.setattr(process_identity, "sys", type("Elsewhere", (), {"platform": "darwin"}))
+    created = psutil.Process(child.pid).create_time()
+    lstart = time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(created))
+    assert is_same(child.pid, lstart)
+    assert not is_same(child.pid, time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(created - 60)))
+    ticks = int((created + 11644473600) * 10**7)
+    assert is_same(child.pid, str(ticks))
+    assert not is_same(child.pid, str(ticks + 10**7))
+    assert not is_same(child.pid, "gone")
+
+
+@linux
+def test_linux_needs_no_library() -> None:
+    """/proc answers without importing psutil."""
+    code = (
+        "import os, sys; from lecoder_cgpu.system import process_identity as p;"
+        "print(p.is_same(os.getpid(), p.of(os.getpid())), p.children(1) is not None, 'psutil' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True", "False"]
