@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,10 @@ from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
     from ...files.transfer import Progress
+    from ...files.watch import Watcher
     from ...models.files import FileEntry, Synced, Transfer
 
-WATCH_PAUSE = 1.0  # seconds between looks at a watched folder
+RETRY_PAUSE = 1.0  # seconds until what failed in a watched folder is tried again
 TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 
 
@@ -169,25 +169,39 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
         )
     local = os.path.expanduser(local)
     check_folder(local)
-    with _storage(app, create=True, title="syncing") as files:
+    with _storage(app, create=True, title="syncing") as files, contextlib.ExitStack() as stack:
+        watcher = stack.enter_context(_watcher(app, local)) if watch else None  # what changes meanwhile counts, too
         document = files.sync(local, remote or source_name(local), **options)
-        if watch:
-            _watch(app, files, local, document, options)
+        if watcher is not None:
+            _watch(app, files, watcher, local, document, options)
     _finish(app, document)
     return Answer(document, lambda: _sync_summary(app, document))
 
 
-def _watch(app: App, files: commands.Storage, local: str, document: Synced, options: dict[str, bool]) -> None:
+def _watcher(app: App, local: str) -> Watcher:
+    from ...files.watch import Watcher
+
+    return Watcher(local, app.printer.note)
+
+
+def _watch(
+    app: App, files: commands.Storage, watcher: Watcher, local: str, document: Synced, options: dict[str, bool]
+) -> None:
     """Sync again whenever something has changed, adding up in `document`; an interrupt is the normal end."""
     app.printer.note(f"watching {local}; {counted(document.sent, 'file')} sent")
+    from ...files.watch import LOOK_EVERY
+
     document.rounds = 1
+    pause = LOOK_EVERY
     try:
         while True:
-            time.sleep(WATCH_PAUSE)
+            watcher.wait(pause)
+            pause = LOOK_EVERY
             try:
                 again = files.sync(local, document.remote, **options)
             except errors.TransferError as error:  # a file that is being written; the next round will have it
                 app.printer.note(f"not yet: {error.message}")
+                pause = RETRY_PAUSE
                 continue
             if again.changes:
                 document.rounds += 1
