@@ -121,7 +121,7 @@ class Storage:
         """Copy local files and folders to the runtime.
 
         Args:
-            sources: paths or patterns; a folder that is written `.` or `x/.` stands for what it holds.
+            sources: paths or patterns; `.` and `x/.` stand for the contents of a folder.
             target: where to; into it when it ends with a slash, is a folder, or there are several sources or a
                 pattern. The runtime's working folder when None.
 
@@ -322,7 +322,7 @@ class Storage:
             )
 
     def _targets(self, path: str) -> Sequence[_Target]:
-        """What a path or a pattern stands for: links themselves, not what they lead to."""
+        """What a path or a pattern stands for. Links are not followed."""
         folder, _, name = path.rpartition("/")
         stat = self._service.stat((folder or "/") if path.startswith("/") else folder or ".")
         if not stat.is_folder:
@@ -372,7 +372,7 @@ class Storage:
 
         Args:
             checksum: compare hashes where sizes agree, instead of times.
-            delete: also delete what is only there.
+            delete: also delete what exists only on the runtime.
             dry_run: only tell what would be done.
 
         Raises:

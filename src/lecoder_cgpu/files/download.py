@@ -35,7 +35,7 @@ from .transfer import (
     transfer_key,
 )
 
-BY_HTTP = 8 << 20  # bytes from which on a file is read from the server itself, where the server has it
+BY_HTTP = 8 << 20  # a file with at least so many bytes is read from the server itself, if the server has it
 HTTP_FAILURES = 3  # in a row, without a byte between them
 
 _numbers = count()
@@ -143,7 +143,7 @@ class Download(Transfer):
             raise error_of(trees.Problem("FileChanged", f"{real}: it was cut while it was read"), THERE)
 
     def _by_http(self, read_range: ReadRange, real: str, size: int, sink: _Sink) -> None:
-        """Read as much as the server gives of the file by itself; the caller reads what is missing."""
+        """Read as much of the file as the server itself serves; the caller reads the rest."""
         failures = 0
         while sink.position < size and failures < HTTP_FAILURES:
             before = sink.position

@@ -49,8 +49,8 @@ def side_by_side(
 ) -> None:
     """Read a range in pieces, several at a time, and take them in order.
 
-    When one fails or the command is interrupted, nobody waits for the threads of the others: a line may have gone
-    silent.
+    When one fails or the command is interrupted, the threads of the others are left alone: a connection may have
+    become silent.
     """
 
     def fetch(piece: int, task: Task) -> tuple[bytearray, errors.Error | None]:

@@ -16,7 +16,7 @@ class Service(Protocol):
     The methods are documented in `FileService`.
 
     Attributes:
-        hello: the helper that answers, None where there is none.
+        hello: the helper that answers; None without a helper.
         verifies: whether hashes of the runtime's side are known. keeps_times: whether it keeps mtimes.
     """
 

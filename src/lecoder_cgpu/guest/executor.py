@@ -1,9 +1,13 @@
 """Jobs in a kernel: code that is executed without a client, one job after the other, with limits that are kept here.
 
 Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). An executor belongs to one
-recorder, in whose thread everything happens but `submit` and `withdraw`. A job waits here and not in the kernel's own
-queue, so that it can be taken back. It is sent once; after that, only what the kernel publishes tells what became of
-it.
+recorder. Everything but `submit`, `ring` and `withdraw` happens in the recorder's thread.
+
+**States of a job.** waiting -> sent -> begun (the kernel has taken it up) -> ended. A job waits here and not in the
+kernel's own queue, so that it can be taken back. It is written to the disk before it waits, and marked before it is
+sent. So a job that was not sent survives the helper, and one that was sent is never sent again, with one exception: if
+the kernel refuses it, because code before it failed, it waits again. After it was sent, only what the kernel publishes
+tells how it ended. When a limit is reached, the code is interrupted, and after a grace the kernel's process is killed.
 """
 
 from __future__ import annotations
@@ -60,7 +64,7 @@ class Executor:
 
     @property
     def wake(self) -> int:
-        """A descriptor that can be read when there is something to do."""
+        """A descriptor that becomes readable when `submit` or `ring` was called."""
         return self._read
 
     def submit(self, job: KernelJob) -> None:
@@ -73,7 +77,7 @@ class Executor:
         os.write(self._write, b"j")
 
     def withdraw(self, run: str) -> Recording | None:
-        """Take back a job that waits; None when it does not, or not any more."""
+        """Take back a job that waits; None when that job does not wait."""
         with self._lock:
             for job in self._waiting:
                 if job.recording.id == run:
@@ -85,14 +89,14 @@ class Executor:
 
     @property
     def next_moment(self) -> float | None:
-        """When `step` has something to do even if nothing happens."""
+        """The moment at which `step` must be called even if nothing happens; None for never."""
         job = self._current
         if job is None or not job.recording.begun:
             return None
         if job.next_step is not None:
             return job.next_step
         if job.stopped_by is not None:
-            return None  # everything was tried
+            return None  # nothing more can be tried
         return self._limits(job).next(job.recording.written_at)
 
     @staticmethod
@@ -103,8 +107,10 @@ class Executor:
         os.read(self._read, 4096)
 
     def step(self) -> Recording | None:
-        """Send the next job if the last has ended, and keep the limits of the one that is executed; returns a job that
-        was sent just now."""
+        """Send the next job if the last has ended, or check the limits of the current one.
+
+        Returns the recording of the job that was sent, if one was.
+        """
         if self._current is not None:
             self._enforce(self._current)
             return None
@@ -135,8 +141,10 @@ class Executor:
             job.steps.append("the kernel could not be killed")
 
     def ended(self, run: str, *, begun: bool) -> dict[str, Any] | None:
-        """The kernel is done with a run. What its result is to say besides, None for a job that is to be sent again:
-        the kernel refused it, because code before it failed."""
+        """Note that the kernel has ended a run; returns further fields for its result.
+
+        None for a job that waits again: the kernel refused it, because code before it failed.
+        """
         job = self._current
         if job is None or job.recording.id != run:
             return {} if begun else {"aborted": True}
@@ -152,7 +160,10 @@ class Executor:
         return {"timedOut": job.stopped_by is not None, "stoppedBy": job.stopped_by, "killedBy": job.steps}
 
     def kernel_died(self) -> list[tuple[Recording, dict[str, Any]]]:
-        """Give up all jobs: the variables that they counted on are gone. Returns them, with what their results say."""
+        """End all jobs, also those that wait: the variables that they need are lost with the kernel's process.
+
+        Returns them, with further fields for their results.
+        """
         with self._lock:
             waiting = list(self._waiting)
             self._waiting.clear()
@@ -162,14 +173,14 @@ class Executor:
 
 
 def write_code(folder: str, code: str) -> None:
-    """Keep a job's code until it is sent, so that it survives this helper."""
+    """Write a job's code to the disk, so that it survives this helper."""
     descriptor = os.open(os.path.join(folder, CODE), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
         file.write(code)
 
 
 def unsent(folder: str) -> str | None:
-    """The code of a job that was certainly not sent; None otherwise."""
+    """The code of a job that was certainly not sent; None if it may have been."""
     if os.path.exists(os.path.join(folder, SENT)) or os.path.exists(os.path.join(folder, "state.json")):
         return None
     try:

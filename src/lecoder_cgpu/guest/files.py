@@ -1,10 +1,15 @@
-"""Files on the runtime: what the client may ask about them, and do with them.
+"""Serves the client's requests about files on the runtime.
 
-Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). Requests are messages of a
-type of our own on the shell channel, with a JSON header and the content as binary buffers: bytes cross as they are.
-They are served one after the other, so each does little: four megabytes, some hundred names, fifty milliseconds. What
-takes longer (hashing, deleting trees) is a task in a thread, and the client asks how far it is. Every request may be
-asked twice.
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). Requests are messages of our
+own type on the shell channel, with a JSON header and the content as binary buffers, so bytes travel unchanged.
+
+Requests are served one after the other, so each is short: four megabytes, some hundred names, fifty milliseconds.
+Longer work (hashing, deleting folders) is a task in a thread, and the client asks for its progress. A listing comes in
+pages. Every request may be sent twice without harm, because a client whose connection drops sends it again.
+
+A file that is being uploaded is a half-written file beside its target, `.KEY-NONCE.lecoder-part`. The key stands for
+source and target, the nonce for one attempt. A later attempt takes over the half-written file of an earlier one that
+has been quiet for a while. `commit` gives the file its final name.
 """
 
 from __future__ import annotations
@@ -25,12 +30,12 @@ from .trees import Entry, Problem, problem
 from .unpacker import Unpacker
 
 BLOCK = 256 << 10  # bytes hashed at once: few enough for a processor's cache
-PART_LIMIT = 8 << 20
-PAGE_SECONDS = 0.05
+PART_LIMIT = 8 << 20  # bytes read at once
+PAGE_SECONDS = 0.05  # for one page of a listing
 PAGE_LINES = 20_000
-QUIET = 15.0  # seconds without a write after which a half-written file is nobody's, and may be taken over
-STALLED = 300.0  # seconds without growth after which a hash of a growing file is given up
-KEEP_TASKS = 64
+QUIET = 15.0  # seconds without a write after which a later upload may take over a half-written file
+STALLED = 300.0  # seconds without growth after which the hash of a growing file fails
+KEEP_TASKS = 64  # and listings, and unpackers; the oldest is forgotten beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """Work in a thread: `done` counts bytes or entries, `result` or `problem` is there at the end."""
+    """Work in a thread. `done` counts bytes or entries; when `ended`, either `result` or `problem` is set."""
 
     def __init__(self, work: Callable[[Task], Any]) -> None:
         self.done = 0
@@ -52,10 +57,10 @@ class Task:
         self._thread.start()
 
     def wait(self) -> Any:
-        """The result, when it is there.
+        """Wait for the end, and return the result.
 
         Raises:
-            Problem: there is none.
+            Problem: the work failed.
         """
         self._thread.join()
         if self.problem is not None:
@@ -75,7 +80,7 @@ class Task:
 
 
 def hash_file(path: str, size: int, task: Task) -> str:
-    """SHA-256 of a file's first `size` bytes; waits while the file is still growing up to that."""
+    """The SHA-256 (hex) of a file's first `size` bytes. It waits while the file is still growing up to that."""
     digest = hashlib.sha256()
     block = memoryview(bytearray(BLOCK))
     moved = time.monotonic()
@@ -104,14 +109,14 @@ def _hash_many(root: str, names: list[str], task: Task) -> dict[str, str]:
 
 
 class _Counter(Task):
-    """Counts for a hash that nobody watches."""
+    """Counts for a hash whose progress is not asked for."""
 
     done = 0
-    cancelled = True  # nobody else makes that file grow
+    cancelled = True  # the file is not growing
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting for somebody at the other end of a pipe: meanwhile, nothing else would be served."""
+    """Open without waiting for the other end of a pipe: no other request would be served meanwhile."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -141,7 +146,7 @@ class Files:
         self._written: dict[str, float] = {}  # half-written file -> when its last part came
 
     def serve(self, header: Any, data: Any = None) -> builtins.list[bytes]:
-        """Answer one request: a JSON header, and content where there is some."""
+        """Answer one request (a JSON header, and perhaps content) with a JSON header, and perhaps content."""
         content: bytes | None = None
         try:
             request = json.loads(bytes(header))
@@ -169,7 +174,7 @@ class Files:
     # --- looking ---
 
     def stat(self, path: str) -> Answer:
-        """What there is at a path, links followed: its real path and a line as in a listing; none when nothing is."""
+        """The entry at a path, links followed, and its real path. The entry is null when nothing is there."""
         wanted = self._path(path)
         real = os.path.realpath(wanted)
         try:
@@ -179,7 +184,7 @@ class Files:
         return {"path": wanted, "real": real, "entry": trees.entry(real, os.path.basename(wanted), found, real)}, None
 
     def list(self, path: str) -> Answer:
-        """What a folder holds."""
+        """The entries of a folder."""
         folder = self._path(path)
         lines = []
         with os.scandir(folder) as listing:
@@ -192,11 +197,11 @@ class Files:
         """Page `number` of everything below a folder."""
         folder = self._path(path)
         if not os.path.isdir(folder):
-            os.listdir(folder)  # fails, and says how
+            os.listdir(folder)  # fails with the reason
         return self._page(token, number, lambda: trees.scan(folder))
 
     def glob(self, pattern: str, token: str, number: int) -> Answer:
-        """Page `number` of the paths that a pattern stands for, written as the pattern is."""
+        """Page `number` of the paths that match a pattern, relative if the pattern is."""
         wanted = os.path.expanduser(pattern)
 
         def lines() -> Iterator[Any]:
@@ -230,12 +235,12 @@ class Files:
     # --- tasks ---
 
     def hash(self, task: str, path: str, size: int) -> Answer:
-        """Start hashing a file's first `size` bytes, which may still be coming; or learn how far that is."""
+        """Start to hash a file's first `size` bytes, which may still be coming; later, tell the progress."""
         wanted = self._path(path)
         return self._task(task, lambda self_: hash_file(wanted, size, self_))
 
     def digests(self, task: str, root: str, names: builtins.list[str]) -> Answer:
-        """The same for many files; those that are missing are left out."""
+        """The same for many files; missing files are left out."""
         folder = self._path(root)
         return self._task(task, lambda self_: _hash_many(folder, names, self_))
 
@@ -258,10 +263,7 @@ class Files:
     # --- one large file coming ---
 
     def begin(self, path: str, size: int, key: str, nonce: str) -> Answer:
-        """Make room for a file: where its parts go, and how much of it is there already.
-
-        `key` stands for source and target, so that a later transfer of the same goes on where an earlier one ended.
-        """
+        """Begin or continue an upload: the path of the half-written file, and how many bytes it has already."""
         target = os.path.realpath(self._path(path))
         trees.check_replaceable(target)
         folder = os.path.dirname(target)
@@ -294,7 +296,7 @@ class Files:
                     return
 
     def put(self, part: str, offset: int, data: Any) -> Answer:
-        """Write a part of a file; earlier parts are there."""
+        """Write a part of a half-written file. The parts before it must have been written."""
         descriptor = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))
         try:
             if os.fstat(descriptor).st_size < offset:
@@ -309,12 +311,12 @@ class Files:
     def commit(
         self, part: str, path: str, mode: int | None = None, mtime: int | None = None, expect: Any = None
     ) -> Answer:
-        """Give a complete file its name. With `expect` (size, mtime), only if the one of that name is still that."""
+        """Give a complete file its final name. With `expect` (size, mtime), only if the existing file has these."""
         if expect is not None:
             found = os.stat(path)
             if [found.st_size, found.st_mtime_ns] != expect:
                 raise Problem("FileChanged", f"{trees.shown(path)}: it was changed on the runtime meanwhile")
-        if not os.path.exists(part):  # done by an earlier request, whose answer was lost
+        if not os.path.exists(part):  # an earlier request did it, and its answer was lost
             if self._written.get(part) == float("inf"):
                 return {}, None
             raise Problem("PartMissing", f"{trees.shown(path)}: the half-written file is gone")
@@ -336,7 +338,7 @@ class Files:
     # --- files going ---
 
     def get(self, path: str, offset: int, size: int) -> Answer:
-        """A part of a file, with the file's size and mtime at that moment."""
+        """A part of a file, with the file's current size and mtime."""
         with open(self._path(path), "rb", buffering=0, opener=_open_at_once) as file:
             trees.check_readable(file.fileno(), path)
             file.seek(offset)
@@ -347,7 +349,7 @@ class Files:
     # --- many small files, and folders ---
 
     def pack(self, root: str, entries: builtins.list[Any]) -> Answer:
-        """Records of some files below a folder."""
+        """A pack of some files below a folder."""
         content, problems = packs.pack(self._path(root), [Entry(*line) for line in entries])
         return {"problems": problems}, content
 

@@ -29,7 +29,7 @@ class Notifier:
 
     def __call__(self, byte: bytes) -> None:
         with self._lock:
-            # When the pipe is full, the helper has plenty to read: one `o` more or less says nothing new.
+            # When the pipe is full, the helper has enough to read already: another `o` would tell nothing new.
             if byte != b"o" or not self._owed:
                 self._owed += byte
             try:
@@ -54,7 +54,7 @@ class OutputStream:
         self._file = open_output(folder, name)
         self._limit = limit
         self._notify = notify
-        self._lock = threading.Lock()  # what left the pipe is in the file whenever nobody holds this
+        self._lock = threading.Lock()  # while it is free, everything that left the pipe is in the file
         self._poll: Any = None
         if os.name != "nt":
             import select
@@ -83,7 +83,7 @@ class OutputStream:
                     return
 
     def _step(self, most: int) -> int | None:
-        """Move up to `most` bytes; returns how many, 0 at the end, None when there is nothing now."""
+        """Move up to `most` bytes; returns their number, 0 at the end of the stream, None when the pipe is empty."""
         try:
             data = os.read(self._descriptor, most)
         except BlockingIOError:
@@ -104,8 +104,8 @@ class OutputStream:
             try:
                 written = os.write(self._file, view)
             except OSError as error:
-                # The disk is full or gone. The process must not block, and what is missing must be counted. Nothing
-                # may be kept after a hole, or offsets would lie.
+                # The disk is full or gone. The process must not block, and missing bytes must be counted. Nothing is
+                # kept after a hole, because the offsets behind it would be wrong.
                 self.problem = f"{self.name} could not be written: {error.strerror}"
                 self.dropped += len(view)
                 self._limit = self.kept
@@ -114,7 +114,7 @@ class OutputStream:
             view = view[written:]
 
     def drain(self) -> None:
-        """Return when everything that is in the pipe now is in the file."""
+        """Wait until everything that is in the pipe now is in the file."""
         if os.name == "nt":
             self.thread.join(DRAIN_WITHOUT_POLL)
             return

@@ -11,9 +11,9 @@ import signal
 
 
 def identity(pid: int) -> str | None:
-    """What tells this process from a later one of the same number; None when there is none (or only a zombie).
+    """Tells a process from a later one with the same id; None when it does not exist, or is a zombie.
 
-    Where the system has no /proc, the answer is "?" for a process that exists.
+    Without /proc, it is "?" for every process that exists.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -52,7 +52,7 @@ def signal_name(number: int) -> str:
 
 
 def send_signal(pid: int, number: int) -> bool:
-    """Send a signal to the process group that `pid` leads; False when there is nobody to get it."""
+    """Send a signal to the process group that `pid` leads; False when the group does not exist."""
     try:
         if hasattr(os, "killpg"):
             os.killpg(pid, number)
@@ -64,7 +64,7 @@ def send_signal(pid: int, number: int) -> bool:
 
 
 def kernel_process(kernel: str) -> tuple[int, str | None] | None:
-    """The process of a kernel and its identity, by its arguments; None where the system does not tell."""
+    """The process of a kernel and its identity, found by its arguments; None without /proc, or if there is none."""
     wanted = f"kernel-{kernel}.json".encode()
     try:
         names = os.listdir("/proc")

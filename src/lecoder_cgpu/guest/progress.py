@@ -1,5 +1,7 @@
-"""How far a run has got, as its own output tells. Runs on the runtime as a part of the helper (Python 3.8 and newer,
-standard library only)."""
+"""The progress of a run, read from its own output.
+
+Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,10 @@ _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s?%")
 
 
 def of(run: Run) -> dict[str, Any] | None:
-    """The last line that a run wrote, to whichever stream, and the last percentage in it or near it; None without
-    output."""
+    """The last line that a run wrote to either stream, and the last percentage in it or near it.
+
+    None when there is no output.
+    """
     latest = None
     for stream in runs.STREAMS:
         try:

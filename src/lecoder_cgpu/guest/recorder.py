@@ -1,5 +1,5 @@
-"""Records what one kernel publishes, so that a client gets every byte of a run, whatever becomes of its socket; and has
-the kernel execute jobs, whose end it therefore sees itself.
+"""Records what one kernel publishes, so that a client gets every byte of a run even if its socket fails. It also sends
+jobs to the kernel, and sees their end by itself.
 
 Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library and the pyzmq that ipykernel
 brings). To the kernel, a recorder is one more subscriber, and one silent request for longer queues, since ZeroMQ drops
@@ -17,15 +17,16 @@ its request, so a message's parent says where it belongs.
 *Greeting*: a subscription is made in the background, and what the kernel publishes before goes nowhere. So the kernel
 is asked for something until a message arrives. *Subscribed*: nothing is missed; `seconds` says since when.
 
-**States of a run.** Where a run is, says what is known about it:
+**States of a run.** The dictionary that holds a run says what is known about it:
 
 * `_expected`: it will be sent from here (a job), or was not sent by the helper that died. It has no messages yet.
 * `_runs`: the kernel executes it, or has it in its queue. Its messages are written.
 * in neither: it has ended (`result.json` or `failure.json`), or another living helper records it (`_foreign`).
 
-**How a run ends**, in one of four ways. The kernel says idle: `result.json`. The kernel refused the code, because code
-before it failed: a job goes back to `_expected` and is sent again. The kernel's process ends: everything in `_runs` and
-`_expected` ends as died. It was adopted from a dead helper, and nobody saw its end: see the probe.
+**How a run ends**, in one of four ways. (1) The kernel says idle: the result is written. (2) The kernel refused the
+code, because code before it failed: a job goes back to `_expected` and is sent again. (3) The kernel's process ends:
+everything in `_runs`, and every job that waits, ends as died. (4) The run was adopted from a dead helper and ended
+before this one could see it: the probe finds that out.
 
 **The probe** is a silent request, sent when a recorder has subscribed. The kernel answers it after all earlier work. An
 adopted run that has not ended by then ended while no helper was there: it is lost.
@@ -106,22 +107,25 @@ class Recorder(threading.Thread):
     # --- any thread ---
 
     def seconds(self) -> float:
-        """For how long nothing was missed."""
+        """For how many seconds nothing was missed."""
         return time.monotonic() - self._since if self.subscribed.is_set() else 0.0
 
     def settle(self) -> bool:
-        """Whether all that the kernel has published until now is written down. For one thread at a time."""
+        """Wait until everything that the kernel has published so far is written; False if that takes too long.
+
+        For one caller at a time.
+        """
         self._wanted = done = threading.Event()
         self.executor.ring()
         return done.wait(SETTLED_WITHIN)
 
     def expect(self, run: str) -> Recording:
-        """The recording of a run that will be sent from here."""
+        """The recording of a job, before it is sent."""
         recording = self._expected[run] = Recording(os.path.join(self._folder, run), self._kernel, self._process)
         return recording
 
     def stop(self, run: str, number: int) -> bool:
-        """Take back a job that waits, or signal the kernel if it executes that run now."""
+        """Take back a job that waits, or signal the kernel while it executes that run; False when neither applies."""
         withdrawn = self.executor.withdraw(run)
         if withdrawn is not None:
             self._expected.pop(run, None)
@@ -131,8 +135,10 @@ class Recorder(threading.Thread):
         return recording is not None and recording.begun and self._signal(number)
 
     def adopt(self) -> None:
-        """Take over the runs of this kernel whose helper has died. To be done before anybody asks about them: nobody
-        could tell their end."""
+        """Take over the runs of this kernel whose helper has died.
+
+        Call it before clients can ask about these runs: until then, their state is unknown.
+        """
         for name in sorted(os.listdir(self._folder)):
             folder = os.path.join(self._folder, name)
             spec = read_json(os.path.join(folder, "spec.json")) or {}
@@ -143,7 +149,7 @@ class Recorder(threading.Thread):
             if code is None:
                 self._runs[name] = recording
             else:
-                recording.adopted = False  # nothing of it was missed
+                recording.adopted = False  # it was never sent, so nothing was missed
                 self._expected[name] = recording
                 limits = spec.get("timeout"), spec.get("idleTimeout")
                 self.executor.submit(executor.KernelJob(recording, code, *limits))
@@ -208,24 +214,24 @@ class Recorder(threading.Thread):
             self._marked.set()
 
     def _patience(self) -> int | None:
-        """Milliseconds until there is something to do even if no message comes."""
+        """Milliseconds until something is to be done even if no message comes; None for never."""
         moments = [TICK] if self._runs or self.busy else []
         if (due := self.executor.next_moment) is not None:
             moments.append(max(due - time.monotonic(), 0))
         return int(1000 * min(moments)) + 1 if moments else None
 
     def _greet(self) -> bool:
-        """Return when the kernel's messages arrive here; False when the server has forgotten the kernel.
+        """Wait until the kernel's messages arrive here; False when the server has forgotten the kernel.
 
-        A subscription is made in the background, and until the kernel knows of it, what it publishes goes nowhere
-        (protocol J3). So it is made to publish something, over the channel that it serves even when busy
+        A subscription is made in the background, and what the kernel publishes before goes nowhere (protocol J3). So
+        we ask for something to be published, over the channel that the kernel serves even when it is busy
         (protocol J12).
         """
         sockets = self._sockets
-        is_python = True  # until it says otherwise; one that is only starting publishes before it answers
+        is_python = True  # until it says otherwise: a starting kernel publishes before it answers
         while True:
             sockets.ask()
-            # One at a time: what is answered only later would get between the messages of somebody's run.
+            # One request at a time: a late answer would get between the messages of a run.
             if sockets.control.poll(GREETING_LIMIT):
                 is_python = b'"python"' in sockets.control.recv_multipart()[-1]
             if sockets.published.poll(GREETING_PAUSE):
@@ -234,7 +240,7 @@ class Recorder(threading.Thread):
                 return False
         self._process = kernel_process(self._kernel)
         self._examine_adopted()
-        # Behind everything that the kernel has been given already, and before what we are waited for with.
+        # The kernel gets it after everything that it was given before, and before what our callers send next.
         self._probe = os.urandom(16).hex()
         sockets.execute(self._probe, _LENGTHEN_QUEUES if is_python else "", silent=True)
         self._since = time.monotonic()
@@ -264,7 +270,7 @@ class Recorder(threading.Thread):
             self._idle(recording)
 
     def _recording(self, run: str) -> Recording | None:
-        """Where a run's messages go; None when another helper, of another version, records it."""
+        """The recording that a run's messages belong to; None when a helper of another version records it."""
         recording = self._runs.get(run)
         if recording is None and run not in self._foreign:
             recording = self._expected.pop(run, None) or self._open(run)
@@ -295,7 +301,7 @@ class Recorder(threading.Thread):
             self._ended()
 
     def _replied(self, parts: list[bytes]) -> None:
-        """A reply on the shell channel: that to our probe says that all earlier work is over."""
+        """Take a reply on the shell channel. The reply to the probe says that all earlier work is over."""
         if self._probe is None or json.loads(message(parts).parent).get("msg_id") != self._probe:
             return
         self._probe = None
@@ -307,7 +313,7 @@ class Recorder(threading.Thread):
     # --- what another helper left ---
 
     def _examine_adopted(self) -> None:
-        """Find out whether the kernel is still the one that was executing them; if it is, `_replied` goes on."""
+        """End the adopted runs as died if the kernel has another process now; else the probe will tell."""
         adopted = [recording for recording in self._runs.values() if recording.adopted]
         for recording in adopted:
             spec = read_json(os.path.join(recording.folder, "spec.json")) or {}
@@ -319,7 +325,7 @@ class Recorder(threading.Thread):
     # --- the kernel's process ---
 
     def _signal(self, number: int) -> bool:
-        """Signal the kernel's process, as its server would; in any thread."""
+        """Signal the kernel's process, as its server would. May be called in any thread."""
         known = self._process
         if known is not None and identity(known[0]) == known[1] and send_signal(known[0], number):
             return True
@@ -329,7 +335,7 @@ class Recorder(threading.Thread):
         return True
 
     def _kernel_died(self) -> None:
-        """What it was executing has ended with it, and what comes next has to be proven again."""
+        """End everything that the process was executing, and go back to greeting."""
         self.subscribed.clear()
         self.busy = False
         self._probe = self._mark = None

@@ -76,7 +76,7 @@ class Recorders:
             limits: seconds that it may take, and that it may be silent.
         """
         recorder = self._of(kernel)
-        executor.write_code(folder, code)  # before anything can be lost
+        executor.write_code(folder, code)  # first, so that a helper that dies now leaves it to the next
         recorder.executor.submit(executor.KernelJob(recorder.expect(run), code, *limits))
 
     def signal(self, kernel: str, run: str, number: int) -> bool:
@@ -107,7 +107,7 @@ class Recorders:
 
 
 def _give_up(folder: str, kernel: str) -> None:
-    """The kernel is gone, and with it what it was executing when the last helper died."""
+    """End the runs of a kernel that no longer exists: it was executing them when the last helper died."""
     for name in os.listdir(folder):
         run = os.path.join(folder, name)
         spec = read_json(os.path.join(run, "spec.json")) or {}

@@ -23,7 +23,7 @@ LIMIT_VARIABLE = "LECODER_CGPU_RECORD_BYTES"  # for machines with small disks
 IDLE_CLOSE = 5.0  # seconds after which the files of a run without news are closed
 PREVIEW = 400  # characters of the code that lists show
 TRACEBACK = 64 << 10  # characters kept of a traceback in the result
-HELPER = __package__  # of whom a run is: helpers of several versions may live in one process
+HELPER = __package__  # says whose run it is: helpers of several versions may live in one process
 FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
 _BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
 
@@ -40,11 +40,12 @@ def preview(code: str) -> str:
 
 
 class Numbers:
-    """Counts what is missing of a run: a Python kernel numbers everything that it sends, at the end of each message's
-    id (protocol J7), and what it publishes beside the run is seen here, too.
+    """Counts the messages of a run that were not seen.
 
-    Only replies are not. One is certain, the run's own; of other requests that were served meanwhile, each may have had
-    one. Requests for input are not seen either: the client that answered them knows how many there were.
+    A Python kernel numbers everything that it sends, at the end of each message's id (protocol J7). So gaps in the
+    numbers are messages that were missed, or were not published: replies and requests for input. The run's own reply
+    is certain. Every other request that was served meanwhile may have had one. The client that answered requests for
+    input knows how many there were.
     """
 
     def __init__(self) -> None:
@@ -72,7 +73,7 @@ class Numbers:
             self._requests.add(request)
 
     def missing(self) -> int:
-        """How many messages at least were not seen between the first and the last of the run."""
+        """How many messages between the first and the last of the run were certainly missed."""
         return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests), 0)
 
 
@@ -85,8 +86,8 @@ class Recording:
 
     Attributes:
         begun: the kernel has taken the code up.
-        numbers: what is missing of the run.
-        adopted: it goes on from what another helper, which died, has recorded: something in between may be missing.
+        numbers: count missed messages.
+        adopted: it continues the recording of a helper that died; messages in between may be missing.
     """
 
     def __init__(self, folder: str, kernel: str, process: tuple[int, str | None] | None) -> None:
@@ -134,7 +135,7 @@ class Recording:
         write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
 
     def add(self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes) -> None:
-        """Write one message down as it came; its parts are JSON already."""
+        """Write one message as it came; its parts are JSON already."""
         self.written_at = time.monotonic()
         if kind == "execute_input" and not self.begun:
             self._begin(content)
@@ -168,7 +169,7 @@ class Recording:
         self._sizes[name] += len(data)
 
     def flush(self) -> None:
-        # What the streams hold is in the messages too, so these first: nobody may see an end without what was before.
+        # Streams first: a reader that sees the end in `messages` must find all output that came before it.
         for name in ("stdout", "stderr", "messages"):
             if name in self._files:
                 self._files[name].flush()
@@ -181,7 +182,7 @@ class Recording:
         self._files.clear()
 
     def tick(self) -> None:
-        """Now and then: close what is not needed, note what the kernel uses."""
+        """Close files that are not needed, and note what the kernel uses. Called about once a second."""
         now = time.monotonic()
         if now - self.written_at > IDLE_CLOSE:
             self.rest()
@@ -190,7 +191,7 @@ class Recording:
             self._usage_at = now + usage.INTERVAL
 
     def finish(self, **known: Any) -> None:
-        """The run has ended: say how. `known` are further fields of the result."""
+        """Write how the run ended. `known` are further fields of the result."""
         self.rest()
         result = {
             "exit": 1 if self._error or known.get("died") else 0,
@@ -210,12 +211,12 @@ class Recording:
         write_json(os.path.join(self.folder, "result.json"), result)
 
     def lose(self, reason: str) -> None:
-        """The run has ended, or will, and nobody can tell how."""
+        """Write that it will never be known how the run ended."""
         self.rest()
         write_json(os.path.join(self.folder, "failure.json"), {"message": reason})
 
     def restart(self) -> None:
-        """Forget what was recorded: the kernel refused the code and will get it again."""
+        """Delete what was recorded: the kernel refused the code and will get it again."""
         self.rest()
         for name in self._sizes:
             with contextlib.suppress(OSError):
@@ -232,12 +233,12 @@ def _last(lines: list[str], most: int) -> list[str]:
 
 
 def is_recorded(folder: str) -> bool:
-    """Whether a run has ended, or a living helper (not this one) records it."""
+    """Whether a run has ended, or another living helper records it."""
     if os.path.exists(os.path.join(folder, "result.json")) or os.path.exists(os.path.join(folder, "failure.json")):
         return True
     spec = read_json(os.path.join(folder, "spec.json"))
     if spec is None:
-        return time.time() - os.stat(folder).st_mtime < START_LIMIT  # its owner is about to write it
+        return time.time() - os.stat(folder).st_mtime < START_LIMIT  # its helper is about to write the spec
     pid = spec.get("supervisorPid")
     if pid is None or identity(pid) != spec.get("supervisorStart"):
         return False

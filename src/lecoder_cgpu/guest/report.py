@@ -34,7 +34,7 @@ class Reporter:
     def report(self) -> dict[str, Any]:
         """The present figures. `sampling: true` means that the GPUs are still being asked: come again.
 
-        A sample answers the caller that started it and whoever asked meanwhile; it is not kept for later.
+        A sample answers the caller that started it, and every caller that asked meanwhile; it is not kept for later.
         """
         with self._lock:
             if self._gpus is None and self._thread is None:

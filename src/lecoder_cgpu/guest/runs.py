@@ -1,8 +1,18 @@
-"""One run on this runtime: what became of it, told from what is on the disk.
+"""One run on this runtime: its state, as its files tell it.
 
 Runs on the runtime as a part of the helper (Python 3.8 and newer, standard library only). A run is a folder
 `runs/<id>/` with `spec.json`, `stdout`, `stderr`, `state.json` and, at the end, `result.json`. The supervisor writes
-the last four, so a run of which this helper never heard is known as well as one that it started.
+the last four, so this helper also knows the runs that another one started.
+
+**States**, by what is on the disk:
+
+    spec.json being written, or a supervisor has not read its spec -> starting
+    state.json, and the supervisor is alive                        -> running
+    a kernel run without state.json, and its helper is alive       -> queued
+    result.json                                                    -> exited
+    failure.json, or the supervisor is dead without a result       -> unknown
+
+`exited` and `unknown` are final.
 """
 
 from __future__ import annotations
@@ -42,7 +52,7 @@ class Run:
         self.id = run
         self.folder = folder
         self.process = process
-        self.pending = False  # its spec has not been read by a supervisor yet
+        self.pending = False  # no supervisor has read its spec yet
         self.followed_until = 0.0
         self.read_at = float("-inf")
         self.pushed = {"stdout": 0, "stderr": 0}
@@ -71,9 +81,9 @@ class Run:
         return self.followed_until > time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """What is known: state `starting`, `running`, `exited` (with `result`) or `unknown` (with `reason`)."""
+        """The state, see the top of this file; with `result` when exited, with `reason` when unknown."""
         spec = self.document("spec.json") or {}
-        alive = self._supervised(spec)  # looked at first: when it is dead, what it wrote before is complete
+        alive = self._supervised(spec)  # first: if it is dead now, everything that it wrote can be seen below
         result = self.document("result.json")
         started = self.document("state.json") or {}
         state: dict[str, Any] = {
@@ -100,7 +110,7 @@ class Run:
         return state
 
     def signals(self) -> list[dict[str, Any]]:
-        """What was sent to it, by whom and when."""
+        """The signals that were sent to it, with sender and time."""
         try:
             with open(self.path("signals"), encoding="utf-8") as file:
                 return [json.loads(line) for line in file if line.endswith("\n")]
@@ -109,7 +119,7 @@ class Run:
 
     @property
     def is_job(self) -> bool:
-        """Whether it was meant to be left alone, and not merely recorded."""
+        """Whether it was started to run without a client, and not merely recorded."""
         if self._is_job is None:
             self._is_job = bool((self.document("spec.json") or {}).get("digest"))
         return self._is_job
@@ -163,10 +173,10 @@ class Run:
         state = self.state()
         if state["state"] == "starting":
             if self.process is None and not self.pending:
-                return False  # nobody here will hear of its start
+                return False  # another helper started it, and this one will not be told when it has a process
             self.signals_wanted.append(number)
             if self.state()["state"] != "starting":
-                self.send_wanted()  # it was started just now, and its notice may have come before ours
+                self.send_wanted()  # it was started just now, and the notice may have come before the line above
             return True
         started = self.document("state.json")
         if state["state"] == "exited" or started is None or started.get("pid") is None:
@@ -200,7 +210,7 @@ class Feeder:
         threading.Thread(target=self._write, daemon=True).start()
 
     def put(self, offset: int | None, data: bytes, eof: bool) -> int:
-        """Queue input and return how many bytes the process has not taken yet. What came before is passed over."""
+        """Queue input and return how many bytes the process has not taken yet. Input that came before is skipped."""
         with self._wake:
             offset = self.received if offset is None else offset
             if offset > self.received:
@@ -240,7 +250,7 @@ class Feeder:
                     return
                 write_all(self._pipe, part)
             except (OSError, ValueError):
-                self.broken = True  # the supervisor has ended; the run's state says what there is to say
+                self.broken = True  # the supervisor has ended; the run's state tells the rest
                 return
 
 

@@ -1,11 +1,11 @@
-"""The helper: answers calls in a kernel of its own, and pushes what happens in the runs that somebody follows.
+"""The helper: answers calls in a kernel of its own, and pushes news of the runs that clients follow.
 
-Runs on the runtime (Python 3.8 and newer, standard library only); `bootstrap` sends it there together with its
-siblings. A call is an expression in an `execute_request`, its answer a mimebundle in the reply on the shell channel,
-which servers never drop (protocol J1, J10). Calls are served one after the other, so none may wait for anything.
+Runs on the runtime (Python 3.8 and newer, standard library only); `helper/bootstrap.py` sends it there together with
+the other parts. A call is an expression in an `execute_request`. Its answer is a mimebundle in the reply on the shell
+channel, which servers never drop (protocol J1, J10). Calls are served one after the other, so none may wait.
 
-Pushes are messages of type `lecoder_update` on iopub. They may be dropped on the way: every one tells offsets, and
-what a client misses it reads with a call.
+Pushes are messages of type `lecoder_update` on iopub. They may be dropped on the way. So each push tells offsets, and a
+client reads with a call what it has missed.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
 _NO_CALLS = ("serve", "files", "takes_files", "active")
-FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor notifies nobody any more
+FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor was started by another helper
 
-_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that show that somebody uses the runtime
+_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that count as use of the runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ class Service:
     """Serves the calls, whose names are those of its public methods.
 
     Args:
-        publish: sends a message of a type with a content to whoever listens; called from a thread.
+        publish: sends a message (type, content) to all clients; called from a thread.
         version: the hash of the sources, by which clients know this helper.
         sources: the text of every part; some become processes of their own.
         connections: the folder of Jupyter's connection files.
@@ -127,7 +127,7 @@ class Service:
         return Answer(answer)
 
     def active(self) -> None:
-        """Somebody uses the runtime."""
+        """Note that the runtime is in use."""
         self._lease.active()
 
     # --- calls ---
@@ -147,12 +147,12 @@ class Service:
         }
 
     def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
-        """Start a run, or find the one that this id has already started."""
+        """Start a run, or find the run that has this id already."""
         run = self._store.start(request)
         return {"update": self._update(run, 0, 0, follow)}
 
     def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
-        """Have a kernel execute code when its turn comes, or find the run that this id has already started."""
+        """Have a kernel execute code when its turn comes, or find the run that has this id already."""
         self._recorders.record(kernel)
         run, fresh = self._store.note_kernel_job({**request, "kernel": kernel, "code": preview(code)})
         if fresh:
@@ -161,7 +161,7 @@ class Service:
         return {"runs": [self._described(run)]}
 
     def follow(self, run: str, stdout: int = 0, stderr: int = 0) -> dict[str, Any]:
-        """Register for pushes (for a minute), and learn what is new behind the given offsets."""
+        """Register for pushes during the next minute, and return what is new behind the given offsets."""
         return {"update": self._update(self._store.find(run), stdout, stderr, True)}
 
     def state(self, run: str, follow: bool = False) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Service:
         return {"update": self._update(found, found.size("stdout"), found.size("stderr"), follow)}
 
     def read(self, run: str, stream: str, offset: int, limit: int) -> dict[str, Any]:
-        """A piece of a stream; `final` when nothing can follow it."""
+        """A piece of a stream; `final` when nothing will follow it."""
         found = self._store.find(run)
         if stream not in runs.FILES:
             raise Failure("BadRequest", f"{stream!r} is no stream")
@@ -185,7 +185,7 @@ class Service:
         }
 
     def stdin(self, run: str, offset: int | None = None, data: str = "", eof: bool = False) -> dict[str, Any]:
-        """Pass input on. `offset` counts all input before it, so that asking twice gives the process nothing twice."""
+        """Pass input to a run. `offset` is the number of input bytes before it: input that came already is skipped."""
         found = self._store.find(run)
         if found.feeder is None or found.process is None:
             reason = "was started without stdin" if found.process else "can get no input: the helper was restarted"
@@ -230,7 +230,7 @@ class Service:
         return {"report": self._reporter.report()}
 
     def record(self, kernel: str, settle: bool = False) -> dict[str, Any]:
-        """Keep what a kernel publishes for our runs, from now on."""
+        """Record what a kernel publishes for our runs, from now on."""
         return {"seconds": self._recorders.record(kernel, settle)}
 
     def forget(self, run: str) -> dict[str, Any]:
@@ -239,13 +239,13 @@ class Service:
         return {}
 
     def lease(self, **wanted: Any) -> dict[str, Any]:
-        """Until when, and after how much idleness, this runtime is to be released; with arguments, as they say."""
+        """The lease of this runtime, after it was changed as the arguments say."""
         return {"lease": self._lease.change(wanted) if wanted else self._lease.read()}
 
     # --- updates ---
 
     def _update(self, run: Run, stdout: int, stderr: int, follow: bool) -> dict[str, Any]:
-        """What a caller who has that much of the output does not know."""
+        """The news for a client that has the output up to these offsets."""
         state = run.state()  # first: the sizes that belong to an ended state are then complete
         update: dict[str, Any] = {"run": run.id, "state": state}
         for stream, offset in (("stdout", stdout), ("stderr", stderr)):
@@ -261,7 +261,7 @@ class Service:
         return update
 
     def _push(self) -> None:
-        """Tell followers what is new, as soon as it is, in one message for all runs."""
+        """Push news to followers as soon as there are any, in one message for all runs."""
         while True:
             followed = self._store.followed()
             foreign = any(run.process is None for run in followed)
@@ -271,18 +271,18 @@ class Service:
             for run in self._store.followed():
                 if run.changed or run.process is None:
                     run.changed = False
-                    with contextlib.suppress(OSError, ValueError):  # a run that is being removed; others go on
+                    with contextlib.suppress(OSError, ValueError):  # the run is being removed; go on with the others
                         update = self._news(run)
                         if update is not None:
                             updates.append(update)
             if updates:
-                with contextlib.suppress(Exception):  # what a closing kernel cannot send, clients will ask for
+                with contextlib.suppress(Exception):  # the kernel is closing; clients will ask
                     self._publish(UPDATE, {"v": 1, "runs": updates})
             if updates or not followed:
                 time.sleep(PACE)
 
     def _news(self, run: Run) -> dict[str, Any] | None:
-        """What was not pushed yet, None when nothing."""
+        """What was not pushed yet; None when there is nothing."""
         state = run.state()
         update: dict[str, Any] = {}
         for stream in runs.STREAMS:
@@ -298,7 +298,7 @@ class Service:
             for stream in runs.STREAMS:  # an earlier push may have been dropped: the last one tells all there is
                 update.setdefault(stream, {"offset": run.pushed[stream], "size": run.pushed[stream]})
             if state["state"] in runs.ENDED:
-                run.followed_until = 0.0  # who missed this asks
+                run.followed_until = 0.0  # a client that misses this push will ask
         return {"run": run.id, **update} if update else None
 
     def _room(self) -> float:
@@ -332,7 +332,7 @@ def kernel_publisher() -> Publish:
     """Publishes on the iopub socket of the kernel that this is executed in; its socket is safe to use in threads."""
     from IPython import get_ipython  # type: ignore[import-not-found,unused-ignore,attr-defined]
 
-    # This kernel is ours alone: the thread that answers must not wait 5 ms for one that pushes.
+    # Only we use this kernel: the thread that answers must not wait 5 ms for the thread that pushes.
     sys.setswitchinterval(0.0005)
     kernel = get_ipython().kernel  # type: ignore[no-untyped-call,unused-ignore]
 

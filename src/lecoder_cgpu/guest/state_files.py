@@ -1,4 +1,4 @@
-"""The small documents that describe runs on the disk: written whole or not at all, read with patience.
+"""The small JSON documents that describe runs on the disk. They are written whole or not at all.
 
 Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in the programs it starts.
 """
@@ -37,7 +37,7 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 
 def note_signal(folder: str, name: str, by: str) -> None:
-    """Write down what was done to end a run, and on whose behalf."""
+    """Note a signal that was sent to a run, and on whose behalf (see `Signal` in `helper/documents.py`)."""
     line = json.dumps({"signal": name, "by": by, "at": timestamp(time.time())}) + "\n"
     with contextlib.suppress(OSError), open(os.path.join(folder, "signals"), "a") as file:
         file.write(line)

@@ -67,7 +67,7 @@ class RunStore:
     # --- finding ---
 
     def find(self, run: str) -> Run:
-        """A run, whoever started it."""
+        """A run by its id, even if another helper started it."""
         _check_id(run)
         with self._lock:
             known = self._runs.get(run)
@@ -101,7 +101,7 @@ class RunStore:
     # --- starting ---
 
     def start(self, request: dict[str, Any]) -> Run:
-        """Start what `request` describes, or find what an earlier request of the same id has started."""
+        """Start the run that `request` describes, or find the run that has this id already."""
         run_id = _check_id(request.get("run"))
         argv = request.get("argv")
         if request.get("shell") is not None:
@@ -148,7 +148,7 @@ class RunStore:
         return run
 
     def note_kernel_job(self, request: dict[str, Any]) -> tuple[Run, bool]:
-        """Make the folder of code that a kernel is to execute, or find that of the same id; and whether it is new."""
+        """Make the folder of a job for a kernel, or find the run that has this id; also tells whether it is new."""
         run_id = _check_id(request.get("run"))
         folder = os.path.join(self.folder, run_id)
         try:
@@ -169,7 +169,11 @@ class RunStore:
 
     @staticmethod
     def _same(run: Run, digest: str | None) -> Run:
-        """The run, if what is asked for now is what it was started for."""
+        """The run, if it was started with the same input.
+
+        Raises:
+            Failure: (`KeyConflict`) it was started with other input.
+        """
         known = (run.document("spec.json") or {}).get("digest")
         if digest is not None and known is not None and digest != known:
             raise Failure("KeyConflict", f"run {run.id!r} was started under that key with other input")
@@ -177,7 +181,7 @@ class RunStore:
 
     @staticmethod
     def _note(request: dict[str, Any]) -> dict[str, Any]:
-        """What is written down about a run: the names of variables, never their values."""
+        """The `spec.json` of a run: it has the names of variables, never their values."""
         note = {name: request.get(name) for name in _NOTED}
         note["stdin"] = bool(request.get("stdin"))
         note["created"] = timestamp(time.time())
@@ -188,7 +192,7 @@ class RunStore:
     def _hand_over(
         self, run: Run, line: bytes, note: dict[str, Any], process: subprocess.Popen[bytes], *, again: bool
     ) -> None:
-        """Give a run's spec to a supervisor; `again` if another one may be tried when this one is found dead."""
+        """Give a run's spec to a supervisor. With `again`, try another one if this one turns out to be dead."""
         note.update(supervisorPid=process.pid, supervisorStart=identity(process.pid))
         write_json(run.path("spec.json"), note)
         assert process.stdin is not None
@@ -196,9 +200,9 @@ class RunStore:
         if note["stdin"] or len(line) > PIPE_ROOM:
             run.feeder = Feeder(process.stdin, line, more=bool(note["stdin"]))
         else:
-            with contextlib.suppress(OSError):  # a dead one, as the listener will find
+            with contextlib.suppress(OSError):  # it is dead, as `_listen` will find
                 write_all(process.stdin, line)
-            with contextlib.suppress(OSError):  # closing writes what a failed write has left
+            with contextlib.suppress(OSError):  # closing flushes what a failed write has left
                 process.stdin.close()
         threading.Thread(target=self._listen, args=(run, line, note, process, again), daemon=True).start()
 
@@ -224,7 +228,7 @@ class RunStore:
     def _listen(
         self, run: Run, line: bytes, note: dict[str, Any], process: subprocess.Popen[bytes], again: bool
     ) -> None:
-        """Hear a run's supervisor until it ends."""
+        """Take the notices of a run's supervisor until it ends."""
         assert process.stdout is not None
         while True:
             heard = os.read(process.stdout.fileno(), 4096)
@@ -241,7 +245,7 @@ class RunStore:
                 process.stdout.close()
                 if run.feeder is not None:
                     run.feeder.close()
-                # Whoever kills processes at random may hit a spare. It had not read its spec, so nothing was started.
+                # The supervisor may have been killed while it was a spare. It read no spec, so nothing was started.
                 if run.pending and not (again and self._try_another(run, line, note)):
                     run.pending = False
             run.changed = True
@@ -259,10 +263,10 @@ class RunStore:
             return False
         return True
 
-    # --- keeping the house ---
+    # --- removing old runs ---
 
     def _keep_tidy(self) -> None:
-        """After each start: a fresh spare supervisor, and no more old runs than the disk is to hold."""
+        """After each start: launch another spare supervisor, and remove old runs beyond the bounds."""
         while True:
             self._tidy.wait()
             time.sleep(TIDY_AFTER)
@@ -275,7 +279,7 @@ class RunStore:
                 self.prune(KEEP_BYTES, KEEP_RUNS)
 
     def tidy_soon(self) -> None:
-        """A run has come or gone."""
+        """Note that a run has started or ended."""
         self._tidy.set()
 
     def close(self) -> None:
@@ -285,7 +289,7 @@ class RunStore:
             _discard(spare)
 
     def prune(self, keep_bytes: int, keep_runs: int, keep_fresh: float = KEEP_FRESH) -> None:
-        """Remove the oldest finished runs beyond these bounds. Nothing that runs or is being fetched is touched."""
+        """Remove the oldest finished runs beyond these bounds, but none that a client may still be fetching."""
         total = 0
         counts = {True: 0, False: 0}
         most = {True: max(keep_runs, KEEP_JOBS), False: keep_runs}
@@ -320,7 +324,7 @@ class RunStore:
 
 
 def _discard(process: subprocess.Popen[bytes]) -> None:
-    """End a supervisor that has got nothing to do."""
+    """End a supervisor that has no run."""
     assert process.stdin is not None
     assert process.stdout is not None
     with contextlib.suppress(OSError):

@@ -104,7 +104,7 @@ class Supervisor:
         for stream in self.streams:
             stream.drain()
         self._finish(status, ended, used)
-        # Children in the background may go on writing, and what is left of a timed-out group is still to be ended.
+        # Children in the background may go on writing, and processes of a timed-out group may still have to be ended.
         for stream in self.streams:
             stream.thread.join()
         if self.stopped_by:
@@ -135,7 +135,7 @@ class Supervisor:
         )
 
     def _script(self, error: OSError) -> str | None:
-        """The path of a text file without an interpreter line: every shell gives such a file to sh."""
+        """The path of the command, if it is a text file without an interpreter line. Shells give such a file to sh."""
         import errno
         import shutil
 
@@ -149,7 +149,7 @@ class Supervisor:
             return None if b"\0" in file.read(128) else path
 
     def _not_launched(self, error: OSError) -> None:
-        """The statuses and words of a shell: 127 when there is no such command, 126 when it cannot be executed."""
+        """Write a result with the statuses and words of a shell: 127 for a missing command, 126 for a bad one."""
         command = self.spec["argv"][0]
         status = 126
         text = f"{command}: {error.strerror}"
@@ -175,7 +175,7 @@ class Supervisor:
         while True:
             head = self.frames.read(5)
             if len(head) < 5:
-                # The helper died. The process must not wait for ever for input that nobody can send any more.
+                # The helper died. The process must not wait forever for input that can no longer come.
                 self.stdin_lost = not self.exited.is_set()
                 break
             if head[:1] == b"e":
@@ -186,7 +186,7 @@ class Supervisor:
                 try:
                     view = view[os.write(descriptor, view) :]
                 except OSError:
-                    broken = True  # it reads no more: what comes is thrown away, as a pipe would do
+                    broken = True  # it reads no more: further input is thrown away, as a pipe would do
             self.notify(b"w")
         with contextlib.suppress(OSError):
             stdin.close()
@@ -222,7 +222,7 @@ class Supervisor:
                     time.sleep(0.02)
 
     def _active(self) -> float:
-        """When the process was last heard of."""
+        """The moment of the last output."""
         return max([self.clock, *(stream.active for stream in self.streams)])
 
     # --- the end ---
@@ -269,7 +269,7 @@ def _wait(process: subprocess.Popen[bytes]) -> tuple[int, Any]:
     if not hasattr(os, "wait4"):
         return process.wait(), None
     _, status, usage = os.wait4(process.pid, 0)
-    # WIFSTOPPED cannot be: we did not ask for stopped children.
+    # The process cannot be stopped here: we did not ask for stopped children.
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     process.returncode = code
     return code, usage

@@ -62,13 +62,13 @@ class Problem(Exception):
 
 
 def problem(error: OSError, path: str) -> Problem:
-    """What an operating system's error means for a transfer."""
+    """The problem that an error of the operating system stands for."""
     name = ERRNOS.get(error.errno or 0, "FileError")
     return Problem(name, f"{shown(path)}: {error.strerror or error}")
 
 
 def shown(path: str) -> str:
-    """A path as it can be printed, whatever bytes its name has."""
+    """A path in a form that can be printed, even if its name is no UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -98,7 +98,7 @@ def join(root: str, name: str) -> str:
 
 
 def is_inside(path: str, root: str) -> bool:
-    """Whether a real path is `root` (a real path, too) or below it."""
+    """Whether a path is `root` or below it; both must be real paths."""
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
@@ -134,10 +134,11 @@ def leads_inside(path: str, target: str, root: str) -> bool:
 
 
 def scan(root: str, skip: Any = None) -> Iterator[Entry]:
-    """Everything below a folder, each folder before what it holds; our own half-written files left out.
+    """Everything below a folder, each folder before its entries, without our own half-written files.
 
     Args:
-        skip: called with a name and whether it is a folder; what it is true for is left out, with all below it.
+        skip: called with a name and whether it is a folder. If it returns true, the name is left out, with everything
+            below it.
 
     Raises:
         Problem: a folder cannot be read.
@@ -159,7 +160,7 @@ def scan(root: str, skip: Any = None) -> Iterator[Entry]:
             try:
                 yield entry(item.path, name, item.stat(follow_symlinks=False), root)
             except FileNotFoundError:
-                continue  # it went away meanwhile
+                continue  # it was deleted meanwhile
             except OSError as error:
                 raise problem(error, item.path) from error
             if is_folder:
@@ -171,15 +172,15 @@ def scan(root: str, skip: Any = None) -> Iterator[Entry]:
 
 
 def check_replaceable(path: str) -> None:
-    """See that nothing is lost but a file when a file is put under this name.
+    """Check that a file may be put under this name.
 
     Raises:
-        Problem: a folder, a device or a pipe has it.
+        Problem: a folder, a device or a pipe has this name.
     """
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        return  # nothing is there, or making it fails and says how
+        return  # nothing is there; or else, making the file fails with the reason
     if stat.S_ISDIR(mode):
         raise Problem("IsADirectory", f"{shown(path)}: it is a folder")
     if not stat.S_ISREG(mode):
@@ -187,7 +188,7 @@ def check_replaceable(path: str) -> None:
 
 
 def check_readable(descriptor: int, path: str) -> None:
-    """See that what is open ends some time without our waiting for somebody.
+    """Check that reading an open file cannot wait for another process.
 
     Raises:
         Problem: it is a pipe or a socket.
@@ -198,7 +199,7 @@ def check_readable(descriptor: int, path: str) -> None:
 
 
 def make_folder(path: str) -> None:
-    """Make a folder with those above it, where they are missing.
+    """Make a folder, and the folders above it, where they are missing.
 
     Raises:
         Problem: it cannot be made, or a file is in the way.
@@ -212,20 +213,20 @@ def make_folder(path: str) -> None:
 
 
 def write_all(descriptor: int, content: Any) -> None:
-    """Write all of it: a signal or a full pipe may make one call write less."""
+    """Write everything. A single call of the system may write less, after a signal or to a full pipe."""
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def delete(root: str, names: Iterable[str]) -> set[str]:
-    """Delete files, links and empty folders below `root`; returns those that were there.
+    """Delete files, links and empty folders below `root`; returns the names that were there.
 
     Raises:
         Problem: one cannot be deleted.
     """
     real = os.path.realpath(root)
-    gone = set()
+    deleted = set()
     for name in names:
         path = join(root, name)
         if not is_inside(os.path.realpath(os.path.dirname(path)), real):
@@ -235,9 +236,9 @@ def delete(root: str, names: Iterable[str]) -> set[str]:
                 os.rmdir(path)
             else:
                 os.unlink(path)
-            gone.add(name)
+            deleted.add(name)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise problem(error, path) from error
-    return gone
+    return deleted

@@ -1,4 +1,4 @@
-"""What a run uses, and that somebody still watches over it: `usage.json` in its folder.
+"""What a run uses: `usage.json` in its folder. Its time also shows that the run is still being watched.
 
 Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in a run's supervisor.
 """
@@ -19,7 +19,7 @@ FIRST = 1.0  # seconds until the first note
 def usage(session: int) -> dict[str, Any] | None:
     """What the processes of a session use together: processor seconds, bytes of memory. None without /proc.
 
-    A run and a kernel each lead a session of their own, and what they start belongs to it.
+    A run leads a session of its own, and so does a kernel; the processes that they start belong to it.
     """
     if not os.path.exists("/proc/self/stat"):
         return None

@@ -69,7 +69,7 @@ class Helper:
     # --- calls ---
 
     def hello(self) -> Hello:
-        """Who and where the helper is."""
+        """Which helper answers, and where it runs."""
         return self._call(Hello, "hello")
 
     def start(
@@ -191,7 +191,7 @@ class Helper:
         return self._call(_Sent, "signal", run=run, signal=signal, nonce=messages.new_id(), by=by).sent
 
     def runs(self, limit: int = 50) -> list[RunState]:
-        """The newest runs on this runtime, whoever started them."""
+        """The newest runs on this runtime, of all clients."""
         return self._call(_Runs, "runs", limit=limit).runs
 
     def show(self, run: str) -> RunState:
@@ -243,7 +243,7 @@ class Helper:
     def watch(self, run: str, watcher: Callable[[Update], None]) -> bool:
         """Have pushes about a run given to `watcher`, from within `receive` and the calls.
 
-        Returns whether the run is registered for pushes already: `start` did that, and what came since was given.
+        Returns whether the run is registered for pushes already (by `start`); then the pushes so far were passed on.
         """
         self._watchers[run] = watcher
         unseen = self._unseen.pop(run, None)

@@ -37,7 +37,8 @@ class Signal(Struct):
 
 class Usage(Struct, rename="camel", kw_only=True):
     """What a run used when it was looked at last: processor seconds so far, percent of one processor since the look
-    before, bytes of memory. For a kernel run, these are the kernel's. All but `at` are absent where nobody tells."""
+    before, bytes of memory. For a kernel run, these are the kernel's. All but `at` are absent where the
+    system does not tell."""
 
     at: str
     pids: list[int] = field(default_factory=list)
@@ -88,7 +89,7 @@ class Result(Struct, rename="camel", kw_only=True):
 
     Of kernel runs: `error`; `died` when the kernel's process ended before the code did; `aborted` when the kernel
     refused the code; `gap` when the recorder itself was restarted meanwhile, so that output may be missing;
-    `messages_missing` what the kernel sent and nobody saw, requests for input among it.
+    `messages_missing` counts what the kernel sent and was not seen, requests for input included.
     """
 
     exit: int | None = None
@@ -105,7 +106,7 @@ class Result(Struct, rename="camel", kw_only=True):
     bytes_dropped: int = 0
     timed_out: bool = False
     stopped_by: str | None = None  # "timeout" or "idle-timeout"
-    killed_by: list[str] = field(default_factory=list)  # what was done then, in order
+    killed_by: list[str] = field(default_factory=list)  # the steps that were taken to end it, in order
     stdin_lost: bool = False
     problem: str | None = None
     error: KernelError | None = None

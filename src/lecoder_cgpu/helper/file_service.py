@@ -56,7 +56,7 @@ class FileService:
 
     @property
     def hello(self) -> Hello | None:
-        """Who answers; None before `open`."""
+        """The helper that answers; None before `open`."""
         return self._channel.hello
 
     @property
@@ -82,11 +82,11 @@ class FileService:
         return self._channel.ask(Stat, "stat", path=path)
 
     def list_folder(self, path: str) -> list[Entry]:
-        """What a folder holds, by name; links themselves, not what they lead to."""
+        """The entries of a folder, by name. Links are not followed."""
         return self._channel.ask(Listing, "list", path=path).entries
 
     def scan(self, path: str) -> list[Entry]:
-        """Everything below a folder, each folder before what it holds."""
+        """Everything below a folder, each folder before its entries."""
         return self._pages("scan", path=path)
 
     def glob(self, pattern: str) -> list[Entry]:

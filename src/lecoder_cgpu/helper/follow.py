@@ -1,5 +1,12 @@
-"""Follows one run to its end: takes pushes, fetches what they do not carry or what was dropped, and asks when it is
-quiet. A `Follower` remembers how far it got, so that it can go on over another socket."""
+"""Follows one run to its end.
+
+The helper pushes news of the run. A `Follower` takes the pushes, reads what they do not carry or what was dropped, and
+asks when no push has come for a while. It remembers how far it got, so that it can go on over another socket.
+
+For each stream it knows three numbers of bytes: `delivered` <= `have` <= `size`. What lies between the first two is
+here and not handed on yet; what lies between the last two exists on the runtime and is to be read. The run is over when
+its state is final and the three are equal.
+"""
 
 from __future__ import annotations
 
@@ -149,7 +156,7 @@ class Follower:
         elif took < READ_FAST and len(chunk.data) == self._read_size:
             self._read_size = min(self._read_size * 2, READ_LIMIT)
         if not chunk.data:
-            stream.size = stream.have  # the file holds less than was announced: somebody cut it
+            stream.size = stream.have  # the file is shorter than announced: it was cut
 
     # --- what goes out ---
 
@@ -181,7 +188,7 @@ class _Stream:
         self.ready: deque[memoryview] = deque()
 
     def take(self, chunk: Chunk) -> None:
-        """Keep what connects to what is here; what lies behind a gap will be fetched, for `size` tells of it."""
+        """Keep the bytes that follow those that are here. Bytes behind a gap will be read later, as `size` tells."""
         self.size = max(self.size, chunk.size)
         end = chunk.offset + len(chunk.data)
         if chunk.offset <= self.have < end:
