@@ -8,6 +8,7 @@ from typing import Any
 from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter import watch_events as ev
+from lecoder_cgpu.jupyter.execution import Execution
 from lecoder_cgpu.jupyter.execution_watch import Watch
 from lecoder_cgpu.jupyter.outcome import Outcome
 from lecoder_cgpu.jupyter.watch_limits import UNLIMITED, WatchLimits
@@ -58,7 +59,7 @@ class Course:
 
     def __init__(self, limits: WatchLimits = UNLIMITED, *, recorded: bool = False) -> None:
         self.now = 1000.0
-        self.outcome = Outcome(wire.Execution(RUN), datetime.now(UTC))
+        self.outcome = Outcome(Execution(RUN), datetime.now(UTC))
         self.watch = Watch(self.outcome, limits, self.now, session_id=OURS, recorded=recorded)
         self.shown: list[wire.Event] = []
         self.todo: list[ev.Action] = []

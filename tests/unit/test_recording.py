@@ -42,6 +42,16 @@ def test_what_the_reader_should_have_had() -> None:
     assert recording.passed == 3
 
 
+@pytest.mark.parametrize("line", [b"{", b"\xff", b"[1, 2]", b'{"header": 5}'])
+def test_lines_that_are_no_messages(line: bytes) -> None:
+    """Code on the runtime can write to the file: such a line is passed over, and the output is not called complete."""
+    helper: Any = _Recorded(IDS[:2], line + b"\n")
+    recording = Recording(helper, RUN)
+    assert [message.header.msg_id for message in recording.pull()] == [*IDS[:2], "k_1_99"]
+    assert recording.ended
+    assert recording.incomplete
+
+
 def sifted(names: list[str], after: str | None) -> list[str]:
     """The messages that are given to the reader, by id."""
     helper: Any = _Recorded(names)
@@ -51,9 +61,9 @@ def sifted(names: list[str], after: str | None) -> list[str]:
 class _Recorded:
     """A recording of messages with these ids, and the end."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: list[str], first: bytes = b"") -> None:
         lines = [_line(name, "stream", {"name": "stdout", "text": name}) for name in names]
-        self._content = b"".join([*lines, _line("k_1_99", "status", {"execution_state": "idle"})])
+        self._content = b"".join([first, *lines, _line("k_1_99", "status", {"execution_state": "idle"})])
 
     def read(self, run: str, stream: str, offset: int) -> Chunk:
         return Chunk(offset=offset, size=len(self._content), data=self._content[offset:])

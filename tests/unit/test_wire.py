@@ -12,6 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu.jupyter import messages as wire
+from lecoder_cgpu.jupyter.execution import EXECUTION_TYPES, Execution, Raised
+from lecoder_cgpu.jupyter.outputs import Collector
+from lecoder_cgpu.models.runs import Run
+from tests.support.odd_json import anything
 
 
 def message(kind: str, content: dict[str, Any], channel: str = "iopub", parent: str = "r1") -> dict[str, Any]:
@@ -33,8 +37,8 @@ RAISED = message("error", {"ename": "KeyError", "evalue": "'x'", "traceback": ["
 FAILED = message("execute_reply", {"status": "error", "ename": "KeyError", "evalue": "'x'", "traceback": []}, "shell")
 
 
-def run(*messages: dict[str, Any]) -> tuple[wire.Execution, list[wire.Event]]:
-    execution = wire.Execution("r1")
+def run(*messages: dict[str, Any]) -> tuple[Execution, list[wire.Event]]:
+    execution = Execution("r1")
     events = []
     for item in messages:
         event = execution.receive(wire.decode(json.dumps(item)))
@@ -46,7 +50,7 @@ def run(*messages: dict[str, Any]) -> tuple[wire.Execution, list[wire.Event]]:
 @pytest.mark.parametrize("order", [(OUTPUT, IDLE, REPLY), (OUTPUT, REPLY, IDLE), (REPLY, OUTPUT, IDLE)])
 def test_finished_needs_reply_and_idle_in_any_order(order: tuple[dict[str, Any], ...]) -> None:
     """Output that comes after the reply is part of the run: only reply and idle together end it."""
-    execution = wire.Execution("r1")
+    execution = Execution("r1")
     execution.receive(wire.decode(json.dumps(BUSY)))
     seen: list[str] = []
     for item in order:
@@ -59,8 +63,8 @@ def test_finished_needs_reply_and_idle_in_any_order(order: tuple[dict[str, Any],
 
 def test_an_exception_is_taken_from_either_message() -> None:
     """The exception is known from the iopub error or, when that was lost, from the reply."""
-    assert run(BUSY, RAISED, FAILED, IDLE)[0].raised == wire.Raised("KeyError", "'x'", ["KeyError: 'x'"])
-    assert run(BUSY, FAILED, IDLE)[0].raised == wire.Raised("KeyError", "'x'", [])
+    assert run(BUSY, RAISED, FAILED, IDLE)[0].raised == Raised("KeyError", "'x'", ["KeyError: 'x'"])
+    assert run(BUSY, FAILED, IDLE)[0].raised == Raised("KeyError", "'x'", [])
 
 
 def test_an_aborted_request_is_over_at_once() -> None:
@@ -196,6 +200,25 @@ def test_a_request_with_buffers_decodes_to_itself(subprotocol: str | None) -> No
     decoded = wire.decode(request.frame(subprotocol), subprotocol)
     assert (decoded.type, decoded.content, decoded.channel) == ("x", {"a": 1}, "shell")
     assert [bytes(part) for part in decoded.buffers] == [b"one", b"", b"three"]
+
+
+FIELDS = (
+    "name", "text", "data", "metadata", "transient", "wait", "ename", "evalue", "traceback", "execution_count",
+    "execution_state", "status", "payload", "user_expressions", "prompt", "password",
+)  # fmt: skip
+
+
+@given(st.sampled_from(sorted(EXECUTION_TYPES)), st.dictionaries(st.sampled_from(FIELDS), anything, max_size=5))
+def test_odd_contents(kind: str, content: dict[str, Any]) -> None:
+    """Code can publish anything in a kernel: no field has the type that it should have, and nothing fails."""
+    execution = Execution("r1")
+    event = execution.receive(wire.decode(json.dumps(message(kind, content))))
+    collector = Collector(limit=100, inline=False)
+    if event is not None:
+        collector.add(event)
+    collector.fill(Run(status="ok", error_code=0, exit_code=0, mode="kernel"))
+    assert execution.execution_count is None or isinstance(execution.execution_count, int)
+    assert execution.plain_value("value") is None or isinstance(execution.plain_value("value"), str)
 
 
 @given(st.binary())

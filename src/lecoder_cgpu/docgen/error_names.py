@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .. import errors
 from ..guest import trees
-from ..helper import client, file_errors
+from ..helper import answers, file_errors
 
 PLACE = "…"  # stands for what differs from one message to the next
 
@@ -77,7 +77,7 @@ def _call(node: ast.Call) -> Iterator[tuple[str, type[errors.Error], int, str]]:
         if called == "Problem":
             kind = file_errors.KINDS.get(texts[0], errors.TransferError)
         else:
-            kind, _ = client.REFUSALS.get(texts[0], (errors.InternalError, None))
+            kind, _ = answers.REFUSALS.get(texts[0], (errors.InternalError, None))
         yield texts[0], kind, kind.exit_status, texts[1]
     elif len(texts) > 2 and (kind := _kind(node.args[0])) is not None and re.fullmatch(r"[A-Z]\w+", texts[1]):
         yield texts[1], kind, kind.exit_status, texts[2]

@@ -16,11 +16,10 @@ import msgspec
 
 from .. import errors
 from ..jupyter import messages
-from . import bootstrap
+from . import answers, bootstrap
 from .documents import Chunk, Hello, Lease, Report, RunState, Update
 from .launch import DEFAULT, Launch
 
-MIME = "application/vnd.lecoder-cgpu+json"
 UPDATE = "lecoder_update"
 CALL_LIMIT = 20.0  # seconds for the reply to a call; calls take milliseconds, the network and a cold kernel longer
 AFTER_RESTART = (3.0, 5.0, 10.0, 20.0)  # the same while the kernel is being restarted, when requests do get lost
@@ -44,10 +43,6 @@ class Channels(Protocol):
 
 class _Silent(Exception):
     """A call was not answered: the kernel died (the server starts another one under the same id), or is stuck."""
-
-
-class _Updates(msgspec.Struct):
-    runs: list[Update] = []
 
 
 class Helper:
@@ -106,7 +101,7 @@ class Helper:
         if follow:
             self._unseen[run] = []
         try:
-            update = self._call(_UpdateAnswer, "start", run=run, **request, stdin=stdin, follow=follow).update
+            update = self._call(answers.UpdateAnswer, "start", run=run, **request, stdin=stdin, follow=follow).update
         except BaseException:
             self._unseen.pop(run, None)
             raise
@@ -126,7 +121,7 @@ class Helper:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
         request = launch.limits_request()
-        return self._call(_Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
+        return self._call(answers.Runs, "execute", run=run, kernel=kernel, code=code, **request).runs[0]
 
     def lease(
         self,
@@ -149,7 +144,7 @@ class Helper:
             wanted["seconds"] = max((until - datetime.now(until.tzinfo)).total_seconds(), 0.0)
         if not isinstance(idle, msgspec.UnsetType):
             wanted["idle"] = idle
-        return self._call(_Leased, "lease", **wanted).lease
+        return self._call(answers.Leased, "lease", **wanted).lease
 
     def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
         """What is new behind these offsets; also registers for pushes during the next minute.
@@ -157,7 +152,7 @@ class Helper:
         Raises:
             errors.NotFoundError: there is no such run on the runtime.
         """
-        return self._call(_UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr).update
+        return self._call(answers.UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr).update
 
     def state(self, run: str, *, follow: bool = False) -> RunState:
         """How a run stands; with `follow`, it is pushed from now on, too.
@@ -165,7 +160,7 @@ class Helper:
         Raises:
             errors.NotFoundError: there is no such run on the runtime.
         """
-        state = self._call(_UpdateAnswer, "state", run=run, follow=follow).update.state
+        state = self._call(answers.UpdateAnswer, "state", run=run, follow=follow).update.state
         assert state is not None
         return state
 
@@ -179,7 +174,7 @@ class Helper:
         Args:
             offset: the number of the first byte among all input, which makes it safe to send the same again.
         """
-        return self._call(_Buffered, "stdin", run=run, offset=offset, data=_text(data), eof=eof).buffered
+        return self._call(answers.Buffered, "stdin", run=run, offset=offset, data=_text(data), eof=eof).buffered
 
     def signal(self, run: str, signal: str | int, *, by: str = "kill") -> bool:
         """Signal a run's process group, or the kernel that executes it; False when it has ended already.
@@ -188,11 +183,11 @@ class Helper:
             signal: a name such as "INT", or a number. Code that waits for its kernel is taken back by any.
             by: on whose behalf, see `documents.Signal`.
         """
-        return self._call(_Sent, "signal", run=run, signal=signal, nonce=messages.new_id(), by=by).sent
+        return self._call(answers.Sent, "signal", run=run, signal=signal, nonce=messages.new_id(), by=by).sent
 
     def runs(self, limit: int = 50) -> list[RunState]:
         """The newest runs on this runtime, of all clients."""
-        return self._call(_Runs, "runs", limit=limit).runs
+        return self._call(answers.Runs, "runs", limit=limit).runs
 
     def show(self, run: str) -> RunState:
         """One run, with its command and how much output there is.
@@ -200,13 +195,13 @@ class Helper:
         Raises:
             errors.NotFoundError: there is no such run on the runtime.
         """
-        return self._call(_Runs, "show", run=run).runs[0]
+        return self._call(answers.Runs, "show", run=run).runs[0]
 
     def report(self) -> Report:
         """GPUs, memory, disk and processors of the runtime; waits for a sample of the GPUs for some seconds at most."""
         deadline = time.monotonic() + SAMPLE_LIMIT
         while True:
-            report = self._call(_Reported, "report").report
+            report = self._call(answers.Reported, "report").report
             if not report.sampling or time.monotonic() > deadline:
                 return report
             time.sleep(SAMPLE_PAUSE)
@@ -220,11 +215,11 @@ class Helper:
         Raises:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
-        return self._call(_Recorded, "record", kernel=kernel, settle=settle).seconds
+        return self._call(answers.Recorded, "record", kernel=kernel, settle=settle).seconds
 
     def forget(self, run: str) -> None:
         """Remove a run that has ended, with its output, from the runtime."""
-        self._call(_Nothing, "forget", run=run)
+        self._call(answers.Nothing, "forget", run=run)
 
     # --- files ---
 
@@ -261,7 +256,7 @@ class Helper:
 
         def take(message: messages.Message) -> None:
             try:
-                on_reply(_answer(message))
+                on_reply(answers.answer_of(message))
             except KeyError:
                 on_reply({"ok": False, "error": {"name": "HelperGone", "message": "the helper was restarted"}})
 
@@ -282,7 +277,7 @@ class Helper:
         except ValueError:
             return True
         if message.type == UPDATE and message.content.get("v") == 1:  # another version's helper may push here, too
-            for update in msgspec.convert(message.content, _Updates).runs:
+            for update in answers.updates_of(message.content):
                 watcher = self._watchers.get(update.run)
                 if watcher is not None:
                     watcher(update)
@@ -314,7 +309,7 @@ class Helper:
         limit: float | None = CALL_LIMIT
         while limit is not None:
             try:
-                answer = _answer(self._exchange(expression, code, limit))
+                answer = answers.answer_of(self._exchange(expression, code, limit))
             except _Silent:
                 limit = next(limits, None) if self.restarts else None
                 continue
@@ -325,8 +320,8 @@ class Helper:
                 code = bootstrap.code()
                 continue
             if not answer.get("ok"):
-                raise _failure(answer.get("error") or {})
-            return msgspec.convert(answer, kind)
+                raise answers.failure(answer)
+            return answers.typed(answer, kind)
         raise errors.HelperSilent(
             "the helper on the runtime does not answer",
             hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
@@ -353,51 +348,6 @@ class Helper:
         return messages.execute_request(code, session=self._session_id, silent=True, user_expressions={"r": expression})
 
 
-class _UpdateAnswer(msgspec.Struct):
-    update: Update
-
-
-class _Buffered(msgspec.Struct):
-    buffered: int
-
-
-class _Sent(msgspec.Struct):
-    sent: bool
-
-
-class _Runs(msgspec.Struct):
-    runs: list[RunState]
-
-
-class _Reported(msgspec.Struct):
-    report: Report
-
-
-class _Leased(msgspec.Struct):
-    lease: Lease
-
-
-class _Recorded(msgspec.Struct):
-    seconds: float
-
-
-class _Nothing(msgspec.Struct):
-    pass
-
-
-# What the helper refuses, by the name that it gives: our class, and what to do next.
-REFUSALS: dict[str, tuple[type[errors.Error], str | None]] = {
-    "RunNotFound": (errors.NotFoundError, "lecoder-cgpu job list"),
-    "NotFound": (errors.NotFoundError, "lecoder-cgpu ls"),
-    "BadRequest": (errors.UsageError, "lecoder-cgpu debug tail shows what was asked for"),
-    "NoStdin": (errors.NoStdin, None),
-    "StdinGap": (errors.UsageError, None),
-    "StillRunning": (errors.UsageError, "end it first: lecoder-cgpu job kill JOB"),
-    "NoConnection": (errors.NoConnection, None),
-    "KeyConflict": (errors.UsageError, "give another --key, or the same command as before"),
-}
-
-
 def _files_type() -> str:
     return f"{bootstrap.module_name()}_files"
 
@@ -408,39 +358,3 @@ def _encode(method: str, arguments: dict[str, Any]) -> str:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-def _answer(message: messages.Message) -> dict[str, Any]:
-    """The helper's answer in a reply.
-
-    Raises:
-        KeyError: there is no helper of our version in that kernel.
-        errors.ConnectionFailed: the kernel could not execute the call.
-    """
-    content = message.content
-    found = (content.get("user_expressions") or {}).get("r") or {}
-    if found.get("status") == "error" and found.get("ename") == "KeyError":
-        raise KeyError(found.get("evalue"))
-    data = found.get("data") or {}
-    if MIME in data:
-        answer: dict[str, Any] = data[MIME]
-        return answer
-    told = found if found.get("status") == "error" else content
-    raise errors.HelperFailed(
-        f"the helper could not be started on the runtime: {told.get('ename') or told.get('status')}: "
-        f"{told.get('evalue', '')}".rstrip(": "),
-        hint="it needs a Python kernel and room on the disk: lecoder-cgpu kernel status; lecoder-cgpu status",
-    )
-
-
-def _failure(error: dict[str, Any]) -> errors.Error:
-    """The helper's error as one of ours; a name that we do not know is a failure of the helper."""
-    name, message = str(error.get("name", "")), str(error.get("message", ""))
-    if name in REFUSALS:
-        kind, hint = REFUSALS[name]
-        return kind(message, name=name, hint=hint)
-    return errors.InternalError(
-        f"the helper on the runtime failed: {message}",
-        name=name or "HelperFailed",
-        hint="lecoder-cgpu debug tail has the details to report",
-    )

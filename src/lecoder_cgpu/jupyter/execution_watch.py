@@ -49,6 +49,7 @@ from typing import assert_never
 from .. import errors
 from . import messages as wire
 from . import watch_events as ev
+from .execution import EXECUTION_TYPES
 from .execution_end import Ending
 from .outcome import Outcome
 from .watch_limits import WatchLimits
@@ -204,7 +205,7 @@ class Watch:
         """Whether a message is a request beyond Jupyter's protocol, and for us: every client of the kernel sees it."""
         parent = message.parent_header
         return (
-            message.type not in wire.EXECUTION_TYPES
+            message.type not in EXECUTION_TYPES
             and parent is not None
             and (parent.msg_id or parent.session) in (self.execution.msg_id, self._session_id)
         )

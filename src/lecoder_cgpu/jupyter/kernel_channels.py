@@ -1,6 +1,6 @@
 """A client's channels to one kernel: sends requests, takes messages, and gets a dropped socket back.
 
-How one execution is watched to its end, whatever happens on the way, is in `watch`.
+`execution_watch` follows one execution to its end.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from .. import errors
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from . import messages
+from .execution import Execution
 from .outcome import Outcome
 from .server import Server
 from .watch_driver import InputSource, Recorder, Responder, WatchDriver
@@ -26,6 +27,9 @@ from .watch_limits import UNLIMITED, WatchLimits
 RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
 BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
 BACK_PAUSE = 0.2
+
+T = TypeVar("T")
+
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
 
@@ -46,6 +50,14 @@ class Completeness(Struct):
     indent: str = ""
 
 
+def _typed(content: dict[str, Any] | None, kind: type[T]) -> T | None:
+    """A kernel's reply; None without one that is like that."""
+    try:
+        return None if content is None else msgspec.convert(content, kind)
+    except msgspec.ValidationError:
+        return None
+
+
 class KernelConnection:
     """One client's channels to one kernel.
 
@@ -54,7 +66,8 @@ class KernelConnection:
         kernel_id: which one.
         gone: whether the runtime is known not to come back, so that a dropped socket need not be waited for.
     Raises:
-        errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed: as transport has it.
+        errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed:
+            see `Server.open_channels`.
     """
 
     def __init__(self, server: Server, kernel_id: str, gone: Callable[[], bool] = lambda: False) -> None:
@@ -84,7 +97,7 @@ class KernelConnection:
         request = messages.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
         )
-        outcome = Outcome(messages.Execution(request.msg_id), datetime.now(UTC))
+        outcome = Outcome(Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
         WatchDriver(self, outcome, on_event, limits, on_input, recorder).run()
         return outcome
@@ -100,7 +113,7 @@ class KernelConnection:
         request = messages.execute_request(
             "", session=self.session_id, silent=True, user_expressions={"value": expression}
         )
-        execution = messages.Execution(request.msg_id)
+        execution = Execution(request.msg_id)
         deadline = time.monotonic() + wait
         try:
             self._send(request)
@@ -110,26 +123,27 @@ class KernelConnection:
                     execution.receive(message)
         except errors.ConnectionFailed:
             return None
-        text = execution.user_expressions.get("value", {}).get("data", {}).get("text/plain")
-        return text if isinstance(text, str) else None
+        return execution.plain_value("value")
 
     def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
-        """What could stand at `cursor` (in characters); None when the kernel does not answer in `limit` seconds.
+        """What could stand at `cursor` (in characters); None without an answer, of the kind that the protocol wants, in
+        `limit` seconds.
 
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
         content = self._ask("complete_request", {"code": code, "cursor_pos": cursor}, limit)
-        return None if content is None else msgspec.convert(content, Completion)
+        return _typed(content, Completion)
 
     def is_complete(self, code: str, limit: float) -> Completeness | None:
-        """Whether code can be run as it is; None when the kernel does not answer in `limit` seconds.
+        """Whether code can be run as it is; None without an answer, of the kind that the protocol wants, in `limit`
+        seconds.
 
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
         content = self._ask("is_complete_request", {"code": code}, limit)
-        return None if content is None else msgspec.convert(content, Completeness)
+        return _typed(content, Completeness)
 
     def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
         request = messages.request(kind, content, session=self.session_id)
@@ -144,8 +158,8 @@ class KernelConnection:
     def wait_until_back(self) -> None:
         """After a crash, wait until the new kernel's messages reach us (protocol J3), `BACK_WAIT` seconds at most.
 
-        Until the server's subscription is renewed, a run would be executed and its output go nowhere; some servers
-        also skip their own check for a kernel that they last saw busy. Whoever comes next must not meet that.
+        Until the server has renewed its subscription, a run is executed and its output goes nowhere. Some servers also
+        skip their own check for a kernel that they last saw busy. So this waits before the next run can begin.
         """
         deadline = time.monotonic() + BACK_WAIT
         with contextlib.suppress(errors.ConnectionFailed):

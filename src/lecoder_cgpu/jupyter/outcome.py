@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from .. import errors
 from ..models.base import Timing, timestamp
-from . import messages
+from .execution import Execution
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Outcome:
     `steps`: what happened on the way, in words for people.
     """
 
-    execution: messages.Execution
+    execution: Execution
     started: datetime
     completed: datetime | None = None
     timed_out: bool = False

@@ -17,6 +17,7 @@ from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages
+from ..jupyter.execution import Execution
 from ..jupyter.outcome import Outcome
 from ..models.jobs import JobStarted
 from ..runs import jobs, kernel_runs, remote_programs
@@ -167,7 +168,7 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
     begun, ended = _moment(state.started or state.created), datetime.now(UTC)
     if state.result is not None:
         begun, ended = _moment(state.result.started), _moment(state.result.ended)
-    timing = Outcome(messages.Execution(""), begun, completed=ended).timing
+    timing = Outcome(Execution(""), begun, completed=ended).timing
     document = progress.document(spec.name, session, timing)
     document.job_id = state.run
     _conclude(document, state)
@@ -196,7 +197,7 @@ def _replay(session: Session, progress: Progress, lines: Any) -> None:
         line = decoder.decode(raw)
         if line.begin is not None:
             number = line.begin
-            outcome = Outcome(messages.Execution(""), datetime.fromtimestamp(line.at, UTC))
+            outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC))
             progress.begin(number)
         elif line.message is not None and outcome is not None:
             outcome.execution.msg_id = outcome.execution.msg_id or line.message.parent

@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from .. import errors
 from ..jupyter import messages, outputs
+from ..jupyter.execution import Execution
 from ..jupyter.outcome import Outcome
 from ..jupyter.watch_limits import WatchLimits
 from ..models.base import ErrorInfo
@@ -200,7 +201,7 @@ def run_notebook(
         interrupted = errors.interrupted_status(interrupt)
     finally:
         connection.close()
-    document = progress.document(name, session, Outcome(messages.Execution(""), started).timing)
+    document = progress.document(name, session, Outcome(Execution(""), started).timing)
     if interrupted is not None:
         document.interrupted = True
         ended = errors.RuntimeFailure(

@@ -171,16 +171,17 @@ def install(
 
 
 def _report(session: Session, run: str) -> _Report | None:
-    """What the installer wrote down; None when it did not come to that, or the runtime cannot be reached."""
+    """What the installer wrote down; None when it wrote nothing that can be read, or the runtime cannot be
+    reached."""
     try:
         helper = session.connect_helper()
         try:
             data = helper.read(run, "messages", 0).data
         finally:
             helper.close()
-    except errors.Error:
+        return msgspec.json.decode(data, type=_Report) if data else None
+    except (errors.Error, msgspec.MsgspecError):
         return None
-    return msgspec.json.decode(data, type=_Report) if data else None
 
 
 def _add_report(session: Session, document: Install, report: _Report | None) -> None:

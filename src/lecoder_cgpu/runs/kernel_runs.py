@@ -13,6 +13,7 @@ from msgspec import UNSET
 from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
+from ..jupyter.execution import Execution, Raised
 from ..jupyter.outcome import Outcome
 from ..jupyter.watch_driver import InputSource, Recorder
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
@@ -136,7 +137,7 @@ def attached_kernel_run(
 
     collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
     resume = _Resume(offsets)
-    execution = wire.Execution(run_id)
+    execution = Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
     recording = Recording(session.connect_helper(), run_id, reconnect=session.reconnect_helper)
     leave_at = None if wait is None else time.monotonic() + wait
@@ -218,14 +219,14 @@ def _apply(outcome: Outcome, state: RunState) -> None:
         execution.status = "aborted"
     elif result.error is not None and execution.raised is None:
         error = result.error
-        execution.raised = wire.Raised(error.ename or "", error.evalue or "", error.traceback)
+        execution.raised = Raised(error.ename or "", error.evalue or "", error.traceback)
         execution.status = "error"
 
 
 def concluded(state: RunState) -> Run:
     """The document of a kernel run that has ended, without its output, from the state with its result."""
     assert state.result is not None
-    outcome = Outcome(wire.Execution(state.run), datetime.now(UTC))
+    outcome = Outcome(Execution(state.run), datetime.now(UTC))
     outcome.execution.status = "ok"
     _apply(outcome, state)
     outcome.dropped = not state.result.is_complete
@@ -360,7 +361,7 @@ def _limit(outcome: Outcome) -> tuple[str, str]:
     return "time limit reached", "--timeout"
 
 
-def _python_failure(document: Run, outcome: Outcome, raised: wire.Raised, filename: str | None) -> None:
+def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: str | None) -> None:
     status = classify.exit_status(raised.name, raised.message)
     if status is not None:
         if status:

@@ -68,7 +68,11 @@ class Recording:
             self._offset += len(chunk.data)
             *lines, self._rest = (self._rest + chunk.data).split(b"\n")
             for line in lines:
-                message = wire.decode(line.decode())
+                try:
+                    message = wire.decode(line.decode())
+                except ValueError:  # code on the runtime can write what it wants there
+                    self.incomplete = True
+                    continue
                 self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
                 if not self._begun:
                     self._begun = True

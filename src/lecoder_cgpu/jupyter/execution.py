@@ -1,0 +1,246 @@
+"""The state machine of one `execute_request`, without a socket or a clock: messages in, events out.
+
+An execution is fed with every message of the socket. It tells what happened as events, and it knows when the run is
+over: a reply on the shell channel *and* `status: idle` on iopub, in whichever order they come (the channels are not
+ordered among each other, protocol J4).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from . import messages
+
+# jupyter_server writes these notices itself when its rate limits make it drop iopub messages (protocol J1).
+_DROP_NOTICES = ("IOPub data rate exceeded.", "IOPub message rate exceeded.")
+
+# Messages that belong to an execution by Jupyter's specification; kernels send others, too.
+EXECUTION_TYPES = frozenset(
+    (
+        "stream", "display_data", "update_display_data", "execute_result", "clear_output", "error", "execute_input",
+        "status", "execute_reply", "input_request",
+    )
+)  # fmt: skip
+
+
+class Raised(Struct, frozen=True):
+    """The exception that ended the code. `traceback` lines may hold ANSI colour."""
+
+    name: str
+    message: str
+    traceback: list[str]
+
+
+class Execution:
+    """One `execute_request`, from sending to the end.
+
+    Feed it every message with `receive`. `finished` is true when nothing more can come: reply and idle were seen, the
+    request was aborted, or the kernel died (`death` then says how).
+    """
+
+    def __init__(self, msg_id: str) -> None:
+        self.msg_id = msg_id
+        self.started = False
+        self.idle = False
+        self.status: Literal["ok", "error", "aborted"] | None = None
+        self.execution_count: int | None = None
+        self.raised: Raised | None = None
+        self.death: str | None = None
+        self.user_expressions: dict[str, Any] = {}
+        self.inputs = 0  # how often the code asked for input
+        self._numbers = _Numbers()
+
+    def plain_value(self, name: str) -> str | None:
+        """The value of a user expression as the kernel prints it; None when it failed, or none came."""
+        text = _object(_object(self.user_expressions, name), "data").get("text/plain")
+        return text if isinstance(text, str) else None
+
+    @property
+    def replied(self) -> bool:
+        return self.status is not None
+
+    @property
+    def finished(self) -> bool:
+        return self.death is not None or self.status == "aborted" or (self.replied and self.idle)
+
+    @property
+    def missing(self) -> int:
+        """How many messages of the kernel got lost on the way; 0 also for a kernel that does not number them."""
+        return self._numbers.missing
+
+    def gap_before(self, message: messages.Message) -> bool:
+        """Whether output is missing right before this message."""
+        return message.parent == self.msg_id and self._numbers.gap_before(message)
+
+    def receive(self, message: messages.Message) -> messages.Event | None:
+        """Take one message and return what it means for this run, None when nothing that anyone would see."""
+        self._numbers.note(message.header.msg_id, message.parent, self.msg_id, message.channel)
+        if message.type == "status" and self._is_death(message):
+            return None
+        if message.parent != self.msg_id:
+            return None
+        content = message.content
+        match message.type:
+            case "stream":
+                return self._stream(content)
+            case "display_data" | "update_display_data":
+                return _display(content, update=message.type == "update_display_data")
+            case "execute_result":
+                self._count(content)
+                return _display(content, result=True)
+            case "clear_output":
+                return messages.Clear(bool(content.get("wait")))
+            case "error":
+                self.raised = _raised(content)
+            case "execute_input":
+                self.started = True
+                self._count(content)
+            case "status":
+                state = content.get("execution_state")
+                self.started = self.started or state == "busy"
+                self.idle = self.idle or state == "idle"
+            case "execute_reply":
+                self._reply(content)
+                return _page(content)
+            case "input_request":
+                self.inputs += 1
+                return messages.InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
+        return None
+
+    def conclude(self, *, whole: bool = False) -> None:
+        """The end was published, and the reply is not known: say how the run ended.
+
+        Args:
+            whole: everything that was published from the beginning on is known. What is executed is published first, as
+                `execute_input`; without it, the kernel has dropped the request (protocol J8).
+        """
+        dropped = whole and self.execution_count is None and self.raised is None
+        self.status = "aborted" if dropped else "error" if self.raised else "ok"
+
+    def _is_death(self, message: messages.Message) -> bool:
+        """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request
+        was; a restart asked for by another client shows only as `starting` on a kernel that was at work (protocol J6).
+        """
+        state = message.content.get("execution_state")
+        if state in ("restarting", "autorestarting"):
+            self.death = "the kernel died and was restarted by the server"
+        elif state in ("dead", "terminating"):
+            self.death = "the kernel died"
+        elif state == "starting" and self.started and not self.replied:
+            # A request that was not begun may still be taken up, if it reached the new process.
+            self.death = "the kernel was restarted"
+        return self.death is not None
+
+    def _count(self, content: dict[str, Any]) -> None:
+        count = content.get("execution_count")
+        if isinstance(count, int):
+            self.execution_count = count
+
+    @staticmethod
+    def _stream(content: dict[str, Any]) -> messages.Event:
+        text = str(content.get("text", ""))
+        if content.get("name") == "stderr":
+            if text.lstrip().startswith(_DROP_NOTICES):
+                return messages.Dropped(text)
+            return messages.Stream("stderr", text)
+        return messages.Stream("stdout", text)
+
+    def _reply(self, content: dict[str, Any]) -> None:
+        status = content.get("status")
+        # "abort" is what kernels older than protocol 5 said for "aborted".
+        self.status = "aborted" if status in ("aborted", "abort") else "ok" if status == "ok" else "error"
+        self._count(content)
+        self.user_expressions = _object(content, "user_expressions")
+        if self.status == "error" and self.raised is None:
+            self.raised = _raised(content)
+
+
+def _page(content: dict[str, Any]) -> messages.Display | None:
+    """What IPython gives a pager to show (`name?`): it comes with the reply (protocol J17)."""
+    pages = [item for item in _list(content, "payload") if isinstance(item, dict) and item.get("source") == "page"]
+    return messages.Display(_object(pages[-1], "data"), {}) if pages else None
+
+
+# Any code can publish any message in a kernel, so the fields of a content may have any type.
+
+
+def _object(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """That field, if it is an object, else an empty one."""
+    value = content.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(content: dict[str, Any], name: str) -> list[Any]:
+    """That field, if it is a list, else an empty one."""
+    value = content.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _display(content: dict[str, Any], *, update: bool = False, result: bool = False) -> messages.Display:
+    identity = _object(content, "transient").get("display_id")
+    return messages.Display(
+        _object(content, "data"),
+        _object(content, "metadata"),
+        identity if isinstance(identity, str) else None,
+        update,
+        result,
+    )
+
+
+class _Numbers:
+    """Finds gaps: a Python kernel numbers everything that it sends, at the end of each message's id (protocol J7).
+
+    Queues between the kernel and us may overflow silently, so a gap between the first and the last message of a run is
+    the only sign of it. Replies to requests of other clients go to them alone: one may be missing for each of these.
+    """
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._last = 0
+        self._ours = 0
+        self._others: list[tuple[int, str]] = []
+        self._iopub: int | None = None  # the last number seen there since the run began
+        self._foreign_before = False
+
+    def gap_before(self, message: messages.Message) -> bool:
+        """Whether messages are missing right before this one on iopub, as far as can be told now."""
+        digits = message.header.msg_id.rpartition("_")[2]
+        if message.channel != "iopub" or not digits.isdigit() or self._iopub is None:
+            return False
+        # The reply is numbered too and comes on another channel: ours right before idle, others' at any time.
+        allowed = 1 if self._foreign_before or message.content.get("execution_state") == "idle" else 0
+        return int(digits) - self._iopub - 1 > allowed
+
+    def note(self, msg_id: str, parent: str, own: str, channel: str | None) -> None:
+        digits = msg_id.rpartition("_")[2]
+        if not digits.isdigit():
+            return
+        number = int(digits)
+        if channel == "iopub":
+            self._foreign_before = parent != own
+            self._iopub = number if self._first is not None or parent == own else None
+        if parent != own:
+            if self._first is not None:
+                self._others.append((number, parent))
+            return
+        self._first = number if self._first is None else min(self._first, number)
+        self._last = max(self._last, number)
+        self._ours += 1
+
+    @property
+    def missing(self) -> int:
+        if self._first is None:
+            return 0
+        others = [parent for number, parent in self._others if self._first < number < self._last]
+        unseen_replies = len(set(others))
+        return max(self._last - self._first + 1 - self._ours - len(others) - unseen_replies, 0)
+
+
+def _raised(content: dict[str, Any]) -> Raised:
+    return Raised(
+        str(content.get("ename", "")),
+        str(content.get("evalue", "")),
+        [str(line) for line in _list(content, "traceback")],
+    )
