@@ -10,13 +10,19 @@ __version__ = "0.6.0"
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would cost every command 5 ms
 if TYPE_CHECKING:
     from . import errors as errors
-    from .api import Client as Client
-    from .api import Job as Job
-    from .api import Session as Session
-    from .api import Stream as Stream
+    from .api.client import Client as Client
+    from .api.job import Job as Job
+    from .api.session import Session as Session
+    from .api.stream import Stream as Stream
     from .remote_functions import remote as remote
 
-_HOMES = {"Client": "api", "Job": "api", "Session": "api", "Stream": "api", "remote": "remote_functions"}
+_HOMES = {
+    "Client": "api.client",
+    "Job": "api.job",
+    "Session": "api.session",
+    "Stream": "api.stream",
+    "remote": "remote_functions",
+}
 __all__ = ["Client", "Job", "Session", "Stream", "__version__", "errors", "remote"]
 
 

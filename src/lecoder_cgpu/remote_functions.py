@@ -8,8 +8,8 @@
     loss = train(0.01)
 
 The function and its arguments travel as a pickle (cloudpickle, extra `remote`), so closures and functions of a script
-work. Both sides need cloudpickle and the same minor version of Python, since a function travels as its byte code. What
-comes back is a pickle, too: use it with runtimes that you trust.
+work. Both sides need cloudpickle and the same minor version of Python, because a function travels as byte code. The
+answer is a pickle, too, and a pickle can run code here: use this only with runtimes that you trust.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from . import errors
-from .api import Client, OnOutput, Session, checked
+from .api.client import Client
+from .api.outcomes import checked
+from .api.session import OnOutput, Session
 from .jupyter import messages
 
 P = ParamSpec("P")
@@ -32,8 +34,8 @@ R = TypeVar("R")
 
 MIME = "application/vnd.lecoder-cgpu.remote+json"
 
-# Executed in the kernel, in names of its own so that nothing of it stays there. The answer is a display, which the
-# recording holds complete whatever its size.
+# Executed in the kernel. It uses one name and deletes it, so that nothing stays there. The answer is a display, because
+# the recording holds displays complete, whatever their size.
 _CODE = """
 def _lecoder_remote(payload, python):
     import base64, sys, traceback
@@ -69,7 +71,7 @@ finally:
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that was raised on a runtime: its traceback there, as text."""
+    """The cause of an exception that was raised on a runtime; its text is the traceback there."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -80,7 +82,7 @@ class RemoteTraceback(Exception):
 
 
 class RemoteFunction(Generic[P, R]):
-    """A function whose calls are executed on a runtime. `__wrapped__` is the plain function, for calls here."""
+    """A function whose calls are executed on a runtime. `__wrapped__` is the plain function, which runs here."""
 
     __wrapped__: Callable[P, R]
 
@@ -94,9 +96,9 @@ class RemoteFunction(Generic[P, R]):
         """Call the function on the runtime.
 
         Raises:
-            Exception: what the function raised, with the remote traceback as its cause.
-            errors.ImportFailure: cloudpickle is missing there. errors.UsageError: (`PythonMismatch`) the versions of
-                Python differ, or (`NotPicklable`) something cannot travel.
+            Exception: the exception that the function raised, with the remote traceback as its cause.
+            errors.ImportFailure: the runtime has no cloudpickle. errors.UsageError: (`PythonMismatch`) the versions of
+                Python differ, or (`NotPicklable`) the function or an argument cannot be pickled.
             errors.Error: the runtime could not be reached, was lost, or the kernel died.
         """
         result: R = _call(self._place(), self.__wrapped__, args, kwargs, self._on_output)
@@ -105,10 +107,10 @@ class RemoteFunction(Generic[P, R]):
     def map(self, items: Iterable[Any], *, sessions: Sequence[Session] = ()) -> Iterator[R]:
         """Call the function for every item, on several sessions at once, and yield the values in the items' order.
 
-        The first failure is raised in its place; what has not begun by then is not begun any more.
+        The first failure is raised in its place; calls that have not begun by then are not made.
 
         Args:
-            sessions: where; the function's own session when empty.
+            sessions: the sessions to use; the function's own session if there are none.
         """
         places = list(sessions) or [self._place()]
         return _map(self.__wrapped__, list(items), places, self._on_output)
@@ -145,10 +147,10 @@ def remote(
     """Make calls of a function run on a runtime. The session is chosen at the first call.
 
     Args:
-        session: where, or its name; else the active session, or a new one as `Client.session` has it.
-        client: whose sessions; one with the settings of the environment and `config.json` when omitted.
-        gpu, tpu, cpu: what kind of runtime to ask for.
-        on_output: told what the function prints (stream name, text) as it comes.
+        session: the session or its name; None for the one that `Client.session` chooses.
+        client: the client whose sessions are used; None for one with the settings of the environment and `config.json`.
+        gpu, tpu, cpu: the kind of runtime to ask for.
+        on_output: called with what the function prints (stream name, text) as it comes.
     """
 
     def find() -> Session:
@@ -220,7 +222,7 @@ def _dumps(thing: Any) -> bytes:
 
 
 def _exception(answer: dict[str, Any], document: Any) -> BaseException:
-    """The function's own exception; where it cannot be unpickled here, an error that tells of it."""
+    """The exception that the function raised; if it cannot be unpickled here, an error that describes it."""
     if answer["error"] is not None:
         try:
             found = pickle.loads(base64.b64decode(answer["error"]))  # noqa: S301 - as above

@@ -71,7 +71,7 @@ INSTRUCTIONS = {
 }
 # Raised without a hint: nothing can be done about it, somebody else adds one, or it never leaves the package.
 WITHOUT = {
-    "api: NoResult",
+    "api.outcomes: NoResult",
     "cli.commands.connect: ProcessFailed",
     "cli.commands.files: EditorFailed",
     "cli.commands.ssh: SshFailed",

@@ -1,4 +1,4 @@
-"""An MCP server on stdin and stdout, over `tools`. Needs the extra `mcp`, and is imported by its command only."""
+"""An MCP server on stdin and stdout that offers `tools`. It needs the extra `mcp`; only its command imports it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from .. import __version__, errors
-from ..api import Client
+from ..api.client import Client
 from ..models.base import ErrorInfo, Failure
 from ..models.notebooks import Install
 from ..models.runs import Run
 from .tools import TOOLS, Call, Tool, call_tool
 
 PROGRESS_EVERY = 5.0  # seconds
-ANSWER_WITHIN = 44.0  # seconds; what is not done by then goes on, and the same call made again waits for it
+ANSWER_WITHIN = 44.0  # seconds; a call that takes longer goes on, and the same call made again waits for it
 CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
 IMAGES = 4  # in one answer
 IMAGE_SIDE = 512  # pixels
@@ -66,14 +66,14 @@ def _described(tool: Tool) -> types.Tool:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    """The schema with the object itself on top, as the protocol wants it, and not behind a reference."""
+    """The schema of a class with the object itself at the top: the protocol allows no reference there."""
     schema = msgspec.json.schema(kind)
     name = schema.pop("$ref", "").rpartition("/")[2]
     return {**schema, **schema.get("$defs", {}).get(name, {})}
 
 
 def _either(kind: Any, other: Any) -> dict[str, Any]:
-    """The schema of one of two documents. Some clients hold the answers of failed calls against it, too."""
+    """The schema of one of two documents. Some clients check the answers of failed calls with it, too."""
     references, definitions = msgspec.json.schema_components([kind, other], ref_template="#/$defs/{name}")
     return {"type": "object", "anyOf": list(references), "$defs": definitions}
 
@@ -111,7 +111,7 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
 
 
 class _Work:
-    """One call, done in a thread of its own."""
+    """One call in a thread of its own."""
 
     def __init__(self, tool: Tool, arguments: dict[str, Any]) -> None:
         self.call = Call(Client())
@@ -130,7 +130,7 @@ class _Work:
             self.done.set()
 
 
-_going_on: dict[str, _Work] = {}  # by tool and arguments, until somebody has got the answer
+_going_on: dict[str, _Work] = {}  # by tool and arguments, until the answer was sent
 
 
 async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None:
@@ -142,7 +142,7 @@ async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None
 
 
 def _answer(document: Any, call: Call) -> types.CallToolResult:
-    """A document as structured content and as text, with its images. What failed on the runtime is an error, too."""
+    """A document as structured content and as text, with its images. A run that failed is an error, too."""
     content = msgspec.to_builtins(document)
     pictures = [_thumbnail(kind, data) for kind, data in call.images[-IMAGES:]]
     failed = isinstance(document, (Run, Install)) and document.status not in ("ok", "running")
@@ -161,7 +161,7 @@ def _failed(error: errors.Error) -> types.CallToolResult:
 
 
 def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:
-    """An image small enough for a conversation; None for what is no image."""
+    """The image, made smaller if it is large; None if the data are no image."""
     import base64
 
     from PIL import Image

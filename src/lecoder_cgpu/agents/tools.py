@@ -1,7 +1,7 @@
-"""What a coding agent may call: a static list of tools over the library, with the documents that `--json` prints.
+"""The tools that a coding agent may call: a static list over the library, with the documents that `--json` prints.
 
-Nothing here knows the protocol (`mcp` does). Every tool returns within `WAIT_MOST` seconds and a little, since clients
-give up on calls that take longer: work that goes on is a job then, and `job_wait` brings what is new.
+Only `mcp` knows the protocol. Every tool returns little more than `WAIT_MOST` seconds later at most, because clients
+give up on longer calls. Work that takes longer goes on as a job, and `job_wait` returns what is new.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .. import errors
-from ..api import Client, Session
+from ..api.client import Client
+from ..api.session import Session
 from ..jupyter import messages
 from ..models.files import Transfer
 from ..models.jobs import Job, JobProgress, JobStarted
@@ -108,7 +109,7 @@ class CloseArguments(Struct, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass
 class Call:
-    """One call of a tool, as its function sees it: where to put images and progress, and how it can be cancelled."""
+    """One call of a tool: takes its images and progress, and can be cancelled."""
 
     client: Client
     images: list[tuple[str, bytes]] = field(default_factory=list)  # media type, content
@@ -117,19 +118,19 @@ class Call:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """End the remote work, too. Safe to call from another thread, at any time."""
+        """End the remote work. May be called from another thread, at any time."""
         self.cancelled.set()
         if self.stop is not None:
             self.stop()
 
     def stoppable(self, stop: Callable[[], Any]) -> None:
-        """Say how to end the work that begins now."""
+        """Set what ends the work that begins now; it is called at once if the call was cancelled already."""
         self.stop = stop
         if self.cancelled.is_set():
             stop()
 
     def see(self, text: str) -> None:
-        """Note the last line of what was printed."""
+        """Note the last line of a printed text."""
         lines = text.strip().splitlines()
         if lines:
             self.latest = lines[-1][:200]
@@ -137,7 +138,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. `spends` means that it may cost money, `destroys` that it ends or deletes something."""
+    """One tool. `spends`: it may cost money. `destroys`: it ends or deletes something."""
 
     name: str
     description: str
@@ -274,10 +275,10 @@ TOOLS = (
 
 
 def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Struct:
-    """Check the arguments and do it.
+    """Check the arguments and call the tool's function.
 
     Raises:
-        errors.UsageError: the arguments are not those of the tool. errors.Error: as its function has it.
+        errors.UsageError: the arguments do not fit. errors.Error: the function failed.
     """
     try:
         checked = msgspec.convert(arguments, tool.arguments)

@@ -36,7 +36,7 @@ Level = Literal["ok", "warning", "problem"]
 
 
 def examine(client: SessionManager) -> Doctor:
-    """Run every check; one that fails itself is a finding, and hides none of the others."""
+    """Run every check. A check that fails itself is a finding, and the others still run."""
     findings: list[Finding] = []
     checks: tuple[Callable[[SessionManager], Iterator[Finding]], ...] = (
         _python,
@@ -221,7 +221,7 @@ def _wants_account(client: SessionManager) -> bool:
 
 
 def _servers(client: SessionManager) -> Iterator[Finding]:
-    """The lender's services, when they are of interest: reachable, with TLS, and what their clock says."""
+    """The lender's services, if sessions may use them: whether they can be reached, and what their clock says."""
     lender = client.lender()
     if not (lender.has_account() or _wants_account(client)):
         return
@@ -279,7 +279,7 @@ def _sessions(client: SessionManager) -> Iterator[Finding]:
 
 
 def _session(client: SessionManager, record: Record) -> Iterator[Finding]:
-    """Each hop in turn: the server over HTTP, the kernel channels over WebSocket, the helper."""
+    """Each step of the way in turn: the server over HTTP, the kernel channels over WebSocket, the helper."""
     check = f"session {record.name}"
     with client.hold(record) as session:
         try:

@@ -1,0 +1,126 @@
+"""`Client`: finds, makes and lists sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..backends.protocol import RuntimeRequest
+from ..config import Config
+from ..models.sessions import SessionAdded
+from ..sessions import operations
+from ..sessions import session as runtime
+from ..sessions import status as overview
+from ..sessions.manager import SessionManager
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..models.sessions import SessionDocument
+    from ..models.status import Status
+
+
+class Client:
+    """Sessions under one configuration, the same ones that the command line uses.
+
+    Args:
+        backend: `colab`, `jupyter`, `local` or another that is installed. None is the one of the environment or
+            `config.json`.
+        config_file: another `config.json`.
+        notify: called with a sentence that the user should read (a new kernel was started, …).
+    """
+
+    def __init__(
+        self,
+        backend: str | None = None,
+        *,
+        config_file: str | Path | None = None,
+        notify: Callable[[str], None] | None = None,
+    ) -> None:
+        config = Config(
+            options={} if backend is None else {"backend": backend},
+            config_file=None if config_file is None else Path(config_file).expanduser(),
+        )
+        self._client = SessionManager(config, notify=notify)
+
+    def session(
+        self,
+        name: str | None = None,
+        *,
+        gpu: str | None = None,
+        tpu: bool | str = False,
+        cpu: bool = False,
+        high_ram: bool = False,
+        new: bool = False,
+    ) -> Session:
+        """The session of that name or id, else the active one, else a new one of the chosen backend.
+
+        Args:
+            name: name or id of a stored session; excludes the other arguments.
+            gpu: ask for a GPU of that kind, or for the first of several (`"L4,T4"`) that is free.
+            tpu: ask for a TPU, or for one of that kind. cpu: ask for a runtime without an accelerator.
+            high_ram: ask for much memory. new: ask for another runtime, even if there is a session.
+
+        Raises:
+            errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
+            errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
+        """
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
+        return self._session(self._client.session(name, wants))
+
+    def ensure(
+        self, name: str, *, gpu: str | None = None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False
+    ) -> SessionAdded:
+        """Make sure that there is a session of that name with its runtime, and make it the active one.
+
+        A repeated call changes nothing. On Colab, a GPU is asked for unless an argument says otherwise.
+
+        Raises:
+            errors.UsageError: the session of that name has another kind of runtime.
+            errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
+        """
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
+        held, fresh = operations.ensure(self._client, name, wants)
+        with held:
+            return SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
+
+    def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
+        """Store a Jupyter server as a session, after a request that shows that it answers and accepts the token.
+
+        Raises:
+            errors.UsageError: name or address are invalid.
+            errors.AuthError, errors.ConnectionFailed: the request failed.
+        """
+        return self._session(self._client.add_server(name, url, token, replace=replace))
+
+    def add_local(self, name: str, root: str | Path | None = None) -> Session:
+        """Store another local runtime as a session and start it, with `root` as its working folder.
+
+        Raises:
+            errors.UsageError: name or folder are invalid. errors.CapacityError: it did not start.
+        """
+        return self._session(self._client.add_local(name, None if root is None else str(root)))
+
+    def sessions(self) -> list[SessionDocument]:
+        """Every stored session and the present state of its runtime, most recently used first."""
+        return operations.list_sessions(self._client)
+
+    def status(self) -> Status:
+        """The login, the runtimes with their GPUs and memory, and the sessions."""
+        return overview.status(self._client)
+
+    def _session(self, held: runtime.Session) -> Session:
+        with held:
+            return Session(self._client, held.record)
+
+
+def _wants(
+    *, gpu: str | None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False, new: bool = False
+) -> RuntimeRequest:
+    return RuntimeRequest(
+        cpu=cpu,
+        gpu=() if gpu is None else tuple(gpu.split(",")),
+        tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
+        high_ram=high_ram,
+        new=new,
+    )

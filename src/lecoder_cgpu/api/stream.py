@@ -1,0 +1,72 @@
+"""`Stream`: the outputs of a run, one after the other, while the run goes on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..jupyter import messages
+
+if TYPE_CHECKING:
+    from ..models.runs import Run
+
+
+class Stream(Iterator[messages.Event]):
+    """The outputs of a run while it goes on; `result` is its document once the iteration has ended.
+
+    `close`, or leaving the `with` block early, interrupts the code.
+    """
+
+    def __init__(self, run: Callable[[Callable[[messages.Event], None]], Run], interrupt: Callable[[], None]) -> None:
+        self._events: queue.SimpleQueue[messages.Event | None] = queue.SimpleQueue()
+        self._interrupt = interrupt
+        self._result: Run | None = None
+        self._problem: BaseException | None = None
+        self._ended = False
+        self._thread = threading.Thread(target=self._work, args=(run,), daemon=True)
+        self._thread.start()
+
+    def __next__(self) -> messages.Event:
+        event = None if self._ended else self._events.get()
+        if event is None:
+            self._ended = True
+            self._thread.join()
+            if self._problem is not None:
+                raise self._problem
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def result(self) -> Run:
+        """The run's document. Waits for the end; it also holds the outputs that were not iterated over.
+
+        Raises:
+            errors.Error: nothing was sent.
+        """
+        self._thread.join()
+        if self._result is None:
+            assert self._problem is not None
+            raise self._problem
+        return self._result
+
+    def close(self) -> None:
+        """Interrupt the code if it still runs, and wait for its end."""
+        if self._thread.is_alive():
+            self._interrupt()
+            self._thread.join()
+
+    def _work(self, run: Callable[[Callable[[messages.Event], None]], Run]) -> None:
+        try:
+            self._result = run(self._events.put)
+        except BaseException as problem:
+            self._problem = problem
+        finally:
+            self._events.put(None)
