@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.jupyter import execution_watch, messages
 from lecoder_cgpu.jupyter.outputs import OutputOptions
 from tests.support.faults import Fault
 from tests.support.rig import HANG, Rig, impatient, rig, within
@@ -60,6 +60,25 @@ def test_a_hundred_megabytes_of_a_kernel(wide: Rig) -> None:
         expected.update(((line + "\n") * 99 + f"{number:0999d}\n").encode())
     assert digest.digest() == expected.digest()
     assert len(wide.proxy.happened) == 5
+
+
+def test_a_recording_that_is_long_in_coming(wide: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was read is read again or thrown away when the connection breaks: what comes in pieces, each in more
+    time than a silent recording is given, comes whole."""
+    monkeypatch.setattr(execution_watch, "PULL_PATIENCE", 0.5)
+    size = 0
+
+    def show(event: messages.Event) -> None:
+        nonlocal size
+        if isinstance(event, messages.Stream):
+            size += len(event.text)
+
+    piece = [Fault("delay", "down", 5 * MB, seconds=0.6), Fault("cut", "down", 5 * MB)]
+    wide.proxy.expect(piece * 5)
+    code = f"for i in range(600): print(({'y' * 999!r} + '\\n') * 100, end='', flush=True)"
+    document = within(HANG, lambda: wide.kernel_run(code, show, output=OutputOptions(max_output=1000)))
+    assert (document.status, document.output_complete, size) == ("ok", True, 60 * MB), document
+    assert len(wide.proxy.happened) == 10
 
 
 def test_a_hundred_megabytes_of_a_process(wide: Rig) -> None:

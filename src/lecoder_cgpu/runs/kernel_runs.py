@@ -243,16 +243,27 @@ def _fill(document: Run, collector: outputs.Collector, session: Session) -> None
 
 
 def _recorder(session: Session) -> Recorder | None:
-    """Opens recordings of the session's kernel, if it is recorded."""
+    """Opens the recording of one run in the session's kernel, if that is recorded.
+
+    Opened again, it goes on where it was: a connection that breaks every few megabytes would otherwise never come to
+    the end of a large recording.
+    """
     kernel = session.record.kernel
     if kernel is None or not kernel.recorded:
         return None
     kernel_id = kernel.id
+    opened: Recording | None = None
 
     def open_recording(run: str, after: str | None) -> Recording:
+        nonlocal opened
         from .recording import Recording
 
-        return Recording(session.connect_helper(), run, after, kernel_id)
+        helper = session.connect_helper()
+        if opened is None:
+            opened = Recording(helper, run, after, kernel_id)
+        else:
+            opened.resume(helper)
+        return opened
 
     return open_recording
 

@@ -56,11 +56,31 @@ class Recording:
         self.state: RunState | None = None  # what the runtime said last
         self.timing: Timing | None = None
         self.passed = 0  # messages up to the known one, which a reader who has it should have had all
+        self._given = 0  # messages that the reader got from here
         self._held: list[wire.Message] = []  # behind the known message by number, which has not come
 
     def pull(self) -> list[wire.Message]:
-        """What was recorded since the last call."""
+        """What was recorded since the last call.
+
+        When the connection breaks on the way, the messages that came before are returned; the next call raises.
+        """
         messages: list[wire.Message] = []
+        try:
+            self._pull(messages)
+        except errors.ConnectionFailed:
+            if not messages:
+                raise
+        self._given += len(messages)
+        return messages
+
+    def resume(self, helper: Helper) -> None:
+        """Go on over another connection, behind what was read already."""
+        self._helper.close()
+        self._helper = helper
+        self.passed += self._given
+        self._given = 0
+
+    def _pull(self, messages: list[wire.Message]) -> None:
         while not self.ended:
             chunk = self._ask(lambda helper: helper.read(self._run, "messages", self._offset))
             if not chunk.data:
@@ -82,7 +102,6 @@ class Recording:
             messages += self._held  # what was known already was never recorded
             self._held.clear()
             self._conclude()
-        return messages
 
     def _ask(self, question: Callable[[Helper], T]) -> T:
         while True:
