@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from lecoder_cgpu.testing.front import stop_accepting
 from tests.support.faults import Direction, Fault
 
 CHUNK = 1 << 16
+CLOSING_ROUNDS = 5  # of the event loop, enough to close everything
 REFUSAL = (
     "HTTP/1.1 {} Trouble\r\nContent-Type: text/html\r\nContent-Length: 13\r\nConnection: close\r\n\r\n<h1>Sorry</h1>"
 )
@@ -103,12 +105,18 @@ class Proxy:
         """End every connection and forward nothing more."""
 
         async def end() -> None:
-            self._listener.close()
-            self._end_all()
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            stop_accepting(self._listener)
+            # A connection that was accepted at the last moment makes tasks. Let them begin: asyncio does not close the
+            # socket of a connection whose task is cancelled before that. Then end them, and let their transports close.
+            for _ in range(CLOSING_ROUNDS):
+                await asyncio.sleep(0)
+            for _ in range(CLOSING_ROUNDS):
+                self._end_all()
+                tasks = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.sleep(0)
 
         self._do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -156,7 +164,7 @@ class Proxy:
         except (OSError, asyncio.IncompleteReadError):
             client.transport.abort()
         except asyncio.CancelledError:
-            pass  # the proxy is being closed
+            client.transport.abort()  # the proxy is being closed
 
     async def _refuse(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         self._refusals -= 1

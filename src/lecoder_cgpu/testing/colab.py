@@ -283,7 +283,10 @@ class FakeColab:
         await self.world.close()
         for server in self._servers:
             await server.close_all_connections()
-        # A connection that was accepted at the last moment makes tasks, and transports that close a little later.
+        # A connection that was accepted at the last moment makes tasks. Let them begin: asyncio does not close the
+        # socket of a connection whose task is cancelled before that. Then end them, and let their transports close.
+        for _ in range(CLOSING_ROUNDS):
+            await asyncio.sleep(0)
         for _ in range(CLOSING_ROUNDS):
             rest = asyncio.all_tasks() - {asyncio.current_task()}
             for task in rest:

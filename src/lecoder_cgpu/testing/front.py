@@ -91,7 +91,7 @@ class Front:
     def close(self) -> None:
         """Refuse new connections, and end the open ones."""
         if self._server is not None:
-            self._server.close()
+            stop_accepting(self._server)
         self.cut(lambda passage: True)
         for task in self._tasks:
             task.cancel()
@@ -284,6 +284,17 @@ def _as_it_came(head: Head, path: str) -> bytes:
     lines += [f"{name}: {value}" for name, value in head.headers if name.lower() not in dropped]
     lines += [] if head.websocket else ["Connection: close"]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def stop_accepting(server: asyncio.Server) -> None:
+    """Close a listening server, without losing the connections that it accepted a moment ago.
+
+    asyncio takes them up in its next round, and leaves their sockets open when the server is closed by then.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        loop.remove_reader(listening)
+    loop.call_soon(server.close)
 
 
 def parse(data: bytes) -> Head:
