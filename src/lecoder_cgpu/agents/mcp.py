@@ -166,14 +166,16 @@ def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:
 
     from PIL import Image
 
-    if len(data) > IMAGE_BYTES:
-        try:
-            with Image.open(io.BytesIO(data)) as picture:
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if len(data) <= IMAGE_BYTES:
+                picture.verify()
+            else:
                 small = picture.convert("RGB")
-        except OSError:
-            return None
-        small.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
-        written = io.BytesIO()
-        small.save(written, "JPEG", quality=80)
-        kind, data = "image/jpeg", written.getvalue()
+                small.thumbnail((IMAGE_SIDE, IMAGE_SIDE))
+                written = io.BytesIO()
+                small.save(written, "JPEG", quality=80)
+                kind, data = "image/jpeg", written.getvalue()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # all that Pillow says of bad data
+        return None
     return types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)

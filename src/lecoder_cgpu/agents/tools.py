@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from .. import errors
 from ..api.client import Client
 from ..api.session import Session
-from ..jupyter import messages
+from ..jupyter import messages, outputs
 from ..models.files import Transfer
 from ..models.jobs import Job, JobProgress, JobStarted
 from ..models.notebooks import Install
@@ -208,10 +208,9 @@ def _run_code(call: Call, session: Session, arguments: RunArguments) -> Run:
 
 
 def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
-    import base64
-
+    """The image of a rich output in the first format that a conversation can show; empty if there is none."""
     kinds = [kind for kind in ("image/png", "image/jpeg") if isinstance(data.get(kind), str)]
-    return [(kind, base64.b64decode(data[kind])) for kind in kinds[:1]]
+    return [(kind, outputs.content(kind, data[kind])) for kind in kinds[:1]]
 
 
 def job_start(call: Call, arguments: StartArguments) -> JobStarted:

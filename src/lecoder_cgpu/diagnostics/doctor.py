@@ -239,13 +239,15 @@ def _probe(origin: str) -> Iterator[Finding]:
         return
     ended = time.time()
     yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms")
-    if date := answer.headers.get("date"):
-        skew = parsedate_to_datetime(date).timestamp() - (began + ended) / 2
-        if abs(skew) > SKEW:
-            ahead = "behind" if skew > 0 else "ahead of"
-            yield _finding(
-                "clock", "warning", f"this clock is {abs(skew):.0f} s {ahead} that of {where}", "set the clock (NTP)"
-            )
+    try:
+        skew = parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - (began + ended) / 2
+    except (ValueError, OverflowError):  # there is no date, or none that can be read
+        return
+    if abs(skew) > SKEW:
+        ahead = "behind" if skew > 0 else "ahead of"
+        yield _finding(
+            "clock", "warning", f"this clock is {abs(skew):.0f} s {ahead} that of {where}", "set the clock (NTP)"
+        )
 
 
 # --- runtimes ---

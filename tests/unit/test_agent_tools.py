@@ -1,0 +1,165 @@
+"""The tools of coding agents: what they accept, how a call is cancelled, and what becomes of images."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from msgspec import Struct
+from PIL import Image
+
+from lecoder_cgpu import Client, errors
+from lecoder_cgpu.agents import mcp, tools
+from lecoder_cgpu.agents.tools import TOOLS, Call, Tool, call_tool
+from lecoder_cgpu.models.base import ErrorInfo, Failure
+from lecoder_cgpu.models.runs import Run
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """A call of somebody who has no session."""
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(tmp_path))
+    return Call(Client("local"))
+
+
+def tool(name: str) -> Tool:
+    return next(item for item in TOOLS if item.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("run", {}, "either code or command"),
+        ("run", {"code": "1", "command": "true"}, "either code or command"),
+        ("run", {"code": "1", "wait": 41}, "wait"),
+        ("run", {"code": "1", "shell": True}, "shell"),
+        ("run", {"code": 7}, "code"),
+        ("run", {"code": "1", "max_output": 1}, "max_output"),
+        ("push", {"sources": []}, "sources"),
+        ("job_wait", {}, "job"),
+        ("job_wait", {"job": "run-1", "stdout_offset": -1}, "stdout_offset"),
+        ("close", {}, "session"),
+        ("status", {"verbose": True}, "verbose"),
+    ],
+)
+def test_arguments_that_do_not_fit(call: Call, name: str, arguments: dict[str, Any], said: str) -> None:
+    """They are refused before anything is asked for, with a hint."""
+    with pytest.raises(errors.UsageError, match=said) as raised:
+        call_tool(tool(name), call, arguments)
+    assert raised.value.hint
+
+
+@pytest.mark.parametrize("item", TOOLS, ids=lambda item: item.name)
+def test_what_clients_are_told(item: Tool) -> None:
+    """Both schemas are valid, with an object on top, and admit the answer of a call that failed."""
+    described = mcp._described(item)
+    for schema in (described.input_schema, described.output_schema):
+        assert schema is not None
+        jsonschema.Draft202012Validator.check_schema(schema)
+        assert schema["type"] == "object"
+    assert described.output_schema is not None
+    failed = mcp._failed(errors.UsageError("no", hint="yes"))
+    jsonschema.validate(failed.structured_content, described.output_schema)
+    assert failed.is_error
+    assert described.annotations is not None
+    assert not (described.annotations.read_only_hint and described.annotations.destructive_hint)
+
+
+def test_a_call_can_be_cancelled_at_any_time(call: Call) -> None:
+    """Before the remote work has begun, it is ended as soon as it has."""
+    stopped: list[str] = []
+    call.cancel()
+    assert call.cancelled.is_set()
+    call.stoppable(lambda: stopped.append("late"))
+    assert stopped == ["late"]
+    other = Call(call.client)
+    other.stoppable(lambda: stopped.append("early"))
+    assert stopped == ["late"]
+    other.cancel()
+    assert stopped == ["late", "early"]
+
+
+def test_progress_is_the_last_line(call: Call) -> None:
+    call.see("epoch 1\nepoch 2\n")
+    assert call.latest == "epoch 2"
+    call.see("\n")
+    assert call.latest == "epoch 2"
+    call.see("x" * 1000)
+    assert len(call.latest) == 200
+
+
+def picture(side: int, kind: str = "PNG") -> bytes:
+    written = io.BytesIO()
+    Image.effect_noise((side, side), 100).convert("RGB").save(written, kind)
+    return written.getvalue()
+
+
+def test_images_of_a_display() -> None:
+    """One format of each output; what a runtime calls an image and is none is left out of the answer."""
+    encoded = base64.b64encode(b"png").decode()
+    both = {"image/jpeg": base64.b64encode(b"jpg").decode(), "image/png": encoded, "text/plain": "<Figure>"}
+    assert tools._images(both) == [("image/png", b"png")]
+    assert tools._images({"text/plain": "x"}) == []
+    odd: Any
+    for odd in (7, None, ["x"], {}):
+        assert tools._images({"image/png": odd}) == []
+    for odd in ("", "abcde", "no base64 \u2028", base64.b64encode(b"<svg>").decode()):
+        assert [mcp._thumbnail(*found) for found in tools._images({"image/png": odd})] == [None]
+
+
+def test_large_images_are_made_small() -> None:
+    small = picture(8)
+    shown = mcp._thumbnail("image/png", small)
+    assert shown is not None
+    assert (shown.mime_type, base64.b64decode(shown.data)) == ("image/png", small)
+    large = picture(1000)
+    assert len(large) > mcp.IMAGE_BYTES
+    shown = mcp._thumbnail("image/png", large)
+    assert shown is not None
+    assert shown.mime_type == "image/jpeg"
+    with Image.open(io.BytesIO(base64.b64decode(shown.data))) as opened:
+        assert max(opened.size) == mcp.IMAGE_SIDE
+
+
+def test_what_only_looks_like_an_image() -> None:
+    """Garbage, a damaged file, and one that would fill the memory are left out."""
+    assert mcp._thumbnail("image/png", b"\0" * (mcp.IMAGE_BYTES + 1)) is None
+    large = picture(1000)
+    assert mcp._thumbnail("image/png", large[: len(large) // 2]) is None
+    bomb = bytearray(large)
+    bomb[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height in the header
+    assert mcp._thumbnail("image/png", bytes(bomb)) is None
+
+
+def test_the_answer_of_a_run(call: Call) -> None:
+    """The document twice, as clients want it, then the newest images; a failure of the code is one of the call."""
+    call.images = [("image/png", picture(8)) for _ in range(mcp.IMAGES + 2)]
+    document = Run(status="ok", error_code=0, exit_code=0, mode="kernel", stdout="42\n")
+    answer = mcp._answer(document, call)
+    assert answer.structured_content is not None
+    assert answer.structured_content["stdout"] == "42\n"
+    assert json.loads(answer.content[0].text) == answer.structured_content  # type: ignore[union-attr]
+    assert [item.type for item in answer.content[1:]] == ["image"] * mcp.IMAGES
+    assert answer.is_error is False
+    document.fail(errors.RuntimeFailure("no"))
+    assert mcp._answer(document, call).is_error is True
+
+
+def test_a_failure_that_is_no_error_of_ours(call: Call) -> None:
+    """Whatever a tool raises becomes a document."""
+
+    def broken(call: Call, arguments: Any) -> Struct:
+        raise RuntimeError("oops")
+
+    work = mcp._Work(Tool("broken", "", tools.Nothing, Failure, broken), {})
+    assert work.done.wait(30)
+    assert isinstance(work.outcome, errors.InternalError)
+    content = mcp._failed(work.outcome).structured_content
+    assert content is not None
+    assert content["error"]["message"] == "RuntimeError: oops"
+    assert ErrorInfo.of(work.outcome).message == "RuntimeError: oops"
