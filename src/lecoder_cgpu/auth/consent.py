@@ -172,7 +172,7 @@ class Consent:
         account = UNKNOWN
         try:
             account = userinfo(self.login, answer["access_token"])
-        except errors.Error as error:  # the code is used up; a name is not worth the login
+        except errors.Error as error:  # the code is used up: a login without a name is better than none
             logs.current().warn("AUTH", f"the account's name is not known: {error.message}")
         stored = StoredLogin(
             id=str(uuid.uuid4()),
@@ -290,7 +290,7 @@ def code_in(answer: str, pending: Pending) -> str:
 
 @contextlib.contextmanager
 def _listen() -> Iterator[tuple[str, queue.Queue[str]]]:
-    """Listen on 127.0.0.1 for the browser; yields our address and a queue of what was asked for there."""
+    """Listen on 127.0.0.1 for the browser. Yields our address, and a queue of the addresses that it asked for."""
     answers: queue.Queue[str] = queue.Queue()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -319,7 +319,7 @@ def _listen() -> Iterator[tuple[str, queue.Queue[str]]]:
 
 
 def _unused_address() -> str:
-    """An address on 127.0.0.1 where nothing listens, for the browser to fail at."""
+    """An address on 127.0.0.1 where nothing listens, so that the browser shows it and fails."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}/callback"

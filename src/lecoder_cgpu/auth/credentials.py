@@ -1,10 +1,10 @@
-"""What a login is on disk, and where credentials come from.
+"""The files of a login, and the sources of credentials.
 
 `state/session.json` is the predecessor's file, readable in both directions; `state/token.json` caches the access token
 that was made from it; `state/logins/` holds logins that were begun and wait for their code. `config.json` holds the
-user's own OAuth client. Nothing here talks to anybody.
+user's own OAuth client. Nothing here uses the network.
 
-Credentials have four sources, the first that is there wins: `LECODER_CGPU_CREDENTIALS`, application default credentials
+Credentials have four sources; the first that exists wins: `LECODER_CGPU_CREDENTIALS`, application default credentials
 chosen by `auth login --adc`, the stored login, and `GOOGLE_APPLICATION_CREDENTIALS`.
 """
 
@@ -74,7 +74,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Tells whether a cached access token was made from these credentials; does not reveal them."""
+        """Identifies the credentials that a cached access token was made from, without revealing them."""
         return hashlib.sha256(json.dumps(self.info, sort_keys=True).encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -92,7 +92,7 @@ class Token(Struct, frozen=True, kw_only=True):
     account: Account | None = None
 
     def left(self, now: float) -> float:
-        """Seconds that it is good for; none when the clock was set back behind the moment at which we got it."""
+        """Seconds for which it is still valid; 0 when the clock was set back to before we got it."""
         age = now - self.obtained_at
         return self.lifetime - age if age >= -60 else 0.0
 
@@ -115,7 +115,7 @@ class Pending(Struct, frozen=True, kw_only=True):
 
 
 class Files:
-    """The owner of the login's files in the folder `folder`."""
+    """The login's files in the folder `folder`, which nothing else reads or writes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -124,11 +124,11 @@ class Files:
         self.pending = folder / "logins"
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Hold while a token is minted or a login replaced; waits as long as Google may take to answer others."""
+        """Held while a token is minted or a login replaced. Waits as long as Google may take for another process."""
         return state.lock(self.token, wait=120.0)
 
     def read_login(self) -> StoredLogin | None:
-        """The stored login, None when there is none.
+        """The stored login; None if nobody is logged in.
 
         Raises:
             errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
@@ -136,7 +136,7 @@ class Files:
         return _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
 
     def write_login(self, login: StoredLogin) -> None:
-        """Replace the stored login; keys that only others know stay if it is of the same account."""
+        """Replace the stored login. Keys that only other programs know stay if the login has the same id."""
         kept: dict[str, Any] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
             before = msgspec.json.decode(self.session.read_bytes())
@@ -146,7 +146,7 @@ class Files:
         state.write_atomic(self.session, json.dumps(content, indent=2, ensure_ascii=False).encode())
 
     def forget(self, refused: str | None = None) -> bool:
-        """Delete the login and its access token; with `refused`, only if that is still its refresh token.
+        """Delete the login and its access token; with `refused`, only if that is still the refresh token.
 
         The caller holds the lock. Returns whether there was a login.
         """
@@ -165,7 +165,7 @@ class Files:
         return found
 
     def read_token(self, key: str) -> Token | None:
-        """The cached access token of the credentials with that key; a cache that cannot be read is none."""
+        """The cached access token of the credentials with that key; None if there is none that can be read."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
             token = msgspec.json.decode(self.token.read_bytes(), type=Token)
             if token.key == key:
@@ -179,7 +179,7 @@ class Files:
         """A login that was begun.
 
         Raises:
-            errors.NotFoundError: there is none of that id, or its time is over.
+            errors.NotFoundError: there is no login with that id, or its time is over.
         """
         found = None
         if flow.isalnum():
@@ -193,7 +193,7 @@ class Files:
         return found
 
     def write_pending(self, pending: Pending) -> None:
-        """Store a login that was begun, and drop those whose time is over."""
+        """Store a login that was begun, and delete those whose time is over."""
         for path in self.pending.glob("*.json"):
             with contextlib.suppress(errors.ConfigError, OSError):
                 old = _read(path, Pending, "")
@@ -223,13 +223,13 @@ def _read(path: Path, kind: type[T], hint: str) -> T | None:
 
 
 def client(settings: config.Config) -> OAuthClient | None:
-    """The OAuth client of `config.json` or the environment; None when it is not set, or only half."""
+    """The OAuth client of `config.json` or the environment; None if its id or its secret is missing."""
     found = settings.get("clientId").value, settings.get("clientSecret").value
     return OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
 
 
 def no_client(settings: config.Config) -> errors.AuthError:
-    """The error for a login without a client to log in with."""
+    """The error for a login without an OAuth client."""
     return errors.NoClient(f"there is no OAuth client (clientId and clientSecret) in {settings.path}", hint=SETUP_HINT)
 
 
@@ -276,7 +276,7 @@ def decode_client(content: bytes) -> OAuthClient:
 
 
 class Exported(Struct, frozen=True, kw_only=True):
-    """A login as `auth-export` prints it, or as somebody wrote it by hand: what is missing can be asked for."""
+    """A login as `auth-export` prints it, or as somebody wrote it by hand; Google can be asked for what is missing."""
 
     refresh_token: str = field(name="refreshToken")
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -292,7 +292,7 @@ def decode_export(content: str | bytes) -> tuple[Exported, OAuthClient | None]:
     """A bare session, or the whole document of `auth export`, and the client that came along.
 
     Raises:
-        ValueError: it is neither; the message says what is wrong and holds no secret.
+        ValueError: it is neither. The message says what is wrong and holds no secret.
     """
     document = msgspec.json.decode(content, type=dict[str, Any])
     inner = document.get("session", document)
@@ -304,10 +304,10 @@ def decode_export(content: str | bytes) -> tuple[Exported, OAuthClient | None]:
 
 
 def find(settings: config.Config, files: Files) -> Source | None:
-    """The credentials to use, None when there are none. Asks nobody.
+    """The credentials to use; None if there are none. Nothing is asked for over the network.
 
     Raises:
-        errors.ConfigError: what is there cannot be read. errors.AuthError: the OAuth client is missing.
+        errors.ConfigError: they cannot be read. errors.AuthError: the OAuth client is missing.
     """
     if given := config.environment("LECODER_CGPU_CREDENTIALS"):
         return _from_environment(settings, given)
@@ -332,7 +332,7 @@ def find(settings: config.Config, files: Files) -> Source | None:
 
 
 def user(own: OAuthClient, refresh_token: str) -> dict[str, Any]:
-    """A refresh token with its client, as google-auth has it."""
+    """A refresh token with its client, in the form that google-auth reads."""
     return {
         "type": "authorized_user",
         "client_id": own.id,

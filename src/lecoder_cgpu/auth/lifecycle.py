@@ -1,6 +1,6 @@
-"""What becomes of a login: stored, checked, taken over from another machine, ended.
+"""Stores, checks, imports and ends a login.
 
-How a person gives consent is in `consent`. Nothing that fails here replaces or removes a login that works.
+How a person gives consent is in `consent`. Whatever fails here leaves a working login as it is.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ UNKNOWN = Account(id="unknown", label="unknown")
 
 
 def as_the_predecessor(granted: list[str]) -> list[str]:
-    """Granted scopes by the names that the predecessor looks for, in its order, the others behind them."""
+    """Granted scopes by the names and in the order that the predecessor expects; other scopes follow."""
     have = credentials.normal(granted)
     return [scope for scope in credentials.SCOPES if scope in have] + sorted(have - set(credentials.SCOPES))
 
 
 def store(login: Login, stored: StoredLogin, token: Token) -> None:
-    """Make this the login; one by application default credentials ends."""
+    """Make this the login. It replaces the choice of application default credentials."""
     with login.files.lock():
         login.files.write_login(stored)
         login.files.write_token(token)
@@ -44,7 +44,7 @@ def userinfo(login: Login, access_token: str) -> Account:
     """Whose token this is.
 
     Raises:
-        errors.ConnectionFailed: Google could not be asked. errors.AuthError: it does not say.
+        errors.ConnectionFailed: Google could not be asked. errors.AuthError: its answer does not say.
     """
     url = f"{origin(login.config, 'googleApisDomain')}/oauth2/v2/userinfo"
     reply = http.exchange(
@@ -60,7 +60,7 @@ def userinfo(login: Login, access_token: str) -> Account:
 
 
 def tokeninfo(login: Login, access_token: str) -> dict[str, Any] | None:
-    """What Google knows of a token: `scope`, `expires_in`, perhaps `email`; None when it takes it for invalid.
+    """What Google knows of a token: `scope`, `expires_in`, perhaps `email`; None if the token is invalid.
 
     Raises:
         errors.ConnectionFailed: Google could not be asked.
@@ -78,7 +78,7 @@ def tokeninfo(login: Login, access_token: str) -> dict[str, Any] | None:
 
 
 def revoke(login: Login, token: str) -> bool:
-    """Have Google end a login everywhere; False when it did not answer so."""
+    """Let Google end a login everywhere; False if it did not confirm that."""
     content = urlencode({"token": token}).encode()
     kind = {"Content-Type": "application/x-www-form-urlencoded"}
     try:
@@ -146,7 +146,7 @@ def use_adc(login: Login) -> None:
     """Use application default credentials from now on, after proving that they allow the use of Colab (protocol C54).
 
     Raises:
-        errors.ConfigError: there are none. errors.AuthError: they do not allow it. Nothing has changed then.
+        errors.ConfigError: there are none. errors.AuthError: they do not allow it. In both cases nothing has changed.
     """
     trial = Login(config.Config({**login.config.options, "auth": "adc"}, login.config.config_file), login.files.folder)
     check(trial)
@@ -154,15 +154,15 @@ def use_adc(login: Login) -> None:
 
 
 def take(login: Login, content: str, *, replace: bool) -> StoredLogin:
-    """Store a login that was exported elsewhere, after proving that it works.
+    """Store a login that was exported on another machine, after proving that it works.
 
     Args:
         content: the bare session, or the whole document of `auth export`.
-        replace: there may be a login already.
+        replace: replace a login that is there already.
 
     Raises:
         errors.UsageError: this is neither, or there is a login already. errors.AuthError: it does not work.
-        In every case what was there before stays.
+        In each case the earlier login stays.
     """
     hint = "pass what `lecoder-cgpu auth-export --json` printed, or the content of session.json"
     try:
@@ -209,7 +209,7 @@ def take(login: Login, content: str, *, replace: bool) -> StoredLogin:
 
 
 def log_out(login: Login, *, keep_grant: bool) -> tuple[bool, bool]:
-    """Forget the login; returns whether there was one, and whether Google has revoked it everywhere."""
+    """Delete the login. Returns whether there was one, and whether Google has revoked it everywhere."""
     try:
         stored = login.files.read_login()
     except errors.ConfigError:

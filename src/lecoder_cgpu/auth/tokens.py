@@ -1,6 +1,6 @@
-"""Access tokens for Google: found in the cache, or minted by google-auth, once for all processes that want one.
+"""Access tokens for Google: from the cache, or minted by google-auth, once for all processes.
 
-Nothing here opens a browser or asks a person; without a login it fails and says what to type. google-auth is imported
+Nothing here opens a browser or asks a person. Without a login, the error says what to type. google-auth is imported
 only when a token must be minted, which is once an hour.
 """
 
@@ -39,7 +39,7 @@ def login(config: Config, state_dir: Path) -> Login:
     """The login under these settings; the same object, with the token that it has, for everybody who uses them.
 
     Args:
-        config: says which OAuth client is the user's, and where Google is.
+        config: has the user's OAuth client, and Google's addresses.
         state_dir: the folder of `session.json` and of the cached token.
     """
     found = _LOGINS.get(id(config))
@@ -49,10 +49,10 @@ def login(config: Config, state_dir: Path) -> Login:
 
 
 class Login:
-    """The login of this user, from wherever it comes.
+    """The login of this user, whatever its source.
 
     Args:
-        config: says which OAuth client is the user's, and where Google is.
+        config: has the user's OAuth client, and Google's addresses.
         state_dir: the folder of `session.json` and of the cached token.
     """
 
@@ -69,7 +69,7 @@ class Login:
         """Where the credentials come from.
 
         Raises:
-            errors.AuthError: there are none. errors.ConfigError: what is there cannot be read.
+            errors.AuthError: there are none. errors.ConfigError: they cannot be read.
         """
         found = credentials.find(self.config, self.files)
         if found is None:
@@ -77,14 +77,14 @@ class Login:
         return found
 
     def is_logged_in(self) -> bool:
-        """Whether there are credentials; whether Google still takes them, only Google knows."""
+        """Whether there are credentials. Only Google knows whether they are still valid."""
         try:
             return credentials.find(self.config, self.files) is not None
         except errors.AuthError:
             return False
 
     def account(self) -> Account | None:
-        """Whose login it is; None when nobody said yet."""
+        """Whose login it is; None while that is not known."""
         try:
             source = self.source()
         except errors.AuthError:
@@ -95,12 +95,12 @@ class Login:
         return token.account if token is not None else None
 
     def known_token(self) -> Token | None:
-        """The access token that is at hand; None when the next use mints one."""
+        """The cached access token; None if the next use mints a new one."""
         token = self._cached(self.source())
         return token if _usable(token, None) else None
 
     def scopes(self) -> frozenset[str] | None:
-        """What Google granted, `email` and `profile` by their short names; None when it is not known."""
+        """What Google granted, with `email` and `profile` by their short names; None if that is not known."""
         try:
             source = self.source()
         except errors.AuthError:
@@ -111,11 +111,11 @@ class Login:
         return source.granted
 
     def require(self, scope: str, what: str) -> None:
-        """Check that the login may do something; what is not known to be missing is taken to be there.
+        """Check that the login may do something. A scope that is not known to be missing counts as granted.
 
         Args:
             scope: as Google names it, or `email`.
-            what: what needs it, for the message.
+            what: the operation that needs it, for the message.
 
         Raises:
             errors.AuthError: the scope was not granted; the message names it.
@@ -135,8 +135,8 @@ class Login:
         """An access token that should be valid.
 
         Args:
-            rejected: the token that a server has just refused with 401, whatever our clock thinks of it. If it is still
-                the cached one, another is minted; any other process that was refused the same token then uses that.
+            rejected: the token that a server has just refused with 401, even if it should be valid by our clock. If it
+                is still the cached one, a new one is minted, which other processes with the same refusal then use.
 
         Raises:
             errors.AuthError: no login, or Google has ended it. errors.ConnectionFailed: Google could not be asked; the
@@ -151,7 +151,7 @@ class Login:
             token = self._cached(source)
             if _usable(token, rejected):
                 return token  # type: ignore[return-value]
-            if source.kind == "environment":  # these never touch the disk, and neither does what is made from them
+            if source.kind == "environment":  # neither these nor tokens made from them are written to the disk
                 self._token = self._mint(source, token)
                 return self._token
             with self.files.lock():
@@ -169,7 +169,7 @@ class Login:
         return None if source.kind == "environment" else self.files.read_token(source.key)
 
     def _mint_or_keep(self, source: Source, token: Token | None, rejected: str | None) -> Token:
-        """A new token, written down; while Google cannot be asked, the old one as long as it lasts."""
+        """A new token, which is stored; while Google cannot be asked, the old one as long as it is valid."""
         try:
             return self._mint(source, token)
         except errors.ConnectionFailed as error:
@@ -179,7 +179,7 @@ class Login:
             raise
 
     def _mint(self, source: Source, before: Token | None) -> Token:
-        """Have google-auth make a token; the caller holds the lock unless the source is the environment."""
+        """Let google-auth make a token. The caller holds the lock, unless the source is the environment."""
         logs.current().info("AUTH", "refresh", {"source": source.kind, "type": source.info.get("type")})
         try:
             token, rotated = mint(source, self.config)
@@ -205,7 +205,7 @@ class Login:
 def _usable(token: Token | None, rejected: str | None) -> bool:
     if token is None or token.access_token == rejected:
         return False
-    # A token that lives for a minute must not be replaced at every use.
+    # A token that lives for a minute only must not be replaced at every use.
     return token.left(time.time()) > min(MARGIN, token.lifetime / 2)
 
 
@@ -223,7 +223,7 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
     import google.oauth2.credentials
 
     class Request(google.auth.transport.Request):
-        """google-auth's requests, over our transport."""
+        """Sends google-auth's requests through our HTTP client."""
 
         answer: Any = None
 
@@ -259,7 +259,7 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
         ) from error
     except google.auth.exceptions.RefreshError as error:
         raise refusal(request.answer, error, source) from error
-    except (TypeError, AttributeError) as error:  # how google-auth meets the page of a portal, sent with status 200
+    except (TypeError, AttributeError) as error:  # what google-auth raises for a portal's page with status 200
         raise refusal(None, error) from error
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
         raise errors.ConfigError(
@@ -310,7 +310,7 @@ def origin(config: Config, key: str) -> str:
 
 
 def lifetime(answer: Mapping[str, Any]) -> float:
-    """Seconds that the token of this answer lives; Google's numbers may come as text."""
+    """How many seconds the token of this answer lives. The number may come as text."""
     try:
         seconds = float(answer.get("expires_in", LIFETIME))
     except (TypeError, ValueError):
@@ -319,7 +319,7 @@ def lifetime(answer: Mapping[str, Any]) -> float:
 
 
 def refusal(answer: Any, error: Exception, source: Source | None = None) -> errors.Error:
-    """What an answer of the token service other than a token means (RFC 6749 §5.2)."""
+    """The error for an answer of the token service that holds no token (RFC 6749 §5.2)."""
     said = answer.get("error") if isinstance(answer, dict) else None
     detail = str(answer.get("error_description") or said) if isinstance(answer, dict) else ""
     if said == "invalid_grant":

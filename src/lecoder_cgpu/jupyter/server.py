@@ -1,4 +1,4 @@
-"""What a Jupyter server can do for us over REST, typed. Running code is not here: that needs a socket (`kernel`)."""
+"""The REST API of a Jupyter server, typed. Code is not run here: that needs a socket (`kernel_channels`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Kernel(Struct, kw_only=True):
 
 
 class NotebookSession(Struct, kw_only=True):
-    """Jupyter's own "session": a path that owns a kernel. The path is what makes a kernel findable again."""
+    """Jupyter's own "session": a path that owns a kernel. By the path, a kernel is found again."""
 
     id: str
     path: str = ""
@@ -42,25 +42,32 @@ class NotebookSession(Struct, kw_only=True):
 
 
 class TerminalModel(Struct, kw_only=True):
+    """A terminal as the server describes it."""
+
     name: str
 
 
 class KernelSpecs(Struct, kw_only=True):
+    """The kinds of kernels that the server can start, and its default."""
+
     default: str = KERNEL_NAME
     kernelspecs: dict[str, Any] = field(default_factory=dict)
 
 
 class Version(Struct, kw_only=True):
+    """What the server says about itself."""
+
     version: str
 
 
 class Server:
-    """REST calls to one Jupyter server. The HTTP client is made on the first call: a warm run never needs it.
+    """REST calls to one Jupyter server. The HTTP client is made by the first call; a warm run never needs it.
 
     Args:
-        renew: asked for another way to the same server when it refuses us or cannot be reached.
+        renew: asked for another address or token of the same server when it refuses us or cannot be reached.
 
-    Every method raises `errors.AuthError`, `errors.NotFoundError` or `errors.ConnectionFailed` as transport has it.
+    Every method raises `errors.AuthError`, `errors.NotFoundError` or `errors.ConnectionFailed`; see
+    `net.http.Http.request`.
     """
 
     def __init__(self, endpoint: Endpoint, renew: Renew | None = None) -> None:
@@ -75,11 +82,11 @@ class Server:
         return self._http
 
     def version(self) -> str:
-        """The server's version; also the cheapest proof that there is a Jupyter server at that address."""
+        """The server's version; also the cheapest proof that the address is a Jupyter server's."""
         return self._get("api", Version).version
 
     def kernels(self) -> list[Kernel]:
-        """Every kernel of the server; asks for the token, which `version` does not."""
+        """Every kernel of the server. The server checks the token, which it does not for `version`."""
         return self._get("api/kernels", list[Kernel])
 
     def kernel(self, kernel_id: str) -> Kernel:
@@ -89,7 +96,7 @@ class Server:
         return self._get("api/sessions", list[NotebookSession])
 
     def open_session(self, path: str) -> tuple[NotebookSession, bool]:
-        """The session at `path` with its kernel, and whether this call started that kernel.
+        """Return the session at `path` with its kernel, and whether this call started that kernel.
 
         An existing session whose kernel is gone is replaced (protocol J26).
         """
@@ -119,7 +126,7 @@ class Server:
         self.request("POST", f"api/kernels/{quote(kernel_id)}/restart")
 
     def delete_kernel(self, kernel_id: str) -> bool:
-        """End a kernel; False when it was gone already."""
+        """End a kernel; False if it was gone already."""
         try:
             self._delete(f"api/kernels/{quote(kernel_id)}")
         except errors.NotFoundError:
@@ -127,7 +134,7 @@ class Server:
         return True
 
     def read_file(self, path: str, start: int, end: int) -> Iterator[bytes | memoryview]:
-        """A piece of a file below the server's root, as its bytes come (see `Http.read`)."""
+        """Yield a piece of a file below the server's root as its bytes arrive (see `net.http.Http.read`)."""
 
         def begin() -> tuple[bytes | memoryview, Iterator[bytes | memoryview]]:
             pieces = self.http.read(f"files/{quote(path)}", start, end)
@@ -156,7 +163,7 @@ class Server:
         subprotocols: Sequence[str] = (),
         timeout: float = CONNECT_TIMEOUT,
     ) -> WebSocket:
-        """A socket to any path of the server; `headers` are sent in addition to those that let us in."""
+        """Open a socket to any path of the server. `headers` are sent in addition to those of the endpoint."""
         return self._renewing(lambda: self._open_socket(path, query, headers or {}, subprotocols, timeout))
 
     def _open_socket(
@@ -178,7 +185,7 @@ class Server:
         return self._decode("api/terminals", answer, TerminalModel).name
 
     def request(self, method: str, path: str, **options: Any) -> bytes:
-        """Any request to the server; see `transport.Http.request`."""
+        """Any request to the server; see `net.http.Http.request`."""
         return self._renewing(lambda: self.http.request(method, path, **options), repeat=method != "POST")
 
     def has_page(self, path: str) -> bool:
@@ -191,10 +198,10 @@ class Server:
             self._http = None
 
     def _renewing(self, action: Callable[[], T], *, repeat: bool = True) -> T:
-        """Do something, and once more over another endpoint if there is one.
+        """Do something, and do it again over another endpoint if there is one.
 
         Args:
-            repeat: whether that does no harm when the first try may have had an effect.
+            repeat: whether doing it again does no harm if the first attempt had an effect.
         """
         for _ in range(RENEWALS if self._renew is not None else 0):
             try:

@@ -1,8 +1,8 @@
 """A terminal on the runtime: a shell behind a pseudo-terminal, over Jupyter's terminals or Colab's own socket.
 
 Jupyter's terminals (`/api/terminals`) are separate shells that outlive a connection; their server sends the recent
-output again to whoever connects (protocol J28). Colab's `/colab/tty` is one shell inside tmux, which redraws its screen
-for each new connection and lets go of the one before it (protocol C41). Both look the same from here.
+output again to every new connection (protocol J28). Colab's `/colab/tty` is one shell inside tmux, which redraws its
+screen for each new connection and lets go of the one before it (protocol C41). Both look the same from here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from .server import Server
 
-KEPT = 256 << 10  # characters of output that are remembered, to find out what a replay repeats
+KEPT = 256 << 10  # characters of output that are kept, to find out what a replay repeats
 PENDING = 64 << 10  # characters typed while there is no connection
 OVERLAP = 16  # characters that a replay must share with what was shown, to be taken for its continuation
 ATTEMPT_LIMIT = 10.0  # seconds for one handshake
 LEFT_IN_ORDER = (1000, 1005)  # close codes of a peer that has ended, not of a connection that broke
 
-# The shell is started by a line of sh that tells its status when it is over, in an escape sequence that no terminal
-# shows. Jupyter's server takes the command to start from the request; one that does not starts its own shell.
+# A line of sh starts the shell and reports its exit status in an escape sequence that no terminal shows. Jupyter's
+# server takes the command from the request. A server that does not starts its own shell.
 _START = r"""
 unset JUPYTER_TOKEN
 infocmp "$1" >/dev/null 2>&1 || set -- xterm-256color
@@ -41,8 +41,8 @@ _EXIT = re.compile(r"\x1b\]7717;exit=(\d+)\x07")
 class Terminal:
     """A connection to a shell on the runtime.
 
-    `ended` tells that the shell is over, `exit_status` its status where that is known. `receive` and `reconnect` are
-    for one thread, `send` and `resize` may be called from another.
+    `ended` is true when the shell is over; `exit_status` is its status where that is known. One thread calls `receive`
+    and `reconnect`; another may call `send` and `resize`.
 
     Args:
         server: the runtime's.
@@ -51,7 +51,7 @@ class Terminal:
 
     Raises:
         errors.NotFoundError: the runtime has no terminals, or none of that name.
-        errors.AuthError, errors.ConnectionFailed: as transport has it.
+        errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
     """
 
     def __init__(self, server: Server, term: str, attach: str | None = None) -> None:
@@ -103,10 +103,10 @@ class Terminal:
     # --- what comes ---
 
     def receive(self, timeout: float | None) -> str | None:
-        """The next piece of output, None when none came within `timeout` seconds or the shell has ended.
+        """The next piece of output; None if none came within `timeout` seconds, or the shell has ended.
 
         Raises:
-            errors.ConnectionFailed: the connection dropped; `reconnect` gets it back.
+            errors.ConnectionFailed: the connection dropped; call `reconnect`.
         """
         socket = self._socket
         assert socket is not None
@@ -154,7 +154,7 @@ class Terminal:
             self._chunks, self._kept, self._whole = [rest], len(rest), False
 
     def _news(self, replay: str) -> str:
-        """What of a replay was not shown yet."""
+        """The part of a replay that was not shown yet."""
         shown = "".join(self._chunks)
         if not shown:
             return replay
@@ -170,7 +170,7 @@ class Terminal:
     # --- what goes ---
 
     def send(self, text: str) -> None:
-        """Type something. Without a connection, it is kept until there is one again."""
+        """Type text. Without a connection, it is kept until there is one again."""
         with self._lock:
             if self._socket is not None and not self._pending:
                 try:
@@ -182,7 +182,7 @@ class Terminal:
             self._pending = (self._pending + text)[-PENDING:]
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the size of our window."""
+        """Tell the runtime the size of our window."""
         with self._lock:
             self._size = rows, columns
             if self._socket is not None:
@@ -193,19 +193,19 @@ class Terminal:
 
     def _send_size(self, socket: WebSocket, rows: int, columns: int) -> None:
         frame = {"cols": columns, "rows": rows} if self.shared else ["set_size", rows, columns, 0, 0]
-        with contextlib.suppress(errors.ConnectionFailed):  # the reader will notice, too
+        with contextlib.suppress(errors.ConnectionFailed):  # `receive` fails, too, and its caller reconnects
             socket.send(_json(frame))
 
     # --- the connection ---
 
     def reconnect(self, given_up: Callable[[], bool], on_failure: Callable[[], None]) -> None:
-        """Get a dropped connection back, however long that takes; returns also when `given_up` says so.
+        """Make a dropped connection again, however long that takes. Also returns when `given_up` says so.
 
         Args:
-            on_failure: told once, when the first attempt has failed.
+            on_failure: called once, when the first attempt has failed.
 
         Raises:
-            errors.AuthError: the server is back and does not know us.
+            errors.AuthError: the server is back and refuses our token.
         """
         with self._lock:
             if self._socket is not None:
@@ -225,7 +225,7 @@ class Terminal:
         try:
             self._resume(reconnect(self._connect, again=again, limit=None))
         except errors.NotFoundError:
-            self.ended = True  # the shell ended meanwhile; how is not known
+            self.ended = True  # the shell ended meanwhile; its exit status is not known
         except errors.ConnectionFailed:
             if not given_up():
                 raise
@@ -239,35 +239,22 @@ class Terminal:
                 self._send_size(socket, max(rows - 1, 1), columns)
                 self._send_size(socket, rows, columns)
             if self._pending:
-                with contextlib.suppress(errors.ConnectionFailed):  # dropped again: the reader will notice
+                with contextlib.suppress(errors.ConnectionFailed):  # dropped again: `receive` fails, too
                     socket.send(self._typed(self._pending))
                     self._pending = ""
             self._socket = socket
 
     def close(self) -> None:
-        """Let go of the connection; the shell goes on."""
+        """Close the connection; the shell goes on."""
         if self._socket is not None:
             self._socket.close()
 
 
 def overlap(shown: str, replay: str) -> int:
-    """The length of the longest end of `shown` with which `replay` begins."""
-    limit = min(len(shown), len(replay))
-    shown = shown[len(shown) - limit :]
-    # Knuth, Morris, Pratt: failure links of the replay, then a run over what was shown.
-    links = [0] * limit
-    matched = 0
-    for position in range(1, limit):
-        while matched and replay[position] != replay[matched]:
-            matched = links[matched - 1]
-        matched += replay[position] == replay[matched]
-        links[position] = matched
-    matched = 0
-    for character in shown:
-        while matched and (matched == limit or character != replay[matched]):
-            matched = links[matched - 1]
-        matched += character == replay[matched]
-    return matched
+    """The length of the longest end of `shown` with which `replay` begins. Below `OVERLAP`, it may say 0."""
+    shown = shown[-min(len(replay), KEPT) :] if replay else ""
+    starts = (found.start() for found in re.finditer(f"(?={re.escape(replay[:OVERLAP])})", shown))
+    return next((len(shown) - at for at in starts if replay.startswith(shown[at:])), 0)
 
 
 def _json(content: Any) -> str:

@@ -18,7 +18,7 @@ Again = Callable[[errors.Error], bool | float]
 ATTEMPTS = 4  # of an idempotent request that meets a transient failure
 RETRY_AFTER_MOST = 30.0  # seconds; a server that asks for a longer pause is not asked again by itself
 PAUSE = 0.2  # seconds before the second attempt
-# For a connection that was lost and is to be had again, which may take the network a minute:
+# For a lost connection that is made again, which may take the network a minute; in seconds:
 RECONNECT_PAUSE = 0.1
 RECONNECT_LONGEST = 5.0
 

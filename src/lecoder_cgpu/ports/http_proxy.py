@@ -3,8 +3,9 @@
 Whether Colab's proxy serves any port but its own is unknown (protocol C32).
 
 A reverse proxy on 127.0.0.1, in an event loop of its own: it changes the heads of a request and of its answer
-(`http_head.py`) and passes on everything else as it comes, one request a connection. The proxy's token is renewed
-before it ends, and when it is refused; as an application's own 404 looks the same, that is believed once a minute.
+(`proxy_heads.py`) and passes on everything else as it comes, with one request per connection. The proxy's token is
+renewed before it ends, and when it is refused. An application's own 404 looks the same as a refusal, so a refusal leads
+to a renewal once a minute at most.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PIECE = 256 << 10  # bytes that are read at once; a head may be as long
 HEAD_WAIT = 60.0  # seconds for a client's request to come; browsers open connections that they may never use
 EARLY = 300.0  # seconds before its end at which a token is renewed
 REFUSALS = (401, 403, 404)  # how a proxy answers whose token is stale (protocol C30)
-PAUSE = 60.0  # seconds between two renewals that nothing but a refusal speaks for
+PAUSE = 60.0  # seconds between two renewals whose only reason is a refusal
 LINGER = 5.0  # seconds that a client may take to close when its answer is over
 LOOK_EVERY = 5.0  # seconds between two looks whether the session is still there
 END = b"\r\n\r\n"
@@ -46,16 +47,16 @@ class PortProxy:
     """HTTP and WebSocket connections from ports of this machine to ports of a session's runtime.
 
     Args:
-        session: whose runtime.
-        notify: told what a person should know while it goes on.
+        session: its runtime is where the requests lead.
+        notify: told what a person should know meanwhile.
         hint: the command that does the same without the backend's proxy, for errors.
 
     Raises:
         errors.UsageError: the backend has no such proxy. errors.LostError: the runtime is gone.
-        errors.AuthError, errors.ConnectionFailed: as transport has it.
+        errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
     """
 
-    reconnections = 0  # there is nothing to reconnect: each request has a connection of its own
+    reconnections = 0  # always 0: each request has a connection of its own
 
     def __init__(self, session: Session, notify: Callable[[str], None], hint: str) -> None:
         find = session.backend.upstream(session.record)
@@ -83,7 +84,7 @@ class PortProxy:
         """Forward a port, and return the port here; the arguments are those of `Tunnel.listen`.
 
         Raises:
-            errors.NotFoundError: there is no token for that port. errors.UsageError: the port here cannot be had.
+            errors.NotFoundError: there is no token for that port. errors.UsageError: the port here cannot be used.
             errors.LostError, errors.AuthError, errors.ConnectionFailed: as for the class.
         """
         way = _Way(remote, self.find)
@@ -102,7 +103,7 @@ class PortProxy:
             refused = isinstance(error, (errors.NotFoundError, errors.Forbidden, errors.NoProxy))
             if refused or error.http_status == 400:
                 raise errors.NotFoundError(
-                    f"port {port} of the runtime is not to be had through the proxy: {error.message}",
+                    f"port {port} of the runtime cannot be reached through the proxy: {error.message}",
                     name="NoPortProxy",
                     hint=self._hint,
                 ) from error
@@ -167,7 +168,7 @@ class PortProxy:
             else:
                 self._tell(f"port {way.port} of the runtime: {error.message}")
             await _answer(reader, writer, 502, error.message)
-        except (OSError, EOFError):  # cut in the middle: the client must not take what it has for everything
+        except (OSError, EOFError):  # cut in the middle: a reset tells the client that its content is not complete
             with contextlib.suppress(OSError):
                 reset_when_closed(writer.get_extra_info("socket"))
             writer.transport.abort()
@@ -230,8 +231,8 @@ class PortProxy:
         return ssl.create_default_context()  # the system's authorities, or SSL_CERT_FILE
 
     async def _upload(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, *, ends: bool = False) -> None:
-        """What comes from the client, and its end; over TLS, which cannot end half of a connection, only if that
-        `ends` all."""
+        """Pass on what comes from the client, and then its end. TLS cannot end one half of a connection: over TLS, the
+        end is passed on only if it `ends` everything."""
         try:
             await self._pump(reader, there)
         except OSError:
@@ -241,7 +242,7 @@ class PortProxy:
             there.close()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Pass on what comes until its end, and the end."""
+        """Pass on everything until its end, and then the end."""
         while data := await source.read(PIECE):
             self._session.used()
             target.write(data)
@@ -256,7 +257,7 @@ class PortProxy:
 
 
 class _Way:
-    """The way to one port: its address and token, and when to ask for others. `find` may take seconds.
+    """The address and token of one port, and when to ask for new ones. `find` may take seconds.
 
     Raises:
         errors.Error: as `find`.
@@ -267,10 +268,10 @@ class _Way:
         self._find = find
         self._known = find(port)
         self._lock = asyncio.Lock()
-        self._next = 0.0  # the monotonic moment from which on a refusal is believed
+        self._next = 0.0  # from this monotonic moment on, a refusal leads to a renewal
 
     async def current(self) -> Upstream:
-        """What to use now. Raises as `find`, if what is known is over."""
+        """The address and token to use now. Raises what `find` raises, if the known token is over."""
         async with self._lock:
             left = self._known.expires - time.time()
             if left <= 0 or (left < EARLY and time.monotonic() >= self._next):
@@ -283,7 +284,7 @@ class _Way:
             return self._known
 
     async def other_than(self, refused: Upstream) -> Upstream | None:
-        """Another way than one that was refused; None when there is none, or it was asked for a moment ago.
+        """Another address or token than the refused one; None if there is none, or if we asked a moment ago.
 
         Raises:
             errors.LostError: the runtime is gone. errors.AuthError: the login is not accepted any more.
@@ -302,10 +303,10 @@ class _Way:
 
 
 async def _request(reader: asyncio.StreamReader) -> Request | None:
-    """The request that a client has sent, None when it sent none.
+    """The request that a client has sent; None if it closed, or sent nothing in time.
 
     Raises:
-        Refused: it is none that we pass on.
+        Refused: it is not a request that we pass on.
     """
     try:
         return Request.parse(await asyncio.wait_for(reader.readuntil(END), HEAD_WAIT))
@@ -322,10 +323,10 @@ async def _request(reader: asyncio.StreamReader) -> Request | None:
 async def _heads(
     answers: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, upstream: Upstream, port: int
 ) -> Answer:
-    """The head of the answer; those that only announce it are passed on.
+    """The head of the answer. Heads with status 1xx before it are passed on.
 
     Raises:
-        errors.ConnectionFailed: there is none.
+        errors.ConnectionFailed: no answer came that makes sense.
     """
     while True:
         try:
@@ -341,7 +342,7 @@ async def _heads(
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, said: str) -> None:
-    """Answer in the server's place."""
+    """Answer ourselves, instead of the server."""
     with contextlib.suppress(OSError):
         writer.write(plain(status, HTTPStatus(status).phrase, said))
         writer.write_eof()
@@ -349,7 +350,7 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, st
 
 
 async def _farewell(reader: asyncio.StreamReader) -> None:
-    """Let the client close: to do so while it still sends would reset the connection, and lose our answer."""
+    """Wait until the client closes. Closing while it still sends would reset the connection and lose our answer."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(LINGER):
             while await reader.read(PIECE):

@@ -20,12 +20,12 @@ from ..sessions.session import Session
 from ..system import atomic_files
 
 CHUNK = 64 << 10
-TAKEN_WAIT = 15.0  # seconds in which a connection of ours that was cut is noticed to be over (protocol C44)
+TAKEN_WAIT = 15.0  # seconds within which the machine notices that an earlier connection of ours was cut (protocol C44)
 TAKEN_PAUSE = 1.0
 
 
 def make_key(folder: Path) -> Path:
-    """A fresh ed25519 key without a passphrase, in `folder`; returns the private half's path, `.pub` is beside it.
+    """Make an ed25519 key without a passphrase in `folder`. Returns the path of the private half; `.pub` is beside it.
 
     Raises:
         errors.ConfigError: OpenSSH is not installed, or the folder cannot be written.
@@ -59,11 +59,11 @@ def connect(session: Session, public_key: str, *, patience: float = TAKEN_WAIT) 
 
     Args:
         public_key: one line, as in a `.pub` file.
-        patience: seconds for which a place that is taken is asked for again.
+        patience: seconds to keep asking while another SSH connection is open.
 
     Raises:
         errors.NotFoundError: that machine offers no SSH. errors.UsageError: it does not take the key.
-        errors.AuthError, errors.ConnectionFailed: as transport has it.
+        errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
     """
     headers = {"X-Colab-Ssh-Pubkey": public_key.strip()}
     try:
@@ -78,7 +78,7 @@ def connect(session: Session, public_key: str, *, patience: float = TAKEN_WAIT) 
 
 
 def _refusal(session: Session, error: errors.Error) -> errors.Error:
-    """What the status of a refused handshake means here."""
+    """The error for the status of a refused handshake."""
     name = session.record.name
     match error.http_status:
         case 400:
@@ -113,14 +113,14 @@ def bridge(socket: WebSocket, source: int, write: Callable[[bytes], None]) -> No
 
     Args:
         source: the file descriptor to read from.
-        write: takes what comes.
+        write: given the bytes that arrive.
     """
 
     def send() -> None:
         with contextlib.suppress(errors.ConnectionFailed, OSError):
             while data := os.read(source, CHUNK):
                 socket.send(data)
-        socket.close()  # wakes up the other direction
+        socket.close()  # ends the other direction, too
 
     threading.Thread(target=send, daemon=True).start()
     with contextlib.suppress(errors.ConnectionFailed):
