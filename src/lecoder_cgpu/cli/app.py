@@ -270,6 +270,6 @@ def root(context: click.Context) -> Any:
     """
     if context.invoked_subcommand is not None:
         return None
-    from .overview_page import answer
+    from .start_page import answer
 
     return answer(context.ensure_object(App))

@@ -19,7 +19,7 @@ from ..models.history import HistoryRuntime
 from ..models.runs import Run
 from ..runs import kernel_runs
 from ..sessions.session import Session
-from . import attached_run, hook, inputs, release, runtime_options
+from . import hook, inputs, release, run_display, runtime_options
 from .app import App
 from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer, counted
@@ -76,7 +76,7 @@ class Invocation:
         if options["start"] and options["attach"] is None:
             raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
-        self.manner = attached_run.RenderOptions(
+        self.manner = run_display.RenderOptions(
             raw=options["raw"],
             inline=options["inline"],
             outputs=outputs_dir,
@@ -306,12 +306,12 @@ class Invocation:
             )
         start = inputs.offsets(self.options["start"])
         session = self.app.client.existing(self.app.session)
-        document = attached_run.earlier(
+        document = run_display.earlier(
             self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start
         )
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
         if self.printer.mode == "human":
-            attached_run.tell(self.printer, document, self.manner.outputs)
+            run_display.tell(self.printer, document, self.manner.outputs)
         return Answer(document, exit_status=document.exit_code, printed=True)
 
     # --- both ---
@@ -340,10 +340,10 @@ class Invocation:
         if self.options["release"] and isinstance(document.run_id, str):
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":
-            attached_run.tell(self.printer, document, self.manner.outputs)
+            run_display.tell(self.printer, document, self.manner.outputs)
             stored = next((item for item in self.app.client.store.records() if item.id == session.record.id), None)
             if stored is not None:
-                attached_run.tell_held(self.printer, session.backend, stored)
+                run_display.tell_held(self.printer, session.backend, stored)
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 

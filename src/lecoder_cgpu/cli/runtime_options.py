@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from msgspec import UNSET, UnsetType
 
 from .. import errors
-from ..backends.protocol import RuntimeRequest
-from ..store.leases import Limits
 from . import parse
 from .app import Command
+
+if TYPE_CHECKING:
+    from msgspec import UnsetType
+
+    from ..backends.protocol import RuntimeRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,6 +94,9 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
     Raises:
         errors.UsageError: a list without names, or no duration.
     """
+    from ..backends.protocol import RuntimeRequest
+    from ..store.leases import Limits
+
     tpu = options["tpu"]
     return RuntimeRequest(
         cpu=options["cpu"],
@@ -110,6 +115,8 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
 
 def _limit(text: str | None, option: str) -> float | UnsetType | None:
     if text is None:
+        from msgspec import UNSET
+
         return UNSET
     if text == "never":
         return None

@@ -15,7 +15,7 @@ from ...models.history import HistoryRuntime
 from ...models.runs import Run
 from ...sessions.session import Session
 from ..app import App, Command
-from ..attached_run import max_output_option
+from ..display_options import max_output_option
 from ..live import ProcessView
 from ..output import Answer
 

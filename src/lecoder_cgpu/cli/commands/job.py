@@ -16,7 +16,7 @@ from ...models.jobs import JobLogs, JobUsage, Progress
 from ...models.runs import Stopped
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
-from .. import attached_run, hook, release
+from .. import display_options, hook, release, run_display
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -204,7 +204,7 @@ def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], st
 
 @command.command()
 @click.argument("job")
-@attached_run.options
+@display_options.options
 @click.pass_obj
 def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, outputs: Path | None) -> Answer:
     """Print a finished job as `run` would have: its output, and its exit status as ours.
@@ -229,10 +229,10 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
             limit = notebooks.cell_budget(max_output)
             executed, _ = notebook_jobs.collect(session, jobs.helper, state, max_output=limit)
             return Answer(executed, exit_status=executed.exit_code)
-    manner = attached_run.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
-    document = attached_run.earlier(app.printer, session, state.run, manner)
+    manner = run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+    document = run_display.earlier(app.printer, session, state.run, manner)
     if app.printer.mode == "human":
-        attached_run.tell(app.printer, document, outputs)
+        run_display.tell(app.printer, document, outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 

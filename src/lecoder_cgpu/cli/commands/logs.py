@@ -14,7 +14,7 @@ from ... import errors
 from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
-from .. import attached_run
+from .. import display_options, run_display
 from ..app import App, Group
 from ..output import Answer, Table
 
@@ -128,7 +128,7 @@ def clear(app: App) -> Answer:
 @command.command()
 @click.argument("run")
 @click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
-@attached_run.options
+@display_options.options
 @click.pass_obj
 def show(
     app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
@@ -145,7 +145,7 @@ def show(
     entry = History(app.client.state_dir).find(run)
     if output:
         return _output(
-            app, run, entry, attached_run.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+            app, run, entry, run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
         )
     if entry is None:
         raise errors.NotFoundError(
@@ -156,15 +156,15 @@ def show(
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
-def _output(app: App, run: str, entry: HistoryEntry | None, manner: attached_run.RenderOptions) -> Answer:
+def _output(app: App, run: str, entry: HistoryEntry | None, manner: run_display.RenderOptions) -> Answer:
     key = app.session
     run_id = run
     if entry is not None:
         key = key or (entry.session if isinstance(entry.session, str) else None)
         run_id = entry.run_id if isinstance(entry.run_id, str) else run
-    document = attached_run.earlier(app.printer, app.client.existing(key), run_id, manner)
+    document = run_display.earlier(app.printer, app.client.existing(key), run_id, manner)
     if app.printer.mode == "human":
-        attached_run.tell(app.printer, document, manner.outputs)
+        run_display.tell(app.printer, document, manner.outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import attached_run, parse, runtime_options
+from .. import display_options, parse, runtime_options
 from ..app import App, Command
-from ..output import Answer
-from ..run_command import Invocation
+
+if TYPE_CHECKING:
+    from ..output import Answer
 
 
 class RunCommand(Command):
@@ -43,7 +44,7 @@ class RunCommand(Command):
 @click.option("-k", "--kernel", is_flag=True, help="The same as --mode kernel.")
 @click.option("-f", "--file", metavar="FILE", help="Read the code from a file (kernel mode); `-` is stdin.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
-@attached_run.options
+@display_options.options
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
 )
@@ -98,7 +99,7 @@ class RunCommand(Command):
 @click.option(
     "--heartbeat",
     type=click.FloatRange(min=0),
-    default=attached_run.HEARTBEAT,
+    default=display_options.HEARTBEAT,
     show_default=True,
     metavar="SECONDS",
     help="With --events: an event every so often while the run goes on; 0 for none.",
@@ -121,6 +122,8 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     lecoder-cgpu run -m kernel "import torch; print(torch.cuda.is_available())" --json
     lecoder-cgpu run -m kernel -f train.py --timeout 600
     """
+    from ..run_command import Invocation
+
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
         return invocation.attach(options["attach"])

@@ -1,12 +1,11 @@
-"""Showing runs that are there already, and telling people how a run ended. For `run`, `job result` and `logs show`."""
+"""Show a run that was started earlier, and tell people how a run ended. For `run`, `job result` and `logs show`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import click
 from msgspec import UNSET
 
 from .. import errors
@@ -16,37 +15,12 @@ from ..models.runs import Stopped
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from ..store.session_store import Record
+from .display_options import HEARTBEAT
 from .live import Heartbeat, KernelView, ProcessView
 from .output import Printer
 
 if TYPE_CHECKING:
     from ..models.runs import Run
-
-HEARTBEAT = 20.0  # seconds
-
-max_output_option = click.option(
-    "--max-output",
-    type=click.IntRange(min=0),
-    metavar="BYTES",
-    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
-)
-
-
-def options(function: Any) -> Any:
-    """Add the options that say how a run is shown: those of `RenderOptions`, but for the heartbeat."""
-    for option in (
-        click.option(
-            "--outputs",
-            metavar="DIR",
-            type=click.Path(path_type=Path, file_okay=False),
-            help="Write images and other rich outputs into this folder (kernel mode).",
-        ),
-        click.option("--inline", is_flag=True, help="Keep images and other binary outputs in the answer, as base64."),
-        max_output_option,
-        click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text."),
-    ):
-        function = option(function)
-    return function
 
 
 @dataclass(frozen=True, kw_only=True)
