@@ -86,7 +86,7 @@ VARIABLES = {
     "GOOGLE_APPLICATION_CREDENTIALS": "path of Google's application default credentials",
     "EDITOR": "the editor of edit; VISUAL comes first",
     "NO_COLOR": "any value: no colour",
-    "CI": "any value: nobody is asked anything, and no colour; likewise AI_AGENT, CLAUDECODE and CODEX_SANDBOX",
+    "CI": "any value: no questions and no colour; likewise AI_AGENT, CLAUDECODE and CODEX_SANDBOX",
     "XDG_CONFIG_HOME": "on Linux, where the folder lecoder-cgpu is, instead of ~/.config",
     "SSL_CERT_FILE": "certificate authorities to trust, for HTTP and WebSocket",
     "HTTPS_PROXY": "proxy for HTTPS and wss; likewise HTTP_PROXY, and NO_PROXY for exceptions",
@@ -141,7 +141,7 @@ class Config:
 
     @property
     def file(self) -> dict[str, Any]:
-        """`config.json` as it stands, `{}` when there is none."""
+        """The content of `config.json`; `{}` when the file does not exist."""
         if self._file is None:
             self._file = read(self.path, required=self.config_file is not None)
         return self._file
@@ -216,7 +216,7 @@ def unattended() -> bool:
 
 
 def colour_allowed() -> bool:
-    """False when the user asked for no colour (https://no-color.org), or there is nobody or nothing to show it."""
+    """False when the user asked for no colour (https://no-color.org), or the terminal cannot show it."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and not unattended()
 
 
@@ -261,7 +261,7 @@ def child_environment() -> dict[str, str]:
 
 
 def read(path: Path, *, required: bool = False) -> dict[str, Any]:
-    """The JSON object in a file of settings, `{}` when there is none and none is `required`.
+    """The JSON object in a file of settings; `{}` when the file does not exist and is not `required`.
 
     Raises:
         errors.ConfigError: it cannot be read, or is something else.

@@ -239,7 +239,7 @@ def leave_key(name: str) -> str | None:
     """The control character of a key's name: `ctrl-]`, `^X`, `none`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a control key.
     """
     wanted = name.strip().lower()
     if wanted == "none":

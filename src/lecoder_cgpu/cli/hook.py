@@ -21,7 +21,7 @@ STDERR = 2  # stdout is for our answer
 
 
 def finish(printer: Printer, command: str | None, document: Run | JobDocument, run_id: str | Optional) -> None:
-    """Execute the hook, if there is one and the run has ended (or nobody can tell any more how it did), and note in the
+    """Execute the hook, if there is one and the run has ended (or its end can no longer be known), and note in the
     document what became of it. Our own exit status stays that of the run.
 
     The command is a line for this machine's shell. It finds in its environment LECODER_CGPU_RUN_ID,

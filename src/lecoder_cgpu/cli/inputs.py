@@ -54,7 +54,7 @@ def file_content(name: str) -> bytes:
     """What a file of this machine holds that somebody named.
 
     Raises:
-        errors.NotFoundError: there is none. errors.UsageError: it cannot be read.
+        errors.NotFoundError: the file does not exist. errors.UsageError: it cannot be read.
     """
     path = Path(name).expanduser()
     try:
@@ -98,7 +98,7 @@ def variable(item: str) -> tuple[str, str]:
     local = config.environment(name)
     if local is None:
         raise errors.UsageError(
-            f"--env {name}: there is no such variable here", hint=f"give a value: --env {name}=VALUE"
+            f"--env {name}: this variable is not set here", hint=f"give a value: --env {name}=VALUE"
         )
     return name, local
 
@@ -120,7 +120,7 @@ def secret(item: str) -> tuple[str, str]:
     if not value:
         where = "stdin" if separator else "the local environment"
         raise errors.UsageError(
-            f"--secret {name}: there is no value in {where}",
+            f"--secret {name}: no value was found in {where}",
             hint=f"export {name}=VALUE first"
             if not separator
             else f"pipe it in, or export {name} and use --secret {name}",
@@ -132,7 +132,7 @@ def secret(item: str) -> tuple[str, str]:
 def _check_name(name: str, option: str) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise errors.UsageError(
-            f"{option} {name!r}: that is no variable's name", hint=f"{option} NAME, of letters, digits and _"
+            f"{option} {name!r}: this is not the name of a variable", hint=f"{option} NAME, of letters, digits and _"
         )
 
 

@@ -34,7 +34,7 @@ class Offsets:
 
 
 class Heartbeat:
-    """While events are printed, one now and then that says that we still watch: whoever reads them must not give up.
+    """An event now and then while the run is silent, so that a reader of events knows that this command still watches.
 
     Args:
         seconds: between two of them; 0 for none.

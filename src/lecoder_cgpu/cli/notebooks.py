@@ -42,7 +42,7 @@ def read(name: str, app: App | None = None) -> Source:
 
     Raises:
         errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
-        errors.Error: as `drive` has it.
+        errors.Error: see `drive`.
     """
     if app is not None and _is_in_drive(name):
         return _from_drive(name, app)
@@ -136,7 +136,7 @@ def parameters(typed: tuple[str, ...], raw: tuple[str, ...], files: tuple[str, .
     """The parameters of a command line; what is typed wins over what a file says.
 
     Raises:
-        errors.UsageError: a name or a file is no good. errors.NotFoundError: there is no such file.
+        errors.UsageError: a name or a file cannot be used. errors.NotFoundError: there is no such file.
     """
     found: dict[str, Any] = {}
     for name in files:

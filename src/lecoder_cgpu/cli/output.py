@@ -51,7 +51,7 @@ STREAMED = 128 << 10  # the same where everything was printed already; enough fo
 
 
 class ReaderGone(KeyboardInterrupt):
-    """Whoever read our stdout has closed it (`| head`): we end as a local program does, and take the work along."""
+    """The reader of stdout has closed it (`| head`). The command ends as a local program does, and the work too."""
 
     number = 13  # SIGPIPE
 
@@ -85,7 +85,7 @@ class Printer:
         """Bytes of the answer, at once.
 
         Raises:
-            ReaderGone: nobody reads them, for the first time; after that, they go nowhere.
+            ReaderGone: the reader has closed the stream. Raised once; later writes are dropped.
             errors.TransferError: they cannot be written (a full disk), in the same way.
         """
         try:
@@ -122,7 +122,7 @@ class Printer:
 
         Args:
             chosen: what the user asked for; 0 is all.
-            streamed: in the other modes, the document need not repeat what was printed.
+            streamed: whether the output was printed already, so that in other modes the document does not repeat it.
         """
         if chosen is not None:
             return chosen or None

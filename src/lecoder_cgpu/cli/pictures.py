@@ -50,7 +50,7 @@ class Pictures:
         """Show the image in a MIME bundle: None when it is on the screen, else a line that tells where it is.
 
         Raises:
-            KeyError: there is no image in it.
+            KeyError: it holds no image.
             errors.ConfigError: it cannot be saved.
         """
         mime = next(mime for mime in (*SHOWN, "image/svg+xml", None) if mime is None or mime in data)
@@ -99,7 +99,7 @@ def _as_png(content: bytes) -> bytes | None:
 
 
 def _decoded(content: bytes) -> Any:
-    """The image as Pillow has it, None where there is no Pillow, or no image."""
+    """The image as a Pillow object; None without Pillow, or when it is not an image."""
     if importlib.util.find_spec("PIL") is None:
         return None
     from PIL import Image

@@ -46,7 +46,7 @@ def _kept(document: Run | JobDocument) -> str | None:
 
 
 def _others(session: Session, run_id: str) -> str | None:
-    """Other work on the runtime; when nobody can be asked, that is a reason, too."""
+    """Why the runtime must not be released: other work on it, or that it cannot be asked."""
     try:
         helper = session.connect_helper()
         try:

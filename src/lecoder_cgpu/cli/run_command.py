@@ -61,7 +61,7 @@ class Invocation:
                 split_pull(spec)
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
-                "work that goes on without us cannot read our stdin",
+                "work that goes on after this command cannot read its stdin",
                 hint="leave out --stdin, or --wait and --on-disconnect",
                 name="ConflictingOptions",
             )
@@ -74,7 +74,7 @@ class Invocation:
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
         if options["start"] and options["attach"] is None:
-            raise errors.UsageError("--from is for runs that are there already", hint="add --attach RUN_ID")
+            raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
         self.manner = run_display.RenderOptions(
             raw=options["raw"],
@@ -140,7 +140,7 @@ class Invocation:
         return document
 
     def _input_source(self) -> InputSource | None:
-        """Who answers `input()`: stdin with --stdin, a person at a terminal, or nobody."""
+        """The source of answers to `input()`: stdin with --stdin, a person at a terminal, or None."""
         if self.options["forward_stdin"]:
             return inputs.line_from_pipe
         if self.printer.may_ask:
@@ -214,12 +214,12 @@ class Invocation:
 
         if self.options["secret"]:
             raise errors.UsageError(
-                "nobody is here to answer the code of a job that asks for a secret",
+                "a job cannot answer code that asks for a secret, because this command has left by then",
                 hint="leave out --detach, or -m kernel",
             )
         if self.options["outputs"]:
             raise errors.UsageError(
-                "nobody is here to write the outputs of a job",
+                "this command leaves before a job has outputs to write",
                 hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
             )
         self._check_leaving()
@@ -246,10 +246,12 @@ class Invocation:
                 hint="install it first: lecoder-cgpu install PACKAGE",
             )
         if self.options["forward_stdin"]:
-            raise errors.UsageError("a job has nobody to read stdin from", hint="leave out --stdin or --detach")
+            raise errors.UsageError(
+                "a job cannot read our stdin, because this command leaves", hint="leave out --stdin or --detach"
+            )
         if self.options["on_finish"]:
             raise errors.UsageError(
-                "--detach leaves before the job ends, so nobody would execute --on-finish",
+                "--detach leaves before the job ends, so --on-finish would never be executed",
                 name="ConflictingOptions",
                 hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
             )
@@ -302,7 +304,7 @@ class Invocation:
         """Show a run that was started earlier, whatever became of the client that started it."""
         if self.words or self.options["file"] or self.options["detach"]:
             raise errors.UsageError(
-                "--attach shows a run that is there already", hint=f"lecoder-cgpu run --attach {run_id}"
+                "--attach shows a run that exists, and starts nothing", hint=f"lecoder-cgpu run --attach {run_id}"
             )
         start = inputs.offsets(self.options["start"])
         session = self.app.client.existing(self.app.session)

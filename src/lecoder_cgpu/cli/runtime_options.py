@@ -59,22 +59,22 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
         click.option(
             "--wait-for-capacity",
             metavar="TIME",
-            help="Wait so long for a machine to become free (90s, 30m, 2h). Default: do not wait.",
+            help="Wait this long for a free machine (90s, 30m, 2h). Default: do not wait.",
         ),
         click.option(
             "--idle-release",
             metavar="TIME",
-            help="Release it after about so long without work, or never. Default: 60m.",
+            help="Release the runtime after about this time without work, or never. Default: 60m.",
         ),
         click.option(
             "--max-runtime",
             metavar="TIME",
-            help="Release it after so long (2h), work or not; or never. Default: never.",
+            help="Release the runtime after this time (2h), even while work runs; or never. Default: never.",
         ),
         click.option(
             "--max-units",
             metavar="UNITS",
-            help="Release it when it has cost so many compute units, or never. Default: never.",
+            help="Release the runtime when it has cost this many compute units, or never. Default: never.",
         ),
     ]
     if new:
@@ -92,7 +92,7 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
     """What these options ask for.
 
     Raises:
-        errors.UsageError: a list without names, or no duration.
+        errors.UsageError: a list has no names, or a duration cannot be read.
     """
     from ..backends.protocol import RuntimeRequest
     from ..store.leases import Limits
@@ -128,7 +128,7 @@ def _limit(text: str | None, option: str) -> float | UnsetType | None:
     else:
         value = duration(text, option)
     if not 0 < value < float("inf"):
-        raise errors.UsageError(f"{option} {text!r} is no limit", hint=f"{option} 2, or {option} never")
+        raise errors.UsageError(f"{option} {text!r} is not a limit", hint=f"{option} 2, or {option} never")
     return value
 
 
@@ -152,5 +152,7 @@ def duration(text: str | None, option: str) -> float:
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
-        raise errors.UsageError(f"{option} {text!r} is no duration", hint=f"{option} 2h, {option} 30m or {option} 90s")
+        raise errors.UsageError(
+            f"{option} {text!r} is not a duration", hint=f"{option} 2h, {option} 30m or {option} 90s"
+        )
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text))

@@ -1,4 +1,4 @@
-"""What `lecoder-cgpu` alone says: where you stand, and what to type next, in ten lines. Asks nobody but the disk."""
+"""What `lecoder-cgpu` without a command prints: the state and the next steps, in ten lines, from the disk alone."""
 
 from __future__ import annotations
 

@@ -17,20 +17,20 @@ from ..models.reference import CommandReference, ErrorReference, OptionReference
 # What an exit status means whatever the command; a process run passes the status of its program through.
 EXIT_STATUSES = {
     0: "success",
-    1: "the code failed, or a command failed in a way that has no status of its own",
+    1: "the code failed, or a command failed in a way that has no other status",
     2: "wrong arguments",
     66: "no such session, job, file or notebook",
-    69: "no runtime is to be had",
+    69: "no runtime is available",
     70: "a bug in lecoder-cgpu",
     74: "the connection or the runtime was lost, or a transfer failed",
     75: "a time limit was reached",
     77: "not logged in, or not allowed",
     78: "the configuration or the state on disk cannot be used",
-    124: "we stopped waiting; the work goes on",
-    129: "SIGHUP ended us",
-    130: "Ctrl-C ended us",
-    141: "the reader of our output closed it",
-    143: "SIGTERM ended us",
+    124: "the command stopped waiting; the work goes on",
+    129: "SIGHUP ended the command",
+    130: "Ctrl-C ended the command",
+    141: "the reader of the output closed it",
+    143: "SIGTERM ended the command",
 }
 
 

@@ -17,7 +17,7 @@ name: lecoder-cgpu
 description: >-
   Run Python, shell commands and notebooks on Google Colab GPUs and TPUs, on any Jupyter server, or on a local runtime,
   from the command line with JSON output. Use it when code needs a GPU or more memory than this machine has, or must go
-  on while nobody watches. Do not use it for what runs well here: runtimes cost money while they are held.
+  on while no command watches it. Do not use it for what runs well here: runtimes cost money while they are held.
 license: Apache-2.0
 ---
 """

@@ -18,7 +18,7 @@ from ...models.status import Account
 from ..app import App, Group
 from ..output import Answer
 
-WARNING = "whoever has this can use Colab and the tool's Drive files as you; keep it secret"
+WARNING = "anyone who has this can use Colab and the tool's Drive files as you; keep it secret"
 STEPS = [
     "https://console.cloud.google.com/projectcreate: create a project (any name).",
     "https://console.cloud.google.com/auth/overview: configure the consent screen as External, with your address; "
@@ -34,7 +34,7 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--browser/--no-browser",
             default=None,
-            help="Open a browser here, or print the address and take the answer from stdin.",
+            help="Open a browser here, or print the address and read the answer from stdin.",
         ),
         click.option("--start", is_flag=True, help="Only begin: print the address and the flow's id."),
         click.option("--finish", metavar="FLOW", help="Finish a login that --start began."),
@@ -48,7 +48,7 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SECONDS",
             help="How long to listen for the browser.",
         ),
-        click.option("-f", "--force", is_flag=True, help="Log in again although there is a login."),
+        click.option("-f", "--force", is_flag=True, help="Log in again, although there is a login."),
         click.option("--select-account", is_flag=True, help="Choose among several Google accounts."),
     )
     for option in reversed(options):
@@ -166,7 +166,7 @@ def _may_open_a_browser(app: App) -> bool:
     """True with a person at a terminal; a script must say what it wants.
 
     Raises:
-        errors.AuthError: there is nobody to log in.
+        errors.AuthError: a login needs a person, and there is no terminal.
     """
     if app.printer.may_ask:
         return True
@@ -257,7 +257,7 @@ def _text(document: LoginInfo) -> str:
 @command.command()
 @click.pass_obj
 def status(app: App) -> Answer:
-    """Tell who is logged in, and what was granted; asks nobody.
+    """Show who is logged in and what was granted, without asking Google.
 
     \b
     lecoder-cgpu auth status --json
@@ -380,7 +380,7 @@ def export(app: App, ci: bool) -> Answer:
 
 @command.command(name="import")
 @click.argument("token", required=False)
-@click.option("-f", "--force", is_flag=True, help="Replace a login that is there already.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing login.")
 @click.pass_obj
 def import_(app: App, token: str | None, force: bool) -> Answer:
     """Store a login that `auth export` printed elsewhere, after proving that it works.

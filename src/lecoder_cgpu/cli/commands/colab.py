@@ -25,7 +25,7 @@ def command() -> None:
 def consent(app: App, kind: str) -> Answer:
     """Hand Drive or the Google account to the session's runtime; says where to agree if that is still to be done.
 
-    Waits for nobody: agree in a browser at the address that it prints, and call it again, or run the code again.
+    It does not wait: agree in a browser at the address that it prints, then call it again, or run the code again.
 
     \b
     lecoder-cgpu colab consent drive --json
@@ -34,7 +34,7 @@ def consent(app: App, kind: str) -> Answer:
     found = session.backend.consent(session.record, kind)
     if found is None:
         raise errors.UsageError(
-            f"session {session.record.name!r} is no Colab runtime, so there is nothing to consent to",
+            f"session {session.record.name!r} is not a Colab runtime, so there is nothing to consent to",
             hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
         )
     document = Consent(session=session.record.ref, kind=kind, granted=found.granted)  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def command(app: App, /, **options: Any) -> Answer:
         return _piped(app, options)
     if app.printer.mode != "human" and not app.printer.err_is_terminal:
         raise errors.UsageError(
-            "with --json stdout is for the document, so there is no place left for a screen",
+            "with --json stdout is for the document, so the terminal cannot be shown",
             hint="give commands on stdin: lecoder-cgpu connect --json < commands.sh",
         )
     session = app.client.session(app.session, runtime_options.wants(options))
@@ -95,7 +95,7 @@ def _check(options: dict[str, Any]) -> None:
         leave_key(options["detach_key"])
     except ValueError:
         raise errors.UsageError(
-            f"{options['detach_key']!r} is no control key",
+            f"{options['detach_key']!r} is not a control key",
             hint="--detach-key ctrl-], --detach-key ^Q, or --detach-key none",
         ) from None
 
@@ -167,7 +167,7 @@ class _Shell:
 
     def _leave(self) -> None:
         self._left = True
-        self._terminal.close()  # wakes up whoever waits for output
+        self._terminal.close()  # wakes up the reader that waits for output
 
     def _follow(self, console: Console) -> None:
         terminal = self._terminal

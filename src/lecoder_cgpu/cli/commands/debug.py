@@ -43,7 +43,7 @@ def _reading(lines: int, level: str) -> Callable[[Callable[..., Any]], Callable[
                 default=lines,
                 show_default=True,
                 metavar="NUMBER",
-                help="At most so many.",
+                help="The most that are shown.",
             ),
             click.option(
                 "-l",

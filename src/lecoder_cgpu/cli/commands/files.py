@@ -31,7 +31,7 @@ TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 
 @contextlib.contextmanager
 def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[commands.Storage]:
-    """The files of the session's runtime; with `create`, of a new one if there is none."""
+    """The files of the session's runtime; with `create`, of a new one if no session is active."""
     session = app.client.session(app.session, RuntimeRequest()) if create else app.client.existing(app.session)
     with session, _progress(app, title) as progress:
         with commands.Storage(session, progress) as opened:
@@ -360,7 +360,7 @@ def _run_editor(local: str) -> None:
 @click.command(cls=Command, name="rm")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("-r", "--recursive", is_flag=True, help="Delete folders with everything in them.")
-@click.option("-f", "--force", is_flag=True, help="What is not there is no error.")
+@click.option("-f", "--force", is_flag=True, help="A missing file is not an error.")
 @click.pass_obj
 def rm(app: App, paths: Sequence[str], recursive: bool, force: bool) -> Answer:
     """Delete files on the runtime.

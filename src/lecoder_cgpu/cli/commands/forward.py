@@ -114,7 +114,7 @@ def _parse(app: App, words: Sequence[str]) -> tuple[str | None, list[tuple[int, 
         found = _PORT.fullmatch(word)
         if not found or not 0 < int(found[1]) < 65536 or (found[2] and int(found[2]) > 65535):
             raise errors.UsageError(
-                f"{word!r} is no port", hint="give PORT or PORT:LOCAL, with numbers up to 65535: 8000 or 8000:9000"
+                f"{word!r} is not a port", hint="give PORT or PORT:LOCAL, with numbers up to 65535: 8000 or 8000:9000"
             )
         pairs.append((int(found[1]), int(found[2]) if found[2] else None))
     return name, pairs

@@ -27,18 +27,20 @@ if TYPE_CHECKING:
 @click.argument("packages", nargs=-1, metavar="PACKAGE...")
 @click.option("-r", "--requirement", multiple=True, metavar="FILE", help="A requirements file of this machine.")
 @click.option("-e", "--editable", multiple=True, metavar="DIR", help="A project on the runtime, in development mode.")
-@click.option("-U", "--upgrade", is_flag=True, help="Upgrade what is there already.")
+@click.option("-U", "--upgrade", is_flag=True, help="Upgrade packages that are installed.")
 @click.option("--pre", is_flag=True, help="Accept pre-releases.")
 @click.option("--no-deps", is_flag=True, help="Leave dependencies out.")
 @click.option("--index-url", metavar="URL", help="Look for packages there instead of PyPI.")
 @click.option("--extra-index-url", multiple=True, metavar="URL", help="Look for packages there, too.")
-@click.option("--venv", metavar="NAME", help="Into an environment of its own on the runtime, made if it is not there.")
+@click.option(
+    "--venv", metavar="NAME", help="Install into this virtual environment on the runtime, which is created if needed."
+)
 @click.option(
     "--installer",
     type=click.Choice(["auto", "uv", "pip"]),
     default="auto",
     show_default=True,
-    help="What installs them; auto takes uv where the runtime has it.",
+    help="The installer; auto uses uv where the runtime has it.",
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
@@ -66,12 +68,12 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
         )
     if options["venv"] is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", options["venv"]):
         raise errors.UsageError(
-            f"--venv {options['venv']!r}: that is no name for an environment",
+            f"--venv {options['venv']!r}: this is not a name for an environment",
             hint="use letters, digits, . _ and -, such as --venv old",
         )
     for item in packages:
         if not item.strip() or item.startswith("-"):
-            raise errors.UsageError(f"{item!r} is no package", hint="lecoder-cgpu install --help")
+            raise errors.UsageError(f"{item!r} is not a package", hint="lecoder-cgpu install --help")
     wanted = installs.Wanted(
         requirements=packages,
         files=files,

@@ -50,7 +50,7 @@ def _jobs(app: App) -> Jobs:
     default=50,
     show_default=True,
     metavar="NUMBER",
-    help="At most so many.",
+    help="The most that are shown.",
 )
 @click.pass_obj
 def list_(app: App, limit: int) -> Answer:
@@ -146,7 +146,7 @@ def wait(
     "limit",
     type=click.IntRange(min=1),
     metavar="BYTES",
-    help="At most so many. Default with --json: 1 MiB.",
+    help="The most that are printed. Default with --json: 1 MiB.",
 )
 @click.pass_obj
 def logs(

@@ -53,7 +53,7 @@ def status(app: App) -> Answer:
 @command.command()
 @click.pass_obj
 def stop(app: App) -> Answer:
-    """End the keeper. Runtimes stay, but nobody keeps them alive or ends their leases.
+    """End the keeper. Runtimes stay, but are no longer kept alive, and their leases are not ended.
 
     \b
     lecoder-cgpu keeper stop
@@ -82,7 +82,7 @@ def run(app: App) -> Answer:
         seconds = 0.0
     if seconds <= 0:
         raise errors.ConfigError(
-            f"keeperInterval {interval.value!r} (from {interval.source}) is no number of seconds",
+            f"keeperInterval {interval.value!r} (from {interval.source}) is not a number of seconds",
             hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
     KeeperDaemon(app.config, app.client.state_dir, seconds).run()

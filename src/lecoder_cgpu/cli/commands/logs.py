@@ -31,14 +31,16 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
             default=50,
             show_default=True,
             metavar="NUMBER",
-            help="At most so many.",
+            help="The most that are shown.",
         ),
         click.option("--status", metavar="STATUS", help="Only these: ok, error, abort, unknown or running."),
         click.option("--category", metavar="NAME", help="Only errors of this category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="Only these: kernel or terminal."),
         click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 1d, 2w, today, yesterday, or a date."),
         click.option(
-            "--html", metavar="FILE", help="Write them to a web page of its own, with outputs and images; - is stdout."
+            "--html",
+            metavar="FILE",
+            help="Write them to a self-contained web page, with outputs and images; - is stdout.",
         ),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),

@@ -43,7 +43,7 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     path = notebooks.writable(Path(output).expanduser() if output else default)
     if update and (to_script or not path.exists()):
         raise errors.UsageError(
-            "--update is for notebooks that are there already",
+            "--update needs a notebook that exists",
             name="NothingToUpdate",
             hint=f"leave out --update, which writes {path}",
         )

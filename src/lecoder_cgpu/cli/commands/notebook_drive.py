@@ -24,7 +24,7 @@ from ..output import Answer, Table
     default=50,
     show_default=True,
     metavar="NUMBER",
-    help="At most so many.",
+    help="The most that are shown.",
 )
 @click.option(
     "--order-by",
@@ -102,7 +102,7 @@ def create(app: App, name: str, template: str) -> Answer:
         content = notebook.encode(notebooks.read(template).content)
     else:
         raise errors.UsageError(
-            f"there is no template {template!r}", hint="--template default, gpu, tpu, or a file ending in .ipynb or .py"
+            f"unknown template {template!r}", hint="--template default, gpu, tpu, or a file ending in .ipynb or .py"
         )
     document = _describe(Drive(app.client.login).create(f"{title}.ipynb", content))
     document.colab_name = title
@@ -138,7 +138,7 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
     if not force:
         if not app.printer.may_ask:
             raise errors.UsageError(
-                f"nobody is here to ask whether {file.name!r} is to be deleted",
+                f"deleting {file.name!r} needs a confirmation, and this command cannot ask for one",
                 name="NotConfirmed",
                 hint=f"lecoder-cgpu notebook delete {file.id} --force" + (" --permanent" if permanent else ""),
             )

@@ -195,7 +195,7 @@ class _Run:
 @click.argument("job")
 @click.option("-o", "--output", metavar="FILE", help="Where to put it. Default: NAME.executed.ipynb here.")
 @click.option(
-    "--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="First wait for its end, so long at most."
+    "--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="First wait for its end, at most this long."
 )
 @_max_output
 @click.pass_obj

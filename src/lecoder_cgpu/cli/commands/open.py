@@ -17,9 +17,7 @@ COLAB = "https://colab.research.google.com"
 
 @click.command(cls=Command, name="open")
 @click.argument("name", required=False)
-@click.option(
-    "--notebook", metavar="ID", help="A notebook on Drive, by its id: opens in Colab, on a runtime of its own."
-)
+@click.option("--notebook", metavar="ID", help="A notebook on Drive, by its id: opens in Colab, on a separate runtime.")
 @click.option("--print", "only_print", is_flag=True, help="Print the address, and open nothing.")
 @click.pass_obj
 def command(app: App, name: str | None, notebook: str | None, only_print: bool) -> Answer:
@@ -40,7 +38,7 @@ def command(app: App, name: str | None, notebook: str | None, only_print: bool) 
             )
         document = Opened(
             url=f"{COLAB}/drive/{quote(notebook, safe='')}",
-            attaches="nothing of ours: Colab gives the notebook a runtime of its own, without our variables and files",
+            attaches="nothing: Colab gives the notebook a separate runtime, without our variables and files",
         )
     else:
         document = _of_session(app.client.existing(name or app.session))

@@ -25,7 +25,7 @@ POINTS = [
     "It uses addresses that Google does not document, with your own OAuth client. On a free account that is a "
     "grey area.",
     "The stored login carries your rights: Colab, and the Drive files that this tool made. What runs print "
-    "leaves the runtime, and goes to whoever reads it.",
+    "leaves the runtime, and goes to those who read it.",
     "If an account is blocked, stop; only Google can lift it. For serving, distributed work, or work that must "
     "not be interrupted, rent a machine (Colab Enterprise, or any cloud).",
 ]

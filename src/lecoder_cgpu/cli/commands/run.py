@@ -1,4 +1,4 @@
-"""`run`: Python in the session's kernel, or a command as a process of its own."""
+"""`run`: Python in the session's kernel, or a command as a separate process."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class RunCommand(Command):
     "start",
     metavar="[STREAM=]OFFSET",
     multiple=True,
-    help="With --attach: pass over so many bytes of stdout, or of STREAM (stdout, stderr).",
+    help="With --attach: skip this many bytes of stdout, or of STREAM (stdout, stderr).",
 )
 @click.option(
     "--heartbeat",
@@ -102,7 +102,7 @@ class RunCommand(Command):
     default=display_options.HEARTBEAT,
     show_default=True,
     metavar="SECONDS",
-    help="With --events: an event every so often while the run goes on; 0 for none.",
+    help="With --events: an event at this interval while the run goes on; 0 for none.",
 )
 @click.option(
     "--on-finish", metavar="COMMAND", help="Execute this here when the run has ended (see `job wait --help`)."

@@ -327,7 +327,7 @@ def _key(app: App, given: str | None) -> str:
     """The session that was named, as argument or with --session; the active one when none was.
 
     Raises:
-        errors.NotFoundError: there is none.
+        errors.NotFoundError: no session is active.
     """
     if key := given or app.session:
         return key

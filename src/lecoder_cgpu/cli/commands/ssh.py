@@ -108,11 +108,11 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
 
 
 def _tell_why(session: Session, key: Path) -> None:
-    """See whether a connection can be had at all: OpenSSH gives one status to all that it failed with, and the remote
+    """Check that a connection can be made: OpenSSH gives one status to all that it failed with, and the remote
     command may have ended with it, too.
 
     Raises:
-        errors.Error: it cannot, as `ssh.connect` has it.
+        errors.Error: the connection fails; see `ssh.connect`.
     """
     try:
         ssh.connect(session, key.with_suffix(".pub").read_text("utf-8"), patience=0.0).close()

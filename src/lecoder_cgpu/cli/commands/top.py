@@ -29,7 +29,7 @@ HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", 
     metavar="SECONDS",
     help="Pause between two looks.",
 )
-@click.option("-n", "--count", type=click.IntRange(min=1), metavar="LOOKS", help="End after so many looks.")
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="LOOKS", help="End after this many looks.")
 @click.pass_obj
 def command(app: App, delay: float, count: int | None) -> Answer:
     """Watch GPUs, memory, disk and running commands of all sessions; Ctrl-C ends it.
@@ -58,7 +58,7 @@ def _table(document: Top) -> Table:
 
 
 def _rows(runtime: RuntimeStatus) -> list[tuple[str, ...]]:
-    """One row a GPU, one at least; what is not known is a dash."""
+    """One row for each GPU, and at least one; a dash stands for what is not known."""
     if not runtime.connected:
         problem = runtime.problem if isinstance(runtime.problem, str) else "not reachable"
         return [(runtime.session, runtime.label, problem, *("-" for _ in HEADERS[3:]))]
