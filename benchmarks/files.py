@@ -24,7 +24,7 @@ from .measure import TOOL, Runtime, Table
 DOWN = """
 import sys, httpx2
 url, token, path = sys.argv[1:]
-with httpx2.SessionManager(headers={"Authorization": "token " + token}) as client:
+with httpx2.Client(headers={"Authorization": "token " + token}) as client:
     with client.stream("GET", url + "files/source") as answer, open(path, "wb") as file:
         answer.raise_for_status()
         for piece in answer.iter_raw():
@@ -34,7 +34,7 @@ UP = """
 import base64, json, os, sys, httpx2
 url, token, path = sys.argv[1:]
 left, number = os.path.getsize(path), 0
-with httpx2.SessionManager(headers={"Authorization": "token " + token}, timeout=60) as client, open(path, "rb") as file:
+with httpx2.Client(headers={"Authorization": "token " + token}, timeout=60) as client, open(path, "rb") as file:
     while part := file.read(16 << 20):
         left, number = left - len(part), number + 1
         body = {"type": "file", "format": "base64", "chunk": number if left else -1,
