@@ -283,3 +283,25 @@ def test_nothing_is_posix_only_at_import_time() -> None:
         for node in tree.body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not posix.intersection(names), name
+
+
+def test_functions_and_files_are_short() -> None:
+    """A file of more than 450 lines, or a function of more than 80 lines or 8 parameters, is asking to be divided.
+
+    The library's public calls may take more, by keyword alone.
+    """
+    for name, tree in trees().items():
+        assert (ROOT / name).read_text("utf-8").count("\n") <= 450, name
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                assert (node.end_lineno or 0) - node.lineno < 80, f"{name}: {node.name}"
+                given = [item.arg for item in (*node.args.posonlyargs, *node.args.args)]
+                keywords = 0 if room(name) in ("api", "remote_functions") else len(node.args.kwonlyargs)
+                assert len([item for item in given if item not in ("self", "cls")]) + keywords <= 8, (
+                    f"{name}: {node.name}"
+                )
+
+
+def test_few_tables_keep_their_own_layout() -> None:
+    """The formatter formats; only tables are left alone."""
+    assert sum((ROOT / name).read_text("utf-8").count("# fmt: skip") for name in trees()) < 20

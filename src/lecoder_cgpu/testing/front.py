@@ -47,6 +47,18 @@ class Head:
         return self.get("upgrade").lower() == "websocket"
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """One request at the front door: its connection, its head and path, its line in the log, what is to go wrong."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    head: Head
+    path: str
+    log: Request
+    fault: Fault
+
+
 @dataclass(eq=False)
 class Passage:
     """A connection through the door."""
@@ -146,19 +158,12 @@ class Front:
         if fault.status is not None:
             await _answer(reader, writer, log, fault.status, fault.body, fault.headers)
             return
-        await self._admit(reader, writer, head, port, path, log, fault)
+        await self._admit(Exchange(reader, writer, head, path, log, fault), port)
 
-    async def _admit(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        head: Head,
-        port: int,
-        path: str,
-        log: Request,
-        fault: Fault,
-    ) -> None:
+    async def _admit(self, exchange: Exchange, port: int) -> None:
         vm, switches = self._vm, self._world.switches
+        reader, writer, head = exchange.reader, exchange.writer, exchange.head
+        path, log = exchange.path, exchange.log
         token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
         if vm.gone or not port:
             await _answer(reader, writer, log, 404)
@@ -170,7 +175,7 @@ class Front:
             elif switches.boot_mode != "refused":
                 await _answer(reader, writer, log, int(switches.boot_mode))
         elif port != PORT:
-            await self._pass(reader, writer, head, path, log, fault, token, port, None)
+            await self._pass(exchange, token, port, None)
         elif path.startswith("/api/terminals") and not switches.terminals:
             await _answer(reader, writer, log, 404)
         else:
@@ -179,22 +184,13 @@ class Front:
             else:
                 await vm.ready()
                 there, secret = vm.machine.port, vm.machine.token
-            await self._pass(reader, writer, head, path, log, fault, token, there, secret)
+            await self._pass(exchange, token, there, secret)
 
-    async def _pass(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        head: Head,
-        path: str,
-        log: Request,
-        fault: Fault,
-        token: str,
-        port: int,
-        secret: str | None,
-    ) -> None:
+    async def _pass(self, exchange: Exchange, token: str, port: int, secret: str | None) -> None:
         """Pass on a request and its answer. `secret` is the server's own token, None for a server of the user's."""
         vm = self._vm
+        reader, writer, head = exchange.reader, exchange.writer, exchange.head
+        path, log, fault = exchange.path, exchange.log, exchange.fault
         try:
             answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
         except OSError:

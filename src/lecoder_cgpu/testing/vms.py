@@ -26,33 +26,33 @@ class Pass:
     expires: float
 
 
-class VM:
-    """A VM as Google sees it. `origin` is `client`, or `browser` for one that was opened in Colab's pages."""
+@dataclass(frozen=True)
+class Order:
+    """What was asked for, by whom, and from where: `origin` is `client`, or `browser` for Colab's own pages."""
 
-    def __init__(
-        self,
-        world: World,
-        endpoint: str,
-        account: Account,
-        nbh: str,
-        variant: str,
-        accelerator: str,
-        high_ram: bool,
-        version: str,
-        runtime_id: str | None,
-        origin: str,
-        number: int,
-    ) -> None:
+    account: Account
+    variant: str
+    accelerator: str
+    high_ram: bool
+    version: str
+    runtime_id: str | None
+    origin: str
+
+
+class VM:
+    """A VM as Google sees it."""
+
+    def __init__(self, world: World, endpoint: str, order: Order, nbh: str, number: int) -> None:
         self.world = world
         self.endpoint = endpoint
-        self.account = account
+        self.account = order.account
         self.nbh = nbh
-        self.variant = variant
-        self.accelerator = accelerator
-        self.high_ram = high_ram
-        self.version = version
-        self.runtime_id = runtime_id or endpoint
-        self.origin = origin
+        self.variant = order.variant
+        self.accelerator = order.accelerator
+        self.high_ram = order.high_ram
+        self.version = order.version
+        self.runtime_id = order.runtime_id or endpoint
+        self.origin = order.origin
         self.number = number
         self.created = self.last_activity = world.clock.now()
         self.tokens: dict[str, Pass] = {}
@@ -60,7 +60,7 @@ class VM:
         self.gone = False
         self.attached = False  # whether a kernel's socket was ever open
         self.boot_requests = world.switches.boot_requests
-        self.machine = Machine(world.folder / endpoint, accelerator, world.python)
+        self.machine = Machine(world.folder / endpoint, order.accelerator, world.python)
         self.inside = Inside(self)
         self.screen = Screen(self)
         self.front = Front(self)

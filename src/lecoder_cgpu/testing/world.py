@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .drive_store import Drive
 from .faults import Faults, Request
 from .state import GPUS, ONE_SHAPE, PORT, RATES, SCOPES, TPUS, Account, Clock, Switches, Tokens, new_id
-from .vms import VM
+from .vms import VM, Order
 
 if TYPE_CHECKING:
     from .public import Operation
@@ -209,7 +209,8 @@ class World:
         kind = "m-s" if model == "NONE" else f"{variant.lower()}-{model.lower()}-s"
         endpoint = f"{kind}-fake{self._count}-{new_id()}"
         nbh = nbh or secrets.token_hex(18).ljust(44, ".")
-        vm = VM(self, endpoint, account, nbh, variant, model, high_ram, version, runtime_id, origin, self._count)
+        order = Order(account, variant, model, high_ram, version, runtime_id, origin)
+        vm = VM(self, endpoint, order, nbh, self._count)
         self.spend()  # for the VMs held so far, at their rate
         self.vms[endpoint] = vm
         await vm.open()
