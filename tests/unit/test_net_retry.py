@@ -27,8 +27,8 @@ class Flaky:
         return "done"
 
 
-def failed(name: str = "ServerError", retry_after: float | None = None) -> errors.ConnectionFailed:
-    error = errors.ConnectionFailed("no answer", name=name)
+def failed(retry_after: float | None = None) -> errors.ConnectionFailed:
+    error = errors.ConnectionFailed("no answer", name="ServerError")
     error.retry_after = retry_after
     return error
 
@@ -55,8 +55,8 @@ def test_the_last_failure_is_raised() -> None:
     [
         errors.UsageError("no"),
         errors.ConnectionFailed("no", retryable=False),
-        failed("ConnectionRefused"),
-        failed("ReadTimeout"),
+        errors.ConnectionRefused("nothing listens", hint="none"),
+        errors.ReadTimeout("no answer", hint="none"),
         failed(retry_after=RETRY_AFTER_MOST + 1),
         ValueError("not ours"),
     ],
@@ -118,6 +118,22 @@ def test_each_failure_is_told_once() -> None:
 
     assert reconnect(Flaky(*failures), again=again, limit=30) == "done"
     assert told == failures
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_again_raises_ends_the_repetition(number: int) -> None:
+    """Who decides may find out that all is lost, after the first failure or a later one."""
+    told: list[errors.Error] = []
+
+    def again(error: errors.Error) -> bool:
+        told.append(error)
+        if len(told) == number:
+            raise errors.LostError("the runtime is gone", hint="none")
+        return True
+
+    with pytest.raises(errors.LostError):
+        reconnect(Flaky(failed(), failed(), failed()), again=again, limit=30)
+    assert len(told) == number
 
 
 def test_success_imports_nothing() -> None:

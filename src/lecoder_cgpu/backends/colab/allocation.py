@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ... import config, errors
+from ...net.retry import persist
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, logs
 from ..protocol import AcquireOptions
@@ -114,24 +115,25 @@ class Allocator:
             record.allocation.sent = True
             self.save(record)
 
+        pause = CAPACITY_PAUSE[0]
+        until = time.monotonic() + terms.patience
+
+        def again(error: errors.Error) -> bool | float:
+            nonlocal unanswered, pause
+            refused = isinstance(error, (errors.QuotaError, errors.BlockedError))
+            waits = not refused and isinstance(error, (errors.CapacityError, errors.RateLimited))
+            unanswered = unanswered and not (refused or waits)
+            wait = error.retry_after or _jittered(pause)
+            if not waits or time.monotonic() + wait > until:
+                return False
+            terms.tell(f"{error.message}; asking again in {wait:.0f} s")
+            pause = min(pause * 2, CAPACITY_PAUSE[1])
+            return wait
+
         try:
             allowed = self._allowed(record.allocation, terms)
-            pause = CAPACITY_PAUSE[0]
-            until = time.monotonic() + terms.patience
-            while True:
-                try:
-                    return self._first_free(record.allocation, allowed, sending)
-                except (errors.QuotaError, errors.BlockedError):
-                    unanswered = False
-                    raise
-                except (errors.CapacityError, errors.RateLimited) as error:
-                    unanswered = False
-                    wait = error.retry_after or _jittered(pause)
-                    if time.monotonic() + wait > until:
-                        raise
-                    terms.tell(f"{error.message}; asking again in {wait:.0f} s")
-                time.sleep(wait)
-                pause = min(pause * 2, CAPACITY_PAUSE[1])
+            allocation = record.allocation
+            return persist(lambda: self._first_free(allocation, allowed, sending), again=again, attempts=None)
         except (errors.Error, KeyboardInterrupt):
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:
