@@ -283,7 +283,7 @@ def test_notebooks_of_others(lab: Cli, tmp_path: Path) -> None:
     for name in (*REPRODUCIBLE, *FAILING):
         content = notebook.parse(others[name].read_bytes(), name)
         stored = [list(map(comparable, cell.get("outputs", []))) for cell in content.cells]
-        progress = runs.Progress(content, notebook.plan(content), Nobody())
+        progress = runs.NotebookProgress(content, notebook.plan(content), Nobody())
         document = runs.run_notebook(session, progress, name, lambda: None, timeout=60)
         (tmp_path / "out.ipynb").write_bytes(notebook.encode(content))
         executed = read(tmp_path / "out.ipynb")

@@ -97,7 +97,7 @@ def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
 @given(st.lists(st.binary(max_size=40)), st.integers(min_value=2, max_value=60))
 def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: int) -> None:
     """All of it while it fits; else the first and last bytes, as many as the limit allows, however it was cut."""
-    kept, everything = outputs.Kept(limit), b"".join(pieces)
+    kept, everything = outputs.BoundedBuffer(limit), b"".join(pieces)
     for piece in pieces:
         kept.add(piece)
     assert kept.total == len(everything)
@@ -110,7 +110,7 @@ def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: i
 @given(st.text(alphabet="aé€😀", min_size=40, max_size=80))
 def test_a_cut_never_splits_a_character(text: str) -> None:
     """The beginning and the end are text that was there, and the mark counts every byte between them."""
-    kept = outputs.Kept(30)
+    kept = outputs.BoundedBuffer(30)
     kept.add(text.encode())
     if not kept.truncated:
         return

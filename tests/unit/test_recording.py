@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu.helper.documents import Chunk, RunState
-from lecoder_cgpu.runs.recording import Recording
+from lecoder_cgpu.runs.recording import RecordingReader
 
 RUN = "run-0123456789abcdef"
 
@@ -37,16 +37,26 @@ def test_the_known_message_may_be_missing(after: str, new: list[str]) -> None:
 def test_what_the_reader_should_have_had() -> None:
     """Messages up to the known one are counted: a reader who had fewer has lost some without noticing."""
     helper: Any = _Recorded(IDS)
-    recording = Recording(helper, RUN, "k_1_12")
+    recording = RecordingReader(helper, RUN, "k_1_12")
     recording.pull()
     assert recording.passed == 3
+
+
+def test_what_an_interrupt_has_cut_off_is_given_later() -> None:
+    """Ctrl-C in the middle of a long reading loses nothing of what was read, and nothing comes twice."""
+    helper: Any = _Interrupted(IDS)
+    recording = RecordingReader(helper, RUN)
+    with pytest.raises(KeyboardInterrupt):
+        recording.pull()
+    recording.resume(helper)
+    assert [message.header.msg_id for message in recording.pull()] == [*IDS, "k_1_99"]
 
 
 @pytest.mark.parametrize("line", [b"{", b"\xff", b"[1, 2]", b'{"header": 5}'])
 def test_lines_that_are_no_messages(line: bytes) -> None:
     """Code on the runtime can write to the file: such a line is passed over, and the output is not called complete."""
     helper: Any = _Recorded(IDS[:2], line + b"\n")
-    recording = Recording(helper, RUN)
+    recording = RecordingReader(helper, RUN)
     assert [message.header.msg_id for message in recording.pull()] == [*IDS[:2], "k_1_99"]
     assert recording.ended
     assert recording.incomplete
@@ -55,7 +65,7 @@ def test_lines_that_are_no_messages(line: bytes) -> None:
 def sifted(names: list[str], after: str | None) -> list[str]:
     """The messages that are given to the reader, by id."""
     helper: Any = _Recorded(names)
-    return [message.header.msg_id for message in Recording(helper, RUN, after).pull()][: -1 if names else None]
+    return [message.header.msg_id for message in RecordingReader(helper, RUN, after).pull()][: -1 if names else None]
 
 
 class _Recorded:
@@ -68,8 +78,26 @@ class _Recorded:
     def read(self, run: str, stream: str, offset: int) -> Chunk:
         return Chunk(offset=offset, size=len(self._content), data=self._content[offset:])
 
+    def close(self) -> None:
+        pass
+
     def state(self, run: str) -> RunState:
         return RunState(run=run, state="exited")
+
+
+class _Interrupted(_Recorded):
+    """The same in two pieces; the user interrupts the second reading."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self._interrupt = True
+
+    def read(self, run: str, stream: str, offset: int) -> Chunk:
+        if offset and self._interrupt:
+            self._interrupt = False
+            raise KeyboardInterrupt
+        data = super().read(run, stream, offset).data
+        return Chunk(offset=offset, size=len(self._content), data=data if offset else data[: len(data) // 2])
 
 
 def _line(name: str, kind: str, content: dict[str, str]) -> bytes:

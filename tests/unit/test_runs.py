@@ -140,13 +140,13 @@ def test_reading_on_from_an_offset() -> None:
 
 def test_output_that_is_no_text() -> None:
     """The exact bytes are in the document, too, where they are whole."""
-    kept = outputs.Kept(None)
+    kept = outputs.BoundedBuffer(None)
     kept.add(b"a\xffb")
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
     process_runs._put_output(document, "stdout", kept, raw=True)
     assert document.stdout == "a\ufffdb"
     assert document.stdout_base64 == "Yf9i"
-    cut = outputs.Kept(2)
+    cut = outputs.BoundedBuffer(2)
     cut.add(b"\xff" * 100)
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
     process_runs._put_output(document, "stdout", cut, raw=True)

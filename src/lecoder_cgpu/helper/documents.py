@@ -35,7 +35,7 @@ class Signal(Struct):
     at: str
 
 
-class Usage(Struct, rename="camel", kw_only=True):
+class ProcessUsage(Struct, rename="camel", kw_only=True):
     """What a run used when it was looked at last: processor seconds so far, percent of one processor since the look
     before, bytes of memory. For a kernel run, these are the kernel's. All but `at` are absent where the
     system does not tell."""
@@ -48,7 +48,7 @@ class Usage(Struct, rename="camel", kw_only=True):
     rss_bytes: int | None = None
 
 
-class Progress(Struct):
+class OutputProgress(Struct):
     """The last line of output, and the last percentage that was printed in it or near it."""
 
     stream: str
@@ -143,8 +143,8 @@ class RunState(Struct, rename="camel", kw_only=True):
     timeout: float | None = None
     idle_timeout: float | None = None
     signals: list[Signal] = field(default_factory=list)
-    usage: Usage | None = None
-    progress: Progress | None = None
+    usage: ProcessUsage | None = None
+    progress: OutputProgress | None = None
     stdout_size: int | None = None
     stderr_size: int | None = None
 

@@ -63,7 +63,7 @@ class Follower:
         self.state: RunState | None = None
         self._on_output = on_output
         self._on_tick = on_tick
-        self._streams = {"stdout": _Stream(stdout_offset), "stderr": _Stream(stderr_offset)}
+        self._streams = {"stdout": _StreamPosition(stdout_offset), "stderr": _StreamPosition(stderr_offset)}
         self._helper: Helper | None = None
         self._read_size = READ_LEAST * 4
         self._quiet = QUIET
@@ -178,7 +178,7 @@ class Follower:
             self._helper.post("stdin", on_reply, run=self.run, **arguments)
 
 
-class _Stream:
+class _StreamPosition:
     """How much of a stream was handed on, is here, and exists."""
 
     def __init__(self, offset: int) -> None:

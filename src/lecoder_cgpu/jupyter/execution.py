@@ -26,7 +26,7 @@ EXECUTION_TYPES = frozenset(
 
 
 class Raised(Struct, frozen=True):
-    """The exception that ended the code. `traceback` lines may hold ANSI colour."""
+    """The exception that ended the code. `traceback` lines may contain ANSI colour sequences."""
 
     name: str
     message: str
@@ -67,7 +67,7 @@ class Execution:
 
     @property
     def missing(self) -> int:
-        """How many messages of the kernel got lost on the way; 0 also for a kernel that does not number them."""
+        """How many messages of the kernel were lost. Always 0 for a kernel that does not number its messages."""
         return self._numbers.missing
 
     def gap_before(self, message: messages.Message) -> bool:
@@ -75,7 +75,7 @@ class Execution:
         return message.parent == self.msg_id and self._numbers.gap_before(message)
 
     def receive(self, message: messages.Message) -> messages.Event | None:
-        """Take one message and return what it means for this run, None when nothing that anyone would see."""
+        """Take one message. Returns what the run shows or asks by it; None when that is nothing."""
         self._numbers.note(message.header.msg_id, message.parent, self.msg_id, message.channel)
         if message.type == "status" and self._is_death(message):
             return None
@@ -110,18 +110,18 @@ class Execution:
         return None
 
     def conclude(self, *, whole: bool = False) -> None:
-        """The end was published, and the reply is not known: say how the run ended.
+        """Conclude how the run ended from what was published, for a run whose reply was lost.
 
         Args:
-            whole: everything that was published from the beginning on is known. What is executed is published first, as
-                `execute_input`; without it, the kernel has dropped the request (protocol J8).
+            whole: nothing of what was published is missing. A kernel publishes `execute_input` before it executes code,
+                so without one it has dropped the request (protocol J8).
         """
         dropped = whole and self.execution_count is None and self.raised is None
         self.status = "aborted" if dropped else "error" if self.raised else "ok"
 
     def _is_death(self, message: messages.Message) -> bool:
-        """Whether this status ends the run. The server reports a crash as `restarting` or `dead`, whoever's the request
-        was; a restart asked for by another client shows only as `starting` on a kernel that was at work (protocol J6).
+        """Whether this status ends the run. The server reports a crash as `restarting` or `dead` to every client. A
+        restart that another client asked for shows only as `starting` on a kernel that was busy (protocol J6).
         """
         state = message.content.get("execution_state")
         if state in ("restarting", "autorestarting"):
@@ -129,7 +129,7 @@ class Execution:
         elif state in ("dead", "terminating"):
             self.death = "the kernel died"
         elif state == "starting" and self.started and not self.replied:
-            # A request that was not begun may still be taken up, if it reached the new process.
+            # The new process may still execute a request that the old one had not begun.
             self.death = "the kernel was restarted"
         return self.death is not None
 
@@ -149,7 +149,7 @@ class Execution:
 
     def _reply(self, content: dict[str, Any]) -> None:
         status = content.get("status")
-        # "abort" is what kernels older than protocol 5 said for "aborted".
+        # Kernels older than protocol 5 say "abort" for "aborted".
         self.status = "aborted" if status in ("aborted", "abort") else "ok" if status == "ok" else "error"
         self._count(content)
         self.user_expressions = _object(content, "user_expressions")
@@ -192,8 +192,9 @@ def _display(content: dict[str, Any], *, update: bool = False, result: bool = Fa
 class _Numbers:
     """Finds gaps: a Python kernel numbers everything that it sends, at the end of each message's id (protocol J7).
 
-    Queues between the kernel and us may overflow silently, so a gap between the first and the last message of a run is
-    the only sign of it. Replies to requests of other clients go to them alone: one may be missing for each of these.
+    Queues between the kernel and this client may overflow silently. The only sign is a gap between the first and the
+    last message of a run. Replies to requests of other clients go to those clients only, so one number may be missing
+    for each such request.
     """
 
     def __init__(self) -> None:
@@ -205,7 +206,7 @@ class _Numbers:
         self._foreign_before = False
 
     def gap_before(self, message: messages.Message) -> bool:
-        """Whether messages are missing right before this one on iopub, as far as can be told now."""
+        """Whether messages are missing right before this one on iopub, as far as is known now."""
         digits = message.header.msg_id.rpartition("_")[2]
         if message.channel != "iopub" or not digits.isdigit() or self._iopub is None:
             return False

@@ -51,7 +51,7 @@ class Completeness(Struct):
 
 
 def _typed(content: dict[str, Any] | None, kind: type[T]) -> T | None:
-    """A kernel's reply; None without one that is like that."""
+    """A kernel's reply as that document; None without a reply, and for one of another form."""
     try:
         return None if content is None else msgspec.convert(content, kind)
     except msgspec.ValidationError:
@@ -64,7 +64,8 @@ class KernelConnection:
     Args:
         server: where the kernel lives.
         kernel_id: which one.
-        gone: whether the runtime is known not to come back, so that a dropped socket need not be waited for.
+        gone: whether the runtime is known to be gone. Then a dropped socket is not tried again.
+
     Raises:
         errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed:
             see `Server.open_channels`.
@@ -91,7 +92,7 @@ class KernelConnection:
 
         Args:
             limits: how long the code may take, and how long it is watched.
-            on_input: answers `input()`; None as answer means that there is no more input. Without it `input()` fails.
+            on_input: answers `input()`; its answer None is the end of the input. Without `on_input`, `input()` fails.
             recorder: where to read what the socket loses.
         """
         request = messages.execute_request(
@@ -108,8 +109,8 @@ class KernelConnection:
         return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
 
     def evaluate(self, expression: str, wait: float) -> str | None:
-        """The value of an expression as the kernel prints it; None when it has not said within `wait` seconds (it may
-        be busy), or the expression failed. Nothing else in the kernel changes, and nobody sees it."""
+        """The value of an expression as the kernel prints it. None when the expression failed, or when no answer
+        came within `wait` seconds (it may be busy). Other clients see nothing of it."""
         request = messages.execute_request(
             "", session=self.session_id, silent=True, user_expressions={"value": expression}
         )
@@ -126,8 +127,8 @@ class KernelConnection:
         return execution.plain_value("value")
 
     def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
-        """What could stand at `cursor` (in characters); None without an answer, of the kind that the protocol wants, in
-        `limit` seconds.
+        """What could stand at `cursor` (in characters). None when the kernel does not answer within `limit` seconds, or
+        its answer does not have the form that the protocol demands.
 
         Raises:
             errors.ConnectionFailed: the socket is closed.
@@ -136,8 +137,7 @@ class KernelConnection:
         return _typed(content, Completion)
 
     def is_complete(self, code: str, limit: float) -> Completeness | None:
-        """Whether code can be run as it is; None without an answer, of the kind that the protocol wants, in `limit`
-        seconds.
+        """Whether code can be run as it is; None as for `complete`.
 
         Raises:
             errors.ConnectionFailed: the socket is closed.
@@ -175,7 +175,7 @@ class KernelConnection:
                         return
 
     def receive(self, timeout: float | None) -> messages.Message | None:
-        """The next message, None when none came in time; frames that are no Jupyter messages are passed over."""
+        """The next message, None when none came in time; frames that are not Jupyter messages are ignored."""
         frame = self._socket.receive(timeout)
         if frame is None:
             return None
@@ -195,10 +195,11 @@ class KernelConnection:
         """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
 
         Raises:
-            errors.ConnectionFailed: the server did not come back. errors.NotFoundError: it did, without this kernel.
-            errors.AuthError: it did, and does not know us.
+            errors.ConnectionFailed: the server did not come back.
+            errors.NotFoundError: it came back without this kernel.
+            errors.AuthError: it came back and does not accept us any more.
         """
-        # A request that is still under way must not come to the kernel after we have said that it was lost.
+        # A request that is still in the old socket must not reach the kernel after we have said that it was lost.
         self._socket.abandon()
         self._socket = reconnect(
             lambda: self.server.open_channels(self.kernel_id, self.session_id),

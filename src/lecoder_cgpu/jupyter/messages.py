@@ -1,7 +1,7 @@
 """The Jupyter messaging protocol without a socket: frames, requests, and what messages mean.
 
-`decode` turns a WebSocket frame into a `Message`. A `Request` becomes a frame. The events are what messages of an
-execution tell its user; `execution.Execution` makes them.
+`decode` turns a WebSocket frame into a `Message`. A `Request` becomes a frame. The events are what
+`execution.Execution` makes of the messages that belong to a run.
 
 Source: jupyter_client's messaging specification 5.3 and jupyter_server's WebSocket wire protocols.
 """
@@ -43,7 +43,7 @@ class Message(Struct, kw_only=True):
 
     @property
     def parent(self) -> str:
-        """The `msg_id` of the request that this message belongs to, "" when there is none."""
+        """The `msg_id` of the request that this message belongs to; "" if it belongs to none."""
         return self.parent_header.msg_id if self.parent_header else ""
 
 
@@ -155,7 +155,7 @@ def request(
     msg_id: str | None = None,
     buffers: tuple[bytes | memoryview, ...] = (),
 ) -> Request:
-    """A request of ours, under a fresh id if none is given."""
+    """A request of this client; without `msg_id` it gets a fresh id."""
     identity = msg_id or new_id()
     header = {
         "msg_id": identity,

@@ -1,5 +1,5 @@
 """What a kernel run showed, as a notebook would show it at the end: streams joined, `clear_output` and display updates
-applied, carriage returns carried out. Pure, but for `write_files`, which puts rich outputs into a folder.
+applied, carriage returns carried out. Only `write_files`, which writes rich outputs into a folder, touches the disk.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ class LineFeed:
         return collapse(rest)
 
 
-class Kept:
-    """A stream's bytes for the document: all of them, or when they are more than `limit`, their beginning and end."""
+class BoundedBuffer:
+    """A stream's bytes for the document: all of them or, if there are more than `limit`, their beginning and end."""
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
@@ -135,7 +135,7 @@ class Kept:
 
     @property
     def content(self) -> bytes:
-        """Everything; only to be asked when nothing was left out."""
+        """Everything. Call this only when nothing was left out."""
         return bytes(self._head + self._tail)
 
     def last(self, size: int) -> bytes:
@@ -159,7 +159,7 @@ class Kept:
         return f"{clean(head)}\n[… {left_out:,} of {self.total:,} bytes left out …]\n{clean(tail)}"
 
 
-def cut(streams: dict[str, Kept]) -> Truncated:
+def cut(streams: dict[str, BoundedBuffer]) -> Truncated:
     """Which of the streams are not whole, and how much there was."""
     out, err = streams["stdout"], streams["stderr"]
     return Truncated(
@@ -188,7 +188,7 @@ DEFAULT = OutputOptions()
 
 
 class Collector:
-    """Gathers the events of one run.
+    """Collects the events of one run for its document.
 
     Args:
         raw: keep every byte: no escape is stripped and nothing is overwritten.
@@ -200,7 +200,7 @@ class Collector:
         self.raw = raw
         self._inline = inline
         self._limit = limit
-        self._streams = {"stdout": Kept(limit), "stderr": Kept(limit)}
+        self._streams = {"stdout": BoundedBuffer(limit), "stderr": BoundedBuffer(limit)}
         self._displays: list[DisplayData] = []
         self._by_id: dict[str, list[int]] = {}
         self._clear_on_next = False

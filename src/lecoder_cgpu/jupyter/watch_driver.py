@@ -27,8 +27,8 @@ InputSource = Callable[[str, bool], str | None]
 Responder = Callable[[messages.Message], dict[str, Any] | None]
 
 
-class Recording(Protocol):
-    """What the runtime kept of a run; see `runs.recording.Recording`."""
+class ReadableRecording(Protocol):
+    """What the runtime kept of a run; see `runs.recording.RecordingReader`."""
 
     ended: bool
     bytes_dropped: int
@@ -41,7 +41,7 @@ class Recording(Protocol):
 
 
 # Opens the recording of a run, behind the message of that id, up to which all is known already.
-Recorder = Callable[[str, str | None], Recording]
+Recorder = Callable[[str, str | None], ReadableRecording]
 
 
 class WatchDriver:
@@ -69,7 +69,7 @@ class WatchDriver:
         self._on_event = on_event
         self._on_input = on_input
         self._recorder = recorder
-        self._recording: Recording | None = None
+        self._recording: ReadableRecording | None = None
         self._watch = Watch(
             outcome, limits, time.monotonic(), session_id=connection.session_id, recorded=recorder is not None
         )

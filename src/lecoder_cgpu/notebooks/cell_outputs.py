@@ -26,7 +26,7 @@ class Displays:
 
 
 class CellOutputs:
-    """The outputs of one cell as the file has them, made from the events of its run."""
+    """The outputs of one cell in the form of the notebook file, made from the events of its run."""
 
     def __init__(self, displays: Displays) -> None:
         self._displays = displays
@@ -90,7 +90,7 @@ class CellOutputs:
         for shown in self._outputs:
             if shown["output_type"] == "execute_result":
                 shown["execution_count"] = execution_count
-        # Plain dictionaries, and ours: an update by a later cell changes them here and in the cell.
+        # The cell holds these very dictionaries, so an update by a later cell changes them here and in the cell.
         cell.outputs = list(self._outputs)
         cell.execution_count = execution_count
 

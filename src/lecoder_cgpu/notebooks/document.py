@@ -30,8 +30,8 @@ RAISES = "raises-exception"
 
 @cache
 def library() -> Any:
-    """nbformat. Where jupyter_server is installed, too, its import would compile the grammar of international addresses
-    (0.7 s of 0.9), for checks that are never asked for; without that grammar they are left out."""
+    """nbformat. If jupyter_server is installed, importing nbformat would compile the grammar of international addresses
+    (0.7 s of 0.9 s) for checks that are not used here. Without that grammar, it leaves these checks out."""
     grammar = "rfc3987_syntax"
     hidden = grammar not in sys.modules
     if hidden:
@@ -51,7 +51,7 @@ def parse(content: bytes, origin: str) -> Any:
     """The notebook in `content`, in version 4 of the format; cells get the ids that its version demands.
 
     Raises:
-        errors.UsageError: (`NotANotebook`) it is none, or one that the format does not allow.
+        errors.UsageError: (`NotANotebook`) it is not a notebook, or not a valid one.
     """
     nbformat = library()
 
@@ -70,7 +70,7 @@ def parse(content: bytes, origin: str) -> Any:
             if not isinstance(notebook.get("cells"), list):
                 raise refused("it has no cells")
             spec = notebook.metadata.get("kernelspec")
-            if isinstance(spec, dict):  # tools that strip notebooks leave half of it
+            if isinstance(spec, dict):  # tools that strip notebooks leave incomplete metadata
                 spec.setdefault("name", "python3")
                 spec.setdefault("display_name", spec["name"])
             _, notebook = nbformat.validator.normalize(notebook, 4, notebook.nbformat_minor)
@@ -81,13 +81,13 @@ def parse(content: bytes, origin: str) -> Any:
         raise refused("it is not text in UTF-8") from None
     except nbformat.ValidationError as error:
         raise refused(str(error).partition("\n")[0]) from error
-    except Exception as error:  # a broken file makes nbformat's converters raise whatever they stumble over
+    except Exception as error:  # for a broken file, nbformat's converters raise all kinds of exceptions
         raise refused(str(error).partition("\n")[0] or type(error).__name__) from error
     return notebook
 
 
 def check_language(notebook: Any, origin: str) -> None:
-    """Refuse what a Python kernel cannot run, before a runtime is asked for.
+    """Refuse a notebook that a Python kernel cannot run, before a runtime is started.
 
     Raises:
         errors.UsageError: (`WrongLanguage`) it is for another language.
@@ -119,7 +119,7 @@ class Step:
 
     @property
     def allowed(self) -> bool:
-        """Whether the cell says itself that it may raise an exception."""
+        """Whether a tag of the cell allows it to raise an exception."""
         return RAISES in tags(self.cell)
 
 
@@ -194,7 +194,7 @@ def _places(cells: Sequence[Any], name: str) -> list[int]:
 
 
 def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
-    """Those that the cell tagged `parameters` does not set: likely misspelt. [] when there is no such cell to read."""
+    """The parameters that the cell tagged `parameters` does not set: probably misspelt. [] without such a cell."""
     import ast
 
     cell = next((cell for cell in notebook.cells if PARAMETERS in tags(cell)), None)
@@ -242,7 +242,7 @@ def encode(notebook: Any) -> bytes:
 
 
 def save(notebook: Any, path: Path) -> None:
-    """Write the notebook so that whoever reads sees the old file or the new one; links are followed.
+    """Write the notebook so that readers see either the old file or the new one. Symbolic links are followed.
 
     Raises:
         errors.ConfigError: (`NotebookNotWritten`) it cannot be written there.
@@ -251,7 +251,7 @@ def save(notebook: Any, path: Path) -> None:
 
 
 def write(content: bytes, path: Path) -> None:
-    """Replace a file of the user's by `content`, with the permissions that it has or that new files get.
+    """Replace a file of the user by `content`. Its permissions stay; a new file gets the usual ones.
 
     Raises:
         errors.ConfigError: (`NotebookNotWritten`) it cannot be written.

@@ -37,7 +37,7 @@ PAGE = 100  # files a page; Drive allows 1000, and slows down
 AT_ONCE = 5 << 20  # bytes that may be sent in one piece
 PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, as Drive demands (protocol C56)
 TIMEOUT = 60.0  # seconds for one request
-ATTEMPTS = 5  # of a request that Google asks to repeat later
+ATTEMPTS = 5  # attempts at a request that Google asks to repeat later
 BOUNDARY = "lecoder-cgpu-7bRk2"
 _ID = re.compile(r"[A-Za-z0-9_-]{10,}")
 _LINK = re.compile(r"https?://(?:colab\.research|drive|docs)\.google\.com/(?:drive/|file/d/|open\?id=)([\w-]+)")
@@ -204,7 +204,7 @@ class Drive:
     def _store_in_pieces(
         self, method: str, path: str, metadata: dict[str, Any], content: bytes, identity: str | None
     ) -> File:
-        """A resumable upload: what a dropped connection has cut off is asked for, and sent again."""
+        """A resumable upload: after a dropped connection, Drive says how much has arrived, and the rest is sent."""
         headers = {"Content-Type": "application/json; charset=UTF-8", "X-Upload-Content-Type": NOTEBOOK}
         begun = self._call(
             method,
@@ -243,7 +243,7 @@ class Drive:
         *,
         identity: str | None = None,
     ) -> http.Reply:
-        """One request, with one fresh token if Google refuses ours, and patience when it asks for it."""
+        """One request. Repeated with a fresh token if Google refuses the old one, and later if Google asks for it."""
         url = path if path.startswith("http") else self._origin + path
         if query:
             url += "?" + urlencode(query)
@@ -283,7 +283,7 @@ def _pause(error: Exception, method: str) -> bool | float:
         return False
     if isinstance(error, (errors.ConnectionRefused, errors.NameResolution)):
         return False
-    # A request that may have been carried out is repeated only if that does no harm.
+    # A request that may have had its effect is repeated only if that does no harm.
     return isinstance(error, errors.DriveFailed) or (error.retryable and method in ("GET", "DELETE"))
 
 
@@ -309,7 +309,7 @@ def _message(data: bytes) -> str:
 
 
 def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
-    """What an answer of Drive that is no success means, and what to do about it."""
+    """The error for an answer of Drive that is not a success, with what to do about it."""
     reasons = set(_reasons(reply.data))
     said = _message(reply.data) or f"HTTP {reply.status}"
     if reply.status == 401:

@@ -1,4 +1,4 @@
-"""Notebooks that run without their client: started as a job on the runtime, and put together again from what it kept.
+"""Notebooks that run without their client: started as jobs, and reconstructed from what the runtime kept.
 
 The job is a process run like any other (waited for, killed and limited like one); its program, the notebook driver,
 executes the cells in the session's kernel and writes the kernel's messages into the run's folder.
@@ -23,7 +23,7 @@ from ..models.jobs import JobStarted
 from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
 from . import document as notebook
-from .runs import Progress
+from .runs import NotebookProgress
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
@@ -40,7 +40,7 @@ class _Place(msgspec.Struct):
 
 
 class _Spec(msgspec.Struct):
-    """The part of the first line of `messages` that is ours."""
+    """The part of the first line of `messages` that `collect` needs."""
 
     name: str
     notebook: dict[str, Any]
@@ -84,7 +84,7 @@ def start(
         errors.UsageError: (`NoSharedMachine`) the server keeps its kernels where the helper does not reach them.
             (`KeyConflict`) the key was used with another notebook. errors.Error: nothing was started.
     """
-    session.connect_kernel().close()  # starts one, if there is none
+    session.connect_kernel().close()  # starts a kernel if none is running
     kernel = session.record.kernel
     if kernel is None or kernel.recorded is False:
         raise errors.UsageError(
@@ -130,7 +130,7 @@ def _position(content: Any, step: notebook.Step) -> int:
 
 
 class _Nobody:
-    """Watches nothing: the output was there before we came."""
+    """An observer that ignores everything: the output is not news."""
 
     def started(self, step: notebook.Step, position: int, total: int) -> None: ...
     def event(self, event: messages.Event) -> None: ...
@@ -144,8 +144,9 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
         max_output: bytes of each stream of a cell in the document; None is all.
 
     Raises:
-        errors.UsageError: it is no notebook.
+        errors.UsageError: the run is not a notebook.
         errors.NotFoundError: it has not begun, or never did.
+        errors.UnexpectedAnswer: what the runtime kept of it cannot be read.
     """
     if state.kind != KIND:
         raise errors.UsageError(
@@ -160,10 +161,17 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
             hint=f"lecoder-cgpu job show {state.run}",
             retryable=not state.ended,
         )
-    spec = msgspec.json.decode(first, type=_Spec)
-    content = notebook.library().from_dict(spec.notebook)
-    steps = [notebook.Step(content.cells[place.cell], place.index, place.wanted) for place in spec.places]
-    progress = Progress(content, steps, _Nobody(), max_output)
+    try:
+        spec = msgspec.json.decode(first, type=_Spec)
+        content = notebook.library().from_dict(spec.notebook)
+        steps = [notebook.Step(content.cells[place.cell], place.index, place.wanted) for place in spec.places]
+    except (msgspec.MsgspecError, AttributeError, IndexError) as error:  # code on the runtime can write to the file
+        raise errors.UnexpectedAnswer(
+            f"what the runtime kept of {state.run} is not a notebook: {error}",
+            retryable=False,
+            hint=f"what it printed: lecoder-cgpu job logs {state.run}",
+        ) from error
+    progress = NotebookProgress(content, steps, _Nobody(), max_output)
     _replay(session, progress, lines)
     begun, ended = _moment(state.started or state.created), datetime.now(UTC)
     if state.result is not None:
@@ -182,20 +190,24 @@ def _lines(helper: Helper, run: str) -> list[bytes]:
     while True:
         chunk = helper.read(run, "messages", offset)
         if not chunk.data:
-            return content  # what stands behind the last line end is being written
+            return content  # an incomplete last line is still being written
         offset += len(chunk.data)
         *lines, rest = (rest + chunk.data).split(b"\n")
         content += lines
 
 
-def _replay(session: Session, progress: Progress, lines: Any) -> None:
-    """Let everything happen again that the driver saw."""
+def _replay(session: Session, progress: NotebookProgress, lines: Any) -> None:
+    """Feed `progress` with the messages that the notebook driver recorded."""
     decoder = msgspec.json.Decoder(_Line)
     outcome: Outcome | None = None
     number = 0
     for raw in lines:
-        line = decoder.decode(raw)
-        if line.begin is not None:
+        try:
+            line = decoder.decode(raw)
+        except msgspec.MsgspecError:
+            progress.complete = False
+            continue
+        if line.begin is not None and 0 <= line.begin < len(progress.steps):
             number = line.begin
             outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC))
             progress.begin(number)
@@ -213,7 +225,7 @@ def _replay(session: Session, progress: Progress, lines: Any) -> None:
         progress.show(number, outcome.execution.execution_count)
 
 
-def _end(session: Session, progress: Progress, number: int, outcome: Outcome, line: _Line) -> None:
+def _end(session: Session, progress: NotebookProgress, number: int, outcome: Outcome, line: _Line) -> None:
     outcome.completed = datetime.fromtimestamp(line.at, UTC)
     outcome.bases = line.bases
     outcome.dropped = outcome.execution.missing > 0
@@ -228,7 +240,7 @@ def _end(session: Session, progress: Progress, number: int, outcome: Outcome, li
 
 
 def _conclude(document: NotebookRun, state: RunState) -> None:
-    """Add what the job's own state says to what its cells say."""
+    """Add what the state of the job says to what its cells say."""
     if not state.ended:
         document.status, document.exit_code = "running", errors.EXIT_STOPPED_WAITING
         document.error_code, document.error = 0, UNSET

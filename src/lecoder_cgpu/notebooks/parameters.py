@@ -1,6 +1,6 @@
 """Parameters of notebooks: what is typed or read from a file, and how it becomes Python source. Pure.
 
-Source: papermill's convention (values that look like numbers or constants are such).
+Source: papermill's convention (values that look like numbers or constants become these).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def value(text: str) -> Any:
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be a variable of Python.
+    """Refuse a name that cannot be a variable of Python.
 
     Raises:
-        errors.UsageError: it is none.
+        errors.UsageError: it is not a name of a variable.
     """
     import keyword
 

@@ -1,7 +1,7 @@
-"""Notebook runs: cell after cell in the session's kernel, with what each showed put into the notebook at once.
+"""Notebook runs: cell after cell in the session's kernel. The outputs of each cell go into the notebook at once.
 
-`Progress` knows how far a notebook has come, whoever executes it: `run_notebook` does, over the kernel's socket; and
-`notebook_jobs` reads what the runtime did without us.
+`NotebookProgress` knows how far a notebook has come. `run_notebook` feeds it over the kernel's socket, and `jobs` with
+what the runtime recorded of a detached notebook.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebo
 
 
 class Observer(Protocol):
-    """Who is told of a notebook's progress."""
+    """Something that is told of a notebook's progress."""
 
     def started(self, step: notebook.Step, position: int, total: int) -> None: ...
     def event(self, event: messages.Event) -> None: ...
     def ended(self, result: CellResult) -> None: ...
 
 
-class Progress:
+class NotebookProgress:
     """What became of a notebook's cells so far, in the notebook itself and as results.
 
     Args:
@@ -73,13 +73,13 @@ class Progress:
         self._observer.started(self.steps[number], wanted.index(number) + 1, len(wanted))
 
     def take(self, event: messages.Event) -> None:
-        """Something that the present cell has shown."""
+        """The present cell has shown something."""
         self._outputs.add(event)
         self._collector.add(event)
         self._observer.event(event)
 
     def show(self, number: int, execution_count: int | None) -> None:
-        """Put what a cell that goes on has shown into the notebook."""
+        """Put the outputs so far of a cell that still runs into the notebook."""
         self._outputs.put(self.steps[number].cell, execution_count)
         run = Run(status="ok", error_code=0, exit_code=0, mode="kernel")
         self._collector.fill(run)
@@ -143,13 +143,13 @@ def _put_output(result: CellResult, run: Run) -> None:
 
 
 def _is_of_the_code(outcome: Outcome) -> bool:
-    """Whether the code failed by itself: neither by a limit, nor by us, nor by the kernel's death."""
+    """Whether the code itself failed: not a limit, an interrupt by the user, or the kernel's death."""
     return outcome.execution.raised is not None and not outcome.timed_out and outcome.interrupted is None
 
 
 def run_notebook(
     session: Session,
-    progress: Progress,
+    progress: NotebookProgress,
     name: str,
     save: Callable[[], None],
     *,
@@ -170,7 +170,7 @@ def run_notebook(
     connection = session.connect_kernel()
     started = datetime.now(UTC)
     deadline = None if timeout is None else time.monotonic() + timeout
-    ended: errors.Error | None = None  # why the rest is not run, when that is no cell's failure
+    ended: errors.Error | None = None  # why the rest is not run, if no cell failed
     interrupted: int | None = None
     timed_out = unknown = False
     try:
@@ -191,10 +191,10 @@ def run_notebook(
             may_go_on = progress.end(number, run, outcome)
             save()
             interrupted, timed_out, unknown = outcome.interrupted, outcome.timed_out, run.status == "unknown"
-            # Without its kernel, or without us, nothing that comes later would mean what it should.
+            # Later cells rely on the kernel's state, and on a user who wants them run.
             if interrupted is not None or timed_out or unknown or outcome.execution.death is not None:
                 break
-            # sys.exit(0) ends a notebook as it ends a program: what comes behind it is not run, and nothing failed.
+            # sys.exit(0) ends a notebook as it ends a program: later cells are not run, and nothing failed.
             if not (may_go_on or (keep_going and run.status != "ok")):
                 break
     except KeyboardInterrupt as interrupt:  # between two cells

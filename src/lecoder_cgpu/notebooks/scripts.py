@@ -26,12 +26,12 @@ def parse(text: str, origin: str) -> Any:
     """The notebook that a script in the percent format stands for; one cell when nothing is marked.
 
     Raises:
-        errors.UsageError: it is no such script. errors.MissingExtra: jupytext is not installed.
+        errors.UsageError: it is not such a script. errors.MissingExtra: jupytext is not installed.
     """
     jupytext = _jupytext()
     try:
         content = jupytext.reads(text, fmt=FORMAT)
-    except Exception as error:  # its header may be broken YAML, or name a format that there is not
+    except Exception as error:  # its header may be broken YAML, or name an unknown format
         raise errors.UsageError(
             f"{origin} cannot be read as a script of cells: {error}",
             name="NotANotebook",

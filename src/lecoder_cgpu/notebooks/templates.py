@@ -27,7 +27,7 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def notebook(template: str, name: str) -> dict[str, Any]:
-    """A notebook of that name, as JSON has it, from one of `NAMES`."""
+    """A notebook of that name as JSON, made from the template `template` (one of `NAMES`)."""
     cells = []
     for kind, text in _CELLS[template]:
         cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": text.format(name=name)}

@@ -80,7 +80,7 @@ PACKAGES = {
     "zmq": "pyzmq",
 }
 
-# Exceptions of libraries, by bare name, whose hierarchy the kernel may not have been asked for.
+# Exceptions of libraries by their bare names, for when the kernel did not tell their hierarchy.
 _MEMORY_NAMES = {"OutOfMemoryError", "_ArrayMemoryError", "OOM", "CudaOutOfMemoryError"}
 _IO_NAMES = {
     "SSLError",
@@ -109,7 +109,7 @@ _IO_NAMES = {
 }
 _NETWORK = re.compile(r"connection|network|ssl|gaierror|urlerror|remotedisconnected|incompleteread|disconnected", re.I)
 
-# Messages that mean "out of memory" on exceptions that do not say so by their class.
+# Messages that mean "out of memory" in exceptions whose class does not say so.
 _MEMORY_MESSAGE = re.compile(
     r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED"
     r"|RESOURCE_EXHAUSTED"
@@ -154,7 +154,7 @@ _BY_CLASS: tuple[tuple[str, type[errors.Error]], ...] = (
 
 
 def needs_bases(name: str) -> bool:
-    """Whether the kernel must be asked for the hierarchy of this class, because Python's own do not have it."""
+    """Whether only the kernel knows the hierarchy of this class: Python itself does not define it."""
     return bool(name) and _bare(name) not in _BUILTINS
 
 
@@ -206,7 +206,7 @@ def _is_memory(hierarchy: Sequence[str], message: str) -> bool:
 
 
 def exception(name: str, message: str, traceback: Sequence[str], bases: Sequence[str] = ()) -> ErrorInfo:
-    """The `error` of a document for an exception of the user's code, with advice that can be acted on."""
+    """The `error` of a document for an exception of the user's code, with advice."""
     failure = classify(name, message, bases)
     bare = _bare(name)
     return ErrorInfo(
@@ -253,7 +253,7 @@ def process(
         stderr_tail: the end of what it wrote to stderr.
         command: what was run, for naming it.
         timed_out: our time limit ended it.
-        stopped_by: what or who ended it, as `models.Stopped` has it; None when nobody is known to have done that.
+        stopped_by: what or who ended it, by the names of `models.Stopped`; None when that is not known.
     """
     if timed_out:
         limit = errors.TimeLimit
@@ -374,7 +374,7 @@ def _import_advice(name: str, message: str) -> str:
 
 
 def package(module: str) -> str:
-    """The package that provides a module, as far as its name tells."""
+    """The name of the package that probably provides a module."""
     parts = module.split(".")
     for length in range(len(parts), 0, -1):
         if known := PACKAGES.get(".".join(parts[:length])):

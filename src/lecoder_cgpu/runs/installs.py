@@ -1,6 +1,6 @@
-"""Installing packages on the runtime: by uv where it is there, by pip else, into the Python that kernels run in.
+"""Installing packages on the runtime, with uv if it is there and else with pip, into the Python that kernels run in.
 
-After it, the kernel is asked whether it has imported something that was changed under it: only a restart helps then.
+Afterwards the kernel is asked whether it has imported a package that was replaced: then it must be restarted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..sessions.session import Session
 from . import process_runs, remote_programs
 
 KIND = "install"
-ANSWER_WAIT = 5.0  # seconds in which an idle kernel says what it has imported
+ANSWER_WAIT = 5.0  # seconds that an idle kernel has to say what it has imported
 _INCLUDE = re.compile(r"^(\s*(?:-r|--requirement|-c|--constraint)[\s=]+)(\S+)(.*)$", re.M)
 _LOOK = (
     "(__import__('importlib').invalidate_caches(), "
@@ -52,7 +52,7 @@ class Wanted:
 
     @property
     def label(self) -> str:
-        """The same for people, without passwords in addresses."""
+        """The requirements as people read them, without passwords in addresses."""
         words = [*self.requirements, *(f"-r {name}" for name in self.main), *(f"-e {name}" for name in self.editable)]
         return "install " + re.sub(r"://[^/\s@]+@", "://***@", " ".join(words))
 
@@ -73,11 +73,12 @@ class _Report(msgspec.Struct):
 
 
 def read_files(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Requirement files of this machine, with those that they include, as texts that can stand in one folder; and the
-    names of the ones that were asked for.
+    """Read requirement files of this machine, with those that they include. Returns their texts by names
+    that are unique in one folder, and the names of the files that were asked for.
 
     Raises:
-        errors.NotFoundError: one is not there. errors.UsageError: one is no text, or asks for a folder of this machine.
+        errors.NotFoundError: a file does not exist.
+        errors.UsageError: a file is not text, or refers to a folder of this machine.
     """
     files: dict[str, str] = {}
     names: dict[Path, str] = {}
@@ -205,8 +206,8 @@ def _add_report(session: Session, document: Install, report: _Report | None) -> 
 
 
 def _loaded(session: Session, modules: list[str]) -> list[str] | None:
-    """Which of these the session's kernel has imported; None when it is busy and cannot say. It also learns that there
-    may be new files to import."""
+    """Which of these the session's kernel has imported; None when it is busy and does not answer. The kernel also
+    forgets which files it has seen, so that it finds new ones."""
     try:
         kernel = session.kernel()
         if kernel is None:
@@ -224,7 +225,7 @@ def _loaded(session: Session, modules: list[str]) -> list[str] | None:
 
 
 def _advise(document: Install) -> None:
-    """Say what to do about a failure that the installer explained in its own words."""
+    """Add a suggestion to a failure that the installer explained in its own words."""
     if not isinstance(document.error, ErrorInfo) or document.timed_out is True or document.interrupted is True:
         return
     text = document.stdout + (document.stderr if isinstance(document.stderr, str) else "")

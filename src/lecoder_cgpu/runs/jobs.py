@@ -1,5 +1,5 @@
-"""Jobs: runs that do not need their client. State, output and exit status live on the runtime, so that any machine that
-knows the session can ask for them."""
+"""Jobs: runs that do not need their client. The runtime keeps their state, output and exit status, so every machine
+that knows the session can ask for them."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from .process_watch import ProcessRun
 def start(
     session: Session, command: str | list[str], launch: Launch = DEFAULT, *, key: str | None = None
 ) -> JobStarted:
-    """Start a command that goes on without us.
+    """Start a command that goes on without its client.
 
     Args:
-        launch: where and with what it starts, its limits, and the results that `job wait` is to fetch, from whatever
-            machine it is called. Its digest is computed here.
+        launch: where and with what it starts, its limits, and the results that `job wait` is to fetch, on any machine.
+            The digest is computed here.
         key: makes the start idempotent: the same key with the same input is the same job.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
     """
-    # Values of secrets are left out: they may be rotated, and not even their hash is to be written down.
+    # Values of secrets are left out: they may be rotated, and not even their hash may be written down.
     described = [
         command,
         launch.cwd,
@@ -56,11 +56,12 @@ def start(
 
 
 def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, key: str | None = None) -> JobStarted:
-    """Have the session's kernel execute code without us, after what it is at now. The helper on the runtime sends it,
-    so that the same key starts it once, and keeps its limits, which count from when the kernel takes it up.
+    """Have the session's kernel execute code without this client, after the code that is queued already. The helper on
+    the runtime sends it, so the same key starts it once. The helper also keeps its limits, which count from when the
+    kernel begins it.
 
     Raises:
-        errors.UsageError: as `start` has it, or (`NotRecordable`) the kernel is out of the helper's reach.
+        errors.UsageError: (`KeyConflict`) see `start`; (`NotRecordable`) the helper cannot reach the kernel.
         errors.Error: nothing was started.
     """
     run_id = _id(key)
@@ -108,7 +109,7 @@ def key_id(key: str) -> str:
 
 
 def describe(state: RunState) -> Job:
-    """A run's state as documents show it."""
+    """The document of a run's state."""
     job = Job(
         id=state.run,
         state=state.state,
@@ -152,7 +153,7 @@ def describe(state: RunState) -> Job:
 
 
 def exit_status(state: RunState) -> int | None:
-    """The status that a shell would show for it; 75 when a limit of its own ended it, None when it is not known."""
+    """The exit status that a shell would show; 75 when its own time limit ended it, None when it is not known."""
     result = state.result
     if result is None:
         return None
@@ -197,7 +198,7 @@ class Jobs:
         )
 
     def add_gpus(self, jobs: Sequence[Job]) -> Sequence[GpuReport]:
-        """Note which running jobs hold how much memory of GPUs, as far as the driver tells; returns the GPUs."""
+        """Add to running jobs how much GPU memory they hold, as far as the driver tells. Returns the GPUs."""
         report = self._helper.report()
         held = {process.pid: process.memory_bytes or 0 for process in report.gpu_processes}
         for job in jobs:
@@ -212,10 +213,10 @@ class Jobs:
         return describe(state)
 
     def find(self, key: str) -> RunState:
-        """The job of that id, or of that unique prefix of one.
+        """The job with that id, or with the only id that begins so.
 
         Raises:
-            errors.UsageError: several begin so. errors.NotFoundError, errors.LostError: see `missing`.
+            errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
         """
         if len(key) == len("run-") + 16:
             try:
@@ -255,7 +256,7 @@ class Jobs:
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted: int | None = None
         if not state.ended:
-            # Only its end is of interest: a follower that stands at the end of the output is told of nothing else.
+            # Only the end is of interest, so the follower begins behind all output.
             follower = Follower(
                 state.run,
                 lambda stream, data: None,
@@ -289,7 +290,7 @@ class Jobs:
             document.error = ErrorInfo.of(problem)
 
     def document(self, state: RunState) -> JobDocument:
-        """A job with what its state means for our exit status."""
+        """The document of a job, with the exit status of the command that shows it."""
         document = JobDocument(job=self._described(state), session=self.session.record.ref)
         if not state.ended:
             document.status = "running"
@@ -355,8 +356,8 @@ class Jobs:
         """Send a signal to the job and everything that it started, or interrupt the kernel that executes it.
 
         Args:
-            signal: its name; SIGTERM for a process and SIGINT for code in a kernel when None. Any signal takes back
-                code that still waits; any but SIGINT ends the kernel, and with it all of its variables.
+            signal: its name; SIGTERM for a process and SIGINT for code in a kernel when None. Code that still waits
+                is taken back by any signal. Any signal but SIGINT ends the kernel, and all of its variables are lost.
             escalate: wait for the end, and go on to the next harder step whenever `grace` seconds have passed.
         """
         state = self.find(key)
@@ -385,8 +386,8 @@ class Jobs:
 
 
 def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.Error:
-    """What it means that a session's runtime does not know a run: `error`, unless the history here knows where the run
-    was.
+    """The error for a run that a session's runtime does not know: `error`, or a better one if the local history knows
+    where the run was.
 
     Args:
         run: its id, or the beginning of one.

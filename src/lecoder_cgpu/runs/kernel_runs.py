@@ -1,4 +1,4 @@
-"""Kernel runs as users see them: Python in the session's own kernel, and the `run` document of whatever happened."""
+"""Kernel runs: Python in the session's own kernel, and the `run` document that says what happened."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..helper.documents import RunState
     from ..jupyter.kernel_channels import KernelConnection
     from ..models.runs import DisplayData
-    from .recording import Recording
+    from .recording import RecordingReader
 
 ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
 
@@ -50,8 +50,8 @@ def kernel_run(
         limits: how long the code may take, and how long it is watched.
         output: what of the output the document holds.
         on_input: answers `input()`.
-        connection: channels that are open already, and stay so.
-        on_displays: given the rich outputs at the end, whole, whatever the document leaves out of them.
+        connection: open channels to use; they stay open. Without them, channels are opened and closed here.
+        on_displays: given all rich outputs at the end, also those that the document leaves out.
 
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
@@ -86,7 +86,7 @@ def watched_run(
     limits: WatchLimits = UNLIMITED,
     on_input: InputSource | None = None,
 ) -> Outcome:
-    """Run code over channels that are open, watch it to its end, and learn what its exception is; see `kernel_run`."""
+    """Run code over open channels, watch it to its end, and learn the classes of its exception; see `kernel_run`."""
     outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=_recorder(session))
     raised = outcome.execution.raised
     if raised is not None and classify.needs_bases(raised.name):
@@ -99,7 +99,7 @@ def watched_run(
 
 
 def is_kernel_run(session: Session, run_id: str) -> bool:
-    """Whether a run of the past was code in a kernel.
+    """Whether an earlier run was code in a kernel.
 
     Raises:
         errors.NotFoundError: the runtime does not know it.
@@ -133,13 +133,13 @@ def attached_kernel_run(
     Raises:
         errors.NotFoundError: nothing was recorded of it. errors.Error: the runtime cannot be reached.
     """
-    from .recording import Recording
+    from .recording import RecordingReader
 
     collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
     resume = _Resume(offsets)
     execution = Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
-    recording = Recording(session.connect_helper(), run_id, reconnect=session.reconnect_helper)
+    recording = RecordingReader(session.connect_helper(), run_id, reconnect=session.reconnect_helper)
     leave_at = None if wait is None else time.monotonic() + wait
 
     def show() -> bool:
@@ -183,13 +183,13 @@ def attached_kernel_run(
 
 
 class _Resume:
-    """Passes over what a reader has seen already."""
+    """Skips the output that a reader has seen already."""
 
     def __init__(self, offsets: tuple[int, int]) -> None:
         self._left = {"stdout": offsets[0], "stderr": offsets[1]}  # bytes of each stream to pass over
 
     def rest(self, event: wire.Event | None) -> wire.Event | None:
-        """What of an event is new, None when nothing."""
+        """The new part of an event; None when it has no new part."""
         if isinstance(event, wire.Stream):
             left = self._left[event.name]
             if left:
@@ -202,7 +202,7 @@ class _Resume:
 
 
 def _apply(outcome: Outcome, state: RunState) -> None:
-    """Take over what the runtime says of the end of a run."""
+    """Take over what the runtime says about the end of a run."""
     execution, result = outcome.execution, state.result
     if result is None:
         return
@@ -252,15 +252,15 @@ def _recorder(session: Session) -> Recorder | None:
     if kernel is None or not kernel.recorded:
         return None
     kernel_id = kernel.id
-    opened: Recording | None = None
+    opened: RecordingReader | None = None
 
-    def open_recording(run: str, after: str | None) -> Recording:
+    def open_recording(run: str, after: str | None) -> RecordingReader:
         nonlocal opened
-        from .recording import Recording
+        from .recording import RecordingReader
 
         helper = session.connect_helper()
         if opened is None:
-            opened = Recording(helper, run, after, kernel_id)
+            opened = RecordingReader(helper, run, after, kernel_id)
         else:
             opened.resume(helper)
         return opened
@@ -269,7 +269,7 @@ def _recorder(session: Session) -> Recorder | None:
 
 
 def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> Run:
-    """How a run ended, as documents say it; its output is not in there yet."""
+    """The document of how a run ended, without its output."""
     execution = outcome.execution
     document = Run(
         status="ok",
@@ -302,7 +302,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
 
 
 def _judge(document: Run, outcome: Outcome, filename: str | None) -> None:
-    """Status, exit status and error of a run of which it is known how it ended."""
+    """Set status, exit status and error of a run whose end is known."""
     execution = outcome.execution
     if outcome.never_begun:
         lost = errors.ConnectionFailed(
@@ -345,7 +345,7 @@ def _unknown(session: Session, outcome: Outcome) -> errors.Error:
         )
     if outcome.interrupted is not None:
         return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
-    if outcome.completed is None:  # it was not we who watched it
+    if outcome.completed is None:  # another client watched it
         return errors.LostError(f"how it ended cannot be known: {history}", name="ResultLost", hint=hint)
     return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint=hint)
 
@@ -397,7 +397,7 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
 
 
 def name_file(line: str, filename: str, count: int) -> str:
-    """A traceback line with our cell's invented name replaced by the file that the code came from."""
+    """A traceback line that names the file from which the code came, in place of IPython's name of the cell."""
     plain = outputs.strip_ansi(line)
     named = re.sub(rf"(?:Cell )?In\s?\[{count}\], line (\d+)", rf'File "{_escaped(filename)}", line \1', plain)
     named = re.sub(rf"<ipython-input-{count}-[0-9a-f]+>", _escaped(filename), named)

@@ -1,4 +1,4 @@
-"""Process runs as users see them: commands on the runtime, and the `run` document of whatever happened."""
+"""Process runs: commands on the runtime, and the `run` document that says what happened."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def process_run(
         output: how much output the document holds, and whether as it came.
         stdin: forwarded to the command; nothing when None.
         wait: seconds after which to stop watching; the command goes on.
-        detach: let the command go on when we are interrupted, too.
+        detach: let the command go on also when the user interrupts the client.
 
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
@@ -65,7 +65,7 @@ def attached_run(
 
     Args:
         offsets: bytes of stdout and stderr to pass over.
-        detach: Ctrl-C ends the watching only, and not the run. The others are those of `process_run`.
+        detach: Ctrl-C ends only the watching, not the run. For the others see `process_run`.
 
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
@@ -110,15 +110,15 @@ class _Output:
 
     def __init__(self, on_output: Callable[[str, bytes], None], limit: int | None) -> None:
         self._on_output = on_output
-        self.kept = {"stdout": outputs.Kept(limit), "stderr": outputs.Kept(limit)}
+        self.kept = {"stdout": outputs.BoundedBuffer(limit), "stderr": outputs.BoundedBuffer(limit)}
 
     def take(self, stream: str, data: bytes) -> None:
         self.kept[stream].add(data)
         self._on_output(stream, data)
 
 
-def _put_output(document: Run, name: str, kept: outputs.Kept, *, raw: bool) -> None:
-    """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
+def _put_output(document: Run, name: str, kept: outputs.BoundedBuffer, *, raw: bool) -> None:
+    """Put a stream into the document as text. If it is whole and not UTF-8, the exact bytes are added."""
     if not kept.truncated:
         try:
             kept.content.decode()
@@ -130,7 +130,7 @@ def _put_output(document: Run, name: str, kept: outputs.Kept, *, raw: bool) -> N
 
 
 def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) -> None:
-    """Status, exit status and error of a process run."""
+    """Set status, exit status and error of a process run."""
     result = run.state.result if run.state is not None else None
     if run.left:
         document.leave(run.interrupted)
@@ -174,7 +174,7 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
 
 
 def stopped_by(state: RunState | None) -> Stopped | None:
-    """What was done to end a run, by its own limits or from outside; None when nothing was."""
+    """What was done to end a run, by its own limits or from outside; None when nothing was done."""
     result = state.result if state is not None else None
     if result is not None and result.stopped_by is not None:
         return Stopped(by=result.stopped_by, steps=result.killed_by)
@@ -184,7 +184,7 @@ def stopped_by(state: RunState | None) -> Stopped | None:
 
 _ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")
 
-# Of Linux, where runtimes live; our own system may number them otherwise.
+# Linux numbers: runtimes run Linux, while the system of the client may have other numbers.
 _SIGNALS = {
     "SIGHUP": 1,
     "SIGINT": 2,
@@ -208,7 +208,7 @@ _SIGNALS = {
 
 
 def signal_number(name: str) -> int:
-    """The number of a signal by its name on the runtime, 0 when it has none that we know."""
+    """The number of a signal by its name on the runtime; 0 for an unknown name."""
     if name in _SIGNALS:
         return _SIGNALS[name]
     digits = name.removeprefix("SIG")

@@ -1,5 +1,9 @@
-"""One process run seen from the client: started once, followed to its end across dropped connections, interrupted when
-the user says so, fed from our stdin."""
+"""The client's side of one process run.
+
+The run is started once: its id makes a second start harmless. A `Follower` delivers its output, and goes on where it
+stopped when the connection was replaced. The user's interrupt sends SIGINT; while the command does not end, SIGTERM and
+SIGKILL follow after STEP seconds each. The second interrupt ends the watching, and the command goes on.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +30,14 @@ STEP = 5.0  # seconds that the command has to react to each of these
 class ProcessRun:
     """A command on the runtime.
 
-    `state` is the last that was heard of it: `None` or `running` after `until_finished` means that contact was lost.
-    `left`: we stopped watching as we were told, and the command goes on.
-    `interrupted` is the exit status for the signal with which the user ended us, None when nobody did.
+    `state`: the last known state. None or `running` after `until_finished` means that contact was lost.
+    `left`: the client stopped watching as it was told, and the command goes on.
+    `interrupted`: the exit status for the signal with which the user ended the client; None when nobody did.
 
     Args:
-        run_id: that of a run which is there already; a fresh one otherwise.
+        run_id: the id of an existing run; a fresh one if None.
         wait: seconds after which to stop watching; the command goes on.
-        detach: let the command go on when we are interrupted, too.
+        detach: let the command go on also when the user interrupts the client.
         offsets: bytes of stdout and stderr to pass over.
     """
 
@@ -86,7 +90,7 @@ class ProcessRun:
         self._helper, self.state = self.session.start_with_helper(start)
 
     def attach(self) -> None:
-        """Take up a run that is there already.
+        """Connect to a run that exists already.
 
         Raises:
             errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
@@ -95,7 +99,7 @@ class ProcessRun:
         self.state = self._helper.show(self.id)
 
     def close(self) -> None:
-        """Let go of the connection; the run goes on."""
+        """Close the connection; the run goes on."""
         if self._helper is not None:
             self._helper.close()
 
@@ -112,7 +116,7 @@ class ProcessRun:
             except errors.ConnectionFailed as error:
                 if not self._reconnect(error):
                     break
-            except errors.NotFoundError as error:  # the runtime is another one, or has forgotten the run
+            except errors.NotFoundError as error:  # another runtime, or the run was removed
                 self.problem = error
                 break
         self._ended_at = datetime.now(UTC)
@@ -134,7 +138,10 @@ class ProcessRun:
     # --- interrupts ---
 
     def _interrupt(self, status: int) -> bool:
-        """Ctrl-C, SIGTERM or SIGHUP: end the command, gently first. The second time, stop watching."""
+        """Ctrl-C, SIGTERM or SIGHUP: end the command, gently first; the second time, stop watching.
+
+        Returns whether to go on watching.
+        """
         again = self.interrupted is not None
         self.interrupted = status
         if self._detach:
@@ -165,7 +172,7 @@ class ProcessRun:
     # --- the connection ---
 
     def _reconnect(self, cause: errors.ConnectionFailed) -> bool:
-        """Reach the runtime again; False when it is gone or stays away."""
+        """Reach the runtime again; False when it is gone or does not answer."""
         assert self._helper is not None
         self.steps.append("the connection dropped")
         self.close()

@@ -1,4 +1,11 @@
-"""A kernel run as the runtime recorded it: what a client reads when its own socket did not bring everything."""
+"""Reading what the runtime recorded of a kernel run, for a client whose own socket did not bring everything.
+
+The recorder on the runtime writes what the kernel publishes, one message a line. A client that has seen messages up to
+some id reads the file from its beginning and takes what stands behind that message. All subscribers get messages in the
+same order, but their numbers may be exchanged: threads of the kernel take numbers and queue for sending afterwards. So
+the known message is looked for by its id. If it is not in the file (the recorder came later, or the kernel dropped it),
+messages with higher numbers count as new.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +25,7 @@ CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is th
 T = TypeVar("T")
 
 
-class Recording:
+class RecordingReader:
     """The messages that the kernel published for one run, in order.
 
     Args:
@@ -26,7 +33,7 @@ class Recording:
         run: its id, which is the `msg_id` of its request.
         after: the id of the last message that is known already, with all before it.
         kernel: the kernel that executes the run, needed by `covers`.
-        reconnect: reaches the helper again when the connection is lost; without it, that is the caller's business.
+        reconnect: reaches the helper again when the connection is lost. Without it, the error is raised.
 
     Every method raises errors.ConnectionFailed when the runtime cannot be reached, and errors.NotFoundError when
     nothing was recorded of the run.
@@ -55,21 +62,23 @@ class Recording:
         self.messages_missing = 0  # with the requests for input
         self.state: RunState | None = None  # what the runtime said last
         self.timing: Timing | None = None
-        self.passed = 0  # messages up to the known one, which a reader who has it should have had all
+        self.passed = 0  # messages up to the known one; a reader that has seen fewer has lost some
+        self._new: list[wire.Message] = []  # read, and not given to the reader yet
         self._given = 0  # messages that the reader got from here
-        self._held: list[wire.Message] = []  # behind the known message by number, which has not come
+        self._held: list[wire.Message] = []  # with higher numbers than the known message, which was not found yet
 
     def pull(self) -> list[wire.Message]:
         """What was recorded since the last call.
 
-        When the connection breaks on the way, the messages that came before are returned; the next call raises.
+        When the connection breaks on the way, the messages that came before are returned; the next call raises. When the
+        user interrupts it, the next call returns them.
         """
-        messages: list[wire.Message] = []
         try:
-            self._pull(messages)
+            self._pull(self._new)
         except errors.ConnectionFailed:
-            if not messages:
+            if not self._new:
                 raise
+        messages, self._new = self._new, []
         self._given += len(messages)
         return messages
 
@@ -90,7 +99,7 @@ class Recording:
             for line in lines:
                 try:
                     message = wire.decode(line.decode())
-                except ValueError:  # code on the runtime can write what it wants there
+                except ValueError:  # code on the runtime can write anything into the file
                     self.incomplete = True
                     continue
                 self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
@@ -114,17 +123,16 @@ class Recording:
                 self._helper = self._reconnect(error)
 
     def _sift(self, message: wire.Message, messages: list[wire.Message]) -> None:
-        """Add a message to those that are new."""
+        """Append a message to `messages` if it is new."""
         if self._after is None:
             messages.append(message)
             return
         self.passed += 1
-        # All subscribers get messages in the same order, in which the numbers may be exchanged: threads take them.
         if message.header.msg_id == self._after:
             self._after = None
             self._held.clear()
             return
-        # But the recorder may have come later than that message, or the kernel may have thrown it away here.
+        # The known message may be missing here.
         number, known = (item.rpartition("_")[2] for item in (message.header.msg_id, self._after))
         if number.isdigit() and known.isdigit() and int(number) > int(known):
             self._held.append(message)
@@ -151,8 +159,8 @@ class Recording:
             self.timing = Timing(result.started, result.ended, milliseconds)
 
     def look(self) -> str:
-        """The run's state on the runtime, for when nothing comes: what has no end is over, too, when the kernel died
-        (`exited`), or when nobody can tell any more (`unknown`)."""
+        """Ask for the run's state. Use it when nothing new comes: a run without a recorded end is over when the kernel
+        died (`exited`) or when nobody can know its end (`unknown`)."""
         self.state = self._ask(lambda helper: helper.state(self._run))
         if self.state.ended and not self.ended:
             self._conclude()

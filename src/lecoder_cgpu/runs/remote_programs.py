@@ -1,4 +1,4 @@
-"""Programs of ours that run on the runtime as processes: started with a spec that no argument list ever shows."""
+"""Our own programs that run on the runtime as processes. Their spec is sent over stdin: argument lists are public."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def start(
     A dropped connection is retried: both the start and what is sent behind it can be sent twice.
 
     Args:
-        spec: what its `main` is given, with `folder`, the run's own, added. A value that is a function is called with
-            the helper's `Hello` first.
-        kind, label: of the run, for lists.
+        spec: given to its `main`, with `folder` (the run's folder) added. A value that is a function is called with the
+            helper's `Hello`, and its result is sent.
+        kind, label: shown in lists of runs.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the id was used with another digest. errors.Error: it was not started.

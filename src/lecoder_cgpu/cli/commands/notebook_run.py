@@ -124,7 +124,7 @@ class _Run:
 
         view = notebooks.NotebookView(self.printer)
         limit = notebooks.cell_budget(self.options["max_output"])
-        progress = runs.Progress(self.source.content, self.steps, view, limit)
+        progress = runs.NotebookProgress(self.source.content, self.steps, view, limit)
         document = runs.run_notebook(
             session,
             progress,
