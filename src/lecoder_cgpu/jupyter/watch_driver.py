@@ -112,7 +112,7 @@ class WatchDriver:
 
     def _aborted(self, action: ev.Action | None) -> list[ev.Event]:
         """What it means that the user's interrupt hit an action."""
-        if isinstance(action, ev.OpenRecording | ev.Pull):  # what was read already would be missing: read it again
+        if isinstance(action, ev.OpenRecording | ev.Pull):  # an answer may be on its way: read on elsewhere
             self._close_recording()
             return [ev.RecordingLost()]
         return []

@@ -70,8 +70,8 @@ class RecordingReader:
     def pull(self) -> list[wire.Message]:
         """What was recorded since the last call.
 
-        When the connection breaks on the way, the messages that came before are returned; the next call raises. When the
-        user interrupts it, the next call returns them.
+        When the connection breaks on the way, the messages that came before are returned; the next call raises. When
+        the user interrupts it, the next call returns them.
         """
         try:
             self._pull(self._new)
