@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lecoder_cgpu.jupyter import execution_watch, messages
+from lecoder_cgpu.jupyter import execution_end, messages
 from lecoder_cgpu.jupyter.outputs import OutputOptions
 from tests.support.faults import Fault
 from tests.support.rig import HANG, Rig, impatient, rig, within
@@ -65,7 +65,7 @@ def test_a_hundred_megabytes_of_a_kernel(wide: Rig) -> None:
 def test_a_recording_that_is_long_in_coming(wide: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that was read is read again or thrown away when the connection breaks: what comes in pieces, each in more
     time than a silent recording is given, comes whole."""
-    monkeypatch.setattr(execution_watch, "PULL_PATIENCE", 0.5)
+    monkeypatch.setattr(execution_end, "PULL_PATIENCE", 0.5)
     size = 0
 
     def show(event: messages.Event) -> None:
