@@ -6,28 +6,12 @@ import base64
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu.jupyter import messages, outputs
+from lecoder_cgpu.jupyter.screen import render
 from lecoder_cgpu.models.runs import DisplayData
-
-
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("plain\n", "plain\n"),
-        ("10%\r20%\r100%\n", "100%\n"),
-        ("long line\rshort\n", "shortline\n"),
-        ("dos\r\nlines\r\n", "dos\nlines\n"),
-        ("abc\b\bX\n", "aXc\n"),
-        ("a\r\nb\rc", "a\nc"),
-    ],
-)
-def test_collapse_shows_what_a_terminal_would(written: str, shown: str) -> None:
-    """Carriage returns and backspaces are carried out, not dropped."""
-    assert outputs.collapse(written) == shown
 
 
 @given(st.lists(st.text(alphabet="ab\r\n", max_size=6)))
@@ -35,16 +19,19 @@ def test_feeding_in_pieces_equals_feeding_at_once(pieces: list[str]) -> None:
     """How the text is cut into messages makes no difference to the lines that come out."""
     feed = outputs.LineFeed()
     out = "".join(feed.feed(piece) for piece in pieces) + feed.flush()
-    assert out == outputs.collapse("".join(pieces))
+    assert out == render("".join(pieces))
 
 
-@given(st.text())
-def test_stripping_is_idempotent_and_only_takes_escapes(text: str) -> None:
-    """Text without an escape character is never changed."""
-    once = outputs.strip_ansi(text)
-    assert outputs.strip_ansi(once.replace("\x1b", "")) == once.replace("\x1b", "")
-    if "\x1b" not in text:
-        assert once == text
+def test_a_line_is_passed_on_when_it_is_complete() -> None:
+    """Whoever reads a pipe does not wait for the end; after a nested bar, the lines that it writes over are held."""
+    feed = outputs.LineFeed()
+    assert feed.feed("a\nb") == "a\n"
+    frames = [f"\router {n}\n\rinner {n}\x1b[A" for n in range(100)]
+    assert [feed.feed(frame) for frame in frames] == [""] * 100
+    assert feed.feed("\n\ndone\nnext\n") == "outer 99\ninner 99\ndone\n"
+    assert feed.feed("line\n" * 100).count("\n") == 101
+    assert feed.feed("prompt\n") == "prompt\n"
+    assert feed.flush() == ""
 
 
 def collect(*events: messages.Event, raw: bool = False) -> outputs.Collector:
@@ -97,7 +84,7 @@ def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
 @given(st.lists(st.binary(max_size=40)), st.integers(min_value=2, max_value=60))
 def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: int) -> None:
     """All of it while it fits; else the first and last bytes, as many as the limit allows, however it was cut."""
-    kept, everything = outputs.BoundedBuffer(limit), b"".join(pieces)
+    kept, everything = outputs.StreamBuffer(limit), b"".join(pieces)
     for piece in pieces:
         kept.add(piece)
     assert kept.total == len(everything)
@@ -110,11 +97,11 @@ def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: i
 @given(st.text(alphabet="aé€😀", min_size=40, max_size=80))
 def test_a_cut_never_splits_a_character(text: str) -> None:
     """The beginning and the end are text that was there, and the mark counts every byte between them."""
-    kept = outputs.BoundedBuffer(30)
+    kept = outputs.StreamBuffer(30, encoding_errors="surrogatepass")
     kept.add(text.encode())
     if not kept.truncated:
         return
-    shown = kept.text(raw=False, encoding_errors="surrogatepass")
+    shown = kept.text()
     head, _, tail = shown.partition("\n[… ")
     number, _, tail = tail.partition(" left out …]\n")
     assert text.startswith(head)
@@ -122,3 +109,22 @@ def test_a_cut_never_splits_a_character(text: str) -> None:
     left_out, total = (int(word) for word in number.replace(" bytes", "").split(" of "))
     assert total == len(text.encode())
     assert left_out == total - len(head.encode()) - len(tail.encode())
+
+
+def test_a_progress_bar_is_not_too_much() -> None:
+    """Megabytes that were written over are one line: nothing is left out, and every byte is counted."""
+    kept = outputs.StreamBuffer(1000)
+    for number in range(20_000):
+        kept.add(f"\r{number:6d} |████| it/s\x1b[K".encode())
+    assert kept.text() == " 19999 |████| it/s"
+    assert not kept.truncated
+    assert kept.total > 400_000
+    kept.add(b"\n" + b"x" * 2000)
+    assert kept.truncated
+    shown = kept.text()
+    assert shown.startswith(" 19999 |████| it/s\nxxx")
+    assert "of 2,027 bytes left out" in shown
+    raw = outputs.StreamBuffer(1000, raw=True)
+    raw.add(b"ab\rc" * 1000)
+    assert raw.truncated
+    assert raw.text().startswith("ab\rc")

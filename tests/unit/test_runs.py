@@ -140,16 +140,16 @@ def test_reading_on_from_an_offset() -> None:
 
 def test_output_that_is_no_text() -> None:
     """The exact bytes are in the document, too, where they are whole."""
-    kept = outputs.BoundedBuffer(None)
+    kept = outputs.StreamBuffer(None, raw=True)
     kept.add(b"a\xffb")
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
-    process_runs._put_output(document, "stdout", kept, raw=True)
+    process_runs._put_output(document, "stdout", kept)
     assert document.stdout == "a\ufffdb"
     assert document.stdout_base64 == "Yf9i"
-    cut = outputs.BoundedBuffer(2)
+    cut = outputs.StreamBuffer(2, raw=True)
     cut.add(b"\xff" * 100)
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
-    process_runs._put_output(document, "stdout", cut, raw=True)
+    process_runs._put_output(document, "stdout", cut)
     assert document.stdout_base64 is UNSET
 
 

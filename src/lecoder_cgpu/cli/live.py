@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET
 
 from ..jupyter import messages, outputs
+from ..jupyter.screen import render
 from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
 from ..models.runs import ClearEvent, DisplayEvent, HeartbeatEvent, NoticeEvent, StreamEvent
@@ -119,9 +120,9 @@ class KernelView:
         """Show what was held back."""
         for name, feed in self._feeds.items():
             if rest := feed.flush():
-                self._write(name, self._plain(rest))
+                self._write(name, rest)
         for text in self._pending.values():
-            self._write("stdout", text + "\n")
+            self._write("stdout", text)
         self._pending.clear()
 
     def _as_event(self, event: messages.Event) -> Any:
@@ -153,7 +154,7 @@ class KernelView:
                 if self._raw or self._terminal:
                     self._write(name, text)
                 else:
-                    self._write(name, self._plain(self._feeds[name].feed(text)))
+                    self._write(name, self._feeds[name].feed(text))
             case messages.Display():
                 self._display(event)
             case messages.Clear(wait=True):
@@ -162,16 +163,19 @@ class KernelView:
                 self._clear()
 
     def _display(self, event: messages.Display) -> None:
-        text = _as_text(event.data)
+        text = as_text(event.data)
+        if not self._terminal and not self._raw:
+            text = render(text)
+        text += "\n" if text else ""
         key = event.display_id
         if key is not None and not self._terminal and not self._raw:
             self._pending[key] = text
             return
         if event.update and self._terminal and self._last_display is not None and self._last_display[0] == key:
-            self._rub_out(self._last_display[1] + "\n")
+            self._rub_out(self._last_display[1])
         else:
             self._clear_if_due()
-        self._write("stdout", text + "\n")
+        self._write("stdout", text)
         self._last_display = (key, text) if key is not None else None
 
     def _clear_if_due(self) -> None:
@@ -188,13 +192,10 @@ class KernelView:
     def _rub_out(self, text: str) -> None:
         """Take back `text`, the last thing written to the terminal, as far as it is still on the screen."""
         size = shutil.get_terminal_size()
-        lines = outputs.collapse(outputs.strip_ansi(text)).split("\n")
+        lines = render(text).split("\n")
         rows = sum(max((len(line) + size.columns - 1) // size.columns, 1) for line in lines) - 1
         up = min(rows, size.lines - 1)
         self._printer.write(b"\r" + (f"\x1b[{up}A".encode() if up else b"") + b"\x1b[J")
-
-    def _plain(self, text: str) -> str:
-        return text if self._raw else outputs.strip_ansi(text)
 
     def _write(self, name: str, text: str) -> None:
         if not text:
@@ -256,9 +257,14 @@ class ProcessView:
         self._printer.event(event)
 
 
-def _as_text(data: dict[str, Any]) -> str:
-    """A rich output for a text terminal: its plain form, or what kinds there are."""
-    text = data.get("text/plain") or data.get("text/markdown")
-    if text is None:
-        return "[" + ", ".join(data) + "]"
-    return text if isinstance(text, str) else "".join(text)
+def as_text(data: dict[str, Any]) -> str:
+    """A rich output for a text terminal: its plain form, "" where that is empty, or what kinds there are."""
+    for mime in ("text/plain", "text/markdown"):
+        text = data.get(mime)
+        if isinstance(text, str):
+            return text
+        if isinstance(text, list):
+            return "".join(str(part) for part in text)
+        if text is not None:  # against the rules, but it is what was meant to be shown
+            return str(text)
+    return "[" + ", ".join(map(str, data)) + "]"

@@ -56,7 +56,7 @@ class Pictures:
         mime = next(mime for mime in (*SHOWN, "image/svg+xml", None) if mime is None or mime in data)
         if mime is None:
             raise KeyError("image")
-        if mime in SHOWN and (sequence := self._sequence(mime, base64.b64decode(data[mime]))):
+        if mime in SHOWN and (sequence := self._sequence(mime, outputs.content(mime, data[mime]))):
             self._write(sequence + b"\r\n")
             return None
         self._saved += 1

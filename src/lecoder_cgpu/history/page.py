@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..jupyter import outputs
+from ..jupyter.screen import render
 from ..models.base import Timing
 from ..models.history import HistoryError
 
@@ -158,7 +159,7 @@ def _display(display: StoredDisplay, image: Callable[[str], bytes | None]) -> st
 
 
 def _block(content: str, kind: str) -> str:
-    text = outputs.strip_ansi(content).rstrip("\n")
+    text = (content if kind == "command" else render(content)).rstrip("\n")
     block = f'<pre class="{kind}">{_text(text)}</pre>'
     lines = text.count("\n") + 1
     return block if lines <= FOLDED else f"<details><summary>{lines} lines</summary>{block}</details>"

@@ -1,10 +1,11 @@
 """What a kernel run showed, as a notebook would show it at the end: streams joined, `clear_output` and display updates
-applied, carriage returns carried out. Only `write_files`, which writes rich outputs into a folder, touches the disk.
+applied, text as a terminal shows it (see `screen`). Pure, but for `write_files`, which puts rich outputs into a folder.
 """
 
 from __future__ import annotations
 
 import base64
+import codecs
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,10 @@ from .. import errors
 from ..models.base import now
 from ..models.runs import DisplayData, Manifest, OutputFile, Truncated
 from . import messages
+from .screen import Screen, render
 
 if TYPE_CHECKING:
     from ..models.runs import Run
-
-ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 # Extension by MIME type; anything else that is text ends in .txt, anything binary in .bin.
 EXTENSIONS = {
@@ -43,74 +43,44 @@ EXTENSIONS = {
 }
 
 
-def strip_ansi(text: str) -> str:
-    """The text without terminal escape sequences."""
-    return ANSI.sub("", text) if "\x1b" in text else text
-
-
-def collapse(text: str) -> str:
-    """What a terminal would show at the end: `\\r` goes back to the start of the line, `\\b` one column back."""
-    if "\r" not in text and "\b" not in text:
-        return text
-    return "\n".join(_overwritten(line) for line in text.split("\n"))
-
-
-def _overwritten(line: str) -> str:
-    if "\b" in line:
-        return _typed(line)
-    shown = ""
-    for part in line.split("\r"):
-        shown = part + shown[len(part) :]
-    return shown
-
-
-def _typed(line: str) -> str:
-    cells: list[str] = []
-    column = 0
-    for character in line:
-        if character == "\r":
-            column = 0
-        elif character == "\b":
-            column = max(column - 1, 0)
-        else:
-            cells[column : column + 1] = [character]
-            column += 1
-    return "".join(cells)
-
-
 class LineFeed:
-    """Passes on whole lines with carriage returns carried out, for output that goes into a pipe or a file."""
+    """Passes on lines for output that goes into a pipe or a file, as a terminal would show them.
+
+    A line comes when it is complete; a line that was drawn again (a progress bar) comes with the next one that was not.
+    After a program has moved the cursor up, as nested progress bars do, as many lines are held back as it has moved: it
+    may write over them again.
+    """
 
     def __init__(self) -> None:
-        self._rest = ""
+        self._screen = Screen()
 
     def feed(self, text: str) -> str:
-        """The lines completed by `text`."""
-        complete, newline, rest = text.rpartition("\n")
-        if not newline:
-            self._rest += text
-            if len(self._rest) > 65536 and "\r" in self._rest:  # an endless progress bar must not fill the memory
-                self._rest = _overwritten(self._rest) + "\r"
-            return ""
-        ready, self._rest = self._rest + complete + "\n", rest
-        return collapse(ready)
+        """The lines that are final after `text`."""
+        self._screen.feed(text)
+        return self._screen.take_above(self._screen.depth)
 
     def flush(self) -> str:
-        """What is left of the last line."""
-        rest, self._rest = self._rest, ""
-        return collapse(rest)
+        """What is left of the last lines."""
+        rest = self._screen.take() + self._screen.rest()
+        self._screen = Screen()
+        return rest
 
 
 class BoundedBuffer:
-    """A stream's bytes for the document: all of them or, if there are more than `limit`, their beginning and end."""
+    """Bytes: all of them, or when they are more than `limit`, their beginning and end."""
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._head = bytearray()
         self._tail = bytearray()
         self._begin = 0 if limit is None else limit // 2
         self._end = 0 if limit is None else limit - limit // 2
         self.total = 0
+
+    def copy(self) -> BoundedBuffer:
+        other = BoundedBuffer(self._limit)
+        other._head, other._tail, other.total = self._head[:], self._tail[:], self.total
+        return other
 
     def add(self, data: bytes) -> None:
         self.total += len(data)
@@ -123,11 +93,6 @@ class BoundedBuffer:
         if len(self._tail) > 4 * self._end:
             del self._tail[: -self._end]
 
-    def clear(self) -> None:
-        self._head.clear()
-        self._tail.clear()
-        self.total = 0
-
     @property
     def truncated(self) -> bool:
         """Whether anything was left out."""
@@ -139,27 +104,94 @@ class BoundedBuffer:
         return bytes(self._head + self._tail)
 
     def last(self, size: int) -> bytes:
-        """The last bytes, as many of `size` as there are."""
         return bytes((self._tail if self.truncated else self.content)[-size:])
 
-    def text(self, *, raw: bool, encoding_errors: str = "replace") -> str:
-        """As text, cleaned unless `raw`, with a line in place of what was left out."""
-
-        def clean(content: bytes) -> str:
-            text = content.decode("utf-8", encoding_errors)
-            return text if raw else collapse(strip_ansi(text))
-
+    def text(self, encoding_errors: str) -> str:
+        """As text, with a line in place of what was left out."""
         if not self.truncated:
-            return clean(self.content)
+            return self.content.decode("utf-8", encoding_errors)
         head, tail = bytes(self._head), self.last(self._end)
         while tail and tail[0] & 0xC0 == 0x80:  # the rest of a character that was cut
             tail = tail[1:]
         head = head.decode("utf-8", "ignore").encode() if encoding_errors == "surrogatepass" else head
         left_out = self.total - len(head) - len(tail)
-        return f"{clean(head)}\n[… {left_out:,} of {self.total:,} bytes left out …]\n{clean(tail)}"
+        mark = f"\n[… {left_out:,} of {self.total:,} bytes left out …]\n"
+        return head.decode("utf-8", encoding_errors) + mark + tail.decode("utf-8", encoding_errors)
 
 
-def cut(streams: dict[str, BoundedBuffer]) -> Truncated:
+class StreamBuffer:
+    """A stream's bytes for the document, as a terminal would show them: all, or the beginning and the end.
+
+    Args:
+        limit: how many bytes the document may show; None is all. What a progress bar has written over does not count.
+        raw: keep what was written, and carry out no carriage return or escape sequence.
+        encoding_errors: what becomes of bytes that are not UTF-8, as in `bytes.decode`.
+    """
+
+    def __init__(self, limit: int | None = None, *, raw: bool = False, encoding_errors: str = "replace") -> None:
+        self._limit = limit
+        self._raw = raw
+        self._encoding_errors = encoding_errors
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._written = BoundedBuffer(self._limit)
+        self._screen: Screen | None = None  # once more was written than can be kept
+        self._decoder = codecs.getincrementaldecoder("utf-8")(self._encoding_errors)
+        self._shown = BoundedBuffer(self._limit)
+
+    def add(self, data: bytes) -> None:
+        """Keep what was written."""
+        if self._limit is not None and not self._raw and self._written.total + len(data) > self._limit:
+            if self._screen is None:
+                self._screen = Screen()
+                self._show(self._written.content)
+            self._show(data)
+        self._written.add(data)
+
+    def _show(self, data: bytes) -> None:
+        assert self._screen is not None
+        self._screen.feed(self._decoder.decode(data))
+        if final := self._screen.take():
+            self._shown.add(final.encode("utf-8", "surrogatepass"))
+
+    def _final(self) -> BoundedBuffer:
+        """What a terminal would show, when more was written than can be kept."""
+        if self._screen is None:
+            return self._written
+        final = self._shown.copy()
+        final.add(self._screen.rest().encode("utf-8", "surrogatepass"))
+        return final
+
+    @property
+    def total(self) -> int:
+        """How many bytes were written."""
+        return self._written.total
+
+    @property
+    def truncated(self) -> bool:
+        """Whether anything of what a terminal would show is left out."""
+        return self._final().truncated
+
+    @property
+    def content(self) -> bytes | None:
+        """Every byte that was written; None when they were too many to keep."""
+        return None if self._written.truncated else self._written.content
+
+    def last(self, size: int) -> bytes:
+        """The last bytes that were written, as many of `size` as there are."""
+        return self._written.last(size)
+
+    def text(self) -> str:
+        """The text, with a line in place of what was left out."""
+        if self._screen is not None:
+            return self._final().text("surrogatepass" if self._encoding_errors == "surrogatepass" else "replace")
+        text = self._written.text(self._encoding_errors)
+        return text if self._raw else render(text)
+
+
+def cut(streams: dict[str, StreamBuffer]) -> Truncated:
     """Which of the streams are not whole, and how much there was."""
     out, err = streams["stdout"], streams["stderr"]
     return Truncated(
@@ -200,7 +232,9 @@ class Collector:
         self.raw = raw
         self._inline = inline
         self._limit = limit
-        self._streams = {"stdout": BoundedBuffer(limit), "stderr": BoundedBuffer(limit)}
+        self._streams = {
+            name: StreamBuffer(limit, raw=raw, encoding_errors="surrogatepass") for name in ("stdout", "stderr")
+        }
         self._displays: list[DisplayData] = []
         self._by_id: dict[str, list[int]] = {}
         self._clear_on_next = False
@@ -246,7 +280,7 @@ class Collector:
         self._by_id.clear()
 
     def text(self, name: str) -> str:
-        return self._streams[name].text(raw=self.raw, encoding_errors="surrogatepass")
+        return self._streams[name].text()
 
     @property
     def displays(self) -> list[DisplayData]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..jupyter import messages, outputs
+from ..jupyter import messages
+from ..jupyter.screen import StreamText
 
 
 class Displays:
@@ -31,7 +32,7 @@ class CellOutputs:
     def __init__(self, displays: Displays) -> None:
         self._displays = displays
         self._outputs: list[dict[str, Any]] = []
-        self._parts: list[str] = []  # of the stream that came last
+        self._stream: StreamText | None = None  # the text of the last output
         self._clear_on_next = False
 
     def add(self, event: messages.Event) -> None:
@@ -42,10 +43,11 @@ class CellOutputs:
                 self._clear()
             case messages.Stream(name=name, text=text):
                 self._clear_if_due()
-                if not self._parts or self._outputs[-1]["name"] != name:
+                if self._stream is None or self._outputs[-1]["name"] != name:
                     self._settle()
+                    self._stream = StreamText()
                     self._outputs.append({"output_type": "stream", "name": name, "text": ""})
-                self._parts.append(text)
+                self._stream.add(text)
             case messages.Display():
                 self._display(event)
 
@@ -65,10 +67,10 @@ class CellOutputs:
             self._displays.add(event.display_id, shown)
 
     def _settle(self) -> None:
-        """Put the text of the stream that came last together."""
-        if self._parts:
-            self._outputs[-1]["text"] = outputs.collapse(self._outputs[-1]["text"] + "".join(self._parts))
-            self._parts.clear()
+        """Complete the text of the last output; what comes next is another one."""
+        if self._stream is not None:
+            self._outputs[-1]["text"] = self._stream.text()
+            self._stream = None
 
     def _clear_if_due(self) -> None:
         if self._clear_on_next:
@@ -76,7 +78,7 @@ class CellOutputs:
 
     def _clear(self) -> None:
         self._clear_on_next = False
-        self._parts.clear()
+        self._stream = None
         self._outputs.clear()
 
     def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
@@ -86,7 +88,8 @@ class CellOutputs:
 
     def put(self, cell: Any, execution_count: int | None) -> None:
         """Put the outputs so far into the cell."""
-        self._settle()
+        if self._stream is not None:
+            self._outputs[-1]["text"] = self._stream.text()
         for shown in self._outputs:
             if shown["output_type"] == "execute_result":
                 shown["execution_count"] = execution_count

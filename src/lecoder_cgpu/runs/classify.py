@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from .. import errors
-from ..jupyter.outputs import strip_ansi
+from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
 
 # Import name -> package name, where the two differ. A dotted name wins over its first part.
@@ -263,7 +263,7 @@ def process(
         return limit, _info(
             limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout SECONDS"
         )
-    text = strip_ansi(stderr_tail)
+    text = render(stderr_tail)
     if exit_code is not None and (raised := _python_exception(text)) is not None:
         name, message, lines = raised
         return classify(name, message), exception(name, message, lines)

@@ -15,6 +15,7 @@ from ..jupyter import messages as wire
 from ..jupyter import outputs
 from ..jupyter.execution import Execution, Raised
 from ..jupyter.outcome import Outcome
+from ..jupyter.screen import strip_ansi
 from ..jupyter.watch_driver import InputSource, Recorder
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
@@ -398,7 +399,7 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
 
 def name_file(line: str, filename: str, count: int) -> str:
     """A traceback line that names the file from which the code came, in place of IPython's name of the cell."""
-    plain = outputs.strip_ansi(line)
+    plain = strip_ansi(line)
     named = re.sub(rf"(?:Cell )?In\s?\[{count}\], line (\d+)", rf'File "{_escaped(filename)}", line \1', plain)
     named = re.sub(rf"<ipython-input-{count}-[0-9a-f]+>", _escaped(filename), named)
     return re.sub(r'(?:File )?"?/\S*ipykernel_\d+/\d+\.py"?', _escaped(filename), named)

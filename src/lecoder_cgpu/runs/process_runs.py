@@ -44,11 +44,11 @@ def process_run(
     Raises:
         errors.Error: nothing was started. What happens after that is in the document.
     """
-    kept = _Output(on_output, output.max_output)
+    kept = _Output(on_output, output)
     run = ProcessRun(session, command, kept.take, stdin=stdin, wait=wait, detach=detach)
     run.start(launch)
     run.until_finished()
-    return _process_document(session, run, kept, raw=output.raw)
+    return _process_document(session, run, kept)
 
 
 def attached_run(
@@ -70,20 +70,20 @@ def attached_run(
     Raises:
         errors.NotFoundError: the runtime does not know it. errors.Error: it cannot be reached.
     """
-    kept = _Output(on_output, output.max_output)
+    kept = _Output(on_output, output)
     run = ProcessRun(session, "", kept.take, run_id=run_id, wait=wait, detach=detach, offsets=offsets)
     run.attach()
     if run.state is not None:
         run.command = run.state.shell or run.state.argv or ""
     run.until_finished()
-    document = _process_document(session, run, kept, raw=output.raw)
+    document = _process_document(session, run, kept)
     result = run.state.result if run.state is not None else None
     if result is not None:
         document.timing = Timing(result.started, result.ended, round(1000 * result.seconds))
     return document
 
 
-def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw: bool) -> Run:
+def _process_document(session: Session, run: ProcessRun, output: _Output) -> Run:
     document = Run(
         status="ok",
         error_code=0,
@@ -94,7 +94,7 @@ def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw
         timing=run.timing,
     )
     for name, kept in output.kept.items():
-        _put_output(document, name, kept, raw=raw)
+        _put_output(document, name, kept)
         document.output_bytes += kept.total
     if truncated := outputs.cut(output.kept):
         truncated.get = session.reading_command(run.id)
@@ -108,23 +108,23 @@ def _process_document(session: Session, run: ProcessRun, output: _Output, *, raw
 class _Output:
     """Passes output on as it comes, and keeps what the document needs of it."""
 
-    def __init__(self, on_output: Callable[[str, bytes], None], limit: int | None) -> None:
+    def __init__(self, on_output: Callable[[str, bytes], None], options: outputs.OutputOptions) -> None:
         self._on_output = on_output
-        self.kept = {"stdout": outputs.BoundedBuffer(limit), "stderr": outputs.BoundedBuffer(limit)}
+        self.kept = {name: outputs.StreamBuffer(options.max_output, raw=options.raw) for name in ("stdout", "stderr")}
 
     def take(self, stream: str, data: bytes) -> None:
         self.kept[stream].add(data)
         self._on_output(stream, data)
 
 
-def _put_output(document: Run, name: str, kept: outputs.BoundedBuffer, *, raw: bool) -> None:
-    """Put a stream into the document as text. If it is whole and not UTF-8, the exact bytes are added."""
-    if not kept.truncated:
+def _put_output(document: Run, name: str, kept: outputs.StreamBuffer) -> None:
+    """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
+    if (content := kept.content) is not None:
         try:
-            kept.content.decode()
+            content.decode()
         except UnicodeDecodeError:
-            setattr(document, f"{name}_base64", b64encode(kept.content).decode())
-    text = kept.text(raw=raw)
+            setattr(document, f"{name}_base64", b64encode(content).decode())
+    text = kept.text()
     if text or name == "stdout":
         setattr(document, name, text)
 
