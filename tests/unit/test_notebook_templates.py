@@ -16,4 +16,4 @@ def test_every_template_is_a_notebook(template: str) -> None:
     read = document.parse(json.dumps(made).encode(), "trial.ipynb")
     document.check_language(read, "trial.ipynb")
     assert made["metadata"]["colab"]["name"] == "Trial 1"
-    assert [cell for cell in read.cells if cell.cell_type == "code"]
+    assert read.cells
