@@ -47,21 +47,6 @@ def test_what_is_no_notebook_is_refused(content: bytes) -> None:
     assert caught.value.hint
 
 
-def test_cells_without_ids_get_some() -> None:
-    """A notebook of version 4.5 that lacks ids, and half a kernelspec, are repaired; older versions stay without."""
-    cell: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": "1"}
-    for minor, has in ((5, True), (4, False)):
-        raw = {
-            "cells": [cell],
-            "metadata": {"kernelspec": {"language": "python"}},
-            "nbformat": 4,
-            "nbformat_minor": minor,
-        }
-        content = document.parse(json.dumps(raw).encode(), "x")
-        nbformat.validate(content)
-        assert ("id" in content.cells[0]) is has
-
-
 @pytest.mark.parametrize(
     ("metadata", "fits"),
     [
@@ -238,7 +223,7 @@ def test_writing_keeps_what_was_there(tmp_path: Path) -> None:
     document.save(content, link)
     assert link.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
-    assert document.parse(real.read_bytes(), "x").cells[0].source == "'\udc80'"
+    assert json.loads(real.read_text())["cells"][0]["source"] == ["'\udc80'"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.ipynb", "n.ipynb", "real.ipynb"]
     with pytest.raises(errors.ConfigError):
         document.save(content, tmp_path / "no" / "folder.ipynb")

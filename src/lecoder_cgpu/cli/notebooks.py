@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +47,18 @@ def read(name: str, app: App | None = None) -> Source:
     """
     if app is not None and _is_in_drive(name):
         return _from_drive(name, app)
+    tell = _teller(app)
     content = (
-        scripts.parse(_text(name), name) if name.lower().endswith(".py") else notebook.parse(file_content(name), name)
+        scripts.parse(_text(name), name)
+        if name.lower().endswith(".py")
+        else notebook.parse(file_content(name), name, tell)
     )
     notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
+
+
+def _teller(app: App | None) -> Callable[[str], None]:
+    return app.printer.notify if app is not None else lambda text: None
 
 
 def _is_in_drive(name: str) -> bool:
@@ -65,7 +73,7 @@ def _from_drive(name: str, app: App) -> Source:
 
     drive = Drive(app.client.login)
     file = drive.get(id_of(name))
-    content = notebook.parse(drive.download(file.id), file.name)
+    content = notebook.parse(drive.download(file.id), file.name, _teller(app))
     notebook.check_language(content, file.name)
     return Source(content, file.name, Path(file_name(file.name)), file.id)
 

@@ -8,18 +8,20 @@ Source: nbformat's schema 4.5; papermill's convention for parameters; nbclient's
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from .. import errors
 from ..jupyter import messages
+from . import repair
 from .parameters import source
 
 PARAMETERS = "parameters"
@@ -47,8 +49,11 @@ def library() -> Any:
 # --- reading --------------------------------------------------------------------------------------------------------
 
 
-def parse(content: bytes, origin: str) -> Any:
-    """The notebook in `content`, in version 4 of the format; cells get the ids that its version demands.
+def parse(content: bytes, origin: str, tell: Callable[[str], None] = lambda text: None) -> Any:
+    """The notebook in `content`, in version 4 of the format. What is invalid and clear is repaired (see `repair`).
+
+    Args:
+        tell: is told of repairs, in one sentence.
 
     Raises:
         errors.UsageError: (`NotANotebook`) it is not a notebook, or not a valid one.
@@ -63,17 +68,21 @@ def parse(content: bytes, origin: str) -> Any:
         )
 
     try:
-        text = content.decode("utf-8-sig")
+        raw = json.loads(content.decode("utf-8-sig"))
+        if not isinstance(raw, dict):
+            raise refused("it is not a JSON object")
         with warnings.catch_warnings():  # about ids, which are repaired below
             warnings.simplefilter("ignore")
-            notebook = nbformat.reads(text, as_version=4, capture_validation_error={})
+            told = repair.version(raw)
+            if raw.get("nbformat") == 4 and isinstance(raw.get("cells"), list):
+                told += repair.cells(raw)  # before nbformat reads it, which stumbles over some of this
+            notebook = nbformat.reads(json.dumps(raw), as_version=4, capture_validation_error={})
             if not isinstance(notebook.get("cells"), list):
                 raise refused("it has no cells")
-            spec = notebook.metadata.get("kernelspec")
-            if isinstance(spec, dict):  # tools that strip notebooks leave incomplete metadata
-                spec.setdefault("name", "python3")
-                spec.setdefault("display_name", spec["name"])
-            _, notebook = nbformat.validator.normalize(notebook, 4, notebook.nbformat_minor)
+            if raw["nbformat"] != 4:  # it was converted
+                told += repair.cells(notebook)
+            if not nbformat.validator.isvalid(notebook):
+                told += repair.invalid_parts(notebook, partial(_problems, notebook))
             nbformat.validate(notebook, relax_add_props=True)
     except errors.Error:
         raise
@@ -81,9 +90,23 @@ def parse(content: bytes, origin: str) -> Any:
         raise refused("it is not text in UTF-8") from None
     except nbformat.ValidationError as error:
         raise refused(str(error).partition("\n")[0]) from error
+    except RecursionError as error:
+        raise refused("it is nested too deeply") from error
     except Exception as error:  # for a broken file, nbformat's converters raise all kinds of exceptions
         raise refused(str(error).partition("\n")[0] or type(error).__name__) from error
+    if told:
+        tell(f"{origin} is not as the format demands, and was repaired: " + "; ".join(told))
     return notebook
+
+
+def _problems(notebook: Any, node: Any, definition: str) -> Any:
+    """What the schema of the notebook's version says about a node; see `repair.invalid_parts`."""
+    minor = notebook["nbformat_minor"]
+    if definition:
+        validate = library().validator.iter_validate
+        return validate(node, ref=definition, version=4, version_minor=minor, relax_add_props=True)
+    checker = library().validator.get_validator(4, minor, True, "jsonschema")
+    return checker.iter_errors({**node, "cells": []})
 
 
 def check_language(notebook: Any, origin: str) -> None:
@@ -215,9 +238,11 @@ def _inject(notebook: Any, steps: list[Step], values: dict[str, Any]) -> None:
     cells = notebook.cells
     if notebook.nbformat_minor < 5:
         del cell["id"]
-    elif not any(item.get("id") == INJECTED for item in cells):
-        cell["id"] = INJECTED  # the same every time, as the rest of the notebook is
     earlier = next((place for place, item in enumerate(cells) if INJECTED in tags(item)), None)
+    if notebook.nbformat_minor >= 5 and not any(
+        item.get("id") == INJECTED for place, item in enumerate(cells) if place != earlier
+    ):
+        cell["id"] = INJECTED  # the same every time, as the rest of the notebook is
     default = next((place for place, item in enumerate(cells) if PARAMETERS in tags(item)), -1)
     if earlier is not None:
         old = cells[earlier]
