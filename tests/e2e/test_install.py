@@ -105,6 +105,14 @@ def repair(lab: Cli) -> None:
     lab("run", f"python -m pip uninstall -q -y {NAME}")
     process = lab("run", "--auto-install", "python", "-c", f"import {MODULE}; print({MODULE}.version)")
     assert (process.code, process.out) == (0, "4.0\n")
+    lab("run", f"python -m pip uninstall -q -y {NAME}")
+    project = lab.home / "project"
+    project.mkdir()
+    (project / "main.py").write_text(f"import {MODULE}; print({MODULE}.version)")
+    sent = lab("run", "--auto-install", "--sync", str(project), "--json", "python", "main.py").json
+    assert (sent["stdout"], sent["synced"]["sent"], sent["synced"]["unchanged"]) == ("4.0\n", 1, 0), sent
+    attempts = [item for item in lab("logs", "-n", "20", "--json").json if item["command"] == "python main.py"]
+    assert [item["status"] for item in attempts] == ["ok", "error"]  # the failed first attempt is in the record
     hopeless = lab("run", "-m", "kernel", "--auto-install", "import surely_not_there", "--json")
     assert (hopeless.code, hopeless.json["errorCode"]) == (1, 1005)
     assert "could not be installed" in hopeless.json["notice"]

@@ -6,6 +6,7 @@ give up on longer calls. Work that takes longer goes on as a job, and `job_wait`
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from ..models.notebooks import Install
 from ..models.runs import Run
 from ..models.sessions import SessionAdded, SessionClosed
 from ..models.status import Status
+from ..runs import records
 
 WAIT_MOST = 40.0  # seconds
 BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
@@ -184,7 +186,19 @@ def run(call: Call, arguments: RunArguments) -> Run:
     def see(stream: str, data: bytes) -> None:
         call.see(data.decode("utf-8", "replace"))
 
-    return job.result(on_output=see, wait=arguments.wait, max_output=arguments.max_output)
+    document = job.result(on_output=see, wait=arguments.wait, max_output=arguments.max_output)
+    _remember(session, document, _shown(arguments.command))
+    return document
+
+
+def _shown(command: str | list[str]) -> str:
+    return command if isinstance(command, str) else " ".join(command)
+
+
+def _remember(session: Session, document: Run, command: str) -> None:
+    """Write a run down in the history, where a person looks for it; that this fails spoils no run."""
+    with contextlib.suppress(errors.Error):
+        records.remember(session._hold(), document, command)
 
 
 def _run_code(call: Call, session: Session, arguments: RunArguments) -> Run:
@@ -198,13 +212,15 @@ def _run_code(call: Call, session: Session, arguments: RunArguments) -> Run:
         raise errors.UsageError("cwd is for commands", hint="leave out cwd; in Python: import os; os.chdir(PATH)")
     assert arguments.code is not None
     call.stoppable(session.interrupt)
-    return session.run(
+    document = session.run(
         arguments.code,
         timeout=arguments.timeout,
         wait=arguments.wait,
         max_output=arguments.max_output,
         on_event=see,
     )
+    _remember(session, document, arguments.code)
+    return document
 
 
 def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
@@ -215,7 +231,10 @@ def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
 
 def job_start(call: Call, arguments: StartArguments) -> JobStarted:
     session = call.client.session(arguments.session)
-    return session.start(arguments.command, key=arguments.key, cwd=arguments.cwd, timeout=arguments.timeout)
+    document = session.start(arguments.command, key=arguments.key, cwd=arguments.cwd, timeout=arguments.timeout)
+    with contextlib.suppress(errors.Error):
+        records.remember_job(session._hold(), document, _shown(arguments.command), "terminal")
+    return document
 
 
 def job_wait(call: Call, arguments: WaitArguments) -> JobProgress:

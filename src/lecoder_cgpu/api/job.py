@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..jupyter import messages
 from ..jupyter.outputs import OutputOptions
-from ..runs import kernel_runs, process_runs
+from ..runs import kernel_runs, process_runs, records
 from ..runs.jobs import describe
 from .outcomes import ended
 
@@ -74,6 +74,7 @@ class Job:
                 document = process_runs.attached_run(
                     held, self.id, on_output or (lambda stream, data: None), output=output, wait=wait
                 )
+            records.note_run(held, document)
         return ended(document, check)
 
     def kill(self, signal: str | None = None) -> bool:

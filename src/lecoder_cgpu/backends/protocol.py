@@ -64,12 +64,14 @@ class AcquireOptions(Struct, frozen=True, kw_only=True):
     """On which terms a runtime is obtained.
 
     `tell` hears what the user should know meanwhile; `patience` is for how many seconds a machine may be waited for;
-    `replace` allows another runtime in the place of one that is gone, where that costs money.
+    `replace` allows another runtime in the place of one that is gone, where that costs money. `asker` is an id of the
+    command, which a leased backend stores with the allocation before it asks.
     """
 
     tell: Callable[[str], None] = _nobody
     patience: float = 0.0
     replace: bool = False
+    asker: str = ""
 
 
 class Upstream(Struct, frozen=True):

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 ADVICE = "pip install "
 
 
-def repaired(printer: Printer, session: Session, once: Callable[[], Run]) -> Run:
-    """Run; when a package is missing, install it and run again from the beginning. What was done is told."""
+def repaired(printer: Printer, session: Session, once: Callable[[], Run], record: Callable[[Run], None]) -> Run:
+    """Run; when a package is missing, install it and run again from the beginning. What was done is told.
+
+    Args:
+        record: writes down the first attempt, if there is a second one.
+    """
     first = once()
     package = missing(first)
     if package is None:
@@ -38,6 +42,7 @@ def repaired(printer: Printer, session: Session, once: Callable[[], Run]) -> Run
         printer.notify(f"{package} could not be installed: {problem}")
         return first
     printer.notify(f"{package} was missing and has been installed; the code was run again from its beginning")
+    record(first)
     second = once()
     second.auto_installed = [package]
     return second

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,12 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import UNSET
 
 from .. import errors
-from ..history.entries import History, entry_from_run
 from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
-from ..models.history import HistoryRuntime
 from ..models.runs import Run
-from ..runs import kernel_runs
+from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from . import hook, inputs, release, run_display, runtime_options
 from .app import App
@@ -113,7 +112,9 @@ class Invocation:
             )
         session.secrets = self.secrets
         once = partial(self._kernel_once, session, code, filename)
-        return self._finish(session, self._repaired(session, once), code)
+        with self._noting_interruption(session, code, "kernel"):
+            document = self._repaired(session, once, code)
+        return self._finish(session, document, code)
 
     def _kernel_once(self, session: Session, code: str, filename: str | None) -> Run:
         manner = self.manner
@@ -132,7 +133,7 @@ class Invocation:
                     ),
                     output=manner.output(self.printer, filename=filename),
                     on_input=self._input_source(),
-                    on_displays=self.displays.extend,
+                    on_displays=lambda shown: self.displays.extend(shown),
                 )
         except errors.Error as error:
             return Run.not_started(error, "kernel")
@@ -170,7 +171,9 @@ class Invocation:
         session = self._session()
         once = partial(self._process_once, session, command, environment)
         shown = command if isinstance(command, str) else " ".join(command)
-        return self._finish(session, self._repaired(session, once), shown)
+        with self._noting_interruption(session, shown, "terminal"):
+            document = self._repaired(session, once, shown)
+        return self._finish(session, document, shown)
 
     def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> Run:
         from ..runs import process_runs
@@ -224,7 +227,9 @@ class Invocation:
             )
         self._check_leaving()
         session = self._session()
-        document = jobs.start_in_kernel(session, code, self._launch(pull=self.options["pull"]), key=self.options["key"])
+        launch = self._launch(pull=self.options["pull"])
+        with self._noting_interruption(session, code, "kernel"):
+            document = jobs.start_in_kernel(session, code, launch, key=self.options["key"])
         return self._left(session, document, code, "kernel")
 
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
@@ -232,10 +237,11 @@ class Invocation:
 
         self._check_leaving()
         session = self._session()
-        self._sync(session)
-        launch = self._launch(environment, pull=self.options["pull"])
-        document = jobs.start(session, command, launch, key=self.options["key"])
         shown = command if isinstance(command, str) else " ".join(command)
+        with self._noting_interruption(session, shown, "terminal"):
+            self._sync(session)
+            launch = self._launch(environment, pull=self.options["pull"])
+            document = jobs.start(session, command, launch, key=self.options["key"])
         return self._left(session, document, shown, "terminal")
 
     def _check_leaving(self) -> None:
@@ -260,8 +266,9 @@ class Invocation:
         self, session: Session, document: JobStarted, command: str, mode: Literal["kernel", "terminal"]
     ) -> Answer:
         """Write down that a job was started, and answer with its id."""
-        entry = Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=document.job_id)
-        self._remember(session, entry, command)
+        with self._telling_unwritten():
+            records.remember_job(session, document, command, mode, secrets=list(self.secrets.values()))
+        session.used()
         return Answer(document, lambda: document.job_id)
 
     # --- files ---
@@ -275,7 +282,8 @@ class Invocation:
 
         local = os.path.expanduser(folder)
         with commands.Storage(session) as opened:
-            self.synced = opened.sync(local, plan.source_name(local))
+            sent = opened.sync(local, plan.source_name(local))
+        self.synced = sent if self.synced is None else self.synced.with_more(sent)
         self.cwd = plan.under(self.synced.remote, self.options["cwd"] or "")
         if self.printer.mode == "human":
             self.printer.note(f"synced: {counted(self.synced.sent, 'file')} to {self.synced.remote}")
@@ -318,13 +326,17 @@ class Invocation:
 
     # --- both ---
 
-    def _repaired(self, session: Session, once: Callable[[], Run]) -> Run:
+    def _repaired(self, session: Session, once: Callable[[], Run], command: str) -> Run:
         """The run; with --auto-install, a second one when the first lacked a package."""
         if not self.options["auto_install"]:
             return once()
         from . import auto_install
 
-        return auto_install.repaired(self.printer, session, once)
+        def record(first: Run) -> None:
+            self._remember(session, first, command)
+            self.displays = []
+
+        return auto_install.repaired(self.printer, session, once, record)
 
     def _session(self) -> Session:
         session = self.app.client.session(self.app.session, self.wants)
@@ -351,10 +363,24 @@ class Invocation:
 
     def _remember(self, session: Session, document: Run, command: str) -> None:
         document.session = session.record.ref
-        runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
+        with self._telling_unwritten():
+            records.remember(session, document, command, secrets=list(self.secrets.values()), displays=self.displays)
+        session.used()
+
+    @contextlib.contextmanager
+    def _noting_interruption(
+        self, session: Session, command: str, mode: Literal["kernel", "terminal"]
+    ) -> Iterator[None]:
+        """Write down a run that is interrupted before it was started. What has been started handles it by itself."""
         try:
-            entry = entry_from_run(document, command, runtime, list(self.secrets.values()), self.displays)
-            History(self.app.client.state_dir).append(entry, self.displays)
+            yield
+        except KeyboardInterrupt as interrupt:
+            records.remember_interrupted(session, command, mode, interrupt)
+            raise
+
+    @contextlib.contextmanager
+    def _telling_unwritten(self) -> Iterator[None]:
+        try:
+            yield
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
-        session.used()

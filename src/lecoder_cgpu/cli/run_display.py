@@ -12,7 +12,7 @@ from .. import errors
 from ..backends.protocol import Backend, Leased
 from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped
-from ..runs import kernel_runs
+from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from ..store.session_store import Record
 from .display_options import HEARTBEAT
@@ -78,6 +78,7 @@ def earlier(
                 offsets=start,
             )
         shown.finish()
+        records.note_run(session, document)
         return document
     if manner.outputs is not None:
         raise errors.UsageError(
@@ -96,6 +97,7 @@ def earlier(
             offsets=start,
         )
     view.finish()
+    records.note_run(session, document)
     return document
 
 

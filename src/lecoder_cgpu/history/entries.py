@@ -1,6 +1,7 @@
 """What was run and how it ended: `state/history.jsonl`, one JSON object a line, readable from the predecessor's files.
 
-Appending is one write and takes no lock. When the file is large it becomes a segment of its own beside it; readers
+Appending is one write and takes no lock. The end of a run that its client had left is a second line with the same id,
+which readers show in the place of the first. When the file is large it becomes a segment of its own beside it; readers
 go from the newest line backwards and on into the segments, and read no more than they need.
 """
 
@@ -42,7 +43,11 @@ WINDOW_ENTRIES = 32
 WINDOW_BYTES = 64 * 2**10
 WINDOW_DISORDER = 1000
 
-STATUSES = ("ok", "error", "abort", "unknown", "running")
+OPEN_BYTES = 2 * 2**20  # how far back `unsettled` looks
+
+STATUSES = ("ok", "error", "abort", "unknown", "running", "lost")
+FAILURES = ("error", "lost")  # what the filter `error` finds
+UNSETTLED = ("running", "unknown", "lost")  # statuses that a better answer may replace
 MODES = ("kernel", "terminal")
 _STATUS_ALIASES = {"success": "ok", "failed": "error", "failure": "error", "aborted": "abort"}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -134,7 +139,9 @@ class History:
                     break
                 continue
             older = 0
-            if wanted_status not in (None, entry.status) or wanted_mode not in (None, entry.mode):
+            if wanted_status is not None and entry.status not in _found_by(wanted_status):
+                continue
+            if wanted_mode not in (None, entry.mode):
                 continue
             if wanted_category not in (None, entry.error_category):
                 continue
@@ -152,6 +159,18 @@ class History:
             if entry.id.startswith(prefix) or run_id.startswith(prefix):
                 return entry
         return None
+
+    def unsettled(self, most: int = OPEN_BYTES) -> Iterator[HistoryEntry]:
+        """The runs whose end is not known here, newest first.
+
+        Args:
+            most: bytes of the history that are read, from its end.
+        """
+        for entry, _ in self._backwards():
+            if entry.status in UNSETTLED and isinstance(entry.run_id, str):
+                yield entry
+            if self.bytes_read > most:
+                return
 
     def _newest_first(self) -> Iterator[HistoryEntry]:
         """Entries, newest first, as far as the window reaches."""
@@ -174,15 +193,24 @@ class History:
             yield heapq.heappop(waiting)[3]
 
     def _backwards(self) -> Iterator[tuple[HistoryEntry, int]]:
-        """Entries from the last line to the first, with the lengths of their lines."""
+        """Entries from the last line to the first, with the lengths of their lines. A run that was completed later
+        comes once, as its last line has it, in the place of its first."""
         self.damaged = 0
+        completed: dict[str, HistoryEntry] = {}
         lines = jsonl.Backwards(lambda: [self.path, *self._segments()])
         for line in lines:
             self.bytes_read = lines.bytes_read
             try:
-                yield self._decoder.decode(line), len(line)
+                entry = self._decoder.decode(line)
             except jsonl.DAMAGED:
                 self.damaged += 1
+                continue
+            if entry.learned is not UNSET:
+                completed.setdefault(entry.id, entry)
+            else:
+                yield completed.pop(entry.id, entry), len(line)
+        for entry in completed.values():  # their first lines were in a segment that is deleted by now
+            yield entry, 0
 
     def stats(self) -> HistoryStats:
         """Counts over all stored entries."""
@@ -193,7 +221,7 @@ class History:
         for entry, _ in self._backwards():
             statuses[entry.status] += 1
             modes[entry.mode] += 1
-            if entry.status == "error" and isinstance(entry.error_category, str):
+            if entry.status in FAILURES and isinstance(entry.error_category, str):
                 categories[entry.error_category] += 1
             oldest = entry.timestamp if oldest is None else min(oldest, entry.timestamp)
             newest = entry.timestamp if newest is None else max(newest, entry.timestamp)
@@ -201,7 +229,7 @@ class History:
         return HistoryStats(
             total_executions=total,
             successful_executions=statuses["ok"],
-            failed_executions=statuses["error"],
+            failed_executions=statuses["error"] + statuses["lost"],
             aborted_executions=statuses["abort"],
             success_rate=100 * statuses["ok"] / total if total else 0,
             errors_by_category=dict(categories),
@@ -225,6 +253,11 @@ class History:
                     path.unlink(missing_ok=True)
                 except OSError as error:
                     raise atomic_files.unusable(path, error) from error
+
+
+def _found_by(status: str) -> tuple[str, ...]:
+    """The statuses that a filter finds."""
+    return FAILURES if status == "error" else (status,)
 
 
 class _Falling(str):
@@ -380,7 +413,7 @@ def entry_from_run(
         display_data=[reference(display) for display in shown_displays],
     )
     if isinstance(run.session, SessionRef):
-        entry.session = run.session.name
+        entry.session, entry.session_id = run.session.name, run.session.id
     if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
         entry.traceback = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text

@@ -89,7 +89,7 @@ def page(entries: Sequence[HistoryEntry], image: Callable[[str], bytes | None], 
 
 
 def _sums(entries: Sequence[HistoryEntry]) -> str:
-    failed = sum(entry.status == "error" for entry in entries)
+    failed = sum(entry.status in ("error", "lost") for entry in entries)
     known = [milliseconds for entry in entries if (milliseconds := _milliseconds(entry)) is not None]
     sums = {
         "runs": str(len(entries)),
@@ -105,7 +105,7 @@ def _sums(entries: Sequence[HistoryEntry]) -> str:
 
 
 def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: int) -> str:
-    kind = entry.status if entry.status in ("ok", "error") else "other"
+    kind = {"ok": "ok", "error": "error", "lost": "error"}.get(entry.status, "other")
     milliseconds = _milliseconds(entry)
     facts = [_moment(entry.timestamp), entry.mode, entry.runtime.label]
     if isinstance(entry.session, str):

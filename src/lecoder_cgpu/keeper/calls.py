@@ -21,6 +21,8 @@ from ..backends import registry
 from ..backends.protocol import Leased
 from ..config import Config
 from ..jupyter.messages import new_id
+from ..runs import records
+from ..runs.jobs import Jobs
 from ..sessions.session import Session
 from ..store import leases
 from ..store.session_store import Lease, Record, Store
@@ -212,7 +214,9 @@ class Calls:
                     # For the runtime, this is a sign of life, too: it counts its idleness anew.
                     until = None if call.seconds is None else datetime.now(UTC) + timedelta(seconds=call.seconds)
                     helper.lease(until=until, idle=call.idle)
-                    unfinished = any(not run.ended for run in helper.runs())
+                    runs = helper.runs()
+                    unfinished = any(not run.ended for run in runs)
+                    records.note_ends(Jobs(session, helper), runs)
                 finally:
                     helper.close()
             kernel = session.kernel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct, field, structs
 
 from .base import Optional, SessionRef
 
@@ -71,6 +71,19 @@ class Synced(Struct, kw_only=True):
     rounds: int | Optional = UNSET
     session: SessionRef
     notice: str | Optional = UNSET
+
+    def with_more(self, later: Synced) -> Synced:
+        """This and a later round of the same command: what was sent and deleted adds up, and `unchanged` is what was
+        up to date from the beginning."""
+        return structs.replace(
+            later,
+            sent=self.sent + later.sent,
+            bytes=self.bytes + later.bytes,
+            deleted=self.deleted + later.deleted,
+            unchanged=self.unchanged,
+            seconds=self.seconds + later.seconds,
+            changes=[*self.changes, *later.changes],
+        )
 
 
 class FileEntry(Struct, kw_only=True):

@@ -31,7 +31,12 @@ class StoredDisplay(Struct, kw_only=True):
 
 
 class HistoryEntry(Struct, kw_only=True):
-    """One line of `state/history.jsonl`; the predecessor's lines decode into it too."""
+    """One line of `state/history.jsonl`; the predecessor's lines decode into it too.
+
+    `status` is `lost` when the runtime was gone before it was learned here how the run ended. `learned` is when this
+    machine learned the end of a run that it had not watched to its end: such a line replaces the earlier one with the
+    same `id`. `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then.
+    """
 
     status: str
     execution_count: int | None = None
@@ -50,8 +55,11 @@ class HistoryEntry(Struct, kw_only=True):
     error_category: str | Optional = field(name="errorCategory", default=UNSET)
     exit_code: int | Optional = field(name="exitCode", default=UNSET)
     session: str | Optional = UNSET
+    session_id: str | Optional = field(name="sessionId", default=UNSET)
     run_id: str | Optional = field(name="runId", default=UNSET)
     output_bytes: int | Optional = field(name="outputBytes", default=UNSET)
+    output_kept: bool | Optional = field(name="outputKept", default=UNSET)
+    learned: str | Optional = UNSET
 
 
 class HistoryStats(Struct, kw_only=True):

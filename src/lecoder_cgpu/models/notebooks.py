@@ -17,6 +17,7 @@ class CellResult(Struct, kw_only=True):
     `index` is the cell's position in the source notebook, counted from 0 over all cells; absent for the injected
     parameters. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
     `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
+    `errorCode` and `exitCode` are null for a cell that did not run, or has not ended.
     `stdout` and `stderr` are cut to beginning and end; the notebook has all of it. `displays` lists the formats of each
     rich output.
     """
@@ -27,8 +28,8 @@ class CellResult(Struct, kw_only=True):
     execution_count: int | None = field(name="executionCount", default=None)
     timing: Timing | Optional = UNSET
     error: ErrorInfo | Optional = UNSET
-    error_code: int = field(name="errorCode", default=0)
-    exit_code: int = field(name="exitCode", default=0)
+    error_code: int | None = field(name="errorCode", default=None)
+    exit_code: int | None = field(name="exitCode", default=None)
     allowed: bool | Optional = UNSET
     stdout: str | Optional = UNSET
     stderr: str | Optional = UNSET
@@ -41,8 +42,8 @@ class NotebookRun(Struct, kw_only=True):
     """The document of `notebook run` and `notebook fetch`: the result of the notebook and of each of its code cells.
 
     `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose index is `failedCell` (absent if
-    something else failed). `output` is the file with the executed notebook, `drive` the address of the
-    notebook in Drive that it has replaced.
+    something else failed). `runId` is the run's id in the history (`jobId` for a job). `output` is the file with the
+    executed notebook, `drive` the address of the notebook in Drive that it has replaced.
     """
 
     status: Literal["ok", "error", "unknown", "running"]
@@ -52,6 +53,7 @@ class NotebookRun(Struct, kw_only=True):
     output: str | Optional = UNSET
     drive: str | Optional = UNSET
     session: SessionRef | Optional = UNSET
+    run_id: str | Optional = field(name="runId", default=UNSET)
     job_id: str | Optional = field(name="jobId", default=UNSET)
     cells: list[CellResult] = field(default_factory=list)
     failed_cell: int | Optional = field(name="failedCell", default=UNSET)

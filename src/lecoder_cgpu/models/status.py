@@ -62,9 +62,20 @@ class Host(Struct, kw_only=True):
     disk: Memory | Optional = UNSET
 
 
+class Loss(Struct, kw_only=True):
+    """That a runtime is gone: `at` is when that was found out, `cause` why, where it is known (a lease that ended)."""
+
+    at: str | None = None
+    cause: str | Optional = UNSET
+
+
 class RuntimeStatus(Struct, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
-    `unitsPerHour` only where Colab's figure for all runtimes is that of this one."""
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
+
+    `gpu`, `gpus` and `runs` (the runs that have not ended) are null for a runtime that was not asked or did
+    not answer.
+    """
 
     label: str
     endpoint: str
@@ -72,13 +83,14 @@ class RuntimeStatus(Struct, kw_only=True):
     connected: bool
     backend: str
     session: str
-    gpu: Gpu | Optional = UNSET
-    gpus: list[Gpu] = field(default_factory=list)
+    gpu: Gpu | None = None
+    gpus: list[Gpu] | None = None
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
-    runs: int = 0
+    runs: int | None = None
     lease: LeaseInfo | Optional = UNSET
     problem: str | Optional = UNSET
+    lost: Loss | Optional = UNSET
     origin: Origin | Optional = UNSET
     units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
 

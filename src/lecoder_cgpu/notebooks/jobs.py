@@ -178,7 +178,7 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
         begun, ended = _moment(state.result.started), _moment(state.result.ended)
     timing = Outcome(Execution(""), begun, completed=ended).timing
     document = progress.document(spec.name, session, timing)
-    document.job_id = state.run
+    document.job_id = document.run_id = state.run
     _conclude(document, state)
     return document, content
 

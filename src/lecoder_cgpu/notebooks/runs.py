@@ -118,7 +118,7 @@ class NotebookProgress:
         document.output_complete = self.complete
         if (failed := self.failure) is not None:
             document.status = "error"
-            document.error, document.error_code = failed.error, failed.error_code
+            document.error, document.error_code = failed.error, failed.error_code or 0
             document.exit_code = failed.exit_code or 1
             document.failed_cell = failed.index
         return document
@@ -202,6 +202,7 @@ def run_notebook(
     finally:
         connection.close()
     document = progress.document(name, session, Outcome(Execution(""), started).timing)
+    document.run_id = messages.new_run_id()
     if interrupted is not None:
         document.interrupted = True
         ended = errors.RuntimeFailure(

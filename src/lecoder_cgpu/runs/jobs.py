@@ -21,7 +21,7 @@ from ..jupyter import messages
 from ..models.base import ErrorInfo, timestamp
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
-from . import classify, kernel_runs
+from . import classify, kernel_runs, records
 from .process_runs import signal_number, stopped_by
 from .process_watch import ProcessRun
 
@@ -175,9 +175,9 @@ class Jobs:
     the connection drops.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, helper: Helper | None = None) -> None:
         self.session = session
-        self._helper: Helper = session.connect_helper()
+        self._helper: Helper = helper or session.connect_helper()
         self._pids: dict[str, list[int]] = {}  # of running jobs
 
     @property
@@ -192,10 +192,10 @@ class Jobs:
         self._helper.close()
 
     def list(self, limit: int) -> JobList:
-        """The newest jobs."""
-        return JobList(
-            jobs=[self._described(state) for state in self._helper.runs(limit)], session=self.session.record.ref
-        )
+        """The newest jobs. What the history here says of them is completed."""
+        states = self._helper.runs(limit)
+        records.note_ends(self, states)
+        return JobList(jobs=[self._described(state) for state in states], session=self.session.record.ref)
 
     def add_gpus(self, jobs: Sequence[Job]) -> Sequence[GpuReport]:
         """Add to running jobs how much GPU memory they hold, as far as the driver tells. Returns the GPUs."""
@@ -213,11 +213,16 @@ class Jobs:
         return describe(state)
 
     def find(self, key: str) -> RunState:
-        """The job with that id, or with the only id that begins so.
+        """The job with that id, or with the only id that begins so. Its entry in the history here is completed.
 
         Raises:
             errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
         """
+        state = self._find(key)
+        records.note_ends(self, [state])
+        return state
+
+    def _find(self, key: str) -> RunState:
         if len(key) == len("run-") + 16:
             try:
                 return self._show(key)
@@ -268,6 +273,7 @@ class Jobs:
             except KeyboardInterrupt as interrupt:
                 interrupted = errors.interrupted_status(interrupt)
             state = self._show(state.run)
+            records.note_ends(self, [state])
         document = self.document(state)
         if interrupted is not None:
             document.interrupted = True
@@ -372,7 +378,9 @@ class Jobs:
                 if state.ended or step is None:
                     break
                 self._helper.signal(state.run, step)
-        return JobDocument(job=describe(self._helper.show(state.run)), session=self.session.record.ref, sent=sent)
+        state = self._helper.show(state.run)
+        records.note_ends(self, [state])
+        return JobDocument(job=describe(state), session=self.session.record.ref, sent=sent)
 
     def remove(self, key: str) -> str:
         """Delete a job that has ended, with its output; returns its id.

@@ -17,6 +17,7 @@ from ..models.status import (
     ActiveSession,
     Gpu,
     Host,
+    Loss,
     Memory,
     RuntimeStatus,
     SessionCounts,
@@ -73,7 +74,9 @@ def _document(manager: SessionManager, records: list[Record], runtimes: list[Run
     active = next((record for record in records if record.is_active), None)
     counts = SessionCounts(
         total=len(records),
-        active=int(active is not None),
+        active=sum(
+            runtime.problem != GONE for record, runtime in zip(records, runtimes, strict=True) if record.is_active
+        ),
         connected=sum(runtime.connected for runtime in runtimes),
         stale=sum(runtime.problem == GONE for runtime in runtimes),
     )
@@ -241,7 +244,7 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
         document.origin = "ours"
     try:
         if session.is_lost():
-            document.problem = GONE
+            _lose(document, manager, record)
             return document
         if session.backend.find(record) is None:
             document.problem = "the runtime is being started"
@@ -254,10 +257,19 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
             _with_helper(session, lambda helper: _fill(document, helper))
         document.connected = True
     except errors.LostError:
-        document.problem = GONE
+        _lose(document, manager, record)
     except errors.Error as error:
         document.problem = error.message
     return document
+
+
+def _lose(document: RuntimeStatus, manager: SessionManager, record: Record) -> None:
+    """Say that the runtime is gone, since when, and why."""
+    document.problem = GONE
+    stored = manager.store.get(record.id) or record  # what was found out a moment ago is stored
+    document.lost = Loss(at=stored.allocation.lost_at if stored.allocation is not None else None)
+    if (why := leases.lease_of(stored).why) is not None:
+        document.lost.cause = f"released, for {why}"
 
 
 def _with_helper(session: Session, action: Callable[[Helper], None]) -> None:
@@ -272,6 +284,7 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
     report = helper.report()
     _fill_hardware(document, [gpu_document(item) for item in report.gpus], _host(report))
     if not document.gpus and report.gpu_problem:
+        document.gpus = None
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
     document.runs = sum(not state.ended for state in helper.runs())
 

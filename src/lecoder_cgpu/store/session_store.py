@@ -64,7 +64,8 @@ class Allocation(Struct, kw_only=True):
     was told to end it, and has not confirmed that). `plane` is the lender's service that knows the runtime.
     `accelerators` are those that the user allows, the best first; an empty list means any of the variant. `expires` is
     the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
-    `tier` is the account's plan, as the lender told it with the runtime.
+    `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime was found to be
+    gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is interrupted.
     """
 
     state: State = "asked"
@@ -78,6 +79,8 @@ class Allocation(Struct, kw_only=True):
     expires: float | None = None
     address: str | None = None
     tier: str | None = None
+    lost_at: str | None = field(name="lostAt", default=None)
+    asker: str | None = None
 
 
 class Lease(Struct, kw_only=True):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ... import config, errors
+from ...models.base import now
 from ...net.retry import persist
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, logs
@@ -84,7 +85,7 @@ class Allocator:
         logs.current().warn("COLAB", f"the runtime {record.runtime.endpoint} is gone: two listings lack it")
         if record.allocation is None:
             record.allocation = records.of_predecessor(record)
-        record.allocation.state = "lost"
+        record.allocation.state, record.allocation.lost_at = "lost", now()
         record.runtime.proxy = None
         self.save(record)
 
@@ -96,6 +97,7 @@ class Allocator:
         record.allocation.key = records.new_key()
         record.allocation.state, record.allocation.plane = "asked", self._listing.plane
         record.allocation.sent = record.allocation.adopted = False
+        record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None
         record.kernel = record.helper = None
         self.save(record)
@@ -112,7 +114,7 @@ class Allocator:
             nonlocal unanswered
             unanswered = True
             assert record.allocation is not None
-            record.allocation.sent = True
+            record.allocation.sent, record.allocation.asker = True, terms.asker or None
             self.save(record)
 
         pause = CAPACITY_PAUSE[0]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
+from ...models.base import now
 from ...store import leases
 from ...store.session_store import Allocation, Record, State, Store, new_record
 from ...system import logs
@@ -240,7 +241,7 @@ class Backend(Leased):
             if self._allocator.reread(record) is not None:
                 if record.allocation is None:
                     record.allocation = records.of_predecessor(record)
-                record.allocation.state = "lost"
+                record.allocation.state, record.allocation.lost_at = "lost", now()
                 record.runtime.proxy = None
                 self._allocator.save(record)
         return True

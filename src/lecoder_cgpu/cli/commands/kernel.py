@@ -64,7 +64,10 @@ def restart(app: App) -> Answer:
 
 def restart_kernel(app: App, key: str | None) -> Answer:
     """Restart the kernel of the session `key`, the active one when it is None."""
+    from ...runs import records
+
     session = app.client.existing(key)
     kernel = session.kernel_info(session.restart_kernel())
+    records.remember_restart(session)
     document = KernelDocument(session=session.record.ref, kernel=kernel, action="restarted")
     return Answer(document, lambda: f"{session.record.name}: restarted; its variables are gone")

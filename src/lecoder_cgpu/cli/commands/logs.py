@@ -33,7 +33,11 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NUMBER",
             help="The most that are shown.",
         ),
-        click.option("--status", metavar="STATUS", help="Only these: ok, error, abort, unknown or running."),
+        click.option(
+            "--status",
+            metavar="STATUS",
+            help="Only these: ok, error (lost ones, too), abort, unknown, lost or running.",
+        ),
         click.option("--category", metavar="NAME", help="Only errors of this category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="Only these: kernel or terminal."),
         click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 1d, 2w, today, yesterday, or a date."),
@@ -77,7 +81,7 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     if context.invoked_subcommand is not None:
         return None
     app, chosen = context.ensure_object(App), Chosen(**options)
-    history = History(app.client.state_dir)
+    history = _history(app)
     if chosen.html == "-" and app.printer.mode != "human":
         raise errors.UsageError(
             "--html - prints the page, and --json a document",
@@ -105,6 +109,14 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
 
 
+def _history(app: App) -> History:
+    """The history, with the runs that were lost with their runtimes marked as lost."""
+    from ...runs import records
+
+    records.settle(app.client)
+    return History(app.client.state_dir)
+
+
 @command.command()
 @click.pass_obj
 def stats(app: App) -> Answer:
@@ -113,7 +125,7 @@ def stats(app: App) -> Answer:
     \b
     lecoder-cgpu logs stats --json
     """
-    return _stats(History(app.client.state_dir))
+    return _stats(_history(app))
 
 
 @command.command()
@@ -144,7 +156,7 @@ def show(
     lecoder-cgpu logs show run-0123456789abcdef
     lecoder-cgpu logs show run-0123456789abcdef --output --max-output 0
     """
-    entry = History(app.client.state_dir).find(run)
+    entry = _history(app).find(run)
     if output:
         return _output(
             app, run, entry, run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)

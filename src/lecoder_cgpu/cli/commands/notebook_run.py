@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from ... import errors
-from ...history.entries import History, entry_from_run
-from ...models.history import HistoryRuntime
 from ...models.runs import Run
+from ...runs import records
 from ...sessions.session import Session
 from .. import runtime_options
 from ..app import App, Command
@@ -101,6 +101,7 @@ class _Run:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         if self.options["restart"] and session.kernel() is not None:
             session.restart_kernel()
+            records.remember_restart(session)
         return self._detached(session) if self.options["detach"] else self._watched(session)
 
     def _detached(self, session: Session) -> Answer:
@@ -115,6 +116,10 @@ class _Run:
             timeout=self.options["timeout"],
             key=self.options["key"],
         )
+        try:
+            records.remember_job(session, document, f"notebook {self.source.name}", "kernel")
+        except errors.ConfigError as error:
+            self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()
         return Answer(document, lambda: document.job_id)
 
@@ -181,14 +186,19 @@ class _Run:
             mode="kernel",
             error=document.error,
             timing=document.timing,
-            session=session.record.ref,
+            run_id=document.run_id,
+            stdout=_joined(cell.stdout for cell in document.cells),
+            stderr=_joined(cell.stderr for cell in document.cells) or UNSET,
             output_bytes=sum(cell.output_bytes for cell in document.cells),
         )
-        runtime = HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
         try:
-            History(self.app.client.state_dir).append(entry_from_run(run, f"notebook {document.notebook}", runtime))
+            records.remember(session, run, f"notebook {document.notebook}")
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
+
+
+def _joined(texts: Iterable[str | UnsetType]) -> str:
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 @click.command(cls=Command, name="fetch")

@@ -8,7 +8,7 @@ import click
 
 from ...models.keeper import LeaseInfo
 from ...models.sessions import KernelInfo
-from ...models.status import Account, Host, Memory, Units
+from ...models.status import Account, Host, Loss, Memory, Units
 from ...sessions import status
 from ..app import App, Command
 from ..output import Answer
@@ -54,6 +54,9 @@ def _lines(document: Status, *, lends: bool) -> list[str]:
         if isinstance(runtime.problem, str):
             lines.append(f"  problem    {runtime.problem}")
         gone = runtime.problem == status.GONE
+        if isinstance(runtime.lost, Loss):
+            cause = f" ({runtime.lost.cause})" if isinstance(runtime.lost.cause, str) else ""
+            lines.append(f"  lost       {runtime.lost.at or 'at an unknown time'}{cause}")
         ended = runtime.lease.ended if isinstance(runtime.lease, LeaseInfo) else None
         leased = isinstance(runtime.lease, LeaseInfo)
         if gone and leased and ended not in ("runtime", "units"):  # those limits stay in force
@@ -62,7 +65,7 @@ def _lines(document: Status, *, lends: bool) -> list[str]:
             lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
         if isinstance(runtime.kernel, KernelInfo):
             lines.append(f"  kernel     {runtime.kernel.state}")
-        for gpu in runtime.gpus:
+        for gpu in runtime.gpus or ():
             memory = f"{gpu.memory.free} free of {gpu.memory.total}, " if isinstance(gpu.memory, Memory) else ""
             lines.append(f"  gpu {gpu.index}      {gpu.name}: {memory}{gpu.utilization.gpu} busy")
         if isinstance(runtime.host, Host):

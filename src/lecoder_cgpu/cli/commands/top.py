@@ -66,7 +66,7 @@ def _rows(runtime: RuntimeStatus) -> list[tuple[str, ...]]:
     kernel = runtime.kernel.state if isinstance(runtime.kernel, KernelInfo) else "-"
     rate = f"{runtime.units_per_hour:g}" if isinstance(runtime.units_per_hour, float) else "-"
     memory, disk = (_used(size) for size in ((host.memory, host.disk) if host else (None, None)))
-    rest = (memory, disk, str(runtime.runs), kernel, rate)
+    rest = (memory, disk, "-" if runtime.runs is None else str(runtime.runs), kernel, rate)
     if not runtime.gpus:
         return [(runtime.session, runtime.label, "none", "-", "-", *rest)]
     rows: list[tuple[str, ...]] = []

@@ -1,0 +1,257 @@
+"""What the history says of runs: written when they are watched to their end, and completed when they were left alone.
+
+Whoever learns the end of a run that its client had left (a wait, a list, a look, the keeper) completes its entry. A run
+whose runtime is gone before that is `lost`. The history is on this machine, so nobody is asked for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import UNSET, structs
+
+from .. import errors
+from ..history.entries import MAX_TEXT, History, entry_from_run, shown_by
+from ..models.base import ErrorInfo, Timing, timestamp
+from ..models.base import now as utc_now
+from ..models.history import HistoryRuntime
+from ..models.runs import Run
+from ..store import leases
+from ..system import logs
+
+if TYPE_CHECKING:
+    from ..helper.documents import RunState
+    from ..models.history import HistoryEntry
+    from ..models.jobs import JobDocument, JobStarted
+    from ..models.runs import DisplayData
+    from ..sessions.manager import SessionManager
+    from ..sessions.session import Session
+    from ..store.session_store import Record
+    from .jobs import Jobs
+
+LONG_BYTES = 20 * 2**20  # how much of the history is searched for a run that somebody asks for
+
+
+def remember(
+    session: Session,
+    run: Run,
+    command: str,
+    *,
+    secrets: Sequence[str] = (),
+    displays: Sequence[DisplayData] | None = None,
+) -> None:
+    """Write a run down.
+
+    Args:
+        secrets: values that must not be written. displays: the rich outputs, where the document does not hold them all.
+
+    Raises:
+        errors.ConfigError: the history cannot be written.
+    """
+    run.session = session.record.ref
+    entry = entry_from_run(run, command, _runtime(session), secrets, displays)
+    History(session.store.folder).append(entry, shown_by(run) if displays is None else displays)
+
+
+def remember_job(
+    session: Session, job: JobStarted, command: str, mode: Literal["kernel", "terminal"], *, secrets: Sequence[str] = ()
+) -> None:
+    """Write down that a job was started. The same job, started again under its key, is one entry.
+
+    Raises:
+        errors.ConfigError: the history cannot be written.
+    """
+    history = History(session.store.folder)
+    known = history.find(job.job_id)
+    if known is not None and _is_of(known, session) and (known.status == "running" or job.job.state == "exited"):
+        return
+    run = Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=job.job_id, session=session.record.ref)
+    entry = entry_from_run(run, command, _runtime(session), secrets)
+    # How it ends is not known: the exit status of a run that goes on would be a lie.
+    entry.exit_code = entry.error_code = entry.output_bytes = UNSET
+    if secrets:
+        entry.output_kept = False
+    history.append(entry)
+
+
+def remember_restart(session: Session) -> None:
+    """Write down that the kernel was restarted, and its variables are gone. That this fails spoils no restart."""
+    with _harmless():
+        remember(session, Run(status="ok", error_code=0, exit_code=0, mode="kernel"), "kernel restart")
+
+
+def remember_interrupted(
+    session: Session, command: str, mode: Literal["kernel", "terminal"], interrupt: KeyboardInterrupt
+) -> None:
+    """Write down a run that was interrupted before it was started, as while a runtime was asked for."""
+    run = Run(status="abort", error_code=0, exit_code=0, mode=mode)
+    status = errors.interrupted_status(interrupt)
+    run.fail(
+        errors.RuntimeFailure("interrupted before it was started", name="Interrupted", exit_status=status), "abort"
+    )
+    run.interrupted = True
+    with _harmless():
+        remember(session, run, command)
+
+
+def _runtime(session: Session) -> HistoryRuntime:
+    return HistoryRuntime(label=session.record.runtime.label, accelerator=session.record.runtime.accelerator)
+
+
+# --- runs whose end is learned later ---------------------------------------------------------------------------------
+
+
+def note_ends(jobs: Jobs, states: Sequence[RunState]) -> None:
+    """Complete the entries of runs that have ended. That the history cannot be used spoils no command."""
+    ended = {state.run: state for state in states if state.ended}
+    if not ended:
+        return
+    most = LONG_BYTES if len(ended) == 1 else None
+    with _harmless():
+        for entry in _open_entries(jobs.session, list(ended), most):
+            document = jobs.document(ended[entry.run_id])  # type: ignore[index]
+            _complete(jobs.session, entry, _run_of(document, entry, jobs))
+
+
+def note_run(session: Session, run: Run) -> None:
+    """Complete the entry of a run that was shown to its end."""
+    if run.status == "running" or not isinstance(run.run_id, str):
+        return
+    with _harmless():
+        for entry in _open_entries(session, [run.run_id], LONG_BYTES):
+            _complete(session, entry, run)
+
+
+@contextlib.contextmanager
+def _harmless() -> Iterator[None]:
+    try:
+        yield
+    except errors.Error as error:
+        logs.current().warn("HISTORY", f"the end of a run was not written down: {error.message}")
+
+
+def _open_entries(session: Session, runs: Sequence[str], most: int | None) -> list[HistoryEntry]:
+    history = History(session.store.folder)
+    found = history.unsettled() if most is None else history.unsettled(most)
+    wanted = set(runs)
+    entries: dict[str, HistoryEntry] = {}
+    for entry in found:
+        if entry.run_id in wanted and _is_of(entry, session):
+            entries.setdefault(str(entry.run_id), entry)
+            if len(entries) == len(wanted):
+                break
+    return list(entries.values())
+
+
+def _is_of(entry: HistoryEntry, session: Session) -> bool:
+    """Whether a run of that id is this session's. A key gives the same id everywhere, and again on another runtime."""
+    record = session.record
+    named = entry.session_id == record.id if isinstance(entry.session_id, str) else entry.session == record.name
+    began = 0.0 if record.lease is None else record.lease.began
+    return named and entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC))
+
+
+def _run_of(document: JobDocument, entry: HistoryEntry, jobs: Jobs) -> Run:
+    job = document.job
+    run = Run(
+        status=document.status,
+        error_code=document.error_code,
+        exit_code=document.exit_code,
+        mode="kernel" if job.kind == "kernel" else "terminal",
+        run_id=job.id,
+        error=document.error,
+        output_bytes=job.stdout_bytes + job.stderr_bytes,
+    )
+    started = job.started if isinstance(job.started, str) else job.created
+    if isinstance(started, str) and isinstance(job.ended, str) and isinstance(job.seconds, float):
+        run.timing = Timing(started, job.ended, round(job.seconds * 1000))
+    if entry.output_kept is not False:
+        run.stdout = _ends(jobs, job.id, "stdout", job.stdout_bytes)
+        run.stderr = _ends(jobs, job.id, "stderr", job.stderr_bytes) or UNSET
+    return run
+
+
+def _ends(jobs: Jobs, run_id: str, stream: str, size: int) -> str:
+    """As much of a stream's end as the history keeps."""
+    if not size:
+        return ""
+    content = jobs.helper.read(run_id, stream, max(size - MAX_TEXT, 0)).data
+    return content.decode("utf-8", "replace")
+
+
+def _complete(session: Session, entry: HistoryEntry, run: Run) -> None:
+    """Write the line that takes the place of the entry's."""
+    if entry.output_kept is False:
+        run = structs.replace(run, stdout="", stderr=UNSET, display_data=UNSET)
+    completed = structs.replace(
+        entry_from_run(run, "", entry.runtime),
+        id=entry.id,
+        timestamp=entry.timestamp,
+        command=entry.command,
+        mode=entry.mode,
+        session=entry.session,
+        session_id=entry.session_id,
+        output_kept=entry.output_kept,
+        learned=utc_now(),
+    )
+    if (completed.status, completed.exit_code, completed.error) != (entry.status, entry.exit_code, entry.error):
+        History(session.store.folder).append(completed, () if entry.output_kept is False else shown_by(run))
+
+
+# --- runs whose runtime is gone --------------------------------------------------------------------------------------
+
+
+def settle(manager: SessionManager) -> None:
+    """Say of every run that was left alone on a runtime that is known to be gone that it is lost. Asks nobody."""
+    history = History(manager.state_dir)
+    with _harmless():
+        left = [entry for entry in history.unsettled() if entry.status == "running"]
+        if not left:
+            return
+        stored = manager.store.records()
+        for entry in left:
+            why = _loss(manager, entry, stored)
+            if why is not None:
+                history.append(lost(entry, why))
+
+
+def lost(entry: HistoryEntry, why: str) -> HistoryEntry:
+    """The entry of a run that was lost with its runtime."""
+    error = errors.LostError(why, name="RunLost", hint="start it again")
+    run = Run(status="unknown", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)
+    run.fail(error, "unknown")
+    assert isinstance(run.error, ErrorInfo)
+    return structs.replace(
+        entry_from_run(run, "", entry.runtime),
+        status="lost",
+        id=entry.id,
+        timestamp=entry.timestamp,
+        command=entry.command,
+        mode=entry.mode,
+        session=entry.session,
+        session_id=entry.session_id,
+        output_bytes=UNSET,
+        learned=utc_now(),
+    )
+
+
+def _loss(manager: SessionManager, entry: HistoryEntry, stored: Sequence[Record]) -> str | None:
+    """Why the end of a run cannot be learned any more; None while it can."""
+    same: Callable[[Record], bool] = lambda record: (  # noqa: E731
+        record.id == entry.session_id if isinstance(entry.session_id, str) else record.name == entry.session
+    )
+    record = next(filter(same, stored), None)
+    if record is None:
+        return f"session {entry.session!r} was closed before it was learned how the run ended"
+    lease = leases.lease_of(record)
+    if record.lease is not None and entry.timestamp < timestamp(datetime.fromtimestamp(lease.began, UTC)):
+        return f"the run was on an earlier runtime of session {record.name!r}, which is gone"
+    lender = manager.leased(record.backend)
+    if lender is None or lender.state(record) != "lost":
+        return None
+    when = f" since {record.allocation.lost_at}" if record.allocation and record.allocation.lost_at else ""
+    why = f", which was released, for {lease.why}" if lease.why else ""
+    return f"the runtime of session {record.name!r}{why} is gone{when}"
