@@ -89,9 +89,10 @@ def remember_interrupted(
     """Write down a run that was interrupted before it was started, as while a runtime was asked for."""
     run = Run(status="abort", error_code=0, exit_code=0, mode=mode)
     status = errors.interrupted_status(interrupt)
-    run.fail(
-        errors.RuntimeFailure("interrupted before it was started", name="Interrupted", exit_status=status), "abort"
+    error = errors.RuntimeFailure(
+        "interrupted before it was started", name="Interrupted", hint="repeat the same command", exit_status=status
     )
+    run.fail(error, "abort")
     run.interrupted = True
     with _harmless():
         remember(session, run, command)
@@ -220,7 +221,7 @@ def settle(manager: SessionManager) -> None:
 
 def lost(entry: HistoryEntry, why: str) -> HistoryEntry:
     """The entry of a run that was lost with its runtime."""
-    error = errors.LostError(why, name="RunLost", hint="start it again")
+    error = errors.LostError(why, name="RunLost", hint="repeat the same command")
     run = Run(status="unknown", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)
     run.fail(error, "unknown")
     assert isinstance(run.error, ErrorInfo)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import AcquireOptions, Backend, Leased
+from ..backends.protocol import AcquireOptions, Backend
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
@@ -37,7 +37,6 @@ RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
 HELPER_PATH = "lecoder-cgpu-resident"
 ASKER = os.urandom(8).hex()  # the id of this command among those that may ask for runtimes
-GIVE_BACK_PAUSE = 2.0  # seconds after which a runtime whose request was interrupted is looked for again
 
 
 class Session:
@@ -77,7 +76,9 @@ class Session:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
         except KeyboardInterrupt:
-            self._interrupted_start()
+            from .interrupted_start import give_back
+
+            give_back(self)
             raise
         if self.keep is not None:
             self._begin_lease(fresh)
@@ -86,43 +87,6 @@ class Session:
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, helper=None)
         return endpoint
-
-    def _interrupted_start(self) -> None:
-        """The user does not want the runtime any more that is being asked for, or boots. Give it back if this command
-        has asked for it, and say what is held otherwise."""
-        stored = self.store.get(self.record.id)
-        if stored is None or not isinstance(self.backend, Leased) or stored.allocation is None:
-            return
-        name, state = stored.name, self.backend.state(stored)
-        if state == "asked" and not stored.allocation.sent:
-            self.store.remove(stored.id)  # nobody was asked yet
-            return
-        if stored.allocation.asker != ASKER:
-            if state in ("asked", "booting", "ready"):
-                self.notify(f"session {name!r} is held, and costs; give it back: lecoder-cgpu sessions close {name}")
-            return
-        try:
-            released = self.backend.release(stored)
-            if released == "nothing" and state == "asked":  # the answer may have been on its way
-                time.sleep(GIVE_BACK_PAUSE)
-                released = self.backend.release(stored)
-        except errors.Error as error:
-            self.notify(
-                f"the runtime of session {name!r} may be held, and cost, for it could not be given back: "
-                f"{error.message}; try again: lecoder-cgpu sessions close {name}"
-            )
-            return
-        if released == "runtime":
-            self.store.remove(stored.id)
-            self.notify(f"the {stored.label} that was being started was given back")
-        elif released == "requested":
-            self.store.retire(stored.id)
-            self.notify(f"{self.backend.label} was told to end the {stored.label} that was being started")
-        else:
-            self.notify(
-                f"whether a runtime was started is not known yet; see: lecoder-cgpu sessions list, "
-                f"and give it back: lecoder-cgpu sessions close {name}"
-            )
 
     @cached_property
     def server(self) -> Server:

@@ -1,0 +1,65 @@
+"""A start that the user interrupts: what was asked for is given back, or the user is told what is held."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..backends.protocol import Leased
+from ..store.session_store import Record
+
+if TYPE_CHECKING:
+    from .session import Session
+
+PAUSE = 2.0  # seconds after which a runtime whose request was interrupted is looked for again
+
+
+def give_back(session: Session) -> None:
+    """Give back the runtime that is being asked for, or boots, if this command has asked for it. Say what is held
+    otherwise. Never raises."""
+    try:
+        _give_back(session)
+    except errors.Error as error:
+        name = session.record.name
+        session.notify(
+            f"the runtime of session {name!r} may be held, and cost, for it could not be given back: {error.message}; "
+            f"try again: lecoder-cgpu sessions close {name}"
+        )
+
+
+def _give_back(session: Session) -> None:
+    from .session import ASKER
+
+    backend, stored = session.backend, session.store.get(session.record.id)
+    if stored is None or stored.allocation is None or not isinstance(backend, Leased):
+        return
+    state = backend.state(stored)
+    if state == "asked" and not stored.allocation.sent:
+        session.store.remove(stored.id)  # nobody was asked yet
+        return
+    if stored.allocation.asker != ASKER:
+        if state in ("asked", "booting", "ready"):
+            close = f"lecoder-cgpu sessions close {stored.name}"
+            session.notify(f"session {stored.name!r} is held, and costs; to give it back: {close}")
+        return
+    session.notify(_released(session, backend, stored))
+
+
+def _released(session: Session, backend: Leased, stored: Record) -> str:
+    """Release the runtime; what to tell the user about it."""
+    booting = backend.state(stored) != "asked"
+    released = backend.release(stored)
+    if released == "nothing" and not booting:  # the answer may have been on its way
+        time.sleep(PAUSE)
+        released = backend.release(stored)
+    if released == "runtime" or (released == "nothing" and booting):
+        session.store.remove(stored.id)
+        return f"the {stored.label} that was being started was given back"
+    if released == "requested":
+        session.store.retire(stored.id)
+        return f"{backend.label} was told to end the {stored.label} that was being started"
+    return (
+        "whether a runtime was started is not known yet; see: lecoder-cgpu sessions list, "
+        f"and give it back: lecoder-cgpu sessions close {stored.name}"
+    )
