@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..store.session_store import Record
 if TYPE_CHECKING:
     from .session import Session
 
+ASKER = os.urandom(8).hex()  # the id of this command among those that may ask for runtimes
 PAUSE = 2.0  # seconds after which a runtime whose request was interrupted is looked for again
 
 
@@ -29,8 +31,6 @@ def give_back(session: Session) -> None:
 
 
 def _give_back(session: Session) -> None:
-    from .session import ASKER
-
     backend, stored = session.backend, session.store.get(session.record.id)
     if stored is None or stored.allocation is None or not isinstance(backend, Leased):
         return

@@ -7,7 +7,6 @@ its failure makes us ask the server what became of the kernel.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,6 +23,7 @@ from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, session_store
 from ..system import logs
+from . import interrupted_start
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
@@ -36,7 +36,6 @@ Waiting = Callable[[str], AbstractContextManager[None]]
 RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
 HELPER_PATH = "lecoder-cgpu-resident"
-ASKER = os.urandom(8).hex()  # the id of this command among those that may ask for runtimes
 
 
 class Session:
@@ -55,7 +54,7 @@ class Session:
         self.backend = backend
         self.notify = notify
         self.waiting = waiting
-        self.terms = AcquireOptions(tell=notify, asker=ASKER)
+        self.terms = AcquireOptions(tell=notify, asker=interrupted_start.ASKER)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self._used_at: float | None = None
@@ -76,9 +75,7 @@ class Session:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
         except KeyboardInterrupt:
-            from .interrupted_start import give_back
-
-            give_back(self)
+            interrupted_start.give_back(self)
             raise
         if self.keep is not None:
             self._begin_lease(fresh)
