@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lecoder_cgpu.guest import output_order
 from lecoder_cgpu.guest.processes import identity, send_signal
 from lecoder_cgpu.guest.programs import Programs
 from lecoder_cgpu.guest.runs import Run
@@ -341,3 +342,48 @@ def test_sources_for_the_runtime_are_old_python(part: str) -> None:
         assert all(
             name.partition(".")[0] in {*sys.stdlib_module_names, "IPython", "ipykernel", "zmq"} for name in names
         ), names
+
+
+def order(supervised: Supervised) -> list[tuple[str, int]]:
+    return list(output_order.pieces(supervised.output(output_order.FILE)))
+
+
+def test_the_order_of_the_streams_is_written_down(supervised: Supervised) -> None:
+    """Each piece of each stream, in the order in which the process wrote; the sizes are those of the files."""
+    code = """
+import os, time
+for i in range(100):
+    before = os.path.getsize("order")
+    os.write(1 + i % 2, b"x" * (i + 1))
+    while os.path.getsize("order") == before:
+        time.sleep(0.001)
+"""
+    supervised.start(sys.executable, "-c", code)
+    assert supervised.result()["exit"] == 0
+    assert order(supervised) == [(("stdout", "stderr")[i % 2], i + 1) for i in range(100)]
+    assert (len(supervised.output("stdout")), len(supervised.output("stderr"))) == (2500, 2550)
+
+
+def test_a_started_line_comes_behind_the_lines_of_the_other_stream(supervised: Supervised) -> None:
+    """A bar's end, a result, and the next bar's beginning, all before anybody reads: each stands on its own line."""
+    code = """
+import os, signal
+os.kill(os.getppid(), signal.SIGSTOP)
+os.write(2, b"bar 100%\\n")
+os.write(1, b"result\\n")
+os.write(2, b"\\rbar 0%")
+os.kill(os.getppid(), signal.SIGCONT)
+"""
+    supervised.start(sys.executable, "-c", code)
+    assert supervised.result()["exit"] == 0
+    assert order(supervised) == [("stderr", 9), ("stdout", 7), ("stderr", 7)]
+
+
+def test_both_streams_are_drained_at_the_end(supervised: Supervised) -> None:
+    """Much output of both right before the end is whole, in the files and in their order."""
+    code = "import os\nfor i in range(40): os.write(1, b'o' * 20000); os.write(2, b'e' * 20000)"
+    supervised.start(sys.executable, "-c", code)
+    result = supervised.result()
+    assert (result["stdoutBytes"], result["stderrBytes"]) == (800_000, 800_000)
+    noted = order(supervised)
+    assert sum(size for _, size in noted) == 1_600_000

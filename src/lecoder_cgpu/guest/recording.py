@@ -13,7 +13,7 @@ import os
 import time
 from typing import Any
 
-from . import usage
+from . import output_order, usage
 from .processes import identity
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
@@ -99,7 +99,8 @@ class Recording:
         self.adopted = self._spec.get("supervisorPid") not in (None, os.getpid())
         self.numbers = Numbers()
         self._files: dict[str, Any] = {}
-        self._sizes = {name: self._size(name) for name in ("messages", "stdout", "stderr")}
+        self._sizes = {name: self._size(name) for name in ("messages", "stdout", "stderr", output_order.FILE)}
+        self._ordered = output_order.may_begin(folder)
         self._limit = limit()
         self._dropped = 0
         self._error: dict[str, Any] | None = None
@@ -158,7 +159,10 @@ class Recording:
         if kind == "stream":
             found = json.loads(content)
             name = "stderr" if found.get("name") == "stderr" else "stdout"
-            self._write(name, str(found.get("text", "")).encode("utf-8", "surrogatepass"))
+            text = str(found.get("text", "")).encode("utf-8", "surrogatepass")
+            self._write(name, text)
+            if self._ordered and text:
+                self._write(output_order.FILE, output_order.entry(name, len(text)))
 
     def _write(self, name: str, data: bytes) -> None:
         file = self._files.get(name)
@@ -170,7 +174,7 @@ class Recording:
 
     def flush(self) -> None:
         # Streams first: a reader that sees the end in `messages` must find all output that came before it.
-        for name in ("stdout", "stderr", "messages"):
+        for name in ("stdout", "stderr", output_order.FILE, "messages"):
             if name in self._files:
                 self._files[name].flush()
 

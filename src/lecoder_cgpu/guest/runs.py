@@ -26,6 +26,7 @@ import threading
 import time
 from typing import Any
 
+from . import output_order
 from .processes import identity, send_signal
 from .state_files import read_json
 
@@ -33,7 +34,7 @@ START_LIMIT = 10.0  # seconds between making the folder of a run and writing its
 INLINE = 64 << 10  # bytes of one stream that travel with an update
 FOLLOW_FOR = 60.0  # seconds for which one sign of life keeps a follower registered
 STREAMS = ("stdout", "stderr")
-FILES = (*STREAMS, "messages")  # the last is what a recorder keeps of a kernel run
+FILES = (*STREAMS, output_order.FILE, "messages")  # the last is what a recorder keeps of a kernel run
 ENDED = ("exited", "unknown")
 
 
@@ -55,7 +56,7 @@ class Run:
         self.pending = False  # no supervisor has read its spec yet
         self.followed_until = 0.0
         self.read_at = float("-inf")
-        self.pushed = {"stdout": 0, "stderr": 0}
+        self.pushed = {"stdout": 0, "stderr": 0, output_order.FILE: 0}
         self.changed = True  # there may be something to push
         self.told: dict[str, Any] | None = None  # the state that was pushed last
         self.feeder: Feeder | None = None

@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, files, progress, recorders, report, runs
+from . import environment, files, output_order, progress, recorders, report, runs
 from . import lease_guard as lease
 from .processes import signal_name
 from .programs import Programs
@@ -149,7 +149,7 @@ class Service:
     def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
         """Start a run, or find the run that has this id already."""
         run = self._store.start(request)
-        return {"update": self._update(run, 0, 0, follow)}
+        return {"update": self._update(run, (0, 0, 0), follow)}
 
     def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
         """Have a kernel execute code when its turn comes, or find the run that has this id already."""
@@ -160,13 +160,14 @@ class Service:
             self._recorders.execute(kernel, run.id, run.folder, code, limits)
         return {"runs": [self._described(run)]}
 
-    def follow(self, run: str, stdout: int = 0, stderr: int = 0) -> dict[str, Any]:
+    def follow(self, run: str, stdout: int = 0, stderr: int = 0, order: int = 0) -> dict[str, Any]:
         """Register for pushes during the next minute, and return what is new behind the given offsets."""
-        return {"update": self._update(self._store.find(run), stdout, stderr, True)}
+        return {"update": self._update(self._store.find(run), (stdout, stderr, order), True)}
 
     def state(self, run: str, follow: bool = False) -> dict[str, Any]:
         found = self._store.find(run)
-        return {"update": self._update(found, found.size("stdout"), found.size("stderr"), follow)}
+        have = found.size("stdout"), found.size("stderr"), found.size(output_order.FILE)
+        return {"update": self._update(found, have, follow)}
 
     def read(self, run: str, stream: str, offset: int, limit: int) -> dict[str, Any]:
         """A piece of a stream; `final` when nothing will follow it."""
@@ -244,16 +245,17 @@ class Service:
 
     # --- updates ---
 
-    def _update(self, run: Run, stdout: int, stderr: int, follow: bool) -> dict[str, Any]:
-        """The news for a client that has the output up to these offsets."""
+    def _update(self, run: Run, have: tuple[int, int, int], follow: bool) -> dict[str, Any]:
+        """The news for a client that has stdout, stderr and their order up to these offsets."""
         state = run.state()  # first: the sizes that belong to an ended state are then complete
         update: dict[str, Any] = {"run": run.id, "state": state}
-        for stream, offset in (("stdout", stdout), ("stderr", stderr)):
-            update[stream] = run.chunk(stream, offset, runs.INLINE)
+        for stream, offset in zip((*runs.STREAMS, output_order.FILE), have):  # noqa: B905 - Python 3.8
+            if stream in runs.STREAMS or os.path.exists(run.path(stream)):
+                update[stream] = run.chunk(stream, offset, runs.INLINE)
         if follow:
             if not run.followed:
-                for stream in runs.STREAMS:
-                    run.pushed[stream] = update[stream]["size"]
+                for stream in run.pushed:
+                    run.pushed[stream] = update.get(stream, {"size": 0})["size"]
                 run.told = state
             run.followed_until = time.monotonic() + runs.FOLLOW_FOR
             run.changed = True
@@ -292,6 +294,10 @@ class Service:
                 self._budget -= len(chunk.get("data", ""))
                 run.pushed[stream] = offset + len(base64.b64decode(chunk["data"])) if "data" in chunk else chunk["size"]
                 update[stream] = chunk
+        if update and os.path.exists(run.path(output_order.FILE)):  # with all output, and behind it: it may tell more
+            offset = run.pushed[output_order.FILE]
+            chunk = update[output_order.FILE] = run.chunk(output_order.FILE, offset, runs.INLINE)
+            run.pushed[output_order.FILE] = chunk["size"]
         if state != run.told:
             run.told = state
             update["state"] = state

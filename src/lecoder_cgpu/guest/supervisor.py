@@ -11,7 +11,8 @@ end of the input.
 started. `o`: output was written. `w`: the process took a frame of stdin. `x`: the result is written.
 
 **Files**, each of which is written whole: `state.json` when the process was started, `usage.json` every few seconds,
-`result.json` at the end, `failure.json` if the supervisor itself fails. `stdout` and `stderr` grow.
+`result.json` at the end, `failure.json` if the supervisor itself fails. `stdout` and `stderr` grow,
+and with them `order` (see `output_order`).
 
 **States.** waiting for a spec -> launching -> running -> exited -> drained. `result.json` is written when the main
 process has exited and its pipes are drained, so the sizes in it count everything that the process itself wrote. Then
@@ -37,7 +38,7 @@ from typing import IO, Any
 
 from . import usage
 from .limits import RunLimits
-from .output_streams import Notifier, OutputStream, open_output
+from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, send_signal, signal_name
 from .state_files import timestamp, write_json
 
@@ -77,9 +78,10 @@ class Supervisor:
         assert process.stdout is not None
         assert process.stderr is not None
         self.streams = [
-            OutputStream("stdout", process.stdout, self.folder, limit, self.notify),
-            OutputStream("stderr", process.stderr, self.folder, limit, self.notify),
+            OutputStream("stdout", process.stdout, self.folder, limit),
+            OutputStream("stderr", process.stderr, self.folder, limit),
         ]
+        pump = OutputPump(self.streams, self.folder, self.notify)
         write_json(
             os.path.join(self.folder, "state.json"),
             {
@@ -90,8 +92,7 @@ class Supervisor:
             },
         )
         self.notify(b"s")
-        for stream in self.streams:
-            stream.thread.start()
+        pump.start()
         if process.stdin is not None:
             threading.Thread(target=self._feed, args=(process.stdin,), daemon=True).start()
         enforcer = threading.Thread(target=self._enforce, args=(process.pid,), daemon=True)
@@ -101,12 +102,10 @@ class Supervisor:
         status, used = _wait(process)
         ended = time.time()
         self.exited.set()
-        for stream in self.streams:
-            stream.drain()
+        pump.drain()
         self._finish(status, ended, used)
         # Children in the background may go on writing, and processes of a timed-out group may still have to be ended.
-        for stream in self.streams:
-            stream.thread.join()
+        pump.join()
         if self.stopped_by:
             enforcer.join()
 

@@ -146,13 +146,13 @@ class Helper:
             wanted["idle"] = idle
         return self._call(answers.Leased, "lease", **wanted).lease
 
-    def poll(self, run: str, stdout: int = 0, stderr: int = 0) -> Update:
-        """What is new behind these offsets; also registers for pushes during the next minute.
+    def poll(self, run: str, stdout: int = 0, stderr: int = 0, order: int = 0) -> Update:
+        """What is new behind these offsets of the streams and of their order; also registers for pushes for a minute.
 
         Raises:
             errors.NotFoundError: there is no such run on the runtime.
         """
-        return self._call(answers.UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr).update
+        return self._call(answers.UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr, order=order).update
 
     def state(self, run: str, *, follow: bool = False) -> RunState:
         """How a run stands; with `follow`, it is pushed from now on, too.

@@ -169,6 +169,7 @@ class Update(Struct, rename="camel"):
     run: str
     stdout: Chunk | None = None
     stderr: Chunk | None = None
+    order: Chunk | None = None  # of the two; absent for runs of version 0.6.0 and older
     state: RunState | None = None
 
 

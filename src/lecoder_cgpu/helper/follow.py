@@ -16,10 +16,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from .. import errors
+from ..guest import output_order
 from .client import READ_LIMIT, Helper
 from .documents import Chunk, RunState, Update
 
@@ -30,6 +31,7 @@ QUIET_MOST = 5.0
 READ_LEAST = 64 << 10
 READ_FAST = 0.4  # seconds
 READ_SLOW = 2.0
+ORDER_PATIENCE = 1.0  # seconds for which output waits for the note that tells its place
 TICK = 0.25  # seconds between calls of `on_tick`
 PIECE = 64 << 10  # bytes given to `on_output` at once
 STDIN_CHUNK = 64 << 10
@@ -42,8 +44,9 @@ class Follower:
 
     Args:
         run: the run's id.
-        on_output: gets "stdout" or "stderr" and bytes, in order. When it raises (say, `KeyboardInterrupt`), the piece
-            that it was given counts as not delivered and comes again: at most 64 KiB, and nothing is lost.
+        on_output: gets "stdout" or "stderr" and bytes, in the order in which the run wrote to the two. When it raises
+            (say, `KeyboardInterrupt`), the piece that it was given counts as not delivered and comes again:
+            at most 64 KiB, and nothing is lost.
         on_tick: called about four times a second; may raise to stop following.
         stdin: sent to the run, which must have been started with `stdin`. Read by a thread.
         stdout_offset, stderr_offset: where to begin.
@@ -64,6 +67,8 @@ class Follower:
         self._on_output = on_output
         self._on_tick = on_tick
         self._streams = {"stdout": _StreamPosition(stdout_offset), "stderr": _StreamPosition(stderr_offset)}
+        self._order: _Order | None = None  # unknown for runs of version 0.6.0 and older
+        self._held_since: float | None = None
         self._helper: Helper | None = None
         self._read_size = READ_LEAST * 4
         self._quiet = QUIET
@@ -99,8 +104,9 @@ class Follower:
         next_tick = time.monotonic() + TICK
         while True:
             self._deliver()
-            behind = next((name for name, stream in self._streams.items() if stream.size > stream.have), None)
+            behind = self._behind()
             if behind is None and self.state is not None and self.state.ended:
+                self._deliver_all()
                 helper.unwatch(self.run)
                 return self.state
             if until is not None and time.monotonic() >= until:
@@ -108,7 +114,8 @@ class Follower:
             if behind is not None:
                 self._fetch(helper, behind)
             else:
-                moments = [self._ask_at, until, next_tick if self._on_tick is not None else None]
+                held_until = None if self._held_since is None else self._held_since + ORDER_PATIENCE
+                moments = [self._ask_at, until, held_until, next_tick if self._on_tick is not None else None]
                 self._wait(helper, min(moment for moment in moments if moment is not None))
             if self._on_tick is not None and time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK
@@ -126,6 +133,10 @@ class Follower:
         for name, chunk in (("stdout", update.stdout), ("stderr", update.stderr)):
             if chunk is not None:
                 self._streams[name].take(chunk)
+        if update.order is not None:
+            if self._order is None:
+                self._order = _Order()
+            self._order.notes.take(update.order)
         if update.state is not None and not (self.state is not None and self.state.ended):
             self.state = update.state
         self._quiet = QUIET
@@ -140,12 +151,23 @@ class Follower:
 
     def _ask(self, helper: Helper) -> None:
         quiet = self._quiet
-        self._take(helper.poll(self.run, self._streams["stdout"].have, self._streams["stderr"].have))
+        noted = self._order.notes.have if self._order is not None else 0
+        self._take(helper.poll(self.run, self._streams["stdout"].have, self._streams["stderr"].have, noted))
         self._quiet = min(quiet * 1.5, QUIET_MOST)
         self._ask_at = time.monotonic() + self._quiet
 
+    def _behind(self) -> str | None:
+        """What is to be read next. The stream whose turn it is comes first, so that the other need not be kept."""
+        behind = [name for name, stream in self._streams.items() if stream.size > stream.have]
+        if self._order is not None:
+            if self._order.turn in behind:
+                return self._order.turn
+            if self._order.notes.size > self._order.notes.have:
+                return output_order.FILE
+        return behind[0] if behind else None
+
     def _fetch(self, helper: Helper, name: str) -> None:
-        stream = self._streams[name]
+        stream = self._streams[name] if name in self._streams or self._order is None else self._order.notes
         began = time.monotonic()
         chunk = helper.read(self.run, name, stream.have, self._read_size)
         stream.take(chunk)
@@ -161,16 +183,39 @@ class Follower:
     # --- what goes out ---
 
     def _deliver(self) -> None:
+        if self._order is None:
+            self._deliver_all()
+            return
+        while True:
+            turn = self._order.next(self._streams)
+            if turn is None or not self._streams[turn[0]].ready:
+                break
+            self._hand_on(*turn)
+        # A note that does not come (the disk is full) must not keep output back.
+        if not any(stream.ready for stream in self._streams.values()) or self._behind() is not None:
+            self._held_since = None
+        elif self._held_since is None:
+            self._held_since = time.monotonic()
+        elif time.monotonic() - self._held_since >= ORDER_PATIENCE:
+            self._held_since = None
+            self._deliver_all()
+
+    def _deliver_all(self) -> None:
+        """Hand on what is here, one stream after the other."""
         for name, stream in self._streams.items():
             while stream.ready:
-                data = stream.ready[0]
-                piece = bytes(data[:PIECE])
-                self._on_output(name, piece)
-                stream.delivered += len(piece)
-                if len(piece) == len(data):
-                    stream.ready.popleft()
-                else:
-                    stream.ready[0] = data[len(piece) :]
+                self._hand_on(name, PIECE)
+
+    def _hand_on(self, name: str, most: int) -> None:
+        stream = self._streams[name]
+        data = stream.ready[0]
+        piece = bytes(data[: min(most, PIECE)])
+        self._on_output(name, piece)
+        stream.delivered += len(piece)
+        if len(piece) == len(data):
+            stream.ready.popleft()
+        else:
+            stream.ready[0] = data[len(piece) :]
 
     def post(self, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
         """Send a call about stdin from the thread that reads it."""
@@ -194,6 +239,33 @@ class _StreamPosition:
         if chunk.offset <= self.have < end:
             self.ready.append(memoryview(chunk.data)[self.have - chunk.offset :])
             self.have = end
+
+
+class _Order:
+    """In which order the streams are to be handed on."""
+
+    def __init__(self) -> None:
+        self.notes = _StreamPosition(0)
+        self.turn: str | None = None
+        self._ends = {"stdout": 0, "stderr": 0}  # of what the notes have told of so far
+        self._pieces: Iterator[tuple[str, int]] = iter(())
+        self._cut = b""  # the beginning of an entry
+
+    def next(self, streams: dict[str, _StreamPosition]) -> tuple[str, int] | None:
+        """The stream that comes next, and how many bytes of it; None when that is not known yet."""
+        while self.turn is None or self._ends[self.turn] <= streams[self.turn].delivered:
+            self.turn = None
+            piece = next(self._pieces, None)
+            if piece is not None:
+                self.turn = piece[0]
+                self._ends[piece[0]] += piece[1]
+            elif self.notes.ready:
+                content = self._cut + self.notes.ready.popleft()
+                whole = len(content) // output_order.SIZE * output_order.SIZE
+                self._pieces, self._cut = output_order.pieces(content[:whole]), content[whole:]
+            else:
+                return None
+        return self.turn, self._ends[self.turn] - streams[self.turn].delivered
 
 
 class _Input:

@@ -14,6 +14,7 @@ from ...files import plan
 from ...models.base import Done, readable
 from ...models.jobs import JobLogs, JobUsage, Progress
 from ...models.runs import Stopped
+from ...runs import job_output
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
 from .. import display_options, hook, release, run_display
@@ -152,7 +153,8 @@ def wait(
 def logs(
     app: App, job: str, follow: bool, stream: Literal["stdout", "stderr"] | None, start: int, limit: int | None
 ) -> Answer:
-    """Print a job's output. With --json, one stream from an offset on, and the offset to go on from.
+    """Print a job's output, stdout and stderr in the order in which it wrote to them. With --json, one stream from an
+    offset on, and the offset to go on from.
 
     \b
     lecoder-cgpu job logs run-0123456789abcdef -f
@@ -168,21 +170,22 @@ def logs(
         if app.printer.mode == "json":
             return _logs_document(jobs, job, stream or "stdout", start, limit or BUDGET)
         view = ProcessView(app.printer)
-        offsets = {}
-        state = None
-        for name in (stream,) if stream else ("stdout", "stderr"):
-            state, content = jobs.read(job, name, start, limit)
-            size = (state.stdout_size if name == "stdout" else state.stderr_size) or 0
-            offsets[name] = (max(size + start, 0) if start < 0 else start) + len(content)
-            view.show(name, content)
+
+        def show(name: str, data: bytes) -> None:
+            if stream is None or name == stream:
+                view.show(name, data)
+
+        if stream is None:
+            state, out, err = job_output.read_both(jobs, job, show, start, limit)
+        else:
+            state, content = jobs.read(job, stream, start, limit)
+            size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
+            out = err = (max(size + start, 0) if start < 0 else start) + len(content)
+            show(stream, content)
         if follow:
-
-            def show(name: str, data: bytes) -> None:
-                if name in offsets:
-                    view.show(name, data)
-
-            state = jobs.follow(job, show, offsets.get("stdout", 0), offsets.get("stderr", 0))
-    return Answer(describe(state) if state is not None else None, printed=True)
+            followed = jobs.follow(job, show, out, err)
+            return Answer(describe(followed) if followed is not None else None, printed=True)
+    return Answer(describe(state), printed=True)
 
 
 def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], start: int, limit: int) -> Answer:
