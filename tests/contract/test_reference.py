@@ -52,6 +52,7 @@ def test_completion_scripts(cli: Cli, shell: str) -> None:
     assert "_LECODER_CGPU_COMPLETE" in script.out
 
 
+@pytest.mark.slow
 def test_upgrade_only_looks(cli: Cli) -> None:
     """It tells how this copy was installed; an index without us is no error, and one that cannot be asked is."""
     found = cli("upgrade", "--check", "--json", env={"PIP_NO_INDEX": "1"})

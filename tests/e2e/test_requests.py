@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.jupyter import execution_watch
 from tests.support.cli import Cli
 from tests.support.proxy import Proxy
 from tests.support.servers import JupyterServer
+
+
+def is_probe(request: str) -> bool:
+    """Whether a request asks for one kernel's state."""
+    return request.startswith("GET /api/kernels/") and not request.endswith("/channels")
 
 
 @pytest.fixture
@@ -27,11 +34,26 @@ def counted(jupyter: JupyterServer, tmp_path: Path) -> Iterator[tuple[Cli, Proxy
 
 
 def test_a_warm_kernel_run_is_one_request(counted: tuple[Cli, Proxy]) -> None:
-    """The WebSocket handshake and nothing else."""
+    """The WebSocket handshake and nothing else; only a kernel that says nothing for seconds, as on a machine with too
+    much to do, is asked about."""
     command, counter = counted
+    began = time.monotonic()
     assert command("run", "-m", "kernel", "print(6*7)").out == "42\n"
-    (request,) = counter.requests
-    assert request.endswith("/channels")
+    silent = time.monotonic() - began > execution_watch.SILENCE
+    handshake, *others = counter.requests
+    assert handshake.endswith("/channels")
+    assert all(silent and is_probe(request) for request in others), others
+
+
+def test_a_silent_kernel_run_is_asked_about(counted: tuple[Cli, Proxy]) -> None:
+    """After some seconds without a word, and on the server's word the waiting goes on."""
+    command, counter = counted
+    code = f"import time; time.sleep({execution_watch.SILENCE + 2}); print(42)"
+    assert command("run", "-m", "kernel", code).out == "42\n"
+    handshake, *others = counter.requests
+    assert handshake.endswith("/channels")
+    assert others
+    assert all(is_probe(request) for request in others), others
 
 
 def test_a_warm_process_run_is_one_request(counted: tuple[Cli, Proxy]) -> None:

@@ -46,6 +46,7 @@ def close_while_connecting(url: str, close: Callable[[], None]) -> None:
             client.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["proxy", "runtime"])
 def test_no_socket_is_left(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A socket that is left open would be a warning in whichever test runs when it is collected."""

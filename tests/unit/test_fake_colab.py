@@ -145,6 +145,7 @@ def test_ports_have_tokens_of_their_own(colab: FakeColab) -> None:
     assert [given(word).status for word in ("8000", "8080")] == [404, 200]
 
 
+@pytest.mark.slow
 def test_proxy_needs_its_token(running: tuple[FakeColab, User, dict[str, Any]]) -> None:
     """By header or in the query; anything else is a 404, for sockets too."""
     _, user, proxy = running
