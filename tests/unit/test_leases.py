@@ -57,7 +57,7 @@ def test_changing_limits() -> None:
 
 
 @pytest.mark.parametrize(("reason", "code"), [("idle", 2004), ("runtime", 2008), ("units", 2008)])
-def test_what_users_are_told(reason: leases.Reason, code: int) -> None:
+def test_what_users_are_told(reason: leases.Limit, code: int) -> None:
     """Which limit it was, with its value, and what to do; a limit of one's own is a matter of budget."""
     lease = Lease(began=BEGAN, idle=7200, max_runtime=1800, max_units=2, units=2.004, ended=reason)
     lease.why = leases.described(lease, reason)

@@ -99,7 +99,7 @@ class Backend(protocol.Backend):
         if not folder.exists():
             return "nothing"
         ended = stop(folder)
-        if not (folder / "work").exists() or not any((folder / "work").iterdir()):
+        if record.owner is not None or not (folder / "work").exists() or not any((folder / "work").iterdir()):
             shutil.rmtree(folder, ignore_errors=True)  # what the user left in the working folder is kept
         return "server" if ended else "nothing"
 

@@ -28,7 +28,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--idle-timeout": True, "--on-finish": True, "--inline": False,
     "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
-    "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--release": False,
+    "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--release": False, "--rm": False,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,

@@ -18,7 +18,7 @@ from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
-from . import hook, inputs, release, run_display, runtime_options
+from . import hook, inputs, own_runtime, release, run_display, runtime_options
 from .app import App
 from .live import Heartbeat, KernelView, ProcessView, tell_pulled
 from .output import Answer, counted
@@ -49,6 +49,8 @@ class Invocation:
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: Synced | None = None
+        self.own: own_runtime.OwnRuntime | None = None
+        self._check_own()
         if options["sync"]:
             from ..files.plan import check_folder
 
@@ -82,6 +84,29 @@ class Invocation:
             max_output=options["max_output"],
             heartbeat=options["heartbeat"],
         )
+
+    def _check_own(self) -> None:
+        if not self.options["rm"]:
+            return
+        for option in ("detach", "attach", "wait", "release", "key", "new_runtime"):
+            if self.options[option]:
+                given = option.replace("_", "-")
+                raise errors.UsageError(
+                    f"--rm gives the runtime back when this command ends, so it does not go with --{given}",
+                    name="ConflictingOptions",
+                    hint=f"leave out --rm or --{given}",
+                )
+        if self.detach_on_signal:
+            raise errors.UsageError(
+                "--rm gives the runtime back when this command is interrupted, so the work cannot go on",
+                name="ConflictingOptions",
+                hint="leave out --rm or --on-disconnect detach",
+            )
+
+    def answer(self) -> Answer:
+        """Run what was asked for."""
+        with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as self.own:
+            return self.kernel() if self.mode == "kernel" else self.process()
 
     # --- kernel mode ---
 
@@ -339,18 +364,23 @@ class Invocation:
         return auto_install.repaired(self.printer, session, once, record)
 
     def _session(self) -> Session:
-        session = self.app.client.session(self.app.session, self.wants)
+        own = self.own
+        session = self.app.client.session(self.app.session, self.wants) if own is None else own.session()
         if self.options["verbose"]:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         return session
 
     def _finish(self, session: Session, document: Run, command: str) -> Answer:
         """Fetch its results, write the run down, tell people how it ended, and answer."""
+        failed = document.status != "ok"
         if self.synced is not None:
             document.synced = self.synced
         self._pull(session, document)
         self._remember(session, document, command)
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        if self.own is not None:
+            missing = own_runtime.unfetched(document.pulled, failed=failed)
+            document.release = self.own.keep(missing) if missing else self.own.end()
         if self.options["release"] and isinstance(document.run_id, str):
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":

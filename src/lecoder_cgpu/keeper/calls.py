@@ -24,7 +24,7 @@ from ..jupyter.messages import new_id
 from ..runs import records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
-from ..store import leases
+from ..store import leases, owners
 from ..store.session_store import Lease, Record, Store
 from ..system import logs
 from .events import (
@@ -58,7 +58,8 @@ def stored_session(record: Record, backend: Leased) -> StoredSession | None:
     allocation, proxy, state = record.allocation, record.runtime.proxy, backend.state(record)
     if state == "lost" or (allocation is None and proxy is None):  # only the predecessor's records have no allocation
         return None
-    if state == "closing" and (record.lease is None or record.lease.ended is None):
+    abandoned = owners.is_gone(record.owner)
+    if state == "closing" and (record.lease is None or record.lease.ended is None) and not abandoned:
         return None  # a command closed it, and sees to the rest
     stage: Literal["asked", "kept", "closing"] = state if state in ("asked", "closing") else "kept"
     due = None
@@ -78,6 +79,7 @@ def stored_session(record: Record, backend: Leased) -> StoredSession | None:
         token_due=due,
         address=None if proxy is None else proxy.url.rstrip("/") + "/",
         kernel=None if kernel is None else kernel.id,
+        abandoned=abandoned,
     )
 
 
@@ -267,8 +269,9 @@ class Calls:
                     call.reason == "idle" and leases.moment(stored.last_used_at) != call.used
                 )
                 if not outdated:
+                    ended = "idle" if call.reason == "owner" else call.reason  # what every version can read
                     stored.lease = structs.replace(
-                        now, last_work=call.lease.last_work, units=call.lease.units, ended=call.reason, why=why
+                        now, last_work=call.lease.last_work, units=call.lease.units, ended=ended, why=why
                     )
 
             self._store.change(record.id, change)
@@ -277,6 +280,8 @@ class Calls:
                 return Outdated(record.id)
             logs.current().info("KEEPER", f"{record.name}: release, {why}")
         done = backend.retire(record)
+        if done and record.owner is not None:  # nobody will ask for it again
+            self._store.remove(record.id)
         logs.current().info("KEEPER", f"{record.name}: " + ("released" if done else "the release is not confirmed yet"))
         return Released(record.id, done)
 

@@ -357,7 +357,8 @@ def _due(runtime: RuntimeState, interval: float, now: float) -> Iterator[Action]
             yield Release(stored.id, None, lease, stored.used)
         return
     certain = runtime.working if runtime.fresh else None
-    reason = leases.over(lease, now, working=certain, used=stored.used, slack=interval)
+    limit = leases.over(lease, now, working=certain, used=stored.used, slack=interval)
+    reason = "owner" if stored.abandoned else limit
     if reason is not None and due("release"):
         yield Release(stored.id, reason, lease, stored.used)
         return

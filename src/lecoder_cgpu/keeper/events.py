@@ -23,6 +23,7 @@ class StoredSession(Struct, frozen=True, kw_only=True):
     lease has ended, and it is not released yet). `lease` is None while none is stored; `created` is when the session
     was made, `used` when a command last used it. `token_due` is when the proxy token should be replaced, None without
     one. `address` is that of the runtime's proxy. `kernel` is the kernel over which a socket can be held.
+    `abandoned`: the command that the runtime was started for is gone.
     """
 
     id: str
@@ -36,6 +37,7 @@ class StoredSession(Struct, frozen=True, kw_only=True):
     token_due: float | None = None
     address: str | None = None
     kernel: str | None = None
+    abandoned: bool = False
 
 
 # --- events ---

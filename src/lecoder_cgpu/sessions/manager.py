@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends import protocol, registry
@@ -24,6 +24,8 @@ from .session import Notify, Session, Waiting
 
 if TYPE_CHECKING:
     from ..auth.tokens import Login
+
+OWN_IDLE = 600.0  # seconds that a runtime for one command (`--rm`) is kept without work, should nobody release it
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -211,7 +213,7 @@ class SessionManager:
         Raises:
             errors.UsageError: no session of the backend that the user chose can be that.
         """
-        records = [record for record in records if not record.is_closing]
+        records = [record for record in records if not record.is_closing and record.owner is None]
         chosen = self.config.backend
         if chosen.source != "default":
             backend = self.backend(self.chosen)
@@ -242,6 +244,34 @@ class SessionManager:
             record = backend.create(free_name(name, records), wants)
             insert(records, record)
             return record
+
+    def own(self, wants: RuntimeRequest) -> Session:
+        """A new session that this command alone uses, and gives back at its end. It does not become the active one.
+
+        Its record names this process, so that the keeper gives the runtime back when the process is gone. Without a
+        limit in `wants`, its lease allows it to be idle for `OWN_IDLE` seconds.
+
+        Raises:
+            errors.UsageError: the chosen backend cannot start such a runtime.
+        """
+        from ..store import owners
+
+        name = self.chosen
+        self.check_kind(name, wants)
+        backend = self.backend(name)
+        if not (backend.owns_runtime and backend.can_start_new()):
+            raise errors.UsageError(
+                f"the {name} backend has no runtime that is ours to give back", hint="leave out --rm"
+            )
+        with self.store.transaction() as records:
+            record = backend.create(free_name(f"{name}-rm", records), wants)
+            record.owner = owners.this_process()
+            if isinstance(backend, Leased) and wants.limits.idle is UNSET:
+                record.lease = leases.changed(leases.lease_of(record), Limits(idle=OWN_IDLE))
+            records.append(record)
+        session = self.hold(record)
+        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        return session
 
     def check_kind(self, backend: str, wants: RuntimeRequest) -> None:
         """Refuse a kind of runtime that the backend does not have.

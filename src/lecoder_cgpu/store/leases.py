@@ -18,7 +18,8 @@ from .session_store import Lease, Record
 if TYPE_CHECKING:
     from ..models.keeper import LeaseInfo
 
-Reason = Literal["idle", "runtime", "units"]
+Limit = Literal["idle", "runtime", "units"]
+Reason = Literal["idle", "runtime", "units", "owner"]  # a limit, or that the command it was started for is gone
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -63,7 +64,7 @@ def fresh(lease: Lease, now: float) -> Lease:
 
 def over(
     lease: Lease, now: float, *, working: bool | None, used: float | None = None, slack: float = 0.0
-) -> Reason | None:
+) -> Limit | None:
     """Which limit is reached, if any.
 
     Args:
@@ -87,6 +88,8 @@ def last_active(lease: Lease, used: float | None) -> float:
 
 def described(lease: Lease, reason: Reason) -> str:
     """Why the runtime was released, in words."""
+    if reason == "owner":
+        return "the command that it was started for was gone (--rm)"
     if reason == "idle":
         return f"it had no work for {duration(lease.idle or 0.0)}"
     if reason == "runtime":

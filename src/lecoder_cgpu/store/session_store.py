@@ -101,6 +101,15 @@ class Lease(Struct, kw_only=True):
     why: str | None = None
 
 
+class Owner(Struct, kw_only=True):
+    """The process of the command that a runtime was started for (`--rm`), on the machine `host`. When the process is
+    gone, the keeper there gives the runtime back."""
+
+    pid: int
+    identity: str
+    host: str
+
+
 class Record(Struct, kw_only=True):
     """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
 
@@ -120,6 +129,7 @@ class Record(Struct, kw_only=True):
     # Stored under the name that older versions know.
     allocation: Allocation | None = field(name="colab", default=None)
     lease: Lease | None = None
+    owner: Owner | None = None
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]

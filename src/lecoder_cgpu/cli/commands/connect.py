@@ -12,12 +12,13 @@ from msgspec import UNSET
 from ... import config, errors
 from ...models.connections import Connected
 from ...sessions.session import Session
-from .. import parse, runtime_options
+from .. import own_runtime, parse, runtime_options
 from ..app import App
 from ..console import Console, leave_key
 from ..output import Answer, Printer
 
 _RUNTIME_OPTIONS = (
+    "rm",
     "new_runtime",
     "gpu",
     "tpu",
@@ -45,6 +46,7 @@ POLL = 5.0  # seconds; what ends the waiting closes the socket
 @click.option("--attach", metavar="TERMINAL", help="Go back to a shell that was left.")
 @click.option("--detach-key", default="ctrl-]", show_default=True, metavar="KEY", help="Leave the shell; none: no key.")
 @click.option("--outputs", metavar="DIR", help="Where images go that the terminal cannot show (kernel mode).")
+@own_runtime.option
 @runtime_options.runtime_options(new=True)
 @click.pass_obj
 def command(app: App, /, **options: Any) -> Answer:
@@ -67,7 +69,12 @@ def command(app: App, /, **options: Any) -> Answer:
             "with --json stdout is for the document, so the terminal cannot be shown",
             hint="give commands on stdin: lecoder-cgpu connect --json < commands.sh",
         )
-    session = app.client.session(app.session, runtime_options.wants(options))
+    wants = runtime_options.wants(options)
+    with own_runtime.scope(app, wants, wanted=options["rm"]) as own:
+        return _connect(app, app.client.session(app.session, wants) if own is None else own.session(), options)
+
+
+def _connect(app: App, session: Session, options: dict[str, Any]) -> Answer:
     if options["mode"] == "kernel":
         from ..repl import Repl
 
@@ -91,6 +98,12 @@ def _check(options: dict[str, Any]) -> None:
             option = name.replace("_", "-")
             hint = f"add -m kernel to use --{option}" if mode == "kernel" else f"leave out -m kernel to use --{option}"
             raise errors.UsageError(f"--{option} is for {mode} mode", name="ConflictingOptions", hint=hint)
+    if options["rm"] and options["attach"] is not None:
+        raise errors.UsageError(
+            "--rm uses a runtime of its own, where no shell was left",
+            name="ConflictingOptions",
+            hint="leave out --rm or --attach",
+        )
     try:
         leave_key(options["detach_key"])
     except ValueError:

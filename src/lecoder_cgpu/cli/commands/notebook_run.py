@@ -13,7 +13,7 @@ from ... import errors
 from ...models.runs import Run
 from ...runs import records
 from ...sessions.session import Session
-from .. import runtime_options
+from .. import own_runtime, runtime_options
 from ..app import App, Command
 from ..output import Answer
 
@@ -46,6 +46,7 @@ _max_output = click.option(
 @click.option("--key", metavar="KEY", help="With --detach: the same key and notebook is the same job, however often.")
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
 @_max_output
+@own_runtime.option
 @runtime_options.runtime_options(new=True)
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used.")
 @click.pass_obj
@@ -82,6 +83,12 @@ class _Run:
                 name="ConflictingOptions",
                 hint="leave out -o and --in-place; when it has ended: lecoder-cgpu notebook fetch JOB -o FILE",
             )
+        if options["rm"] and options["detach"]:
+            raise errors.UsageError(
+                "--rm gives the runtime back when this command ends, so it does not go with --detach",
+                name="ConflictingOptions",
+                hint="leave out --rm or --detach",
+            )
         parameters = notebooks.parameters(options["parameter"], options["raw_parameter"], options["parameters"])
         self.source = notebooks.read(name, app)
         if not options["detach"]:
@@ -96,7 +103,10 @@ class _Run:
         self.saved: bool | errors.ConfigError = False
 
     def answer(self) -> Answer:
-        session = self.app.client.session(self.app.session, self.wants)
+        with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as own:
+            return self._on(self.app.client.session(self.app.session, self.wants) if own is None else own.session())
+
+    def _on(self, session: Session) -> Answer:
         if self.options["verbose"]:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         if self.options["restart"] and session.kernel() is not None:

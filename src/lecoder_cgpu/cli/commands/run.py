@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import display_options, parse, runtime_options
+from .. import display_options, own_runtime, parse, runtime_options
 from ..app import App, Command
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class RunCommand(Command):
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
 @click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
+@own_runtime.option
 @click.option("--release", is_flag=True, help="With --pull: release the runtime once all results were fetched.")
 @click.option(
     "-e",
@@ -127,4 +128,4 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
         return invocation.attach(options["attach"])
-    return invocation.kernel() if invocation.mode == "kernel" else invocation.process()
+    return invocation.answer()

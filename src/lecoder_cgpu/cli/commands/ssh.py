@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec import UNSET
@@ -18,15 +19,15 @@ from ...models.base import Done
 from ...models.connections import Connected
 from ...ports import ssh
 from ...sessions.session import Session
-from .. import free_tier
-from ..app import App, Command
+from .. import free_tier, own_runtime, runtime_options
+from ..app import App
 from ..output import Answer
 
 FAILED_ITSELF = 255  # OpenSSH's status when there was no connection, or it broke
 
 
 @click.command(
-    cls=Command,
+    cls=runtime_options.RuntimeCommand,
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="What follows NAME goes to ssh: its options and the remote command.",
 )
@@ -35,13 +36,25 @@ FAILED_ITSELF = 255  # OpenSSH's status when there was no connection, or it brok
 @click.option("--proxy", is_flag=True, help="Carry the SSH stream over stdin and stdout, for OpenSSH's ProxyCommand.")
 @click.option("--public-key", metavar="FILE", help="With --proxy: the key to let in.")
 @free_tier.understood_option
+@own_runtime.option
+@runtime_options.runtime_options(new=False)
 @click.pass_obj
 def command(
-    app: App, name: str | None, words: Sequence[str], proxy: bool, public_key: str | None, understood: bool
+    app: App,
+    /,
+    name: str | None,
+    words: Sequence[str],
+    proxy: bool,
+    public_key: str | None,
+    understood: bool,
+    **options: Any,
 ) -> Answer:
     """Open an SSH connection to a Colab runtime, with a key made for it.
 
+    With --rm there is no NAME: a runtime is started as the options say, and released at the end.
+
     \b
+    lecoder-cgpu ssh --rm --gpu T4
     lecoder-cgpu ssh train
     lecoder-cgpu ssh train -L 8888:127.0.0.1:8888 nvidia-smi
     lecoder-cgpu ssh-config train >> ~/.ssh/config       for editors, scp and rsync
@@ -54,11 +67,31 @@ def command(
         raise errors.UsageError("the session is given twice", name="ConflictingOptions", hint="leave out --session")
     if proxy and app.printer.mode != "human":
         raise errors.UsageError("with --proxy stdout is for SSH's bytes", hint="leave out --json")
+    if options["rm"]:
+        return _on_own(app, [] if name is None else [name, *words], proxy=proxy, understood=understood, options=options)
+    if wants := runtime_options.wants(options).options:
+        raise errors.UsageError(
+            f"{wants[0]} is for a runtime that --rm starts", name="ConflictingOptions", hint="add --rm"
+        )
     session = app.client.existing(name or app.session)
     if proxy:
         return _proxy(app, session, public_key)
     free_tier.check(app, session, "SSH", understood, f"lecoder-cgpu ssh --session {session.record.name}")
     return _connect(app, session, words)
+
+
+def _on_own(app: App, words: Sequence[str], *, proxy: bool, understood: bool, options: dict[str, Any]) -> Answer:
+    """Connect to a runtime that is started for it, and given back at the end."""
+    if proxy:
+        raise errors.UsageError(
+            "--proxy is for a session that exists", name="ConflictingOptions", hint="leave out --rm"
+        )
+    with own_runtime.scope(app, runtime_options.wants(options), wanted=True) as own:
+        assert own is not None
+        session = own.session()
+        free_tier.check(app, session, "SSH", understood, "lecoder-cgpu ssh --rm")
+        session.endpoint  # noqa: B018 - starts it, with a name for its machine
+        return _connect(app, session, words)
 
 
 def _proxy(app: App, session: Session, public_key: str | None) -> Answer:

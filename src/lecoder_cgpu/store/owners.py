@@ -1,0 +1,22 @@
+"""The process that a runtime was started for (`--rm`), and whether it is still there."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+from ..system import process_identity
+from .session_store import Owner
+
+
+def this_process() -> Owner:
+    """The command that runs now, as an owner."""
+    pid = os.getpid()
+    return Owner(pid=pid, identity=process_identity.of(pid) or "", host=platform.node())
+
+
+def is_gone(owner: Owner | None) -> bool:
+    """Whether it is certain that the owner is gone. Another machine's processes cannot be seen from here."""
+    if owner is None or owner.host != platform.node():
+        return False
+    return not process_identity.is_same(owner.pid, owner.identity)
