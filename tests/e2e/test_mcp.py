@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -144,6 +145,18 @@ def test_output_is_bounded(served: Any) -> None:
         assert document["stdout"].startswith("0\n1\n")
         assert document["stdout"].endswith("99999\n")
         assert document["truncated"]["stdoutBytes"] == 588890
+
+    served(body)
+
+
+def test_an_error_is_bounded(served: Any) -> None:
+    """A message of megabytes must not end an agent's context."""
+
+    async def body(client: McpClient) -> None:
+        found = await client.call_tool("run", {"code": "raise ValueError('x' * 3_000_000)"})
+        assert found.structured_content["truncated"]["errorBytes"] > 6_000_000
+        assert len(json.dumps(found.structured_content)) < 30_000
+        assert sum(len(getattr(part, "text", "")) for part in found.content) < 30_000
 
     served(body)
 

@@ -54,3 +54,17 @@ def test_rich_outputs_count(lab: Cli) -> None:
     assert small["data"]["text/html"] == "small"
     assert (large["data"], large["omitted"]["text/html"]) == ({}, 5000)
     assert document["truncated"]["displays"] == 1
+
+
+def test_an_error_counts(lab: Cli) -> None:
+    """A message of megabytes (a tensor, a page of HTML) is cut; the command that is named prints all of it."""
+    document = lab("run", "--json", "-m", "kernel", "raise ValueError('x' * 500_000 + 'end')").json
+    validate(document, "run")
+    assert document["exitCode"] == 1
+    assert len(document["error"]["message"]) < 70_000
+    assert document["error"]["message"].endswith("end")
+    assert document["truncated"]["errorBytes"] > 1_000_000
+    _, *words = shlex.split(document["truncated"]["get"])
+    assert lab(*words).json["error"]["message"] == "x" * 500_000 + "end"
+    job = lab("run", "-m", "kernel", "--detach", "raise ValueError('x' * 500_000)").out.strip()
+    assert len(lab("job", "wait", job, "--json").out) < 30_000

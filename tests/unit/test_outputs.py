@@ -6,12 +6,15 @@ import base64
 import json
 from pathlib import Path
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from lecoder_cgpu.jupyter import messages, outputs
 from lecoder_cgpu.jupyter.screen import render
-from lecoder_cgpu.models.runs import DisplayData
+from lecoder_cgpu.models.base import ErrorInfo
+from lecoder_cgpu.models.runs import DisplayData, Run, Truncated
 
 
 @given(st.lists(st.text(alphabet="ab\r\n", max_size=6)))
@@ -128,3 +131,45 @@ def test_a_progress_bar_is_not_too_much() -> None:
     raw.add(b"ab\rc" * 1000)
     assert raw.truncated
     assert raw.text().startswith("ab\rc")
+
+
+def failed(message: str, traceback: list[str]) -> Run:
+    error = ErrorInfo(name="ValueError", message=message, category="runtime", description="", traceback=traceback)
+    return Run(status="error", error_code=1, exit_code=1, mode="kernel", error=error)
+
+
+def test_an_error_has_a_budget() -> None:
+    """Its message and its traceback are cut as streams are, with the place where it was raised and the end kept."""
+    message = "x" * 5_000_000 + "end"
+    lines = ["-" * 75, "Traceback (most recent call last)", "Cell In[1], line 7", f"ValueError: {message}"]
+    document = failed(message, lines)
+    outputs.Collector(limit=1 << 20).fill(document)
+    assert isinstance(document.error, ErrorInfo)
+    assert isinstance(document.truncated, Truncated)
+    assert len(msgspec.json.encode(document)) < 200_000
+    assert document.truncated.error_bytes == len(message) + sum(map(len, lines))
+    assert document.error.message.endswith("end")
+    assert isinstance(document.error.traceback, list)
+    text = "\n".join(document.error.traceback)
+    assert "Cell In[1], line 7" in text
+    assert "bytes left out" in text
+    whole = failed(message, list(lines))
+    outputs.Collector().fill(whole)
+    assert isinstance(whole.error, ErrorInfo)
+    assert (whole.error.message, whole.error.traceback, whole.truncated) == (message, lines, UNSET)
+    short = failed("no", ["a", "b"])
+    outputs.Collector(limit=200).fill(short)
+    assert isinstance(short.error, ErrorInfo)
+    assert short.error.traceback == ["a", "b"]
+    assert short.truncated is UNSET
+
+
+@given(st.text(max_size=300), st.lists(st.text(max_size=200), max_size=6), st.integers(2, 100))
+def test_a_cut_error_fits(message: str, lines: list[str], limit: int) -> None:
+    """Whatever it consists of."""
+    document = failed(message, lines)
+    outputs.Collector(limit=limit).fill(document)
+    assert isinstance(document.error, ErrorInfo)
+    assert len(document.error.message.encode("utf-8", "surrogatepass")) < limit + 60
+    assert isinstance(document.error.traceback, list)
+    assert sum(len(line.encode("utf-8", "surrogatepass")) for line in document.error.traceback) < limit + 120

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from .. import errors
 from ..backends.protocol import Backend, Leased
 from ..jupyter.outputs import OutputOptions
-from ..models.runs import Stopped
+from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from ..store.session_store import Record
@@ -122,6 +122,9 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     if isinstance(error.traceback, list) and error.traceback:
         if document.mode == "kernel":  # a process has written its own
             printer.note("\n".join(error.traceback))
+            truncated = document.truncated
+            if isinstance(truncated, Truncated) and truncated.error_bytes and isinstance(truncated.get, str):
+                printer.note(f"all of the error: {truncated.get}")
         if error.category == "runtime":
             return  # the traceback says it all
     elif not told:

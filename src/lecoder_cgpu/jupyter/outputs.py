@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from .. import errors
-from ..models.base import now
+from ..models.base import ErrorInfo, Optional, now
 from ..models.runs import DisplayData, Manifest, OutputFile, Truncated
 from . import messages
 from .screen import Screen, render
@@ -217,6 +217,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = OutputOptions()
+ERROR_LIMIT = 64 << 10  # bytes of an error's message, and of its traceback
 
 
 class Collector:
@@ -226,10 +227,14 @@ class Collector:
         raw: keep every byte: no escape is stripped and nothing is overwritten.
         limit: how many bytes of each stream, and of all rich outputs together, the document may hold; None is all.
         inline: put binary outputs into the document, as base64.
+        error_limit: the same as `limit` for the message of an error, and for its traceback; None is `limit`.
     """
 
-    def __init__(self, raw: bool = False, limit: int | None = None, *, inline: bool = True) -> None:
+    def __init__(
+        self, raw: bool = False, limit: int | None = None, *, inline: bool = True, error_limit: int | None = None
+    ) -> None:
         self.raw = raw
+        self._error_limit = limit if error_limit is None else error_limit
         self._inline = inline
         self._limit = limit
         self._streams = {
@@ -310,7 +315,36 @@ class Collector:
             shown.append(display)
         document.display_data = shown or UNSET
         truncated.displays = omitted or UNSET
+        truncated.error_bytes = bound_error(document.error, self._error_limit) or UNSET
         document.truncated = truncated or UNSET
+
+
+def bound_error(error: ErrorInfo | Optional, limit: int | None) -> int:
+    """Cut the message and the traceback of an error, each to what the limit for streams allows, at most 64 KiB.
+
+    Returns:
+        How many bytes both had, if one was cut, else 0.
+    """
+    if limit is None or not isinstance(error, ErrorInfo):
+        return 0
+    limit = min(limit, ERROR_LIMIT)
+    lines = error.traceback if isinstance(error.traceback, list) else []
+    sizes = [len(line.encode("utf-8", "surrogatepass")) for line in (error.message, *lines)]
+    if sizes[0] <= limit and sum(sizes[1:]) <= limit:
+        return 0
+    error.message = _cut_text(error.message, limit)
+    if sum(sizes[1:]) > limit:
+        # The last line is the message again: it may not push out where the exception was raised.
+        last = _cut_text(lines[-1], limit // 2)
+        frames = _cut_text("\n".join(lines[:-1]), limit - limit // 2)
+        error.traceback = [*([frames] if frames else []), last]
+    return sum(sizes)
+
+
+def _cut_text(text: str, limit: int) -> str:
+    buffer = BoundedBuffer(limit)
+    buffer.add(text.encode("utf-8", "surrogatepass"))
+    return buffer.text("surrogatepass") if buffer.truncated else text
 
 
 def without_binary(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:

@@ -43,17 +43,19 @@ class Manifest(Struct, kw_only=True):
 class Truncated(Struct, kw_only=True):
     """What a run's document left out to stay within `--max-output`.
 
-    The sizes are those of the whole streams, for each stream that was cut; `displays` counts the rich outputs that were
-    left out. `get` is the command that prints everything, as long as the runtime has it.
+    The sizes are those of the whole streams, for each stream that was cut; `errorBytes` is that of the error's message
+    and traceback together, if one was cut; `displays` counts the rich outputs that were left out. `get` is the command
+    that prints everything, as long as the runtime has it.
     """
 
     stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
     stderr_bytes: int | Optional = field(name="stderrBytes", default=UNSET)
+    error_bytes: int | Optional = field(name="errorBytes", default=UNSET)
     displays: int | Optional = UNSET
     get: str | Optional = UNSET
 
     def __bool__(self) -> bool:
-        return not (self.stdout_bytes is self.stderr_bytes is self.displays is UNSET)
+        return not (self.stdout_bytes is self.stderr_bytes is self.displays is self.error_bytes is UNSET)
 
 
 class Stopped(Struct, kw_only=True):

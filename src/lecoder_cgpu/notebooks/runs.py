@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..models.base import Timing
 
 CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebook has all of it
+CELL_ERROR = 16384  # bytes of the message of its error, and of the traceback
 
 
 class Observer(Protocol):
@@ -62,12 +63,16 @@ class NotebookProgress:
         self._limit = max_output
         self._displays = cell_outputs.Displays()
         self._outputs = cell_outputs.CellOutputs(self._displays)
-        self._collector = outputs.Collector(limit=max_output)
+        self._collector = self._new_collector()
+
+    def _new_collector(self) -> outputs.Collector:
+        error_limit = None if self._limit is None else max(self._limit, CELL_ERROR)
+        return outputs.Collector(limit=self._limit, error_limit=error_limit)
 
     def begin(self, number: int) -> None:
         """The cell of that number (among `steps`) begins."""
         self._outputs = cell_outputs.CellOutputs(self._displays)
-        self._collector = outputs.Collector(limit=self._limit)
+        self._collector = self._new_collector()
         self.results[number].status = "running"
         wanted = [place for place, step in enumerate(self.steps) if step.wanted]
         self._observer.started(self.steps[number], wanted.index(number) + 1, len(wanted))

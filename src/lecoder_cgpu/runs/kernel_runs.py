@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .recording import RecordingReader
 
 ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
+CONCLUDED_ERROR = 8192  # bytes of an error's message, and of its traceback, where only the end of a run is told
 
 
 def kernel_run(
@@ -233,6 +234,7 @@ def concluded(state: RunState) -> Run:
     outcome.dropped = not state.result.is_complete
     document = Run(status="ok", error_code=0, exit_code=0, mode="kernel", run_id=state.run)
     _judge(document, outcome, None)
+    outputs.bound_error(document.error, CONCLUDED_ERROR)
     return document
 
 
