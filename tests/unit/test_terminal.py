@@ -17,6 +17,7 @@ from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from lecoder_cgpu.jupyter.terminal import OVERLAP, Terminal, overlap
+from tests.support.wait import wait_until
 
 TEXT = "".join(f"line {number} of the output\r\n" for number in range(40))
 
@@ -56,10 +57,10 @@ class Shell:
         self.gone = False
 
     def serve(self, connection: ServerConnection) -> None:
-        self.sockets.append(connection)
         connection.send(json.dumps(["setup", {}]))
         if self.replay:
             connection.send(json.dumps(["stdout", self.replay]))
+        self.sockets.append(connection)
         for frame in connection:
             self.typed.put(str(frame))
 
@@ -79,6 +80,7 @@ def shell() -> Iterator[tuple[Shell, Terminal]]:
         thread.start()
         endpoint = Endpoint(url=f"http://127.0.0.1:{server.socket.getsockname()[1]}/")
         terminal = Terminal(Server(endpoint), "xterm", attach="1")
+        wait_until(lambda: bool(made.sockets))  # the client may be told of its connection before `serve` is
         yield made, terminal
         terminal.close()
         server.shutdown()
@@ -147,8 +149,6 @@ def test_odd_frames_are_passed_over(shell: tuple[Shell, Terminal], frame: str | 
     """What is not output is not shown, and nothing fails."""
     server, terminal = shell
     shown(terminal, "")
-    while not server.sockets:
-        time.sleep(0.01)
     server.sockets[-1].send(frame)
     server.show("after")
     assert shown(terminal, "after") == "after"
