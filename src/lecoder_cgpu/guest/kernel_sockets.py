@@ -49,14 +49,29 @@ class Message(NamedTuple):
 
 
 def message(parts: list[bytes]) -> Message:
-    """The message in the frames of a socket."""
+    """The message in the frames of a socket.
+
+    Raises:
+        ValueError: these frames are none.
+    """
     start = parts.index(_DELIMITER) + 2  # behind the signature
+    if len(parts) < start + 4:
+        raise ValueError("a message has four parts")
     return Message(*parts[start : start + 4])
+
+
+def load(part: bytes) -> dict[str, Any]:
+    """A part of a message; an empty object if it is none. Kernels may send what is not UTF-8 (protocol J33)."""
+    try:
+        found = json.loads(part.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _field(pattern: re.Pattern[bytes], header: bytes) -> str:
     found = pattern.search(header)
-    return found.group(1).decode() if found else ""
+    return found.group(1).decode("utf-8", "replace") if found else ""
 
 
 class KernelSockets:
@@ -146,5 +161,4 @@ class KernelSockets:
         self.shell = self._connect(zmq.DEALER, "shell_port")
 
     def close(self) -> None:
-        for socket in (self.published, self.control, self.shell):
-            socket.close(linger=0)
+        self._zmq.destroy(linger=0)

@@ -46,7 +46,7 @@ class Kernel:
         self._zmq = zmq
         self._key = str(connection.get("key", "")).encode()
         self._session = os.urandom(16).hex()
-        context = zmq.Context()
+        context = self._context = zmq.Context()
         separator = "-" if connection["transport"] == "ipc" else ":"
         self.sockets = {}
         kinds = (("iopub", zmq.SUB), ("shell", zmq.DEALER), ("control", zmq.DEALER))
@@ -63,6 +63,7 @@ class Kernel:
         for socket in (self.sockets["iopub"], self.sockets["shell"], self._monitor):
             self._poller.register(socket, zmq.POLLIN)
         self.died = False
+        self.passed_over = 0  # messages that made no sense
 
     def greet(self) -> None:
         """Return when what the kernel publishes arrives here: a subscription is made in the background."""
@@ -113,12 +114,18 @@ class Kernel:
                     parts = self.sockets[channel].recv_multipart(self._zmq.NOBLOCK)
                 except self._zmq.Again:
                     break
-                start = parts.index(_DELIMITER) + 2
-                found.append((channel, parts[start : start + 4]))
+                start = parts.index(_DELIMITER) + 2 if _DELIMITER in parts else len(parts)
+                if len(parts) >= start + 4:
+                    found.append((channel, [part.replace(b"\n", b" ") or b"null" for part in parts[start : start + 4]]))
+                else:
+                    self.passed_over += 1
         return found
 
     def interrupt(self) -> None:
         self.send("control", "interrupt_request", {}, os.urandom(16).hex())
+
+    def close(self) -> None:
+        self._context.destroy(linger=1000)
 
 
 class Writer:
@@ -142,6 +149,9 @@ class Writer:
 
     def flush(self) -> None:
         self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class Driver:
@@ -173,8 +183,8 @@ class Driver:
                 break
             if failed is not None and not (cell["allowed"] or (self.spec["keepGoing"] and failed)):
                 break
-        if self.writer.dropped:
-            self.writer.note(dropped=self.writer.dropped)
+        if self.writer.dropped or self.kernel.passed_over:
+            self.writer.note(dropped=self.writer.dropped + self.kernel.passed_over)
         return 128 + self.signals[0] if self.signals else status
 
     def _cell(self, cell: dict[str, Any]) -> tuple[str, int | None]:
@@ -189,15 +199,15 @@ class Driver:
         while not (replied and idle):
             for channel, parts in self.kernel.receive():
                 header, parent, metadata, content = parts
-                if json.loads(parent).get("msg_id") != identity:
+                if load(parent).get("msg_id") != identity:
                     continue
-                kind = json.loads(header)["msg_type"]
+                kind = str(load(header).get("msg_type"))
                 self.writer.add(
                     b'{"cell":%d,"message":{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}}'
                     % (number, channel.encode(), header, parent, metadata, content),
                     must=kind in ("status", "error", "execute_reply", "execute_input"),
                 )
-                found = json.loads(content)
+                found = load(content)
                 show(kind, found)
                 replied = replied or kind == "execute_reply"
                 idle = idle or (kind == "status" and found.get("execution_state") == "idle")
@@ -233,6 +243,10 @@ class Driver:
         say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
         return how, 1
 
+    def close(self) -> None:
+        self.writer.close()
+        self.kernel.close()
+
     def _bases(self) -> list[str]:
         """The names in the method-resolution order of the last exception, [] when the kernel does not say in time."""
         identity = os.urandom(16).hex()
@@ -240,23 +254,37 @@ class Driver:
         deadline = time.monotonic() + BASES_LIMIT
         while time.monotonic() < deadline and not self.kernel.died:
             for channel, parts in self.kernel.receive():
-                if channel == "shell" and json.loads(parts[1]).get("msg_id") == identity:
-                    expression = json.loads(parts[3]).get("user_expressions", {}).get("bases", {})
-                    text = expression.get("data", {}).get("text/plain", "")
+                if channel == "shell" and load(parts[1]).get("msg_id") == identity:
+                    found = load(parts[3])
+                    for name in ("user_expressions", "bases", "data"):
+                        inner = found.get(name)
+                        found = inner if isinstance(inner, dict) else {}
+                    text = str(found.get("text/plain", ""))
                     return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
         return []
 
 
+def load(part: bytes) -> dict[str, Any]:
+    """A part of a message; an empty object if it is none. Kernels may send what is not UTF-8 (protocol J33)."""
+    try:
+        found = json.loads(part.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def show(kind: str, content: dict[str, Any]) -> None:
-    """What a message means for people."""
+    """Show people what a message means. Code can publish anything, so the fields may have any type."""
     if kind == "stream":
-        say(sys.stderr if content.get("name") == "stderr" else sys.stdout, content.get("text", ""))
+        say(sys.stderr if content.get("name") == "stderr" else sys.stdout, str(content.get("text", "")))
     elif kind in ("display_data", "execute_result"):
-        data = content.get("data") or {}
-        text = data.get("text/plain") or "[" + ", ".join(data) + "]"
-        say(sys.stdout, (text if isinstance(text, str) else "".join(text)) + "\n")
+        data = content.get("data")
+        if isinstance(data, dict):
+            text = data.get("text/plain") or "[" + ", ".join(data) + "]"
+            say(sys.stdout, ("".join(map(str, text)) if isinstance(text, list) else str(text)) + "\n")
     elif kind == "error":
-        say(sys.stderr, _ANSI.sub("", "\n".join(content.get("traceback") or [])) + "\n")
+        lines = content.get("traceback")
+        say(sys.stderr, _ANSI.sub("", "\n".join(map(str, lines if isinstance(lines, list) else []))) + "\n")
 
 
 def say(stream: Any, text: str) -> None:
@@ -281,5 +309,5 @@ def main(spec: dict[str, Any]) -> int:
     try:
         return driver.run()
     finally:
-        driver.writer.flush()
+        driver.close()
         flush()

@@ -37,7 +37,6 @@ before it is written. A caller waits for that in `settle`.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -46,7 +45,7 @@ import time
 from typing import TYPE_CHECKING
 
 from . import executor
-from .kernel_sockets import KernelSockets, message
+from .kernel_sockets import KernelSockets, load, message
 from .processes import identity, kernel_process, send_signal, signal_name
 from .recording import Recording, is_recorded
 from .state_files import read_json
@@ -57,6 +56,8 @@ if TYPE_CHECKING:
 GREETING_LIMIT = 5000  # milliseconds for the answer to a request whose effect shows that the subscription works
 GREETING_PAUSE = 50  # milliseconds for what the kernel publishes of it to arrive
 SETTLED_WITHIN = 5.0  # seconds that a caller waits for the recorder to catch up with the kernel
+LONG_ENOUGH = 60.0  # seconds after which a failure of the recorder counts as the first
+LONGEST_PAUSE = 10.0  # seconds; a recorder that has failed so often in a row that it would pause longer gives up
 TICK = 1.0  # seconds between looks at runs without news
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
@@ -102,7 +103,7 @@ class Recorder(threading.Thread):
         self._probe: str | None = None
         self._mark: str | None = None
         self._wanted = self._marked = threading.Event()  # who waits for a mark, and for whom it was asked
-        self.executor = executor.Executor(self._sockets.execute, self._signal)
+        self.executor = executor.Executor(lambda run, code: self._sockets.execute(run, code), self._signal)
 
     # --- any thread ---
 
@@ -147,6 +148,7 @@ class Recorder(threading.Thread):
             code = executor.unsent(folder)
             recording = Recording(folder, self._kernel, None)
             if code is None:
+                recording.adopted = True  # also if a recorder of this very process has left it
                 self._runs[name] = recording
             else:
                 recording.adopted = False  # it was never sent, so nothing was missed
@@ -157,6 +159,23 @@ class Recorder(threading.Thread):
     # --- the thread ---
 
     def run(self) -> None:
+        pause = 0.0
+        while True:
+            begun = time.monotonic()
+            try:
+                self._record()
+                break
+            except Exception as error:  # no message may end the recorder: begin again, and say that a part is missing
+                pause = 0.1 if time.monotonic() - begun > LONG_ENOUGH else 2 * pause + 0.1
+                if pause > LONGEST_PAUSE or not self._begin_again(pause):
+                    self._lose_all(f"the recorder failed: {type(error).__name__}: {error}")
+                    self._sockets.close()
+                    return
+        self._kernel_died()
+        self._sockets.close()
+
+    def _record(self) -> None:
+        """Record until the server has forgotten the kernel."""
         import zmq
 
         sockets = self._sockets
@@ -166,7 +185,7 @@ class Recorder(threading.Thread):
         while True:
             try:
                 if not self.subscribed.is_set() and not self._greet():
-                    break
+                    return
                 ready = dict(poller.poll(self._patience()))
                 died = sockets.monitor in ready
                 if died:
@@ -180,7 +199,7 @@ class Recorder(threading.Thread):
                     poller.register(sockets.shell, zmq.POLLIN)
                     continue
                 if sockets.shell in ready:
-                    self._replied(sockets.shell.recv_multipart())
+                    self._take_one(self._replied, sockets.shell.recv_multipart())
                 sent = self.executor.step()
                 if sent is not None:
                     self._runs[sent.id] = sent
@@ -188,8 +207,38 @@ class Recorder(threading.Thread):
                     self._active()
             except OSError:  # a full disk: what is lost is counted by the recording
                 time.sleep(0.1)
-        self._kernel_died()
-        sockets.close()
+
+    def _begin_again(self, pause: float) -> bool:
+        """Connect anew after a failure; False when the connection file is gone. Runs are examined as if another helper
+        had died with them."""
+        self.subscribed.clear()
+        self._probe = self._mark = None
+        self._sockets.close()
+        time.sleep(pause)
+        try:
+            self._sockets = KernelSockets(self._connection_file)
+        except (OSError, KeyError):
+            return False
+        for recording in self._runs.values():
+            recording.adopted = True
+        return True
+
+    def _lose_all(self, reason: str) -> None:
+        for recording in {**self._runs, **self._expected}.values():
+            recording.lose(reason)
+            self._ended()
+        self._runs.clear()
+        self._expected.clear()
+
+    def _take_one(self, take: Callable[[list[bytes]], None], parts: list[bytes]) -> None:
+        """Take one message. One that makes no sense is passed over, and counted for every run that it may belong to."""
+        try:
+            take(parts)
+        except OSError:
+            raise
+        except Exception:
+            for recording in self._runs.values():
+                recording.passed_over += 1
 
     def _woken(self) -> None:
         """A job was submitted, or a caller waits for everything to be written."""
@@ -203,9 +252,10 @@ class Recorder(threading.Thread):
 
         while True:
             try:
-                self._take(self._sockets.published.recv_multipart(zmq.NOBLOCK))
+                parts = self._sockets.published.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 break
+            self._take_one(self._take, parts)
         for recording in self._runs.values():
             recording.flush()
             recording.tick()
@@ -255,7 +305,7 @@ class Recorder(threading.Thread):
         for other, known in self._runs.items():
             if other != run:
                 known.numbers.note_foreign(number, run)
-        state = json.loads(taken.content).get("execution_state") if kind == "status" else None
+        state = load(taken.content).get("execution_state") if kind == "status" else None
         if state is not None and taken.parent_type == "execute_request":
             self.busy = state == "busy"
             self._active()
@@ -302,7 +352,7 @@ class Recorder(threading.Thread):
 
     def _replied(self, parts: list[bytes]) -> None:
         """Take a reply on the shell channel. The reply to the probe says that all earlier work is over."""
-        if self._probe is None or json.loads(message(parts).parent).get("msg_id") != self._probe:
+        if self._probe is None or message(parts).parent_id != self._probe:
             return
         self._probe = None
         for run, recording in list(self._runs.items()):

@@ -8,12 +8,13 @@ Runs on the runtime as a part of the helper (Python 3.8 and newer, standard libr
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import re
 import time
 from typing import Any
 
 from . import output_order, usage
+from .kernel_sockets import load
 from .processes import identity
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
@@ -25,6 +26,7 @@ PREVIEW = 400  # characters of the code that lists show
 TRACEBACK = 64 << 10  # characters kept of a traceback in the result
 HELPER = __package__  # says whose run it is: helpers of several versions may live in one process
 FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
+_NUMBERED = re.compile(r"(.*)_([0-9]{1,15})\Z", re.DOTALL)
 _BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
 
 
@@ -55,10 +57,9 @@ class Numbers:
 
     def note(self, msg_id: str) -> None:
         """A message of the run."""
-        source, _, digits = msg_id.rpartition("_")
-        if not digits.isdigit():
+        source, number = _numbered(msg_id)
+        if number is None:
             return
-        number = int(digits)
         if not self._seen:
             self._source, self._first = source, number
         if source == self._source:  # a forked process counts for itself
@@ -67,14 +68,20 @@ class Numbers:
 
     def note_foreign(self, msg_id: str, request: str) -> None:
         """A message that belongs to another request."""
-        source, _, digits = msg_id.rpartition("_")
-        if digits.isdigit() and source == self._source and int(digits) > self._first:
+        source, number = _numbered(msg_id)
+        if number is not None and source == self._source and number > self._first:
             self._seen += 1
             self._requests.add(request)
 
     def missing(self) -> int:
         """How many messages between the first and the last of the run were certainly missed."""
         return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests), 0)
+
+
+def _numbered(msg_id: str) -> tuple[str, int | None]:
+    """The source of a message and its number there; None if it has no number."""
+    found = _NUMBERED.match(msg_id)
+    return (found.group(1), int(found.group(2))) if found else (msg_id, None)
 
 
 class Recording:
@@ -103,6 +110,7 @@ class Recording:
         self._ordered = output_order.may_begin(folder)
         self._limit = limit()
         self._dropped = 0
+        self.passed_over = 0  # messages that made no sense and may have been of this run
         self._error: dict[str, Any] | None = None
         self._started = time.time()
         self._started_text = (before or {}).get("started") or timestamp(self._started)
@@ -131,7 +139,7 @@ class Recording:
         self.begun = True
         self._started, self.began_at = time.time(), time.monotonic()
         self._started_text = timestamp(self._started)
-        self._spec["code"] = preview(str(json.loads(content).get("code", "")))
+        self._spec["code"] = preview(str(load(content).get("code", "")))
         write_json(os.path.join(self.folder, "spec.json"), self._spec)
         write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
 
@@ -141,23 +149,17 @@ class Recording:
         if kind == "execute_input" and not self.begun:
             self._begin(content)
         if kind == "error":
-            found = json.loads(content)
-            traceback = _last([str(line) for line in found.get("traceback") or []], TRACEBACK)
-            evalue = str(found.get("evalue") or "")[:TRACEBACK]
-            self._error = {"ename": found.get("ename"), "evalue": evalue, "traceback": traceback}
+            self._error = _exception(load(content))
         room = self._limit - sum(self._sizes.values())
         if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
             self._dropped += len(content)
             return
         line = b'{"channel":"iopub","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
-            header,
-            parent,
-            metadata,
-            content,
+            *(part.replace(b"\n", b" ") or b"null" for part in (header, parent, metadata, content)),
         )
         self._write("messages", line)
         if kind == "stream":
-            found = json.loads(content)
+            found = load(content)
             name = "stderr" if found.get("name") == "stderr" else "stdout"
             text = str(found.get("text", "")).encode("utf-8", "surrogatepass")
             self._write(name, text)
@@ -209,6 +211,7 @@ class Recording:
             "bytesDropped": self._dropped,
             "gap": self.adopted,
             "messagesMissing": self.numbers.missing(),
+            "passedOver": self.passed_over,
             "error": self._error,
             **known,
         }
@@ -226,6 +229,14 @@ class Recording:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.folder, name))
             self._sizes[name] = 0
+
+
+def _exception(found: dict[str, Any]) -> dict[str, Any]:
+    """What a message says of an exception, as much of it as the result may hold."""
+    lines = found.get("traceback")
+    traceback = _last([str(line) for line in lines], TRACEBACK) if isinstance(lines, list) else []
+    ename, evalue = (str(found.get(name) or "")[:TRACEBACK] for name in ("ename", "evalue"))
+    return {"ename": ename, "evalue": evalue, "traceback": traceback}
 
 
 def _last(lines: list[str], most: int) -> list[str]:

@@ -14,7 +14,7 @@ GUEST = Path(__file__).parents[1] / "guest"
 
 PARTS = (  # each imports only earlier ones
     "state_files", "processes", "limits", "usage", "output_order", "output_streams", "supervisor", "programs",
-    "environment", "report", "runs", "progress", "store", "recording", "executor", "kernel_sockets", "recorder",
+    "environment", "report", "runs", "progress", "store", "kernel_sockets", "recording", "executor", "recorder",
     "recorders", "lease_guard", "trees", "packs", "unpacker", "files", "service",
 )  # fmt: skip
 

@@ -89,7 +89,8 @@ class Result(Struct, rename="camel", kw_only=True):
 
     Of kernel runs: `error`; `died` when the kernel's process ended before the code did; `aborted` when the kernel
     refused the code; `gap` when the recorder itself was restarted meanwhile, so that output may be missing;
-    `messages_missing` counts what the kernel sent and was not seen, requests for input included.
+    `messages_missing` counts what the kernel sent and was not seen, requests for input included; `passed_over` counts
+    what made no sense.
     """
 
     exit: int | None = None
@@ -114,11 +115,12 @@ class Result(Struct, rename="camel", kw_only=True):
     aborted: bool = False
     gap: bool = False
     messages_missing: int = 0
+    passed_over: int = 0
 
     @property
     def is_complete(self) -> bool:
         """Whether all output was kept, as far as is known."""
-        return not (self.bytes_dropped or self.gap or self.messages_missing)
+        return not (self.bytes_dropped or self.gap or self.messages_missing or self.passed_over)
 
 
 class RunState(Struct, rename="camel", kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ..system import logs
 from . import messages
 
 # jupyter_server writes these notices itself when its rate limits make it drop iopub messages (protocol J1).
@@ -23,6 +24,10 @@ EXECUTION_TYPES = frozenset(
         "status", "execute_reply", "input_request",
     )
 )  # fmt: skip
+
+
+_DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
+_OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
 
 
 class Raised(Struct, frozen=True):
@@ -50,6 +55,8 @@ class Execution:
         self.death: str | None = None
         self.user_expressions: dict[str, Any] = {}
         self.inputs = 0  # how often the code asked for input
+        self.unreadable = 0  # frames that came meanwhile and were no messages
+        self._odd: set[str] = set()
         self._numbers = _Numbers()
 
     def plain_value(self, name: str) -> str | None:
@@ -76,12 +83,16 @@ class Execution:
 
     def receive(self, message: messages.Message) -> messages.Event | None:
         """Take one message. Returns what the run shows or asks by it; None when that is nothing."""
-        self._numbers.note(message.header.msg_id, message.parent, self.msg_id, message.channel)
+        self._numbers.note(message, self.msg_id)
         if message.type == "status" and self._is_death(message):
             return None
         if message.parent != self.msg_id:
             return None
         content = message.content
+        if message.odd or (message.type in _DISPLAYS and not isinstance(content.get("data"), dict)):
+            self._pass_over(message)
+            if message.type in _OUTPUTS:
+                return None
         match message.type:
             case "stream":
                 return self._stream(content)
@@ -109,6 +120,17 @@ class Execution:
                 return messages.InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
 
+    @property
+    def passed_over(self) -> int:
+        """How many messages were left out because they make no sense; a frame that is no message may have been ours."""
+        return self.unreadable + len(self._odd)
+
+    def _pass_over(self, message: messages.Message) -> None:
+        if message.header.msg_id not in self._odd:  # it may come twice: over the socket, and from the recording
+            self._odd.add(message.header.msg_id)
+            what = f"passed over a message of type {message.type!r}: a part has a wrong type"
+            logs.current().debug("RUN", what, {"run": self.msg_id})
+
     def conclude(self, *, whole: bool = False) -> None:
         """Conclude how the run ended from what was published, for a run whose reply was lost.
 
@@ -135,7 +157,7 @@ class Execution:
 
     def _count(self, content: dict[str, Any]) -> None:
         count = content.get("execution_count")
-        if isinstance(count, int):
+        if type(count) is int:  # `True` is an int to Python
             self.execution_count = count
 
     @staticmethod
@@ -207,19 +229,18 @@ class _Numbers:
 
     def gap_before(self, message: messages.Message) -> bool:
         """Whether messages are missing right before this one on iopub, as far as is known now."""
-        digits = message.header.msg_id.rpartition("_")[2]
-        if message.channel != "iopub" or not digits.isdigit() or self._iopub is None:
+        number = message.number
+        if message.channel != "iopub" or number is None or self._iopub is None:
             return False
         # The reply is numbered too and comes on another channel: ours right before idle, others' at any time.
         allowed = 1 if self._foreign_before or message.content.get("execution_state") == "idle" else 0
-        return int(digits) - self._iopub - 1 > allowed
+        return number - self._iopub - 1 > allowed
 
-    def note(self, msg_id: str, parent: str, own: str, channel: str | None) -> None:
-        digits = msg_id.rpartition("_")[2]
-        if not digits.isdigit():
+    def note(self, message: messages.Message, own: str) -> None:
+        number, parent = message.number, message.parent
+        if number is None:
             return
-        number = int(digits)
-        if channel == "iopub":
+        if message.channel == "iopub":
             self._foreign_before = parent != own
             self._iopub = number if self._first is not None or parent == own else None
         if parent != own:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from .. import errors
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
+from ..system import logs
 from . import messages
 from .execution import Execution
 from .outcome import Outcome
@@ -77,6 +78,7 @@ class KernelConnection:
         self.kernel_id = kernel_id
         self.session_id = messages.new_id()
         self.responder: Responder | None = None
+        self.unreadable = 0  # frames that were no messages
         self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
 
     def execute(
@@ -100,7 +102,9 @@ class KernelConnection:
         )
         outcome = Outcome(Execution(request.msg_id), datetime.now(UTC))
         self._send(request)
+        unreadable = self.unreadable
         WatchDriver(self, outcome, on_event, limits, on_input, recorder).run()
+        outcome.execution.unreadable = self.unreadable - unreadable
         return outcome
 
     def exception_bases(self) -> list[str]:
@@ -175,13 +179,15 @@ class KernelConnection:
                         return
 
     def receive(self, timeout: float | None) -> messages.Message | None:
-        """The next message, None when none came in time; frames that are not Jupyter messages are ignored."""
+        """The next message, None when none came in time. Frames that are no Jupyter messages are passed over."""
         frame = self._socket.receive(timeout)
         if frame is None:
             return None
         try:
             return messages.decode(frame, self._socket.subprotocol)
-        except ValueError:
+        except ValueError as error:
+            self.unreadable += 1
+            logs.current().debug("RUN", f"passed over a frame of the kernel's channels: {error}")
             return None
 
     def send_input(self, value: Any) -> None:

@@ -8,7 +8,10 @@ Source: jupyter_client's messaging specification 5.3 and jupyter_server's WebSoc
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
 import struct
 from itertools import pairwise
 from typing import Any, Literal
@@ -19,6 +22,8 @@ from msgspec import Struct, field
 from ..models.base import now
 
 V1_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
+MAX_DEPTH = 200  # levels of JSON in a message; what is made of it is nested deeper, and encoders have limits, too
+_NUMBER = re.compile(r"_([0-9]{1,15})\Z")
 
 
 class _Header(Struct):
@@ -28,7 +33,10 @@ class _Header(Struct):
 
 
 class Message(Struct, kw_only=True):
-    """One Jupyter message; `channel` is shell, iopub, stdin or control, `buffers` are its binary parts."""
+    """One Jupyter message; `channel` is shell, iopub, stdin or control, `buffers` are its binary parts.
+
+    `odd`: a part has a type that no message may have. The part counts as empty.
+    """
 
     channel: str | None = None
     header: _Header = field(default_factory=_Header)
@@ -36,6 +44,7 @@ class Message(Struct, kw_only=True):
     metadata: dict[str, Any] = field(default_factory=dict)
     content: dict[str, Any] = field(default_factory=dict)
     buffers: list[Any] = field(default_factory=list)
+    odd: bool = False
 
     @property
     def type(self) -> str:
@@ -46,46 +55,184 @@ class Message(Struct, kw_only=True):
         """The `msg_id` of the request that this message belongs to; "" if it belongs to none."""
         return self.parent_header.msg_id if self.parent_header else ""
 
+    @property
+    def number(self) -> int | None:
+        """The running number that a Python kernel gives its messages (protocol J7); None for other kernels."""
+        return number_of(self.header.msg_id)
+
+
+def number_of(msg_id: str) -> int | None:
+    """The running number at the end of a message's id; None if there is none."""
+    found = _NUMBER.search(msg_id)
+    return int(found[1]) if found else None
+
 
 _decoder = msgspec.json.Decoder(Message)
 _parts = msgspec.json.Decoder(dict[str, Any])
 _header = msgspec.json.Decoder(_Header)
+_UNREADABLE = (msgspec.MsgspecError, struct.error, IndexError, OverflowError, RecursionError, MemoryError)
 
 
 def decode(frame: str | bytes, subprotocol: str | None = None) -> Message:
     """A frame as a message, in any of the three forms that servers send (protocol J20).
 
+    Kernels may send bytes that are not UTF-8 (protocol J33), NaN, halves of surrogate pairs, and any type in any place.
+    What is not text becomes U+FFFD, as in jupyter_client; `Message.odd` says that a part had a wrong type.
+
     Raises:
-        ValueError: the frame is no Jupyter message.
+        ValueError: the frame is no Jupyter message, or nobody can tell whose it is.
     """
     try:
         return _decode(frame, subprotocol)
-    except (msgspec.MsgspecError, struct.error, IndexError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"not a Jupyter message: {error}") from error
 
 
 def _decode(frame: str | bytes, subprotocol: str | None) -> Message:
     if isinstance(frame, str):
-        return _decoder.decode(frame)
+        return _from_text(frame)
     if subprotocol == V1_SUBPROTOCOL:
-        (count,) = struct.unpack_from("<Q", frame)
-        offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-        if count < 6:
-            raise ValueError("a v1 frame needs a channel and four message parts")
-        parts = [frame[start:end] for start, end in pairwise(offsets[:6])]
-        return Message(
-            channel=parts[0].decode(),
+        return _from_parts(frame)
+    (count,) = struct.unpack_from(">I", frame)
+    offsets = (*struct.unpack_from(f">{count}I", frame, 4), len(frame))
+    message = _from_text(frame[offsets[0] : offsets[1]])
+    message.buffers = _buffers(frame, offsets[1:])
+    return message
+
+
+def _from_text(text: str | bytes) -> Message:
+    """A message that is one JSON object."""
+    try:
+        return _shallow(_decoder.decode(text), text)
+    except (msgspec.MsgspecError, ValueError):
+        found = _lenient(text)
+    if not isinstance(found, dict):
+        raise ValueError("not a Jupyter message: no JSON object")
+    parts = [found.get(name, {}) for name in ("header", "parent_header", "metadata", "content")]
+    channel = found.get("channel")
+    return _built(channel if isinstance(channel, str) else None, parts)
+
+
+def _from_parts(frame: bytes) -> Message:
+    """A message of the v1 subprotocol."""
+    (count,) = struct.unpack_from("<Q", frame)
+    offsets = struct.unpack_from(f"<{count}Q", frame, 8)
+    if count < 6:
+        raise ValueError("a v1 frame needs a channel and four message parts")
+    parts = [frame[start:end] for start, end in pairwise(offsets[:6])]
+    channel = parts[0].decode("utf-8", "replace")
+    try:
+        message = Message(
+            channel=channel,
             header=_header.decode(parts[1]),
             parent_header=_header.decode(parts[2]),
             metadata=_parts.decode(parts[3]),
             content=_parts.decode(parts[4]),
-            buffers=_buffers(frame, offsets[5:]),
         )
-    (count,) = struct.unpack_from(">I", frame)
-    offsets = (*struct.unpack_from(f">{count}I", frame, 4), len(frame))
-    message = _decoder.decode(frame[offsets[0] : offsets[1]])
-    message.buffers = _buffers(frame, offsets[1:])
+        _shallow(message, parts[3] + parts[4] if len(parts[3]) > 2 else parts[4])
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        message = _built(channel, [_part(part) for part in parts[1:]])
+    message.buffers = _buffers(frame, offsets[5:])
     return message
+
+
+def _part(part: bytes) -> Any:
+    """One part of a message; None if it is not JSON."""
+    try:
+        return _lenient(part)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _built(channel: str | None, parts: list[Any]) -> Message:
+    """A message of parts that may have any type.
+
+    Raises:
+        ValueError: its headers do not tell what it is and whose it is.
+    """
+    header, parent, metadata, content = parts
+    if not isinstance(header, dict) or not (parent is None or isinstance(parent, dict)):
+        raise ValueError("not a Jupyter message: a header is no object")
+    odd = not (isinstance(metadata, dict) and isinstance(content, dict))
+    return Message(
+        channel=channel,
+        header=_fields(header),
+        parent_header=None if parent is None else _fields(parent),
+        metadata=metadata if isinstance(metadata, dict) else {},
+        content=content if isinstance(content, dict) else {},
+        odd=odd,
+    )
+
+
+def _fields(header: dict[str, Any]) -> _Header:
+    return _Header(**{name: value for name in _Header.__struct_fields__ if isinstance(value := header.get(name), str)})
+
+
+def _shallow(message: Message, text: str | bytes) -> Message:
+    """That message, if nothing in it is nested too deeply.
+
+    Raises:
+        ValueError: something is.
+    """
+    # Counting brackets costs next to nothing, and text may have many.
+    brackets = text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+    if brackets > MAX_DEPTH:
+        _check_depth((message.content, message.metadata), MAX_DEPTH)
+    return message
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if levels < 0:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        if isinstance(item, list | dict):
+            _check_depth(item, levels - 1)
+
+
+def _lenient(text: str | bytes) -> Any:
+    """JSON as Python's own decoder reads it, with everything replaced that could not be written again.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply. RecursionError: it is nested much too deeply.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    return _cleaned(json.loads(text, parse_constant=str, parse_int=_whole, parse_float=_real), MAX_DEPTH)
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) < 1000 else digits
+
+
+def _real(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+def _cleaned(value: Any, levels: int) -> Any:
+    """A value without halves of surrogate pairs."""
+    if levels < 0:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+    match value:
+        case str():
+            return _text(value)
+        case list():
+            return [_cleaned(item, levels - 1) for item in value]
+        case dict():
+            return {_text(name): _cleaned(item, levels - 1) for name, item in value.items()}
+    return value
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def _buffers(frame: bytes, offsets: tuple[int, ...]) -> list[Any]:

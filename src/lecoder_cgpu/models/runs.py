@@ -126,6 +126,7 @@ class Run(Struct, kw_only=True):
     output_complete: bool = field(name="outputComplete", default=True)
     output_bytes: int = field(name="outputBytes", default=0)
     bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
+    passed_over: int | Optional = field(name="passedOver", default=UNSET)
     truncated: Truncated | Optional = UNSET
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)

@@ -22,6 +22,7 @@ from ..jupyter.outcome import Outcome
 from ..models.jobs import JobStarted
 from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
+from ..system import logs
 from . import document as notebook
 from .runs import NotebookProgress
 
@@ -48,11 +49,11 @@ class _Spec(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """A later line of `messages`."""
+    """A later line of `messages`; `message` is JSON still."""
 
     begin: int | None = None
     cell: int | None = None
-    message: messages.Message | None = None
+    message: msgspec.Raw = msgspec.Raw(b"")
     end: int | None = None
     how: str = ""
     at: float = 0.0
@@ -203,17 +204,19 @@ def _replay(session: Session, progress: NotebookProgress, lines: Any) -> None:
     number = 0
     for raw in lines:
         try:
-            line = decoder.decode(raw)
-        except msgspec.MsgspecError:
+            line = decoder.decode(raw.decode("utf-8", "replace"))
+            message = messages.decode(str(bytes(line.message), "utf-8")) if line.message else None
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            logs.current().debug("RUN", f"passed over a line of a notebook's recording: {error}")
             progress.complete = False
             continue
         if line.begin is not None and 0 <= line.begin < len(progress.steps):
             number = line.begin
             outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC))
             progress.begin(number)
-        elif line.message is not None and outcome is not None:
-            outcome.execution.msg_id = outcome.execution.msg_id or line.message.parent
-            event = outcome.execution.receive(line.message)
+        elif message is not None and outcome is not None:
+            outcome.execution.msg_id = outcome.execution.msg_id or message.parent
+            event = outcome.execution.receive(message)
             if event is not None and not isinstance(event, messages.InputRequested):
                 progress.take(event)
         elif line.end is not None and outcome is not None:

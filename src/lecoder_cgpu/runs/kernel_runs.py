@@ -172,6 +172,7 @@ def attached_kernel_run(
         outcome.left = True
     finally:
         recording.close()
+    execution.unreadable = recording.passed_over
     execution.conclude(whole=not recording.is_incomplete())
     if recording.state is not None:
         _apply(outcome, recording.state)
@@ -282,9 +283,11 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         session=session.record.ref,
         timing=outcome.timing,
         execution_count=execution.execution_count,
-        output_complete=not (outcome.dropped or outcome.unknown),
+        output_complete=not (outcome.dropped or outcome.unknown or execution.passed_over),
         run_id=execution.msg_id,
     )
+    if execution.passed_over:
+        document.passed_over = execution.passed_over
     if outcome.bytes_dropped:
         document.bytes_dropped = outcome.bytes_dropped
     if outcome.interrupted is not None:

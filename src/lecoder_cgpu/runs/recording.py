@@ -18,6 +18,7 @@ from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages as wire
 from ..models.base import Timing
+from ..system import logs
 
 HELD = 1000  # messages that are held back until it is certain that they are new
 CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is there
@@ -59,6 +60,7 @@ class RecordingReader:
         self.bytes_dropped = 0
         self.headless = False  # the recorder came while the code ran already
         self.incomplete = False  # something is missing between what was recorded
+        self.passed_over = 0  # lines that are no messages
         self.messages_missing = 0  # with the requests for input
         self.state: RunState | None = None  # what the runtime said last
         self.timing: Timing | None = None
@@ -98,9 +100,10 @@ class RecordingReader:
             *lines, self._rest = (self._rest + chunk.data).split(b"\n")
             for line in lines:
                 try:
-                    message = wire.decode(line.decode())
-                except ValueError:  # code on the runtime can write anything into the file
-                    self.incomplete = True
+                    message = wire.decode(line.decode("utf-8", "replace"))
+                except ValueError as error:  # code on the runtime can write anything into the file
+                    self.passed_over += 1
+                    logs.current().debug("RUN", f"passed over a line of the recording: {error}", {"run": self._run})
                     continue
                 self.ended = message.type == "status" and message.content.get("execution_state") == "idle"
                 if not self._begun:
@@ -133,8 +136,8 @@ class RecordingReader:
             self._held.clear()
             return
         # The known message may be missing here.
-        number, known = (item.rpartition("_")[2] for item in (message.header.msg_id, self._after))
-        if number.isdigit() and known.isdigit() and int(number) > int(known):
+        number, known = message.number, wire.number_of(self._after)
+        if number is not None and known is not None and number > known:
             self._held.append(message)
         if len(self._held) > HELD:
             messages += self._held
@@ -155,6 +158,7 @@ class RecordingReader:
             self.bytes_dropped = result.bytes_dropped
             self.incomplete = self.incomplete or result.gap
             self.messages_missing = result.messages_missing
+            self.passed_over += result.passed_over
             milliseconds = round(1000 * result.seconds)
             self.timing = Timing(result.started, result.ended, milliseconds)
 
@@ -172,7 +176,8 @@ class RecordingReader:
 
     def is_incomplete(self, inputs: int = 0) -> bool:
         """Whether output is missing in the recording of a run that asked for input so many times."""
-        return self.bytes_dropped > 0 or self.headless or self.incomplete or self.messages_missing > inputs
+        lost = self.bytes_dropped > 0 or self.headless or self.incomplete or self.passed_over > 0
+        return lost or self.messages_missing > inputs
 
     def close(self) -> None:
         self._helper.close()
