@@ -22,18 +22,24 @@ class LogRecord(Struct, kw_only=True):
 
 
 class LogFile(Struct, kw_only=True):
+    """One file of the debug log; `size` in bytes, `modified` as a time in ISO 8601."""
+
     path: str
     size: int
     modified: str
 
 
 class LogFiles(Struct, kw_only=True):
+    """`debug list`: the files of the debug log, and their sizes."""
+
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     files: list[LogFile]
 
 
 class LogPath(Struct, kw_only=True):
+    """`debug path`: the file that the debug log is written to."""
+
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     path: str

@@ -18,6 +18,8 @@ class HistoryError(Struct, kw_only=True):
 
 
 class HistoryRuntime(Struct, kw_only=True):
+    """The runtime that a run was on, as people know it: a label, and the model of its accelerator or `NONE`."""
+
     label: str
     accelerator: str
 
@@ -87,6 +89,8 @@ class HistoryPage(Struct, kw_only=True):
 
 
 class HistoryCleared(Struct, kw_only=True):
+    """`logs clear`: the history is empty now."""
+
     cleared: Literal[True] = True
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -31,6 +31,8 @@ class KernelDocument(Struct, kw_only=True):
 
 
 class RuntimeRef(Struct, kw_only=True):
+    """The runtime of a session: its label, and the model of its accelerator."""
+
     label: str
     accelerator: str
     endpoint: str
@@ -86,6 +88,8 @@ class SessionAdded(Struct, kw_only=True):
 
 
 class SessionSwitched(Struct, kw_only=True):
+    """`sessions switch`: the session that commands use from now on."""
+
     switched: Literal[True] = True
     session_id: str = field(name="sessionId")
     label: str

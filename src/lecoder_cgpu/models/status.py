@@ -35,6 +35,8 @@ class Memory(Struct, kw_only=True):
 
 
 class Utilization(Struct, kw_only=True):
+    """How busy a GPU and its memory are, as `45%` or `unknown`."""
+
     gpu: str
     memory: str
 
@@ -96,6 +98,8 @@ class RuntimeStatus(Struct, kw_only=True):
 
 
 class ActiveSession(Struct, kw_only=True):
+    """The session that commands use when none is named."""
+
     id: str
     label: str
     runtime: str
@@ -103,6 +107,8 @@ class ActiveSession(Struct, kw_only=True):
 
 
 class SessionCounts(Struct, kw_only=True):
+    """How many sessions are stored, and in which state; `max` is how many the account may have."""
+
     total: int
     active: int
     connected: int
@@ -113,6 +119,8 @@ class SessionCounts(Struct, kw_only=True):
 
 
 class Account(Struct, kw_only=True):
+    """A Google account: its address, and the name that people read."""
+
     id: str
     label: str
 
