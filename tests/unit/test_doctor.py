@@ -112,15 +112,17 @@ def server() -> Iterator[http.server.ThreadingHTTPServer]:
     [
         (None, None),
         ("soon", None),
-        (formatdate(time.time(), usegmt=True), None),
+        (0, None),
         ("Mon, 99 Xyz 9999 99:99:99 GMT", None),
-        (formatdate(time.time() + 3600, usegmt=True), "behind"),
-        (formatdate(time.time() - 3600, usegmt=True), "ahead of"),
+        (3600, "behind"),
+        (-3600, "ahead of"),
     ],
     ids=["no date", "no such date", "right", "impossible", "behind", "ahead"],
 )
-def test_the_clock(server: http.server.ThreadingHTTPServer, date: str | None, said: str | None) -> None:
-    """A clock that is wrong is told of; a date that nobody can read says nothing."""
+def test_the_clock(server: http.server.ThreadingHTTPServer, date: str | int | None, said: str | None) -> None:
+    """A clock that is wrong is told of; a date that nobody can read says nothing. A number: seconds from now."""
+    if isinstance(date, int):
+        date = formatdate(time.time() + date, usegmt=True)
     server.date = date  # type: ignore[attr-defined]
     findings = list(doctor._probe(f"http://127.0.0.1:{server.server_port}"))
     assert (findings[0].check, findings[0].level) == ("network", "ok")
