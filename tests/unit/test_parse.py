@@ -126,4 +126,4 @@ def test_notebooks_are_known_by_their_name(line: str, is_notebook: bool) -> None
 def test_a_piped_connect_passes_on_what_runtime_is_wanted() -> None:
     """It becomes a `run`, and a limit on what the runtime may cost is among the options that must not get lost."""
     wanted = {item.name for item in sessions.ensure.params if isinstance(item, click.Option) and item.expose_value}
-    assert set(connect._RUNTIME_OPTIONS) == wanted | {"new_runtime"}
+    assert set(connect._RUNTIME_OPTIONS) == wanted | {"new_runtime", "rm"}

@@ -107,7 +107,7 @@ class ActiveSession(Struct, kw_only=True):
 
 
 class SessionCounts(Struct, kw_only=True):
-    """How many sessions are stored, and in which state; `max` is how many the account may have."""
+    """How many sessions are stored, and in which state; `max` is null, for no limit is known."""
 
     total: int
     active: int
