@@ -256,8 +256,11 @@ def oauthlib(*, plain_http: bool) -> Iterator[None]:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment for a process that we start ourselves on this machine."""
-    return dict(os.environ)
+    """The environment for a process that we start ourselves on this machine.
+
+    If this process belongs to a run of a runtime, that process does not: its environment lacks the run's mark.
+    """
+    return {name: value for name, value in os.environ.items() if name != "LECODER_CGPU_RUN"}
 
 
 def read(path: Path, *, required: bool = False) -> dict[str, Any]:

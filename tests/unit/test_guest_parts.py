@@ -43,7 +43,7 @@ def helper(tmp_path: Path, pushed: list[dict[str, Any]]) -> Iterator[Service]:
     yield found
     for run in found._store.all():
         if run.state()["state"] == "running":
-            run.signal(9)
+            run.signal(9, "kill")
         until_exited(found, run.id)
     wait_for(lambda: found._store._spare is not None)
     found._store.close()

@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import config, errors
+from ..guest import run_processes
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
@@ -259,9 +260,11 @@ def _record(folder: Path, server: Server) -> None:
 
 
 def stop(folder: Path) -> bool:
-    """End the folder's server with all its kernels and forget it; True when there was one."""
+    """End the folder's server with all its kernels and runs, and forget it; True when there was one."""
     with atomic_files.lock(folder / "server.json"):
         server = find(folder)
+        # Runs first: they get SIGTERM and the time to save their work, and a run outlives its server.
+        run_processes.end_all(str(folder / "resident" / "runs"), STOP_TIMEOUT, "close")
         if server is not None:
             _end(server)
         (folder / "server.json").unlink(missing_ok=True)

@@ -112,6 +112,10 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         assert isinstance(document.run_id, str)
         printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
         return
+    if isinstance(document.remaining, list):
+        for process in document.remaining:
+            printer.note(f"still running: {process.pid} {process.command}")
+        printer.note(f"to end that: lecoder-cgpu job kill --escalate {document.run_id}")
     error = document.error
     if isinstance(error, type(UNSET)):
         return

@@ -21,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .processes import identity, send_signal
+from .run_processes import end_all, processes_of
 from .state_files import note_signal, timestamp, write_json
 from .state_files import read_json as _read
 
@@ -217,7 +218,7 @@ class Guard:
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
                 if pid is not None and identity(pid) == start:
                     return True
-            elif _process(folder) is not None:
+            elif processes_of(folder).alive():
                 return True
         return False
 
@@ -236,25 +237,14 @@ class Guard:
                 os.kill(pid, signal.SIGTERM)
 
     def _end_runs(self) -> None:
-        """Send SIGTERM to processes and interrupt kernels; later send SIGKILL to the processes that are left."""
-        processes = []
+        """Interrupt kernels. Send SIGTERM to the processes of all runs, and later SIGKILL to those that are left."""
         for folder, spec in self._unfinished():
             if spec.get("kind") == "kernel":
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
                 if pid is not None and identity(pid) == start:
                     note_signal(folder, "SIGINT", "lease")
                     send_signal(pid, signal.SIGINT)
-            elif (pid := _process(folder)) is not None:
-                processes.append((folder, pid))
-                note_signal(folder, "SIGTERM", "lease")
-                send_signal(pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and any(_process(folder) for folder, _ in processes):
-            time.sleep(0.1)
-        for folder, pid in processes:
-            if _process(folder) is not None:
-                note_signal(folder, "SIGKILL", "lease")
-                send_signal(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        end_all(self._runs, GRACE, "lease")
 
     def _unassign(self, lease: dict[str, Any]) -> bool:
         import urllib.request
@@ -268,13 +258,6 @@ class Guard:
             return False
         write_json(self._path, lease)
         return True
-
-
-def _process(folder: str) -> int | None:
-    """The process id of a run, None if the process has ended."""
-    started = _read(os.path.join(folder, "state.json")) or {}
-    pid = started.get("pid")
-    return pid if pid is not None and identity(pid) == started.get("start") else None
 
 
 def main() -> None:

@@ -10,10 +10,13 @@ import os
 import signal
 
 
-def identity(pid: int) -> str | None:
+def identity(pid: int, *, zombie: bool = False) -> str | None:
     """Tells a process from a later one with the same id; None when it does not exist, or is a zombie.
 
     Without /proc, it is "?" for every process that exists.
+
+    Args:
+        zombie: take a process that has ended and that its parent has not waited for as one that exists.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -24,7 +27,7 @@ def identity(pid: int) -> str | None:
     except OSError:
         return None
     else:
-        return None if fields[0] in (b"Z", b"X") else f"{_boot()}-{int(fields[19])}"
+        return None if fields[0] in (b"Z", b"X") and not zombie else f"{_boot()}-{int(fields[19])}"
     if os.name == "nt":
         return "?"  # os.kill(pid, 0) would end the process there
     try:
@@ -34,6 +37,11 @@ def identity(pid: int) -> str | None:
     except OSError:
         pass
     return "?"
+
+
+def same_boot(start: str) -> bool:
+    """Whether an identity is of a process that was started since the machine was booted."""
+    return start == "?" or start.rpartition("-")[0] == _boot()
 
 
 def _boot() -> str:

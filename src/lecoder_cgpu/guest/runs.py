@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import subprocess
 import threading
@@ -27,8 +26,9 @@ import time
 from typing import Any
 
 from . import output_order
-from .processes import identity, send_signal
-from .state_files import read_json
+from .processes import identity, signal_name
+from .run_processes import RunProcesses, named
+from .state_files import note_signal, read_json, read_signals
 
 START_LIMIT = 10.0  # seconds between making the folder of a run and writing its spec, far more than it takes
 INLINE = 64 << 10  # bytes of one stream that travel with an update
@@ -60,7 +60,7 @@ class Run:
         self.changed = True  # there may be something to push
         self.told: dict[str, Any] | None = None  # the state that was pushed last
         self.feeder: Feeder | None = None
-        self.signals_wanted: list[int] = []
+        self.signals_wanted: list[tuple[int, str]] = []
         self.signals_seen: set[str] = set()
         self._is_job: bool | None = None
 
@@ -82,7 +82,10 @@ class Run:
         return self.followed_until > time.monotonic()
 
     def state(self) -> dict[str, Any]:
-        """The state, see the top of this file; with `result` when exited, with `reason` when unknown."""
+        """The state, see the top of this file; with `result` when exited, with `reason` when unknown.
+
+        `remaining` names the processes that live on after the command itself has ended.
+        """
         spec = self.document("spec.json") or {}
         alive = self._supervised(spec)  # first: if it is dead now, everything that it wrote can be seen below
         result = self.document("result.json")
@@ -108,15 +111,29 @@ class Run:
             state.update(self._lost(spec, started))
         elif state["kind"] == "kernel" and not started:
             state["state"] = "queued"  # behind what the kernel executes now
+        if remaining := self._remaining(started, result, supervised=alive):
+            state["remaining"] = remaining
         return state
+
+    def _remaining(
+        self, started: dict[str, Any], result: dict[str, Any] | None, *, supervised: bool
+    ) -> list[dict[str, Any]]:
+        if result is not None:  # the processes of the machine are not looked through for every run that has ended
+            known = result.get("remaining") or ()
+            return [process for process in known if identity(process["pid"]) == process["start"]]
+        processes = RunProcesses(self.folder, started, supervised=supervised)
+        return [] if processes.leader_lives else named(processes.alive())
+
+    def processes(self) -> RunProcesses:
+        """The processes of this run."""
+        supervised = self._supervised(self.document("spec.json") or {})
+        result = self.document("result.json")
+        started = self.document("state.json") or {}
+        return RunProcesses(self.folder, started, result, supervised=supervised and result is None)
 
     def signals(self) -> list[dict[str, Any]]:
         """The signals that were sent to it, with sender and time."""
-        try:
-            with open(self.path("signals"), encoding="utf-8") as file:
-                return [json.loads(line) for line in file if line.endswith("\n")]
-        except (OSError, ValueError):
-            return []
+        return read_signals(self.folder)
 
     @property
     def is_job(self) -> bool:
@@ -148,9 +165,7 @@ class Run:
             reason = "its supervisor ended before it reported the start"
         else:
             reason = "its supervisor was killed; how the process ended, or will end, cannot be known"
-        pid = started.get("pid")
-        alive = pid is not None and identity(pid) == started.get("start")
-        return {"reason": reason, "alive": alive}
+        return {"reason": reason, "alive": bool(RunProcesses(self.folder, started).alive())}
 
     def read(self, stream: str, offset: int, limit: int) -> bytes:
         try:
@@ -169,29 +184,28 @@ class Run:
             chunk["data"] = base64.b64encode(data).decode()
         return chunk
 
-    def signal(self, number: int) -> bool:
-        """Send a signal to the process group; False when the process has ended."""
+    def signal(self, number: int, by: str) -> bool:
+        """Send a signal to the run's processes, on behalf of `by`; False when none of them is alive."""
         state = self.state()
         if state["state"] == "starting":
             if self.process is None and not self.pending:
                 return False  # another helper started it, and this one will not be told when it has a process
-            self.signals_wanted.append(number)
+            self.signals_wanted.append((number, by))
             if self.state()["state"] != "starting":
                 self.send_wanted()  # it was started just now, and the notice may have come before the line above
             return True
-        started = self.document("state.json")
-        if state["state"] == "exited" or started is None or started.get("pid") is None:
-            return False  # a kernel run has no process of its own; its kernel is interrupted through the server
-        if identity(started["pid"]) != started.get("start"):
+        processes = self.processes()  # none for a kernel run, whose kernel is interrupted through the server
+        if not processes.alive():
             return False
-        return send_signal(started["pid"], number)
+        # Noted first: the supervisor has to know why the command ended as soon as it does.
+        note_signal(self.folder, signal_name(number), by)
+        return processes.signal(number)
 
     def send_wanted(self) -> None:
         """Send the signals that came before there was a process."""
         while self.signals_wanted:
             with contextlib.suppress(IndexError):
-                number = self.signals_wanted.pop(0)
-                self.signal(number)
+                self.signal(*self.signals_wanted.pop(0))
 
 
 class Feeder:

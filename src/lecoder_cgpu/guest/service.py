@@ -202,10 +202,13 @@ class Service:
                 return {"sent": True}
             found.signals_seen.add(nonce)
         kernel = (found.document("spec.json") or {}).get("kernel")
-        sent = found.signal(number) if kernel is None else self._recorders.signal(kernel, run, number)
-        if sent:
-            note_signal(found.folder, signal_name(number), by)
-            found.changed = True
+        if kernel is None:
+            sent = found.signal(number, by)
+        else:
+            sent = self._recorders.signal(kernel, run, number)
+            if sent:
+                note_signal(found.folder, signal_name(number), by)
+        found.changed = found.changed or sent
         return {"sent": sent}
 
     def runs(self, limit: int = 50) -> dict[str, Any]:

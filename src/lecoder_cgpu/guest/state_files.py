@@ -41,3 +41,12 @@ def note_signal(folder: str, name: str, by: str) -> None:
     line = json.dumps({"signal": name, "by": by, "at": timestamp(time.time())}) + "\n"
     with contextlib.suppress(OSError), open(os.path.join(folder, "signals"), "a") as file:
         file.write(line)
+
+
+def read_signals(folder: str) -> list[dict[str, Any]]:
+    """What `note_signal` has noted, in its order."""
+    try:
+        with open(os.path.join(folder, "signals"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file if line.endswith("\n")]
+    except (OSError, ValueError):
+        return []

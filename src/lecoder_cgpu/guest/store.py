@@ -16,6 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .processes import identity
+from .run_processes import MARK
 from .runs import ENDED, FILES, Failure, Feeder, Run, write_all
 from .state_files import timestamp, write_json
 
@@ -114,7 +115,7 @@ class RunStore:
         cwd = os.path.join(self.cwd, os.path.expanduser(request.get("cwd") or ""))
         if not os.path.isdir(cwd):
             raise Failure("NotFound", f"there is no folder {cwd} on the runtime")
-        environment = {**self.environment, **(request.get("env") or {}), **(request.get("secrets") or {})}
+        environment = {**self.environment, **(request.get("env") or {}), **(request.get("secrets") or {}), MARK: folder}
         if not all(isinstance(value, str) and _is_variable(name, value) for name, value in environment.items()):
             raise Failure("BadRequest", "a name or value of the environment cannot be one")
         try:
@@ -307,6 +308,7 @@ class RunStore:
             or time.monotonic() - run.read_at < seconds
             or state["state"] not in ENDED
             or state.get("alive")
+            or state.get("remaining")
         ):
             return False
         with contextlib.suppress(OSError):
@@ -318,6 +320,9 @@ class RunStore:
         state = run.state()
         if state["state"] not in ENDED or state.get("alive"):
             raise Failure("StillRunning", f"run {run.id!r} has not ended")
+        if remaining := state.get("remaining"):
+            left = ", ".join(f"{process['pid']} {process['command']}" for process in remaining)
+            raise Failure("StillRunning", f"run {run.id!r} left processes that live on: {left}")
         with self._lock:
             self._runs.pop(run.id, None)
         shutil.rmtree(run.folder, ignore_errors=True)

@@ -14,11 +14,21 @@ started. `o`: output was written. `w`: the process took a frame of stdin. `x`: t
 `result.json` at the end, `failure.json` if the supervisor itself fails. `stdout` and `stderr` grow,
 and with them `order` (see `output_order`).
 
-**States.** waiting for a spec -> launching -> running -> exited -> drained. `result.json` is written when the main
-process has exited and its pipes are drained, so the sizes in it count everything that the process itself wrote. Then
-the supervisor stays as long as children in the background hold the pipes, and writes on. A process that could not be
-launched goes to its result at once. When a limit is reached, one thread sends SIGINT, SIGTERM and SIGKILL to the
-process group, with a grace between them, until nobody is left in it.
+**States.**
+
+    waiting for a spec -> launching -> running -> exited -> over -> drained -> result written
+                              |                     |
+                              |                     +-> ending, if somebody has ended the run: until nothing of it lives
+                              +-> result written, if nothing could be launched
+
+* A run that ends by itself is over with its command, as in a shell. What the command left in the background lives on;
+  the result names it (`remaining`), and the supervisor stays as long as it holds the pipes, and writes its output.
+* A run that somebody ended (a limit of its own, or a signal that the file `signals` tells of) is over when none of its
+  processes lives (see `run_processes`). A process that not even SIGKILL ends is named as `remaining`, too.
+
+`result.json` is written when the run is over and its pipes are drained, so the sizes in it count everything that was
+written by then. When a limit is reached, one thread sends SIGINT, SIGTERM and SIGKILL to all processes of the run, with
+a grace between them.
 
 Only Linux was tested. On Windows there are no process groups to signal and no way to see how full a pipe is: signals
 go to the main process alone, and draining waits for the pumps for a moment instead.
@@ -39,11 +49,15 @@ from typing import IO, Any
 from . import usage
 from .limits import RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
-from .processes import identity, send_signal, signal_name
-from .state_files import timestamp, write_json
+from .processes import identity, signal_name
+from .run_processes import ENDING, Process, RunProcesses, named
+from .state_files import read_signals, timestamp, write_json
 
 STREAM_LIMIT = 8 << 30  # bytes kept of one stream
 GRACE = 5.0  # seconds between the steps of ending a process
+AFTER_SIGNAL = 600.0  # seconds: a command that exits later than that after a signal has ended by itself
+AFTER_KILL = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
+LOOKS = (0.02, 0.25)  # seconds between two looks at what still lives, at first and at most
 STEPS = ("SIGINT", "SIGTERM", "SIGKILL")
 
 
@@ -59,7 +73,9 @@ class Supervisor:
         self.folder: str = spec["folder"]
         self.frames = frames
         self.notify = Notifier(1)
-        self.exited = threading.Event()
+        self.processes = RunProcesses(self.folder, {})
+        self.exited = threading.Event()  # the command has ended
+        self.over = threading.Event()  # so has all of the run that has to end
         self.killed_by: list[str] = []
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
@@ -82,32 +98,30 @@ class Supervisor:
             OutputStream("stderr", process.stderr, self.folder, limit),
         ]
         pump = OutputPump(self.streams, self.folder, self.notify)
-        write_json(
-            os.path.join(self.folder, "state.json"),
-            {
-                "pid": process.pid,
-                "start": identity(process.pid),
-                "supervisorPid": os.getpid(),
-                "started": timestamp(self.started),
-            },
-        )
+        started = {
+            "pid": process.pid,
+            "start": identity(process.pid, zombie=True),
+            "supervisorPid": os.getpid(),
+            "started": timestamp(self.started),
+        }
+        self.processes = RunProcesses(self.folder, started, supervised=True)
+        write_json(os.path.join(self.folder, "state.json"), started)
         self.notify(b"s")
         pump.start()
         if process.stdin is not None:
             threading.Thread(target=self._feed, args=(process.stdin,), daemon=True).start()
-        enforcer = threading.Thread(target=self._enforce, args=(process.pid,), daemon=True)
+        enforcer = threading.Thread(target=self._enforce, daemon=True)
         if self.spec.get("timeout") or self.spec.get("idleTimeout"):
             enforcer.start()
         threading.Thread(target=self._beat, args=(process.pid,), daemon=True).start()
         status, used = _wait(process)
-        ended = time.time()
         self.exited.set()
+        remaining = self._await_end()
+        ended = time.time()
+        self.over.set()
         pump.drain()
-        self._finish(status, ended, used)
-        # Children in the background may go on writing, and processes of a timed-out group may still have to be ended.
-        pump.join()
-        if self.stopped_by:
-            enforcer.join()
+        self._finish(status, ended, used, remaining)
+        pump.join()  # what lives on in the background may go on writing
 
     # --- starting ---
 
@@ -195,30 +209,25 @@ class Supervisor:
     def _beat(self, pid: int) -> None:
         note_usage = usage.UsageLog(self.folder, pid)
         wait = usage.FIRST
-        while not self.exited.wait(wait):
+        while not self.over.wait(wait):
             note_usage()
             wait = usage.INTERVAL
 
-    def _enforce(self, pid: int) -> None:
+    def _enforce(self) -> None:
+        """End the run when a limit is reached, and go on to the next harder signal while anything of it lives."""
         limits = RunLimits(self.spec.get("timeout"), self.spec.get("idleTimeout"), self.clock)
         while self.stopped_by is None:
             moment = limits.next(self._active())
-            if self.exited.wait(None if moment is None else max(moment - time.monotonic(), 0)):
+            if self.over.wait(None if moment is None else max(moment - time.monotonic(), 0)):
                 return
             self.stopped_by = limits.reached(time.monotonic(), self._active())
         grace = float(self.spec.get("grace") or GRACE)
         for name in STEPS:
-            number = getattr(signal, name, signal.SIGTERM)
-            # The group may outlive its leader: background jobs of a shell ignore SIGINT.
-            if not send_signal(pid, number):
+            if not self.processes.signal(getattr(signal, name, signal.SIGTERM)):
                 return
             self.killed_by.append(name)
-            deadline = time.monotonic() + grace
-            while time.monotonic() < deadline:
-                if self.exited.wait(0.02):
-                    if not hasattr(os, "killpg") or not send_signal(pid, 0):
-                        return
-                    time.sleep(0.02)
+            if self.over.wait(grace):
+                return
 
     def _active(self) -> float:
         """The moment of the last output."""
@@ -226,11 +235,47 @@ class Supervisor:
 
     # --- the end ---
 
-    def _finish(self, status: int, ended: float, used: Any) -> None:
+    def _await_end(self) -> list[Process]:
+        """Wait until nothing of the run lives, if somebody has ended it; returns what lives on.
+
+        Called when the command has ended. The wait has no limit before SIGKILL was sent: a program may save its work.
+        """
+        left, pace = time.time(), LOOKS[0]
+        killed: float | None = None
+        while True:
+            alive = self.processes.alive()
+            last = self._last_signal(left)
+            if not alive or last is None:
+                return alive
+            if last == "SIGKILL":
+                self.processes.signal(getattr(signal, "SIGKILL", signal.SIGTERM))  # what was started meanwhile
+                killed = time.monotonic() if killed is None else killed
+                if time.monotonic() - killed >= AFTER_KILL:
+                    return alive
+            time.sleep(pace)
+            pace = min(pace * 1.5, LOOKS[1])
+
+    def _last_signal(self, left: float) -> str | None:
+        """The last signal sent to end the run; None if the command, which exited at `left`, did so by itself."""
+        if self.killed_by:
+            return self.killed_by[-1]
+        if self.stopped_by:
+            return "SIGINT"  # is being sent
+        path = os.path.join(self.folder, "signals")
+        try:
+            if left - os.stat(path).st_mtime > AFTER_SIGNAL:
+                return None
+        except OSError:
+            return None
+        sent = [item["signal"] for item in read_signals(self.folder) if item["signal"] in ENDING]
+        return sent[-1] if sent else None
+
+    def _finish(self, status: int, ended: float, used: Any, remaining: list[Process]) -> None:
         result: dict[str, Any] = {
             "exit": status if status >= 0 else None,
             "signal": signal_name(-status) if status < 0 else None,
             "ended": timestamp(ended),
+            "remaining": named(remaining),
         }
         if used is not None:
             unit = 1 if sys.platform == "darwin" else 1024

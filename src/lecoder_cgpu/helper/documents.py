@@ -28,7 +28,7 @@ class KernelError(Struct):
 
 class Signal(Struct):
     """What was sent to a run (`signal`, by name), on whose behalf: `interrupt` (its client was told to end it),
-    `kill` (`job kill`) or `lease`."""
+    `kill` (`job kill`), `lease` or `close` (the session of a local runtime was closed)."""
 
     signal: str
     by: str
@@ -123,9 +123,19 @@ class Result(Struct, rename="camel", kw_only=True):
         return not (self.bytes_dropped or self.gap or self.messages_missing or self.passed_over)
 
 
+class Process(Struct):
+    """A process of a run, and its command line."""
+
+    pid: int
+    command: str = ""
+
+
 class RunState(Struct, rename="camel", kw_only=True):
     """How a run stands: `starting`, `queued` (code that waits for the kernel), `running`, `exited` (with `result`) or
-    `unknown` (with `reason`, and whether the process is `alive`)."""
+    `unknown` (with `reason`, and whether a process of it is `alive`).
+
+    `remaining` are the processes that live on after the command itself has ended.
+    """
 
     run: str
     state: str
@@ -145,6 +155,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     timeout: float | None = None
     idle_timeout: float | None = None
     signals: list[Signal] = field(default_factory=list)
+    remaining: list[Process] = field(default_factory=list)
     usage: ProcessUsage | None = None
     progress: OutputProgress | None = None
     stdout_size: int | None = None
@@ -154,6 +165,11 @@ class RunState(Struct, rename="camel", kw_only=True):
     def ended(self) -> bool:
         """Whether nothing more will be known."""
         return self.state in ("exited", "unknown")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended and nothing of it lives."""
+        return self.ended and not self.remaining and not self.alive
 
 
 class Chunk(Struct, rename="camel"):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import ErrorInfo, Optional, SessionRef
-from .runs import Hook, Pulled, Release, Stopped
+from .runs import Hook, ProcessRef, Pulled, Release, Stopped
 from .status import Gpu
 
 
@@ -39,7 +39,8 @@ class Job(Struct, kw_only=True):
 
     `exitCode` is the exit status of `job wait`, absent until we know that the job has ended; sizes are in bytes.
     `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
-    job.
+    job. `remaining` names the processes that live on after the command itself has ended: while the job is `running`,
+    they are being ended; later, they are what it left in the background, or what could not be ended.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Job(Struct, kw_only=True):
     alive: bool | Optional = UNSET
     reason: str | Optional = UNSET
     stopped: Stopped | Optional = UNSET
+    remaining: list[ProcessRef] | Optional = UNSET
     heartbeat: str | Optional = UNSET
     progress: Progress | Optional = UNSET
     usage: JobUsage | Optional = UNSET
@@ -79,7 +81,8 @@ class JobStarted(Struct, kw_only=True):
 
 
 class JobDocument(Struct, kw_only=True):
-    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs.
+    """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs, or when
+    `job kill --escalate` could not end all of it.
 
     `gpus` are those of the machine, while the job runs.
     """

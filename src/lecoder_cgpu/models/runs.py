@@ -62,12 +62,19 @@ class Stopped(Struct, kw_only=True):
     """What was done to end the work early.
 
     `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
-    was none), `kill` (`job kill`), `lease` (the runtime's lease ended). `steps`, in order: names of signals, and for
-    code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended), `close` (its session was closed). `steps`, in
+    order: names of signals, and for code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
     """
 
     by: str
     steps: list[str]
+
+
+class ProcessRef(Struct, kw_only=True):
+    """A process on the runtime. `command` is its command line, cut after 200 characters."""
+
+    pid: int
+    command: str
 
 
 class Hook(Struct, kw_only=True):
@@ -104,6 +111,8 @@ class Run(Struct, kw_only=True):
     `execution_count` is null if there is none. `outputComplete` is false if output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is present if this document shows less.
     `autoInstalled` names what --auto-install has installed; the document then describes the second run.
+    `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
+    what could not be ended.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]
@@ -122,6 +131,7 @@ class Run(Struct, kw_only=True):
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     interrupted: bool | Optional = UNSET
     stopped: Stopped | Optional = UNSET
+    remaining: list[ProcessRef] | Optional = UNSET
     max_rss_bytes: int | Optional = field(name="maxRssBytes", default=UNSET)
     output_complete: bool = field(name="outputComplete", default=True)
     output_bytes: int = field(name="outputBytes", default=0)

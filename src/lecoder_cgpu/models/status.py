@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, field
 
 from .base import Optional, SessionRef, readable
 from .keeper import LeaseInfo
+from .runs import ProcessRef
 from .sessions import KernelInfo, Origin
 
 
@@ -71,12 +72,18 @@ class Loss(Struct, kw_only=True):
     cause: str | Optional = UNSET
 
 
+class Remaining(ProcessRef, kw_only=True):
+    """A process that lives on after the command of `run` has ended."""
+
+    run: str
+
+
 class RuntimeStatus(Struct, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
     `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
 
     `gpu`, `gpus` and `runs` (the runs that have not ended) are null for a runtime that was not asked or did
-    not answer.
+    not answer. `remaining` names what ended runs have left in the background.
     """
 
     label: str
@@ -90,6 +97,7 @@ class RuntimeStatus(Struct, kw_only=True):
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
     runs: int | None = None
+    remaining: list[Remaining] | Optional = UNSET
     lease: LeaseInfo | Optional = UNSET
     problem: str | Optional = UNSET
     lost: Loss | Optional = UNSET

@@ -233,6 +233,7 @@ _STOPPERS = {
     "kill": "sent by `job kill`",
     "interrupt": "because the command that watched it was interrupted",
     "lease": "because the runtime's lease had ended",
+    "close": "because its session was closed",
 }
 
 

@@ -22,7 +22,7 @@ from ..models.base import ErrorInfo, timestamp
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
 from . import classify, kernel_runs, records
-from .process_runs import signal_number, stopped_by
+from .process_runs import remaining, signal_number, stopped_by
 from .process_watch import ProcessRun
 
 
@@ -127,6 +127,8 @@ def describe(state: RunState) -> Job:
         job.alive = state.alive
     if (stopped := stopped_by(state)) is not None:
         job.stopped = stopped
+    if state.remaining:
+        job.remaining = remaining(state)
     if state.progress is not None:
         job.progress = Progress(
             stream=state.progress.stream,  # type: ignore[arg-type]
@@ -164,6 +166,7 @@ def exit_status(state: RunState) -> int | None:
     return result.exit if result.exit is not None else 128 + signal_number(result.signal or "")
 
 
+LOOK = 0.2  # seconds between looks at processes that have to end
 GRACE = 5.0  # seconds that a job has to react to a signal before the next harder one
 HARDER = {"process": ("SIGINT", "SIGTERM", "SIGKILL"), "kernel": ("SIGINT", "SIGKILL")}
 
@@ -364,23 +367,38 @@ class Jobs:
         Args:
             signal: its name; SIGTERM for a process and SIGINT for code in a kernel when None. Code that still waits
                 is taken back by any signal. Any signal but SIGINT ends the kernel, and all of its variables are lost.
-            escalate: wait for the end, and go on to the next harder step whenever `grace` seconds have passed.
+            escalate: wait until nothing of it lives, and go on to the next harder step whenever `grace` seconds have
+                passed. What is alive after the last step is in the document (`remaining`), with exit status 124.
+
+        What a job left in the background when it had ended by itself gets the signals, too.
         """
         state = self.find(key)
         steps = HARDER.get(state.kind, HARDER["process"])
         first = signal or (steps[0] if escalate or state.kind == "kernel" else "SIGTERM")
         sent = self._helper.signal(state.run, first)
-        if escalate:
+        if escalate and sent:
             harder = steps[steps.index(first) + 1 :] if first in steps else steps[1:]
-            for step in (*harder, None):
-                self.wait(state.run, grace)
-                state = self._helper.show(state.run)
-                if state.ended or step is None:
+            for step in harder:
+                if self._is_gone(state.run, grace):
                     break
                 self._helper.signal(state.run, step)
-        state = self._helper.show(state.run)
+        gone = not escalate or self._is_gone(state.run, grace)
+        state = self._show(state.run)
         records.note_ends(self, [state])
-        return JobDocument(job=describe(state), session=self.session.record.ref, sent=sent)
+        return JobDocument(
+            job=describe(state),
+            session=self.session.record.ref,
+            sent=sent,
+            exit_code=0 if gone else errors.EXIT_STOPPED_WAITING,
+        )
+
+    def _is_gone(self, run: str, limit: float) -> bool:
+        """Wait until a job has ended and nothing of it lives, at most `limit` seconds; whether that is so."""
+        deadline = time.monotonic() + limit
+        self.wait(run, limit)
+        while not (gone := self._show(run).gone) and time.monotonic() < deadline:
+            time.sleep(LOOK)
+        return gone
 
     def remove(self, key: str) -> str:
         """Delete a job that has ended, with its output; returns its id.

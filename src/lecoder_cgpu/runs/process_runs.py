@@ -10,7 +10,7 @@ from .. import errors
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter import outputs
 from ..models.base import Timing
-from ..models.runs import Run, Stopped
+from ..models.runs import ProcessRef, Run, Stopped
 from ..sessions.session import Session
 from . import classify
 from .process_watch import ProcessRun
@@ -154,6 +154,8 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
         document.timed_out = True
     if (stopped := stopped_by(run.state)) is not None:
         document.stopped = stopped
+    if run.state is not None and run.state.remaining:
+        document.remaining = remaining(run.state)
     if result.exit == 0 and not result.timed_out:
         return
     by = stopped.by if stopped is not None else None
@@ -179,7 +181,14 @@ def stopped_by(state: RunState | None) -> Stopped | None:
     if result is not None and result.stopped_by is not None:
         return Stopped(by=result.stopped_by, steps=result.killed_by)
     sent = [signal for signal in (state.signals if state is not None else []) if signal.signal in _ENDING]
+    if result is not None and state is not None and state.kind != "kernel":
+        sent = [signal for signal in sent if signal.at <= result.ended]  # later ones ended what it had left
     return Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
+
+
+def remaining(state: RunState) -> list[ProcessRef]:
+    """The processes of a run that live on after its command has ended, as documents show them."""
+    return [ProcessRef(pid=process.pid, command=process.command) for process in state.remaining]
 
 
 _ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")

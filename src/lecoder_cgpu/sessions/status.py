@@ -19,6 +19,7 @@ from ..models.status import (
     Host,
     Loss,
     Memory,
+    Remaining,
     RuntimeStatus,
     SessionCounts,
     Status,
@@ -286,7 +287,16 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
     if not document.gpus and report.gpu_problem:
         document.gpus = None
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
-    document.runs = sum(not state.ended for state in helper.runs())
+    states = helper.runs()
+    document.runs = sum(not state.ended for state in states)
+    remaining = [
+        Remaining(run=state.run, pid=process.pid, command=process.command)
+        for state in states
+        if state.ended
+        for process in state.remaining
+    ]
+    if remaining:
+        document.remaining = remaining
 
 
 def _fill_hardware(document: RuntimeStatus, gpus: list[Gpu], host: Host) -> None:

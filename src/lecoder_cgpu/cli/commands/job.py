@@ -242,7 +242,7 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 @command.command()
 @click.argument("job")
 @click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT. Default: SIGTERM.")
-@click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until it has ended.")
+@click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until nothing of it lives.")
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
@@ -253,7 +253,10 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 )
 @click.pass_obj
 def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -> Answer:
-    """Send a signal to a job and to everything that it started.
+    """Send a signal to a job and to everything that it started, what it left in the background included.
+
+    The job has ended when nothing of it lives: a program may take its time to save its work. With --escalate, the
+    command waits for that; processes that live on are named, with exit status 124.
 
     Code in a kernel is interrupted instead, or taken back while it waits for the kernel. SIGKILL (or --escalate, if the
     interrupt does not help) ends the kernel: the server starts another one, and all variables are gone.
@@ -266,7 +269,7 @@ def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     with _jobs(app) as jobs:
         document = jobs.kill(job, name, escalate=escalate, grace=grace)
-    return Answer(document, lambda: _killed(document))
+    return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
 
 
 def _killed(document: JobDocument) -> str:
@@ -274,7 +277,13 @@ def _killed(document: JobDocument) -> str:
     if document.sent is not True:
         return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
     steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, Stopped) else "the signal"
-    return f"{steps} sent to {job.id}, which is {job.state} now"
+    return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *_remaining(job, "still alive: ")])
+
+
+def _remaining(job: Job, label: str) -> list[str]:
+    """A line for each process that lives on."""
+    found = job.remaining if isinstance(job.remaining, list) else []
+    return [f"{label}{process.pid} {process.command}" for process in found]
 
 
 @command.command()
@@ -348,4 +357,4 @@ def _lines(job: Job) -> list[str]:
     ):
         if value:
             lines.append(f"  {label:<9} {value}")
-    return lines
+    return lines + _remaining(job, "  alive     ")

@@ -65,6 +65,8 @@ def _lines(document: Status, *, lends: bool) -> list[str]:
             lines += [f"  lease      {text}" for text in _lease(runtime.lease)]
         if isinstance(runtime.kernel, KernelInfo):
             lines.append(f"  kernel     {runtime.kernel.state}")
+        for process in runtime.remaining if isinstance(runtime.remaining, list) else ():
+            lines.append(f"  left       {process.pid} {process.command} (by {process.run})")
         for gpu in runtime.gpus or ():
             memory = f"{gpu.memory.free} free of {gpu.memory.total}, " if isinstance(gpu.memory, Memory) else ""
             lines.append(f"  gpu {gpu.index}      {gpu.name}: {memory}{gpu.utilization.gpu} busy")

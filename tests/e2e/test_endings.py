@@ -1,0 +1,149 @@
+"""A run that somebody ended has ended when nothing of it lives; one that ends by itself leaves what it wants to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.contract.test_documents import validate
+from tests.support.cli import Cli
+from tests.support.servers import JupyterServer
+
+LAUNCH = "sleep 7{0}1 & sleep 7{0}2 & setsid sleep 7{0}3 & echo begun; wait"
+STUBBORN = "bash -c \"trap '' INT TERM; echo begun; while :; do sleep 0.7{0}; done\" & wait"
+ENDS = {"interrupt": (signal.SIGINT, 130), "terminate": (signal.SIGTERM, 143)}
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.1)
+
+
+def alive(tag: int) -> list[str]:
+    """The processes of these tests whose times have this number in them."""
+    listed = subprocess.run(["ps", "axo", "stat=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 1) for line in listed.splitlines()]
+    ours = [args for stat, args in rows if not stat.startswith("Z") and args.startswith(("sleep 7", "sleep 0.7"))]
+    return [args for args in ours if str(tag) in args]
+
+
+def start(cli: Cli, command: str) -> str:
+    result = cli("run", "--detach", command)
+    assert result.code == 0, result
+    job = result.out.strip()
+    wait_for(lambda: "begun" in cli("job", "logs", job).out)
+    return job
+
+
+@pytest.mark.parametrize("command", [LAUNCH, STUBBORN])
+@pytest.mark.parametrize("how", ENDS)
+def test_ending_the_command_line_ends_the_run(lab: Cli, command: str, how: str) -> None:
+    """Ctrl-C and SIGTERM: the whole group and its daemons are gone when the command line answers."""
+    tag = 100 + 10 * list(ENDS).index(how) + (command is STUBBORN)
+    client = lab.start("run", "--events", command.format(tag), bufsize=0)
+    assert client.stdout
+    client.stdout.readline()
+    number, status = ENDS[how]
+    client.send_signal(number)
+    out, _ = client.communicate(timeout=60)
+    document = json.loads(out.splitlines()[-1])
+    validate(document, "run")
+    assert client.returncode == document["exitCode"] == status
+    assert alive(tag) == []
+    assert document["stopped"]["by"] == "interrupt"
+    assert document["stopped"]["steps"][:2] == ["SIGINT", "SIGTERM"], "what runs in the background ignores SIGINT"
+    assert "remaining" not in document
+
+
+def test_job_kill_ends_everything(lab: Cli) -> None:
+    """--escalate waits for that; a single signal leaves the job running while anything of it lives."""
+    job = start(lab, LAUNCH.format(201))
+    killed = lab("job", "kill", "--escalate", "--grace", "1", job, "--json")
+    validate(killed.json, "job")
+    assert (killed.code, killed.json["job"]["state"], alive(201)) == (0, "exited", [])
+    assert killed.json["job"]["stopped"]["steps"] == ["SIGINT", "SIGTERM"]
+    job = start(lab, STUBBORN.format(202))
+    assert lab("job", "kill", job).code == 0
+    wait_for(lambda: "remaining" in lab("job", "show", job, "--json").json["job"])
+    shown = lab("job", "show", job, "--json").json
+    validate(shown, "job")
+    assert shown["job"]["state"] == "running"
+    assert "trap" in shown["job"]["remaining"][0]["command"]
+    assert "alive     " in lab("job", "show", job).out
+    assert lab("job", "wait", job, "--timeout", "0").code == 124
+    killed = lab("job", "kill", "--signal", "KILL", job)
+    assert killed.code == 0
+    done = lab("job", "wait", job, "--json").json
+    assert (done["job"]["state"], done["job"]["stopped"]["steps"]) == ("exited", ["SIGTERM", "SIGKILL"])
+    assert alive(202) == []
+    late = lab("job", "kill", "--signal", "KILL", job)
+    assert (late.code, late.out) == (0, f"{job} has ended already\n")
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--idle-timeout"])
+def test_limits_end_everything(lab: Cli, option: str) -> None:
+    """The command line says that the command was ended when it is."""
+    tag = 301 + len(option)
+    result = lab("run", option, "1.5", "--json", LAUNCH.format(tag))
+    assert (result.code, alive(tag)) == (75, [])
+    assert "was ended" in result.json["error"]["message"]
+    assert result.json["stopped"] == {"by": option[2:], "steps": ["SIGINT", "SIGTERM"]}
+
+
+def test_what_is_left_on_purpose(lab: Cli) -> None:
+    """`nohup server &` lives on, is named by `run`, `job show` and `status`, and can be ended later."""
+    tag = 401
+    result = lab("run", "--json", f"nohup sleep 7{tag} >/dev/null 2>&1 & echo up")
+    validate(result.json, "run")
+    assert (result.code, result.json["status"], result.json["stdout"]) == (0, "ok", "up\n")
+    ((pid, command),) = [(item["pid"], item["command"]) for item in result.json["remaining"]]
+    assert command == f"sleep 7{tag}"
+    os.kill(pid, 0)
+    run = result.json["runId"]
+    shown = lab("job", "show", run, "--json").json["job"]
+    assert (shown["state"], shown["exitCode"], shown["remaining"]) == ("exited", 0, result.json["remaining"])
+    status = lab("status", "--json").json
+    validate(status, "status")
+    assert {"pid": pid, "command": command, "run": run} in status["runtimes"][0]["remaining"]
+    assert f"{pid} {command} (by {run})" in lab("status").out
+    killed = lab("job", "kill", "--escalate", run, "--json").json
+    assert (killed["sent"], "remaining" in killed["job"], "stopped" in killed["job"]) == (True, False, False)
+    assert alive(tag) == []
+
+
+def test_closing_a_local_session_ends_its_runs(cli: Cli) -> None:
+    """The local server goes, and so does what its runs have started; a program saves its work first."""
+    local = ("--backend", "local")
+    job = cli(*local, "run", "--detach", LAUNCH.format(501)).out.strip()
+    assert cli(*local, "run", f"setsid sleep 7{502} >/dev/null 2>&1 & :").code == 0
+    saved = cli.home / "saved"
+    save = f"trap 'sleep 1; touch {saved}; exit' TERM; echo begun; while :; do sleep 0.1; done"
+    saving = cli(*local, "run", "--detach", save).out.strip()
+    for run in (job, saving):
+        wait_for(lambda run=run: "begun" in cli(*local, "job", "logs", run).out)  # type: ignore[misc]
+    assert len(alive(501)) == 3
+    assert len(alive(502)) == 1
+    assert cli(*local, "sessions", "close", "--all").code == 0
+    assert alive(501) + alive(502) == []
+    assert saved.exists()
+
+
+def test_a_kernel_that_is_killed_takes_its_programs_along(lab: Cli, jupyter: JupyterServer) -> None:
+    """What code starts in the background outlives its cell on purpose, and goes with the kernel."""
+    marker = Path(jupyter.root) / "kernel-begun"
+    code = f"import subprocess\nchild = subprocess.Popen(['sleep', '7601'])\n!sleep 7602; touch {marker}"
+    job = lab("run", "--detach", "-m", "kernel", code).out.strip()
+    wait_for(lambda: len(alive(601)) == len(alive(602)) == 1)
+    assert lab("job", "kill", "--signal", "KILL", job).code == 0
+    assert lab("job", "wait", job, "--timeout", "60").code not in (0, 124)
+    wait_for(lambda: alive(601) + alive(602) == [])
+    assert not marker.exists()
