@@ -12,6 +12,7 @@ import pytest
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.notebooks import document as notebook
 from lecoder_cgpu.notebooks import runs
+from lecoder_cgpu.notebooks.options import NotebookOptions
 from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
 from tests.support.notebooks import code, fetch_others, read, text, write
@@ -284,7 +285,7 @@ def test_notebooks_of_others(lab: Cli, tmp_path: Path) -> None:
         content = notebook.parse(others[name].read_bytes(), name)
         stored = [list(map(comparable, cell.get("outputs", []))) for cell in content.cells]
         progress = runs.NotebookProgress(content, notebook.plan(content), Nobody())
-        document = runs.run_notebook(session, progress, name, lambda: None, timeout=60)
+        document = runs.run_notebook(session, progress, name, lambda: None, NotebookOptions(timeout=60))
         (tmp_path / "out.ipynb").write_bytes(notebook.encode(content))
         executed = read(tmp_path / "out.ipynb")
         if name in FAILING:

@@ -26,26 +26,51 @@ def repaired(printer: Printer, session: Session, once: Callable[[], Run], record
     """
     first = once()
     package = missing(first)
-    if package is None:
+    if package is None or not installed(printer, session, package, "the code was run again from its beginning"):
         return first
+    record(first)
+    second = once()
+    second.auto_installed = [package]
+    return second
+
+
+class CellRepair:
+    """Installs what a notebook's cells lack, each package once; `packages` are those that were installed."""
+
+    def __init__(self, printer: Printer, session: Session) -> None:
+        self.packages: list[str] = []
+        self._tried: set[str] = set()
+        self._printer = printer
+        self._session = session
+
+    def __call__(self, run: Run) -> bool:
+        """Whether the cell that ended like this is to run again."""
+        package = missing(run)
+        if package is None or package in self._tried:
+            return False
+        self._tried.add(package)
+        if not installed(self._printer, self._session, package, "the cell was run again"):
+            return False
+        self.packages.append(package)
+        return True
+
+
+def installed(printer: Printer, session: Session, package: str, then: str) -> bool:
+    """Install a package that was missing. What was done, or why not, is told."""
 
     def show(stream: str, content: bytes) -> None:
         if printer.mode == "human":  # stdout is for the program
             printer.write_error_stream(content)
 
     try:
-        installed = installs.install(session, installs.Wanted(requirements=[package]), show)
-        problem = _reason(installed)
+        problem = _reason(installs.install(session, installs.Wanted(requirements=[package]), show))
     except Error as error:
         problem = error.message
     if problem is not None:
         printer.notify(f"{package} could not be installed: {problem}")
-        return first
-    printer.notify(f"{package} was missing and has been installed; the code was run again from its beginning")
-    record(first)
-    second = once()
-    second.auto_installed = [package]
-    return second
+        return False
+    printer.notify(f"{package} was missing and has been installed; {then}")
+    return True
 
 
 def _reason(installed: Install) -> str | None:

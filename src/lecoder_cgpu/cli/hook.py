@@ -15,12 +15,15 @@ from .output import Printer
 if TYPE_CHECKING:
     from ..models.base import Optional
     from ..models.jobs import JobDocument
+    from ..models.notebooks import NotebookRun
     from ..models.runs import Run
 
 STDERR = 2  # stdout is for our answer
 
 
-def finish(printer: Printer, command: str | None, document: Run | JobDocument, run_id: str | Optional) -> None:
+def finish(
+    printer: Printer, command: str | None, document: Run | JobDocument | NotebookRun, run_id: str | Optional
+) -> None:
     """Execute the hook, if there is one and the run has ended (or its end can no longer be known), and note in the
     document what became of it. Our own exit status stays that of the run.
 

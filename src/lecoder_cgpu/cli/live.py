@@ -23,6 +23,10 @@ class Offsets:
     """How much of each stream was shown, in bytes, and when something was shown last."""
 
     def __init__(self, start: tuple[int, int] = (0, 0)) -> None:
+        self.begin(start)
+
+    def begin(self, start: tuple[int, int] = (0, 0)) -> None:
+        """Count from there."""
         self.stdout, self.stderr = start
         self.shown_at = time.monotonic()
 

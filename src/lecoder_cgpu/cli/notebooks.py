@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,16 @@ from ..models.base import ErrorInfo
 from ..models.notebooks import CellEvent, CellStartEvent
 from ..notebooks import document as notebook
 from ..notebooks import scripts
-from ..notebooks.parameters import check_name, value
 from .app import App
 from .inputs import file_content
-from .live import KernelView
+from .live import KernelView, Offsets
 from .output import Printer
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
+
+
+STANDARD = "-"  # stdin, or stdout
 
 
 @dataclass
@@ -38,8 +41,8 @@ class Source:
 
 
 def read(name: str, app: App | None = None) -> Source:
-    """The notebook, or script in the percent format, of that name; with `app`, also a notebook in Drive by its link or
-    id.
+    """The notebook, or script in the percent format, of that name; `-` is stdin. With `app`, also a notebook in Drive
+    by its link or id.
 
     Raises:
         errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
@@ -48,6 +51,10 @@ def read(name: str, app: App | None = None) -> Source:
     if app is not None and _is_in_drive(name):
         return _from_drive(name, app)
     tell = _teller(app)
+    if name == STANDARD:
+        content = notebook.parse(sys.stdin.buffer.read(), "stdin", tell)
+        notebook.check_language(content, "stdin")
+        return Source(content, "stdin", Path("stdin.ipynb"))
     content = (
         scripts.parse(_text(name), name)
         if name.lower().endswith(".py")
@@ -140,70 +147,19 @@ def writable(path: Path) -> Path:
     return path
 
 
-def parameters(typed: tuple[str, ...], raw: tuple[str, ...], files: tuple[str, ...]) -> dict[str, Any]:
-    """The parameters of a command line; what is typed wins over what a file says.
-
-    Raises:
-        errors.UsageError: a name or a file cannot be used. errors.NotFoundError: there is no such file.
-    """
-    found: dict[str, Any] = {}
-    for name in files:
-        found |= _from_file(name)
-    for items, convert in ((typed, value), (raw, str)):
-        for item in items:
-            name, separator, text = item.partition("=")
-            if not separator:
-                raise errors.UsageError(f"parameter {item!r} has no value", hint=f"-p {item}=VALUE")
-            found[name] = convert(text)
-    for name in found:
-        check_name(name)
-    return found
-
-
-def _from_file(name: str) -> dict[str, Any]:
-    """The parameters of a file in YAML, or in JSON, which needs no further library."""
-    import json
-
-    text = _text(name)
-    try:
-        content = json.loads(text)
-    except ValueError:
-        content = _from_yaml(text, name)
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise errors.UsageError(
-            f"{name} must hold names and values", name="BadParameters", hint="one `name: value` a line"
-        )
-    return {str(key): item for key, item in content.items()}
-
-
-def _from_yaml(text: str, name: str) -> Any:
-    try:
-        import yaml
-    except ImportError:
-        raise errors.MissingExtra(
-            f"reading {name} needs a YAML library",
-            hint="pip install 'lecoder-cgpu[notebooks]', or give the parameters in JSON",
-        ) from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise errors.UsageError(
-            f"{name} is neither YAML nor JSON: {reason}", name="BadParameters", hint="one `name: value` a line"
-        ) from error
-
-
 class NotebookView:
-    """Shows a notebook while it runs: its cells' output as `run` shows it, or as events."""
+    """Shows a notebook while it runs: its cells' output as `run` shows it, or as events. `offsets` are those of the
+    present cell."""
 
     def __init__(self, printer: Printer) -> None:
+        self.offsets = Offsets()
         self._printer = printer
         self._view = KernelView(printer)
 
     def started(self, step: notebook.Step, position: int, total: int) -> None:
         self._view = KernelView(self._printer)
+        self.offsets.begin()
+        self._view.offsets = self.offsets  # a heartbeat looks at these from its own thread
         if self._printer.mode == "events":
             event = CellStartEvent(position=position, total=total)
             if step.index is not None:
@@ -225,7 +181,9 @@ class NotebookView:
         elif self._printer.mode == "human" and isinstance(result.error, ErrorInfo):
             lines = result.error.traceback
             text = "\n".join(lines) if isinstance(lines, list) and lines else f"error: {result.error.message}"
-            self._printer.note(text + ("\n(allowed by the cell's tag)" if result.allowed is True else ""))
+            self._printer.note(
+                text + ("\n(allowed by the cell's tag or --allow-error)" if result.allowed is True else "")
+            )
 
 
 def cell_budget(chosen: int | None) -> int | None:

@@ -251,8 +251,10 @@ class Printer:
 
     def for_a_person(self) -> Printer:
         """Where a session of a person is shown: stdout, or stderr when stdout is for the document."""
-        if self.mode == "human":
-            return self
+        return self if self.mode == "human" else self.on_stderr()
+
+    def on_stderr(self) -> Printer:
+        """One that shows on stderr, to a person, what otherwise goes to stdout."""
         other = copy.copy(self)
         other.mode, other._out, other.out_is_terminal = "human", sys.stderr.buffer, self.err_is_terminal
         other._on_stderr = True

@@ -39,8 +39,12 @@ RUN_OPTIONS: Mapping[str, bool] = {
 NOTEBOOK_OPTIONS: Mapping[str, bool] = {
     "-p": True, "--parameter": True, "-r": True, "--raw-parameter": True, "-P": True, "--parameters": True, "-o": True,
     "--output": True, "--from-cell": True, "--only": True, "--keep-going": False, "--in-place": False,
-    "--restart": False,
+    "--restart": False, "-y": True, "--parameters-yaml": True, "-b": True, "--parameters-base64": True,
+    "--inject-paths": False, "--prepare-only": False, "--report-mode": False, "--allow-error": True,
+    "--cell-timeout": True, "--save-every": True,
 }  # fmt: skip
+# How notebooks end: a command never does.
+NOTEBOOKS = (".ipynb", ".md", ".rmd", ".qmd")
 # What a notebook in Drive begins with where a command is expected.
 IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
@@ -84,7 +88,7 @@ def is_notebook(arguments: Sequence[str]) -> bool:
         if word == "--":
             return False
         if word == "-" or not word.startswith("-"):
-            return word.lower().endswith(".ipynb") or word.startswith(IN_DRIVE)
+            return word.lower().endswith(NOTEBOOKS) or word.startswith(IN_DRIVE)
         known = {**RUN_OPTIONS, **NOTEBOOK_OPTIONS}
         position += option_length(arguments[position:], known) or 1
     return False

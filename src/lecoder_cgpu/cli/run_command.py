@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,10 +17,10 @@ from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
-from . import hook, inputs, own_runtime, release, run_display, runtime_options
+from . import hook, inputs, own_runtime, release, run_display, runtime_options, work_files
 from .app import App
-from .live import Heartbeat, KernelView, ProcessView, tell_pulled
-from .output import Answer, counted
+from .live import Heartbeat, KernelView, ProcessView
+from .output import Answer
 
 if TYPE_CHECKING:
     from ..helper.launch import Launch
@@ -51,15 +50,7 @@ class Invocation:
         self.synced: Synced | None = None
         self.own: own_runtime.OwnRuntime | None = None
         self._check_own()
-        if options["sync"]:
-            from ..files.plan import check_folder
-
-            check_folder(os.path.expanduser(options["sync"]))
-        if options["pull"]:
-            from ..files.plan import split_pull
-
-            for spec in options["pull"]:
-                split_pull(spec)
+        work_files.check(options["sync"], options["pull"])
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
                 "work that goes on after this command cannot read its stdin",
@@ -303,15 +294,8 @@ class Invocation:
         folder = self.options["sync"]
         if folder is None:
             return
-        from ..files import commands, plan
-
-        local = os.path.expanduser(folder)
-        with commands.Storage(session) as opened:
-            sent = opened.sync(local, plan.source_name(local))
+        sent, self.cwd = work_files.send(self.printer, session, folder, self.options["cwd"])
         self.synced = sent if self.synced is None else self.synced.with_more(sent)
-        self.cwd = plan.under(self.synced.remote, self.options["cwd"] or "")
-        if self.printer.mode == "human":
-            self.printer.note(f"synced: {counted(self.synced.sent, 'file')} to {self.synced.remote}")
 
     def _pull(self, session: Session, document: Run) -> None:
         """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
@@ -322,14 +306,7 @@ class Invocation:
             told = " ".join(f"--pull {spec}" for spec in specs)
             self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
             return
-        from ..files import results
-
-        document.pulled = results.pull(session, specs, self.cwd)
-        problem = results.pull_problem(document.pulled, self.cwd)
-        if problem is not None and document.status == "ok":
-            document.fail(problem)
-        if self.printer.mode == "human":
-            tell_pulled(self.printer, document.pulled)
+        work_files.fetch(self.printer, session, specs, self.cwd, document)
 
     # --- earlier runs ---
 

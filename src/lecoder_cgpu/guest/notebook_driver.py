@@ -5,9 +5,12 @@ It is a client of the kernel like any other, over the kernel's own sockets, so i
 clients' code is neither aborted nor delayed by more than one cell.
 
 What it is given is one line of JSON on stdin: `program` (this text), `connection` (the kernel's connection file),
-`folder` (of the run), `run`, `keepGoing`, `cells` (`number`, `label`, `code`, `allowed`: may raise), and whatever else
-its client wants to find again. All of it but the program becomes the first line of `messages` in the folder. Behind it
-come, one JSON object a line, `{"begin": N, "at": T}`, `{"cell": N, "message": M}`, `{"end": N, "how": H, "at": T}`, and
+`folder` (of the run), `run`, `keepGoing`, `cellTimeout` (seconds, or null), `cells` (`number`, `label`, `code`,
+`allowed`: may raise anything, `allowedNames`: exceptions that it may raise, `stops`: its failure ends the notebook),
+and whatever else its client wants to find again. `enter` and `leave` are expressions that the kernel evaluates before
+the first cell and after the last one; the value of `enter` is `'entered'`, or why nothing can be run. All but the
+program and these two, which may hold secrets, becomes the first line of `messages` in the folder. Behind it come, one
+JSON object a line, `{"begin": N, "at": T}`, `{"cell": N, "message": M}`, `{"end": N, "how": H, "at": T}`, and
 `{"dropped": BYTES}` when there was more than a file may hold. The text for people goes to stdout and stderr, and the
 exit status is that of the first cell that failed.
 """
@@ -31,6 +34,10 @@ GREETING_LIMIT = 5000  # milliseconds for the answer that shows that the subscri
 GREETING_PAUSE = 50
 AFTER_DEATH = 1.0  # seconds in which the last words of a kernel that died arrive
 BASES_LIMIT = 2.0  # seconds for the class hierarchy of an exception
+ENTER_LIMIT = 600.0  # seconds for the folder and the variables of the notebook; the kernel may be busy
+LEAVE_LIMIT = 10.0
+INTERRUPT_LIMIT = 10.0  # seconds that a cell has to end after the interrupt at its limit
+TIME_LIMIT = 75  # the exit status of work that reached its limit
 MAX_BATCH = 5000
 _DELIMITER = b"<IDS|MSG>"
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -159,6 +166,7 @@ class Driver:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
+        self._enter, self._leave = spec.pop("enter", None), spec.pop("leave", None)
         self.signals: list[int] = []
         self.writer = Writer(spec["folder"])
         self.writer.add(json.dumps(spec).encode())
@@ -170,25 +178,40 @@ class Driver:
     def run(self) -> int:
         """Run everything and return the exit status."""
         self.kernel.greet()
+        if self._enter is not None:
+            answer = self._evaluate(self._enter, ENTER_LIMIT).strip("'\"")
+            if answer != "entered" and not self.signals:
+                say(sys.stderr, "the kernel could not be prepared: %s\n" % (answer or "it does not answer"))
+                return 1
+        try:
+            return self._run_cells()
+        finally:
+            if self._leave is not None:
+                self._evaluate(self._leave, LEAVE_LIMIT)
+
+    def _run_cells(self) -> int:
         status = 0
         cells = self.spec["cells"]
         for position, cell in enumerate(cells, 1):
             if self.signals:
                 break
             say(sys.stderr, f"[{position}/{len(cells)}] {cell['label']}\n")
-            how, failed = self._cell(cell)
-            if failed is not None and not (cell["allowed"] and how == "ended"):
+            how, failed, name = self._cell(cell)
+            allowed = cell["allowed"] or name in cell.get("allowedNames", ())
+            if failed is not None and not (allowed and how == "ended"):
                 status = status or failed
             if how != "ended":
                 break
-            if failed is not None and not (cell["allowed"] or (self.spec["keepGoing"] and failed)):
+            keep_going = self.spec["keepGoing"] and not cell.get("stops")
+            if failed is not None and not (allowed or (keep_going and failed)):
                 break
         if self.writer.dropped or self.kernel.passed_over:
             self.writer.note(dropped=self.writer.dropped + self.kernel.passed_over)
         return 128 + self.signals[0] if self.signals else status
 
-    def _cell(self, cell: dict[str, Any]) -> tuple[str, int | None]:
-        """How a cell's execution ended, and the exit status of its failure; None for a cell that went well."""
+    def _cell(self, cell: dict[str, Any]) -> tuple[str, int | None, str]:
+        """How a cell's execution ended, the exit status of its failure (None for a cell that went well), and its
+        exception's name."""
         number = cell["number"]
         identity = f"{self.spec['run']}-{number}"
         self.writer.note(begin=number, at=time.time())
@@ -196,6 +219,9 @@ class Driver:
         replied = idle = False
         raised: dict[str, Any] | None = None
         gone = 0.0
+        limit = self.spec.get("cellTimeout")
+        deadline = None if limit is None else time.monotonic() + limit
+        late = False
         while not (replied and idle):
             for channel, parts in self.kernel.receive():
                 header, parent, metadata, content = parts
@@ -222,26 +248,33 @@ class Driver:
                 if time.monotonic() - gone > AFTER_DEATH:
                     say(sys.stderr, "the kernel died or was restarted\n")
                     self.writer.note(end=number, how="died", at=time.time())
-                    return "died", 1
+                    return "died", 1, ""
             if len(self.signals) > 1:
                 self.writer.note(end=number, how="abandoned", at=time.time())
-                return "abandoned", 1
+                return "abandoned", 1, ""
+            if deadline is not None and time.monotonic() >= deadline:
+                if late:
+                    say(sys.stderr, "the cell did not react to the interrupt at its time limit\n")
+                    self.writer.note(end=number, how="timeout", at=time.time())
+                    return "timeout", TIME_LIMIT, ""
+                late, deadline = True, time.monotonic() + INTERRUPT_LIMIT
+                self.kernel.interrupt()
             if self.signals and not self._interrupts:
                 self._interrupts = 1
                 self.kernel.interrupt()
         bases = self._bases() if raised else []
-        how = "interrupted" if self.signals else "ended"
+        how = "interrupted" if self.signals else "timeout" if late and raised else "ended"
         self.writer.note(end=number, how=how, at=time.time(), bases=bases)
         if raised is None:
-            return how, None
+            return how, None, ""
         name, message = str(raised.get("ename")), str(raised.get("evalue"))
         if name == "SystemExit":
             if message.strip() in ("", "None", "0", "False"):
-                return how, 0
+                return how, 0, name
             if re.fullmatch(r"-?\d+", message.strip()):
-                return how, (int(message) & 0xFF) or 1
+                return how, (int(message) & 0xFF) or 1, name
         say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
-        return how, 1
+        return how, TIME_LIMIT if how == "timeout" else 1, name
 
     def close(self) -> None:
         self.writer.close()
@@ -249,19 +282,23 @@ class Driver:
 
     def _bases(self) -> list[str]:
         """The names in the method-resolution order of the last exception, [] when the kernel does not say in time."""
+        text = self._evaluate(_BASES, BASES_LIMIT)
+        return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
+
+    def _evaluate(self, expression: str, limit: float) -> str:
+        """The value of an expression as the kernel prints it, "" when it does not say within `limit` seconds."""
         identity = os.urandom(16).hex()
-        self.kernel.execute("", identity, {"bases": _BASES})
-        deadline = time.monotonic() + BASES_LIMIT
-        while time.monotonic() < deadline and not self.kernel.died:
+        self.kernel.execute("", identity, {"value": expression})
+        deadline = time.monotonic() + limit
+        while time.monotonic() < deadline and not self.kernel.died and len(self.signals) < 2:
             for channel, parts in self.kernel.receive():
                 if channel == "shell" and load(parts[1]).get("msg_id") == identity:
                     found = load(parts[3])
-                    for name in ("user_expressions", "bases", "data"):
+                    for name in ("user_expressions", "value", "data"):
                         inner = found.get(name)
                         found = inner if isinstance(inner, dict) else {}
-                    text = str(found.get("text/plain", ""))
-                    return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
-        return []
+                    return str(found.get("text/plain", ""))
+        return ""
 
 
 def load(part: bytes) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from msgspec import UNSET, Struct, field
 
 from ..errors import Error
 from .base import ErrorInfo, Optional, SessionRef, Timing
-from .runs import ClearEvent, DisplayEvent, NoticeEvent, StreamEvent, Truncated
+from .files import Synced
+from .runs import ClearEvent, DisplayEvent, HeartbeatEvent, Hook, NoticeEvent, Pulled, StreamEvent, Truncated
 
 
 class CellResult(Struct, kw_only=True):
@@ -62,6 +63,10 @@ class NotebookRun(Struct, kw_only=True):
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
     interrupted: bool | Optional = UNSET
     output_complete: bool = field(name="outputComplete", default=True)
+    auto_installed: list[str] | Optional = field(name="autoInstalled", default=UNSET)
+    hook: Hook | Optional = UNSET
+    synced: Synced | Optional = UNSET
+    pulled: list[Pulled] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
@@ -138,7 +143,7 @@ class CellEvent(Struct, kw_only=True, tag_field="type", tag="cell"):
     cell: CellResult
 
 
-NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | CellStartEvent | CellEvent
+NotebookEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent | CellStartEvent | CellEvent
 
 
 class PackageChange(Struct, kw_only=True):

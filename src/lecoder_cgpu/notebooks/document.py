@@ -28,6 +28,7 @@ PARAMETERS = "parameters"
 INJECTED = "injected-parameters"
 SKIP = "skip-execution"
 RAISES = "raises-exception"
+STOPS = "stop-on-error"
 
 
 @cache
@@ -134,16 +135,27 @@ def check_language(notebook: Any, origin: str) -> None:
 
 @dataclass
 class Step:
-    """One code cell: its node, its place in the source (None for what was injected), and whether it is to run."""
+    """One code cell: its node, its place in the source (None for what was injected), whether it is to run, and the
+    names of exceptions that it may raise."""
 
     cell: Any
     index: int | None
     wanted: bool
+    allowed_names: Sequence[str] = ()
 
     @property
     def allowed(self) -> bool:
-        """Whether a tag of the cell allows it to raise an exception."""
-        return RAISES in tags(self.cell)
+        """Whether a tag of the cell allows it to raise any exception."""
+        return RAISES in tags(self.cell) and not self.stops
+
+    @property
+    def stops(self) -> bool:
+        """Whether a tag of the cell says that its failure ends the notebook, whatever else is allowed."""
+        return STOPS in tags(self.cell)
+
+    def allows(self, name: str) -> bool:
+        """Whether the cell may raise the exception of that name."""
+        return self.allowed or (name in self.allowed_names and not self.stops)
 
 
 def tags(cell: Any) -> list[str]:
@@ -229,6 +241,14 @@ def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
         return []
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return [name for name in parameters if name not in names]
+
+
+def hide_sources(notebook: Any) -> None:
+    """Have front ends hide the code, so that the notebook reads as a report (papermill's `--report-mode`)."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            held = cell.metadata.get("jupyter")
+            cell.metadata["jupyter"] = {**(held if isinstance(held, dict) else {}), "source_hidden": True}
 
 
 def _inject(notebook: Any, steps: list[Step], values: dict[str, Any]) -> None:

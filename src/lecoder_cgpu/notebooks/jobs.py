@@ -6,6 +6,7 @@ executes the cells in the session's kernel and writes the kernel's messages into
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from msgspec import UNSET
 from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
+from ..helper.launch import Launch
 from ..jupyter import messages
 from ..jupyter.execution import Execution
 from ..jupyter.outcome import Outcome
@@ -24,7 +26,9 @@ from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
 from ..system import logs
 from . import document as notebook
-from .runs import NotebookProgress
+from . import kernel_place
+from .options import DEFAULT, NotebookOptions
+from .runs import NotebookProgress, name_cell_limit
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
@@ -46,6 +50,7 @@ class _Spec(msgspec.Struct):
     name: str
     notebook: dict[str, Any]
     places: list[_Place]
+    allowed_names: list[str] = msgspec.field(name="allowedNames", default_factory=list)
 
 
 class _Line(msgspec.Struct):
@@ -69,17 +74,18 @@ def start(
     content: Any,
     steps: list[notebook.Step],
     name: str,
+    options: NotebookOptions = DEFAULT,
     *,
-    keep_going: bool = False,
-    timeout: float | None = None,
     key: str | None = None,
+    pull: Sequence[str] | None = None,
 ) -> JobStarted:
     """Start a planned notebook as a job in the session's kernel.
 
     Args:
         name: of the notebook, for people.
-        timeout: seconds for all of it. keep_going: run the other cells after one has failed.
+        options: limits, and what the code finds. Nobody answers `input()` or installs what is missing.
         key: makes the start idempotent: the same key with the same notebook is the same job.
+        pull: results that are noted with the job, for `job wait`.
 
     Raises:
         errors.UsageError: (`NoSharedMachine`) the server keeps its kernels where the helper does not reach them.
@@ -100,13 +106,25 @@ def start(
             "number": number,
             "code": step.cell.source,
             "allowed": step.allowed,
+            "allowedNames": [] if step.stops else list(step.allowed_names),
+            "stops": step.stops,
             "label": "parameters" if step.index is None else f"cell {step.index}",
         }
         for number, step in enumerate(steps)
         if step.wanted
     ]
-    spec = {"run": run, "name": name, "keepGoing": keep_going, "cells": cells, "notebook": content, "places": places}
-    digest = sha256(msgspec.json.encode([name, cells, keep_going, timeout])).hexdigest()
+    spec: dict[str, Any] = {"run": run, "name": name, "cells": cells, "notebook": content, "places": places}
+    spec |= {"keepGoing": options.keep_going, "cellTimeout": options.cell_timeout}
+    spec |= {"allowedNames": next((list(step.allowed_names) for step in steps), [])}
+    place = options.place
+    described = [name, cells, options.keep_going, options.timeout]
+    further = [options.cell_timeout, options.idle_timeout, place.cwd, sorted(place.variables)]
+    if any(further):  # so that a key means the same job as in versions without these
+        described.append(further)
+    if place.is_given:  # the driver does not write these down
+        spec |= {"enter": place.entering(), "leave": kernel_place.leaving()}
+    digest = sha256(msgspec.json.encode(described)).hexdigest()
+    launch = Launch(cwd=place.cwd, timeout=options.timeout, idle_timeout=options.idle_timeout, digest=digest, pull=pull)
     kernel_id = kernel.id
     state = remote_programs.start(
         session,
@@ -115,8 +133,7 @@ def start(
         spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
         kind=KIND,
         label=f"notebook {name}",
-        timeout=timeout,
-        digest=digest,
+        launch=launch,
     )
     return JobStarted(
         job_id=run, job=jobs.describe(state), session=session.record.ref, next=f"lecoder-cgpu notebook fetch {run}"
@@ -165,7 +182,8 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
     try:
         spec = msgspec.json.decode(first, type=_Spec)
         content = notebook.library().from_dict(spec.notebook)
-        steps = [notebook.Step(content.cells[place.cell], place.index, place.wanted) for place in spec.places]
+        names = spec.allowed_names
+        steps = [notebook.Step(content.cells[place.cell], place.index, place.wanted, names) for place in spec.places]
     except (msgspec.MsgspecError, AttributeError, IndexError) as error:  # code on the runtime can write to the file
         raise errors.UnexpectedAnswer(
             f"what the runtime kept of {state.run} is not a notebook: {error}",
@@ -239,7 +257,12 @@ def _end(session: Session, progress: NotebookProgress, number: int, outcome: Out
         outcome.steps.append("the job was ended while the cell did not react to an interrupt")
     elif line.how == "interrupted":
         outcome.interrupted = 130
-    progress.end(number, kernel_runs.run_document(session, outcome), outcome)
+    outcome.timed_out = line.how == "timeout"
+    run = kernel_runs.run_document(session, outcome)
+    if outcome.timed_out:
+        name_cell_limit(run)
+    progress.end(number, run, outcome)
+    progress.timed_out = progress.timed_out or outcome.timed_out
 
 
 def _conclude(document: NotebookRun, state: RunState) -> None:

@@ -23,10 +23,13 @@ from ..models.notebooks import CellResult, NotebookRun
 from ..models.runs import Run
 from ..runs import kernel_runs
 from ..sessions.session import Session
-from . import cell_outputs
+from . import cell_outputs, kernel_place, papermill_metadata
 from . import document as notebook
+from .autosave import Autosave
+from .options import DEFAULT, NotebookOptions
 
 if TYPE_CHECKING:
+    from ..jupyter.kernel_channels import KernelConnection
     from ..models.base import Timing
 
 CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebook has all of it
@@ -59,6 +62,7 @@ class NotebookProgress:
         self.results = [_initial(step) for step in steps]
         self.failure: CellResult | None = None  # of the first cell that failed and may not
         self.complete = True
+        self.timed_out = False  # a cell has reached its limit
         self._observer = observer
         self._limit = max_output
         self._displays = cell_outputs.Displays()
@@ -74,6 +78,7 @@ class NotebookProgress:
         self._outputs = cell_outputs.CellOutputs(self._displays)
         self._collector = self._new_collector()
         self.results[number].status = "running"
+        papermill_metadata.cell_begins(self.steps[number].cell)
         wanted = [place for place, step in enumerate(self.steps) if step.wanted]
         self._observer.started(self.steps[number], wanted.index(number) + 1, len(wanted))
 
@@ -108,10 +113,11 @@ class NotebookProgress:
         elif isinstance(run.error, ErrorInfo):
             self._outputs.fail(run.error.name, run.error.message, [f"{run.error.name}: {run.error.message}"])
         self._outputs.put(step.cell, run.execution_count)
-        if result.status == "error" and step.allowed and _is_of_the_code(outcome):
+        if result.status == "error" and raised is not None and step.allows(raised.name) and _is_of_the_code(outcome):
             result.allowed = True
         elif result.status == "error" and self.failure is None:
             self.failure = result
+        papermill_metadata.cell_ended(step.cell, result.timing, failed=result.status == "error" and not result.allowed)
         self._observer.ended(result)
         return (result.status == "ok" and raised is None) or result.allowed is True
 
@@ -120,7 +126,10 @@ class NotebookProgress:
         document = NotebookRun(
             status="ok", notebook=name, session=session.record.ref, cells=self.results, timing=timing
         )
+        papermill_metadata.ended(self.content, timing, failed=self.failure is not None)
         document.output_complete = self.complete
+        if self.timed_out:
+            document.timed_out = True
         if (failed := self.failure) is not None:
             document.status = "error"
             document.error, document.error_code = failed.error, failed.error_code or 0
@@ -157,68 +166,134 @@ def run_notebook(
     progress: NotebookProgress,
     name: str,
     save: Callable[[], None],
-    *,
-    timeout: float | None = None,
-    keep_going: bool = False,
+    options: NotebookOptions = DEFAULT,
 ) -> NotebookRun:
     """Run a notebook's cells in the session's kernel, one after the other, and stop at the first that fails.
 
     Args:
         name: of the notebook, for the document.
-        save: called after every cell.
-        timeout: seconds for all of it; then the present cell is interrupted and nothing more is run.
-        keep_going: run the other cells after one has failed.
+        save: called after every cell, and now and then while one runs.
+        options: limits, and what the code finds.
 
     Raises:
         errors.Error: nothing was run. What happens after that is in the document.
     """
     connection = session.connect_kernel()
+    course = _Course(session, connection, progress, save, options)
     started = datetime.now(UTC)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    ended: errors.Error | None = None  # why the rest is not run, if no cell failed
-    interrupted: int | None = None
-    timed_out = unknown = False
     try:
-        for number, step in enumerate(progress.steps):
-            if not step.wanted:
-                continue
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                timed_out = True
-                ended = errors.TimeLimit(
-                    "time limit reached between two cells", name="TimeLimit", hint="allow more with --timeout SECONDS"
-                )
-                break
-            progress.begin(number)
-            limits = WatchLimits(timeout=left)
-            outcome = kernel_runs.watched_run(session, connection, step.cell.source, progress.take, limits=limits)
-            run = kernel_runs.run_document(session, outcome)
-            may_go_on = progress.end(number, run, outcome)
-            save()
-            interrupted, timed_out, unknown = outcome.interrupted, outcome.timed_out, run.status == "unknown"
-            # Later cells rely on the kernel's state, and on a user who wants them run.
-            if interrupted is not None or timed_out or unknown or outcome.execution.death is not None:
-                break
-            # sys.exit(0) ends a notebook as it ends a program: later cells are not run, and nothing failed.
-            if not (may_go_on or (keep_going and run.status != "ok")):
-                break
-    except KeyboardInterrupt as interrupt:  # between two cells
-        interrupted = errors.interrupted_status(interrupt)
+        kernel_place.enter(connection, options.place)
+        try:
+            course.run()
+        except KeyboardInterrupt as interrupt:  # between two cells
+            course.interrupted = errors.interrupted_status(interrupt)
+        finally:
+            kernel_place.leave(connection, options.place)
     finally:
         connection.close()
     document = progress.document(name, session, Outcome(Execution(""), started).timing)
     document.run_id = messages.new_run_id()
-    if interrupted is not None:
-        document.interrupted = True
-        ended = errors.RuntimeFailure(
-            "interrupted", name="Interrupted", hint="run the rest: repeat the same command with --from-cell CELL"
-        )
-        document.fail(ended)
-        document.exit_code = interrupted
-    elif ended is not None:
-        document.fail(ended)
-    if timed_out:
-        document.timed_out = True
-    if unknown:
-        document.status = "unknown"
+    course.conclude(document)
     return document
+
+
+class _Course:
+    """The cells of one notebook, run one after the other over one connection."""
+
+    def __init__(
+        self,
+        session: Session,
+        connection: KernelConnection,
+        progress: NotebookProgress,
+        save: Callable[[], None],
+        options: NotebookOptions,
+    ) -> None:
+        self.interrupted: int | None = None
+        self._session = session
+        self._connection = connection
+        self._progress = progress
+        self._save = save
+        self._options = options
+        self._deadline = None if options.timeout is None else time.monotonic() + options.timeout
+        self._ended: errors.Error | None = None  # why the rest is not run, if no cell failed
+        self._timed_out = self._unknown = False
+
+    def run(self) -> None:
+        """Run what is wanted, until something ends it."""
+        for number, step in enumerate(self._progress.steps):
+            if not step.wanted:
+                continue
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                self._timed_out = True
+                self._ended = errors.TimeLimit(
+                    "time limit reached between two cells", name="TimeLimit", hint="allow more with --timeout SECONDS"
+                )
+                return
+            outcome, run = self._cell(number, step)
+            may_go_on = self._progress.end(number, run, outcome)
+            self._save()
+            self.interrupted, self._timed_out = outcome.interrupted, outcome.timed_out
+            self._unknown = run.status == "unknown"
+            # Later cells rely on the kernel's state, and on a user who wants them run.
+            if self.interrupted is not None or self._timed_out or self._unknown or outcome.execution.death is not None:
+                return
+            # sys.exit(0) ends a notebook as it ends a program: later cells are not run, and nothing failed.
+            keep_going = self._options.keep_going and not step.stops
+            if not (may_go_on or (keep_going and run.status != "ok")):
+                return
+
+    def _cell(self, number: int, step: notebook.Step) -> tuple[Outcome, Run]:
+        """Run one cell; once more after each package that was missing and could be installed."""
+        while True:
+            outcome, run = self._once(number, step)
+            if self._options.install is None or run.status != "error" or not self._options.install(run):
+                return outcome, run
+
+    def _once(self, number: int, step: notebook.Step) -> tuple[Outcome, Run]:
+        progress = self._progress
+        progress.begin(number)
+        left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.01)
+        of_the_cell = self._options.cell_timeout is not None and (left is None or self._options.cell_timeout < left)
+        limits = WatchLimits(
+            timeout=self._options.cell_timeout if of_the_cell else left, idle_timeout=self._options.idle_timeout
+        )
+
+        def save_running() -> None:
+            progress.show(number, None)
+            self._save()
+
+        with Autosave(save_running, self._options.save_every) as autosave:
+            outcome = kernel_runs.watched_run(
+                self._session,
+                self._connection,
+                step.cell.source,
+                lambda event: autosave.change(lambda: progress.take(event)),
+                limits=limits,
+                on_input=self._options.on_input,
+            )
+        run = kernel_runs.run_document(self._session, outcome)
+        if of_the_cell and outcome.timed_out:
+            name_cell_limit(run)
+        return outcome, run
+
+    def conclude(self, document: NotebookRun) -> None:
+        """Add what ended the notebook, beyond its cells."""
+        if self.interrupted is not None:
+            document.interrupted = True
+            ended = errors.RuntimeFailure(
+                "interrupted", name="Interrupted", hint="run the rest: repeat the same command with --from-cell CELL"
+            )
+            document.fail(ended)
+            document.exit_code = self.interrupted
+        elif self._ended is not None:
+            document.fail(self._ended)
+        if self._timed_out:
+            document.timed_out = True
+        if self._unknown:
+            document.status = "unknown"
+
+
+def name_cell_limit(run: Run) -> None:
+    """Say with which option the limit of a cell is set."""
+    if isinstance(run.error, ErrorInfo) and isinstance(run.error.suggestion, str):
+        run.error.suggestion = run.error.suggestion.replace(" --timeout ", " --cell-timeout ")

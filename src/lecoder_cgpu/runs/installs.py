@@ -16,6 +16,7 @@ from msgspec import UNSET
 
 from .. import errors
 from ..files import plan as files
+from ..helper.launch import Launch
 from ..jupyter import messages
 from ..jupyter.outputs import OutputOptions
 from ..models.base import ErrorInfo
@@ -146,7 +147,9 @@ def install(
         "installer": wanted.installer,
         "venv": (lambda hello: f"{hello.home}/venvs/{wanted.venv}") if wanted.venv else None,
     }
-    remote_programs.start(session, "installer", run, spec, kind=KIND, label=wanted.label, timeout=timeout)
+    remote_programs.start(
+        session, "installer", run, spec, kind=KIND, label=wanted.label, launch=Launch(timeout=timeout)
+    )
     ended = process_runs.attached_run(
         session, run, on_output, output=OutputOptions(max_output=max_output), detach=False
     )

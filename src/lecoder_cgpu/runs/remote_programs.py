@@ -10,7 +10,7 @@ from .. import errors
 from ..helper import bootstrap
 from ..helper.client import Helper
 from ..helper.documents import Hello, RunState
-from ..helper.launch import Launch
+from ..helper.launch import DEFAULT, Launch
 from ..sessions.session import Session
 
 CHUNK = 1 << 20  # bytes of the spec that are sent at once
@@ -31,8 +31,7 @@ def start(
     *,
     kind: str,
     label: str,
-    timeout: float | None = None,
-    digest: str | None = None,
+    launch: Launch = DEFAULT,
 ) -> RunState:
     """Start one of `bootstrap.PROGRAMS` in the helper's Python, once: the same run id again finds what was started.
 
@@ -42,6 +41,7 @@ def start(
         spec: given to its `main`, with `folder` (the run's folder) added. A value that is a function is called with the
             helper's `Hello`, and its result is sent.
         kind, label: shown in lists of runs.
+        launch: where it starts, its limits and results; the variables are those of the program.
 
     Raises:
         errors.UsageError: (`KeyConflict`) the id was used with another digest. errors.Error: it was not started.
@@ -52,7 +52,7 @@ def start(
         state = helper.start(
             run,
             [hello.executable, "-c", _LOADER],
-            Launch(timeout=timeout, digest=digest),
+            launch,
             stdin=True,
             kind=kind,
             label=label,

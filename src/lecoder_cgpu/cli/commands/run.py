@@ -23,7 +23,7 @@ class RunCommand(Command):
         if parse.is_notebook(args):
             from .notebook_run import run
 
-            return run.make_context(info_name, args, parent, **extra)
+            return run.make_context("notebook run", args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:

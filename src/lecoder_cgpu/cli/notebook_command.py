@@ -1,0 +1,271 @@
+"""One invocation of `notebook run`: what its options mean together, the run itself, and what is told afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from .. import errors
+from ..models.notebooks import NotebookRun
+from ..models.runs import Run
+from ..notebooks import document as notebook
+from ..notebooks import papermill_metadata
+from ..notebooks.kernel_place import Place
+from ..notebooks.options import NotebookOptions
+from ..runs import records
+from ..sessions.session import Session
+from . import auto_install, hook, inputs, notebook_parameters, notebooks, own_runtime, runtime_options, work_files
+from .app import App
+from .live import Heartbeat
+from .output import Answer
+
+if TYPE_CHECKING:
+    from ..models.files import Synced
+
+# What needs this command at the end of the work, and what to do instead with --detach.
+_NEEDS_US = {
+    "output": "lecoder-cgpu notebook fetch JOB -o FILE, when it has ended",
+    "in_place": "lecoder-cgpu notebook fetch JOB -o FILE, when it has ended",
+    "prepare_only": "leave out --detach, which runs the notebook",
+    "auto_install": "install it first: lecoder-cgpu install PACKAGE",
+    "forward_stdin": "leave out --stdin",
+    "on_finish": "lecoder-cgpu job wait JOB --on-finish COMMAND",
+}
+
+
+class Invocation:
+    """One invocation: everything that can be checked here is, before a runtime is asked for."""
+
+    def __init__(self, app: App, name: str, options: dict[str, Any]) -> None:
+        self.app = app
+        self.printer = app.printer
+        self.options = options
+        self._check(name)
+        parameters = notebook_parameters.collect(options)
+        self.source = notebooks.read(name, app)
+        self.target: Path | None = None  # None is stdout, or a job
+        if not options["detach"]:
+            self.target = self._target(name, parameters)
+        unknown = notebook.unknown_parameters(self.source.content, parameters)
+        if unknown:
+            self.printer.notify("the cell tagged `parameters` does not set: " + ", ".join(unknown))
+        if options["inject_paths"]:
+            parameters = self._paths() | parameters
+        self.steps = notebook.plan(
+            self.source.content, from_cell=options["from_cell"], only=options["only"], parameters=parameters
+        )
+        for step in self.steps:
+            step.allowed_names = options["allow_error"]
+        if options["report_mode"]:
+            notebook.hide_sources(self.source.content)
+        if not options["in_place"]:  # the source stays as its author wrote it
+            cells = [step.cell for step in self.steps if step.wanted]
+            papermill_metadata.begin(
+                self.source.content,
+                cells,
+                parameters,
+                input_path=self.source.name,
+                output_path=str(self.target) if self.target else None,
+            )
+        self.wants = runtime_options.wants(options)
+        self.secrets = dict(inputs.secret(item) for item in options["secret"])
+        variables = dict(inputs.variable(item) for item in options["env"])
+        self.place = Place(cwd=options["cwd"], variables=variables | self.secrets)
+        self.synced: Synced | None = None
+        self.saved: bool | errors.ConfigError = False
+
+    def _check(self, name: str) -> None:
+        """Refuse options that contradict each other."""
+        options = self.options
+        if options["key"] is not None and not options["detach"]:
+            raise errors.UsageError("--key is for jobs", hint="add --detach")
+        for option, hint in _NEEDS_US.items():
+            if options["detach"] and options[option]:
+                shown = {"output": "-o", "forward_stdin": "--stdin"}.get(option, "--" + option.replace("_", "-"))
+                raise errors.UsageError(
+                    f"--detach leaves before the work ends, so {shown} would never be done",
+                    name="ConflictingOptions",
+                    hint=hint,
+                )
+        if name == notebooks.STANDARD and (options["forward_stdin"] or any("=" in item for item in options["secret"])):
+            raise errors.UsageError(
+                "stdin cannot be both the notebook and something else",
+                name="ConflictingOptions",
+                hint="give the notebook as a file",
+            )
+        if options["rm"] and options["detach"]:
+            raise errors.UsageError(
+                "--rm gives the runtime back when this command ends, so it does not go with --detach",
+                name="ConflictingOptions",
+                hint="leave out --rm or --detach",
+            )
+        work_files.check(options["sync"], options["pull"])
+
+    def _target(self, name: str, parameters: dict[str, Any]) -> Path | None:
+        """Where the executed notebook goes; None is stdout."""
+        output = self.options["output"]
+        if output is None and name == notebooks.STANDARD and self.printer.mode == "human":
+            output = notebooks.STANDARD  # as papermill does
+        if output == notebooks.STANDARD:
+            if self.printer.mode != "human" or self.options["in_place"]:
+                raise errors.UsageError(
+                    "stdout cannot hold both the notebook and the answer",
+                    name="ConflictingOptions",
+                    hint="leave out --json and --events, or give a file to -o",
+                )
+            return None
+        if output is not None:
+            output = notebook_parameters.formatted(output, parameters)
+        return notebooks.target(self.source, output, in_place=self.options["in_place"])
+
+    def _paths(self) -> dict[str, Any]:
+        target = notebooks.STANDARD if self.target is None else str(self.target)
+        return {notebook_parameters.INPUT_PATH: self.source.name, notebook_parameters.OUTPUT_PATH: target}
+
+    # --- the run ---
+
+    def answer(self) -> Answer:
+        """Do it."""
+        if self.options["prepare_only"]:
+            return self._prepared()
+        with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as own:
+            return self._on(self.app.client.session(self.app.session, self.wants) if own is None else own.session())
+
+    def _on(self, session: Session) -> Answer:
+        if self.options["verbose"]:
+            self.printer.note(f"session: {session.record.name} ({session.record.backend})")
+        session.secrets = self.secrets
+        if self.options["restart"] and session.kernel() is not None:
+            session.restart_kernel()
+            records.remember_restart(session)
+        if self.options["sync"] is not None:
+            self.synced, cwd = work_files.send(self.printer, session, self.options["sync"], self.options["cwd"])
+            self.place = replace(self.place, cwd=cwd)
+        return self._detached(session) if self.options["detach"] else self._watched(session)
+
+    def _prepared(self) -> Answer:
+        """Write the notebook as it would be run."""
+        document = NotebookRun(status="ok", notebook=self.source.name)
+        self._write(document)
+        document.notice = self.printer.notice or UNSET
+        return Answer(
+            document, lambda: str(document.output), exit_status=document.exit_code, printed=self.target is None
+        )
+
+    def _options(self, **more: Any) -> NotebookOptions:
+        names = ("timeout", "cell_timeout", "idle_timeout", "keep_going", "save_every")
+        return NotebookOptions(**{name: self.options[name] for name in names}, place=self.place, **more)
+
+    def _detached(self, session: Session) -> Answer:
+        from ..notebooks import jobs
+
+        document = jobs.start(
+            session,
+            self.source.content,
+            self.steps,
+            self.source.name,
+            self._options(),
+            key=self.options["key"],
+            pull=self.options["pull"] or None,
+        )
+        try:
+            secrets = list(self.secrets.values())
+            records.remember_job(session, document, f"notebook {self.source.name}", "kernel", secrets=secrets)
+        except errors.ConfigError as error:
+            self.printer.notify(f"the run was not written to the history: {error.message}")
+        session.used()
+        return Answer(document, lambda: document.job_id)
+
+    def _watched(self, session: Session) -> Answer:
+        from ..notebooks import runs
+
+        printer = self.printer if self.target is not None else self.printer.on_stderr()
+        view = notebooks.NotebookView(printer)
+        repair = auto_install.CellRepair(printer, session) if self.options["auto_install"] else None
+        progress = runs.NotebookProgress(
+            self.source.content, self.steps, view, notebooks.cell_budget(self.options["max_output"])
+        )
+        options = self._options(
+            install=repair, on_input=inputs.line_from_pipe if self.options["forward_stdin"] else None
+        )
+        with Heartbeat(printer, view.offsets, self.options["heartbeat"]):
+            document = runs.run_notebook(session, progress, self.source.name, self._save, options)
+        self._write(document)
+        if self.options["in_place"] and self.source.drive_id is not None:
+            self._put_back(self.source.drive_id, document)
+        if repair is not None and repair.packages:
+            document.auto_installed = repair.packages
+        if self.synced is not None:
+            document.synced = self.synced
+        if self.options["pull"]:
+            work_files.fetch(printer, session, self.options["pull"], self.place.cwd, document)
+        self._remember(session, document)
+        session.used()
+        hook.finish(printer, self.options["on_finish"], document, document.run_id)
+        if self.printer.mode == "human":
+            notebooks.tell(printer, document)
+        document.notice = self.printer.notice or UNSET
+        return Answer(document, exit_status=document.exit_code, printed=True)
+
+    # --- afterwards ---
+
+    def _save(self) -> None:
+        """Write the notebook as it is now. That a disk is full must not end the work: the next cell tries again."""
+        if self.target is None:
+            return
+        try:
+            notebook.save(self.source.content, self.target)
+        except errors.ConfigError as error:
+            self.saved = error
+        else:
+            self.saved = True
+
+    def _write(self, document: NotebookRun) -> None:
+        """Write the notebook as it is at the end, and say in the document where it is."""
+        if self.target is None:
+            self.printer.write(notebook.encode(self.source.content))
+            return
+        self._save()
+        if isinstance(self.saved, errors.ConfigError):
+            document.fail(self.saved)
+        else:
+            document.output = str(self.target)
+
+    def _put_back(self, drive_id: str, document: NotebookRun) -> None:
+        """Put the outputs into the notebook in Drive; should that fail, they are in the file here."""
+        from ..notebooks import drive
+
+        try:
+            drive.Drive(self.app.client.login).replace(drive_id, notebook.encode(self.source.content))
+        except errors.Error as error:
+            document.fail(error)
+            self.printer.notify(f"the notebook in Drive is as it was: {error.message}")
+        else:
+            document.drive = drive.link(drive_id)
+
+    def _remember(self, session: Session, document: NotebookRun) -> None:
+        """Write it down in the history, as one run."""
+        run = Run(
+            status=document.status,
+            error_code=document.error_code,
+            exit_code=document.exit_code,
+            mode="kernel",
+            error=document.error,
+            timing=document.timing,
+            run_id=document.run_id,
+            stdout=_joined(cell.stdout for cell in document.cells),
+            stderr=_joined(cell.stderr for cell in document.cells) or UNSET,
+            output_bytes=sum(cell.output_bytes for cell in document.cells),
+        )
+        try:
+            records.remember(session, run, f"notebook {document.notebook}", secrets=list(self.secrets.values()))
+        except errors.ConfigError as error:
+            self.printer.notify(f"the run was not written to the history: {error.message}")
+
+
+def _joined(texts: Iterable[str | UnsetType]) -> str:
+    return "".join(text for text in texts if isinstance(text, str))
