@@ -76,6 +76,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("notebook-run", ["notebook", "run", "{notebook}"]),
         ("notebook-run", ["run", "{notebook}", "-p", "x=1"]),
         ("run-detached", ["run", "{notebook}", "--detach"]),
+        ("notebook-parameters", ["notebook", "parameters", "{notebook}"]),
         ("notebook-convert", ["notebook", "convert", "{notebook}", "--force"]),
         ("logs", ["logs"]),
         ("logs", ["logs", "-n", "1", "--status", "ok"]),

@@ -88,7 +88,10 @@ def test_an_option_means_the_same_everywhere() -> None:
     """Options that several commands share have one wording, but for those that are about something else there."""
     elsewhere = {
         "--attach",
+        "--auto-install",
         "--category",
+        "--cwd",
+        "--env",
         "--events",
         "--follow",
         "--force",
@@ -102,6 +105,8 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--outputs",
         "--pull",
         "--release",
+        "--secret",
+        "--stdin",
         "--timeout",
         "--to",
         "--wait",

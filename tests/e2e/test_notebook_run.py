@@ -273,7 +273,7 @@ FAILING = {
     "Skip Exceptions": "Exception",
     "test2": "SyntaxError",
 }
-REFUSED = ("invalid", "invalid_cell_id")
+REFUSED = ("invalid",)
 
 
 def test_notebooks_of_others(lab: Cli, tmp_path: Path) -> None:

@@ -128,6 +128,25 @@ class NotebookConverted(Struct, kw_only=True):
     cells: int
 
 
+class NotebookParameter(Struct, kw_only=True):
+    """A parameter of a notebook: its default as source, its type if that is known, and what the author says of it."""
+
+    name: str
+    type: str | Optional = UNSET
+    default: str
+    help: str | Optional = UNSET
+
+
+class NotebookParameters(Struct, kw_only=True):
+    """`notebook parameters`: what the cell tagged `parameters` sets, in order."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    notebook: str
+    parameters: list[NotebookParameter]
+    notice: str | Optional = UNSET
+
+
 class CellStartEvent(Struct, kw_only=True, tag_field="type", tag="cell_start"):
     """`--events` of a notebook: a cell begins; the output that follows is its own. `position` of `total`, from 1."""
 
@@ -188,6 +207,7 @@ DOCUMENTS: dict[str, Any] = {
     "install": Install,
     "notebook-run": NotebookRun,
     "notebook-convert": NotebookConverted,
+    "notebook-parameters": NotebookParameters,
     "notebook-list": list[Notebook],
     "notebook-stored": NotebookStored,
     "notebook-delete": NotebookDeleted,

@@ -1,9 +1,10 @@
 """Notebooks: as data, executed, and in Google Drive.
 
-`document` reads notebooks and decides which cells run, `repair` mends what is invalid and clear, `parameters` are put
-into them, `runs` executes them while we watch, `jobs` without us, `cell_outputs` puts the outputs in. `scripts`
-converts, `templates` are what new notebooks begin with, `drive` is Google Drive. nbformat and jupytext are imported
-here alone.
+`document` reads notebooks and decides which cells run, `repair` mends what is invalid and clear, `inspection` finds
+what parameters there are, and `parameters` are put in. `runs` executes cells while we watch, `jobs` without us;
+`options` say how, `kernel_place` is where the code finds itself, `cell_outputs` puts the outputs in, `autosave` saves
+meanwhile, and `papermill_metadata` notes times. `papermill_engine` is for papermill itself. `scripts` converts,
+`templates` are what new notebooks begin with, `drive` is Google Drive. nbformat and jupytext are imported here alone.
 Who may use it: the commands `notebook …` and `run NOTEBOOK`, and the tools for agents.
 Never here: how one cell is executed (`runs/`, `jupyter/`).
 """

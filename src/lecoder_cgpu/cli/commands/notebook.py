@@ -7,6 +7,7 @@ import click
 from ..app import Group
 from .notebook_convert import convert
 from .notebook_drive import COMMANDS
+from .notebook_parameters import parameters
 from .notebook_run import fetch, run
 
 
@@ -17,6 +18,7 @@ def command() -> None:
     An ID may be a link to the notebook in Drive or Colab. `notebook run` and `run` take such a link, too.
 
     \b
+    lecoder-cgpu notebook parameters train.ipynb
     lecoder-cgpu notebook run train.ipynb -p lr=0.01 -o trained.ipynb
     lecoder-cgpu notebook run train.ipynb --detach
     lecoder-cgpu notebook fetch run-0123456789abcdef -o trained.ipynb
@@ -25,5 +27,5 @@ def command() -> None:
     """
 
 
-for _command in (run, fetch, convert, *COMMANDS):
+for _command in (run, fetch, parameters, convert, *COMMANDS):
     command.add_command(_command)
