@@ -95,7 +95,7 @@ class Invocation:
             raise errors.UsageError(
                 "stdin cannot be both the notebook and something else",
                 name="ConflictingOptions",
-                hint="give the notebook as a file",
+                hint="lecoder-cgpu notebook run NOTEBOOK.ipynb",
             )
         if options["rm"] and options["detach"]:
             raise errors.UsageError(

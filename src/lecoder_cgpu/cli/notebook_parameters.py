@@ -70,7 +70,7 @@ def _decoded(text: str) -> str:
         raise errors.UsageError(
             f"--parameters-base64: this is not YAML in base64: {error}",
             name="BadParameters",
-            hint="give what `base64 -w0 FILE.yaml` prints",
+            hint="give the YAML itself with --parameters-yaml, or a file with --parameters",
         ) from None
 
 
