@@ -43,6 +43,9 @@ SETTINGS = (
     ),
     Setting("keeper", "LECODER_CGPU_KEEPER", "off: start no keeper", "on"),
     Setting("keeperInterval", "LECODER_CGPU_KEEPER_INTERVAL", "seconds between the keeper's rounds", "60"),
+    Setting(
+        "lossPause", "LECODER_CGPU_LOSS_PAUSE", "seconds that Colab's listing lacks a lost runtime, at least", "60"
+    ),
     # Where Google's services are (protocol C1). A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"

@@ -53,6 +53,7 @@ class Cli:
             "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"),
             "NO_COLOR": "",
             "LECODER_CGPU_KEEPER": "off",
+            "LECODER_CGPU_LOSS_PAUSE": "1",
             **self.variables,
             **(extra or {}),
         }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..jupyter.watch_driver import Responder
     from ..models.status import Account as AccountDocument
     from ..models.status import Gpu, Host
-    from ..store.session_store import Record, State
+    from ..store.lifecycle import Stage
+    from ..store.session_store import Record
 
 # What became of a runtime: its server was ended; it was given back; its end was asked for and is not confirmed yet.
 Released = Literal["server", "runtime", "requested", "nothing"]
@@ -201,7 +202,8 @@ class Backend(Protocol):
         """After the endpoint was refused or not reached: another address for the same runtime, None when there is none.
 
         Raises:
-            errors.LostError: the runtime is gone. errors.Error: the lender could not be asked.
+            errors.LostError: the runtime is gone. errors.Unlisted: it may be; `obtain` finds out.
+            errors.Error: the lender could not be asked.
         """
         return None
 
@@ -246,12 +248,13 @@ class Backend(Protocol):
 class Leased(Backend, Protocol):
     """A place whose runtimes cost something: they belong to an account, are kept alive, and end with their lease."""
 
+    page: str | None = None  # where a person sees the account's runtimes, and ends them without this tool
     restrictions: str | None = None  # what its terms say of remote access on free runtimes, with `{what}` for the means
 
     # --- sessions ---
 
-    def state(self, record: Record) -> State:
-        """How far the session's allocation got, as it is known here."""
+    def state(self, record: Record) -> Stage:
+        """The state of the session's runtime (see `store/lifecycle.py`), as it is known here."""
 
     def reconcile(self, record: Record) -> bool:
         """Find out about an allocation whose answer was lost. False when it came to nothing.

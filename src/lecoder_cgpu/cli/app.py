@@ -110,11 +110,10 @@ class App:
             stored = self.client.store.records()
         except errors.Error:
             return "unknown"
-        lenders = [(self.client.leased(record.backend), record) for record in stored]
-        states = [lender.state(record) for lender, record in lenders if lender is not None]
-        if any(state in ("booting", "ready") for state in states):
-            return "running"
-        return "unknown" if any(state in ("asked", "closing") for state in states) else "none"
+        from ..store import lifecycle
+
+        found = {lifecycle.billing(record) for record in stored if self.client.leased(record.backend) is not None}
+        return "running" if "running" in found else "unknown" if "unknown" in found else "none"
 
 
 class BackendName(click.Choice[str]):

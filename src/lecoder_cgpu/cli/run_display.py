@@ -14,6 +14,7 @@ from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
+from ..store import leases, lifecycle
 from ..store.session_store import Record
 from .display_options import HEARTBEAT
 from .live import Heartbeat, KernelView, ProcessView
@@ -164,10 +165,8 @@ def tell_held(printer: Printer, backend: Backend, record: Record) -> None:
     state = backend.state(record)
     if state == "asked":
         printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
-    if state not in ("booting", "ready"):
+    if state not in ("booting", "ready", "unlisted", "closing") or lifecycle.is_accepted(record):
         return
-    from ..store import leases
-
     lease = leases.lease_of(record)
     ends = f"released after {leases.duration(lease.idle)} without work; " if lease.idle is not None else ""
     printer.note(

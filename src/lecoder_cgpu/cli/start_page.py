@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .. import __version__, errors
 from ..history.entries import History
 from ..models.status import NextStep, Start
+from ..store import lifecycle
 from ..store.session_store import Record, Store
 from .output import Answer
 
@@ -52,14 +53,10 @@ def _standing(document: Start, active: Record | None, *, leased: bool) -> str:
         return f"no runtime is held; the next one comes from {document.backend}"
     more = f", and {document.sessions - 1} more" if document.sessions > 1 else ""
     name = f"session {active.name} ({active.label if leased else active.backend})"
-    if not _is_gone(active):
+    if not lifecycle.is_gone(active):
         return f"{name} is in use{more}"
     why = f", for {active.lease.why}" if active.lease is not None and active.lease.why else ""
     return f"the runtime of {name} is gone{why}{more}"
-
-
-def _is_gone(record: Record) -> bool:
-    return record.allocation is not None and record.allocation.state in ("lost", "closing")
 
 
 def _is_logged_in(app: App) -> bool:
@@ -73,7 +70,7 @@ def _is_logged_in(app: App) -> bool:
 def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tuple[str, str]]:
     chosen = app.client.leased(app.config.get("backend").value or "")
     steps: list[tuple[str, str]]
-    if active is not None and _is_gone(active):
+    if active is not None and lifecycle.is_gone(active):
         steps = [
             (f"lecoder-cgpu sessions ensure {active.name}", "a new runtime under that name"),
             ("lecoder-cgpu sessions clean", "forget what is gone"),

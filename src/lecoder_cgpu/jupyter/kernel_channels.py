@@ -25,7 +25,7 @@ from .server import Server
 from .watch_driver import InputSource, Recorder, Responder, WatchDriver
 from .watch_limits import UNLIMITED, WatchLimits
 
-RECONNECT_FOR = 60.0  # seconds of trying to get a dropped socket back
+RECONNECT_FOR = 75.0  # seconds of trying to get a dropped socket back
 BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
 BACK_PAUSE = 0.2
 

@@ -98,9 +98,10 @@ class Server:
     def open_session(self, path: str) -> tuple[NotebookSession, bool]:
         """Return the session at `path` with its kernel, and whether this call started that kernel.
 
-        An existing session whose kernel is gone is replaced (protocol J26).
+        An existing session whose kernel is gone is replaced (protocol J26). The server starts a kernel for each of two
+        requests that come at once; the first session in its listing counts then, and the other is ended.
         """
-        existing = next((item for item in self.sessions() if item.path == path), None)
+        existing = self._session_at(path)
         if existing is not None and existing.kernel is not None:
             try:
                 self.kernel(existing.kernel.id)
@@ -109,13 +110,22 @@ class Server:
             else:
                 return existing, False
         try:
-            return self._start_session(path, KERNEL_NAME), True
+            started = self._start_session(path, KERNEL_NAME)
         except errors.ConnectionFailed as error:
             # The server may know Python by another name; it tells which kernel is its default (protocol J27).
             default = self._get("api/kernelspecs", KernelSpecs).default
             if default == KERNEL_NAME:
                 raise error
-            return self._start_session(path, default), True
+            started = self._start_session(path, default)
+        first = self._session_at(path)
+        if first is None or first.id == started.id or first.kernel is None or started.kernel is None:
+            return started, True
+        if first.kernel.id != started.kernel.id:
+            self._delete(f"api/sessions/{quote(started.id)}")
+        return first, False
+
+    def _session_at(self, path: str) -> NotebookSession | None:
+        return next((item for item in self.sessions() if item.path == path), None)
 
     def interrupt(self, kernel_id: str) -> None:
         """Interrupt what the kernel executes now (SIGINT)."""

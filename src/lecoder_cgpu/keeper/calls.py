@@ -24,7 +24,7 @@ from ..jupyter.messages import new_id
 from ..runs import records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
-from ..store import leases, owners
+from ..store import leases, lifecycle, owners
 from ..store.session_store import Lease, Record, Store
 from ..system import logs
 from .events import (
@@ -56,11 +56,10 @@ BUSY = ("busy", "restarting", "autorestarting")
 def stored_session(record: Record, backend: Leased) -> StoredSession | None:
     """What the keeper needs to know of a stored session; None if its runtime is not held."""
     allocation, proxy, state = record.allocation, record.runtime.proxy, backend.state(record)
-    if state == "lost" or (allocation is None and proxy is None):  # only the predecessor's records have no allocation
+    # Only the predecessor's records have no allocation.
+    if not lifecycle.is_held(record) or (allocation is None and proxy is None):
         return None
     abandoned = owners.is_gone(record.owner)
-    if state == "closing" and (record.lease is None or record.lease.ended is None) and not abandoned:
-        return None  # a command closed it, and sees to the rest
     stage: Literal["asked", "kept", "closing"] = state if state in ("asked", "closing") else "kept"
     due = None
     if allocation is not None and allocation.expires is not None and proxy is not None:
@@ -80,6 +79,8 @@ def stored_session(record: Record, backend: Leased) -> StoredSession | None:
         address=None if proxy is None else proxy.url.rstrip("/") + "/",
         kernel=None if kernel is None else kernel.id,
         abandoned=abandoned,
+        ready=state == "ready",
+        unlisted=state == "unlisted",
     )
 
 
@@ -189,11 +190,14 @@ class Calls:
     def _refresh(self, record: Record, backend: Leased, call: Refresh) -> Event:
         if call.question == "token":
             logs.current().info("KEEPER", f"{record.name}: the proxy token is about to end, asking for another")
-            backend.refresh_endpoint(record, errors.AuthError("the proxy token is about to end"))
+            try:
+                backend.refresh_endpoint(record, errors.AuthError("the proxy token is about to end"))
+            except errors.Unlisted as error:
+                return Failed(record.id, "token", error.message)
             return Refreshed(record.id, "token")
         backend.give_up(record)
         stored = self._store.get(record.id)
-        if stored is not None and backend.state(stored) == "lost":
+        if stored is not None and lifecycle.is_gone(stored):
             return Lost(record.id, "listing")
         return Refreshed(record.id, "listing")
 
@@ -210,7 +214,8 @@ class Calls:
         session = self._session(record, backend)
         try:
             unfinished = False
-            if record.helper is not None:
+            if record.helper is not None or record.kernel is None:
+                # A runtime that was only created has no kernel: the helper's is what Colab sees as life.
                 helper = session.connect_helper()
                 try:
                     # For the runtime, this is a sign of life, too: it counts its idleness anew.
@@ -282,8 +287,16 @@ class Calls:
         done = backend.retire(record)
         if done and record.owner is not None:  # nobody will ask for it again
             self._store.remove(record.id)
+        elif done and call.reason is None:
+            self._forget(record.id)
         logs.current().info("KEEPER", f"{record.name}: " + ("released" if done else "the release is not confirmed yet"))
         return Released(record.id, done)
+
+    def _forget(self, session: str) -> None:
+        """Forget a session that a command closed, once its runtime is released. One that its lease ended is kept."""
+        stored = self._store.get(session)
+        if stored is not None and lifecycle.stage(stored) == "lost":
+            self._store.remove(session)
 
     # --- sockets ---
 

@@ -31,8 +31,10 @@ question   asked                                          answer
 token      when the proxy token is to be replaced;        another one is stored, or `Lost`
            again after RETRY
 ping       every `interval`                               taken; or not found, which alone means nothing
-listing    after MISSES pings that found nothing          the runtime is there; or `Lost`, if two listings say so
-work       every `interval`                               yes, no, or unknown
+listing    after MISSES pings that found nothing, and     the runtime is there, or may be; or `Lost`
+           while the listing lacks the runtime
+work       every `interval`; without any kernel, only     yes, no, or unknown
+           CREATED_PAUSE intervals after the start
 account    every `interval`, while a lease limits cost    the rate, by which cost is counted in every lease
 socket     while the last answer about work is yes        open, until work has ended or the runtime has moved
 release    when a limit is reached; again after           `Released`; or `Outdated`, if the limit has changed
@@ -88,6 +90,7 @@ ASKED_LIMIT = 900.0  # seconds that an allocation may be under way
 RETRY = 5.0  # seconds between two tries of what should not wait for an interval
 SILENCE_LIMIT = 86400.0  # seconds without an answer of a lender after which the keeper gives up
 MARGIN_LEAST = 30.0  # seconds that the runtime waits longer than the keeper before it releases itself; or two intervals
+CREATED_PAUSE = 5  # intervals after which a runtime that has no kernel gets one, so that the lender sees it in use
 MISSES = 2  # pings in a row that find nothing before the listing is asked
 
 
@@ -369,9 +372,10 @@ def _due(runtime: RuntimeState, interval: float, now: float) -> Iterator[Action]
         yield Refresh(stored.id, "token")
     if due("ping"):
         yield Ping(stored.id)
-    if runtime.missed >= MISSES and due("listing"):
+    if (runtime.missed >= MISSES or stored.unlisted) and due("listing"):
         yield Refresh(stored.id, "listing")
-    if stored.kernel is not None and due("work"):
+    created_only = stored.kernel is None and stored.ready and now - stored.created > CREATED_PAUSE * interval
+    if (stored.kernel is not None or created_only) and due("work"):
         yield _ask_work(stored.id, lease, interval, now)
     moved = runtime.socket is not None and stored.address is not None and runtime.socket != stored.address
     if runtime.socket is not None and (not runtime.working or moved):

@@ -19,11 +19,12 @@ Question = Literal["token", "ping", "listing", "work", "account", "release", "so
 class StoredSession(Struct, frozen=True, kw_only=True):
     """What the session store says of a session whose runtime is held.
 
-    `stage`: `asked` (a runtime was asked for, and there is no answer yet), `kept` (there is a runtime), `closing` (its
-    lease has ended, and it is not released yet). `lease` is None while none is stored; `created` is when the session
-    was made, `used` when a command last used it. `token_due` is when the proxy token should be replaced, None without
-    one. `address` is that of the runtime's proxy. `kernel` is the kernel over which a socket can be held.
-    `abandoned`: the command that the runtime was started for is gone.
+    `stage`: `asked` (a runtime was asked for, and there is no answer yet), `kept` (there is a runtime), `closing` (it
+    is to be released, and that is not confirmed yet). `lease` is None while none is stored; `created` is when the
+    session was made, `used` when a command last used it. `token_due` is when the proxy token should be replaced, None
+    without one. `address` is that of the runtime's proxy. `kernel` is the kernel over which a socket can be held.
+    `ready`: the runtime has answered. `unlisted`: the lender's listing lacks it. `abandoned`: the command
+    that the runtime was started for is gone.
     """
 
     id: str
@@ -38,6 +39,8 @@ class StoredSession(Struct, frozen=True, kw_only=True):
     address: str | None = None
     kernel: str | None = None
     abandoned: bool = False
+    ready: bool = True
+    unlisted: bool = False
 
 
 # --- events ---

@@ -22,7 +22,7 @@ from ..models.base import Timing, timestamp
 from ..net.retry import reconnect
 from ..sessions.session import Session
 
-RECONNECT_FOR = 60.0  # seconds of trying to reach the runtime again
+RECONNECT_FOR = 75.0  # seconds of trying to reach the runtime again
 ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
 STEP = 5.0  # seconds that the command has to react to each of these
 

@@ -17,7 +17,7 @@ from .. import errors
 from ..backends import protocol, registry
 from ..backends.protocol import Leased, RuntimeRequest
 from ..config import Config
-from ..store import leases
+from ..store import leases, lifecycle
 from ..store.leases import Limits
 from ..store.session_store import Record, Store, check_name, insert
 from .session import Notify, Session, Waiting
@@ -213,7 +213,7 @@ class SessionManager:
         Raises:
             errors.UsageError: no session of the backend that the user chose can be that.
         """
-        records = [record for record in records if not record.is_closing and record.owner is None]
+        records = [item for item in records if not lifecycle.is_accepted(item) and item.owner is None]
         chosen = self.config.backend
         if chosen.source != "default":
             backend = self.backend(self.chosen)

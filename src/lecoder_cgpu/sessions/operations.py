@@ -14,7 +14,7 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
-from ..store import leases
+from ..store import leases, lifecycle
 from ..store.session_store import Record, check_name, insert
 from .session import Session
 
@@ -72,7 +72,7 @@ def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
         if lender is not None:
             try:
                 ended_by_lease = leases.lease_of(record).ended
-                if record.is_closing and not ended_by_lease and lender.certainly_gone(record):
+                if lender.state(record) == "closing" and not ended_by_lease and lender.certainly_gone(record):
                     manager.store.remove(record.id)
                     continue
                 if lender.state(record) == "asked":
@@ -91,10 +91,12 @@ def inspect(manager: SessionManager, record: Record) -> SessionDocument:
     try:
         if session is None:
             pass  # of a backend that this version does not have
-        elif record.is_closing:
+        elif lifecycle.stage(record) == "closing":
             status = "closing"
         elif session.is_lost():
             status = "stale"
+        elif lifecycle.stage(record) == "unlisted":
+            status = "unreachable"
         elif session.backend.find(record) is None:
             status = "starting"
         else:
@@ -200,9 +202,10 @@ def ensure(manager: SessionManager, name: str, wants: RuntimeRequest) -> tuple[S
     manager.limit(record, wants.limits)
     session = manager.hold(record)
     leased = isinstance(backend, Leased)
-    if isinstance(backend, Leased) and backend.find(record) is not None and backend.is_gone(record):
-        backend.give_up(record)
-    known = record.runtime.endpoint if backend.find(record) is not None else ""
+    if isinstance(backend, Leased) and backend.find(record) is not None:
+        backend.is_gone(record)  # looks, and notes what the listing says
+    begun = isinstance(backend, Leased) and backend.state(record) not in ("asked", "booting")
+    known = record.runtime.endpoint if begun or backend.find(record) is not None else ""
     session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
     try:
         session.endpoint  # noqa: B018 - starts it
@@ -244,7 +247,7 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     if session.backend.owns_runtime:
         released = session.backend.release(record)
     else:
-        kernels = session.close_kernels()
+        kernels = session.close_kernels()  # of the record as it is stored now
         released = "kernels" if kernels else "nothing"
     if released == "requested":  # it stays until the listing agrees, and is used by nothing
         manager.store.retire(record.id)
@@ -264,6 +267,29 @@ def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:
         if any(item.endpoint == endpoint for item in foreign(lender, records)):
             return lender
     return None
+
+
+def orphans(manager: SessionManager) -> list[tuple[Leased, str]]:
+    """The runtimes of the accounts that this tool started and no session here holds: lender and endpoint.
+
+    Raises:
+        errors.Error: a lender could not be asked.
+    """
+    records = manager.store.records()
+    return [
+        (lender, item.endpoint)
+        for lender in lenders(manager, records)
+        for item in foreign(lender, records)
+        if origin(item) == "another-machine"
+    ]
+
+
+def rate(lender: Leased) -> float | None:
+    """What the account spends, in compute units an hour; None when that is not known."""
+    try:
+        return lender.account().rate
+    except errors.Error:
+        return None
 
 
 def held(manager: SessionManager, backends: Iterable[str]) -> list[str] | None:

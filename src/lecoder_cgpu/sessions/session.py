@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,7 @@ from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, session_store
-from ..system import logs
+from ..system import atomic_files, logs
 from . import interrupted_start
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ T = TypeVar("T")
 Notify = Callable[[str], None]
 Waiting = Callable[[str], AbstractContextManager[None]]
 
-RECONNECT_FOR = 60.0  # seconds of trying to reach the helper again
+RECONNECT_FOR = 75.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
+OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
 HELPER_PATH = "lecoder-cgpu-resident"
 
 
@@ -96,12 +97,12 @@ class Session:
         return fresh
 
     def _on_the_runtime(self, action: Callable[[], T]) -> T:
-        """Do something that comes before any work is sent. A runtime that turns out to be gone is replaced if `terms`
-        allow it. After the first success it is never replaced."""
+        """Do something that comes before any work is sent. A runtime that the lender does not list is waited for. One
+        that turns out to be gone is replaced if `terms` allow it. After the first success it is never replaced."""
         try:
             done = action()
-        except errors.LostError:
-            if not self.terms.replace:
+        except (errors.LostError, errors.Unlisted) as error:
+            if not self.terms.replace and isinstance(error, errors.LostError):
                 raise
             self.__dict__.pop("server", None)
             self.__dict__.pop("endpoint", None)
@@ -165,18 +166,34 @@ class Session:
         self._remember(kernel=None)
 
     def _open_kernel(self, lost: bool) -> str:
-        with self.waiting("starting a kernel …"):
-            opened, ours = self.server.open_session(self.kernel_path)
+        path = self.kernel_path
+        with self.waiting("starting a kernel …"), self._opening():
+            kernel_id, ours = self._open(path)
+            if lost and ours:
+                self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+            self._remember(kernel=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
+        self._note_recording(session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
+        return kernel_id
+
+    def _open(self, path: str) -> tuple[str, bool]:
+        """The kernel at `path`, started if there is none: its id, and whether this call started it.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        opened, ours = self.server.open_session(path)
         if opened.kernel is None:
             raise errors.ConnectionFailed(
                 "the server opened a session without a kernel", hint="repeat the same command"
             )
-        if lost and ours:
-            self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
-        recorded = self._start_recording(opened.kernel.id)
-        record = session_store.KernelRecord(id=opened.kernel.id, path=self.kernel_path, ours=ours, recorded=recorded)
-        self._remember(kernel=record)
-        return opened.kernel.id
+        return opened.kernel.id, ours
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        """One process and thread at a time opens kernels of this session, so that many first commands open one."""
+        folder = self.store.folder / "opening"
+        with atomic_files.lock(folder / self.record.id, wait=OPENING_WAIT):
+            yield
 
     def _note_recording(self, kernel: session_store.KernelRecord) -> None:
         recorded = self._start_recording(kernel.id)
@@ -282,14 +299,11 @@ class Session:
         if self.record.helper is not None:
             with contextlib.suppress(errors.NotFoundError):
                 return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
-        with self.waiting("starting the helper on the runtime …"):
-            opened, ours = server.open_session(self.helper_path)
-        if opened.kernel is None:
-            raise errors.ConnectionFailed(
-                "the server opened a session without a kernel", hint="repeat the same command"
-            )
-        self._remember(helper=session_store.KernelRecord(id=opened.kernel.id, path=self.helper_path, ours=ours))
-        return Helper(server.open_channels(opened.kernel.id, client_id), client_id)
+        path = self.helper_path
+        with self.waiting("starting the helper on the runtime …"), self._opening():
+            kernel_id, ours = self._open(path)
+            self._remember(helper=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
+        return Helper(server.open_channels(kernel_id, client_id), client_id)
 
     def reconnect_helper(self, cause: errors.ConnectionFailed) -> Helper:
         """The helper again, after the connection to it was lost.
@@ -363,6 +377,10 @@ class Session:
     def _remember(self, **fields: session_store.KernelRecord | None) -> None:
         def change(record: session_store.Record) -> None:
             for name, value in fields.items():
+                known: session_store.KernelRecord | None = getattr(record, name)
+                if value is not None and known is not None and known.id == value.id and known.ours and not value.ours:
+                    # Another process of ours started it, and a close has to end it.
+                    value = structs.replace(value, ours=True)
                 setattr(record, name, value)
 
         change(self.record)
@@ -430,7 +448,9 @@ class Session:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         ended = []
-        for kernel in (self.record.kernel, self.record.helper):
-            if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
-                ended.append(kernel.id)
+        with self._opening():
+            stored = self.store.get(self.record.id) or self.record  # another process may have opened one meanwhile
+            for kernel in (stored.kernel, stored.helper):
+                if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
+                    ended.append(kernel.id)
         return ended

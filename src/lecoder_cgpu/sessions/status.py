@@ -27,7 +27,7 @@ from ..models.status import (
     Usage,
     Utilization,
 )
-from ..store import leases
+from ..store import leases, lifecycle
 from ..store.session_store import Record
 from . import operations
 from .session import Session
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
 GONE = "the runtime is gone"
+CLOSING = "it is being given back, which is not confirmed: it may still cost; again: lecoder-cgpu sessions close {}"
+UNLISTED = "the lender does not list the runtime now; it may still be there, and cost"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
@@ -246,6 +248,12 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
     try:
         if session.is_lost():
             _lose(document, manager, record)
+            return document
+        if lifecycle.stage(record) == "closing":
+            document.problem = CLOSING.format(record.name)
+            return document
+        if lifecycle.stage(record) == "unlisted":
+            document.problem = UNLISTED
             return document
         if session.backend.find(record) is None:
             document.problem = "the runtime is being started"

@@ -60,8 +60,9 @@ class Allocation(Struct, kw_only=True):
 
     `key` is a UUID: asking under the same key again finds the same runtime. It is null for a runtime that was adopted.
     `sent`: the lender was asked.
-    `state`: asked (written down before the lender is asked), booting, ready, lost (certainly gone), closing (the lender
-    was told to end it, and has not confirmed that). `plane` is the lender's service that knows the runtime.
+    `state`: asked (written down before the lender is asked), booting, ready, lost (certainly gone), closing (it is to
+    be ended). `unlisted` is since when (Unix time) the lender's listing lacks it, `told` whether the lender has accepted
+    to end it. `lifecycle` decides what these mean together. `plane` is the lender's service that knows the runtime.
     `accelerators` are those that the user allows, the best first; an empty list means any of the variant. `expires` is
     the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
     `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime was found to be
@@ -76,6 +77,8 @@ class Allocation(Struct, kw_only=True):
     high_memory: bool = field(name="highMemory", default=False)
     adopted: bool = False
     sent: bool = False
+    unlisted: float | None = None
+    told: bool = False
     expires: float | None = None
     address: str | None = None
     tier: str | None = None
@@ -133,11 +136,6 @@ class Record(Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether the runtime's end was asked for, and is not confirmed yet."""
-        return self.allocation is not None and self.allocation.state == "closing"
 
     @property
     def ref(self) -> SessionRef:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from ... import config, errors
-from ...models.base import now
-from ...net.retry import persist
+from ...jupyter.endpoint import Endpoint
+from ...models.base import now as timestamp
+from ...net.retry import RETRY_AFTER_MOST, persist
+from ...store import lifecycle
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, logs
 from ..protocol import AcquireOptions
-from . import model, records
+from . import model, records, refusals
 from .control import Ask
 from .listing import Listing
 from .model import Assignment
@@ -26,7 +29,10 @@ BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer 
 BOOT_TRY = 10.0  # seconds for one try
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
+SHORT_WAITS = 3  # times that a short Retry-After is waited for, whatever the user's patience
 CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
+LOOK_PAUSE = 5.0  # seconds between two listings while an unlisted runtime is waited for
+PROBE_TIMEOUT = 10.0  # seconds for the question whether a runtime's server answers
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
 
 
@@ -44,8 +50,15 @@ class Allocator:
     @contextlib.contextmanager
     def exclusive(self, record: Record, wait: float = EXCLUSIVE_WAIT) -> Iterator[None]:
         """One process at a time asks Colab about a session."""
-        with atomic_files.lock(self._state_dir / "colab" / record.id, wait=wait):
+        with atomic_files.lock(self._lock_path(record), wait=wait):
             yield
+
+    def _lock_path(self, record: Record) -> Path:
+        return self._state_dir / "colab" / record.id
+
+    def refusal(self, record: Record) -> errors.Error | None:
+        """Why another process's request for the same session was refused a moment ago; None if that is not known."""
+        return refusals.noted(self._lock_path(record))
 
     def reread(self, record: Record) -> Record | None:
         """Bring a record up to what is stored; None when it is not stored any more."""
@@ -80,22 +93,123 @@ class Allocator:
 
         self._store.change(record.id, change)
 
-    def mark_lost(self, record: Record) -> None:
-        """Note that the session's runtime is gone."""
-        logs.current().warn("COLAB", f"the runtime {record.runtime.endpoint} is gone: two listings lack it")
-        if record.allocation is None:
-            record.allocation = records.of_predecessor(record)
-        record.allocation.state, record.allocation.lost_at = "lost", now()
-        record.runtime.proxy = None
+    def advance(self, record: Record, event: lifecycle.Event) -> lifecycle.Stage:
+        """Note an event of the session's runtime, here and in the store; the state after it."""
+        now, pause = time.time(), self.loss_pause
+
+        def change(stored: Record) -> None:
+            if stored.runtime.endpoint != record.runtime.endpoint:  # the session has another runtime by now
+                return
+            before = lifecycle.stage(stored)
+            allocation = stored.allocation or records.of_predecessor(stored)
+            stored.allocation = lifecycle.after(allocation, event, now, ended=before == "released", pause=pause)
+            reached = lifecycle.stage(stored)
+            if reached != before and reached in ("lost", "released"):
+                stored.runtime.proxy, stored.allocation.lost_at = None, timestamp()
+            elif before == "lost" != reached:
+                stored.allocation.lost_at = None
+            if reached != before:
+                text = f"{stored.name}: {stored.runtime.endpoint} was {before}, is {reached} ({event})"
+                logs.current().info("COLAB", text)
+
+        stored = self._store.change(record.id, change)
+        if stored is None or stored.runtime.endpoint != record.runtime.endpoint:
+            change(record)
+        else:
+            record.runtime, record.allocation = stored.runtime, stored.allocation
+        return lifecycle.stage(record)
+
+    # --- whether it is there ---
+
+    @cached_property
+    def loss_pause(self) -> float:
+        """See `lifecycle.LOSS_PAUSE`; a setting, so that rehearsals need not wait."""
+        try:
+            return max(float(self._settings.get("lossPause").value or ""), 0.0)
+        except ValueError:
+            return lifecycle.LOSS_PAUSE
+
+    def look(self, record: Record, *, fresh: bool = False) -> Assignment | None:
+        """The session's row in the listing, None when the listing lacks it; the record learns of that.
+
+        Raises:
+            errors.Error: Colab could not be asked.
+        """
+        if not record.runtime.endpoint:
+            return None
+        found = lifecycle.stage(record)
+        listed = self._listing.row(record, fresh=fresh or found == "unlisted")
+        if listed is not None:
+            if found in ("unlisted", "lost"):
+                self.advance(record, "listed")
+        elif found in ("booting", "ready"):
+            self.advance(record, "missing")
+        elif found == "unlisted":
+            assert record.allocation is not None
+            if lifecycle.waits(record.allocation, time.time(), self.loss_pause) == 0:
+                self.advance(record, "answered" if self._answers(record) else "silent")
+        return listed
+
+    def _answers(self, record: Record) -> bool:
+        """Whether the runtime's server answers, under the stored token or another one."""
+        agent = self._settings.client_agent
+        if record.runtime.proxy is not None and self._probe(records.endpoint(record, agent)) is None:
+            return True
+        try:
+            found = self._listing.control_of(record).proxy(record.runtime.endpoint)
+        except (errors.NotFoundError, errors.NoProxy, errors.UsageError):
+            return False
+        records.take_proxy(record, found)
+        if self._probe(records.endpoint(record, agent)) is not None:
+            return False
         self.save(record)
+        return True
+
+    @staticmethod
+    def _probe(endpoint: Endpoint) -> errors.Error | None:
+        """Why the runtime's server does not answer; None when it does."""
+        from ...net.http import Http
+
+        http = Http(endpoint.url, endpoint.headers)
+        try:
+            http.request("GET", "api/kernels", timeout=PROBE_TIMEOUT, repeat=False)
+        except (errors.ConnectionFailed, errors.NotFoundError, errors.AuthError) as error:
+            return error
+        finally:
+            http.close()
+        return None
+
+    def await_listed(self, record: Record, terms: AcquireOptions) -> None:
+        """Wait until it is known whether an unlisted runtime is there: `loss_pause` seconds at most, and one probe.
+
+        Raises:
+            errors.Error: Colab could not be asked.
+        """
+        told = False
+        while lifecycle.stage(record) == "unlisted":
+            if self._answers(record):
+                self.advance(record, "answered")
+                return
+            if self.look(record) is not None or lifecycle.stage(record) != "unlisted":
+                return
+            assert record.allocation is not None
+            left = lifecycle.waits(record.allocation, time.time(), self.loss_pause)
+            if not told:
+                told = True
+                terms.tell(
+                    f"Colab does not list the runtime of session {record.name!r} now, and it does not answer; "
+                    f"waiting up to {left:.0f} s to learn whether it is gone"
+                )
+            time.sleep(min(max(left, 0.1), LOOK_PAUSE))
 
     # --- asking ---
 
     def start_over(self, record: Record) -> None:
         """Make a lost record one for a new runtime, under a new key."""
         assert record.allocation is not None
-        record.allocation.key = records.new_key()
-        record.allocation.state, record.allocation.plane = "asked", self._listing.plane
+        ended = lifecycle.stage(record) == "released"
+        record.allocation = lifecycle.after(record.allocation, "renewed", time.time(), ended=ended)
+        record.allocation.key, record.allocation.plane = records.new_key(), self._listing.plane
         record.allocation.sent = record.allocation.adopted = False
         record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None
@@ -117,15 +231,20 @@ class Allocator:
             record.allocation.sent, record.allocation.asker = True, terms.asker or None
             self.save(record)
 
-        pause = CAPACITY_PAUSE[0]
+        pause, short = CAPACITY_PAUSE[0], SHORT_WAITS
         until = time.monotonic() + terms.patience
 
         def again(error: errors.Error) -> bool | float:
             nonlocal unanswered, pause
-            refused = isinstance(error, (errors.QuotaError, errors.BlockedError))
+            nonlocal short
+            refused = isinstance(error, (errors.QuotaError, errors.BlockedError)) or _is_refusal(error)
             waits = not refused and isinstance(error, (errors.CapacityError, errors.RateLimited))
             unanswered = unanswered and not (refused or waits)
             wait = error.retry_after or _jittered(pause)
+            if isinstance(error, errors.RateLimited) and error.retry_after and wait <= RETRY_AFTER_MOST and short > 0:
+                short -= 1
+                terms.tell(f"{error.message}; asking again in {wait:.0f} s")
+                return wait
             if not waits or time.monotonic() + wait > until:
                 return False
             terms.tell(f"{error.message}; asking again in {wait:.0f} s")
@@ -136,12 +255,14 @@ class Allocator:
             allowed = self._allowed(record.allocation, terms)
             allocation = record.allocation
             return persist(lambda: self._first_free(allocation, allowed, sending), again=again, attempts=None)
-        except (errors.Error, KeyboardInterrupt):
+        except (errors.Error, KeyboardInterrupt) as error:
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:
                 record.allocation.state = "lost"
                 self.save(record)
             elif not unanswered:
+                if isinstance(error, errors.Error):
+                    refusals.note(self._lock_path(record), error)
                 self._store.remove(record.id)
             raise
 
@@ -221,32 +342,25 @@ class Allocator:
         Raises:
             errors.LostError: it is gone again. errors.ConnectionFailed: it does not answer within `BOOT_LIMIT` seconds.
         """
-        from ...net.http import Http
-
         begun, tries, told = time.monotonic(), 0, False
         problem: errors.Error | None = None
         if record.runtime.proxy is None:
-            self.take_listed(record)
+            self._take_if_listed(record)
         while time.monotonic() - begun < BOOT_LIMIT:
-            endpoint = records.endpoint(record, self._settings.client_agent)
-            http = Http(endpoint.url, endpoint.headers)
-            try:
-                http.request("GET", "api/kernels", timeout=BOOT_TRY, repeat=False)
-            except (errors.ConnectionFailed, errors.NotFoundError, errors.AuthError) as error:
-                problem = error
-            else:
-                assert record.allocation is not None
-                record.allocation.state = "ready"
-                self.save(record)
+            if record.runtime.proxy is None:
+                time.sleep(BOOT_PAUSES[-1])
+                self._take_if_listed(record)
+                continue
+            problem = self._probe(records.endpoint(record, self._settings.client_agent))
+            if problem is None:
+                self.advance(record, "answered")
                 return
-            finally:
-                http.close()
             tries += 1
             if not told and time.monotonic() - begun > BOOT_TOLD:
                 told = True
                 terms.tell(f"the runtime was assigned and is still starting ({problem.message})")
             if tries % 3 == 0 and not isinstance(problem, errors.ConnectionFailed):
-                self.take_listed(record)
+                self._take_if_listed(record)
             time.sleep(BOOT_PAUSES[min(tries, len(BOOT_PAUSES)) - 1])
         raise errors.ConnectionFailed(
             f"the runtime {record.runtime.endpoint} was assigned and does not answer after {BOOT_LIMIT:g} s: "
@@ -256,19 +370,27 @@ class Allocator:
             f"lecoder-cgpu sessions close {record.name}",
         )
 
+    def _take_if_listed(self, record: Record) -> None:
+        with contextlib.suppress(errors.Unlisted):
+            self.take_listed(record)
+
     def take_listed(self, record: Record) -> None:
         """Take address and token from the listing.
 
         Raises:
-            errors.LostError: two listings lack the runtime.
+            errors.LostError: the runtime is gone. errors.Unlisted: the listing lacks it.
         """
-        listed = self._listing.certain_row(record)
+        listed = self.look(record, fresh=True)
         if listed is None:
-            self.mark_lost(record)
-            raise records.lost(record)
+            raise records.lost(record) if lifecycle.is_gone(record) else records.unlisted(record)
         self.write(
             record, self._listing.with_proxy(record, listed), record.allocation.state if record.allocation else "ready"
         )
+
+
+def _is_refusal(error: errors.Error) -> bool:
+    """Whether Colab answered that it does not do it: such a request had no effect."""
+    return error.http_status is not None and 400 <= error.http_status < 500 and error.http_status not in (408, 429)
 
 
 def _jittered(pause: float) -> float:

@@ -121,7 +121,7 @@ class ApiPlane:
     def _refusal(self, ask: Ask, error: dict[str, Any]) -> errors.Error:
         reason, code = detail_reason(error), error.get("code")
         if reason == "TOO_MANY_ACTIVE_RUNTIMES":
-            return control.too_many(len(self.assignments()))
+            return control.too_many(self.assignments())
         if reason == "DENYLISTED":
             return control.blocked()
         if reason == "QUOTA_EXCEEDED_USAGE_TIME":

@@ -3,7 +3,7 @@
 Money and state come first here. What is asked for is written down before Colab is asked, under a key that finds the
 runtime again when the answer is lost. One process at a time works on a session's allocation. A warm command asks
 Colab nothing: address and proxy token are in the record, and only a refusal of the runtime's proxy makes us ask the
-listing, which tells a stale token from a runtime that is gone. It has to say so twice before we believe that.
+listing, which tells a stale token from a runtime that may be gone. What that means, `store/lifecycle.py` decides.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
-from ...models.base import now
-from ...store import leases
-from ...store.session_store import Allocation, Record, State, Store, new_record
+from ...store import leases, lifecycle
+from ...store.session_store import Allocation, Record, Store, new_record
 from ...system import logs
 from ..protocol import AcquireOptions, ConsentState, HeldRuntime, Leased, Released, RuntimeRequest
 from . import records
@@ -43,6 +42,7 @@ class Backend(Leased):
     label = "Colab"
     lends_accelerators = True
     no_page = "Colab's web page cannot attach to a runtime that was made from a terminal: it would get another one"
+    page = "https://colab.research.google.com (Runtime, Manage sessions)"
     restrictions = (
         "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"
     )
@@ -84,15 +84,15 @@ class Backend(Leased):
         return not wants.high_ram or allocation.high_memory
 
     def find(self, record: Record) -> Endpoint | None:
-        if record.runtime.proxy is None or (record.allocation is not None and record.allocation.state != "ready"):
+        if record.runtime.proxy is None or lifecycle.stage(record) != "ready":
             return None
         return self._endpoint(record)
 
-    def state(self, record: Record) -> State:
-        return record.allocation.state if record.allocation is not None else "ready"  # the predecessor's has none
+    def state(self, record: Record) -> lifecycle.Stage:
+        return lifecycle.stage(record)
 
     def known_gone(self, record: Record) -> bool:
-        return self.state(record) in ("lost", "closing")
+        return lifecycle.is_gone(record)
 
     def _endpoint(self, record: Record) -> Endpoint:
         return records.endpoint(record, self._settings.client_agent)
@@ -121,11 +121,9 @@ class Backend(Leased):
         return [records.held(item) for item in self._listing.rows()]
 
     def is_gone(self, record: Record) -> bool:
-        if self.known_gone(record):
-            return True
-        if not record.runtime.endpoint:
-            return False
-        return self._listing.row(record) is None
+        if lifecycle.stage(record) != "closing":
+            self._allocator.look(record)
+        return self.known_gone(record)
 
     def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         """A fresh token for the same runtime: another process's, or from the listing. See `backends.Backend`."""
@@ -139,15 +137,17 @@ class Backend(Leased):
             if record.runtime.proxy != used and record.runtime.proxy is not None:
                 return self._endpoint(record)
             logs.current().info("COLAB", f"the proxy failed, asking the listing: {error.message}")
-            listed = self._listing.certain_row(record)
-            if listed is None:
-                self._allocator.mark_lost(record)
+            listed = self._allocator.look(record)
+            if self.known_gone(record):
                 raise records.lost(record)
+            if listed is None:
+                raise records.unlisted(record)
             listed = self._listing.with_proxy(record, listed)
             assert listed.proxy is not None
             if used is not None and (listed.proxy.token, listed.proxy.url) == (used.token, used.url):
                 return None  # it came with the listing that was asked a moment ago
-            self._allocator.write(record, listed, "ready")
+            closing = lifecycle.stage(record) == "closing"  # work that goes on meanwhile is no reason to keep it
+            self._allocator.write(record, listed, "closing" if closing else "ready")
             return self._endpoint(record)
 
     # --- obtaining ---
@@ -156,24 +156,30 @@ class Backend(Leased):
         """The session's endpoint. Many processes at once ask Colab once; the others find what it gave.
 
         Raises:
-            errors.LostError: its runtime is gone, and the terms do not allow another.
+            errors.LostError: its runtime is gone, and the terms do not allow another; or it is being given back.
             errors.QuotaError, errors.CapacityError, errors.BlockedError: refused; the session is forgotten then.
             errors.UsageError: there is no such accelerator. errors.AuthError: no login.
             errors.ConnectionFailed: Colab was not reached, or the runtime does not answer.
         """
         with self._allocator.exclusive(record):
             if self._allocator.reread(record) is None:
-                raise errors.CapacityError(
-                    f"the runtime of session {record.name!r} was refused or closed by another command",
+                raise self._allocator.refusal(record) or errors.CapacityError(
+                    f"session {record.name!r} was closed by another command",
                     name="AllocationFailed",
                     hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
                 )
             if record.allocation is None:
                 record.allocation = records.of_predecessor(record)
             fresh = replaces = False
+            if lifecycle.stage(record) == "closing":
+                self._reopen(record, terms)
+            if lifecycle.stage(record) == "lost":
+                self._allocator.look(record, fresh=True)
+            if lifecycle.stage(record) == "unlisted":
+                self._allocator.await_listed(record, terms)
             if self.known_gone(record):
                 over = record.lease is not None and record.lease.ended in ("runtime", "units")  # the user's own limits
-                if not terms.replace or over or record.allocation.state == "closing":
+                if not terms.replace or over or lifecycle.stage(record) == "closing":
                     raise records.lost(record)
                 terms.tell(f"{records.lost(record).message}, and all that was on it; a new one is started")
                 replaces = True
@@ -184,6 +190,21 @@ class Backend(Leased):
             if record.runtime.proxy is None or record.allocation.state == "booting":
                 self._allocator.await_boot(record, terms)
             return self._endpoint(record), fresh
+
+    def _reopen(self, record: Record, terms: AcquireOptions) -> None:
+        """Take back a runtime that was to be closed, unless its lease has ended or Colab has accepted its end."""
+        if record.lease is not None and record.lease.ended is not None:
+            raise leases.ended(record.name, record.lease)
+        if lifecycle.is_accepted(record):
+            if self._end(record) == "requested":
+                return
+            self._allocator.advance(record, "ended")
+            return
+        listed = self._listing.row(record, fresh=True)
+        self._allocator.advance(record, "wanted")
+        terms.tell(f"session {record.name!r} was to be closed, and its runtime was still there; it is used again")
+        if listed is None:
+            self._allocator.advance(record, "missing")
 
     # --- taking over and giving back ---
 
@@ -217,38 +238,55 @@ class Backend(Leased):
     def release(self, record: Record) -> Released:
         """End the runtime. `runtime`: the listing confirms it; `requested`: Colab was told, and still lists it."""
         with self._allocator.exclusive(record, wait=RELEASE_WAIT):
-            self._allocator.reread(record)
-            allocation = record.allocation
-            if allocation is not None and allocation.state == "lost":
-                return "nothing"
-            endpoint = record.runtime.endpoint
-            if not endpoint and allocation is not None and allocation.key is not None:
-                # An answer may have been lost.
-                found = self._listing.control_of(record).find(records.ask_of(allocation))
-                endpoint = found.endpoint if found is not None else ""
-            if not endpoint:
-                return "nothing"
-            if allocation is not None:
-                allocation.state = "closing"  # written first, so that nobody keeps it alive meanwhile
-                self._allocator.save(record)
-            return self.release_endpoint(endpoint, records.plane_of(record))
+            if self._allocator.reread(record) is None:
+                return "nothing"  # another process has released it meanwhile
+            return self._release(record)
+
+    def _release(self, record: Record) -> Released:
+        allocation = record.allocation
+        if lifecycle.stage(record) == "released":
+            return "nothing"
+        if not record.runtime.endpoint and allocation is not None and allocation.key is not None and allocation.sent:
+            # An answer may have been lost.
+            found = self._listing.control_of(record).find(records.ask_of(allocation))
+            if found is not None:
+                self._allocator.write(record, found, "booting")
+        if not record.runtime.endpoint:
+            return "nothing"
+        self._allocator.advance(record, "closed")  # written first, so that a killed command leaves what it was about
+        return self._end(record)
+
+    def _end(self, record: Record) -> Released:
+        """Tell Colab to end the runtime of a closing session, and look whether it has."""
+        endpoint, plane = record.runtime.endpoint, records.plane_of(record)
+        ended = self._listing.control_for(plane).unassign(endpoint)
+        self._allocator.advance(record, "accepted")
+        return self._confirmed(endpoint, plane, ended)
 
     def retire(self, record: Record) -> bool:
-        """Release the runtime and keep the record, as that of a runtime that is gone; False while Colab lists it."""
-        if self.release(record) == "requested":
-            return False
-        with self._allocator.exclusive(record):
-            if self._allocator.reread(record) is not None:
-                if record.allocation is None:
-                    record.allocation = records.of_predecessor(record)
-                record.allocation.state, record.allocation.lost_at = "lost", now()
-                record.runtime.proxy = None
-                self._allocator.save(record)
+        """Release the runtime and keep the record, as that of a runtime that is gone; False while Colab lists it.
+
+        Without an end of its lease, a session is retired only while it is closing: a command may have taken it back.
+        """
+        with self._allocator.exclusive(record, wait=RELEASE_WAIT):
+            if self._allocator.reread(record) is None:
+                return True
+            ended = record.lease is not None and record.lease.ended is not None
+            if not ended and lifecycle.stage(record) != "closing":
+                return False
+            if self._release(record) == "requested":
+                return False
+            if lifecycle.stage(record) == "closing":
+                self._allocator.advance(record, "ended")
         return True
 
     def release_endpoint(self, endpoint: str, plane: str | None = None) -> Released:
         """The same for a runtime without a session here."""
-        ended = self._listing.control_for(plane or self._listing.plane).unassign(endpoint)
+        plane = plane or self._listing.plane
+        return self._confirmed(endpoint, plane, self._listing.control_for(plane).unassign(endpoint))
+
+    def _confirmed(self, endpoint: str, plane: str, ended: bool) -> Released:
+        """What became of a runtime that Colab was told to end. `ended`: it was there."""
         for pause in RELEASE_PAUSES:
             time.sleep(pause)
             if all(item.endpoint != endpoint for item in self._listing.rows(plane, fresh=True)):
@@ -270,19 +308,20 @@ class Backend(Leased):
         return True
 
     def give_up(self, record: Record) -> None:
-        """Note that a runtime is lost, if two listings say so."""
+        """Look whether the runtime is listed, and note what that means."""
         with self._allocator.exclusive(record):
-            if self._allocator.reread(record) is None or self.known_gone(record):
-                return
-            if self._listing.certain_row(record) is None:
-                self._allocator.mark_lost(record)
+            if self._allocator.reread(record) is not None and lifecycle.stage(record) != "closing":
+                self._allocator.look(record)
 
     def certainly_gone(self, record: Record) -> bool:
-        """Whether two listings, one after the other, lack the session's runtime."""
-        if self.state(record) == "lost":
-            return True
-        named = bool(record.runtime.endpoint) or self.state(record) == "closing"
-        return named and self._listing.certain_row(record) is None
+        """Whether the session's runtime is lost or released, after a look at the listing."""
+        if lifecycle.stage(record) == "closing":
+            return self.retire(record)
+        if lifecycle.stage(record) == "unlisted":
+            self._allocator.await_listed(record, AcquireOptions())
+        else:
+            self._allocator.look(record)
+        return lifecycle.stage(record) in ("lost", "released")
 
     def keep_alive(self, record: Record) -> bool:
         assignment = Assignment(

@@ -140,13 +140,16 @@ def blocked() -> errors.Error:
     )
 
 
-def too_many(held: int) -> errors.Error:
+def too_many(held: list[Assignment]) -> errors.Error:
     """HTTP 412, which says "too many runtimes" and sometimes means that the usage limit is reached."""
     if held:
+        named = ", ".join(f"{item.endpoint} ({item.label})" for item in held)
+        first = held[0].endpoint
         return errors.QuotaError(
-            f"Colab allows this account no further runtime; it holds {held}",
+            f"Colab allows this account no further runtime; it holds {len(held)}: {named}",
             name="TooManyRuntimes",
-            hint="lecoder-cgpu sessions list shows them; lecoder-cgpu sessions close NAME gives one back",
+            hint=f"lecoder-cgpu sessions list shows whose they are; use one: lecoder-cgpu sessions adopt {first} "
+            f"--name NAME; or give it back: lecoder-cgpu sessions close {first}",
         )
     return errors.QuotaError(
         "Colab refused a runtime although the account holds none: its usage limit for GPUs is probably reached",

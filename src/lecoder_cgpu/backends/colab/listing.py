@@ -1,11 +1,12 @@
-"""What Colab says of the account's runtimes: the control planes, the listing, and when a runtime is certainly gone.
+"""What Colab says of the account's runtimes: the control planes and the listing.
 
-A listing is believed for a few seconds, so that one command asks once. That a runtime is missing is believed only when
-two listings, one after the other, lack it.
+One command asks for the listing once: an answer, or a failure, serves for a few seconds. What it means that a listing
+lacks a runtime, `store/lifecycle.py` decides.
 """
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from ... import config
+from ... import config, errors
 from ...store.session_store import Record
 from .model import Assignment
 from .records import plane_of
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from .control import Control
 
 LISTING_AGE = 5.0  # seconds for which one process believes a listing
-GONE_PAUSE = 1.0  # seconds between the two listings that make a runtime lost (protocol C15)
 
 
 class Listing:
@@ -34,7 +34,7 @@ class Listing:
         self._settings = settings
         self._state_dir = state_dir
         self._controls: dict[str, Control] = {}
-        self._listings: dict[str, tuple[float, list[Assignment]]] = {}
+        self._listings: dict[str, tuple[float, list[Assignment] | errors.Error]] = {}
         self._listing_lock = threading.Lock()
 
     @cached_property
@@ -74,30 +74,28 @@ class Listing:
             self._controls.popitem()[1].close()
 
     def rows(self, plane: str | None = None, *, fresh: bool = False) -> list[Assignment]:
-        """Every runtime of the account; at most `LISTING_AGE` seconds old, unless a fresh listing is wanted."""
+        """Every runtime of the account; at most `LISTING_AGE` seconds old, unless a fresh listing is wanted.
+
+        Raises:
+            errors.Error: Colab could not be asked; or, without `fresh`, could not be a moment ago.
+        """
         plane = plane or self.plane
         with self._listing_lock:
             known = self._listings.get(plane)
             if fresh or known is None or time.monotonic() - known[0] > LISTING_AGE:
-                rows = self.control_for(plane).assignments()
-                known = self._listings[plane] = (time.monotonic(), rows)
+                try:
+                    answer: list[Assignment] | errors.Error = self.control_for(plane).assignments()
+                except errors.Error as error:
+                    answer = error
+                known = self._listings[plane] = (time.monotonic(), answer)
+            if isinstance(known[1], errors.Error):
+                raise copy.copy(known[1])  # whoever gets it may add to its hint
             return known[1]
 
     def row(self, record: Record, *, fresh: bool = False) -> Assignment | None:
         """The session's row in the listing; None when the listing lacks it."""
         rows = self.rows(plane_of(record), fresh=fresh)
         return next((item for item in rows if item.endpoint == record.runtime.endpoint), None)
-
-    def certain_row(self, record: Record) -> Assignment | None:
-        """The session's row in the listing; None only after two listings without it.
-
-        Only the listing tells a lost runtime from a stale token (protocol C30).
-        """
-        listed = self.row(record)
-        if listed is None:
-            time.sleep(GONE_PAUSE)
-            listed = self.row(record, fresh=True)
-        return listed
 
     def with_proxy(self, record: Record, listed: Assignment) -> Assignment:
         """The row of a listing with the address and token that it should have, asked for if they are missing."""

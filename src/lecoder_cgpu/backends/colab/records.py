@@ -8,12 +8,12 @@ from msgspec import structs
 
 from ... import errors
 from ...jupyter.endpoint import Endpoint
-from ...store import leases
+from ...store import leases, lifecycle
 from ...store.session_store import Allocation, Proxy, Record
 from ..protocol import HeldRuntime, RuntimeRequest
 from . import model
 from .control import Ask
-from .model import Assignment
+from .model import Assignment, ProxyInfo
 
 FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is / (protocol C36)
 TOKEN_HEADER = "X-Colab-Runtime-Proxy-Token"  # noqa: S105 - the name of a header
@@ -88,14 +88,17 @@ def take(record: Record, found: Assignment) -> None:
     record.runtime.endpoint = found.endpoint
     record.runtime.accelerator = "none" if found.accelerator == "NONE" else found.accelerator
     if found.proxy is not None:
-        record.runtime.proxy = Proxy(
-            url=found.proxy.url, token=found.proxy.token, token_expires_in_seconds=found.proxy.lifetime
-        )
+        take_proxy(record, found.proxy)
     if record.allocation is not None:
         record.allocation.address = found.address or record.allocation.address
         record.allocation.tier = found.tier or record.allocation.tier
-        if found.proxy is not None:
-            record.allocation.expires = time.time() + found.proxy.lifetime
+
+
+def take_proxy(record: Record, found: ProxyInfo) -> None:
+    """Write a fresh address and token into a record."""
+    record.runtime.proxy = Proxy(url=found.url, token=found.token, token_expires_in_seconds=found.lifetime)
+    if record.allocation is not None:
+        record.allocation.expires = time.time() + found.lifetime
 
 
 def held(found: Assignment) -> HeldRuntime:
@@ -133,10 +136,25 @@ def accelerator_of(record: Record) -> str:
 
 def lost(record: Record) -> errors.Error:
     """The error for the use of a session whose runtime is gone."""
+    if lifecycle.stage(record) == "closing":
+        return errors.LostError(
+            f"the runtime of session {record.name!r} was given back, and Colab still lists it",
+            name="RuntimeClosing",
+            hint="repeat the same command in a minute; lecoder-cgpu sessions list shows when it is gone",
+        )
     if record.lease is not None and record.lease.ended is not None:
         return leases.ended(record.name, record.lease)
     return errors.LostError(
         f"the runtime of session {record.name!r} is gone",
         name="RuntimeLost",
         hint=f"a new one: lecoder-cgpu sessions ensure {record.name}; or forget it: lecoder-cgpu sessions clean",
+    )
+
+
+def unlisted(record: Record) -> errors.Error:
+    """The error for a runtime that Colab does not list, and that may be there all the same."""
+    return errors.Unlisted(
+        f"Colab does not list the runtime of session {record.name!r} now; it may still be there, and cost",
+        name="RuntimeUnlisted",
+        hint=f"repeat the same command in a minute; or give it back: lecoder-cgpu sessions close {record.name}",
     )

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ... import errors
+from ...net.retry import persist, transient
 from ...system import logs
 from . import control, model
 from .calls import Google, Tokens
 from .control import Ask, Grant, Propagation
 from .model import Account, Assignment, ProxyInfo
+
+UNASSIGN_ATTEMPTS = 3
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -61,7 +64,7 @@ class WebPlane:
                     "POST", "tun/m/assign", params=params, headers={"X-Goog-Colab-Token": token}, timeout=ASSIGN_TIMEOUT
                 )
             except errors.Error as error:
-                if again and _worth_a_probe(error, ask):
+                if again and _worth_a_probe(error):
                     again = False
                     logs.current().warn("COLAB", f"assign: {error.message}; looking whether it had an effect")
                     continue
@@ -90,7 +93,7 @@ class WebPlane:
         if error.http_status == 400 and ask.high_memory:
             return control.not_entitled(ask, "high RAM needs a paid plan")
         if error.http_status == 412:
-            return control.too_many(len(self.assignments()))
+            return control.too_many(self.assignments())
         if error.http_status == 503:
             return control.no_capacity(ask, error.retry_after)
         if not prompted or isinstance(error, errors.RateLimited):
@@ -124,18 +127,21 @@ class WebPlane:
     def unassign(self, endpoint: str) -> bool:
         # protocol C17
         path = f"tun/m/unassign/{quote(endpoint, safe='')}"
-        for last in (False, True):
+
+        def once() -> bool:
             try:
                 token = _xsrf(self._object("GET", path, params={"authuser": "0"}))
                 self._google.raw("POST", path, params={"authuser": "0"}, headers={"X-Goog-Colab-Token": token})
             except errors.NotFoundError:
                 return False
-            except errors.AuthError:
-                if last:
-                    raise
-                continue  # the XSRF token may have been too old
             return True
-        raise AssertionError("the second try returns or raises")
+
+        def again(error: errors.Error) -> bool | float:
+            # The XSRF token may have been too old (protocol C17). Telling Colab twice does no harm.
+            stale = isinstance(error, (errors.Forbidden, errors.Unauthorized)) or error.http_status == 400
+            return stale or transient(error)
+
+        return persist(once, again=again, attempts=UNASSIGN_ATTEMPTS)
 
     def account(self) -> Account:
         """`ccu-info`; where that is gone, `user-info` of the private API; else unknown (protocol C22)."""
@@ -240,12 +246,12 @@ def _xsrf(answer: dict[str, Any]) -> str:
     return str(token)
 
 
-def _worth_a_probe(error: errors.Error, ask: Ask) -> bool:
+def _worth_a_probe(error: errors.Error) -> bool:
     """Whether a failed POST may have had an effect, or failed for a token that was too old."""
     if isinstance(error, errors.AuthError):
         return isinstance(error, (errors.Forbidden, errors.Unauthorized))
     if error.http_status == 400:
-        return ask.accelerator is None and not ask.high_memory
+        return True
     if error.http_status == 503 or isinstance(error, errors.RateLimited):
         return False
     return isinstance(error, errors.ConnectionFailed) and error.retryable

@@ -11,6 +11,7 @@ from msgspec import UnsetType
 from ... import errors
 from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
 from ...sessions import operations
+from ...store import lifecycle
 from ...store.session_store import Record
 from .. import runtime_options
 from ..app import App, Group
@@ -190,26 +191,33 @@ def switch(app: App, session: str | None) -> Answer:
 @command.command()
 @click.argument("sessions", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Close every session.")
+@click.option("--orphans", is_flag=True, help="End the runtimes that this tool started and no session here holds.")
 @click.option("--force", is_flag=True, help="Forget the session even if its server cannot be told.")
 @click.pass_obj
-def close(app: App, sessions: tuple[str, ...], everything: bool, force: bool) -> Answer:
+def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, force: bool) -> Answer:
     """Release the runtimes of sessions and forget them.
 
     A Colab runtime is given back, also one without a session if its endpoint is named; a local runtime is ended. On a
-    server that is not ours, only the kernels that we started are. Without a name it is the active session.
+    server that is not ours, only the kernels that we started are. Without a name it is the active session. --orphans
+    also ends what another machine of yours uses with this tool.
 
     \b
     lecoder-cgpu sessions close
     lecoder-cgpu sessions close train scratch
-    lecoder-cgpu sessions close --all --json
+    lecoder-cgpu sessions close --all --orphans --json
     """
     client = app.client
     if everything and sessions:
         raise errors.UsageError(
             "--all closes every session; names make no sense with it", hint="leave out --all or the names"
         )
-    keys = [record.id for record in client.store.records()] if everything else list(sessions) or [_key(app, None)]
+    if everything:
+        keys = [record.id for record in client.store.records()]
+    else:
+        keys = list(sessions) or ([] if orphans else [_key(app, None)])
     found = [_closable(app, key) for key in keys]
+    if orphans:
+        found += [item for item in operations.orphans(client) if item[1] not in keys]
     names = [item.backend if isinstance(item, Record) else item[0].name for item in found]
     closed: list[SessionClosed] = []
     told: list[str] = []
@@ -261,6 +269,7 @@ def _told(item: SessionClosed, label: str) -> str:
         "server": "its server was ended",
         "kernels": "our kernels were ended",
         "nothing": "nothing was running",
+        "unknown": "forgotten; what it held may go on, and cost",
     }
     return f"closed {item.name}: {texts[item.released]}"
 
@@ -275,13 +284,29 @@ def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
         return operations.close(app.client, record)
     except errors.Error as error:
         if not force:
-            error.hint = (
-                f"nothing was forgotten; to forget it anyway: lecoder-cgpu sessions close {record.name} --force"
-            )
+            _explain_failure(app, record, error)
             raise
         app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
         app.client.store.remove(record.id)
-        return SessionClosed(session_id=record.id, name=record.name, released="nothing")
+        return SessionClosed(session_id=record.id, name=record.name, released="unknown")
+
+
+def _explain_failure(app: App, record: Record, error: errors.Error) -> None:
+    """Say what a close that failed leaves behind, what that costs, and how to end it."""
+    name, lender = record.name, app.client.leased(record.backend)
+    forget = f"to forget it although it may go on: lecoder-cgpu sessions close {name} --force"
+    stored = app.client.store.get(record.id)
+    if lender is None or stored is None or not stored.runtime.endpoint or not lifecycle.is_held(stored):
+        error.hint = f"nothing was forgotten; {forget}"
+        return
+    rate = None if isinstance(error, errors.AuthError) else operations.rate(lender)
+    cost = "" if rate is None else f": the account spends {rate:g} units an hour"
+    error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still held, and costs{cost}"
+    again = f"lecoder-cgpu sessions close {name}"
+    if isinstance(error, errors.AuthError):
+        again = f"log in again (lecoder-cgpu auth login), then {again}"
+    page = f", or end it on {lender.page}" if lender.page else ""
+    error.hint = f"nothing was forgotten, and the keeper tries again; {again}{page}; {forget}"
 
 
 command.add_command(close, "delete")
