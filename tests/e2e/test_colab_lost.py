@@ -75,7 +75,7 @@ def test_lost_in_the_middle_of_a_run(colab: FakeColab, cli: Cli) -> None:
 
 
 def test_gone_before_anything_was_sent(hollow: FakeColab, cli: Cli) -> None:
-    """Two listings say so before it is believed; one lapse of the listing loses nothing."""
+    """One lapse of the listing loses nothing, and a runtime that answers is used without another look at it."""
     assert cli("sessions", "create", "a", "--cpu").code == 0
     first = hollow.vm.endpoint
     hollow.expire_proxy_tokens()
@@ -83,7 +83,7 @@ def test_gone_before_anything_was_sent(hollow: FakeColab, cli: Cli) -> None:
     hollow.requests.clear()
     hollow.fail("GET /api/sessions", status=500, times=None)  # no server has to be started for this
     cli("-s", "a", "run", "-m", "kernel", "1")
-    assert hollow.count("GET /tun/m/assignments") == 2
+    assert hollow.count("GET /tun/m/assignments") >= 1
     assert stored(cli)[0]["runtime"]["endpoint"] == first
     assert stored(cli)[0]["colab"]["state"] == "ready"
     hollow.kill()
@@ -129,17 +129,20 @@ def test_released_and_still_listed(hollow: FakeColab, cli: Cli) -> None:
 
 
 def test_clean_forgets_and_ends_nothing(hollow: FakeColab, cli: Cli) -> None:
-    """A session whose runtime is gone is forgotten after two listings; a foreign runtime is left alone."""
+    """A session whose runtime is gone is forgotten, once that is certain; a foreign runtime is left alone."""
     cli("sessions", "create", "a", "--cpu")
     hollow.kill()
     foreign = hollow.start_vm("T4")
+    assert [item["status"] for item in cli("sessions", "list", "--json").json][:1] == ["unreachable"]
+    assert cli("sessions", "clean", "--json").json["removed"] == []
+    time.sleep(1.1)  # LECODER_CGPU_LOSS_PAUSE of these tests
     assert [item["status"] for item in cli("sessions", "list", "--json").json][:1] == ["stale"]
     (record,) = stored(cli)
     dry = cli("sessions", "clean", "--dry-run", "--json").json
     assert (dry["removed"], stored(cli)) == ([record["id"]], [record])
     hollow.requests.clear()
     assert cli("sessions", "clean", "--json").json["removed"] == [record["id"]]
-    assert hollow.count("GET /tun/m/assignments") == 2
+    assert hollow.count("GET /tun/m/assignments") == 1
     assert stored(cli) == []
     assert foreign.endpoint in hollow.vms
 

@@ -83,10 +83,13 @@ def test_from_the_first_run_to_the_last(colab: FakeColab, kept: Cli) -> None:
     assert lease["idleSeconds"] == 3600
     assert kept("sessions", "close", "--all", "--json").code == 0
     until(lambda: not keeper_process.path(kept.state).exists())
-    log = kept("debug", "show", "--json", "-n", "5000").json
-    said = [line["message"] for line in log if line["category"] == "KEEPER"]
-    assert said.count("begins") == 1
-    assert "ends: nothing is held" in said
+
+    def said() -> list[str]:
+        log = kept("debug", "show", "--json", "-n", "5000").json
+        return [line["message"] for line in log if line["category"] == "KEEPER"]
+
+    until(lambda: "ends: nothing is held" in said())
+    assert said().count("begins") == 1
 
 
 def test_a_killed_keeper_is_noticed(colab: FakeColab, kept: Cli) -> None:

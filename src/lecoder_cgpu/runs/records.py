@@ -251,7 +251,7 @@ def _loss(manager: SessionManager, entry: HistoryEntry, stored: Sequence[Record]
     if record.lease is not None and entry.timestamp < timestamp(datetime.fromtimestamp(lease.began, UTC)):
         return f"the run was on an earlier runtime of session {record.name!r}, which is gone"
     lender = manager.leased(record.backend)
-    if lender is None or lender.state(record) != "lost":
+    if lender is None or lender.state(record) not in ("lost", "released"):
         return None
     when = f" since {record.allocation.lost_at}" if record.allocation and record.allocation.lost_at else ""
     why = f", which was released, for {lease.why}" if lease.why else ""

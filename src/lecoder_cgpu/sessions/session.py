@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -22,7 +22,7 @@ from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, session_store
-from ..system import atomic_files, logs
+from ..system import logs
 from . import interrupted_start
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ Waiting = Callable[[str], AbstractContextManager[None]]
 
 RECONNECT_FOR = 75.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
-OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
 HELPER_PATH = "lecoder-cgpu-resident"
 
 
@@ -167,7 +166,7 @@ class Session:
 
     def _open_kernel(self, lost: bool) -> str:
         path = self.kernel_path
-        with self.waiting("starting a kernel …"), self._opening():
+        with self.waiting("starting a kernel …"), self.store.opening(self.record):
             kernel_id, ours = self._open(path)
             if lost and ours:
                 self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
@@ -187,13 +186,6 @@ class Session:
                 "the server opened a session without a kernel", hint="repeat the same command"
             )
         return opened.kernel.id, ours
-
-    @contextlib.contextmanager
-    def _opening(self) -> Iterator[None]:
-        """One process and thread at a time opens kernels of this session, so that many first commands open one."""
-        folder = self.store.folder / "opening"
-        with atomic_files.lock(folder / self.record.id, wait=OPENING_WAIT):
-            yield
 
     def _note_recording(self, kernel: session_store.KernelRecord) -> None:
         recorded = self._start_recording(kernel.id)
@@ -300,7 +292,7 @@ class Session:
             with contextlib.suppress(errors.NotFoundError):
                 return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
         path = self.helper_path
-        with self.waiting("starting the helper on the runtime …"), self._opening():
+        with self.waiting("starting the helper on the runtime …"), self.store.opening(self.record):
             kernel_id, ours = self._open(path)
             self._remember(helper=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
         return Helper(server.open_channels(kernel_id, client_id), client_id)
@@ -448,7 +440,7 @@ class Session:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         ended = []
-        with self._opening():
+        with self.store.opening(self.record):
             stored = self.store.get(self.record.id) or self.record  # another process may have opened one meanwhile
             for kernel in (stored.kernel, stored.helper):
                 if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):

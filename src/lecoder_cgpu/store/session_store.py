@@ -23,6 +23,7 @@ from ..models.base import SessionRef, now
 from ..system import atomic_files as state
 
 State = Literal["asked", "booting", "ready", "lost", "closing"]
+OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
 TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -61,12 +62,13 @@ class Allocation(Struct, kw_only=True):
     `key` is a UUID: asking under the same key again finds the same runtime. It is null for a runtime that was adopted.
     `sent`: the lender was asked.
     `state`: asked (written down before the lender is asked), booting, ready, lost (certainly gone), closing (it is to
-    be ended). `unlisted` is since when (Unix time) the lender's listing lacks it, `told` whether the lender has accepted
-    to end it. `lifecycle` decides what these mean together. `plane` is the lender's service that knows the runtime.
-    `accelerators` are those that the user allows, the best first; an empty list means any of the variant. `expires` is
-    the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in keep-alive pings.
-    `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime was found to be
-    gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is interrupted.
+    be ended). `unlisted` is since when (Unix time) the lender's listing lacks it, `told` whether the lender has
+    accepted to end it. `lifecycle` decides what these mean together. `plane` is the lender's service that knows the
+    runtime. `accelerators` are those that the user allows, the best first; an empty list means any of the variant.
+    `expires` is the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in
+    keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
+    was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
+    interrupted.
     """
 
     state: State = "asked"
@@ -290,6 +292,16 @@ class Store:
             for record in records:
                 if record.id == session_id:
                     record.name = name
+
+    @contextmanager
+    def opening(self, record: Record) -> Iterator[None]:
+        """One process and thread at a time opens the kernels of a session, so that many first commands open one.
+
+        Raises:
+            errors.ConfigError: another one has opened kernels for `OPENING_WAIT` seconds.
+        """
+        with state.lock(self.folder / "opening" / record.id, wait=OPENING_WAIT):
+            yield
 
     def touch(self, record: Record) -> None:
         """Note that the session was used, at most once a minute."""

@@ -241,7 +241,8 @@ class Front:
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, passage: Passage, *, upwards: bool
     ) -> None:
         loop = asyncio.get_running_loop()
-        counts = passage.websocket and self._world.switches.activity in ("socket", "either")
+        activity = self._world.switches.activity
+        counts = activity == "proxy" or (passage.websocket and activity in ("socket", "either"))
         while data := await source.read(PIECE):
             passage.last = loop.time()
             if passage.silent:

@@ -69,8 +69,10 @@ class Switches:
     lower_case: bool = False  # accelerator names in answers
     empty_assignments: bool = False  # whether an empty listing has its key
     linger: float = 0.0  # seconds that a released VM stays in the listing
+    blink: int = 0  # how many of the next listings leave out every VM
+    unassign: Literal["works", "fails", "hangs"] = "works"  # on the tunnel; what does not work leaves the VM alive
     keep_alive: Literal["hang", "empty", "html"] = "hang"
-    activity: Literal["ping", "socket", "either"] = "ping"  # what keeps a VM from being pruned
+    activity: Literal["ping", "socket", "either", "proxy"] = "ping"  # what keeps a VM from being pruned
     idle_limit: float = 480.0
     max_lifetime: float = 12 * 3600.0
     boot_requests: int = 0  # how many requests a new VM answers with `boot_mode`

@@ -102,11 +102,17 @@ class Unassign(TunnelHandler):
         else:
             self.document({"token": self.give_xsrf()})
 
-    def post(self, endpoint: str) -> None:
+    async def post(self, endpoint: str) -> None:
         self.needs_xsrf()
         vm = self.world.find(self.account, endpoint)
         if vm is None:
             self.page(404, "Error 404 (Not Found)")
+            return
+        if self.world.switches.unassign == "fails":
+            self.page(503, "Error 503 (Service Unavailable)")
+            return
+        if self.world.switches.unassign == "hangs":
+            await self.world.silence(self.request.connection)
             return
         self.world.release(vm)
         self.nothing(204)

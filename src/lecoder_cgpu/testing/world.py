@@ -127,7 +127,10 @@ class World:
         return [vm for vm in self.vms.values() if vm.account is account]
 
     def listed(self, account: Account) -> list[VM]:
-        """What a listing shows: living VMs, and released ones that linger."""
+        """What a listing shows: living VMs, and released ones that linger; nothing while it blinks."""
+        if self.switches.blink > 0:
+            self.switches.blink -= 1
+            return []
         late = [vm for vm, until in self.lingering.values() if vm.account is account and until > self.clock.now()]
         return self.of(account) + late
 

@@ -1,0 +1,205 @@
+"""What is held is not forgotten: closes that fail, listings that blink, refusals, and runtimes that nobody knows."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from lecoder_cgpu.testing.colab import FakeColab
+from tests.support.cli import Cli
+from tests.support.colab import logged_in
+from tests.support.wait import wait_until
+
+JSON = {"Content-Type": "application/json"}
+UNASSIGN = "* /tun/m/unassign/*"
+
+
+@pytest.fixture
+def cli(colab_cli: Cli) -> Cli:
+    """A command line that is logged in to the fake."""
+    return colab_cli
+
+
+def stored(cli: Cli) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((cli.state / "sessions.json").read_text())
+    return found
+
+
+def test_a_close_that_fails_leaves_a_runtime_that_can_be_used(colab: FakeColab, cli: Cli) -> None:
+    """It is said to be held and to cost, and how to end it; `status`, `ensure` and `run` find it, and buy nothing."""
+    assert cli("run", "--gpu", "T4", "echo precious > result.txt").code == 0
+    (endpoint,) = colab.vms
+    colab.fail(UNASSIGN, status=503, times=None)
+    closed = cli("sessions", "close", "--json")
+    assert (closed.code, closed.json["error"]["billing"]) == (74, "running")
+    message, hint = closed.json["error"]["message"], closed.json["error"]["suggestion"]
+    assert f"{endpoint} (Colab GPU T4) is still held, and costs: the account spends" in message
+    assert "colab.research.google.com" in hint
+    assert hint.index("sessions close colab") < hint.index("--force")
+    status = cli("status", "--json").json
+    assert "being given back" in status["runtimes"][0]["problem"]
+    colab.mend()
+    again = cli("run", "--json", "cat result.txt")
+    assert (again.code, again.json["stdout"]) == (0, "precious\n"), again
+    assert "was to be closed" in again.err
+    assert cli("sessions", "ensure", "colab", "--json").json["fresh"] is False
+    assert list(colab.vms) == [endpoint]
+    assert cli("sessions", "close", "--json").json["closed"][0]["released"] == "runtime"
+    assert colab.vms == {}
+
+
+def test_a_close_without_a_login(hollow: FakeColab, cli: Cli) -> None:
+    """The hint is to log in, or Colab's own page; what is forgotten by force is not said to have ended."""
+    cli("sessions", "create", "a", "--cpu")
+    (endpoint,) = hollow.vms
+    hollow.revoke_logins()
+    closed = cli("sessions", "close", "a", "--json")
+    assert closed.code == 77
+    assert "auth login" in closed.json["error"]["suggestion"]
+    assert endpoint in closed.json["error"]["message"]
+    forced = cli("sessions", "close", "a", "--force")
+    assert forced.code == 0
+    assert "nothing was running" not in forced.out
+    assert "may go on, and cost" in forced.out
+    assert stored(cli) == []
+
+
+def test_a_close_that_is_killed_in_the_middle(hollow: FakeColab, cli: Cli) -> None:
+    """The next close, or `ensure`, finds the runtime as it is."""
+    cli("sessions", "create", "a", "--gpu", "T4")
+    (endpoint,) = hollow.vms
+    fault = hollow.fail(UNASSIGN, delay=5.0, times=None)
+    running = cli.start("sessions", "close", "a")
+    wait_until(lambda: stored(cli)[0]["colab"]["state"] == "closing")
+    running.kill()
+    running.communicate()
+    hollow.mend(fault)
+    assert cli("sessions", "ensure", "a", "--gpu", "T4", "--json").json["fresh"] is False
+    assert list(hollow.vms) == [endpoint]
+    assert stored(cli)[0]["colab"]["state"] == "ready"
+
+
+def test_the_keeper_ends_what_a_close_could_not(colab: FakeColab, cli: Cli) -> None:
+    """A close that failed is repeated until the listing agrees; then the session is forgotten."""
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    assert cli("sessions", "create", "a", "--cpu").code == 0
+    fault = colab.fail(UNASSIGN, status=503, times=None)
+    assert cli("sessions", "close", "a").code == 74
+    time.sleep(1)
+    assert len(colab.vms) == 1
+    assert fault.hits >= 3
+    colab.mend()
+    wait_until(lambda: not colab.vms and not stored(cli))
+    cli("keeper", "stop")
+
+
+def test_a_lost_runtime_that_is_listed_again(colab: FakeColab, cli: Cli) -> None:
+    """A long gap in the listing, and a proxy that does not answer meanwhile, lose it; the listing brings it back."""
+    assert cli("run", "--cpu", "echo precious > result.txt").code == 0
+    (endpoint,) = colab.vms
+    colab.fail("GET /tun/m/assignments", body=b"{}", status=200, headers=JSON, times=None)
+    colab.fail("proxy:*", status=502, times=None)
+    for _ in range(2):
+        named = cli("-s", "colab", "run", "--json", "ls")
+        assert named.code == 74
+        time.sleep(1.1)
+    assert stored(cli)[0]["colab"]["state"] == "lost"
+    assert "lostAt" in stored(cli)[0]["colab"]
+    colab.mend()
+    again = cli("run", "--json", "cat result.txt")
+    assert (again.json["stdout"], list(colab.vms)) == ("precious\n", [endpoint]), again
+    assert stored(cli)[0]["colab"]["lostAt"] is None
+
+
+def test_closing_a_lost_session_ends_what_lives(hollow: FakeColab, cli: Cli) -> None:
+    """Before it says that nothing was running, it asks Colab."""
+    cli("sessions", "create", "a", "--cpu")
+    records = stored(cli)
+    records[0]["colab"]["state"] = "lost"
+    (cli.state / "sessions.json").write_text(json.dumps(records))
+    assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
+    assert hollow.vms == {}
+    cli("sessions", "create", "b", "--cpu")
+    hollow.kill()
+    assert cli("sessions", "close", "b", "--json").json["closed"][0]["released"] == "nothing"
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_a_close_is_repeated_when_colab_stumbles(hollow: FakeColab, cli: Cli, status: int) -> None:
+    """A token against request forgery that was too old, in both of its forms, and one failure of the server."""
+    cli("sessions", "create", "a", "--cpu")
+    hollow.fail("POST /tun/m/unassign/*", status=status)
+    assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
+    assert hollow.count("POST /tun/m/unassign/*") == 2
+
+
+def test_a_short_pause_that_colab_asks_for_is_waited_for(hollow: FakeColab, cli: Cli) -> None:
+    """A 429 with a short Retry-After delays the start; it does not end it."""
+    hollow.fail("POST /tun/m/assign", status=429, headers={"Retry-After": "1"})
+    created = cli("sessions", "create", "a", "--cpu")
+    assert created.code == 0, created
+    assert "asking again in 1 s" in created.err
+
+
+def test_a_refusal_leaves_no_session(hollow: FakeColab, cli: Cli) -> None:
+    """An answer that refuses had no effect, so nothing is left of the request."""
+    hollow.account.recaptcha = True
+    hollow.switches.recaptcha_blocks = True
+    assert cli("sessions", "create", "a", "--cpu").code != 0
+    assert stored(cli) == []
+
+
+def test_a_full_account_tells_what_it_holds(hollow: FakeColab, cli: Cli) -> None:
+    """Everybody who asked at once learns the cause; and the runtime in the way can be taken over."""
+    other = hollow.start_vm("T4")
+    running = [cli.start("sessions", "ensure", "par", "--gpu", "T4", "--json") for _ in range(3)]
+    errors = [json.loads(process.communicate(timeout=90)[0])["error"] for process in running]
+    assert [error["name"] for error in errors] == ["TooManyRuntimes"] * 3
+    assert all(other.endpoint in error["message"] for error in errors)
+    assert f"sessions adopt {other.endpoint} --name NAME" in errors[0]["suggestion"]
+    assert cli("sessions", "adopt", other.endpoint, "--name", "mine").code == 0
+
+
+def test_orphans(colab: FakeColab, cli: Cli, tmp_path: Any) -> None:
+    """What this tool started elsewhere is ended on demand; a browser's runtime is not."""
+    colab.account.max_vms = 3
+    elsewhere = logged_in(Cli(tmp_path / "elsewhere"), colab)
+    assert elsewhere("run", "--cpu", "-m", "kernel", "1").code == 0
+    (orphan,) = colab.vms
+    browser = colab.start_vm("T4")
+    assert cli("sessions", "close", "--all", "--json").json["deleted"] is False
+    assert set(colab.vms) == {orphan, browser.endpoint}
+    closed = cli("sessions", "close", "--orphans", "--json").json["closed"]
+    assert [(item["name"], item["released"]) for item in closed] == [(orphan, "runtime")]
+    assert list(colab.vms) == [browser.endpoint]
+
+
+def test_a_listing_that_blinks(colab: FakeColab, cli: Cli) -> None:
+    """Stale token and three empty listings: the next run finds the variables of the one before."""
+    assert cli("run", "--cpu", "-m", "kernel", "x = 41").code == 0
+    (endpoint,) = colab.vms
+    colab.expire_proxy_tokens()
+    colab.switches.blink = 3
+    again = cli("run", "-m", "kernel", "--json", "print(x + 1)", env={"LECODER_CGPU_LOSS_PAUSE": "60"})
+    assert (again.json["stdout"], list(colab.vms)) == ("42\n", [endpoint]), again
+
+
+def test_a_session_that_was_only_created(colab: FakeColab, cli: Cli) -> None:
+    """Where only traffic to the runtime counts as activity, the keeper sees to it, within the lease."""
+    colab.switches.activity = "proxy"
+    colab.switches.keep_alive = "empty"
+    colab.switches.idle_limit = 10.0
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    assert cli("sessions", "create", "a", "--cpu").code == 0
+    (endpoint,) = colab.vms
+    wait_until(lambda: colab.count("GET /api/kernels/*/channels") >= 3)
+    colab.advance(8)
+    time.sleep(2)
+    colab.advance(8)
+    time.sleep(2)
+    assert list(colab.vms) == [endpoint]
+    cli("sessions", "close", "a")
+    cli("keeper", "stop")
