@@ -130,7 +130,7 @@ class Allocator:
             return lifecycle.LOSS_PAUSE
 
     def look(self, record: Record, *, fresh: bool = False) -> Assignment | None:
-        """The session's row in the listing, None when the listing lacks it; the record learns of that.
+        """The session's row in the listing, None when the listing lacks it (protocol C15); the record learns of that.
 
         Raises:
             errors.Error: Colab could not be asked.
@@ -151,7 +151,7 @@ class Allocator:
         return listed
 
     def _answers(self, record: Record) -> bool:
-        """Whether the runtime's server answers, under the stored token or another one."""
+        """Whether the runtime's server answers, under the stored token or, as that may be stale (protocol C30), another."""
         agent = self._settings.client_agent
         if record.runtime.proxy is not None and self._probe(records.endpoint(record, agent)) is None:
             return True

@@ -294,19 +294,19 @@ def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
 def _explain_failure(app: App, record: Record, error: errors.Error) -> None:
     """Say what a close that failed leaves behind, what that costs, and how to end it."""
     name, lender = record.name, app.client.leased(record.backend)
-    forget = f"to forget it although it may go on: lecoder-cgpu sessions close {name} --force"
     stored = app.client.store.get(record.id)
     if lender is None or stored is None or not stored.runtime.endpoint or not lifecycle.is_held(stored):
-        error.hint = f"nothing was forgotten; {forget}"
+        error.hint = f"nothing was forgotten; to forget it anyway: lecoder-cgpu sessions close {name} --force"
         return
     rate = None if isinstance(error, errors.AuthError) else operations.rate(lender)
     cost = "" if rate is None else f": the account spends {rate:g} units an hour"
     error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still held, and costs{cost}"
-    again = f"lecoder-cgpu sessions close {name}"
-    if isinstance(error, errors.AuthError):
-        again = f"log in again (lecoder-cgpu auth login), then {again}"
+    first = "log in again (lecoder-cgpu auth login), then " if isinstance(error, errors.AuthError) else ""
     page = f", or end it on {lender.page}" if lender.page else ""
-    error.hint = f"nothing was forgotten, and the keeper tries again; {again}{page}; {forget}"
+    error.hint = (
+        f"nothing was forgotten; {first}repeat lecoder-cgpu sessions close {name}{page}; "
+        f"to forget it although it may go on: lecoder-cgpu sessions close {name} --force"
+    )
 
 
 command.add_command(close, "delete")
