@@ -151,7 +151,7 @@ class Allocator:
         return listed
 
     def _answers(self, record: Record) -> bool:
-        """Whether the runtime's server answers, under the stored token or, as that may be stale (protocol C30), another."""
+        """Whether the runtime answers, under the stored token, which may be stale (protocol C30), or another."""
         agent = self._settings.client_agent
         if record.runtime.proxy is not None and self._probe(records.endpoint(record, agent)) is None:
             return True
