@@ -150,3 +150,19 @@ def test_a_link_ends_when_both_directions_have(linked: tuple[Carrier, Link, sock
     link.acknowledge(1)
     assert carrier.next()[0] == "close"
     wait_until(lambda: link in carrier.forgotten)  # by the thread that has just sent this
+
+
+def test_a_connection_that_ends_early_is_reset() -> None:
+    """Who reads until the end of the stream does not take a part for the whole."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as here:
+        accepted, _ = listener.accept()
+        carrier = Carrier()
+        link = Link(carrier, 1, accepted, 8000)
+        link.open()
+        link.take(0, memoryview(b"a part"))
+        here.settimeout(20)
+        assert read(here, 6) == b"a part"
+        link.end()
+        with pytest.raises(ConnectionResetError):
+            here.recv(1)
+        assert carrier.forgotten == [link]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import os
 import socket
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +18,7 @@ from typing import Protocol
 CHUNK = 256 << 10  # bytes read at once
 WINDOW = 8 << 20  # bytes that may be unacknowledged in one direction of a connection
 ACK_EVERY = 512 << 10  # bytes after which an acknowledgement is due
+_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)  # SO_LINGER: a close sends a reset
 
 
 class Carrier(Protocol):
@@ -175,11 +178,18 @@ class Link:
         self.end()
 
     def end(self) -> None:
-        """Close the connection here. The other end knows already, or is gone."""
+        """Close the connection here. The other end knows already, or is gone.
+
+        A connection that ends before its end is reset: an application that reads until the end of the stream would
+        take a part for the whole.
+        """
         with self._changed:
+            whole = self._shut and self._read_all
             self._over = True
             self._changed.notify_all()
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes up the reader
+            if not whole:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._socket.shutdown(socket.SHUT_RD)  # wakes up the reader, and sends nothing
         self._socket.close()
         self._carrier.forget(self)
