@@ -117,4 +117,5 @@ def numbered(*texts: str, first: int = 1) -> list[wire.Message]:
     """A run's messages, numbered as a kernel numbers them; the reply, which is no part of a recording, left out."""
     outputs = [stream(text, first + 2 + place) for place, text in enumerate(texts)]
     opening = [status("busy", first), message("execute_input", first + 1, execution_count=1)]
-    return [*opening, *outputs, status("idle", first + len(texts) + 3)]
+    note = message("lecoder_reply", first + len(texts) + 2, status="ok")
+    return [*opening, *outputs, note, status("idle", first + len(texts) + 4)]

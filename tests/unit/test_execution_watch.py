@@ -26,6 +26,8 @@ from tests.support.watch_course import (
     stream,
 )
 
+NOTE = message("lecoder_reply", status="ok")
+
 
 def end(course: Course) -> tuple[list[ev.Action], str | None]:
     """What is done at the end, and the execution's status."""
@@ -355,18 +357,18 @@ def test_a_server_without_our_kernel() -> None:
 
 def test_a_run_that_lost_its_beginning() -> None:
     """Every run begins with `busy`: without it, what came before the first message is read from the recording."""
-    busy, began, one, two, idle = numbered("one", "two")
+    busy, began, one, two, *ending = numbered("one", "two")
     course = Course(recorded=True)
     assert course.give(two) == [ev.OpenRecording(None)]
     course.give(ev.RecordingOpened())
-    course.give(ev.Pulled([busy, began, one, two, idle], ev.RecordedEnd()))
+    course.give(ev.Pulled([busy, began, one, two, *ending], ev.RecordedEnd()))
     assert end(course) == ([ev.CloseRecording()], "ok")
     assert (course.text, course.outcome.dropped) == ("onetwo", False)
 
 
 def test_the_rest_comes_from_the_recording() -> None:
     """Behind the last message that came before the drop, and the recording's end is the run's."""
-    busy, began, one, two, three, idle = numbered("one", "two", "three")
+    busy, began, one, two, three, *ending = numbered("one", "two", "three")
     course = Course(recorded=True)
     course.give(busy, began, one)
     course.give(ev.Disconnected(DROP))
@@ -378,31 +380,31 @@ def test_the_rest_comes_from_the_recording() -> None:
     course.give(ev.Pulled([two]), three)  # what the new socket brings is in the recording, too
     assert course.text == "onetwo"
     assert course.later(watch_state.PULL_PAUSE) == [ev.Pull()]
-    course.give(ev.Pulled([three, idle], ev.RecordedEnd(passed=3)))
+    course.give(ev.Pulled([three, *ending], ev.RecordedEnd(passed=3)))
     assert end(course) == ([ev.CloseRecording()], "ok")
     assert (course.text, course.outcome.dropped) == ("onetwothree", False)
 
 
 def test_a_gap_on_a_sound_socket() -> None:
     """Messages are numbered: what is missing is read, and what came behind the gap is not shown twice."""
-    busy, began, one, two, three, idle = numbered("one", "two", "three")
+    busy, began, one, two, three, *ending = numbered("one", "two", "three")
     course = Course(recorded=True)
     assert course.give(busy, began, one, three) == [ev.OpenRecording(one.header.msg_id)]
     course.give(ev.RecordingOpened())
     course.later(0)
-    course.give(reply(6), idle)
+    course.give(reply(6), *ending)
     assert course.phase() is Phase.READING
     assert course.later(0) == [ev.Pull()]
-    course.give(ev.Pulled([two, three, idle], ev.RecordedEnd(passed=3)))
+    course.give(ev.Pulled([two, three, *ending], ev.RecordedEnd(passed=3)))
     assert end(course) == ([ev.CloseRecording()], "ok")
     assert (course.text, course.outcome.dropped) == ("onetwothree", False)
 
 
 def test_a_gap_without_a_recording_is_told() -> None:
     """What came behind it is shown."""
-    busy, began, one, _, three, idle = numbered("one", "two", "three")
+    busy, began, one, _, three, *ending = numbered("one", "two", "three")
     course = Course()
-    course.give(busy, began, one, three, reply(6), idle)
+    course.give(busy, began, one, three, reply(6), *ending)
     assert course.text == "onethree"
     assert course.outcome.dropped
     assert course.outcome.steps == ["1 messages of the kernel were lost on the way"]
@@ -419,13 +421,13 @@ def test_a_server_that_left_out_messages() -> None:
 
 def test_a_recording_that_cannot_be_read() -> None:
     """Output comes from the socket again, from the message on that told of the gap; it is incomplete."""
-    busy, began, one, _, three, idle = numbered("one", "two", "three")
+    busy, began, one, _, three, *ending = numbered("one", "two", "three")
     course = Course(recorded=True)
     course.give(busy, began, one, three)
     assert course.text == "one"
     course.give(ev.RecordingUnreadable(errors.UsageError("no recorder")))
     assert (course.text, course.source()) == ("onethree", Source.SOCKET_ONLY)
-    course.give(reply(6), idle)
+    course.give(reply(6), *ending)
     assert end(course) == ([ev.CloseRecording()], "ok")
     assert course.outcome.dropped
     assert "the recording on the runtime cannot be read: no recorder" in course.outcome.steps
@@ -449,7 +451,7 @@ def test_a_recording_that_is_out_of_reach_is_tried_again() -> None:
 def test_messages_that_were_lost_unnoticed() -> None:
     """The recording has more up to the message where it was opened than were seen."""
     course = Course(recorded=True).begun().dropped()
-    course.give(ev.RecordingOpened(), ev.Pulled([status("idle")], ev.RecordedEnd(passed=4)))
+    course.give(ev.RecordingOpened(), ev.Pulled([NOTE, status("idle")], ev.RecordedEnd(passed=4)))
     assert end(course)[1] == "ok"
     assert course.outcome.dropped
     assert "2 messages were lost unnoticed" in course.outcome.steps
@@ -459,7 +461,7 @@ def test_an_incomplete_recording() -> None:
     """What the recorder left out is told."""
     course = Course(recorded=True).begun().dropped()
     course.give(ev.RecordingOpened())
-    course.give(ev.Pulled([status("idle")], ev.RecordedEnd(incomplete=True, bytes_dropped=5, passed=2)))
+    course.give(ev.Pulled([NOTE, status("idle")], ev.RecordedEnd(incomplete=True, bytes_dropped=5, passed=2)))
     assert end(course)[1] == "ok"
     assert (course.outcome.dropped, course.outcome.bytes_dropped) == (True, 5)
 
@@ -502,12 +504,13 @@ def test_a_recording_that_was_opened_late_is_read() -> None:
 def test_the_recording_knows_the_end_that_the_socket_lost() -> None:
     """The kernel is idle and no reply came: the recording's end says how the run ended, the exception included."""
     raised = message("error", ename="KeyError", evalue="'x'", traceback=[])
+    failed = message("lecoder_reply", status="error", ename="KeyError", evalue="'x'", traceback=[])
     course = Course(recorded=True).begun().dropped()
     course.give(ev.RecordingOpened())
     course.give(ev.KernelState("idle"), ev.Pulled([]))
     course.later(execution_watch.SETTLE_GRACE + 0.1)
     assert (course.phase(), course.outcome.unknown) == (Phase.READING, True)
-    course.give(ev.Pulled([raised, status("idle")], ev.RecordedEnd(passed=2)))
+    course.give(ev.Pulled([raised, failed, status("idle")], ev.RecordedEnd(passed=2)))
     assert end(course)[1] == "error"
     assert not course.outcome.unknown
 
@@ -565,12 +568,24 @@ def test_a_recorder_that_came_later_proves_nothing(error: errors.Error | None) -
     assert (course.outcome.never_begun, course.outcome.unknown) == (False, True)
 
 
+@pytest.mark.parametrize("raised", [[], [message("error", ename="KeyError", evalue="'x'", traceback=[])]])
+def test_a_recording_without_the_reply(raised: list[Any]) -> None:
+    """What was shown says nothing of the verdict: it is unknown, and neither a success nor a failure."""
+    course = Course(recorded=True).begun().dropped()
+    course.give(ev.RecordingOpened())
+    course.give(ev.KernelState("idle"), ev.Pulled([]))
+    course.later(execution_watch.SETTLE_GRACE + 0.1)
+    course.give(ev.Pulled([*raised, status("idle")], ev.RecordedEnd(passed=2)))
+    assert end(course)[1] is None
+    assert course.outcome.unknown
+
+
 def test_a_request_that_arrived_after_all() -> None:
     """The last look finds it in the recording."""
     course = lost_request()
     course.give(ev.CoverageKnown(True), ev.Pulled([*BEGIN]))
     assert course.phase() is Phase.READING
-    course.give(ev.Pulled([status("idle")], ev.RecordedEnd()))
+    course.give(ev.Pulled([NOTE, status("idle")], ev.RecordedEnd()))
     assert end(course)[1] == "ok"
     assert not course.outcome.never_begun
 

@@ -43,10 +43,12 @@ class World:
         self.interrupts = 0
 
     def _published(self, texts: list[str]) -> list[wire.Message]:
-        messages = [*numbered(*texts)[:-1]]
-        if self.raises:
+        messages = numbered(*texts)[:-2]
+        if self.draw(st.booleans()):  # what is shown says nothing of how the code ends
             messages.append(message("error", len(messages) + 1, ename="KeyError", evalue="'x'", traceback=[]))
-        messages.append(reply(len(messages) + 1, status="error" if self.raises else "ok", ename="KeyError"))
+        ends: dict[str, str] = {"status": "error" if self.raises else "ok", "ename": "KeyError"}
+        messages.append(message("lecoder_reply", len(messages) + 1, **ends))
+        messages.append(reply(len(messages) + 1, **ends))
         return [*messages, status("idle", len(messages) + 1)]
 
     @property

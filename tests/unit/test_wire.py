@@ -77,14 +77,31 @@ def test_an_aborted_request_is_over_at_once() -> None:
 def test_the_end_without_a_reply() -> None:
     """What was published tells how a run ended, also that it was dropped unexecuted; a part of it does not."""
     began = message("execute_input", {"code": "1", "execution_count": 4})
-    known = {"ok": (BUSY, began, OUTPUT, IDLE), "error": (BUSY, began, RAISED, IDLE), "aborted": (BUSY, IDLE)}
+    note = message("lecoder_reply", {"status": "ok"})
+    failed = message("lecoder_reply", FAILED["content"])
+    known = {
+        "ok": (BUSY, began, RAISED, note, IDLE),
+        "error": (BUSY, began, OUTPUT, failed, IDLE),
+        "aborted": (BUSY, IDLE),
+        None: (BUSY, began, RAISED, IDLE),
+    }
     for status, messages in known.items():
         execution, _ = run(*messages)
         execution.conclude(whole=True)
         assert execution.status == status
     execution, _ = run(OUTPUT, IDLE)
     execution.conclude()
-    assert execution.status == "ok"
+    assert execution.status is None
+
+
+def test_the_reply_decides_and_an_error_is_an_output() -> None:
+    """Code may show exceptions that it handles, and fail without showing one."""
+    ok, events = run(BUSY, RAISED, OUTPUT, RAISED, REPLY, IDLE)
+    assert (ok.status, ok.raised) == ("ok", None)
+    assert [type(event) for event in events] == [wire.Failure, wire.Stream, wire.Failure]
+    failed, events = run(BUSY, OUTPUT, FAILED, IDLE)
+    assert (failed.status, failed.raised) == ("error", Raised("KeyError", "'x'", []))
+    assert [type(event) for event in events] == [wire.Stream]
 
 
 @pytest.mark.parametrize("state", ["restarting", "autorestarting", "dead"])

@@ -12,10 +12,10 @@ from typing import Any
 from msgspec import UNSET
 
 from ..jupyter import messages, outputs
-from ..jupyter.screen import render
+from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
-from ..models.runs import ClearEvent, DisplayEvent, HeartbeatEvent, NoticeEvent, StreamEvent
+from ..models.runs import ClearEvent, DisplayEvent, FailureEvent, HeartbeatEvent, NoticeEvent, StreamEvent
 from .output import Printer, ReaderGone
 
 
@@ -112,6 +112,7 @@ class KernelView:
         self._clear_on_next = False
         self._pending: dict[str, str] = {}  # display id -> its latest text, not printed yet
         self._last_display: tuple[str, str] | None = None
+        self._failure: messages.Failure | None = None  # the last output, which may be what ends the code
 
     def show(self, event: messages.Event) -> None:
         """Show one event at once."""
@@ -120,8 +121,12 @@ class KernelView:
         elif self._printer.mode == "human":
             self._show_text(event)
 
-    def finish(self) -> None:
-        """Show what was held back."""
+    def finish(self, ended_by: object = None) -> None:
+        """Show what was held back; `ended_by` is the error of the document, which is told apart."""
+        failure, self._failure = self._failure, None
+        told = isinstance(ended_by, ErrorInfo) and bool(ended_by.traceback) and failure is not None
+        if failure is not None and not told:
+            self._write_failure(failure)
         for name, feed in self._feeds.items():
             if rest := feed.flush():
                 self._write(name, rest)
@@ -146,12 +151,22 @@ class KernelView:
                 )
             case messages.Clear(wait=wait):
                 return ClearEvent(wait=wait)
+            case messages.Failure(name=name, message=message, traceback=traceback):
+                limit = outputs.ERROR_LIMIT
+                lines = outputs.cut_text(strip_ansi("\n".join(traceback)), limit).split("\n") if traceback else []
+                return FailureEvent(name=name, message=outputs.cut_text(message, limit), traceback=lines)
             case messages.Dropped(notice=notice):
                 return NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
         raise TypeError(event)
 
     def _show_text(self, event: messages.Event) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            self._write_failure(failure)
         match event:
+            case messages.Failure():
+                self._clear_if_due()
+                self._failure = event
             case messages.Stream(name=name, text=text):
                 self._clear_if_due()
                 self._last_display = None
@@ -165,6 +180,11 @@ class KernelView:
                 self._clear_on_next = True
             case messages.Clear():
                 self._clear()
+
+    def _write_failure(self, failure: messages.Failure) -> None:
+        if failure.name != "SystemExit":  # a program that ends itself is no news
+            lines = "\n".join(failure.traceback) or f"{failure.name}: {failure.message}"
+            self._write("stderr", (lines if self._raw or self._terminal else strip_ansi(lines)) + "\n")
 
     def _display(self, event: messages.Display) -> None:
         text = as_text(event.data)

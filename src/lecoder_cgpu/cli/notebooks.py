@@ -175,7 +175,7 @@ class NotebookView:
         self._view.show(event)
 
     def ended(self, result: CellResult) -> None:
-        self._view.finish()
+        self._view.finish(result.error)
         if self._printer.mode == "events":
             self._printer.event(CellEvent(cell=result))
         elif self._printer.mode == "human" and isinstance(result.error, ErrorInfo):

@@ -141,7 +141,7 @@ class Repl:
             self.screen.note(f"error: {error.message}")
             self.screen.note(f"hint: {error.hint}" if error.hint else "")
             return
-        view.finish()
+        view.finish(document.error)
         self._cells += 1
         self._failed += document.status != "ok"
         if document.execution_count is not None:

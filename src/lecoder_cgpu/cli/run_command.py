@@ -153,7 +153,7 @@ class Invocation:
                 )
         except errors.Error as error:
             return Run.not_started(error, "kernel")
-        view.finish()
+        view.finish(document.error)
         return document
 
     def _input_source(self) -> InputSource | None:

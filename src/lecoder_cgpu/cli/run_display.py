@@ -78,7 +78,7 @@ def earlier(
                 wait=wait,
                 offsets=start,
             )
-        shown.finish()
+        shown.finish(document.error)
         records.note_run(session, document)
         return document
     if manner.outputs is not None:
@@ -109,6 +109,8 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
             printer.note(f"output: {(outputs or Path()) / file.path} ({file.mime})")
     if not document.output_complete:
         printer.note("warning: some output is missing; the server left it out or the connection was lost")
+    if isinstance(document.shell_exit, int):
+        printer.note(f"warning: a shell command (!) of the code ended with exit status {document.shell_exit}")
     if document.status == "running":
         assert isinstance(document.run_id, str)
         printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")

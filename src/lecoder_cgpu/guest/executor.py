@@ -140,6 +140,10 @@ class Executor:
         else:
             job.steps.append("the kernel could not be killed")
 
+    def has_sent(self, run: str) -> bool:
+        """Whether the kernel executes that job now."""
+        return self._current is not None and self._current.recording.id == run
+
     def ended(self, run: str, *, begun: bool) -> dict[str, Any] | None:
         """Note that the kernel has ended a run; returns further fields for its result.
 

@@ -218,6 +218,7 @@ class Driver:
         self.kernel.execute(cell["code"], identity)
         replied = idle = False
         raised: dict[str, Any] | None = None
+        shown: dict[str, Any] | None = None  # the last exception that was shown
         gone = 0.0
         limit = self.spec.get("cellTimeout")
         deadline = None if limit is None else time.monotonic() + limit
@@ -238,9 +239,13 @@ class Driver:
                 replied = replied or kind == "execute_reply"
                 idle = idle or (kind == "status" and found.get("execution_state") == "idle")
                 if kind == "error":
-                    raised = found
-                if kind == "execute_reply" and found.get("status") == "aborted":
-                    raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
+                    shown = found
+                if kind == "execute_reply":  # it decides, and not what was shown (protocol J34)
+                    status = found.get("status")
+                    if status == "aborted":
+                        raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
+                    elif status != "ok":
+                        raised = shown if shown and found.get("ename") in (None, "", "NoneType") else found
             self.writer.flush()
             flush()
             if self.kernel.died:

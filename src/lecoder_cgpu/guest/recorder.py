@@ -45,9 +45,10 @@ import time
 from typing import TYPE_CHECKING
 
 from . import executor
-from .kernel_sockets import KernelSockets, load, message
+from .kernel_sockets import KernelSockets, Message, load, message
 from .processes import identity, kernel_process, send_signal, signal_name
 from .recording import Recording, is_recorded
+from .reply_notes import NOTE, PREPARE
 from .state_files import read_json
 
 if TYPE_CHECKING:
@@ -60,21 +61,8 @@ LONG_ENOUGH = 60.0  # seconds after which a failure of the recorder counts as th
 LONGEST_PAUSE = 10.0  # seconds; a recorder that has failed so often in a row that it would pause longer gives up
 TICK = 1.0  # seconds between looks at runs without news
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
-QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
 DIED = "the kernel died or was restarted"
-
-# Executed in a kernel. Its sockets belong to a thread, which is asked to do it.
-_LENGTHEN_QUEUES = f"""
-def _lecoder_queues():
-    import zmq
-    from IPython import get_ipython
-    thread = get_ipython().kernel.iopub_thread
-    thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, {QUEUE}))
-try:
-    _lecoder_queues()
-finally:
-    del _lecoder_queues
-"""
+REPLY_WITHIN = 2.0  # seconds in which the reply to a job comes after its `idle`
 
 
 class Recorder(threading.Thread):
@@ -99,6 +87,7 @@ class Recorder(threading.Thread):
         self._process: tuple[int, str | None] | None = None
         self._runs: dict[str, Recording] = {}
         self._expected: dict[str, Recording] = {}
+        self._late: dict[str, tuple[float, Message]] = {}  # the `idle` of jobs whose reply has not come yet
         self._foreign: set[str] = set()  # runs that another helper records
         self._probe: str | None = None
         self._mark: str | None = None
@@ -200,6 +189,7 @@ class Recorder(threading.Thread):
                     continue
                 if sockets.shell in ready:
                     self._take_one(self._replied, sockets.shell.recv_multipart())
+                self._end_late()
                 sent = self.executor.step()
                 if sent is not None:
                     self._runs[sent.id] = sent
@@ -266,6 +256,7 @@ class Recorder(threading.Thread):
     def _patience(self) -> int | None:
         """Milliseconds until something is to be done even if no message comes; None for never."""
         moments = [TICK] if self._runs or self.busy else []
+        moments += [max(limit - time.monotonic(), 0) for limit, _ in self._late.values()]
         if (due := self.executor.next_moment) is not None:
             moments.append(max(due - time.monotonic(), 0))
         return int(1000 * min(moments)) + 1 if moments else None
@@ -292,7 +283,7 @@ class Recorder(threading.Thread):
         self._examine_adopted()
         # The kernel gets it after everything that it was given before, and before what our callers send next.
         self._probe = os.urandom(16).hex()
-        sockets.execute(self._probe, _LENGTHEN_QUEUES if is_python else "", silent=True)
+        sockets.execute(self._probe, PREPARE if is_python else "", silent=True)
         self._since = time.monotonic()
         self.subscribed.set()
         return True
@@ -315,9 +306,24 @@ class Recorder(threading.Thread):
         if recording is None:
             return
         recording.numbers.note(number)
+        if kind == NOTE:
+            recording.take_reply(load(taken.content))
+        if state == "idle" and recording.begun and not recording.replied and self.executor.has_sent(run):
+            self._late[run] = (time.monotonic() + REPLY_WITHIN, taken)  # the kernel publishes no notes
+            return
         recording.add(kind, *taken)
         if state == "idle":
             self._idle(recording)
+
+    def _end_late(self) -> None:
+        """End the jobs whose reply has come, or comes no more."""
+        for run, (limit, idle) in list(self._late.items()):
+            recording = self._runs.get(run)
+            if recording is None or recording.replied or time.monotonic() >= limit:
+                del self._late[run]
+                if recording is not None:
+                    recording.add("status", *idle)
+                    self._idle(recording)
 
     def _recording(self, run: str) -> Recording | None:
         """The recording that a run's messages belong to; None when a helper of another version records it."""
@@ -352,7 +358,12 @@ class Recorder(threading.Thread):
 
     def _replied(self, parts: list[bytes]) -> None:
         """Take a reply on the shell channel. The reply to the probe says that all earlier work is over."""
-        if self._probe is None or message(parts).parent_id != self._probe:
+        taken = message(parts)
+        job = self._runs.get(taken.parent_id)
+        if job is not None and taken.type == "execute_reply" and not job.replied:
+            job.take_reply(load(taken.content))
+            job.add(taken.type, *taken, channel=b"shell")
+        if self._probe is None or taken.parent_id != self._probe:
             return
         self._probe = None
         for run, recording in list(self._runs.items()):
@@ -394,6 +405,7 @@ class Recorder(threading.Thread):
             doomed.setdefault(recording.id, (recording, {}))
         self._runs.clear()
         self._expected.clear()
+        self._late.clear()
         for recording, known in doomed.values():
             recording.finish(died=DIED, **known)
             self._ended()

@@ -54,6 +54,7 @@ class Numbers:
         self._source = ""
         self._first = self._last = self._seen = 0
         self._requests: set[str] = set()
+        self.unsent = 0  # numbers that the kernel used for nothing (protocol J35)
 
     def note(self, msg_id: str) -> None:
         """A message of the run."""
@@ -75,7 +76,7 @@ class Numbers:
 
     def missing(self) -> int:
         """How many messages between the first and the last of the run were certainly missed."""
-        return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests), 0)
+        return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests) - self.unsent, 0)
 
 
 def _numbered(msg_id: str) -> tuple[str, int | None]:
@@ -111,7 +112,7 @@ class Recording:
         self._limit = limit()
         self._dropped = 0
         self.passed_over = 0  # messages that made no sense and may have been of this run
-        self._error: dict[str, Any] | None = None
+        self._reply: dict[str, Any] | None = None
         self._started = time.time()
         self._started_text = (before or {}).get("started") or timestamp(self._started)
         self.began_at = self.written_at = time.monotonic()
@@ -143,18 +144,30 @@ class Recording:
         write_json(os.path.join(self.folder, "spec.json"), self._spec)
         write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
 
-    def add(self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes) -> None:
+    @property
+    def replied(self) -> bool:
+        """Whether the kernel's reply is known."""
+        return self._reply is not None
+
+    def take_reply(self, reply: dict[str, Any]) -> None:
+        """Note the kernel's reply: nothing else tells how the code ended (protocol J34)."""
+        self._reply = reply
+        unsent = reply.get("unsent")
+        self.numbers.unsent = unsent if type(unsent) is int else 0
+
+    def add(
+        self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes, *, channel: bytes = b"iopub"
+    ) -> None:
         """Write one message as it came; its parts are JSON already."""
         self.written_at = time.monotonic()
         if kind == "execute_input" and not self.begun:
             self._begin(content)
-        if kind == "error":
-            self._error = _exception(load(content))
         room = self._limit - sum(self._sizes.values())
         if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
             self._dropped += len(content)
             return
-        line = b'{"channel":"iopub","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
+        line = b'{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
+            channel,
             *(part.replace(b"\n", b" ") or b"null" for part in (header, parent, metadata, content)),
         )
         self._write("messages", line)
@@ -199,8 +212,12 @@ class Recording:
     def finish(self, **known: Any) -> None:
         """Write how the run ended. `known` are further fields of the result."""
         self.rest()
+        reply = self._reply or {}
+        status = reply.get("status")
+        verdict = "unknown" if self._reply is None else "ok" if status == "ok" else "error"
+        shell_exit = reply.get("shellExit")
         result = {
-            "exit": 1 if self._error or known.get("died") else 0,
+            "exit": 0 if verdict == "ok" and not known.get("died") else 1,
             "signal": None,
             "started": self._started_text,
             "ended": timestamp(time.time()),
@@ -212,7 +229,9 @@ class Recording:
             "gap": self.adopted,
             "messagesMissing": self.numbers.missing(),
             "passedOver": self.passed_over,
-            "error": self._error,
+            "verdict": verdict,
+            "error": _exception(reply) if verdict == "error" else None,
+            "shellExit": shell_exit if type(shell_exit) is int else None,
             **known,
         }
         write_json(os.path.join(self.folder, "result.json"), result)

@@ -90,7 +90,8 @@ class Result(Struct, rename="camel", kw_only=True):
     Of kernel runs: `error`; `died` when the kernel's process ended before the code did; `aborted` when the kernel
     refused the code; `gap` when the recorder itself was restarted meanwhile, so that output may be missing;
     `messages_missing` counts what the kernel sent and was not seen, requests for input included; `passed_over` counts
-    what made no sense.
+    what made no sense; `verdict` is `ok` or `error` by the kernel's reply, `unknown` without one, and None in
+    results of version 0.6.0; `shell_exit` is the status of the last `!command` that failed.
     """
 
     exit: int | None = None
@@ -116,6 +117,8 @@ class Result(Struct, rename="camel", kw_only=True):
     gap: bool = False
     messages_missing: int = 0
     passed_over: int = 0
+    verdict: str | None = None
+    shell_exit: int | None = None
 
     @property
     def is_complete(self) -> bool:

@@ -21,11 +21,12 @@ _DROP_NOTICES = ("IOPub data rate exceeded.", "IOPub message rate exceeded.")
 EXECUTION_TYPES = frozenset(
     (
         "stream", "display_data", "update_display_data", "execute_result", "clear_output", "error", "execute_input",
-        "status", "execute_reply", "input_request",
+        "status", "execute_reply", "input_request", "lecoder_reply",
     )
 )  # fmt: skip
 
 
+_NAMELESS = ("", "NoneType")  # what ipykernel 7.4 says of an exception in `__repr__`
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
 
@@ -51,7 +52,10 @@ class Execution:
         self.idle = False
         self.status: Literal["ok", "error", "aborted"] | None = None
         self.execution_count: int | None = None
-        self.raised: Raised | None = None
+        self.raised: Raised | None = None  # by the kernel's reply (protocol J34)
+        self.shell_exit: int | None = None  # of the last `!command`, if it failed
+        self._shown: Raised | None = None  # the last exception that was shown
+        self._note: dict[str, Any] | None = None  # the reply as the recorder has the kernel publish it
         self.death: str | None = None
         self.user_expressions: dict[str, Any] = {}
         self.inputs = 0  # how often the code asked for input
@@ -104,7 +108,10 @@ class Execution:
             case "clear_output":
                 return messages.Clear(bool(content.get("wait")))
             case "error":
-                self.raised = _raised(content)
+                self._shown = _raised(content)
+                return messages.Failure(self._shown.name, self._shown.message, self._shown.traceback)
+            case "lecoder_reply":
+                self._take_note(content)
             case "execute_input":
                 self.started = True
                 self._count(content)
@@ -132,14 +139,18 @@ class Execution:
             logs.current().debug("RUN", what, {"run": self.msg_id})
 
     def conclude(self, *, whole: bool = False) -> None:
-        """Conclude how the run ended from what was published, for a run whose reply was lost.
+        """Conclude how a run ended whose reply was lost. `status` stays None when nobody can know it.
 
         Args:
             whole: nothing of what was published is missing. A kernel publishes `execute_input` before it executes code,
                 so without one it has dropped the request (protocol J8).
         """
-        dropped = whole and self.execution_count is None and self.raised is None
-        self.status = "aborted" if dropped else "error" if self.raised else "ok"
+        if self.replied:
+            return
+        if self._note is not None:
+            self._reply(self._note)
+        elif whole and self.execution_count is None and self._shown is None:
+            self.status = "aborted"
 
     def _is_death(self, message: messages.Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead` to every client. A
@@ -175,8 +186,17 @@ class Execution:
         self.status = "aborted" if status in ("aborted", "abort") else "ok" if status == "ok" else "error"
         self._count(content)
         self.user_expressions = _object(content, "user_expressions")
-        if self.status == "error" and self.raised is None:
+        if self.status == "error":
             self.raised = _raised(content)
+            shown, raised = self._shown, self.raised
+            if shown is not None and (raised.name in _NAMELESS or (raised.name == shown.name and not raised.traceback)):
+                self.raised = shown
+
+    def _take_note(self, content: dict[str, Any]) -> None:
+        self._note = content
+        unsent, shell_exit = content.get("unsent"), content.get("shellExit")
+        self._numbers.unsent = unsent if type(unsent) is int and unsent > 0 else 0
+        self.shell_exit = shell_exit if type(shell_exit) is int else None
 
 
 def _page(content: dict[str, Any]) -> messages.Display | None:
@@ -226,6 +246,7 @@ class _Numbers:
         self._others: list[tuple[int, str]] = []
         self._iopub: int | None = None  # the last number seen there since the run began
         self._foreign_before = False
+        self.unsent = 0  # numbers that the kernel used for nothing (protocol J35)
 
     def gap_before(self, message: messages.Message) -> bool:
         """Whether messages are missing right before this one on iopub, as far as is known now."""
@@ -257,7 +278,7 @@ class _Numbers:
             return 0
         others = [parent for number, parent in self._others if self._first < number < self._last]
         unseen_replies = len(set(others))
-        return max(self._last - self._first + 1 - self._ours - len(others) - unseen_replies, 0)
+        return max(self._last - self._first + 1 - self._ours - len(others) - unseen_replies - self.unsent, 0)
 
 
 def _raised(content: dict[str, Any]) -> Raised:

@@ -113,7 +113,7 @@ class Ending:
         outcome = state.outcome
         if state.source in READING_ON and state.end is not None:
             self._conclude_from_recording(state.end)
-        if outcome.unknown and state.reconnected:
+        if outcome.unknown and (state.reconnected or state.end is not None):
             outcome.steps.append("the result was lost with the connection")
         elif outcome.unknown:
             # On a sound socket a reply is not lost: the kernel that owed it is no more.
@@ -133,4 +133,6 @@ class Ending:
         outcome.steps.append("what the connection lost was read from the recording on the runtime")
         if not state.execution.replied and outcome.problem is None:
             state.execution.conclude(whole=not outcome.dropped)
-            outcome.unknown = False
+            outcome.unknown = state.execution.status is None
+            if outcome.unknown:
+                outcome.steps.append("the kernel's reply was lost, and nothing else tells whether the code failed")

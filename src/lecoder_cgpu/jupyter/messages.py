@@ -362,6 +362,14 @@ class Clear(Struct, frozen=True):
     wait: bool
 
 
+class Failure(Struct, frozen=True):
+    """An exception that was shown; it need not be what ended the code. Lines may contain ANSI colour sequences."""
+
+    name: str
+    message: str
+    traceback: list[str]
+
+
 class InputRequested(Struct, frozen=True):
     """The code asks for a line of input and waits for it."""
 
@@ -375,4 +383,4 @@ class Dropped(Struct, frozen=True):
     notice: str
 
 
-Event = Stream | Display | Clear | InputRequested | Dropped
+Event = Stream | Display | Clear | Failure | InputRequested | Dropped

@@ -332,16 +332,17 @@ def bound_error(error: ErrorInfo | Optional, limit: int | None) -> int:
     sizes = [len(line.encode("utf-8", "surrogatepass")) for line in (error.message, *lines)]
     if sizes[0] <= limit and sum(sizes[1:]) <= limit:
         return 0
-    error.message = _cut_text(error.message, limit)
+    error.message = cut_text(error.message, limit)
     if sum(sizes[1:]) > limit:
         # The last line is the message again: it may not push out where the exception was raised.
-        last = _cut_text(lines[-1], limit // 2)
-        frames = _cut_text("\n".join(lines[:-1]), limit - limit // 2)
+        last = cut_text(lines[-1], limit // 2)
+        frames = cut_text("\n".join(lines[:-1]), limit - limit // 2)
         error.traceback = [*([frames] if frames else []), last]
     return sum(sizes)
 
 
-def _cut_text(text: str, limit: int) -> str:
+def cut_text(text: str, limit: int) -> str:
+    """Text of at most so many bytes: its beginning and its end, with a line in place of what was left out."""
     buffer = BoundedBuffer(limit)
     buffer.add(text.encode("utf-8", "surrogatepass"))
     return buffer.text("surrogatepass") if buffer.truncated else text

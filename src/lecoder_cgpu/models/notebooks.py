@@ -20,7 +20,7 @@ class CellResult(Struct, kw_only=True):
     `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
     `errorCode` and `exitCode` are null for a cell that did not run, or has not ended.
     `stdout` and `stderr` are cut to beginning and end; the notebook has all of it. `displays` lists the formats of each
-    rich output.
+    rich output. `shellExit` is the status of the cell's last `!command`, if it failed.
     """
 
     index: int | Optional = UNSET
@@ -34,6 +34,7 @@ class CellResult(Struct, kw_only=True):
     allowed: bool | Optional = UNSET
     stdout: str | Optional = UNSET
     stderr: str | Optional = UNSET
+    shell_exit: int | Optional = field(name="shellExit", default=UNSET)
     output_bytes: int = field(name="outputBytes", default=0)
     displays: list[list[str]] | Optional = UNSET
     truncated: Truncated | Optional = UNSET

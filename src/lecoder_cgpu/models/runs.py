@@ -137,6 +137,7 @@ class Run(Struct, kw_only=True):
     output_bytes: int = field(name="outputBytes", default=0)
     bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
     passed_over: int | Optional = field(name="passedOver", default=UNSET)
+    shell_exit: int | Optional = field(name="shellExit", default=UNSET)
     truncated: Truncated | Optional = UNSET
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)
@@ -200,6 +201,17 @@ class ClearEvent(Struct, kw_only=True, tag_field="type", tag="clear"):
     wait: bool
 
 
+class FailureEvent(Struct, kw_only=True, tag_field="type", tag="error"):
+    """`--events`: an exception that the code showed, in its place among the outputs.
+
+    It need not have ended the code: the last document says how the run ended.
+    """
+
+    name: str
+    message: str
+    traceback: list[str] = field(default_factory=list)
+
+
 class NoticeEvent(Struct, kw_only=True, tag_field="type", tag="notice"):
     """`--events`: something the user should know."""
 
@@ -217,7 +229,7 @@ class HeartbeatEvent(Struct, kw_only=True, tag_field="type", tag="heartbeat"):
     stderr_offset: int = field(name="stderrOffset")
 
 
-RunEvent = StreamEvent | DisplayEvent | ClearEvent | NoticeEvent | HeartbeatEvent
+RunEvent = StreamEvent | DisplayEvent | ClearEvent | FailureEvent | NoticeEvent | HeartbeatEvent
 
 
 # The name of each schema made from this module, and what it describes.

@@ -50,6 +50,9 @@ class CellOutputs:
                 self._stream.add(text)
             case messages.Display():
                 self._display(event)
+            case messages.Failure():
+                self._clear_if_due()
+                self.fail(event.name, event.message, event.traceback)
 
     def _display(self, event: messages.Display) -> None:
         data = {mime: _allowed(mime, content) for mime, content in event.data.items()}
@@ -82,9 +85,13 @@ class CellOutputs:
         self._outputs.clear()
 
     def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
-        """Show what ended the cell."""
+        """Show an exception."""
         self._settle()
         self._outputs.append({"output_type": "error", "ename": name, "evalue": message, "traceback": list(traceback)})
+
+    def has_shown(self, name: str, message: str) -> bool:
+        """Whether that exception is among the outputs."""
+        return any(shown.get("ename") == name and shown.get("evalue") == message for shown in self._outputs)
 
     def put(self, cell: Any, execution_count: int | None) -> None:
         """Put the outputs so far into the cell."""

@@ -104,9 +104,11 @@ class NotebookProgress:
         _put_output(result, run)
         result.status = "ok" if run.status == "ok" else "error"
         result.error, result.error_code, result.exit_code = run.error, run.error_code, run.exit_code
+        result.shell_exit = run.shell_exit
         result.timing, result.execution_count = run.timing, run.execution_count
         self.complete = self.complete and run.output_complete
-        if run.status == "ok":  # sys.exit(0), too
+        shown = raised is not None and self._outputs.has_shown(raised.name, raised.message)
+        if shown or run.status == "ok":  # sys.exit(0), too
             pass
         elif raised is not None:
             self._outputs.fail(raised.name, raised.message, raised.traceback)

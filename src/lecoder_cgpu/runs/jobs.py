@@ -318,7 +318,7 @@ class Jobs:
             )
         elif state.kind == "kernel":
             ended = kernel_runs.concluded(state)
-            document.status = "ok" if ended.status == "ok" else "error"
+            document.status = ended.status if ended.status in ("ok", "unknown") else "error"
             document.error_code, document.exit_code, document.error = ended.error_code, ended.exit_code, ended.error
         elif (status := exit_status(state)) or state.result.timed_out:
             tail = self._helper.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data

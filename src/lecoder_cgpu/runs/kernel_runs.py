@@ -176,6 +176,7 @@ def attached_kernel_run(
     execution.conclude(whole=not recording.is_incomplete())
     if recording.state is not None:
         _apply(outcome, recording.state)
+    _admit(outcome)
     outcome.dropped = recording.is_incomplete()
     document = run_document(session, outcome, None)
     _fill(document, collector, session)
@@ -204,6 +205,14 @@ class _Resume:
         return None if any(self._left.values()) else event
 
 
+def _admit(outcome: Outcome) -> None:
+    """Say that nobody knows how a run ended if its reply was not recorded and nothing else decides."""
+    decided = outcome.withdrawn or outcome.execution.death is not None or outcome.execution.replied
+    if not (decided or outcome.left or outcome.unknown):
+        outcome.unknown = True
+        outcome.steps.append("the kernel's reply was not recorded, and nothing else tells whether the code failed")
+
+
 def _apply(outcome: Outcome, state: RunState) -> None:
     """Take over what the runtime says about the end of a run."""
     execution, result = outcome.execution, state.result
@@ -220,21 +229,27 @@ def _apply(outcome: Outcome, state: RunState) -> None:
         outcome.withdrawn = True
     elif result.aborted:
         execution.status = "aborted"
-    elif result.error is not None and execution.raised is None:
-        error = result.error
+    elif not execution.replied and (error := result.error) is not None:
         execution.raised = Raised(error.ename or "", error.evalue or "", error.traceback)
         execution.status = "error"
+    elif not execution.replied and result.verdict in ("ok", None):  # None: by a helper of version 0.6.0
+        execution.status = "ok"
+    if result.shell_exit:
+        execution.shell_exit = result.shell_exit
 
 
 def concluded(state: RunState) -> Run:
     """The document of a kernel run that has ended, without its output, from the state with its result."""
     assert state.result is not None
     outcome = Outcome(Execution(state.run), datetime.now(UTC))
-    outcome.execution.status = "ok"
     _apply(outcome, state)
+    _admit(outcome)
     outcome.dropped = not state.result.is_complete
     document = Run(status="ok", error_code=0, exit_code=0, mode="kernel", run_id=state.run)
-    _judge(document, outcome, None)
+    if outcome.unknown:
+        document.fail(_result_lost(outcome, None), status="unknown")
+    else:
+        _judge(document, outcome, None)
     outputs.bound_error(document.error, CONCLUDED_ERROR)
     return document
 
@@ -286,6 +301,8 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         output_complete=not (outcome.dropped or outcome.unknown or execution.passed_over),
         run_id=execution.msg_id,
     )
+    if execution.shell_exit is not None:
+        document.shell_exit = execution.shell_exit
     if execution.passed_over:
         document.passed_over = execution.passed_over
     if outcome.bytes_dropped:
@@ -352,8 +369,12 @@ def _unknown(session: Session, outcome: Outcome) -> errors.Error:
     if outcome.interrupted is not None:
         return errors.RuntimeFailure(history, name="Interrupted", hint=hint)
     if outcome.completed is None:  # another client watched it
-        return errors.LostError(f"how it ended cannot be known: {history}", name="ResultLost", hint=hint)
+        return _result_lost(outcome, hint)
     return errors.ConnectionFailed(history, name="ResultLost", retryable=False, hint=hint)
+
+
+def _result_lost(outcome: Outcome, hint: str | None) -> errors.Error:
+    return errors.LostError(f"how it ended cannot be known: {'; '.join(outcome.steps)}", name="ResultLost", hint=hint)
 
 
 def _death(outcome: Outcome) -> errors.Error:

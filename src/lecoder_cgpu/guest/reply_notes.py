@@ -1,0 +1,71 @@
+"""What a recorder has the recorded kernel do: publish the reply of each of our runs, besides sending it.
+
+Runs on the runtime (Python 3.8 and newer); the text `PREPARE` is executed in the user's kernel. A reply goes to the
+client that sent the request and to nobody else, so a recorder does not see it. But only the reply tells whether code
+failed: IPython publishes no `error` for an exception group or a mistyped magic, and it publishes one for an exception
+that the code handles and shows (protocol J34). So `do_execute` is wrapped: behind each request of ours, and before its
+`idle`, a message of the type `NOTE` is published. Its content is that of the reply, and besides it
+
+* `unsent`: how many numbers of messages were used for results that were never sent (protocol J35);
+* `shellExit`: the exit status of the last `!command` of the code, if it was not 0.
+"""
+
+NOTE = "lecoder_reply"
+QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
+
+PREPARE = f"""
+def _lecoder_prepare():
+    import functools, inspect, re, zmq
+    from IPython import get_ipython
+    shell = get_ipython()
+    kernel = shell.kernel
+    thread = kernel.iopub_thread
+    # Its sockets belong to a thread, which is asked to do it.
+    thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, {QUEUE}))
+    original = kernel.do_execute
+    if getattr(original, "lecoder_notes", False):
+        return
+    ours = re.compile("run-[0-9a-f]{{16}}$")
+    class Earlier(int):
+        pass  # an exit status that was there before the code
+    unsent = [0]
+    hook = shell.displayhook
+    finish = hook.finish_displayhook
+    @functools.wraps(finish)
+    def finish_displayhook():
+        message = hook.msg
+        if not (message and message["content"]["data"]):
+            unsent[0] += 1
+        finish()
+    hook.finish_displayhook = finish_displayhook
+    @functools.wraps(original)
+    async def do_execute(*args, **options):
+        parent = kernel.get_parent()
+        run = str((parent.get("header") or {{}}).get("msg_id"))
+        noted = bool(ours.match(run))
+        if noted:
+            unsent[0] = 0
+            if "_exit_code" in shell.user_ns:
+                shell.user_ns["_exit_code"] = Earlier(shell.user_ns["_exit_code"])
+        reply = original(*args, **options)
+        if inspect.isawaitable(reply):
+            reply = await reply
+        if noted:
+            try:
+                names = ("status", "execution_count", "ename", "evalue", "traceback")
+                note = {{name: reply[name] for name in names if name in reply}}
+                note["unsent"] = unsent[0]
+                status = shell.user_ns.get("_exit_code")
+                if type(status) is int and status:
+                    note["shellExit"] = status
+                kernel.session.send(kernel.iopub_socket, {NOTE!r}, note, parent)
+            except Exception:
+                pass  # then nobody knows the reply but the client
+        return reply
+    do_execute.lecoder_notes = True
+    kernel.do_execute = do_execute
+try:
+    _lecoder_prepare()
+finally:
+    del _lecoder_prepare
+"""

@@ -1,0 +1,118 @@
+"""The kernel's reply decides how code ended, and an exception that is shown is an output in its place."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tests.support.cli import Cli
+
+GROUP = "raise ExceptionGroup('g', [ValueError(1)])"
+MAGIC = "%nosuchmagic"
+HANDLED = "try:\n    1/0\nexcept ZeroDivisionError:\n    get_ipython().showtraceback()\nprint('handled')"
+TWO = (
+    "for i in (1, 2):\n    try: raise ValueError(i)\n    except ValueError: get_ipython().showtraceback()\n    print(i)"
+)
+CASES = [
+    (GROUP, 1, "ExceptionGroup"),
+    (MAGIC, 1, "UsageError"),
+    (HANDLED, 0, None),
+    (TWO, 0, None),
+    ("1/0", 1, "ZeroDivisionError"),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "name"), CASES)
+def test_watched_attached_and_left_alone(lab: Cli, code: str, status: int, name: str | None) -> None:
+    """Every way to learn how code ended tells the same."""
+    watched = lab("run", "-m", "kernel", code, "--json")
+    job = lab("run", "-m", "kernel", "--detach", code).out.strip()
+    waited = lab("job", "wait", job, "--timeout", "60", "--json")
+    attached = lab("run", "--attach", job, "--json")
+    again = lab("run", "--attach", watched.json["runId"], "--json")
+    assert [watched.code, waited.code, attached.code, again.code] == [status] * 4
+    for document in (watched.json, waited.json, attached.json, again.json):
+        assert document.get("error", {}).get("name") == name
+        assert document["status"] == ("error" if status else "ok")
+    assert watched.json["outputComplete"] is True
+
+
+def test_a_run_that_was_left_and_failed_later(lab: Cli) -> None:
+    """Nobody got its reply, and the verdict is there."""
+    left = lab("run", "-m", "kernel", "--wait", "0.5", "--json", f"import time; time.sleep(2)\n{GROUP}")
+    assert left.code == 124
+    time.sleep(3)
+    run = left.json["runId"]
+    assert lab("run", "--attach", run).code == 1
+    assert lab("job", "wait", run, "--timeout", "30").code == 1
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_notebooks(lab: Cli, tmp_path: Path, detached: bool) -> None:
+    """Handled exceptions stop no notebook, and stand among the outputs; what the reply calls an error stops it."""
+    cells = run_notebook(lab, tmp_path, [TWO, GROUP, "print('never')"], detached, 1)
+    assert [output.output_type for output in cells[0]] == ["error", "stream", "error", "stream"]
+    assert [output.get("evalue") for output in cells[0]] == ["1", None, "2", None]
+    assert cells[1][-1].ename == "ExceptionGroup"
+    assert cells[2] == []
+    cells = run_notebook(lab, tmp_path, [HANDLED, "import sys\nsys.exit(0)"], detached, 0)
+    assert cells[1][0].ename == "SystemExit"
+
+
+def run_notebook(lab: Cli, folder: Path, sources: list[str], detached: bool, status: int) -> list[Any]:
+    """The outputs of the executed notebook's cells."""
+    source, result = folder / "in.ipynb", folder / "out.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in sources]), source)
+    if detached:
+        job = lab("run", str(source), "--detach").out.strip()
+        assert lab("job", "wait", job, "--timeout", "60").code == status
+        assert lab("notebook", "fetch", job, "-o", str(result)).code == status
+    else:
+        assert lab("run", str(source), "-o", str(result)).code == status
+    return [cell.outputs for cell in nbformat.read(result, 4).cells]
+
+
+def test_events_and_text_show_exceptions_in_their_place(lab: Cli) -> None:
+    """And the one that ended the code is printed once."""
+    lines = [json.loads(line) for line in lab("run", "-m", "kernel", "--events", TWO).out.splitlines()]
+    assert [line["type"] for line in lines[:-1] if line["type"] != "heartbeat"] == [
+        "error",
+        "stream",
+        "error",
+        "stream",
+    ]
+    shown = lab("run", "-m", "kernel", HANDLED)
+    assert (shown.code, shown.out, shown.err.count("ZeroDivisionError: division by zero")) == (0, "handled\n", 1)
+    failed = lab("run", "-m", "kernel", "1/0")
+    assert (failed.code, failed.err.count("ZeroDivisionError: division by zero")) == (1, 1)
+
+
+def test_a_shell_command_that_failed(lab: Cli) -> None:
+    """The code went on, and the document tells; an earlier one says nothing of this run."""
+    failed = lab("run", "-m", "kernel", "!exit 3", "--json").json
+    assert (failed["status"], failed["shellExit"]) == ("ok", 3)
+    assert "exit status 3" in lab("run", "-m", "kernel", "!exit 3").err
+    assert "shellExit" not in lab("run", "-m", "kernel", "print(_exit_code)", "--json").json
+    assert "shellExit" not in lab("run", "-m", "kernel", "!true", "--json").json
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('a'); 7",
+        "class A:\n    def _ipython_display_(self): print('shown')\nA()",
+        "class A:\n    def _ipython_display_(self): print('shown', flush=True)\nA()",
+    ],
+)
+def test_output_is_complete_without_a_false_gap(lab: Cli, code: str) -> None:
+    """A number that IPython used late, or for nothing, is no loss, and nothing is read again."""
+    lab("run", "-m", "kernel", "1")
+    document = lab("run", "-m", "kernel", code, "--json").json
+    assert (document["outputComplete"], document["status"]) == (True, "ok")
+    assert document["stdout"]
+    assert "read from the recording" not in lab("debug", "tail").out.splitlines()[-1]
