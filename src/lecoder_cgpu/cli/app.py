@@ -102,7 +102,9 @@ class App:
     def client(self) -> SessionManager:
         from ..sessions.manager import SessionManager
 
-        return SessionManager(self.config, notify=self.printer.notify, waiting=self.printer.waiting)
+        return SessionManager(
+            self.config, notify=self.printer.notify, waiting=self.printer.waiting, announce=self.printer.announce
+        )
 
     def billing(self) -> Billing:
         """Whether a runtime is held that costs money, as far as it is known here, without asking anybody."""

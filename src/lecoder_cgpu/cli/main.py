@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, config, errors
-from . import parse
+from . import held, parse
 from .output import Answer, Printer
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         info: Any = getattr(answer.document, "error", None)
         if printer.mode != "human" and hasattr(info, "billing"):
             info.billing = app.billing()
+        held_now = held.fill(app, answer.document)
         status = printer.answer(answer)
+        if printer.mode == "human":
+            printer.note(held.line(held_now))
         _log_end(app, status, None, answer.document)
     except errors.Error as error:
         _log_end(app, error.exit_status, error)

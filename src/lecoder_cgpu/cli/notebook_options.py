@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from . import display_options, own_runtime, runtime_options
+from . import display_options, durations, own_runtime, runtime_options
 
 SAVE_EVERY = 30.0  # seconds
-_SECONDS = click.FloatRange(min=0, min_open=True)
+_SECONDS = durations.POSITIVE
 
 max_output_option = click.option(
     "--max-output",
@@ -43,13 +43,13 @@ _OPTIONS = (
     click.option("--keep-going", is_flag=True, help="Run the remaining cells after one has failed."),
     click.option("--allow-error", multiple=True, metavar="NAME", help="An exception of this name is no failure."),
     click.option("--restart", is_flag=True, help="Begin with a fresh kernel: variables of earlier runs are gone."),
-    click.option("--timeout", type=_SECONDS, metavar="SECONDS", help="End the work after that."),
-    click.option("--cell-timeout", type=_SECONDS, metavar="SECONDS", help="End the work when a cell takes that long."),
+    click.option("--timeout", type=_SECONDS, metavar="TIME", help="End the work after that."),
+    click.option("--cell-timeout", type=_SECONDS, metavar="TIME", help="End the work when a cell takes that long."),
     click.option(
-        "--idle-timeout", type=_SECONDS, metavar="SECONDS", help="End work that has printed nothing for that long."
+        "--idle-timeout", type=_SECONDS, metavar="TIME", help="End work that has printed nothing for that long."
     ),
     click.option(
-        "--save-every", type=click.FloatRange(min=0), default=SAVE_EVERY, show_default=True, metavar="SECONDS",
+        "--save-every", type=durations.TIME, default=SAVE_EVERY, show_default=True, metavar="TIME",
         help="Save what a running cell has shown at this interval; 0 is only at its end.",
     ),
     click.option("--stdin", "forward_stdin", is_flag=True, help="Forward our stdin to input()."),
@@ -80,7 +80,7 @@ _OPTIONS = (
         "--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen."
     ),
     click.option(
-        "--heartbeat", type=click.FloatRange(min=0), default=display_options.HEARTBEAT, show_default=True,
+        "--heartbeat", type=durations.TIME, default=display_options.HEARTBEAT, show_default=True,
         metavar="SECONDS", help="With --events: an event at this interval while the run goes on; 0 for none.",
     ),
     max_output_option,

@@ -206,6 +206,11 @@ class Printer:
             with contextlib.suppress(OSError, ValueError):
                 print(text, file=sys.stderr, flush=True)
 
+    def announce(self, text: str) -> None:
+        """What is about to happen, for a person at a terminal."""
+        if self.mode == "human" and self.err_is_terminal:
+            self.note(text)
+
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
         self._notices.append(text)

@@ -362,9 +362,6 @@ class Invocation:
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":
             run_display.tell(self.printer, document, self.manner.outputs)
-            stored = next((item for item in self.app.client.store.records() if item.id == session.record.id), None)
-            if stored is not None:
-                run_display.tell_held(self.printer, session.backend, stored)
         document.notice = self.printer.notice or UNSET
         return Answer(document, exit_status=document.exit_code, printed=True)
 

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from .. import errors
-from ..backends.protocol import Backend, Leased
 from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
-from ..store import leases, lifecycle
-from ..store.session_store import Record
 from .display_options import HEARTBEAT
 from .live import Heartbeat, KernelView, ProcessView
 from .output import Printer
@@ -154,24 +151,3 @@ def _steps(document: Run) -> str:
     if isinstance(stopped, Stopped) and len(stopped.steps) > 1:
         return f" ({', '.join(stopped.steps)})"
     return ""
-
-
-def tell_held(printer: Printer, backend: Backend, record: Record) -> None:
-    """The last line: what is still held and costs, until when, and the command that ends it.
-
-    Args:
-        backend: the session's. record: as it is stored now; the lender may have refused a runtime, or taken it back.
-    """
-    if not isinstance(backend, Leased):
-        return
-    state = backend.state(record)
-    if state == "asked":
-        printer.note("whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
-    if state not in ("booting", "ready", "unlisted", "closing") or lifecycle.is_accepted(record):
-        return
-    lease = leases.lease_of(record)
-    ends = f"released after {leases.duration(lease.idle)} without work; " if lease.idle is not None else ""
-    printer.note(
-        f"held, and costs (lecoder-cgpu usage): {record.name}, {record.runtime.label}; {ends}"
-        f"now: lecoder-cgpu sessions close {record.name}"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +10,7 @@ import click
 from .. import errors
 from . import parse
 from .app import Command
+from .durations import duration
 
 if TYPE_CHECKING:
     from msgspec import UnsetType
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 ANY = "any"  # the value of --tpu without a name
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class RuntimeCommand(Command):
@@ -139,20 +138,3 @@ def _list(text: str | None, option: str) -> tuple[str, ...]:
     if not all(found):
         raise errors.UsageError(f"{option} {text!r} names nothing", hint=f"{option} T4, or {option} L4,T4")
     return found
-
-
-def duration(text: str | None, option: str) -> float:
-    """Seconds of a duration such as 90, 45s, 30m, 2h or 1h30m; 0 for None.
-
-    Raises:
-        errors.UsageError
-    """
-    if text is None:
-        return 0.0
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
-    if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text):
-        raise errors.UsageError(
-            f"{option} {text!r} is not a duration", hint=f"{option} 2h, {option} 30m or {option} 90s"
-        )
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([smhd])", text))

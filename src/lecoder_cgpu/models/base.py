@@ -92,6 +92,21 @@ class SessionRef(Struct, kw_only=True):
     backend: str
 
 
+class Held(Struct, kw_only=True):
+    """A session whose runtime costs, as far as this machine knows. `certain` is false while it is not known whether
+    there is a runtime: it was asked for, or told to end, and that is not confirmed.
+
+    `unitsPerHour` is what such a machine was last seen to cost, null if that was never seen. `idleSeconds` is after how
+    much time without work it is released, null for never.
+    """
+
+    session: str
+    label: str
+    certain: bool
+    units_per_hour: float | None = field(name="unitsPerHour", default=None)
+    idle_seconds: float | None = field(name="idleSeconds", default=None)
+
+
 def readable(size: int) -> str:
     """A byte count as the predecessor writes it: MiB as "512 MB" below 1024 of them, "14.5 GB" above."""
     mebibytes = size / 2**20

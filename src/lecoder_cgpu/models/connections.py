@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from ..errors import Error
-from .base import ErrorInfo, Optional, SessionRef
+from .base import ErrorInfo, Held, Optional, SessionRef
 
 
 class SshConfig(Struct, kw_only=True):
@@ -74,6 +74,7 @@ class Connected(Struct, kw_only=True):
     cells: int | Optional = UNSET
     failed_cells: int | Optional = field(name="failedCells", default=UNSET)
     error: ErrorInfo | Optional = UNSET
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error) -> None:

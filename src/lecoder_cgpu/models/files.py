@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field, structs
 
-from .base import Optional, SessionRef
+from .base import Held, Optional, SessionRef
 
 
 class Skipped(Struct, kw_only=True):
@@ -41,6 +41,7 @@ class Transfer(Struct, kw_only=True):
     items: list[TransferItem] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     session: SessionRef
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
 
@@ -70,6 +71,7 @@ class Synced(Struct, kw_only=True):
     dry_run: bool = field(name="dryRun", default=False)
     rounds: int | Optional = UNSET
     session: SessionRef
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def with_more(self, later: Synced) -> Synced:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import ErrorInfo, Optional, SessionRef
+from .base import ErrorInfo, Held, Optional, SessionRef
 from .runs import Hook, ProcessRef, Pulled, Release, Stopped
 from .status import Gpu
 
@@ -78,6 +78,7 @@ class JobStarted(Struct, kw_only=True):
     job: Job
     session: SessionRef
     next: str
+    held: list[Held] | Optional = UNSET
 
 
 class JobDocument(Struct, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from ..errors import Error
-from .base import ErrorInfo, Optional, SessionRef, Timing
+from .base import ErrorInfo, Held, Optional, SessionRef, Timing
 from .files import Synced
 from .runs import ClearEvent, DisplayEvent, HeartbeatEvent, Hook, NoticeEvent, Pulled, StreamEvent, Truncated
 
@@ -68,6 +68,7 @@ class NotebookRun(Struct, kw_only=True):
     hook: Hook | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
@@ -200,6 +201,7 @@ class Install(Struct, kw_only=True):
     run_id: str = field(name="runId")
     interrupted: bool | Optional = UNSET
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
 

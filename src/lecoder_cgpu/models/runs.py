@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from ..errors import EXIT_STOPPED_WAITING, Error
-from .base import ErrorInfo, Optional, SessionRef, Timing
+from .base import ErrorInfo, Held, Optional, SessionRef, Timing
 from .files import Synced
 
 
@@ -147,6 +147,7 @@ class Run(Struct, kw_only=True):
     release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
     def fail(self, error: Error, status: Literal["error", "abort", "unknown"] = "error") -> None:

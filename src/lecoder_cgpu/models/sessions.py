@@ -100,13 +100,15 @@ class SessionSwitched(Struct, kw_only=True):
 class SessionClosed(Struct, kw_only=True):
     """`released` says what ended: `runtime` (Colab's; its listing confirms it), `requested` (Colab was told, and still
     lists it), `server` (local), `kernels` (jupyter), `nothing` (already gone) or `unknown` (the session was forgotten
-    with --force, and what it held may go on)."""
+    with --force, and what it held may go on). `ended` are the runs that were under way on it, as far as it could be
+    asked."""
 
     deleted: Literal[True] = True
     session_id: str = field(name="sessionId")
     name: str
     released: Literal["server", "kernels", "runtime", "requested", "nothing", "unknown"]
     kernels: list[str] = field(default_factory=list)
+    ended: list[str] | Optional = UNSET
 
 
 class SessionsClosed(Struct, kw_only=True):

@@ -38,16 +38,23 @@ class SessionManager:
         config: the settings; those of the environment and `config.json` when omitted.
         notify: told, in a sentence, what the user should know (a new kernel was started, …).
         waiting: a context manager entered with a short text while something takes seconds.
+        announce: told, in a sentence, what is about to be started and what it costs.
     """
 
     def __init__(
-        self, config: Config | None = None, *, notify: Notify | None = None, waiting: Waiting | None = None
+        self,
+        config: Config | None = None,
+        *,
+        notify: Notify | None = None,
+        waiting: Waiting | None = None,
+        announce: Notify | None = None,
     ) -> None:
         self.config = config or Config()
         self._backends: dict[str, protocol.Backend] = {}
         self._kept = False
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
+        self.announce: Notify = announce or (lambda text: None)
 
     @cached_property
     def state_dir(self) -> Path:
@@ -98,6 +105,7 @@ class SessionManager:
         session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
         if isinstance(session.backend, Leased):
             session.keep = self._keep
+            session.announce = self.announce
         return session
 
     def _keep(self) -> None:
@@ -242,8 +250,11 @@ class SessionManager:
             if existing is not None:
                 return existing
             record = backend.create(free_name(name, records), wants)
+            before = next((item for item in records if item.is_active), None)
             insert(records, record)
-            return record
+        if before is not None:
+            self.notify(f"{record.name} is the active session now, and no longer {before.name}")
+        return record
 
     def own(self, wants: RuntimeRequest) -> Session:
         """A new session that this command alone uses, and gives back at its end. It does not become the active one.

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import AcquireOptions, Backend
+from ..backends.protocol import AcquireOptions, Backend, Leased
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
-from ..store import leases, session_store
+from ..store import leases, rates, session_store
 from ..system import logs
-from . import interrupted_start
+from . import holdings, interrupted_start
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
@@ -56,6 +56,7 @@ class Session:
         self.waiting = waiting
         self.terms = AcquireOptions(tell=notify, asker=interrupted_start.ASKER)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
+        self.announce: Notify | None = None  # told what is about to be started, where that costs
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self._used_at: float | None = None
 
@@ -71,6 +72,7 @@ class Session:
             if self.keep is not None:
                 self.keep()
             return found
+        self._announce()
         try:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
@@ -84,6 +86,13 @@ class Session:
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, helper=None)
         return endpoint
+
+    def _announce(self) -> None:
+        allocation = self.record.allocation
+        if self.announce is None or allocation is None or not isinstance(self.backend, Leased):
+            return
+        if allocation.state in ("asked", "lost") and not allocation.sent:
+            self.announce(holdings.announcement(self.record, self.backend, rates.read(self.store.folder)))
 
     @cached_property
     def server(self) -> Server:

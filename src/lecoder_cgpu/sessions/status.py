@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
@@ -27,7 +28,7 @@ from ..models.status import (
     Usage,
     Utilization,
 )
-from ..store import leases, lifecycle
+from ..store import leases, lifecycle, rates
 from ..store.session_store import Record
 from . import operations
 from .session import Session
@@ -67,7 +68,7 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
         if number == 0:  # the document has room for one account: that of the chosen backend comes first
             _add_account(document, lender, records, account.result(), listing.result())
         if key is None:
-            _add_foreign(document, lender, records, account.result(), listing.result())
+            _add_foreign(document, lender, records, account.result(), listing.result(), manager.state_dir)
     return document
 
 
@@ -141,6 +142,7 @@ def _add_foreign(
     records: list[Record],
     found: Account | errors.Error,
     rows: Sequence[HeldRuntime] | errors.Error,
+    folder: Path,
 ) -> None:
     """The account's runtimes that no session here holds. What the only one costs is what the account costs."""
     if isinstance(rows, errors.Error):
@@ -151,6 +153,9 @@ def _add_foreign(
         for runtime in document.runtimes:
             if runtime.backend == lender.name and runtime.endpoint == rows[0].endpoint:
                 runtime.units_per_hour = found.rate
+        for record in records:
+            if record.backend == lender.name and record.runtime.endpoint == rows[0].endpoint:
+                rates.learn(folder, record, found.rate)
 
 
 def _granted_tier(lender: Leased, records: list[Record]) -> str | None:
@@ -180,7 +185,11 @@ def usage(manager: SessionManager) -> Usage:
     """
     lender = manager.lender()
     account = lender.account()
-    tier = _granted_tier(lender, manager.store.records()) or account.tier or lender.tier()
+    records = manager.store.records()
+    tier = _granted_tier(lender, records) or account.tier or lender.tier()
+    ready = [record for record in records if record.backend == lender.name and lender.state(record) == "ready"]
+    if account.rate is not None and account.assignments == 1 and len(ready) == 1:
+        rates.learn(manager.state_dir, ready[0], account.rate)
     return Usage(account=lender.holder() or UNSET, tier=tier or "unknown", units=units(account))
 
 

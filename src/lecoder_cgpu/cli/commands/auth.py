@@ -15,6 +15,7 @@ from ... import errors
 from ...models.base import timestamp
 from ...models.login import ClientSetup, LoggedOut, LoginExport, LoginInfo, LoginStarted
 from ...models.status import Account
+from .. import durations
 from ..app import App, Group
 from ..output import Answer
 
@@ -42,10 +43,10 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--adc", is_flag=True, help="Use Google's application default credentials from now on."),
         click.option(
             "--wait",
-            type=click.FloatRange(min=0),
+            type=durations.TIME,
             default=300,
             show_default=True,
-            metavar="SECONDS",
+            metavar="TIME",
             help="How long to listen for the browser.",
         ),
         click.option("-f", "--force", is_flag=True, help="Log in again, although there is a login."),

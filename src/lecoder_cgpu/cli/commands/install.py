@@ -14,6 +14,7 @@ from ...models.base import ErrorInfo
 from ...models.history import HistoryRuntime
 from ...models.runs import Run
 from ...sessions.session import Session
+from .. import durations
 from ..app import App, Command
 from ..display_options import max_output_option
 from ..live import ProcessView
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
     help="The installer; auto uses uv where the runtime has it.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
+    "--timeout",
+    type=durations.POSITIVE,
+    metavar="TIME",
+    help="End the work after that: 90s, 20m, 2h; a bare number is seconds.",
 )
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
 @max_output_option

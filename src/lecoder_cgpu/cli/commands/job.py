@@ -17,7 +17,7 @@ from ...models.runs import Stopped
 from ...runs import job_output
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
-from .. import display_options, hook, release, run_display
+from .. import display_options, durations, hook, release, run_display
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -96,7 +96,7 @@ def show(app: App, job: str) -> Answer:
 
 @command.command()
 @click.argument("job")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting after that; exit 124.")
+@click.option("--timeout", type=durations.TIME, metavar="TIME", help="Stop waiting after that; exit 124.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.option("--release", "give_back", is_flag=True, help="Release the runtime once all results were fetched.")
@@ -245,10 +245,10 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 @click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until nothing of it lives.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=durations.TIME,
     default=GRACE,
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="With --escalate: how long it has to end before the next step.",
 )
 @click.pass_obj

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import display_options, own_runtime, parse, runtime_options
+from .. import display_options, durations, own_runtime, parse, runtime_options
 from ..app import App, Command
 
 if TYPE_CHECKING:
@@ -46,18 +46,21 @@ class RunCommand(Command):
 @click.option("--events", "events_mode", is_flag=True, expose_value=False, help="Print NDJSON events as they happen.")
 @display_options.options
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="End the work after that."
+    "--timeout",
+    type=durations.POSITIVE,
+    metavar="TIME",
+    help="End the work after that: 90s, 20m, 2h; a bare number is seconds.",
 )
 @click.option(
     "--idle-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
+    type=durations.POSITIVE,
+    metavar="TIME",
     help="End work that has printed nothing for that long.",
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
+    type=durations.TIME,
+    metavar="TIME",
     help="Stop watching after that; exit 124, the work goes on.",
 )
 @click.option(
@@ -99,10 +102,10 @@ class RunCommand(Command):
 )
 @click.option(
     "--heartbeat",
-    type=click.FloatRange(min=0),
+    type=durations.TIME,
     default=display_options.HEARTBEAT,
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="With --events: an event at this interval while the run goes on; 0 for none.",
 )
 @click.option(

@@ -15,7 +15,7 @@ from ...store import lifecycle
 from ...store.session_store import Record
 from .. import runtime_options
 from ..app import App, Group
-from ..output import Answer, Table
+from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
     from ...backends.protocol import Leased
@@ -222,9 +222,13 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
     closed: list[SessionClosed] = []
     told: list[str] = []
     failure: errors.Error | None = None
+    active = client.store.active()
     for item, name in zip(found, names, strict=True):
         try:
+            ended = _agreed(app, item) if isinstance(item, Record) else []
             closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(*item))
+            if ended:
+                closed[-1].ended = ended
             told.append(_told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name))
         except errors.Error as error:  # the others may cost money, so they are closed all the same
             if failure is not None:
@@ -234,6 +238,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
         for line in told:
             app.printer.notify(line)
         raise failure
+    _tell_active(app, active)
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
@@ -244,6 +249,36 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
             if still:
                 app.printer.notify("the account still holds: " + ", ".join(still))
     return Answer(document, lambda: "\n".join(told) or EMPTY)
+
+
+def _agreed(app: App, record: Record) -> list[str]:
+    """The runs that closing a session ends. A person is asked first; elsewhere they are named.
+
+    Raises:
+        errors.UsageError: the person does not want that.
+    """
+    from ...sessions import work
+
+    running = work.unfinished(app.client, record)
+    if not running:
+        return []
+    shown = [f"{run} ({' '.join(command.split())[:40]})" for run, command in running]
+    what = f"{counted(len(running), 'run')} on {record.name}: {', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}"
+    if app.printer.may_ask:
+        answer = app.printer.ask(f"This ends {what}. Close it? [y/N] ", False)
+        if (answer or "").strip().lower() not in ("y", "yes"):
+            raise errors.UsageError(
+                f"{record.name} was not closed", name="NotConfirmed", hint="to close it unasked: add --no-input"
+            )
+    app.printer.notify(f"closing ends {what}")
+    return [run for run, _ in running]
+
+
+def _tell_active(app: App, before: Record | None) -> None:
+    """Say which session plain commands use now, if that is another one than before."""
+    now = app.client.store.active()
+    if before is not None and now is not None and now.id != before.id:
+        app.printer.notify(f"{now.name} is the active session now")
 
 
 def _closable(app: App, key: str) -> Record | tuple[Leased, str]:

@@ -1,0 +1,53 @@
+"""The last line of a command, and `held` in its document: everything that is held and costs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+
+if TYPE_CHECKING:
+    from ..models.base import Held
+    from .app import App
+
+
+def fill(app: App, document: Any) -> list[Held]:
+    """Write into a document that has room for it what is held; returns that."""
+    if "held" not in getattr(document, "__struct_fields__", ()) or "closed" in document.__struct_fields__:
+        return []
+    from ..sessions.holdings import holdings
+
+    try:
+        found = holdings(app.client)
+    except errors.Error:  # an unreadable store is reported by the command itself
+        return []
+    if found:
+        document.held = found
+    return found
+
+
+def line(found: list[Held]) -> str:
+    """What is held, what it costs together, until when, and the command that ends it; empty when nothing is."""
+    if not found:
+        return ""
+    from ..store.leases import duration
+
+    certain = [item for item in found if item.certain]
+    doubtful = ", ".join(item.session for item in found if not item.certain)
+    lines = []
+    if certain:
+        parts = [f"{item.session}, {item.label}" for item in certain]
+        rates = [item.units_per_hour for item in certain]
+        known = [rate for rate in rates if rate is not None]
+        if len(known) == len(rates):
+            parts.append(f"{'together ' if len(known) > 1 else ''}{round(sum(known), 4):g} units an hour")
+        idle = [item.idle_seconds for item in certain]
+        if len(idle) == 1 and idle[0] is not None:
+            parts.append(f"released after {duration(idle[0])} without work")
+        close = certain[0].session if len(certain) == 1 else "--all"
+        lines.append(
+            f"held, and costs (lecoder-cgpu usage): {'; '.join(parts)}; now: lecoder-cgpu sessions close {close}"
+        )
+    if doubtful:
+        lines.append(f"{doubtful}: whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
+    return "\n".join(lines)

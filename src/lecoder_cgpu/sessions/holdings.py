@@ -1,0 +1,45 @@
+"""What is held and costs, as it is known here. Nobody is asked: a warm command must not wait for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..backends.protocol import Leased
+from ..models.base import Held
+from ..store import leases, lifecycle, rates
+from ..store.session_store import Record
+
+if TYPE_CHECKING:
+    from .manager import SessionManager
+
+
+def holdings(manager: SessionManager) -> list[Held]:
+    """Every session whose runtime costs, or may cost, the one in use first.
+
+    Raises:
+        errors.ConfigError: the stored sessions cannot be read.
+    """
+    known = rates.read(manager.state_dir)
+    found = []
+    for record in sorted(manager.store.records(), key=lambda record: not record.is_active):
+        lender = manager.leased(record.backend)
+        if lender is None or (billing := lifecycle.billing(record)) == "none":
+            continue
+        held = Held(session=record.name, label=record.runtime.label, certain=billing == "running")
+        held.units_per_hour = known.get(rates.kind(record)) if record.runtime.endpoint else None
+        held.idle_seconds = leases.lease_of(record).idle
+        found.append(held)
+    return found
+
+
+def announcement(record: Record, backend: Leased, known: rates.Rates) -> str:
+    """What is about to be started, what it costs, and when it stops."""
+    kinds = rates.wanted(record)
+    names = [] if record.allocation is None else record.allocation.accelerators
+    what = f"{backend.label} {' or '.join(names)}" if names else record.label
+    prices = [f"{known[item]:g}" for item in kinds if item in known]
+    cost = f"{' or '.join(prices)} units an hour" if prices else "which costs compute units (lecoder-cgpu usage)"
+    lease = leases.lease_of(record)
+    ends = [] if lease.idle is None else [f"stops after {leases.duration(lease.idle)} without work"]
+    ends += [] if lease.max_runtime is None else [f"stops after {leases.duration(lease.max_runtime)} in any case"]
+    return f"starting {what}, {cost}; {'; '.join(ends) or 'it does not stop by itself'}; Ctrl-C gives it back"
