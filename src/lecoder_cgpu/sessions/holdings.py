@@ -11,6 +11,7 @@ from ..store.session_store import Record
 
 if TYPE_CHECKING:
     from .manager import SessionManager
+    from .session import Session
 
 
 def holdings(manager: SessionManager) -> list[Held]:
@@ -30,6 +31,16 @@ def holdings(manager: SessionManager) -> list[Held]:
         held.idle_seconds = leases.lease_of(record).idle
         found.append(held)
     return found
+
+
+def announce(session: Session) -> None:
+    """Tell a person what is about to be started, what it costs, and when it stops, before a lender is asked for it."""
+    record, backend = session.record, session.backend
+    if session.announce is None or record.allocation is None or not isinstance(backend, Leased):
+        return
+    waits = record.allocation.state == "asked" and not record.allocation.sent
+    if waits or (record.allocation.state == "lost" and session.terms.replace):
+        session.announce(announcement(record, backend, rates.read(session.store.folder)))
 
 
 def announcement(record: Record, backend: Leased, known: rates.Rates) -> str:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import AcquireOptions, Backend, Leased
+from ..backends.protocol import AcquireOptions, Backend
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
-from ..store import leases, rates, session_store
+from ..store import leases, session_store
 from ..system import logs
 from . import holdings, interrupted_start
 
@@ -72,7 +72,7 @@ class Session:
             if self.keep is not None:
                 self.keep()
             return found
-        self._announce()
+        holdings.announce(self)
         try:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
@@ -86,13 +86,6 @@ class Session:
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
             self._remember(kernel=None, helper=None)
         return endpoint
-
-    def _announce(self) -> None:
-        allocation = self.record.allocation
-        if self.announce is None or allocation is None or not isinstance(self.backend, Leased):
-            return
-        if allocation.state in ("asked", "lost") and not allocation.sent:
-            self.announce(holdings.announcement(self.record, self.backend, rates.read(self.store.folder)))
 
     @cached_property
     def server(self) -> Server:
