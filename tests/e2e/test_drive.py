@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,18 @@ def test_patience(user: Cli, google: FakeColab) -> None:
     before = google.count("POST /token")
     assert user("notebook", "list", "--json").json == []
     assert google.count("POST /token") == before + 2  # the first one, and the one for the 401
+
+
+def test_a_pause_that_is_too_long_is_left_to_the_user(user: Cli, google: FakeColab) -> None:
+    """Nobody is left without a word for an hour."""
+    google.fail(LIST, status=429, headers={"Retry-After": "3600"})
+    began = time.monotonic()
+    refused = failed(user("notebook", "list", "--json"))
+    assert time.monotonic() - began < 20
+    assert (refused["error"]["name"], refused["error"]["suggestion"]) == (
+        "RateLimited",
+        "wait 3600 s, then repeat the same command",
+    )
 
 
 def test_the_whole_drive_needs_more(google: FakeColab, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from .. import errors
 from ..auth import credentials
 from ..auth.tokens import Login, origin
 from ..net import http
-from ..net.retry import persist
+from ..net.retry import RETRY_AFTER_MOST, persist
 
 T = TypeVar("T")
 
@@ -276,9 +276,10 @@ class Drive:
 
 
 def _pause(error: Exception, method: str) -> bool | float:
-    """Whether to repeat a request after this failure, and after how many seconds if Google said so."""
+    """Whether to repeat a request after this failure, and after how many seconds if Google said so. A longer pause than
+    `RETRY_AFTER_MOST` is left to the user."""
     if isinstance(error, errors.QuotaError) and error.retryable:
-        return error.retry_after or True
+        return (error.retry_after or 0.0) <= RETRY_AFTER_MOST and (error.retry_after or True)
     if not isinstance(error, errors.ConnectionFailed):
         return False
     if isinstance(error, (errors.ConnectionRefused, errors.NameResolution)):
@@ -322,7 +323,9 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
             f"Google wants fewer requests to Drive: {said}",
             name="RateLimited",
             retryable=True,
-            hint="repeat the same command in a minute",
+            hint=f"wait {wait} s, then repeat the same command"
+            if wait.isdigit()
+            else "repeat the same command in a minute",
             retry_after=float(wait) if wait.isdigit() else None,
         )
     if reply.status == 403:
