@@ -144,14 +144,6 @@ def test_a_short_pause_that_colab_asks_for_is_waited_for(hollow: FakeColab, cli:
     assert "asking again in 1 s" in created.err
 
 
-def test_a_refusal_leaves_no_session(hollow: FakeColab, cli: Cli) -> None:
-    """An answer that refuses had no effect, so nothing is left of the request."""
-    hollow.account.recaptcha = True
-    hollow.switches.recaptcha_blocks = True
-    assert cli("sessions", "create", "a", "--cpu").code != 0
-    assert stored(cli) == []
-
-
 def test_a_full_account_tells_what_it_holds(hollow: FakeColab, cli: Cli) -> None:
     """Everybody who asked at once learns the cause; and the runtime in the way can be taken over."""
     other = hollow.start_vm("T4")

@@ -237,7 +237,7 @@ class Allocator:
         def again(error: errors.Error) -> bool | float:
             nonlocal unanswered, pause
             nonlocal short
-            refused = isinstance(error, (errors.QuotaError, errors.BlockedError)) or _is_refusal(error)
+            refused = isinstance(error, (errors.QuotaError, errors.BlockedError))
             waits = not refused and isinstance(error, (errors.CapacityError, errors.RateLimited))
             unanswered = unanswered and not (refused or waits)
             wait = error.retry_after or _jittered(pause)
@@ -386,11 +386,6 @@ class Allocator:
         self.write(
             record, self._listing.with_proxy(record, listed), record.allocation.state if record.allocation else "ready"
         )
-
-
-def _is_refusal(error: errors.Error) -> bool:
-    """Whether Colab answered that it does not do it: such a request had no effect."""
-    return error.http_status is not None and 400 <= error.http_status < 500 and error.http_status not in (408, 429)
 
 
 def _jittered(pause: float) -> float:
