@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from lecoder_cgpu.jupyter import messages, outputs
+from lecoder_cgpu.jupyter import messages, outputs, stream_buffers
 from lecoder_cgpu.jupyter.screen import render
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import DisplayData, Run, Truncated
@@ -20,14 +20,14 @@ from lecoder_cgpu.models.runs import DisplayData, Run, Truncated
 @given(st.lists(st.text(alphabet="ab\r\n", max_size=6)))
 def test_feeding_in_pieces_equals_feeding_at_once(pieces: list[str]) -> None:
     """How the text is cut into messages makes no difference to the lines that come out."""
-    feed = outputs.LineFeed()
+    feed = stream_buffers.LineFeed()
     out = "".join(feed.feed(piece) for piece in pieces) + feed.flush()
     assert out == render("".join(pieces))
 
 
 def test_a_line_is_passed_on_when_it_is_complete() -> None:
     """Whoever reads a pipe does not wait for the end; after a nested bar, the lines that it writes over are held."""
-    feed = outputs.LineFeed()
+    feed = stream_buffers.LineFeed()
     assert feed.feed("a\nb") == "a\n"
     frames = [f"\router {n}\n\rinner {n}\x1b[A" for n in range(100)]
     assert [feed.feed(frame) for frame in frames] == [""] * 100
@@ -87,7 +87,7 @@ def test_rich_outputs_become_files_with_a_manifest(tmp_path: Path) -> None:
 @given(st.lists(st.binary(max_size=40)), st.integers(min_value=2, max_value=60))
 def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: int) -> None:
     """All of it while it fits; else the first and last bytes, as many as the limit allows, however it was cut."""
-    kept, everything = outputs.StreamBuffer(limit, raw=True), b"".join(pieces)
+    kept, everything = stream_buffers.StreamBuffer(limit, raw=True), b"".join(pieces)
     for piece in pieces:
         kept.add(piece)
     assert kept.total == len(everything)
@@ -100,7 +100,7 @@ def test_what_is_kept_is_the_beginning_and_the_end(pieces: list[bytes], limit: i
 @given(st.text(alphabet="aé€😀", min_size=40, max_size=80))
 def test_a_cut_never_splits_a_character(text: str) -> None:
     """The beginning and the end are text that was there, and the mark counts every byte between them."""
-    kept = outputs.StreamBuffer(30, encoding_errors="surrogatepass")
+    kept = stream_buffers.StreamBuffer(30, encoding_errors="surrogatepass")
     kept.add(text.encode())
     if not kept.truncated:
         return
@@ -116,7 +116,7 @@ def test_a_cut_never_splits_a_character(text: str) -> None:
 
 def test_a_progress_bar_is_not_too_much() -> None:
     """Megabytes that were written over are one line: nothing is left out, and every byte is counted."""
-    kept = outputs.StreamBuffer(1000)
+    kept = stream_buffers.StreamBuffer(1000)
     for number in range(20_000):
         kept.add(f"\r{number:6d} |████| it/s\x1b[K".encode())
     assert kept.text() == " 19999 |████| it/s"
@@ -127,7 +127,7 @@ def test_a_progress_bar_is_not_too_much() -> None:
     shown = kept.text()
     assert shown.startswith(" 19999 |████| it/s\nxxx")
     assert "of 2,027 bytes left out" in shown
-    raw = outputs.StreamBuffer(1000, raw=True)
+    raw = stream_buffers.StreamBuffer(1000, raw=True)
     raw.add(b"ab\rc" * 1000)
     assert raw.truncated
     assert raw.text().startswith("ab\rc")

@@ -8,7 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from lecoder_cgpu.helper.documents import KernelError, Result, RunState, Signal
-from lecoder_cgpu.jupyter import messages, outputs
+from lecoder_cgpu.jupyter import messages, stream_buffers
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run, Stopped
 from lecoder_cgpu.runs import jobs, kernel_runs, process_runs
@@ -140,13 +140,13 @@ def test_reading_on_from_an_offset() -> None:
 
 def test_output_that_is_no_text() -> None:
     """The exact bytes are in the document, too, where they are whole."""
-    kept = outputs.StreamBuffer(None, raw=True)
+    kept = stream_buffers.StreamBuffer(None, raw=True)
     kept.add(b"a\xffb")
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
     process_runs._put_output(document, "stdout", kept)
     assert document.stdout == "a\ufffdb"
     assert document.stdout_base64 == "Yf9i"
-    cut = outputs.StreamBuffer(2, raw=True)
+    cut = stream_buffers.StreamBuffer(2, raw=True)
     cut.add(b"\xff" * 100)
     document = Run(status="ok", error_code=0, exit_code=0, mode="terminal")
     process_runs._put_output(document, "stdout", cut)

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from ..jupyter import messages, outputs
+from ..jupyter import messages, outputs, stream_buffers
 from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
@@ -107,10 +107,11 @@ class KernelView:
         self._printer = printer
         self._raw = raw
         self._terminal = printer.out_is_terminal
-        self._feeds = {"stdout": outputs.LineFeed(), "stderr": outputs.LineFeed()}
+        self._feeds = {"stdout": stream_buffers.LineFeed(), "stderr": stream_buffers.LineFeed()}
         self._shown = ""  # what this run has put on the terminal since the last clearing
         self._clear_on_next = False
-        self._pending: dict[str, str] = {}  # display id -> its latest text, not printed yet
+        self._widget: str | None = None  # the Output widget that captures what comes
+        self._pending: dict[str, tuple[str, str | None]] = {}  # display id -> its latest text, and whose it is
         self._last_display: tuple[str, str] | None = None
         self._failure: messages.Failure | None = None  # the last output, which may be what ends the code
 
@@ -130,7 +131,7 @@ class KernelView:
         for name, feed in self._feeds.items():
             if rest := feed.flush():
                 self._write(name, rest)
-        for text in self._pending.values():
+        for text, _ in self._pending.values():
             self._write("stdout", text)
         self._pending.clear()
 
@@ -163,6 +164,10 @@ class KernelView:
         failure, self._failure = self._failure, None
         if failure is not None:
             self._write_failure(failure)
+        if isinstance(event, messages.Stream | messages.Display | messages.Clear) and event.widget != self._widget:
+            self._widget = event.widget
+            self._clear_on_next = False
+            self._shown = ""  # its clearing takes back only what it shows from here on
         match event:
             case messages.Failure():
                 self._clear_if_due()
@@ -193,7 +198,7 @@ class KernelView:
         text += "\n" if text else ""
         key = event.display_id
         if key is not None and not self._terminal and not self._raw:
-            self._pending[key] = text
+            self._pending[key] = (text, event.widget)
             return
         if event.update and self._terminal and self._last_display is not None and self._last_display[0] == key:
             self._rub_out(self._last_display[1])
@@ -208,7 +213,11 @@ class KernelView:
 
     def _clear(self) -> None:
         self._clear_on_next = False
-        self._pending.clear()
+        if self._widget is None:
+            self._pending.clear()
+        for key, (_, widget) in list(self._pending.items()):
+            if widget == self._widget:
+                del self._pending[key]
         if self._terminal and not self._raw:
             self._rub_out(self._shown)
             self._shown = ""

@@ -4,7 +4,8 @@
 `messages` the messaging protocol without a socket, `execution` the state machine of one request. `execution_watch`
 follows one execution to its end, without a socket or a clock: `watch_events` go in and actions come out, `watch_state`
 is what it knows, `execution_end` what it does after the run, `outcome` how the run ended, `watch_limits` how long it
-may take; `watch_driver` does the actions. `outputs` collects what a run shows, `screen`
+may take; `watch_driver` does the actions. `outputs` collects what a run shows in
+`stream_buffers`, `widgets` knows which of it a widget captured, `screen`
 (of `screen_row`s) makes of text what a terminal shows, `terminal` is a shell.
 Who may use it: any code that holds an `Endpoint`.
 Never here: sessions, backends, or anything that only one service adds to Jupyter.

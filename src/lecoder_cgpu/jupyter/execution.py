@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ..system import logs
 from . import messages
+from .widgets import Widgets
 
 # jupyter_server writes these notices itself when its rate limits make it drop iopub messages (protocol J1).
 _DROP_NOTICES = ("IOPub data rate exceeded.", "IOPub message rate exceeded.")
@@ -22,6 +23,7 @@ EXECUTION_TYPES = frozenset(
     (
         "stream", "display_data", "update_display_data", "execute_result", "clear_output", "error", "execute_input",
         "status", "execute_reply", "input_request", "lecoder_reply",
+        "comm_open", "comm_msg",
     )
 )  # fmt: skip
 
@@ -61,6 +63,7 @@ class Execution:
         self.inputs = 0  # how often the code asked for input
         self.unreadable = 0  # frames that came meanwhile and were no messages
         self._odd: set[str] = set()
+        self.widgets = Widgets(msg_id)
         self._numbers = _Numbers()
 
     def plain_value(self, name: str) -> str | None:
@@ -101,12 +104,14 @@ class Execution:
             case "stream":
                 return self._stream(content)
             case "display_data" | "update_display_data":
-                return _display(content, update=message.type == "update_display_data")
+                return _display(content, self.widgets.capturing, update=message.type == "update_display_data")
             case "execute_result":
                 self._count(content)
-                return _display(content, result=True)
+                return _display(content, self.widgets.capturing, result=True)
             case "clear_output":
-                return messages.Clear(bool(content.get("wait")))
+                return messages.Clear(bool(content.get("wait")), self.widgets.capturing)
+            case "comm_open" | "comm_msg":
+                self.widgets.take(message.type, content, message.buffers)
             case "error":
                 self._shown = _raised(content)
                 return messages.Failure(self._shown.name, self._shown.message, self._shown.traceback)
@@ -171,14 +176,13 @@ class Execution:
         if type(count) is int:  # `True` is an int to Python
             self.execution_count = count
 
-    @staticmethod
-    def _stream(content: dict[str, Any]) -> messages.Event:
+    def _stream(self, content: dict[str, Any]) -> messages.Event:
         text = str(content.get("text", ""))
         if content.get("name") == "stderr":
             if text.lstrip().startswith(_DROP_NOTICES):
                 return messages.Dropped(text)
-            return messages.Stream("stderr", text)
-        return messages.Stream("stdout", text)
+            return messages.Stream("stderr", text, self.widgets.capturing)
+        return messages.Stream("stdout", text, self.widgets.capturing)
 
     def _reply(self, content: dict[str, Any]) -> None:
         status = content.get("status")
@@ -220,7 +224,9 @@ def _list(content: dict[str, Any], name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _display(content: dict[str, Any], *, update: bool = False, result: bool = False) -> messages.Display:
+def _display(
+    content: dict[str, Any], widget: str | None, *, update: bool = False, result: bool = False
+) -> messages.Display:
     identity = _object(content, "transient").get("display_id")
     return messages.Display(
         _object(content, "data"),
@@ -228,6 +234,7 @@ def _display(content: dict[str, Any], *, update: bool = False, result: bool = Fa
         identity if isinstance(identity, str) else None,
         update,
         result,
+        widget,
     )
 
 

@@ -149,6 +149,11 @@ class KernelConnection:
         content = self._ask("is_complete_request", {"code": code}, limit)
         return _typed(content, Completeness)
 
+    def language_info(self, limit: float) -> dict[str, Any] | None:
+        """What the kernel says of its language, as notebooks keep it; None when it does not say so in time."""
+        info = (self._ask("kernel_info_request", {}, limit) or {}).get("language_info")
+        return info if isinstance(info, dict) and isinstance(info.get("name"), str) else None
+
     def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
         request = messages.request(kind, content, session=self.session_id)
         self._send(request)

@@ -340,10 +340,11 @@ def execute_request(
 
 
 class Stream(Struct, frozen=True):
-    """Text that the code wrote to stdout or stderr."""
+    """Text that the code wrote to stdout or stderr. `widget` is the Output widget that captured it, if one did."""
 
     name: Literal["stdout", "stderr"]
     text: str
+    widget: str | None = None
 
 
 class Display(Struct, frozen=True):
@@ -354,12 +355,15 @@ class Display(Struct, frozen=True):
     display_id: str | None = None
     update: bool = False
     result: bool = False
+    widget: str | None = None
 
 
 class Clear(Struct, frozen=True):
-    """`clear_output`: all output so far goes; with `wait`, when the next output comes."""
+    """`clear_output`: all output so far goes; with `wait`, when the next output comes. `widget`: only what that Output
+    widget captured."""
 
     wait: bool
+    widget: str | None = None
 
 
 class Failure(Struct, frozen=True):

@@ -5,7 +5,6 @@ applied, text as a terminal shows it (see `screen`). Pure, but for `write_files`
 from __future__ import annotations
 
 import base64
-import codecs
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,9 @@ from msgspec import UNSET, Struct
 
 from .. import errors
 from ..models.base import ErrorInfo, Optional, now
-from ..models.runs import DisplayData, Manifest, OutputFile, Truncated
+from ..models.runs import DisplayData, Manifest, OutputFile
 from . import messages
-from .screen import Screen, render
+from .stream_buffers import BoundedBuffer, StreamBuffer, cut
 
 if TYPE_CHECKING:
     from ..models.runs import Run
@@ -43,162 +42,6 @@ EXTENSIONS = {
 }
 
 
-class LineFeed:
-    """Passes on lines for output that goes into a pipe or a file, as a terminal would show them.
-
-    A line comes when it is complete; a line that was drawn again (a progress bar) comes with the next one that was not.
-    After a program has moved the cursor up, as nested progress bars do, as many lines are held back as it has moved: it
-    may write over them again.
-    """
-
-    def __init__(self) -> None:
-        self._screen = Screen()
-
-    def feed(self, text: str) -> str:
-        """The lines that are final after `text`."""
-        self._screen.feed(text)
-        return self._screen.take_above(self._screen.depth)
-
-    def flush(self) -> str:
-        """What is left of the last lines."""
-        rest = self._screen.take() + self._screen.rest()
-        self._screen = Screen()
-        return rest
-
-
-class BoundedBuffer:
-    """Bytes: all of them, or when they are more than `limit`, their beginning and end."""
-
-    def __init__(self, limit: int | None) -> None:
-        self._limit = limit
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._begin = 0 if limit is None else limit // 2
-        self._end = 0 if limit is None else limit - limit // 2
-        self.total = 0
-
-    def copy(self) -> BoundedBuffer:
-        other = BoundedBuffer(self._limit)
-        other._head, other._tail, other.total = self._head[:], self._tail[:], self.total
-        return other
-
-    def add(self, data: bytes) -> None:
-        self.total += len(data)
-        if self._limit is None:
-            self._head += data
-            return
-        room = self._begin - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:]
-        if len(self._tail) > 4 * self._end:
-            del self._tail[: -self._end]
-
-    @property
-    def truncated(self) -> bool:
-        """Whether anything was left out."""
-        return self._limit is not None and self.total > self._limit
-
-    @property
-    def content(self) -> bytes:
-        """Everything. Call this only when nothing was left out."""
-        return bytes(self._head + self._tail)
-
-    def last(self, size: int) -> bytes:
-        return bytes((self._tail if self.truncated else self.content)[-size:])
-
-    def text(self, encoding_errors: str) -> str:
-        """As text, with a line in place of what was left out."""
-        if not self.truncated:
-            return self.content.decode("utf-8", encoding_errors)
-        head, tail = bytes(self._head), self.last(self._end)
-        while tail and tail[0] & 0xC0 == 0x80:  # the rest of a character that was cut
-            tail = tail[1:]
-        head = head.decode("utf-8", "ignore").encode() if encoding_errors == "surrogatepass" else head
-        left_out = self.total - len(head) - len(tail)
-        mark = f"\n[… {left_out:,} of {self.total:,} bytes left out …]\n"
-        return head.decode("utf-8", encoding_errors) + mark + tail.decode("utf-8", encoding_errors)
-
-
-class StreamBuffer:
-    """A stream's bytes for the document, as a terminal would show them: all, or the beginning and the end.
-
-    Args:
-        limit: how many bytes the document may show; None is all. What a progress bar has written over does not count.
-        raw: keep what was written, and carry out no carriage return or escape sequence.
-        encoding_errors: what becomes of bytes that are not UTF-8, as in `bytes.decode`.
-    """
-
-    def __init__(self, limit: int | None = None, *, raw: bool = False, encoding_errors: str = "replace") -> None:
-        self._limit = limit
-        self._raw = raw
-        self._encoding_errors = encoding_errors
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._written = BoundedBuffer(self._limit)
-        self._screen: Screen | None = None  # once more was written than can be kept
-        self._decoder = codecs.getincrementaldecoder("utf-8")(self._encoding_errors)
-        self._shown = BoundedBuffer(self._limit)
-
-    def add(self, data: bytes) -> None:
-        """Keep what was written."""
-        if self._limit is not None and not self._raw and self._written.total + len(data) > self._limit:
-            if self._screen is None:
-                self._screen = Screen()
-                self._show(self._written.content)
-            self._show(data)
-        self._written.add(data)
-
-    def _show(self, data: bytes) -> None:
-        assert self._screen is not None
-        self._screen.feed(self._decoder.decode(data))
-        if final := self._screen.take():
-            self._shown.add(final.encode("utf-8", "surrogatepass"))
-
-    def _final(self) -> BoundedBuffer:
-        """What a terminal would show, when more was written than can be kept."""
-        if self._screen is None:
-            return self._written
-        final = self._shown.copy()
-        final.add(self._screen.rest().encode("utf-8", "surrogatepass"))
-        return final
-
-    @property
-    def total(self) -> int:
-        """How many bytes were written."""
-        return self._written.total
-
-    @property
-    def truncated(self) -> bool:
-        """Whether anything of what a terminal would show is left out."""
-        return self._final().truncated
-
-    @property
-    def content(self) -> bytes | None:
-        """Every byte that was written; None when they were too many to keep."""
-        return None if self._written.truncated else self._written.content
-
-    def last(self, size: int) -> bytes:
-        """The last bytes that were written, as many of `size` as there are."""
-        return self._written.last(size)
-
-    def text(self) -> str:
-        """The text, with a line in place of what was left out."""
-        if self._screen is not None:
-            return self._final().text("surrogatepass" if self._encoding_errors == "surrogatepass" else "replace")
-        text = self._written.text(self._encoding_errors)
-        return text if self._raw else render(text)
-
-
-def cut(streams: dict[str, StreamBuffer]) -> Truncated:
-    """Which of the streams are not whole, and how much there was."""
-    out, err = streams["stdout"], streams["stderr"]
-    return Truncated(
-        stdout_bytes=out.total if out.truncated else UNSET, stderr_bytes=err.total if err.truncated else UNSET
-    )
-
-
 class OutputOptions(Struct, frozen=True, kw_only=True):
     """How much of a run's output its document holds, and in which form.
 
@@ -220,6 +63,15 @@ DEFAULT = OutputOptions()
 ERROR_LIMIT = 64 << 10  # bytes of an error's message, and of its traceback
 
 
+class _Segment:
+    """Output without a change of its owner: the cell itself, or an Output widget, whose part can be cleared alone."""
+
+    def __init__(self, streams: dict[str, StreamBuffer], widget: str | None) -> None:
+        self.streams = streams
+        self.widget = widget
+        self.displays: list[DisplayData] = []
+
+
 class Collector:
     """Collects the events of one run for its document.
 
@@ -237,24 +89,27 @@ class Collector:
         self._error_limit = limit if error_limit is None else error_limit
         self._inline = inline
         self._limit = limit
-        self._streams = {
-            name: StreamBuffer(limit, raw=raw, encoding_errors="surrogatepass") for name in ("stdout", "stderr")
-        }
-        self._displays: list[DisplayData] = []
-        self._by_id: dict[str, list[int]] = {}
-        self._clear_on_next = False
+        self._segments = [self._new_segment(None)]
+        self._by_id: dict[str, list[tuple[_Segment, int]]] = {}
+        self._clear_on_next: set[str | None] = set()
         self.bytes_written = 0  # to both streams, cleared or not
+
+    def _new_segment(self, widget: str | None) -> _Segment:
+        streams = {
+            name: StreamBuffer(self._limit, raw=self.raw, encoding_errors="surrogatepass")
+            for name in ("stdout", "stderr")
+        }
+        return _Segment(streams, widget)
 
     def add(self, event: messages.Event) -> None:
         match event:
             case messages.Clear(wait=True):
-                self._clear_on_next = True
+                self._clear_on_next.add(event.widget)
             case messages.Clear():
-                self._clear()
+                self._clear(event.widget)
             case messages.Stream(name=name, text=text):
-                self._clear_if_due()
                 content = text.encode("utf-8", "surrogatepass")
-                self._streams[name].add(content)
+                self._segment(event.widget).streams[name].add(content)
                 self.bytes_written += len(content)
             case messages.Display():
                 self._display(event)
@@ -262,45 +117,50 @@ class Collector:
     def _display(self, event: messages.Display) -> None:
         shown = DisplayData(data=event.data, metadata=event.metadata)
         known = self._by_id.get(event.display_id, []) if event.display_id else []
+        for segment, index in known:
+            segment.displays[index] = shown
         if event.update and known:
-            for index in known:
-                self._displays[index] = shown
             return
-        self._clear_if_due()
+        segment = self._segment(event.widget)
         if event.display_id:
-            self._by_id.setdefault(event.display_id, []).append(len(self._displays))
-        self._displays.append(shown)
+            self._by_id.setdefault(event.display_id, []).append((segment, len(segment.displays)))
+        segment.displays.append(shown)
 
-    def _clear_if_due(self) -> None:
-        if self._clear_on_next:
-            self._clear()
+    def _segment(self, widget: str | None) -> _Segment:
+        """Where output goes now, after what was to be cleared by it."""
+        if widget in self._clear_on_next:
+            self._clear(widget)
+        if self._segments[-1].widget != widget:
+            self._segments.append(self._new_segment(widget))
+        return self._segments[-1]
 
-    def _clear(self) -> None:
-        self._clear_on_next = False
+    def _clear(self, widget: str | None) -> None:
+        """Clear what a widget captured, or with None everything: what the cell shows includes its widgets."""
+        self._clear_on_next.discard(widget)
         if self.raw:
             return
-        for kept in self._streams.values():
-            kept.clear()
-        self._displays.clear()
-        self._by_id.clear()
+        left = [segment for segment in self._segments if widget is not None and segment.widget != widget]
+        self._segments = left or [self._new_segment(widget)]
+        for key, places in list(self._by_id.items()):
+            self._by_id[key] = [place for place in places if place[0] in left]
 
     def text(self, name: str) -> str:
-        return self._streams[name].text()
+        return "".join(segment.streams[name].text() for segment in self._segments)
 
     @property
     def displays(self) -> list[DisplayData]:
         """Every rich output, whole."""
-        return list(self._displays)
+        return [shown for segment in self._segments for shown in segment.displays]
 
     def fill(self, document: Run) -> None:
         """Put the output into a run's document, as much of it as its limit allows."""
         document.stdout = self.text("stdout")
         document.stderr = self.text("stderr") or UNSET
         document.output_bytes = self.bytes_written
-        truncated = cut(self._streams)
+        truncated = cut([segment.streams for segment in self._segments])
         left = self._limit
         shown, omitted = [], 0
-        for display in self._displays:
+        for display in self.displays:
             if not self._inline:
                 data, left_out = without_binary(display.data)
                 display = DisplayData(data=data, metadata=display.metadata, omitted=left_out or UNSET)

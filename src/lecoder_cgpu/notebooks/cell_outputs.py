@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from ..jupyter import messages
 from ..jupyter.screen import StreamText
 
 
 class Displays:
-    """The rich outputs of a notebook by their `display_id`: a later cell may update what an earlier one has shown."""
+    """What cells of a notebook share: rich outputs by their `display_id`, and what Output widgets captured. Later cells
+    may change both."""
 
     def __init__(self) -> None:
         self._shown: dict[str, list[dict[str, Any]]] = {}
+        self._captured: dict[str, CellOutputs] = {}
+
+    def captured_by(self, widget: str) -> CellOutputs:
+        """What an Output widget holds; cells add to it."""
+        return self._captured.setdefault(widget, CellOutputs(self))
+
+    def captured(self) -> dict[str, list[dict[str, Any]]]:
+        """What Output widgets hold now."""
+        return {widget: held.all() for widget, held in self._captured.items()}
 
     def add(self, display_id: str, shown: dict[str, Any]) -> None:
         self._shown.setdefault(display_id, []).append(shown)
@@ -36,6 +48,9 @@ class CellOutputs:
         self._clear_on_next = False
 
     def add(self, event: messages.Event) -> None:
+        if isinstance(event, messages.Stream | messages.Display | messages.Clear) and event.widget is not None:
+            self._displays.captured_by(event.widget).add(structs.replace(event, widget=None))
+            return
         match event:
             case messages.Clear(wait=True):
                 self._clear_on_next = True
@@ -56,9 +71,9 @@ class CellOutputs:
 
     def _display(self, event: messages.Display) -> None:
         data = {mime: _allowed(mime, content) for mime, content in event.data.items()}
+        if event.display_id:  # the same id again takes the place of what it showed before, in every cell
+            self._displays.update(event.display_id, data, dict(event.metadata))
         if event.update:
-            if event.display_id:
-                self._displays.update(event.display_id, data, dict(event.metadata))
             return
         self._clear_if_due()
         self._settle()
@@ -93,15 +108,20 @@ class CellOutputs:
         """Whether that exception is among the outputs."""
         return any(shown.get("ename") == name and shown.get("evalue") == message for shown in self._outputs)
 
-    def put(self, cell: Any, execution_count: int | None) -> None:
-        """Put the outputs so far into the cell."""
+    def all(self) -> list[dict[str, Any]]:
+        """The outputs so far."""
         if self._stream is not None:
             self._outputs[-1]["text"] = self._stream.text()
-        for shown in self._outputs:
+        return list(self._outputs)
+
+    def put(self, cell: Any, execution_count: int | None) -> None:
+        """Put the outputs so far into the cell."""
+        outputs = self.all()
+        for shown in outputs:
             if shown["output_type"] == "execute_result":
                 shown["execution_count"] = execution_count
         # The cell holds these very dictionaries, so an update by a later cell changes them here and in the cell.
-        cell.outputs = list(self._outputs)
+        cell.outputs = outputs
         cell.execution_count = execution_count
 
 

@@ -28,7 +28,7 @@ from ..system import logs
 from . import document as notebook
 from . import kernel_place
 from .options import DEFAULT, NotebookOptions
-from .runs import NotebookProgress, name_cell_limit
+from .runs import NotebookProgress, name_cell_limit, note_language
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
@@ -91,7 +91,11 @@ def start(
         errors.UsageError: (`NoSharedMachine`) the server keeps its kernels where the helper does not reach them.
             (`KeyConflict`) the key was used with another notebook. errors.Error: nothing was started.
     """
-    session.connect_kernel().close()  # starts a kernel if none is running
+    connection = session.connect_kernel()  # starts a kernel if none is running
+    try:
+        note_language(content, connection)
+    finally:
+        connection.close()
     kernel = session.record.kernel
     if kernel is None or kernel.recorded is False:
         raise errors.UsageError(

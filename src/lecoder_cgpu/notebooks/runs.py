@@ -18,6 +18,7 @@ from ..jupyter import messages, outputs
 from ..jupyter.execution import Execution
 from ..jupyter.outcome import Outcome
 from ..jupyter.watch_limits import WatchLimits
+from ..jupyter.widgets import STATE, Widgets
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellResult, NotebookRun
 from ..models.runs import Run
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ..models.base import Timing
 
 CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebook has all of it
+LANGUAGE_WAIT = 5.0  # seconds for a kernel to tell its language; a busy one does not
 CELL_ERROR = 16384  # bytes of the message of its error, and of the traceback
 
 
@@ -66,6 +68,9 @@ class NotebookProgress:
         self._observer = observer
         self._limit = max_output
         self._displays = cell_outputs.Displays()
+        self._widgets = Widgets()
+        if all(step.wanted for step in steps):  # no cell keeps an output of an earlier run
+            content.metadata.pop("widgets", None)
         self._outputs = cell_outputs.CellOutputs(self._displays)
         self._collector = self._new_collector()
 
@@ -115,6 +120,8 @@ class NotebookProgress:
         elif isinstance(run.error, ErrorInfo):
             self._outputs.fail(run.error.name, run.error.message, [f"{run.error.name}: {run.error.message}"])
         self._outputs.put(step.cell, run.execution_count)
+        self._widgets.merge(outcome.execution.widgets)
+        self._put_widgets()
         if result.status == "error" and raised is not None and step.allows(raised.name) and _is_of_the_code(outcome):
             result.allowed = True
         elif result.status == "error" and self.failure is None:
@@ -122,6 +129,16 @@ class NotebookProgress:
         papermill_metadata.cell_ended(step.cell, result.timing, failed=result.status == "error" and not result.allowed)
         self._observer.ended(result)
         return (result.status == "ok" and raised is None) or result.allowed is True
+
+    def _put_widgets(self) -> None:
+        """Put the state of widgets into the notebook, beside that of cells that were not run."""
+        found = self._widgets.metadata(self._displays.captured())
+        if found is None:
+            return
+        before = self.content.metadata.get("widgets", {})
+        old = before.get(STATE, {}).get("state", {}) if isinstance(before, dict) else {}
+        found[STATE]["state"] = {**(old if isinstance(old, dict) else {}), **found[STATE]["state"]}
+        self.content.metadata["widgets"] = found
 
     def document(self, name: str, session: Session, timing: Timing) -> NotebookRun:
         """All of it; cells that were not reached are `not_run`."""
@@ -163,6 +180,13 @@ def _is_of_the_code(outcome: Outcome) -> bool:
     return outcome.execution.raised is not None and not outcome.timed_out and outcome.interrupted is None
 
 
+def note_language(content: Any, connection: KernelConnection) -> None:
+    """Put into the notebook what the kernel says of its language: viewers choose their colours by it."""
+    info = connection.language_info(LANGUAGE_WAIT)
+    if info is not None:
+        content.metadata["language_info"] = info
+
+
 def run_notebook(
     session: Session,
     progress: NotebookProgress,
@@ -184,6 +208,7 @@ def run_notebook(
     course = _Course(session, connection, progress, save, options)
     started = datetime.now(UTC)
     try:
+        note_language(progress.content, connection)
         kernel_place.enter(connection, options.place)
         try:
             course.run()

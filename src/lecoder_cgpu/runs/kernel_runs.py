@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from .. import errors
 from ..jupyter import messages as wire
@@ -200,7 +200,7 @@ class _Resume:
                 content = event.text.encode("utf-8", "surrogatepass")
                 self._left[event.name] = max(left - len(content), 0)
                 text = content[left:].decode("utf-8", "ignore")
-                return wire.Stream(event.name, text) if text else None
+                return structs.replace(event, text=text) if text else None
             return event
         return None if any(self._left.values()) else event
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .. import errors
 from ..helper.launch import DEFAULT, Launch
-from ..jupyter import outputs
+from ..jupyter import outputs, stream_buffers
 from ..models.base import Timing
 from ..models.runs import ProcessRef, Run, Stopped
 from ..sessions.session import Session
@@ -96,7 +96,7 @@ def _process_document(session: Session, run: ProcessRun, output: _Output) -> Run
     for name, kept in output.kept.items():
         _put_output(document, name, kept)
         document.output_bytes += kept.total
-    if truncated := outputs.cut(output.kept):
+    if truncated := stream_buffers.cut([output.kept]):
         truncated.get = session.reading_command(run.id)
         document.truncated = truncated
     command = run.command if isinstance(run.command, str) else run.command[0]
@@ -110,14 +110,16 @@ class _Output:
 
     def __init__(self, on_output: Callable[[str, bytes], None], options: outputs.OutputOptions) -> None:
         self._on_output = on_output
-        self.kept = {name: outputs.StreamBuffer(options.max_output, raw=options.raw) for name in ("stdout", "stderr")}
+        self.kept = {
+            name: stream_buffers.StreamBuffer(options.max_output, raw=options.raw) for name in ("stdout", "stderr")
+        }
 
     def take(self, stream: str, data: bytes) -> None:
         self.kept[stream].add(data)
         self._on_output(stream, data)
 
 
-def _put_output(document: Run, name: str, kept: outputs.StreamBuffer) -> None:
+def _put_output(document: Run, name: str, kept: stream_buffers.StreamBuffer) -> None:
     """Put a stream into the document: as text, and where it is not UTF-8 and whole also as the exact bytes."""
     if (content := kept.content) is not None:
         try:
