@@ -44,7 +44,7 @@ NOTEBOOK_OPTIONS: Mapping[str, bool] = {
     "--cell-timeout": True, "--save-every": True,
 }  # fmt: skip
 # How notebooks end: a command never does.
-NOTEBOOKS = (".ipynb", ".md", ".rmd", ".qmd")
+NOTEBOOKS = (".ipynb",)
 # What a notebook in Drive begins with where a command is expected.
 IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
