@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from tests.support.cli import Cli
@@ -22,10 +23,14 @@ from tests.support.servers import JupyterServer, free_port, start_server
 
 
 @contextlib.contextmanager
-def answering(status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> Iterator[str]:
+def answering(
+    status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None, protocol: str = "HTTP/1.0"
+) -> Iterator[str]:
     """A server that gives one and the same answer to everything."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = protocol
+
         def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content_type)
@@ -123,6 +128,7 @@ def test_a_server_that_hangs_up(cli: Cli) -> None:
 def test_a_wrong_token(cli: Cli, jupyter: JupyterServer) -> None:
     """A real server's refusal, when adding and when the token changed later."""
     refused = cli("sessions", "add", "x", "--url", jupyter.url, "--token-stdin", "--json", stdin=b"wrong-token-value")
+    assert refused.json["error"]["suggestion"].startswith("check the token")
     assert (refused.json["errorCode"], refused.code) == (2001, 77)
     assert "wrong-token-value" not in refused.out + refused.err
     environment = {"LECODER_CGPU_JUPYTER_URL": jupyter.url, "LECODER_CGPU_JUPYTER_TOKEN": "wrong-token-value"}
@@ -224,6 +230,16 @@ def test_a_full_disk(cli: Cli, jupyter: JupyterServer) -> None:
     assert (result.code, result.json["stdout"]) == (0, "2\n")
     assert "No space left" in result.json["notice"]
     cli("sessions", "close", "--all")
+
+
+def test_a_proxy_without_websockets() -> None:
+    """It passes the handshake on as a plain request, which the server refuses; the error names the proxy."""
+    body = b'Can "Upgrade" only to "WebSocket".'
+    with answering(400, "text/plain", body, protocol="HTTP/1.1") as url:
+        server = Server(Endpoint(url=url, token="t"))
+        with pytest.raises(errors.UnexpectedAnswer, match="does not pass WebSockets on") as raised:
+            server.open_channels("kernel", "session")
+    assert "Upgrade" in (raised.value.hint or "")
 
 
 def test_closing_ends_only_what_we_started(cli: Cli, jupyter: JupyterServer) -> None:

@@ -33,6 +33,13 @@ def test_no_helper() -> None:
         answers.answer_of(messages.Message(content={"status": "aborted"}))
 
 
+def test_a_kernel_of_another_language() -> None:
+    """It executes nothing of ours and reports success (bash_kernel, IRkernel); the error names what is missing."""
+    with pytest.raises(errors.HelperFailed, match="does not run Python") as raised:
+        answers.answer_of(messages.Message(content={"status": "ok", "execution_count": 0, "user_expressions": {}}))
+    assert "ipykernel" in (raised.value.hint or "")
+
+
 @given(anything)
 def test_odd_replies(value: Any) -> None:
     """Whatever stands in the place of an answer is a failure of the connection, and no bug of ours."""

@@ -100,6 +100,12 @@ def answer_of(message: messages.Message) -> dict[str, Any]:
             raise _unexpected("no object")
         answer: dict[str, Any] = data[MIME]
         return answer
+    if not found and content.get("status") == "ok":  # kernels of other languages evaluate no expressions of ours
+        raise errors.HelperFailed(
+            "the kernel that the server gave the helper does not run Python, which processes, jobs and status need",
+            hint="install ipykernel on the server; meanwhile code of its own language runs: "
+            "lecoder-cgpu run -m kernel CODE",
+        )
     told = found if found.get("status") == "error" else content
     raise errors.HelperFailed(
         f"the helper could not be started on the runtime: {told.get('ename') or told.get('status')}: "

@@ -219,8 +219,6 @@ class Server:
             except (errors.AuthError, errors.NotFoundError, errors.ConnectionFailed) as error:
                 assert self._renew is not None
                 fresh = self._renew(error)
-                if fresh is None and isinstance(error, errors.AuthError):
-                    error.hint = "the token is fresh, and still it is refused: repeat the same command in a minute"
                 if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
                     raise
                 self._http = None  # not closed: other threads may be reading through it

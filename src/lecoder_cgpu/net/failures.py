@@ -118,6 +118,17 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
     return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=UNREACHED)
 
 
+def no_upgrade(status: int, what: str) -> errors.Error:
+    """The error for a WebSocket handshake that reached the server as a plain request."""
+    error = errors.UnexpectedAnswer(
+        f"{what}: a proxy before the server does not pass WebSockets on: HTTP {status}",
+        hint="have the proxy pass the headers Upgrade and Connection on (HTTP/1.1); "
+        "nginx: https://nginx.org/en/docs/http/websocket.html",
+    )
+    error.http_status = status
+    return error
+
+
 def not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
     """The error for an address that is not a Jupyter server's; `saw` says how that shows."""
     return errors.ConnectionFailed(

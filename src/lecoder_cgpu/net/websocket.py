@@ -93,6 +93,8 @@ class WebSocket:
                 raise failures.not_jupyter(where, "it redirects to another page") from error
             if response.status_code == 200:
                 raise failures.not_jupyter(where, "it sent a web page") from error
+            if response.status_code in (400, 426) and "upgrade" in body.lower():
+                raise failures.no_upgrade(response.status_code, where) from error
             raise failures.status_error(response.status_code, where, body) from error
         except (OSError, EOFError, WebSocketException) as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import AcquireOptions, Backend
+from ..backends.protocol import AcquireOptions, Backend, Leased
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.server import Kernel, Server
@@ -95,6 +95,9 @@ class Session:
         fresh = self.backend.refresh_endpoint(self.record, error)
         if fresh is not None:
             self.__dict__["endpoint"] = fresh
+        elif isinstance(error, errors.AuthError) and isinstance(self.backend, Leased):
+            # Only a lender's tokens are renewed; that of a user's own server may simply be wrong.
+            error.hint = "the token is fresh, and still it is refused: repeat the same command in a minute"
         return fresh
 
     def _on_the_runtime(self, action: Callable[[], T]) -> T:
@@ -142,6 +145,7 @@ class Session:
 
     def _connect_kernel(self) -> KernelConnection:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
+        lost = False
         if self.record.kernel is not None:
             try:
                 connection = KernelConnection(server, self.record.kernel.id, self.known_gone)
@@ -152,8 +156,6 @@ class Session:
                 if self.record.kernel.recorded is None:  # the helper could not be reached when the kernel was started
                     self._note_recording(self.record.kernel)
                 return connection
-        else:
-            lost = False
         return KernelConnection(server, self._open_kernel(lost), self.known_gone)
 
     def kernel_id(self) -> str:
@@ -358,8 +360,6 @@ class Session:
 
     def _begin_lease(self, fresh: bool) -> None:
         """Write down since when the runtime is held, before the keeper is started."""
-        import time
-
         now = time.time()
 
         def change(record: session_store.Record) -> None:
