@@ -65,7 +65,9 @@ def test_a_recording_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     add(recording, "execute_input", code="loop()")
     for _ in range(1000):
         add(recording, "stream", name="stdout", text="x" * 100)
-    add(recording, "error", ename="ValueError", evalue="at the end", traceback=["line"] * 100_000)
+    failure = {"ename": "ValueError", "evalue": "at the end", "traceback": ["line"] * 100_000}
+    add(recording, "error", **failure)
+    recording.take_reply({"status": "error", **failure})
     add(recording, "status", execution_state="idle")
     recording.finish()
     result = json.loads((folder / "result.json").read_text())

@@ -187,7 +187,8 @@ class KernelView:
                 self._clear()
 
     def _write_failure(self, failure: messages.Failure) -> None:
-        if failure.name != "SystemExit":  # a program that ends itself is no news
+        exception = failure.name
+        if exception != "SystemExit":  # a program that ends itself is no news
             lines = "\n".join(failure.traceback) or f"{failure.name}: {failure.message}"
             self._write("stderr", (lines if self._raw or self._terminal else strip_ansi(lines)) + "\n")
 

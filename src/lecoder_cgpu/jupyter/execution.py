@@ -193,7 +193,8 @@ class Execution:
         if self.status == "error":
             self.raised = _raised(content)
             shown, raised = self._shown, self.raised
-            if shown is not None and (raised.name in _NAMELESS or (raised.name == shown.name and not raised.traceback)):
+            exception = raised.name
+            if shown is not None and (exception in _NAMELESS or (exception == shown.name and not raised.traceback)):
                 self.raised = shown
 
     def _take_note(self, content: dict[str, Any]) -> None:

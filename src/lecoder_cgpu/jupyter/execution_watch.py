@@ -178,7 +178,8 @@ class Watch:
             self._state.set(Clock.PROBE, self._silence)
             if not self.execution.replied:
                 self._state.clocks.pop(Clock.SETTLE, None)
-        if self.execution.gap_before(message) or self._has_lost_its_beginning(message):
+        # What is not UTF-8 came so from the kernel, or was damaged on the way: the recording knows.
+        if self.execution.gap_before(message) or self._has_lost_its_beginning(message) or (ours and message.repaired):
             self._state.read_on()
         event = self._state.learn(message)
         if self.execution.replied and not self.execution.idle:  # much output may be on its way still

@@ -35,7 +35,8 @@ class _Header(Struct):
 class Message(Struct, kw_only=True):
     """One Jupyter message; `channel` is shell, iopub, stdin or control, `buffers` are its binary parts.
 
-    `odd`: a part has a type that no message may have. The part counts as empty.
+    `odd`: a part has a type that no message may have. The part counts as empty. `repaired`: a part was not UTF-8, by
+    the kernel's doing or on the way here, and what was not text was replaced.
     """
 
     channel: str | None = None
@@ -45,6 +46,7 @@ class Message(Struct, kw_only=True):
     content: dict[str, Any] = field(default_factory=dict)
     buffers: list[Any] = field(default_factory=list)
     odd: bool = False
+    repaired: bool = False
 
     @property
     def type(self) -> str:
@@ -110,7 +112,9 @@ def _from_text(text: str | bytes) -> Message:
         raise ValueError("not a Jupyter message: no JSON object")
     parts = [found.get(name, {}) for name in ("header", "parent_header", "metadata", "content")]
     channel = found.get("channel")
-    return _built(channel if isinstance(channel, str) else None, parts)
+    message = _built(channel if isinstance(channel, str) else None, parts)
+    message.repaired = not _is_utf8(text)
+    return message
 
 
 def _from_parts(frame: bytes) -> Message:
@@ -132,8 +136,18 @@ def _from_parts(frame: bytes) -> Message:
         _shallow(message, parts[3] + parts[4] if len(parts[3]) > 2 else parts[4])
     except (msgspec.MsgspecError, ValueError, RecursionError):
         message = _built(channel, [_part(part) for part in parts[1:]])
+        message.repaired = not all(map(_is_utf8, parts))
     message.buffers = _buffers(frame, offsets[5:])
     return message
+
+
+def _is_utf8(text: str | bytes) -> bool:
+    if isinstance(text, bytes):
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def _part(part: bytes) -> Any:
