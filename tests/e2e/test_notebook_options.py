@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.notebooks import code, read, write
+from tests.support.wait import wait_until
 
 STATE = "import os\nprint(os.path.basename(os.getcwd()), os.environ.get('COLOUR'), (os.environ.get('KEY') or '')[7:])"
 
@@ -119,17 +119,25 @@ def test_a_long_cell_is_saved_while_it_runs(lab: Cli, tmp_path: Path) -> None:
     """What it has shown is in the file long before it ends, and events go on while it is silent."""
     source = write(tmp_path / "n.ipynb", code("import time\nprint('begun')\ntime.sleep(20)"))
     out = tmp_path / "o.ipynb"
-    process = lab.start("run", str(source), "-o", str(out), "--save-every", "0.3", "--events", "--heartbeat", "0.5")
-    deadline = time.monotonic() + 60
-    while not out.exists() or outputs(out) != ["begun\n"]:
+    told = tmp_path / "events"
+    line = ["run", str(source), "-o", str(out), "--save-every", "0.3", "--events", "--heartbeat", "0.5"]
+
+    def beats() -> list[Any]:
+        events = [json.loads(line) for line in told.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        return [event for event in events if event.get("type") == "heartbeat"]
+
+    def seen() -> bool:
         assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.terminate()
-    events = [json.loads(line) for line in process.communicate(timeout=60)[0].splitlines()]
-    beats = [event for event in events if event.get("type") == "heartbeat"]
-    assert beats
-    assert beats[-1]["stdoutOffset"] in (0, 6)
+        return out.exists() and outputs(out) == ["begun\n"] and bool(beats())
+
+    with told.open("wb") as stream:
+        process = lab.start(*line, stdout=stream)
+        try:
+            wait_until(seen)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert beats()[-1]["stdoutOffset"] in (0, 6)
 
 
 def test_a_package_that_is_missing_is_installed_and_the_cell_runs_again(lab: Cli, tmp_path: Path) -> None:
