@@ -9,6 +9,7 @@ from typing import Any
 import nbclient
 import nbformat
 import pytest
+from nbclient.exceptions import CellTimeoutError
 
 from tests.support.cli import Cli
 
@@ -46,8 +47,15 @@ def executed(lab: Cli, folder: Path, *cells: str, metadata: dict[str, Any] | Non
 
 
 def by_nbclient(*cells: str) -> dict[str, Any]:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    nbclient.NotebookClient(notebook).execute()
+    """What nbclient makes of cells. It may wait for a reply for ever; a fresh kernel is tried then, once."""
+    for last in (False, True):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        try:
+            nbclient.NotebookClient(notebook, timeout=45).execute()
+            break
+        except CellTimeoutError:
+            if last:
+                raise
     return json.loads(nbformat.writes(notebook))  # type: ignore[no-any-return]
 
 
