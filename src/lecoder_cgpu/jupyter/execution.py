@@ -137,6 +137,11 @@ class Execution:
         """How many messages were left out because they make no sense; a frame that is no message may have been ours."""
         return self.unreadable + len(self._odd)
 
+    @property
+    def unaccounted(self) -> int:
+        """How many of those may have been output of this run; where messages are numbered, `missing` counts frames."""
+        return len(self._odd) + (0 if self._numbers.counted else self.unreadable)
+
     def _pass_over(self, message: messages.Message) -> None:
         if message.header.msg_id not in self._odd:  # it may come twice: over the socket, and from the recording
             self._odd.add(message.header.msg_id)
@@ -279,6 +284,11 @@ class _Numbers:
         self._first = number if self._first is None else min(self._first, number)
         self._last = max(self._last, number)
         self._ours += 1
+
+    @property
+    def counted(self) -> bool:
+        """Whether the kernel numbers its messages, so that each one that is lost leaves a gap."""
+        return self._first is not None
 
     @property
     def missing(self) -> int:

@@ -298,7 +298,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         session=session.record.ref,
         timing=outcome.timing,
         execution_count=execution.execution_count,
-        output_complete=not (outcome.dropped or outcome.unknown or execution.passed_over),
+        output_complete=not (outcome.dropped or outcome.unknown or execution.unaccounted),
         run_id=execution.msg_id,
     )
     if execution.shell_exit is not None:
