@@ -143,6 +143,8 @@ class Execution:
         return len(self._odd) + (0 if self._numbers.counted else self.unreadable)
 
     def _pass_over(self, message: messages.Message) -> None:
+        if message.repaired:  # the watch reads it again from the recording, or says that output is missing
+            return
         if message.header.msg_id not in self._odd:  # it may come twice: over the socket, and from the recording
             self._odd.add(message.header.msg_id)
             what = f"passed over a message of type {message.type!r}: a part has a wrong type"
