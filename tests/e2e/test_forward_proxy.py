@@ -287,7 +287,6 @@ def test_backends_without_a_proxy(cli: Cli) -> None:
     assert document["error"]["suggestion"] == "lecoder-cgpu forward here 8000"
 
 
-@pytest.mark.xfail(reason="a loss that listings confirm does not end `forward --via proxy`", strict=True)
 @pytest.mark.parametrize("lost", ["404", "refused"])
 def test_the_runtime_is_lost(train: Cli, colab: FakeColab, web: int, lost: Any) -> None:
     """Requests show it, and once a listing has confirmed it the command ends like the tunnel."""

@@ -27,6 +27,7 @@ from ..net.failures import unreachable
 from ..net.http import CONNECT_TIMEOUT
 from ..net.websocket import reset_when_closed
 from ..sessions.session import Session
+from ..store import lifecycle
 from ..system import logs
 from .proxy_heads import Answer, Refused, Request, plain
 from .tunnel import listener
@@ -118,10 +119,14 @@ class PortProxy:
             errors.LostError: the runtime is gone. errors.AuthError: the login is not accepted any more.
         """
         while not self._over.wait(LOOK_EVERY):
-            if self._closed():
+            if self._closed() or (self._in_doubt() and self._session.is_lost()):
                 raise self._lost()
         if self._problem is not None:
             raise self._problem
+
+    def _in_doubt(self) -> bool:
+        """Whether a listing lacked the runtime, so that only another one can say whether it is gone."""
+        return lifecycle.stage(self._session.record) == "unlisted"
 
     def _closed(self) -> bool:
         """Whether another command has closed the session, or found its runtime gone."""

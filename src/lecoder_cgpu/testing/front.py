@@ -148,6 +148,9 @@ class Front:
         port, path = self._place(head.path)
         log = self._world.note(head.method, "proxy", path, head.query, dict(head.headers), self._vm.endpoint)
         fault = self._world.faults.take(log)
+        if self._vm.gone and fault.status is not None and fault.status < 400:  # nobody is there to say so
+            await _answer(reader, writer, log, 404)
+            return
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.drop:
