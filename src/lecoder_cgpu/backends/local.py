@@ -183,7 +183,8 @@ def start(folder: Path, root: Path | None = None) -> Server:
         server = Server(
             pid=process.pid, identity=process_identity.of(process.pid) or "gone", root=str(work), token=token
         )
-        _record(folder, server)  # before it is ready, so that a start that is killed leaves no orphan
+        _record(folder, server)  # before it may begin, so that a start that is killed leaves no orphan
+        _let_begin(process)
         url = _wait_until_ready(process, runtime, folder / "server.log", token)
         ready = msgspec.structs.replace(server, url=url)
         _record(folder, ready)
@@ -204,13 +205,20 @@ def _spawn(folder: Path, work: Path, token: str) -> subprocess.Popen[bytes]:
             [sys.executable, "-m", f"{__package__}.local_server", *OPTIONS, f"--ServerApp.root_dir={work}"],
             cwd=work,
             env=_environment(folder, token),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             **detached,
         )
     finally:
         os.close(log)
+
+
+def _let_begin(process: subprocess.Popen[bytes]) -> None:
+    """Let the child begin, which waits until it is recorded; one whose starter died ends by itself."""
+    assert process.stdin is not None
+    with contextlib.suppress(OSError), process.stdin as way:  # one that has ended already is told of later
+        way.write(b"\n")
 
 
 def _environment(folder: Path, token: str) -> dict[str, str]:

@@ -26,6 +26,9 @@ class KernelManager(AsyncMappingKernelManager):
 
 
 if __name__ == "__main__":
+    if os.read(0, 1) != b"\n":  # our starter died before it wrote down that we are there
+        raise SystemExit(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     server = ServerApp.instance(kernel_manager_class=KernelManager)
     server.initialize()
     # Jupyter makes an empty folder for "no configuration" in every process that has this setting, and leaves it behind.
