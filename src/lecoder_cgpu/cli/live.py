@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import UNSET
@@ -16,6 +15,7 @@ from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
 from ..models.runs import ClearEvent, DisplayEvent, FailureEvent, HeartbeatEvent, NoticeEvent, StreamEvent
+from ..system.periodic import every
 from .output import Printer, ReaderGone
 
 
@@ -38,48 +38,29 @@ class Offsets:
         return begin
 
 
-class Heartbeat:
-    """An event now and then while the run is silent, so that a reader of events knows that this command still watches.
+@contextlib.contextmanager
+def heartbeat(printer: Printer, offsets: Offsets, seconds: float) -> Iterator[None]:
+    """Print an event now and then while the body runs, so that a reader of events knows that somebody still watches.
 
     Args:
         seconds: between two of them; 0 for none.
     """
+    began = time.monotonic()
 
-    def __init__(self, printer: Printer, offsets: Offsets, seconds: float) -> None:
-        self._printer = printer
-        self._offsets = offsets
-        self._seconds = seconds
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._began = time.monotonic()
+    def beat() -> None:
+        now = time.monotonic()
+        event = HeartbeatEvent(
+            at=utc_now(),
+            elapsed_seconds=round(now - began, 1),
+            silent_seconds=round(now - offsets.shown_at, 1),
+            stdout_offset=offsets.stdout,
+            stderr_offset=offsets.stderr,
+        )
+        with contextlib.suppress(ReaderGone):  # the next output, or the document, meets the same where it ends us
+            printer.event(event)
 
-    def __enter__(self) -> Heartbeat:
-        if self._printer.mode == "events" and self._seconds > 0:
-            self._thread = threading.Thread(target=self._beat, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._ended.wait(self._seconds):
-            now, offsets = time.monotonic(), self._offsets
-            event = HeartbeatEvent(
-                at=utc_now(),
-                elapsed_seconds=round(now - self._began, 1),
-                silent_seconds=round(now - offsets.shown_at, 1),
-                stdout_offset=offsets.stdout,
-                stderr_offset=offsets.stderr,
-            )
-            try:
-                self._printer.event(event)
-            except ReaderGone:  # the next output, or the document, meets the same in the thread that ends us
-                return
+    with every(seconds if printer.mode == "events" else 0.0, beat):
+        yield
 
 
 def tell_pulled(printer: Printer, pulled: object) -> None:

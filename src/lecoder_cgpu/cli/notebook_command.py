@@ -20,7 +20,7 @@ from ..runs import records
 from ..sessions.session import Session
 from . import auto_install, hook, inputs, notebook_parameters, notebooks, own_runtime, runtime_options, work_files
 from .app import App
-from .live import Heartbeat
+from .live import heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class Invocation:
         options = self._options(
             install=repair, on_input=inputs.line_from_pipe if self.options["forward_stdin"] else None
         )
-        with Heartbeat(printer, view.offsets, self.options["heartbeat"]):
+        with heartbeat(printer, view.offsets, self.options["heartbeat"]):
             document = runs.run_notebook(session, progress, self.source.name, self._save, options)
         self._write(document)
         if self.options["in_place"] and self.source.drive_id is not None:

@@ -19,7 +19,7 @@ from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from . import hook, inputs, own_runtime, release, run_display, runtime_options, work_files
 from .app import App
-from .live import Heartbeat, KernelView, ProcessView
+from .live import KernelView, ProcessView, heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Invocation:
         manner = self.manner
         view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
-            with Heartbeat(self.printer, view.offsets, manner.heartbeat):
+            with heartbeat(self.printer, view.offsets, manner.heartbeat):
                 document = kernel_runs.kernel_run(
                     session,
                     code,
@@ -197,7 +197,7 @@ class Invocation:
         view = ProcessView(self.printer)
         try:
             self._sync(session)
-            with Heartbeat(self.printer, view.offsets, self.manner.heartbeat):
+            with heartbeat(self.printer, view.offsets, self.manner.heartbeat):
                 document = process_runs.process_run(
                     session,
                     command,

@@ -14,7 +14,7 @@ from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from .display_options import HEARTBEAT
-from .live import Heartbeat, KernelView, ProcessView
+from .live import KernelView, ProcessView, heartbeat
 from .output import Printer
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def earlier(
         raise missing(session, run_id, error) from error
     if in_kernel:
         shown = KernelView(printer, raw=manner.raw, inline=manner.inline, start=start)
-        with Heartbeat(printer, shown.offsets, manner.heartbeat):
+        with heartbeat(printer, shown.offsets, manner.heartbeat):
             document = kernel_runs.attached_kernel_run(
                 session,
                 run_id,
@@ -85,7 +85,7 @@ def earlier(
     from ..runs import process_runs
 
     view = ProcessView(printer, start=start)
-    with Heartbeat(printer, view.offsets, manner.heartbeat):
+    with heartbeat(printer, view.offsets, manner.heartbeat):
         document = process_runs.attached_run(
             session,
             run_id,

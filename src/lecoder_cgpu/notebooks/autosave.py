@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+
+from ..system.periodic import every
 
 
-class Autosave:
-    """Calls `save` at an interval in a thread of its own, if anything has changed. `change` and `save` never overlap.
+@contextlib.contextmanager
+def autosaving(save: Callable[[], None], seconds: float) -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Call `save` at an interval while the body runs, if anything has changed since.
+
+    Lends the function through which the body changes the notebook; a change and `save` never overlap.
 
     Args:
         save: writes what there is.
         seconds: the interval; 0 for never.
     """
+    lock = threading.Lock()
+    changed = False
 
-    def __init__(self, save: Callable[[], None], seconds: float) -> None:
-        self._save = save
-        self._seconds = seconds
-        self._lock = threading.Lock()
-        self._changed = False
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Autosave:
-        if self._seconds > 0:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def change(self, action: Callable[[], None]) -> None:
-        """Do something that changes the notebook."""
-        with self._lock:
+    def change(action: Callable[[], None]) -> None:
+        nonlocal changed
+        with lock:
             action()
-            self._changed = True
+            changed = True
 
-    def _run(self) -> None:
-        while not self._ended.wait(self._seconds):
-            with self._lock:
-                if self._changed:
-                    self._save()
-                    self._changed = False
+    def save_changed() -> None:
+        nonlocal changed
+        with lock:
+            if changed:
+                save()
+                changed = False
+
+    with every(seconds, save_changed):
+        yield change

@@ -26,7 +26,7 @@ from ..runs import kernel_runs
 from ..sessions.session import Session
 from . import cell_outputs, kernel_place, papermill_metadata
 from . import document as notebook
-from .autosave import Autosave
+from .autosave import autosaving
 from .options import DEFAULT, NotebookOptions
 
 if TYPE_CHECKING:
@@ -289,12 +289,12 @@ class _Course:
             progress.show(number, None)
             self._save()
 
-        with Autosave(save_running, self._options.save_every) as autosave:
+        with autosaving(save_running, self._options.save_every) as change:
             outcome = kernel_runs.watched_run(
                 self._session,
                 self._connection,
                 step.cell.source,
-                lambda event: autosave.change(lambda: progress.take(event)),
+                lambda event: change(lambda: progress.take(event)),
                 limits=limits,
                 on_input=self._options.on_input,
             )

@@ -187,17 +187,7 @@ def _complete(session: Session, entry: HistoryEntry, run: Run) -> None:
     """Write the line that takes the place of the entry's."""
     if entry.output_kept is False:
         run = structs.replace(run, stdout="", stderr=UNSET, display_data=UNSET)
-    completed = structs.replace(
-        entry_from_run(run, "", entry.runtime),
-        id=entry.id,
-        timestamp=entry.timestamp,
-        command=entry.command,
-        mode=entry.mode,
-        session=entry.session,
-        session_id=entry.session_id,
-        output_kept=entry.output_kept,
-        learned=utc_now(),
-    )
+    completed = structs.replace(_in_place_of(entry, run), output_kept=entry.output_kept)
     if (completed.status, completed.exit_code, completed.error) != (entry.status, entry.exit_code, entry.error):
         History(session.store.folder).append(completed, () if entry.output_kept is False else shown_by(run))
 
@@ -225,16 +215,19 @@ def lost(entry: HistoryEntry, why: str) -> HistoryEntry:
     run = Run(status="unknown", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)
     run.fail(error, "unknown")
     assert isinstance(run.error, ErrorInfo)
+    return structs.replace(_in_place_of(entry, run), status="lost", output_bytes=UNSET)
+
+
+def _in_place_of(entry: HistoryEntry, run: Run) -> HistoryEntry:
+    """What is known of a run now, as the line that readers show in place of the earlier one."""
     return structs.replace(
         entry_from_run(run, "", entry.runtime),
-        status="lost",
         id=entry.id,
         timestamp=entry.timestamp,
         command=entry.command,
         mode=entry.mode,
         session=entry.session,
         session_id=entry.session_id,
-        output_bytes=UNSET,
         learned=utc_now(),
     )
 

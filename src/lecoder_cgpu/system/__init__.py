@@ -1,7 +1,8 @@
 """This machine: safe files, locks, logs, secrets removed from text, and process identities.
 
 `atomic_files` writes whole files and locks them, `jsonl` appends to and reads long files of JSON lines, `logs` is the
-debug log, `redaction` removes secrets, `process_identity` tells a process from a later one with the same id.
+debug log, `redaction` removes secrets, `process_identity` tells a process from a later one with the same id, `periodic`
+does something at an interval.
 Who may use it: every package below it in the list of tests/unit/test_layers.py.
 Never here: what a file means. Each state file has one owner elsewhere, which defines its fields.
 """
