@@ -367,8 +367,14 @@ for i in range(100):
 def test_a_started_line_comes_behind_the_lines_of_the_other_stream(supervised: Supervised) -> None:
     """A bar's end, a result, and the next bar's beginning, all before anybody reads: each stands on its own line."""
     code = """
-import os, signal
-os.kill(os.getppid(), signal.SIGSTOP)
+import glob, os, signal, time
+reader = os.getppid()
+os.kill(reader, signal.SIGSTOP)
+def stopped(task):
+    with open(task) as found:
+        return found.read().rpartition(")")[2].split()[0] in "Tt"
+while not all(map(stopped, glob.glob(f"/proc/{reader}/task/*/stat"))):  # each of its threads stops for itself
+    time.sleep(0.001)
 os.write(2, b"bar 100%\\n")
 os.write(1, b"result\\n")
 os.write(2, b"\\rbar 0%")

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from . import output_order
 
@@ -49,15 +49,14 @@ class Notifier:
 class OutputStream:
     """One output stream: from the process's pipe into its file. Why not a file at once: protocol J32."""
 
-    def __init__(self, name: str, pipe: IO[bytes], folder: str, limit: int) -> None:
+    def __init__(self, name: str, descriptor: int, folder: str, limit: int) -> None:
         self.name = name
         self.kept = 0
         self.dropped = 0
         self.active = time.monotonic()  # when something came last
         self.ended = False
         self.problem: str | None = None
-        self.descriptor = pipe.fileno()
-        self._pipe = pipe  # closed when nobody holds it
+        self.descriptor = descriptor
         self._file = open_output(folder, name)
         self._limit = limit
         if os.name != "nt":
@@ -128,6 +127,7 @@ class OutputPump:
 
     def __init__(self, streams: list[OutputStream], folder: str, notify: Notifier) -> None:
         self._streams = streams
+        self._wait = _readiness(streams) if os.name != "nt" else None
         self._notify = notify
         self._order: int | None = open_output(folder, output_order.FILE)
         self._moved = threading.Condition()  # while its lock is free, what left the pipes is in the files
@@ -148,7 +148,8 @@ class OutputPump:
     def _run_all(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # the sooner it is woken, the less is joined
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
-        wait = _readiness(self._streams)
+        wait = self._wait
+        assert wait is not None
         queue: list[OutputStream] = []  # there may be something in these pipes
         while not all(stream.ended for stream in self._streams):
             queue += [stream for stream in wait(0 if queue else None) if stream not in queue and not stream.ended]

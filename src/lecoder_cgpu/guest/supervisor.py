@@ -77,6 +77,7 @@ class Supervisor:
         self.exited = threading.Event()  # the command has ended
         self.over = threading.Event()  # so has all of the run that has to end
         self.killed_by: list[str] = []
+        self.killing = threading.Lock()  # held from a signal until it is noted in `killed_by`
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
         self.streams: list[OutputStream] = []
@@ -85,19 +86,21 @@ class Supervisor:
 
     def run(self) -> None:
         self.notify(b"r")
+        limit = int(self.spec.get("limit") or STREAM_LIMIT)
+        pipes = [os.pipe() for _ in ("stdout", "stderr")]
+        self.streams = [
+            OutputStream(name, reader, self.folder, limit)
+            for name, (reader, _) in zip(("stdout", "stderr"), pipes)  # noqa: B905 - not in Python 3.8
+        ]
+        pump = OutputPump(self.streams, self.folder, self.notify)  # listens before anything can be written
         try:
-            process = self._launch()
+            process = self._launch([writer for _, writer in pipes])
         except OSError as error:
             self._not_launched(error)
             return
-        limit = int(self.spec.get("limit") or STREAM_LIMIT)
-        assert process.stdout is not None
-        assert process.stderr is not None
-        self.streams = [
-            OutputStream("stdout", process.stdout, self.folder, limit),
-            OutputStream("stderr", process.stderr, self.folder, limit),
-        ]
-        pump = OutputPump(self.streams, self.folder, self.notify)
+        finally:
+            for _, writer in pipes:
+                os.close(writer)
         started = {
             "pid": process.pid,
             "start": identity(process.pid, zombie=True),
@@ -125,23 +128,24 @@ class Supervisor:
 
     # --- starting ---
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def _launch(self, outputs: list[int]) -> subprocess.Popen[bytes]:
+        """Start the command. Its stdout and stderr are the descriptors in `outputs`."""
         try:
-            return self._popen(self.spec["argv"])
+            return self._popen(self.spec["argv"], outputs)
         except OSError as error:
             script = self._script(error)
             if script is None:
                 raise
-            return self._popen(["/bin/sh", script, *self.spec["argv"][1:]])
+            return self._popen(["/bin/sh", script, *self.spec["argv"][1:]], outputs)
 
-    def _popen(self, argv: list[str]) -> subprocess.Popen[bytes]:
+    def _popen(self, argv: list[str], outputs: list[int]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             argv,
             cwd=self.spec["cwd"],
             env=self.spec["env"],
             stdin=subprocess.PIPE if self.spec.get("stdin") else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=outputs[0],
+            stderr=outputs[1],
             bufsize=0,
             start_new_session=True,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -223,9 +227,10 @@ class Supervisor:
             self.stopped_by = limits.reached(time.monotonic(), self._active())
         grace = float(self.spec.get("grace") or GRACE)
         for name in STEPS:
-            if not self.processes.signal(getattr(signal, name, signal.SIGTERM)):
-                return
-            self.killed_by.append(name)
+            with self.killing:
+                if not self.processes.signal(getattr(signal, name, signal.SIGTERM)):
+                    return
+                self.killed_by.append(name)
             if self.over.wait(grace):
                 return
 
@@ -257,8 +262,9 @@ class Supervisor:
 
     def _last_signal(self, left: float) -> str | None:
         """The last signal sent to end the run; None if the command, which exited at `left`, did so by itself."""
-        if self.killed_by:
-            return self.killed_by[-1]
+        with self.killing:
+            if self.killed_by:
+                return self.killed_by[-1]
         if self.stopped_by:
             return "SIGINT"  # is being sent
         path = os.path.join(self.folder, "signals")
