@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
+from lecoder_cgpu.guest import processes
 from lecoder_cgpu.system import process_identity
 from lecoder_cgpu.system.process_identity import children, is_same, of
 
@@ -92,3 +93,19 @@ def test_linux_needs_no_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True", "False"]
+
+
+@linux
+def test_a_process_that_cannot_be_looked_at_counts_as_alive(child: subprocess.Popen[bytes]) -> None:
+    """Without a free descriptor /proc cannot be read. A supervisor must not be called dead for that."""
+    start = processes.identity(child.pid)
+    code = f"""
+import os, resource
+from lecoder_cgpu.guest.processes import lives
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+print(lives({child.pid}, {start!r}), lives({NOBODY}, {start!r}))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True False\n"
+    assert not processes.lives(child.pid, "another")
+    child.kill()
+    wait_until(lambda: not processes.lives(child.pid, start))

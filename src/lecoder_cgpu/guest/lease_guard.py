@@ -20,7 +20,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from .processes import identity, send_signal
+from .processes import identity, lives, send_signal
 from .run_processes import end_all, processes_of
 from .state_files import note_signal, timestamp, write_json
 from .state_files import read_json as _read
@@ -122,7 +122,7 @@ class RuntimeLease:
     def _guard(self) -> None:
         """Start the guard, unless one is alive."""
         known = _read(os.path.join(self._home, "guard.json")) or {}
-        if known.get("pid") and identity(known["pid"]) == known.get("start"):
+        if lives(known.get("pid"), known.get("start")):
             return
         process = subprocess.Popen(
             self._programs.command("lease_guard", self._home),
@@ -216,7 +216,7 @@ class Guard:
             if spec.get("kind") == "kernel":
                 # A living helper notes the kernel's work itself, so that counting the kernel here changes nothing.
                 pid, start = spec.get("kernelPid"), spec.get("kernelStart")
-                if pid is not None and identity(pid) == start:
+                if lives(pid, start):
                     return True
             elif processes_of(folder).alive():
                 return True

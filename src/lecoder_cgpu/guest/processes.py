@@ -6,6 +6,7 @@ process is known by its id *and* its identity, because the system gives ids agai
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 
@@ -13,7 +14,7 @@ import signal
 def identity(pid: int, *, zombie: bool = False) -> str | None:
     """Tells a process from a later one with the same id; None when it does not exist, or is a zombie.
 
-    Without /proc, it is "?" for every process that exists.
+    It is "?" for every process that exists, where there is no /proc or it cannot be read now (no descriptor is left).
 
     Args:
         zombie: take a process that has ended and that its parent has not waited for as one that exists.
@@ -24,8 +25,10 @@ def identity(pid: int, *, zombie: bool = False) -> str | None:
     except FileNotFoundError:
         if os.path.exists("/proc/self/stat"):
             return None
-    except OSError:
+    except ProcessLookupError:
         return None
+    except OSError:
+        pass
     else:
         return None if fields[0] in (b"Z", b"X") and not zombie else f"{_boot()}-{int(fields[19])}"
     if os.name == "nt":
@@ -39,11 +42,18 @@ def identity(pid: int, *, zombie: bool = False) -> str | None:
     return "?"
 
 
+def lives(pid: int | None, start: str | None) -> bool:
+    """Whether the process with this id and identity exists. What cannot be looked at counts as alive."""
+    found = identity(pid) if pid is not None and start is not None else None
+    return found is not None and (found == start or "?" in (found, start))
+
+
 def same_boot(start: str) -> bool:
     """Whether an identity is of a process that was started since the machine was booted."""
     return start == "?" or start.rpartition("-")[0] == _boot()
 
 
+@functools.lru_cache(maxsize=None)  # noqa: UP033 - `cache` is not in Python 3.8
 def _boot() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:

@@ -15,7 +15,7 @@ from typing import Any
 
 from . import output_order, usage
 from .kernel_sockets import load
-from .processes import identity
+from .processes import identity, lives
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
 
@@ -274,6 +274,6 @@ def is_recorded(folder: str) -> bool:
     if spec is None:
         return time.time() - os.stat(folder).st_mtime < START_LIMIT  # its helper is about to write the spec
     pid = spec.get("supervisorPid")
-    if pid is None or identity(pid) != spec.get("supervisorStart"):
+    if not lives(pid, spec.get("supervisorStart")):
         return False
     return pid != os.getpid() or spec.get("helper") != HELPER

@@ -22,7 +22,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .processes import identity, same_boot, send_signal
+from .processes import identity, lives, same_boot, send_signal
 from .state_files import note_signal, read_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RunProcesses:
     @property
     def leader_lives(self) -> bool:
         """Whether the command itself is alive."""
-        return self._pid is not None and identity(self._pid) == self._start
+        return lives(self._pid, self._start)
 
     def alive(self) -> list[Process]:
         """Every process of the run that is alive, by process id."""
@@ -84,8 +84,8 @@ class RunProcesses:
         owns_group = self.leader_lives or (self._supervised and same_boot(self._start))
         entries = _table()
         if entries is None:
-            lives = hasattr(os, "killpg") and owns_group and send_signal(self._pid, 0)
-            return [Process(self._pid, self._start, "")] if lives else []
+            in_group = hasattr(os, "killpg") and owns_group and send_signal(self._pid, 0)
+            return [Process(self._pid, self._start, "")] if in_group else []
         found = {entry.pid for entry in entries if self._is_own(entry, owns_group)}
         fresh = set(found)
         while fresh:
@@ -140,8 +140,7 @@ def processes_of(folder: str) -> RunProcesses:
     """The processes of the run that has this folder, as its files tell."""
     result = read_json(os.path.join(folder, "result.json"))
     spec = read_json(os.path.join(folder, "spec.json")) or {}
-    supervisor = spec.get("supervisorPid")
-    supervised = supervisor is not None and identity(supervisor) == spec.get("supervisorStart")
+    supervised = lives(spec.get("supervisorPid"), spec.get("supervisorStart"))
     started = read_json(os.path.join(folder, "state.json")) or {}
     return RunProcesses(folder, started, result, supervised=supervised and result is None)
 

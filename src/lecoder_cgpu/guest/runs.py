@@ -26,7 +26,7 @@ import time
 from typing import Any
 
 from . import output_order
-from .processes import identity, signal_name
+from .processes import lives, signal_name
 from .run_processes import RunProcesses, named
 from .state_files import note_signal, read_json, read_signals
 
@@ -120,7 +120,7 @@ class Run:
     ) -> list[dict[str, Any]]:
         if result is not None:  # the processes of the machine are not looked through for every run that has ended
             known = result.get("remaining") or ()
-            return [process for process in known if identity(process["pid"]) == process["start"]]
+            return [process for process in known if lives(process["pid"], process["start"])]
         processes = RunProcesses(self.folder, started, supervised=supervised)
         return [] if processes.leader_lives else named(processes.alive())
 
@@ -145,8 +145,7 @@ class Run:
     def _supervised(self, spec: dict[str, Any]) -> bool:
         if self.process is not None:
             return self.process.poll() is None
-        pid = spec.get("supervisorPid")
-        return pid is not None and identity(pid) == spec.get("supervisorStart")
+        return lives(spec.get("supervisorPid"), spec.get("supervisorStart"))
 
     def _is_young(self) -> bool:
         with contextlib.suppress(OSError):
