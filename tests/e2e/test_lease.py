@@ -180,7 +180,7 @@ def test_idleness_ends_it(colab: Runtime, releases: Releases) -> None:
     assert ended(helper, run).result is not None
     until = time.monotonic() + 60
     while not releases.asked and time.monotonic() < until:  # asking how it stands keeps nothing awake
-        helper.lease(idle=3)
+        helper.lease()
         time.sleep(0.3)
     assert releases.released.wait(30)
     lease = helper.lease()

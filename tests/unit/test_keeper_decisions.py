@@ -274,6 +274,18 @@ def test_work_is_noted_and_puts_idleness_off() -> None:
     assert [item.reason for item in only(keeper.feed(WorkSeen("a", False)), Release)] == ["idle"]
 
 
+def test_a_use_that_the_runtime_tells_of_puts_idleness_off() -> None:
+    """Also one by another machine. It is no work, so that no socket is held for it; an older one changes nothing."""
+    keeper = Keeper(session())
+    keeper.now += 5000
+    assert kinds(keeper.feed(WorkSeen("a", False, ago=100.0))) == ["AskWork", "Note"]
+    assert keeper.runtime().lease.last_work == keeper.now - 100
+    keeper.feed(WorkSeen("a", False, ago=500.0))
+    assert keeper.runtime().lease.last_work == keeper.now - 100
+    keeper.now += 3600
+    assert [item.reason for item in only(keeper.feed(WorkSeen("a", False, ago=3700.0)), Release)] == ["idle"]
+
+
 def test_the_end_of_time_needs_no_answer() -> None:
     """Whatever the runtime does, and although every question fails."""
     lease = Lease(began=BEGAN, max_runtime=600)

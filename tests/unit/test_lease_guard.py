@@ -101,6 +101,18 @@ def test_work_keeps_an_idle_runtime(home: Path) -> None:
     assert guard._due(write(home, set=now - 100, idle=50)) == ("idle", 0.0)
 
 
+def test_setting_the_lease_is_no_work(home: Path) -> None:
+    """It puts the end off, as a sign that a client is there; when the runtime last worked is told apart."""
+    lease, guard = RuntimeLease(str(home), Programs(str(home), {})), Guard(str(home))
+    assert lease.change({"idle": None})["workedAgo"] is None
+    lease.active()
+    os.utime(home / "activity", (time.time() - 100, time.time() - 100))
+    found = lease.change({"idle": None})
+    assert 100 <= found["workedAgo"] < 160
+    assert found["idleFor"] < 60
+    assert guard._due({**stored(home), "idle": 70})[0] is None
+
+
 def test_a_lease_that_had_ended_begins_anew(home: Path) -> None:
     """Changing an ended lease makes a new one, without the old one's limits."""
     write(home, set=1.0, until=2.0, idle=3.0, ended={"at": "", "reason": "until"})

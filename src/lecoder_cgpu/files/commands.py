@@ -24,6 +24,7 @@ from ..models.base import timestamp_ns
 from ..models.files import FileEdited, FileEntry, FileList, FilesRemoved, Synced, TransferItem
 from ..models.files import Transfer as TransferDocument
 from ..net.http import is_loopback
+from ..sessions.activity import counts_as_use, in_use
 from ..sessions.session import Session
 from ..system import logs
 from . import plan
@@ -117,6 +118,7 @@ class Storage:
 
     # --- up and down ---
 
+    @counts_as_use
     def upload(self, sources: Sequence[str], target: str | None) -> TransferDocument:
         """Copy local files and folders to the runtime.
 
@@ -156,14 +158,18 @@ class Storage:
             )
         with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
             spool = os.path.join(folder, "stdin")
-            with local_problems(spool), open(spool, "wb", buffering=0) as file:
-                while data := stream.read(READ):
+            with local_problems(spool), in_use(self.session, traffic_only=True), open(spool, "wb", buffering=0) as file:
+                # As it comes: a slow writer is at work, too.
+                while data := getattr(stream, "read1", stream.read)(READ):
+                    self.session.used()
                     trees.write_all(file.fileno(), data)
             os.chmod(spool, 0o644)
-            result = self._upload.file(spool, target)
+            with in_use(self.session):
+                result = self._upload.file(spool, target)
         result.source = "-"
         return self._document("upload", [result], began)
 
+    @counts_as_use
     def download(self, sources: Sequence[str], target: str | None) -> TransferDocument:
         """Copy files and folders from the runtime.
 
@@ -280,6 +286,7 @@ class Storage:
             )
         return stat.entry, stat.real
 
+    @counts_as_use
     def remove(self, paths: Sequence[str], *, recursive: bool = False, missing_ok: bool = False) -> FilesRemoved:
         """Delete files, and folders with `recursive`. All paths are checked before anything is deleted.
 
@@ -357,6 +364,7 @@ class Storage:
 
     # --- sync ---
 
+    @counts_as_use
     def sync(
         self,
         local: str,

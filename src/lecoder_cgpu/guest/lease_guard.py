@@ -2,7 +2,8 @@
 
 Runs on the runtime (Python 3.8 and newer, standard library only), in two places: inside the helper (`RuntimeLease`),
 and as a process of its own (`Guard`), because the lease must outlive the helper and its kernel. The two share files:
-`lease.json` holds the limits, and the modification time of `activity` says when the runtime last worked.
+`lease.json` holds the limits and when they were last set, and the modification time of `activity` says when the runtime
+last worked. Idleness counts from the later of the two. Helpers of other versions beside this one use the same files.
 
 A runtime is released in one of three ways. A Colab machine: by a POST to `http://$TBE_RUNTIME_ADDR/unassign`, as
 `google.colab.runtime.unassign()` does. A local server that this tool started (see `server.json` beside its folder): by
@@ -75,11 +76,13 @@ class RuntimeLease:
         """The lease as it is now; every field is null when there is none."""
         known = _read(self._path) or {}
         now = time.time()
-        idle_since = max(_modified(self._activity), known.get("set") or 0.0)
+        worked = _modified(self._activity)
+        idle_since = max(worked, known.get("set") or 0.0)
         return {
             "secondsLeft": None if known.get("until") is None else known["until"] - now,
             "idleSeconds": known.get("idle"),
             "idleFor": max(now - idle_since, 0.0) if known else None,
+            "workedAgo": max(now - worked, 0.0) if worked else None,
             "release": release_kind(self._home),
             "ended": known.get("ended"),
             "problem": known.get("problem"),
@@ -89,13 +92,13 @@ class RuntimeLease:
         """Change the limits that are named, and leave the others.
 
         `seconds` is the time from now to the end, `idle` the seconds without work; null removes a limit. A lease that
-        has ended is replaced by a new one. A change counts as activity: a client is there.
+        has ended is replaced by a new one. Idleness counts anew, because a client is there; that is no work, though.
         """
         with self._lock:
             known = _read(self._path) or {}
             if not _running(known):
-                known = {"set": time.time()}
-            _touch(self._activity)
+                known = {}
+            known["set"] = time.time()
             if "seconds" in wanted:
                 known["until"] = None if wanted["seconds"] is None else time.time() + wanted["seconds"]
             if "idle" in wanted:

@@ -39,7 +39,7 @@ READ_LIMIT = 4 << 20
 _NO_CALLS = ("serve", "files", "takes_files", "active")
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor was started by another helper
 
-_WORK = ("start", "execute", "stdin", "signal", "read")  # calls that count as use of the runtime
+_WORK = ("start", "execute", "stdin", "signal", "read", "use")  # calls that count as use of the runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,6 +236,10 @@ class Service:
     def record(self, kernel: str, settle: bool = False) -> dict[str, Any]:
         """Record what a kernel publishes for our runs, from now on."""
         return {"seconds": self._recorders.record(kernel, settle)}
+
+    def use(self) -> dict[str, Any]:
+        """Note that the runtime is in use in a way that its helper does not see: a tunnel, a terminal, a transfer."""
+        return {}
 
     def forget(self, run: str) -> dict[str, Any]:
         """Remove a run that has ended, with its output."""

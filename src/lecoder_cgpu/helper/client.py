@@ -134,8 +134,8 @@ class Helper:
 
         Args:
             until: its end, by our clock; only the time from now on counts, so that the clocks may differ. None: no end.
-            idle: seconds without work (no run, no call that starts or feeds one, no traffic of a recorded kernel)
-                after which it ends, too. None: it may be idle for ever.
+            idle: seconds without work (no run, no call that starts or feeds one, no request about files, no traffic of
+                a recorded kernel, no `use`) after which it ends, too. None: it may be idle for ever.
         """
         wanted: dict[str, float | None] = {}
         if until is None:
@@ -216,6 +216,10 @@ class Helper:
             errors.UsageError: (`NoConnection`) the kernel is not on the helper's machine.
         """
         return self._call(answers.Recorded, "record", kernel=kernel, settle=settle).seconds
+
+    def use(self) -> None:
+        """Tell that the runtime is in use in a way that the helper does not see, so that it is not idle now."""
+        self._call(answers.Nothing, "use")
 
     def forget(self, run: str) -> None:
         """Remove a run that has ended, with its output, from the runtime."""

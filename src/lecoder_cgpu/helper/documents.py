@@ -68,7 +68,9 @@ class Lease(Struct, rename="camel", kw_only=True):
 
     Attributes:
         seconds_left: to its end, None when it has none. idle_seconds: of idleness that it may have, None for any.
-        idle_for: seconds since the runtime was last at work.
+        idle_for: seconds since the runtime was last at work, or a client set the lease.
+        worked_ago: seconds since it was last at work or in use, whoever's; None when it never was, or a helper of
+            version 0.6.0 does not tell.
         release: what happens at the end: `unassign` (Colab), `server` (a local one), `runs` (only our runs are ended).
         ended: when it has ended already. problem: why the release did not work so far; it is tried again.
     """
@@ -76,6 +78,7 @@ class Lease(Struct, rename="camel", kw_only=True):
     seconds_left: float | None = None
     idle_seconds: float | None = None
     idle_for: float | None = None
+    worked_ago: float | None = None
     release: str = "runs"
     ended: LeaseEnd | None = None
     problem: str | None = None

@@ -181,7 +181,7 @@ class Calls:
             case Ping():
                 return self._ping(record, backend)
             case AskWork():
-                return WorkSeen(record.id, self._working(record, backend, call))
+                return self._work(record, backend, call)
             case Release():
                 return self._release(record, backend, call)
             case OpenSocket():
@@ -209,30 +209,30 @@ class Calls:
             return Pinged(record.id, "not found")
         return Pinged(record.id, "taken" if known else "not needed")
 
-    def _working(self, record: Record, backend: Leased, call: AskWork) -> bool | None:
-        """Whether the kernel or a process of the user's is at work; None when that cannot be found out."""
+    def _work(self, record: Record, backend: Leased, call: AskWork) -> WorkSeen:
+        """Whether the kernel or a process of the user's is at work, and when the runtime was last in use."""
         session = self._session(record, backend)
         try:
-            unfinished = False
+            unfinished, ago = False, None
             if record.helper is not None or record.kernel is None:
                 # A runtime that was only created has no kernel: the helper's is what Colab sees as life.
                 helper = session.connect_helper()
                 try:
                     # For the runtime, this is a sign of life, too: it counts its idleness anew.
                     until = None if call.seconds is None else datetime.now(UTC) + timedelta(seconds=call.seconds)
-                    helper.lease(until=until, idle=call.idle)
+                    ago = helper.lease(until=until, idle=call.idle).worked_ago
                     runs = helper.runs()
                     unfinished = any(not run.ended for run in runs)
                     records.note_ends(Jobs(session, helper), runs)
                 finally:
                     helper.close()
             kernel = session.kernel()
-            return unfinished or (kernel is not None and kernel.execution_state in BUSY)
+            return WorkSeen(record.id, unfinished or (kernel is not None and kernel.execution_state in BUSY), ago)
         except errors.LostError:
             raise
         except errors.Error as error:
             logs.current().info("KEEPER", f"{record.name}: not known whether it works: {error.message}")
-            return None
+            return WorkSeen(record.id, None)
         finally:
             session.close()
 

@@ -33,7 +33,7 @@ token      when the proxy token is to be replaced;        another one is stored,
 ping       every `interval`                               taken; or not found, which alone means nothing
 listing    after MISSES pings that found nothing, and     the runtime is there, or may be; or `Lost`
            while the listing lacks the runtime
-work       every `interval`; without any kernel, only     yes, no, or unknown
+work       every `interval`; without any kernel, only     yes, no, or unknown; and when it was last in use
            CREATED_PAUSE intervals after the start
 account    every `interval`, while a lease limits cost    the rate, by which cost is counted in every lease
 socket     while the last answer about work is yes        open, until work has ended or the runtime has moved
@@ -226,8 +226,11 @@ def _answer(runtime: RuntimeState, event: Event, now: float) -> RuntimeState:
         case Pinged(_, answer):
             ping = "ok" if answer == "taken" else "this control plane has no ping"
             return structs.replace(_done(runtime, "ping"), missed=0, ping=ping)
-        case WorkSeen(_, working):
-            lease = structs.replace(runtime.lease, last_work=now) if working else runtime.lease
+        case WorkSeen(_, working, ago):
+            lease = runtime.lease
+            if working or ago is not None:
+                moment = now if working or ago is None else now - ago
+                lease = structs.replace(lease, last_work=max(lease.last_work or 0.0, moment))
             return structs.replace(_done(runtime, "work"), working=working, fresh=True, lease=lease)
         case Released(_, done):
             return structs.replace(_done(runtime, "release"), gone=now if done else None)

@@ -71,10 +71,14 @@ class Pinged(Struct, frozen=True):
 
 
 class WorkSeen(Struct, frozen=True):
-    """Whether the runtime works: its kernel or a process of the user's. None when it could not be asked."""
+    """Whether the runtime works: its kernel or a process of the user's. None when it could not be asked.
+
+    `ago`: seconds since it was last at work or in use, by whomever, as far as it tells.
+    """
 
     session: str
     working: bool | None
+    ago: float | None = None
 
 
 class AccountSeen(Struct, frozen=True):

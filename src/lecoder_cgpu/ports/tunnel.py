@@ -256,6 +256,8 @@ class Tunnel:
         current = self._socket
         if current is None:
             return
+        if operation == "data":
+            self._session.used()
         content["o"] = operation
         if link is not None:
             content["c"] = link

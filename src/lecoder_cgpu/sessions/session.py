@@ -58,7 +58,8 @@ class Session:
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.announce: Notify | None = None  # told what is about to be started, where that costs
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
-        self._used_at: float | None = None
+        self._noted_at: float | None = None
+        self.used_at = 0.0  # by the monotonic clock
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -360,11 +361,10 @@ class Session:
 
     def _begin_lease(self, fresh: bool) -> None:
         """Write down since when the runtime is held, before the keeper is started."""
-        now = time.time()
 
         def change(record: session_store.Record) -> None:
             if record.lease is None or fresh:
-                record.lease = leases.fresh(leases.lease_of(record), now)
+                record.lease = leases.fresh(leases.lease_of(record), time.time())
 
         self.store.change(self.record.id, change)
 
@@ -383,12 +383,12 @@ class Session:
     def used(self) -> None:
         """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
 
-        Call it repeatedly while a person's keystrokes or traffic are carried: such a runtime is not idle.
+        Call it repeatedly while traffic is carried: such a runtime is not idle. `activity` tells the runtime, too.
         """
-        now = time.monotonic()
-        if self._used_at is not None and now - self._used_at < session_store.TOUCH_INTERVAL:
+        self.used_at = now = time.monotonic()
+        if self._noted_at is not None and now - self._noted_at < session_store.TOUCH_INTERVAL:
             return
-        self._used_at = now
+        self._noted_at = now
         try:
             self.store.touch(self.record)
         except errors.ConfigError as error:

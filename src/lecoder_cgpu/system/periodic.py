@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
+def every(seconds: float, action: Callable[[], None], *, patience: float | None = None) -> Iterator[None]:
     """Call `action` at an interval, in a thread of its own, while the body runs. An action under way is waited for.
 
     Args:
         seconds: the interval; 0 for never.
+        patience: seconds for which an action under way is waited for at the end; None for any time.
     """
     if seconds <= 0:
         yield
@@ -29,4 +30,4 @@ def every(seconds: float, action: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(patience)

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from ... import config, errors
 from ...models.connections import Connected
+from ...sessions.activity import in_use
 from ...sessions.session import Session
 from .. import own_runtime, parse, runtime_options
 from ..app import App
@@ -172,7 +173,7 @@ class _Shell:
             leave_key(self._key_name),
         )
         try:
-            with console:
+            with console, in_use(self._session, traffic_only=True):
                 self._follow(console)
         finally:
             self._terminal.close()

@@ -12,6 +12,7 @@ from msgspec import UNSET
 
 from ... import errors
 from ...models.connections import Forwarded, ForwardedPort, ListeningEvent
+from ...sessions.activity import in_use
 from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
@@ -70,7 +71,8 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
         if app.printer.mode == "events":
             app.printer.event(ListeningEvent(session=document.session, via=via, ports=document.ports))
         session.used()
-        carrier.run()
+        with in_use(session, traffic_only=True):
+            carrier.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
         pass
     finally:

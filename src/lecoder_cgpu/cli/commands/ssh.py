@@ -18,6 +18,7 @@ from ... import config, errors
 from ...models.base import Done
 from ...models.connections import Connected
 from ...ports import ssh
+from ...sessions.activity import in_use
 from ...sessions.session import Session
 from .. import free_tier, own_runtime, runtime_options
 from ..app import App
@@ -108,7 +109,8 @@ def _proxy(app: App, session: Session, public_key: str | None) -> Answer:
         app.printer.write(data)
 
     try:
-        ssh.bridge(socket, sys.stdin.fileno(), carry)
+        with in_use(session, traffic_only=True):
+            ssh.bridge(socket, sys.stdin.fileno(), carry)
     except KeyboardInterrupt:  # SIGHUP is how OpenSSH ends its proxies
         pass
     finally:

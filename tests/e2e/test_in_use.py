@@ -1,0 +1,87 @@
+"""What counts as work for the release of an idle runtime, though neither a kernel nor a run is busy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lecoder_cgpu.system.periodic import every
+from lecoder_cgpu.testing.colab import FakeColab
+from tests.support.cli import Cli
+from tests.support.forwarding import forwarded
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the lease was made for Linux")
+
+
+@pytest.fixture
+def kept(colab: FakeColab, colab_cli: Cli) -> Iterator[Cli]:
+    """A command line whose keeper makes a round every half second, with a plan that allows tunnels."""
+    colab.switches.keep_alive = "empty"
+    colab.account.upgrade("PRO")
+    colab_cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    yield colab_cli
+    colab_cli("keeper", "stop")
+
+
+def activity(colab: FakeColab) -> Path:
+    """The file by whose time the runtime knows when it was last in use."""
+    return next(colab.vm.machine.folder.rglob("activity"))
+
+
+def drop(pipe: int) -> None:
+    """Write a line into a pipe."""
+    os.write(pipe, b"line\n")
+
+
+def unread(pipe: int) -> int:
+    """How many bytes wait in a pipe."""
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"    "), sys.byteorder)
+
+
+def test_a_slow_upload_is_no_idleness(colab: FakeColab, kept: Cli) -> None:
+    """Input that comes slowly keeps the runtime for longer than it may be idle. An open tunnel that carries nothing
+    does not keep it."""
+    assert kept("run", "--cpu", "--idle-release", "never", "true").code == 0
+    with forwarded(kept, "--via", "tunnel", "9"):
+        upload = kept.start("upload", "-", "slow.txt", stdin=subprocess.PIPE)
+        assert upload.stdin is not None
+        pipe = upload.stdin.fileno()
+        with every(0.2, lambda: drop(pipe)):
+            wait_until(lambda: not unread(pipe))
+            assert kept("run", "--idle-release", "4s", "true").code == 0
+            time.sleep(7)
+            assert colab.vms
+        out, err = upload.communicate()
+        assert upload.returncode == 0, (out, err)
+        wait_until(lambda: not colab.vms)
+    assert kept("sessions", "list", "--json").json[0]["lease"]["ended"] == "idle"
+
+
+def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
+    """The runtime is told of traffic that its helper does not see."""
+    colab.account.upgrade("PRO")
+    assert colab_cli("run", "--cpu", "--idle-release", "4s", "true").code == 0
+    port = colab_cli.start("run", "exec python -u -m http.server 0 --bind 127.0.0.1 2>&1")
+    assert port.stdout is not None
+    number = port.stdout.readline().decode().split("port ")[1].split()[0]
+    with forwarded(colab_cli, "--via", "tunnel", number) as running:
+        before = activity(colab).stat().st_mtime
+
+        def told() -> bool:
+            urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/").read()
+            return activity(colab).stat().st_mtime > before
+
+        wait_until(told)
+    port.kill()
+    port.communicate()
