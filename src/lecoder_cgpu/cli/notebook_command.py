@@ -18,7 +18,7 @@ from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
 from ..sessions.session import Session
-from . import auto_install, hook, inputs, notebook_parameters, notebooks, own_runtime, runtime_options, work_files
+from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, runtime_options, work_files
 from .app import App
 from .live import heartbeat
 from .output import Answer
@@ -45,7 +45,7 @@ class Invocation:
         self.printer = app.printer
         self.options = options
         self._check(name)
-        parameters = notebook_parameters.collect(options)
+        parameters = given_parameters.collect(options)
         self.source = notebooks.read(name, app)
         self.target: Path | None = None  # None is stdout, or a job
         if not options["detach"]:
@@ -119,12 +119,12 @@ class Invocation:
                 )
             return None
         if output is not None:
-            output = notebook_parameters.formatted(output, parameters)
+            output = given_parameters.formatted(output, parameters)
         return notebooks.target(self.source, output, in_place=self.options["in_place"])
 
     def _paths(self) -> dict[str, Any]:
         target = notebooks.STANDARD if self.target is None else str(self.target)
-        return {notebook_parameters.INPUT_PATH: self.source.name, notebook_parameters.OUTPUT_PATH: target}
+        return {given_parameters.INPUT_PATH: self.source.name, given_parameters.OUTPUT_PATH: target}
 
     # --- the run ---
 
