@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellTimeoutError
 
+from lecoder_cgpu.notebooks.runs import LANGUAGE_WAIT
 from tests.support.cli import Cli
 
 pytest.importorskip("ipywidgets")
@@ -60,9 +61,10 @@ def by_nbclient(*cells: str) -> dict[str, Any]:
 
 
 def texts(outputs: list[Any]) -> list[str]:
-    """The streams of outputs, and the kinds of their displays."""
+    """The streams of outputs, the kinds of their displays, and the names of exceptions."""
     return [
-        "".join(item["text"]) if item["output_type"] == "stream" else "+".join(sorted(item["data"])) for item in outputs
+        "".join(item["text"]) if "text" in item else item.get("ename") or "+".join(sorted(item["data"]))
+        for item in outputs
     ]
 
 
@@ -81,7 +83,15 @@ def test_an_output_widget_clears_what_is_its_own(lab: Cli) -> None:
     assert document["stdout"] == "header: accuracy=0.93\nn = 3\n"
 
 
-@pytest.mark.parametrize("cells", [(STEPS,), (INTERACT,), (STEPS, "with out: print('later')", "out.clear_output()")])
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (STEPS,),
+        (INTERACT,),
+        (STEPS, "with out: print('later')", "out.clear_output()"),
+        (STEPS, "with out: raise ValueError('kept by the widget')", "print('goes on')"),
+    ],
+)
 def test_notebooks_are_as_nbclient_writes_them(lab: Cli, tmp_path: Path, cells: tuple[str, ...]) -> None:
     """Cells, the state of widgets, and what Output widgets captured, also in later cells."""
     ours, theirs = executed(lab, tmp_path, *cells), by_nbclient(*cells)
@@ -121,3 +131,9 @@ def test_the_language_is_written(lab: Cli, tmp_path: Path) -> None:
     assert lab("notebook", "fetch", job, "-o", str(tmp_path / "f.ipynb")).code == 0
     fetched = json.loads((tmp_path / "f.ipynb").read_text())
     assert fetched["metadata"]["language_info"] == theirs["metadata"]["language_info"]
+
+
+def test_a_kernel_that_is_busy_tells_its_language_later(lab: Cli, tmp_path: Path) -> None:
+    """Other code keeps the kernel busy for longer than its language is waited for; the notebook has it all the same."""
+    lab("run", "-m", "kernel", "--detach", f"import time; time.sleep({LANGUAGE_WAIT + 1})")
+    assert executed(lab, tmp_path, "1")["metadata"]["language_info"]["name"] == "python"

@@ -145,7 +145,7 @@ class KernelView:
         failure, self._failure = self._failure, None
         if failure is not None:
             self._write_failure(failure)
-        if isinstance(event, messages.Stream | messages.Display | messages.Clear) and event.widget != self._widget:
+        if isinstance(event, messages.Owned) and event.widget != self._widget:
             self._widget = event.widget
             self._clear_on_next = False
             self._shown = ""  # its clearing takes back only what it shows from here on

@@ -114,7 +114,8 @@ class Execution:
                 self.widgets.take(message.type, content, message.buffers)
             case "error":
                 self._shown = _raised(content)
-                return messages.Failure(self._shown.name, self._shown.message, self._shown.traceback)
+                shown = self._shown
+                return messages.Failure(shown.name, shown.message, shown.traceback, self.widgets.capturing)
             case "lecoder_reply":
                 self._take_note(content)
             case "execute_input":

@@ -381,11 +381,13 @@ class Clear(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """An exception that was shown; it need not be what ended the code. Lines may contain ANSI colour sequences."""
+    """An exception that was shown; it need not be what ended the code. Lines may contain ANSI colour sequences.
+    `widget` is the Output widget that captured it, if one did."""
 
     name: str
     message: str
     traceback: list[str]
+    widget: str | None = None
 
 
 class InputRequested(Struct, frozen=True):
@@ -401,4 +403,5 @@ class Dropped(Struct, frozen=True):
     notice: str
 
 
-Event = Stream | Display | Clear | Failure | InputRequested | Dropped
+Owned = Stream | Display | Clear | Failure  # they belong to the cell, or to an Output widget
+Event = Owned | InputRequested | Dropped

@@ -48,7 +48,7 @@ class CellOutputs:
         self._clear_on_next = False
 
     def add(self, event: messages.Event) -> None:
-        if isinstance(event, messages.Stream | messages.Display | messages.Clear) and event.widget is not None:
+        if isinstance(event, messages.Owned) and event.widget is not None:
             self._displays.captured_by(event.widget).add(structs.replace(event, widget=None))
             return
         match event:

@@ -180,11 +180,13 @@ def _is_of_the_code(outcome: Outcome) -> bool:
     return outcome.execution.raised is not None and not outcome.timed_out and outcome.interrupted is None
 
 
-def note_language(content: Any, connection: KernelConnection) -> None:
-    """Put into the notebook what the kernel says of its language: viewers choose their colours by it."""
+def note_language(content: Any, connection: KernelConnection) -> bool:
+    """Put into the notebook what the kernel says of its language: viewers choose their colours by it. False if it does
+    not answer in time."""
     info = connection.language_info(LANGUAGE_WAIT)
     if info is not None:
         content.metadata["language_info"] = info
+    return info is not None
 
 
 def run_notebook(
@@ -208,10 +210,12 @@ def run_notebook(
     course = _Course(session, connection, progress, save, options)
     started = datetime.now(UTC)
     try:
-        note_language(progress.content, connection)
+        told = note_language(progress.content, connection)
         kernel_place.enter(connection, options.place)
         try:
             course.run()
+            if not told:  # the kernel was still starting, or busy with other code
+                note_language(progress.content, connection)
         except KeyboardInterrupt as interrupt:  # between two cells
             course.interrupted = errors.interrupted_status(interrupt)
         finally:
