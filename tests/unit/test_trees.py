@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu.files import plan
 from lecoder_cgpu.guest import packs, trees
+from lecoder_cgpu.guest.beneath import Beneath
 from lecoder_cgpu.guest.unpacker import Unpacker
 
 # Names as people and programs make them: any character, newlines, bytes that are no UTF-8, up to 255 bytes.
@@ -127,7 +128,7 @@ def test_tricks_with_links_are_refused(tmp_path: Path) -> None:
     with pytest.raises(trees.Problem, match="leads out"):
         Unpacker(str(out), "n")(b"".join(link))
     with pytest.raises(trees.Problem, match="leads out"):
-        trees.delete(str(out), ["way/out"])
+        Beneath(str(out)).delete(["way/out"])
     assert not (tmp_path / "x").exists()
 
 

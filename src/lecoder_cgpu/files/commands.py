@@ -27,7 +27,7 @@ from ..net.http import is_loopback
 from ..sessions.activity import counts_as_use, in_use
 from ..sessions.session import Session
 from ..system import logs
-from . import plan
+from . import patterns, plan
 from .download import Download
 from .edit import Edit
 from .server_files import range_reader
@@ -193,7 +193,7 @@ class Storage:
                 _check_local(name)
             where = os.path.join(target, name) if into and name else target
             if stat.is_folder:
-                results.append(self._download.tree(source, where))
+                results.append(self._download.tree(source, where, below=target if into and name else None))
             else:
                 results.append(self._download.file(source, where, stat=stat))
         return self._document("download", results, began)
@@ -209,11 +209,17 @@ class Storage:
             return [_Source(source, stat)]
         found: list[_Source] = []
         if plan.has_magic(source):
-            for item in self._service.glob(source):
+            for item in self._glob(source):
                 if item.kind in (trees.FILE, trees.FOLDER):
                     found.append(_Source(item.name, self._service.stat(item.name)))
         if not found:
             raise _missing(source)
+        return found
+
+    def _glob(self, pattern: str) -> list[Entry]:
+        """What matches a pattern on the runtime."""
+        found = self._service.glob(pattern)
+        patterns.check_answers(pattern, [item.name for item in found])
         return found
 
     def _is_folder(self, path: str) -> bool:
@@ -230,7 +236,7 @@ class Storage:
         path = plan.clean_remote(path)
         stat = self._service.stat(path)
         if stat.entry is None:
-            lines = self._service.glob(path) if plan.has_magic(path) else []
+            lines = self._glob(path) if plan.has_magic(path) else []
             if not lines:
                 raise _missing(path)
             shown = path
@@ -342,7 +348,7 @@ class Storage:
         if not plan.has_magic(path):
             return []
         found: list[_Target] = []
-        for item in self._service.glob(path):
+        for item in self._glob(path):
             found += self._targets(item.name) if not plan.has_magic(item.name) else []
         return sorted(found)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fnmatch
 import functools
 import posixpath
 from collections.abc import Callable, Iterable
@@ -25,9 +24,11 @@ from ..guest import packs as packing
 from ..guest import trees
 from ..guest.trees import Entry
 from ..helper.documents import Hello
-from ..helper.file_documents import Found, HalfWritten, Packed, Part, Stat
+from ..helper.file_documents import Found, HalfWritten, Packed, Part, Stat, check_entry
 from ..helper.file_errors import THERE, error_of
+from ..helper.file_service import LINES_MOST
 from ..jupyter.server import Server
+from . import patterns
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,9 +64,14 @@ class _Model(Struct):
         kind = trees.FOLDER if self.type == "directory" else trees.FILE
         mtime = 0
         if self.last_modified:
-            with contextlib.suppress(ValueError):  # an unusual server; 0 stands for unknown
+            with contextlib.suppress(ValueError, OverflowError, OSError):  # an unusual server; 0 stands for unknown
                 mtime = round(datetime.fromisoformat(self.last_modified.replace("Z", "+00:00")).timestamp() * 1e9)
-        return Entry(name, kind, self.size or 0, mtime)
+        made = Entry(name, kind, self.size or 0, mtime)
+        try:
+            check_entry(made)
+        except ValueError as error:
+            raise _unexpected(error) from error
+        return made
 
 
 class ContentsService:
@@ -173,10 +179,12 @@ class ContentsService:
 
         def walk(folder: str, prefix: str) -> None:
             for item in self._list(folder):
-                name = prefix + item.name
+                name = trees.check_name(prefix + item.name)  # which ends a listing that has no end
                 if name.endswith(trees.PART_SUFFIX):
                     continue
                 lines.append(item._replace(name=name))
+                if len(lines) > LINES_MOST:
+                    raise trees.Problem("TooMany", f"{path}: it holds more than {LINES_MOST} entries")
                 if item.kind == trees.FOLDER:
                     walk(f"/{self._path(folder)}/{item.name}", name + "/")
 
@@ -191,15 +199,10 @@ class ContentsService:
         start = base or ("/" if pattern.startswith("/") else ".")
         if self._stat(start).entry is None:
             return []
-        wanted = parts[plain:]
         prefix = f"{base}/" if base or pattern.startswith("/") else ""
 
-        def matches(name: str) -> bool:
-            have = name.split("/")
-            return len(have) == len(wanted) and all(map(fnmatch.fnmatchcase, have, wanted))
-
-        found = [item._replace(name=prefix + item.name) for item in self.scan(start) if matches(item.name)]
-        return sorted(found, key=lambda item: item.name)
+        found = [item._replace(name=prefix + item.name) for item in self.scan(start)]
+        return sorted((item for item in found if patterns.answers(pattern, item.name)), key=lambda item: item.name)
 
     # --- hashes and removals ---
 
@@ -246,8 +249,8 @@ class ContentsService:
     # --- one large file ---
 
     @_answers
-    def begin(self, path: str, size: int, key: str, nonce: str) -> HalfWritten:
-        target = self._path(path)
+    def begin(self, path: str, size: int, key: str, nonce: str, *, root: str | None = None) -> HalfWritten:
+        target = self._path(path if root is None else f"{root.rstrip('/')}/{trees.check_name(path)}")
         if self._stat(f"/{target}").is_folder:
             raise trees.Problem("IsADirectory", f"{path}: it is a folder")
         folder = posixpath.dirname(target)
@@ -331,7 +334,7 @@ class ContentsService:
             done(packed)
 
 
-def _unexpected(error: msgspec.MsgspecError) -> errors.ConnectionFailed:
+def _unexpected(error: Exception) -> errors.ConnectionFailed:
     return errors.ConnectionFailed(
         f"the server's contents API answers something else: {error}",
         name="NotJupyter",

@@ -13,6 +13,7 @@ from typing import BinaryIO
 from .. import errors
 from ..guest import packs as packing
 from ..guest import trees
+from ..guest.beneath import Beneath, Folder, permissions, umask
 from ..guest.files import Task, hash_file
 from ..guest.trees import Entry
 from ..guest.unpacker import Unpacker
@@ -65,47 +66,62 @@ class Download(Transfer):
         """Copy a file from the runtime.
 
         Args:
+            local: its name here; a link of that name is refused. Links in its folder's path are followed.
             stat: what the runtime has said about the file already.
 
         Raises:
             errors.Error: nothing was changed under the target's name.
         """
-        stat = stat or self.service.stat(remote)
+        with local_problems(local):
+            folder, name = Beneath(os.path.dirname(local) or ".").place(os.path.basename(local))
+            folder.check_replaceable(name, links=False)
+        return self._file(remote, local, (folder, name), stat or self.service.stat(remote))
+
+    def _file(self, remote: str, local: str, place: tuple[Folder, str], stat: Stat) -> TransferResult:
+        """Copy a file into an open folder, under the name `place` has with it."""
+        folder, name = place
         if stat.entry is None:
             raise error_of(trees.Problem("FileNotFound", f"{remote}: no such file or folder"), THERE)
         result = TransferResult(remote, local)
-        local = os.path.realpath(local)
-        folder = os.path.dirname(local)
         with local_problems(local):
-            trees.check_replaceable(local)
-            trees.make_folder(folder)
+            folder.check_replaceable(name)
         if not stat.entry.size and self.service.read(stat.real, 0, 1):
             raise endless(remote, THERE, f"lecoder-cgpu cat {remote} > LOCAL")
+        key = transfer_key(stat.real, os.path.join(folder.path, name), stat.entry.size, stat.entry.mtime)
         for attempt in range(ATTEMPTS):
-            part = _own_part(folder, transfer_key(stat.real, local, stat.entry.size, stat.entry.mtime))
-            digest = self._attempt(part, stat.real, remote, stat.entry)
+            with local_problems(local):
+                part = _own_part(folder, key)
+            digest = self._attempt(folder, part, stat.real, remote, stat.entry)
             if digest is not None:
-                _commit(part, local, stat.entry)
+                with local_problems(local):
+                    mode = None if stat.entry.mode is None else permissions(stat.entry.mode, umask())
+                    folder.finish(part, None, mode if os.name == "posix" else None, stat.entry.mtime)
+                    folder.rename(part, folder, name)
                 result.digests[""], result.bytes = digest, stat.entry.size
                 self.progress(1, 0)
                 return result
-            os.unlink(part)
+            folder.unlink(part)
             self._read_range = None  # the server may serve something else under that name
             logs.current().warn("FILES", "hashes differ", {"path": remote, "attempt": attempt})
         raise error_of(trees.Problem("VerifyFailed", f"{remote}: what arrived is not what was sent, twice"), HERE)
 
-    def _attempt(self, part: str, real: str, remote: str, entry: Entry) -> str | None:
+    def _attempt(self, folder: Folder, part: str, real: str, remote: str, entry: Entry) -> str | None:
         """Fill a half-written file; returns its hash, or None when the hashes differ."""
-        size, folder = entry.size, os.path.dirname(part)
-        with local_problems(part), open(part, "r+b" if os.path.exists(part) else "w+b", buffering=0) as file:
+        size = entry.size
+
+        def again(path: str, flags: int) -> int:
+            return folder.open(part, flags)
+
+        path = os.path.join(folder.path, part)
+        with local_problems(path), os.fdopen(folder.open(part, os.O_RDWR | os.O_CREAT), "r+b", buffering=0) as file:
             have = file.seek(0, os.SEEK_END)
             if have > size:
                 have = file.truncate(0)
-            if shutil.disk_usage(folder).free < size - have:
-                os.unlink(part)
-                raise trees.Problem("DiskFull", f"{folder}: there is no room for {size} bytes")
+            if shutil.disk_usage(folder.path).free < size - have:
+                folder.unlink(part)
+                raise trees.Problem("DiskFull", f"{folder.path}: there is no room for {size} bytes")
             hash_there = self.service.start_hash(real, size)
-            hashing = Task(partial(hash_file, part, size))  # of what the disk has
+            hashing = Task(partial(hash_file, path, size, opener=again))  # of what the disk has
             try:
                 self._receive(file, real, have, size)
                 ours, theirs = hashing.wait(), hash_there()
@@ -113,7 +129,7 @@ class Download(Transfer):
                 hashing.cancelled = True
         now = self.service.stat(real).entry
         if now is None or Found(now.size, now.mtime) != Found(size, entry.mtime):
-            os.unlink(part)
+            folder.unlink(part)
             raise error_of(trees.Problem("FileChanged", f"{remote}: it was changed while it was read"), THERE)
         return str(ours) if theirs is None or ours == theirs else None
 
@@ -161,8 +177,11 @@ class Download(Transfer):
                     return
                 failures = 0 if sink.position > before else failures + 1
 
-    def tree(self, remote: str, local: str) -> TransferResult:
+    def tree(self, remote: str, local: str, *, below: str | None = None) -> TransferResult:
         """Copy a folder from the runtime, into the folder `local`, which is made when it is missing.
+
+        Args:
+            below: the folder that `local` has to lie in, links followed. None if `local` may be a link to anywhere.
 
         Raises:
             errors.Error: something could not be copied. What was copied before is whole.
@@ -172,11 +191,15 @@ class Download(Transfer):
         batches = plan.divide(entries)
         result.skipped = batches.skipped
         with local_problems(local):
-            unpack = Unpacker(local, messages.new_id()[:12])
+            inside = None if below is None else os.path.relpath(local, below).replace(os.sep, "/")
+            root = local if inside is None else Beneath(str(below)).folder(trees.check_name(inside), make=True).path
+            unpack = Unpacker(root, messages.new_id()[:12])
+        asked = iter(batches.packs)
 
         def done(packed: Packed) -> None:
             for problem in packed.problems[:1]:
                 raise error_of(trees.Problem(problem.name, problem.message), THERE)
+            _check_pack(packed, next(asked), remote)
             with local_problems(local):
                 unpack(packed.content)
             self.count(result, packed.content)
@@ -186,8 +209,9 @@ class Download(Transfer):
             for item in batches.large:
                 with local_problems(local):
                     path = trees.join(local, item.name)
-                    unpack.folder(item.name.rpartition("/")[0])
-                result.add(item.name, self.file(plan.remote_join(remote, item.name), path))
+                    place = unpack.place(item.name)
+                source = plan.remote_join(remote, item.name)
+                result.add(item.name, self._file(source, path, place, self.service.stat(source)))
             with local_problems(local):
                 for batch in plan.folders_of(entries):
                     unpack(b"".join(packing.folder_records(batch)))
@@ -210,27 +234,29 @@ class _Sink:
         self._progress(0, len(data))
 
 
-def _commit(part: str, local: str, entry: Entry) -> None:
-    """Give a complete file its mode, its time and its name."""
-    with local_problems(local):
-        if os.name == "posix" and entry.mode is not None:
-            os.chmod(part, entry.mode & 0o777)
-        os.utime(part, ns=(entry.mtime, entry.mtime))
-        os.replace(part, local)
+def _check_pack(packed: Packed, asked: list[Entry], remote: str) -> None:
+    """Refuse a pack that holds anything but what was asked for."""
+    with local_problems(remote):
+        kinds = {item.name: "file" if item.is_file else "link" for item in packing.records(packed.content)}
+    if kinds != {item.name: item.kind for item in asked}:
+        raise errors.UnexpectedAnswer(
+            f"{remote}: the runtime sent other files than those that were asked for",
+            retryable=False,
+            hint="nothing of it was written; repeat the same command",
+        )
 
 
-def _own_part(folder: str, key: str) -> str:
-    """The path of a half-written file of this process. One that a dead process has left of the same file is taken
+def _own_part(folder: Folder, key: str) -> str:
+    """The name of a half-written file of this process. One that a dead process has left of the same file is taken
     over."""
     from ..system import process_identity
 
-    own = os.path.join(folder, f".{key}-{os.getpid()}-{next(_numbers)}{trees.PART_SUFFIX}")
-    with local_problems(folder):
-        for name in os.listdir(folder):
-            if name.startswith(f".{key}-") and name.endswith(trees.PART_SUFFIX):
-                owner = name.removeprefix(f".{key}-").partition("-")[0]
-                if owner.isdigit() and process_identity.of(int(owner)) is None:
-                    with contextlib.suppress(OSError):
-                        os.rename(os.path.join(folder, name), own)
-                        break
+    own = f".{key}-{os.getpid()}-{next(_numbers)}{trees.PART_SUFFIX}"
+    for name in folder.names():
+        if name.startswith(f".{key}-") and name.endswith(trees.PART_SUFFIX):
+            owner = name.removeprefix(f".{key}-").partition("-")[0]
+            if owner.isascii() and owner.isdigit() and len(owner) < 10 and process_identity.of(int(owner)) is None:
+                with contextlib.suppress(OSError):
+                    folder.rename(name, folder, own)
+                    break
     return own

@@ -23,10 +23,11 @@ from .transfer import ATTEMPTS, Pace, Transfer, TransferResult, endless, incompl
 class Upload(Transfer):
     """Uploads over one service."""
 
-    def file(self, local: str, remote: str, *, expect: Found | None = None) -> TransferResult:
+    def file(self, local: str, remote: str, *, root: str | None = None, expect: Found | None = None) -> TransferResult:
         """Copy a file to the runtime.
 
         Args:
+            root: the folder there below which it stays, `remote` being its name in it. None if `remote` is a path.
             expect: what the file there must still be; it is not replaced otherwise.
 
         Raises:
@@ -35,9 +36,11 @@ class Upload(Transfer):
         result = TransferResult(local, remote)
         with local_problems(local), open(local, "rb", buffering=0) as file:
             found = os.fstat(file.fileno())
-            key = transfer_key(os.path.abspath(local), remote, found.st_size, found.st_mtime_ns)
+            key = transfer_key(
+                os.path.abspath(local), plan.remote_join(root or "", remote), found.st_size, found.st_mtime_ns
+            )
             for attempt in range(ATTEMPTS):
-                half = self.service.begin(remote, found.st_size, key, messages.new_id()[:8])
+                half = self.service.begin(remote, found.st_size, key, messages.new_id()[:8], root=root)
                 try:
                     digest = self._attempt(file, local, found, half, expect)
                 except errors.ConnectionFailed:
@@ -132,7 +135,7 @@ class Upload(Transfer):
             # An empty pack makes the folder, should there be nothing small in it.
             self.service.unpack(remote, nonce, packed(batches.packs or [[]]), lambda sent: self.count(result, sent))
             for item in batches.large:
-                result.add(item.name, self.file(trees.join(local, item.name), plan.remote_join(remote, item.name)))
+                result.add(item.name, self.file(trees.join(local, item.name), item.name, root=remote))
             self.service.unpack(remote, nonce, packed(plan.folders_of(chosen)), lambda sent: None)
         except trees.Problem as error:
             raise error_of(error, HERE) from error

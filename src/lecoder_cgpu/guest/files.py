@@ -26,6 +26,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import packs, trees
+from .beneath import Beneath, permissions, umask
 from .trees import Entry, Problem, problem
 from .unpacker import Unpacker
 
@@ -79,12 +80,16 @@ class Task:
         self.ended = True
 
 
-def hash_file(path: str, size: int, task: Task) -> str:
-    """The SHA-256 (hex) of a file's first `size` bytes. It waits while the file is still growing up to that."""
+def hash_file(path: str, size: int, task: Task, opener: Callable[[str, int], int] | None = None) -> str:
+    """The SHA-256 (hex) of a file's first `size` bytes. It waits while the file is still growing up to that.
+
+    Args:
+        opener: opens it, see `open`.
+    """
     digest = hashlib.sha256()
     block = memoryview(bytearray(BLOCK))
     moved = time.monotonic()
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=opener) as file:
         while task.done < size:
             count = file.readinto(block[: min(BLOCK, size - task.done)])
             if count:
@@ -121,8 +126,9 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 def _remove(path: str, task: Task) -> int:
+    root = Beneath(path)
     for item in list(trees.scan(path))[::-1]:
-        trees.delete(path, [item.name])
+        root.delete([item.name])
         task.done += 1
     try:
         os.rmdir(path)
@@ -262,20 +268,25 @@ class Files:
 
     # --- one large file coming ---
 
-    def begin(self, path: str, size: int, key: str, nonce: str) -> Answer:
-        """Begin or continue an upload: the path of the half-written file, and how many bytes it has already."""
-        target = os.path.realpath(self._path(path))
-        trees.check_replaceable(target)
-        folder = os.path.dirname(target)
-        trees.make_folder(folder)
+    def begin(self, path: str, size: int, key: str, nonce: str, root: str | None = None) -> Answer:
+        """Begin or continue an upload: the path of the half-written file, and how many bytes it has already.
+
+        With `root`, the path is a name below that folder, and a link of that name is replaced and not followed.
+        """
+        if root is None:
+            top, name = os.path.split(os.path.realpath(self._path(path)))
+        else:
+            top, name = self._path(root), path
+        place, last = Beneath(top).place(name, make=True)
+        place.check_replaceable(last)
+        folder, target = place.path, os.path.join(place.path, last)
         part = os.path.join(folder, f".{key}-{nonce}{trees.PART_SUFFIX}")
         if not os.path.exists(part):
             self._take_over(folder, key, part)
-        with open(part, "ab") as file:
-            have = file.tell()
-        if have > size:
-            os.truncate(part, 0)
-            have = 0
+        with os.fdopen(place.open(os.path.basename(part), os.O_RDWR | os.O_CREAT), "r+b", buffering=0) as file:
+            have = file.seek(0, os.SEEK_END)
+            if have > size:
+                have = file.truncate(0)
         if shutil.disk_usage(folder).free < size - have:
             os.unlink(part)
             raise Problem("DiskFull", f"{trees.shown(folder)}: there is no room for {size} bytes")
@@ -297,7 +308,7 @@ class Files:
 
     def put(self, part: str, offset: int, data: Any) -> Answer:
         """Write a part of a half-written file. The parts before it must have been written."""
-        descriptor = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(part, os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
         try:
             if os.fstat(descriptor).st_size < offset:
                 raise Problem("PartMissing", f"a part of the file before byte {offset} is missing")
@@ -321,7 +332,7 @@ class Files:
                 return {}, None
             raise Problem("PartMissing", f"{trees.shown(path)}: the half-written file is gone")
         if mode is not None:
-            os.chmod(part, mode)
+            os.chmod(part, permissions(mode, umask() if expect is None else 0))  # an edited file keeps its own
         if mtime is not None:
             os.utime(part, ns=(mtime, mtime))
         os.replace(part, path)
@@ -365,4 +376,5 @@ class Files:
 
     def delete(self, root: str, names: builtins.list[str]) -> Answer:
         """Delete files, links and empty folders below a folder."""
-        return {"deleted": sorted(trees.delete(self._path(root), names))}, None
+        folder = self._path(root)
+        return {"deleted": sorted(Beneath(folder).delete(names)) if os.path.isdir(folder) else []}, None

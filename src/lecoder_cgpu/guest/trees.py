@@ -13,13 +13,16 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 FILE, FOLDER, LINK = "file", "folder", "link"
 OUTSIDE, SPECIAL = "outside", "special"  # a link that leads out of the tree; a socket, a device, a pipe
 PART_SUFFIX = ".lecoder-part"
 _WINDOWS = sys.platform == "win32"
-_RESERVED = {"con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))}
+_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
+_RESERVED |= {f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"}
+LONGEST = 4096  # bytes of a name
+DEEPEST = 200  # parts of a name
 ERRNOS = {
     errno.ENOENT: "FileNotFound",
     errno.EISDIR: "IsADirectory",
@@ -75,21 +78,47 @@ def shown(path: str) -> str:
 # --- names ---------------------------------------------------------------------------------------------------------
 
 
-def check_name(name: str) -> str:
+def check_name(name: str, *, windows: bool = _WINDOWS) -> str:
     """A relative name that stays where it is put.
 
+    Args:
+        windows: whether it becomes a file on Windows, where more names mean something else.
+
     Raises:
-        Problem: (`UnsafeName`) it would leave its folder, or cannot be a name here.
+        Problem: (`UnsafeName`) it would leave its folder, or cannot be a name here. (`NameTooLong`) it is too long.
     """
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or "\0" in name:
-        raise Problem("UnsafeName", f"the name {shown(name)!r} would leave its folder")
-    if _WINDOWS and any(
-        set('\\:*?"<>|') & set(part) or part.rstrip(". ") != part or part.partition(".")[0].lower() in _RESERVED
-        for part in parts
-    ):
+        raise Problem("UnsafeName", f"the name {shown(name[:LONGEST])!r} would leave its folder")
+    if len(parts) > DEEPEST or len(name) > LONGEST:
+        raise Problem("NameTooLong", f"the name {shown(name[:60])!r}… is longer or deeper than any path may be")
+    if windows and not all(map(_possible_on_windows, parts)):
         raise Problem("UnsafeName", f"the name {shown(name)!r} is not possible on Windows")
     return name
+
+
+def _possible_on_windows(part: str) -> bool:
+    device = part.partition(".")[0].rstrip(" ").lower() in _RESERVED
+    return not (device or part.rstrip(". ") != part or any(sign in '\\:*?"<>|' or sign < " " for sign in part))
+
+
+def link_stays(depth: int, target: str, *, windows: bool = _WINDOWS) -> bool:
+    """Whether a link can never lead out of a tree, whatever the parts of its target are or will be.
+
+    It may climb at its beginning only, and no higher than the root: behind a name, `..` leads wherever that name may
+    lead one day.
+
+    Args:
+        depth: how many folders its folder is below the root.
+    """
+    if windows:
+        target = target.replace("\\", "/")
+        if ":" in target:
+            return False
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    climbs = next((number for number, part in enumerate(parts) if part != ".."), len(parts))
+    inside = bool(target) and not target.startswith("/") and "\0" not in target and len(target) <= LONGEST
+    return inside and climbs <= depth and ".." not in parts[climbs:]
 
 
 def join(root: str, name: str) -> str:
@@ -122,14 +151,14 @@ def entry(path: str, name: str, found: os.stat_result, root: str) -> Entry:
         return Entry(name, FOLDER, 0, mtime, stat.S_IMODE(mode))
     if stat.S_ISLNK(mode):
         target = os.readlink(path)
-        return Entry(name, LINK if leads_inside(path, target, root) else OUTSIDE, 0, mtime, 0o777, target)
+        return Entry(name, LINK if leads_inside(path, name, target, root) else OUTSIDE, 0, mtime, 0o777, target)
     return Entry(name, SPECIAL, 0, mtime, stat.S_IMODE(mode))
 
 
-def leads_inside(path: str, target: str, root: str) -> bool:
-    """Whether a link at `path` with this target stays below `root`."""
-    if os.path.isabs(target):
-        return False  # it would point elsewhere on another machine
+def leads_inside(path: str, name: str, target: str, root: str) -> bool:
+    """Whether a link at `path`, which is `name` below `root`, stays below it: now, and wherever it is unpacked."""
+    if not link_stays(name.count("/"), target):
+        return False
     return is_inside(os.path.realpath(os.path.join(os.path.dirname(path), target)), os.path.realpath(root))
 
 
@@ -171,22 +200,6 @@ def scan(root: str, skip: Any = None) -> Iterator[Entry]:
 # --- single files and folders ----------------------------------------------------------------------------------------
 
 
-def check_replaceable(path: str) -> None:
-    """Check that a file may be put under this name.
-
-    Raises:
-        Problem: a folder, a device or a pipe has this name.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return  # nothing is there; or else, making the file fails with the reason
-    if stat.S_ISDIR(mode):
-        raise Problem("IsADirectory", f"{shown(path)}: it is a folder")
-    if not stat.S_ISREG(mode):
-        raise Problem("NotAFile", f"{shown(path)}: it is neither a file nor a folder")
-
-
 def check_readable(descriptor: int, path: str) -> None:
     """Check that reading an open file cannot wait for another process.
 
@@ -217,28 +230,3 @@ def write_all(descriptor: int, content: Any) -> None:
     view = memoryview(content)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-def delete(root: str, names: Iterable[str]) -> set[str]:
-    """Delete files, links and empty folders below `root`; returns the names that were there.
-
-    Raises:
-        Problem: one cannot be deleted.
-    """
-    real = os.path.realpath(root)
-    deleted = set()
-    for name in names:
-        path = join(root, name)
-        if not is_inside(os.path.realpath(os.path.dirname(path)), real):
-            raise Problem("UnsafeName", f"{shown(path)}: it is behind a link that leads out of the folder")
-        try:
-            if os.path.isdir(path) and not os.path.islink(path):
-                os.rmdir(path)
-            else:
-                os.unlink(path)
-            deleted.add(name)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise problem(error, path) from error
-    return deleted

@@ -15,7 +15,8 @@ GUEST = Path(__file__).parents[1] / "guest"
 PARTS = (  # each imports only earlier ones
     "state_files", "processes", "run_processes", "limits", "usage", "output_order", "output_streams", "supervisor",
     "programs", "environment", "report", "runs", "progress", "store", "kernel_sockets", "reply_notes", "recording",
-    "executor", "recorder", "recorders", "lease_guard", "trees", "packs", "unpacker", "files", "service",
+    "executor", "recorder", "recorders", "lease_guard", "trees", "beneath", "packs", "unpacker",
+    "files", "service",
 )  # fmt: skip
 
 # Executed on the runtime as processes of their own, or in a kernel of their own.

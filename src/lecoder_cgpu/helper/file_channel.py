@@ -205,7 +205,7 @@ def typed(answer: Answer, kind: type[T]) -> T:
     try:
         return msgspec.convert(answer.header, kind)
     except msgspec.ValidationError as error:
-        raise _unexpected(str(error)) from error
+        raise unexpected(str(error)) from error
 
 
 def _decode(buffers: list[Any]) -> Answer:
@@ -214,8 +214,8 @@ def _decode(buffers: list[Any]) -> Answer:
     try:
         # Not by msgspec: names that are no UTF-8 hold surrogates, which it refuses.
         header = json.loads(bytes(buffers[0]))
-    except ValueError as error:
-        raise _unexpected(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise unexpected(str(error)) from error
     answer = Answer(header, memoryview(buffers[1]) if len(buffers) > 1 else memoryview(b""))
     problem = typed(answer, Failed).error
     if problem is not None:
@@ -223,7 +223,8 @@ def _decode(buffers: list[Any]) -> Answer:
     return answer
 
 
-def _unexpected(problem: str) -> errors.ConnectionFailed:
+def unexpected(problem: str) -> errors.ConnectionFailed:
+    """The error for an answer that the helper cannot have meant."""
     return errors.UnexpectedAnswer(
         f"the helper on the runtime answered something unexpected about files: {problem}",
         retryable=False,

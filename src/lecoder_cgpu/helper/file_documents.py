@@ -5,12 +5,32 @@ The helper (`guest/files.py`) sends these as JSON; the contents API makes the sa
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ..guest.packs import PackProblem
-from ..guest.trees import FILE, FOLDER, Entry
+from ..guest.trees import FILE, FOLDER, LINK, OUTSIDE, SPECIAL, Entry
+
+KINDS = frozenset((FILE, FOLDER, LINK, OUTSIDE, SPECIAL))
+LARGEST = 1 << 62  # bytes, and nanoseconds
+Count = Annotated[int, Meta(ge=0, le=LARGEST)]
+
+
+def check_entry(entry: Entry) -> None:
+    """Check what a line of a listing says: types are not enough.
+
+    Raises:
+        ValueError: it says something that no file can have.
+    """
+    if entry.kind not in KINDS:
+        raise ValueError(f"an unknown kind of file: {entry.kind[:20]!r}")
+    if not (0 <= entry.size <= LARGEST and -LARGEST <= entry.mtime <= LARGEST):
+        raise ValueError("an impossible size or time")
+    if entry.mode is not None and not 0 <= entry.mode <= 0o7777:
+        raise ValueError("an impossible mode")
+    if "\0" in entry.name or "\0" in (entry.target or ""):
+        raise ValueError("a name with a NUL character")
 
 
 class Stat(Struct):
@@ -24,6 +44,12 @@ class Stat(Struct):
     path: str
     real: str
     entry: Entry | None = None
+
+    def __post_init__(self) -> None:
+        if "\0" in self.real + self.path:
+            raise ValueError("a path with a NUL character")
+        if self.entry is not None:
+            check_entry(self.entry)
 
     @property
     def is_file(self) -> bool:
@@ -51,7 +77,7 @@ class HalfWritten(Struct):
 
     part: str
     path: str
-    offset: int
+    offset: Count
 
 
 class Part(NamedTuple):
@@ -74,12 +100,16 @@ class Listing(Struct):
     entries: list[Entry]
     end: bool = True
 
+    def __post_init__(self) -> None:
+        for entry in self.entries:
+            check_entry(entry)
+
 
 class HashState(Struct):
     """How far a hash is: `result` (hex) once it has ended."""
 
     ended: bool
-    done: int = 0
+    done: Count = 0
     result: str | None = None
 
 
@@ -87,7 +117,7 @@ class DigestsState(Struct):
     """The same for the hashes of many files."""
 
     ended: bool
-    done: int = 0
+    done: Count = 0
     result: dict[str, str] | None = None
 
 
@@ -95,8 +125,8 @@ class RemovalState(Struct):
     """The same for the deletion of a folder; `result` counts what was deleted."""
 
     ended: bool
-    done: int = 0
-    result: int | None = None
+    done: Count = 0
+    result: Count | None = None
 
 
 class Deleted(Struct):

@@ -17,6 +17,7 @@ KINDS: dict[str, type[errors.Error]] = {
     "NameTooLong": errors.UsageError,
     "FolderNotEmpty": errors.UsageError,
     "NotAFile": errors.UsageError,
+    "IsALink": errors.UsageError,
     "VerifyFailed": errors.VerifyFailed,
     "PageLost": errors.PageLost,
     "HelperFailed": errors.InternalError,
@@ -27,6 +28,7 @@ _HINTS = {
     "FileChanged": "repeat the same command when nothing writes to the file",
     "VerifyFailed": "repeat the same command",
     "FolderNotEmpty": "add --recursive",
+    "IsALink": "name the file that it leads to; or: rm LINK",
 }
 
 

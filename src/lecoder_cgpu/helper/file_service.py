@@ -11,7 +11,7 @@ from ..guest.trees import Entry
 from ..jupyter import messages
 from ..net.retry import persist
 from .documents import Hello
-from .file_channel import PATIENCE, Answer, Connect, FileChannel, Request, typed
+from .file_channel import PATIENCE, Answer, Connect, FileChannel, Request, typed, unexpected
 from .file_documents import (
     Deleted,
     DigestsState,
@@ -28,12 +28,17 @@ from .file_documents import (
 )
 
 POLL_FIRST, POLL_MOST = 0.002, 0.25  # seconds between two questions about work in the background
+STALLED = 600.0  # seconds without progress after which such work is given up
+LINES_MOST = 500_000  # of one listing
+NAMES_MOST = 64 << 20  # characters of the names in one listing
 LISTING_ATTEMPTS = 3  # a restarted helper has forgotten the listing, which then starts anew
 
 
 class _State(Protocol):
     @property
     def ended(self) -> bool: ...
+    @property
+    def done(self) -> int: ...
 
 
 S = TypeVar("S", bound=_State)
@@ -97,12 +102,21 @@ class FileService:
         def listing() -> list[Entry]:
             token = messages.new_id()
             lines: list[Entry] = []
-            number = 0
+            number = letters = 0
             while True:
                 page = self._channel.ask(Listing, op, token=token, number=number, **arguments)
                 lines += page.entries
+                letters += sum(len(item.name) for item in page.entries)
+                if len(lines) > LINES_MOST or letters > NAMES_MOST:
+                    raise errors.TransferError(
+                        f"{arguments.get('path', arguments.get('pattern'))}: it holds more than {LINES_MOST} entries",
+                        name="TooMany",
+                        hint="take a folder below it; or make one file of it: lecoder-cgpu run tar czf x.tar.gz FOLDER",
+                    )
                 if page.end:
                     return lines
+                if not page.entries:
+                    raise unexpected("a page of a listing is empty, and not the last one")
                 number += 1
 
         return persist(listing, again=lambda error: isinstance(error, errors.PageLost), attempts=LISTING_ATTEMPTS)
@@ -140,13 +154,14 @@ class FileService:
 
     # --- one large file ---
 
-    def begin(self, path: str, size: int, key: str, nonce: str) -> HalfWritten:
+    def begin(self, path: str, size: int, key: str, nonce: str, *, root: str | None = None) -> HalfWritten:
         """Make room for a file of `size` bytes, or find what an earlier attempt left.
 
         Args:
             key: stands for source and target. nonce: stands for this attempt.
+            root: the folder below which the file stays, `path` being a name in it.
         """
-        return self._channel.ask(HalfWritten, "begin", path=path, size=size, key=key, nonce=nonce)
+        return self._channel.ask(HalfWritten, "begin", path=path, size=size, key=key, nonce=nonce, root=root)
 
     def write(self, half: HalfWritten, pieces: Iterable[tuple[int, bytes]], done: Callable[[int], None]) -> None:
         """Write pieces (offset and content) into a half-written file, in order; `done` gets the size of each."""
@@ -169,14 +184,14 @@ class FileService:
 
     def read(self, path: str, offset: int, size: int) -> memoryview:
         """A piece of a file; shorter at the file's end."""
-        return self._channel.ask_content("get", path=path, offset=offset, size=size).content
+        return _piece(self._channel.ask_content("get", path=path, offset=offset, size=size), size)
 
     def read_parts(self, path: str, parts: Iterable[Part], done: Callable[[Part, memoryview], None]) -> None:
         """Read pieces of a file, in order; `done` gets each with its content."""
 
         def request(part: Part) -> Request:
             arguments = {"path": path, "offset": part.offset, "size": part.size}
-            return Request("get", arguments, None, lambda answer: done(part, answer.content))
+            return Request("get", arguments, None, lambda answer: done(part, _piece(answer, part.size)))
 
         self._channel.exchange(request(part) for part in parts)
 
@@ -203,10 +218,24 @@ class FileService:
         self._channel.exchange(request(packed) for packed in packs)
 
 
+def _piece(answer: Answer, size: int) -> memoryview:
+    """The content of an answer, of at most so many bytes."""
+    if len(answer.content) > size:
+        raise unexpected(f"{len(answer.content)} bytes where {size} were asked for")
+    return answer.content
+
+
 def _ended(ask: Callable[[], S]) -> S:
     """Ask until the work in the background has ended."""
     pause = POLL_FIRST
+    reached, moved = -1, time.monotonic()
     while not (state := ask()).ended:
+        if state.done > reached:
+            reached, moved = state.done, time.monotonic()
+        elif time.monotonic() - moved > STALLED:
+            raise errors.HelperSilent(
+                "the helper on the runtime makes no progress with a file", hint="repeat the same command"
+            )
         time.sleep(pause)
         pause = min(pause * 1.5, POLL_MOST)
     return state

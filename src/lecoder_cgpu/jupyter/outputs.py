@@ -13,6 +13,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from .. import errors
+from ..guest.beneath import Beneath
+from ..guest.trees import Problem
 from ..models.base import ErrorInfo, Optional, now
 from ..models.runs import DisplayData, Manifest, OutputFile
 from . import messages
@@ -216,29 +218,30 @@ def without_binary(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]
 
 def write_files(folder: Path, displays: list[DisplayData]) -> list[OutputFile]:
     """Write every rich output into `folder` as `001.png`, `001.html`, … with a `manifest.json`; returns what it holds.
+    A link that has such a name is replaced, never written through.
 
     Raises:
         errors.ConfigError: the folder cannot be written.
     """
     files: list[OutputFile] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        top = Beneath(str(folder)).top
         for number, display in enumerate(displays, 1):
             for mime, value in display.data.items():
                 data = content(mime, value)
                 extension = EXTENSIONS.get(mime) or (
                     "json" if mime.endswith("json") else "txt" if _is_text(mime) else "bin"
                 )
-                path = folder / f"{number:03d}.{extension}"
-                if any(item.path == path.name for item in files):
-                    path = folder / f"{number:03d}-{re.sub(r'[^a-z0-9]+', '-', mime.lower())}.{extension}"
-                path.write_bytes(data)
-                files.append(OutputFile(path=path.name, mime=mime, size=len(data), output=number))
+                name = f"{number:03d}.{extension}"
+                if any(item.path == name for item in files):
+                    name = f"{number:03d}-{re.sub(r'[^a-z0-9]+', '-', mime.lower())[:100]}.{extension}"
+                top.write(name, data)
+                files.append(OutputFile(path=name, mime=mime, size=len(data), output=number))
         manifest = Manifest(created=now(), files=files)
-        (folder / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-    except OSError as error:
+        top.write("manifest.json", msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    except (OSError, Problem) as error:
         raise errors.ConfigError(
-            f"{folder}: the outputs cannot be written: {error.strerror or error}",
+            f"{folder}: the outputs cannot be written: {getattr(error, 'strerror', None) or error}",
             name="OutputsNotWritten",
             hint="give another folder: --outputs DIR",
         ) from error
