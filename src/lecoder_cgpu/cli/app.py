@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -228,16 +228,31 @@ class Root(Group):
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] == "help":
+            args = [*args[1:], "--help"]
+            if len(args) == 1:  # of no command in particular
+                click.echo(context.get_help())
+                context.exit()
         if args and args[0] not in COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            context.fail(f"there is no command {args[0]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+            _no_command(context, args[0])
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _no_command(context: click.Context, word: str) -> NoReturn:
+    """Refuse a word that is no command, with the command that other tools call so, or with the nearest one."""
+    import difflib
+
+    from .other_words import called_here
+
+    message = f"there is no command {word!r}"
+    if (here := called_here(word)) is not None:
+        raise errors.UsageError(f"{message}; it is called {here!r} here", hint=f"lecoder-cgpu {here}")
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    context.fail(message + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -1,0 +1,67 @@
+"""What users of other tools type leads to the command that does it here."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+
+from lecoder_cgpu.cli.app import COMMANDS, root
+from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_here
+from tests.support.cli import Cli
+
+WORDS = sorted(OTHER_WORDS)
+
+
+def found(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that words name, and those that are left."""
+    command: click.Command = root
+    words = list(words)
+    while isinstance(command, click.Group) and words:
+        inner = command.get_command(click.Context(command), words[0])
+        if inner is None:
+            break
+        command = inner
+        del words[0]
+    return command, words
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_leads_to_a_command_that_exists(word: str) -> None:
+    """And is none itself. What follows the command are its own options, or what the user fills in."""
+    assert word not in COMMANDS
+    command, rest = found(OTHER_WORDS[word].split())
+    options = {name for option in command.params for name in option.opts}
+    assert command is not root or rest == ["--version"]
+    assert all(name in options for name in rest if name.startswith("-")), rest
+
+
+@pytest.mark.parametrize(
+    ("typed", "here"),
+    [
+        ("exec", "run"), ("new", "sessions create"), ("stop", "sessions close"), ("whoami", "auth status"),
+        ("version", "--version"), ("repl", "connect -m kernel"), ("console", "connect"), ("url", "open --print"),
+        ("pay", "usage"), ("drivemount", "colab consent drive"), ("sh", "connect"), ("ps", "job list"),
+        ("kill", "job kill JOB"), ("cp", "upload"), ("push", "upload"), ("pull", "download"),
+        ("attach", "run --attach RUN_ID"), ("shell", "connect"), ("jobs", "job list"), ("gpu", "gpus"),
+        ("Stop", "sessions close"), ("xyzzy", None),
+    ],
+)  # fmt: skip
+def test_the_words_of_other_tools(typed: str, here: str | None) -> None:
+    assert called_here(typed) == here
+
+
+def test_the_command_is_told(cli: Cli) -> None:
+    """In words for people, and as the suggestion of the document; exit status 2, and nothing else is done."""
+    told = cli("stop", "my")
+    assert (told.code, told.out) == (2, "")
+    assert "it is called 'sessions close' here" in told.err
+    assert json.loads(cli("--json", "stop").out)["error"]["suggestion"] == "lecoder-cgpu sessions close"
+
+
+def test_help_is_a_word(cli: Cli) -> None:
+    """`help COMMAND` prints what `COMMAND --help` prints, and `help` what `--help` prints."""
+    for words in (["run"], ["sessions", "close"], []):
+        assert cli("help", *words).out == cli(*words, "--help").out != ""
+    assert cli("help", "nothing").code == 2
