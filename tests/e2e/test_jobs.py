@@ -64,6 +64,36 @@ def test_output_by_offset(lab: Cli) -> None:
     assert (result.out, result.err) == ("0123456789", "error")
 
 
+def test_the_last_lines(lab: Cli) -> None:
+    """As many as are asked for, of both streams in their order, or of one; a last line without an end is one."""
+    job = start(lab, "seq 30000; sleep 0.2; echo two >&2; sleep 0.2; printf three")
+    lab("job", "wait", job)
+    result = lab("job", "logs", job, "--tail", "3")
+    assert (result.out, result.err) == ("30000\nthree", "two\n")
+    assert lab("job", "logs", job, "--tail", "2", "--stream", "stdout").out == "30000\nthree"
+    assert lab("job", "logs", job, "--tail", "40000").out.splitlines() == [*map(str, range(1, 30001)), "three"]
+    assert lab("job", "logs", job, "--tail", "0").out == ""
+    document = valid(lab("job", "logs", job, "--json", "-n", "1").json, "job-logs")
+    assert (document["text"], document["offset"]) == ("three", document["nextOffset"] - 5)
+
+
+def test_several_jobs(lab: Cli) -> None:
+    """They are waited for and ended together, by ids or by keys; one document has all of them."""
+    slow = [start(lab, "--key", f"slow {number}", f"exec sleep {600 + number}") for number in range(2)]
+    quick = start(lab, "exit 3")
+    waiting = lab("job", "wait", quick, "slow 0", "slow 1", "--timeout", "0.5", "--json")
+    document = valid(waiting.json, "jobs")
+    assert (waiting.code, document["exitCode"], document["status"]) == (124, 124, "running")
+    assert [one["job"]["id"] for one in document["jobs"]] == [quick, *slow]
+    assert [one["exitCode"] for one in document["jobs"]] == [3, 124, 124]
+    missing = lab("job", "kill", slow[0], "nobody")
+    assert (missing.code, lab("job", "show", slow[0], "--json").json["job"]["state"]) == (66, "running")
+    ended = valid(lab("job", "kill", "--all", "--escalate", "--json").json, "jobs")
+    assert [one["job"]["id"] for one in ended["jobs"]] == slow
+    assert lab("job", "wait", *slow).code == 130
+    assert lab("job", "wait", "--all").out == "There are no jobs that have not ended.\n"
+
+
 def test_following_a_job(lab: Cli) -> None:
     """-f prints what is there and goes on to the end."""
     job = start(lab, "echo one; sleep 1; echo two")

@@ -102,6 +102,20 @@ class JobDocument(Struct, kw_only=True):
     pulled: list[Pulled] | Optional = UNSET
 
 
+class JobDocuments(Struct, kw_only=True):
+    """`job wait` and `job kill` of several jobs, or with `--all`: a document for each, in the order in which they were
+    named; `--all` takes the oldest first.
+
+    `exitCode` is our own exit status: 124 if one still runs, else that of the first that failed.
+    """
+
+    status: Literal["ok", "error", "running", "unknown"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
+    jobs: list[JobDocument]
+
+
 class JobList(Struct, kw_only=True):
     """`job list`, newest first."""
 
@@ -146,6 +160,7 @@ DOCUMENTS: dict[str, Any] = {
     "run-detached": JobStarted,
     "job-list": JobList,
     "job": JobDocument,
+    "jobs": JobDocuments,
     "job-logs": JobLogs,
     "job-progress": JobProgress,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..guest import output_order
@@ -13,24 +13,28 @@ if TYPE_CHECKING:
     from .jobs import Jobs
 
 
+STREAMS = ("stdout", "stderr")
+LAST = 1 << 16  # bytes that are looked through first for the last lines
+
+
 def read_both(
-    jobs: Jobs, key: str, on_output: Callable[[str, bytes], None], offset: int, limit: int | None
+    jobs: Jobs, key: str, on_output: Callable[[str, bytes], None], offset: int | Mapping[str, int], limit: int | None
 ) -> tuple[RunState, int, int]:
     """Deliver both streams of a job.
 
     Args:
         on_output: gets "stdout" or "stderr", and bytes.
-        offset: where to begin in each stream, in bytes; from its end when negative.
+        offset: where to begin in each stream (or in which stream where), in bytes; from its end when negative.
         limit: the most bytes of each stream.
 
     Returns:
         The job, and the offsets in stdout and stderr behind what was delivered.
     """
-    state, out = jobs.read(key, "stdout", offset, limit)
-    state, err = jobs.read(key, "stderr", offset, limit)
+    offsets = dict.fromkeys(STREAMS, offset) if isinstance(offset, int) else offset
+    state, out = jobs.read(key, "stdout", offsets["stdout"], limit)
+    state, err = jobs.read(key, "stderr", offsets["stderr"], limit)
     content = {"stdout": memoryview(out), "stderr": memoryview(err)}
-    sizes = {"stdout": state.stdout_size or 0, "stderr": state.stderr_size or 0}
-    begins = {name: max(size + offset, 0) if offset < 0 else offset for name, size in sizes.items()}
+    begins = {name: begin(state, name, offsets[name]) for name in STREAMS}
     noted, shown = dict.fromkeys(content, 0), dict(begins)
     for name, size in output_order.pieces(_order(jobs.helper, state.run)):
         noted[name] += size
@@ -43,6 +47,45 @@ def read_both(
             on_output(name, bytes(rest))
             shown[name] += len(rest)
     return state, shown["stdout"], shown["stderr"]
+
+
+def begin(state: RunState, stream: str, offset: int) -> int:
+    """Where in a stream an offset is that may count from its end."""
+    size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
+    return max(size + offset, 0) if offset < 0 else offset
+
+
+def last_lines(jobs: Jobs, key: str, stream: str, lines: int) -> int:
+    """The offset at which the last lines of a stream begin. What follows its last newline is a line, too."""
+    size = LAST
+    while True:
+        state, content = jobs.read(key, stream, -size, None)
+        first = begin(state, stream, -size)
+        at = len(content)
+        for _ in range(lines):
+            at = content.rfind(b"\n", 0, max(at - 1, 0)) + 1
+            if not at:
+                break
+        if at or not first:
+            return first + at
+        size *= 4
+
+
+def show_last_lines(
+    jobs: Jobs, key: str, on_output: Callable[[str, bytes], None], lines: int
+) -> tuple[RunState, int, int]:
+    """Deliver the last lines that a job wrote to either stream; returns what `read_both` returns."""
+    pieces: list[tuple[str, bytes]] = []
+    begins = {stream: last_lines(jobs, key, stream, lines) for stream in STREAMS}
+    found = read_both(jobs, key, lambda name, data: pieces.append((name, data)), begins, None)
+    over = sum(data.count(b"\n") for _, data in pieces) + (not pieces[-1][1].endswith(b"\n") if pieces else 0) - lines
+    for name, data in pieces:
+        while over > 0 and data:
+            _, newline, data = data.partition(b"\n")
+            over -= len(newline)
+        if data:
+            on_output(name, data)
+    return found
 
 
 def _order(helper: Helper, run: str) -> bytes:

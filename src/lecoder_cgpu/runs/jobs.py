@@ -216,7 +216,7 @@ class Jobs:
         return describe(state)
 
     def find(self, key: str) -> RunState:
-        """The job with that id, or with the only id that begins so. Its entry in the history here is completed.
+        """The job with that id or key, or with the only id that begins so. Its entry in the history is completed.
 
         Raises:
             errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
@@ -232,7 +232,7 @@ class Jobs:
             except errors.NotFoundError as error:
                 raise missing(self.session, key, error) from error
         prefix = key if key.startswith("run-") else f"run-{key}"
-        found = [state for state in self._helper.runs(1000) if state.run.startswith(prefix)]
+        found = [state for state in self._helper.runs(1000) if state.run.startswith((prefix, key_id(key)))]
         if len(found) > 1:
             raise errors.UsageError(
                 f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
@@ -282,6 +282,10 @@ class Jobs:
             document.interrupted = True
             document.exit_code = interrupted
         return document
+
+    def unfinished(self) -> Sequence[str]:
+        """The ids of all jobs on the runtime that have not ended, oldest first."""
+        return [state.run for state in reversed(self._helper.runs(1000)) if not state.ended]
 
     def fetch(self, document: JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""

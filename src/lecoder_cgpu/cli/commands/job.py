@@ -17,20 +17,22 @@ from ...models.runs import Stopped
 from ...runs import job_output
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
-from .. import display_options, durations, hook, release, run_display
+from .. import display_options, durations, hook, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
 
 if TYPE_CHECKING:
-    from ...models.jobs import Job, JobDocument
+    from collections.abc import Callable
+
+    from ...models.jobs import Job, JobDocument, JobDocuments
 
 
 @click.group(cls=Group, name="job")
 def command() -> None:
     """List jobs, read their output, wait for them, end them.
 
-    JOB is an id, or a unique beginning of one.
+    JOB is an id, a unique beginning of one, or the key that `run --detach --key` was given.
 
     \b
     lecoder-cgpu run --detach python train.py
@@ -95,18 +97,26 @@ def show(app: App, job: str) -> Answer:
 
 
 @command.command()
-@click.argument("job")
+@click.argument("names", nargs=-1, metavar="JOB...")
+@click.option("--all", "everything", is_flag=True, help="Every job that has not ended.")
 @click.option("--timeout", type=durations.TIME, metavar="TIME", help="Stop waiting after that; exit 124.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.option("--release", "give_back", is_flag=True, help="Release the runtime once all results were fetched.")
 @click.pass_obj
 def wait(
-    app: App, job: str, timeout: float | None, pull: tuple[str, ...], on_finish: str | None, give_back: bool
+    app: App,
+    names: tuple[str, ...],
+    everything: bool,
+    timeout: float | None,
+    pull: tuple[str, ...],
+    on_finish: str | None,
+    give_back: bool,
 ) -> Answer:
-    """Wait for a job and end with its exit status; 124 while it still runs. Ctrl-C ends the waiting only.
+    """Wait for jobs and end with their exit status; 124 while one still runs. Ctrl-C ends the waiting only.
 
-    Results that were declared with `run --detach --pull` are fetched when it has ended.
+    Of several jobs, the exit status is that of the first that failed. Results that were declared with `run --detach
+    --pull` are fetched when a job has ended.
 
     The command of --on-finish is a line for the shell here. It finds LECODER_CGPU_RUN_ID, LECODER_CGPU_STATUS (ok,
     error, abort, unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and LECODER_CGPU_SESSION in its environment;
@@ -117,11 +127,20 @@ def wait(
     \b
     lecoder-cgpu job wait run-0123456789abcdef --timeout 100 --json
     lecoder-cgpu job wait run-0123456789abcdef --pull model.pt --release
+    lecoder-cgpu job wait --all
     """
     for spec in pull:
         plan.split_pull(spec)
     with _jobs(app) as jobs:
-        document = jobs.wait(job, timeout)
+        if len(names) != 1 or everything:
+            if pull or on_finish or give_back:
+                raise errors.UsageError(
+                    "--pull, --on-finish and --release are for one job",
+                    hint="wait for it alone: job wait JOB --pull PATH",
+                )
+            together = several_jobs.wait(jobs, several_jobs.chosen(jobs, names, everything=everything), timeout)
+            return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
+        document = jobs.wait(names[0], timeout)
         jobs.fetch(document, pull)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
@@ -130,9 +149,17 @@ def wait(
         release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
     return Answer(
         document,
-        lambda: f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip(),
+        lambda: _ended(document),
         exit_status=document.exit_code,
     )
+
+
+def _ended(document: JobDocument) -> str:
+    return f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip()
+
+
+def _each(documents: JobDocuments, line: Callable[[JobDocument], str]) -> str:
+    return "\n".join(map(line, documents.jobs)) or "There are no jobs that have not ended."
 
 
 @command.command()
@@ -149,15 +176,23 @@ def wait(
     metavar="BYTES",
     help="The most that are printed. Default with --json: 1 MiB.",
 )
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="NUMBER", help="Begin at the last lines.")
 @click.pass_obj
 def logs(
-    app: App, job: str, follow: bool, stream: Literal["stdout", "stderr"] | None, start: int, limit: int | None
+    app: App,
+    job: str,
+    follow: bool,
+    stream: Literal["stdout", "stderr"] | None,
+    start: int,
+    limit: int | None,
+    tail: int | None,
 ) -> Answer:
     """Print a job's output, stdout and stderr in the order in which it wrote to them. With --json, one stream from an
     offset on, and the offset to go on from.
 
     \b
     lecoder-cgpu job logs run-0123456789abcdef -f
+    lecoder-cgpu job logs run-0123456789abcdef --tail 20
     lecoder-cgpu job logs run-0123456789abcdef --stream stderr --from -2000
     lecoder-cgpu job logs run-0123456789abcdef --json --from 4096
     """
@@ -166,7 +201,13 @@ def logs(
             "--follow prints as output comes; it goes with neither --json nor --bytes",
             hint="leave out --follow; nextOffset tells where to go on",
         )
+    if tail is not None and (start or limit is not None):
+        raise errors.UsageError(
+            "--tail says where to begin; it goes with neither --from nor --bytes", hint="leave out --tail"
+        )
     with _jobs(app) as jobs:
+        if tail is not None and (stream or app.printer.mode == "json"):
+            start = job_output.last_lines(jobs, job, stream or "stdout", tail)
         if app.printer.mode == "json":
             return _logs_document(jobs, job, stream or "stdout", start, limit or BUDGET)
         view = ProcessView(app.printer)
@@ -175,12 +216,13 @@ def logs(
             if stream is None or name == stream:
                 view.show(name, data)
 
-        if stream is None:
+        if stream is None and tail is not None:
+            state, out, err = job_output.show_last_lines(jobs, job, show, tail)
+        elif stream is None:
             state, out, err = job_output.read_both(jobs, job, show, start, limit)
         else:
             state, content = jobs.read(job, stream, start, limit)
-            size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
-            out = err = (max(size + start, 0) if start < 0 else start) + len(content)
+            out = err = job_output.begin(state, stream, start) + len(content)
             show(stream, content)
         if follow:
             followed = jobs.follow(job, show, out, err)
@@ -190,8 +232,7 @@ def logs(
 
 def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], start: int, limit: int) -> Answer:
     state, content = jobs.read(job, stream, start, limit)
-    size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
-    offset = max(size + start, 0) if start < 0 else start
+    offset = job_output.begin(state, stream, start)
     document = JobLogs(
         job=describe(state),
         session=jobs.session.record.ref,
@@ -240,7 +281,8 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
 
 
 @command.command()
-@click.argument("job")
+@click.argument("names", nargs=-1, metavar="JOB...")
+@click.option("--all", "everything", is_flag=True, help="Every job that has not ended.")
 @click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT. Default: SIGTERM.")
 @click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until nothing of it lives.")
 @click.option(
@@ -252,10 +294,12 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
     help="With --escalate: how long it has to end before the next step.",
 )
 @click.pass_obj
-def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -> Answer:
-    """Send a signal to a job and to everything that it started, what it left in the background included.
+def kill(
+    app: App, names: tuple[str, ...], everything: bool, signal: str | None, escalate: bool, grace: float
+) -> Answer:
+    """Send a signal to jobs and to everything that they started, what they left in the background included.
 
-    The job has ended when nothing of it lives: a program may take its time to save its work. With --escalate, the
+    A job has ended when nothing of it lives: a program may take its time to save its work. With --escalate, the
     command waits for that; processes that live on are named, with exit status 124.
 
     Code in a kernel is interrupted instead, or taken back while it waits for the kernel. SIGKILL (or --escalate, if the
@@ -265,10 +309,15 @@ def kill(app: App, job: str, signal: str | None, escalate: bool, grace: float) -
     lecoder-cgpu job kill run-0123456789abcdef
     lecoder-cgpu job kill run-0123456789abcdef --signal SIGINT
     lecoder-cgpu job kill run-0123456789abcdef --escalate --grace 30
+    lecoder-cgpu job kill --all
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     with _jobs(app) as jobs:
-        document = jobs.kill(job, name, escalate=escalate, grace=grace)
+        if len(names) != 1 or everything:
+            runs = several_jobs.chosen(jobs, names, everything=everything)
+            together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))
+            return Answer(together, lambda: _each(together, _killed), exit_status=together.exit_code)
+        document = jobs.kill(names[0], name, escalate=escalate, grace=grace)
     return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
 
 
