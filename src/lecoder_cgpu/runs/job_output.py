@@ -78,13 +78,15 @@ def show_last_lines(
     pieces: list[tuple[str, bytes]] = []
     begins = {stream: last_lines(jobs, key, stream, lines) for stream in STREAMS}
     found = read_both(jobs, key, lambda name, data: pieces.append((name, data)), begins, None)
-    over = sum(data.count(b"\n") for _, data in pieces) + (not pieces[-1][1].endswith(b"\n") if pieces else 0) - lines
-    for name, data in pieces:
-        while over > 0 and data:
-            _, newline, data = data.partition(b"\n")
-            over -= len(newline)
-        if data:
+    ends = [data.count(b"\n") for _, data in pieces]
+    unfinished = bool(pieces) and not pieces[-1][1].endswith(b"\n")
+    over = sum(ends) + unfinished - lines
+    for (name, data), count in zip(pieces, ends, strict=True):
+        if over <= 0:
             on_output(name, data)
+        elif over < count or (over == count and not data.endswith(b"\n")):
+            on_output(name, data.split(b"\n", over)[over])
+        over -= count
     return found
 
 
