@@ -63,7 +63,7 @@ def test_examples_are_accepted(name: str, parses: click.Group) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["jobs"], ["job", "wait"], ["job", "show", "a", "b"], ["ls", "--all"], ["run", "--timeout", "soon", "x"]]
+    "words", [["jobz"], ["job", "rm"], ["job", "show", "a", "b"], ["ls", "--all"], ["run", "--timeout", "soon", "x"]]
 )
 def test_a_wrong_example_is_seen(words: list[str], parses: click.Group) -> None:
     """The parser refuses a command, an option, a value and a number of arguments that are not there."""
@@ -87,6 +87,7 @@ def test_help_can_be_read(name: str) -> None:
 def test_an_option_means_the_same_everywhere() -> None:
     """Options that several commands share have one wording, but for those that are about something else there."""
     elsewhere = {
+        "--all",
         "--attach",
         "--auto-install",
         "--category",

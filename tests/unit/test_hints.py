@@ -43,7 +43,6 @@ INSTRUCTIONS = {
     "install Python 3.11 or newer",
     "install X, or check its spelling",
     "leave out X",
-    "lecoder-cgpu X",  # what another tool calls otherwise, see test_other_words
     "leave out code, which is Python, or command, which is for the shell",
     "leave out cwd; in Python: import os; os.chdir(PATH)",
     "leave out open files, locks and connections; open them inside the function",

@@ -250,7 +250,7 @@ def _no_command(context: click.Context, word: str) -> NoReturn:
 
     message = f"there is no command {word!r}"
     if (here := called_here(word)) is not None:
-        raise errors.UsageError(f"{message}; it is called {here!r} here", hint=f"lecoder-cgpu {here}")
+        raise errors.UsageError(f"{message}; it is called {here!r} here", hint=" ".join(("lecoder-cgpu", here)))
     near = difflib.get_close_matches(word, COMMANDS, n=1)
     context.fail(message + (f"; did you mean {near[0]!r}?" if near else ""))
 
