@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .measure import Table, local_runtime
 
-NAMES = ("commands", "requests", "lines", "recorder", "latency", "memory", "files")
+NAMES = ("commands", "requests", "lines", "recorder", "latency", "memory", "files", "notebook")
 
 
 def main() -> None:

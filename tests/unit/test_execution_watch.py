@@ -389,10 +389,12 @@ def test_a_gap_on_a_sound_socket() -> None:
     """Messages are numbered: what is missing is read, and what came behind the gap is not shown twice."""
     busy, began, one, two, three, *ending = numbered("one", "two", "three")
     course = Course(recorded=True)
-    assert course.give(busy, began, one, three) == [ev.OpenRecording(one.header.msg_id)]
+    assert course.give(busy, began, one, three) == []
+    assert (course.text, course.source()) == ("one", Source.WAITING)
+    assert course.later(watch_state.GAP_GRACE) == [ev.OpenRecording(one.header.msg_id)]
     course.give(ev.RecordingOpened())
     course.later(0)
-    course.give(reply(6), *ending)
+    course.give(reply(7), *ending)
     assert course.phase() is Phase.READING
     assert course.later(0) == [ev.Pull()]
     course.give(ev.Pulled([two, three, *ending], ev.RecordedEnd(passed=3)))
@@ -404,7 +406,7 @@ def test_a_gap_without_a_recording_is_told() -> None:
     """What came behind it is shown."""
     busy, began, one, _, three, *ending = numbered("one", "two", "three")
     course = Course()
-    course.give(busy, began, one, three, reply(6), *ending)
+    course.give(busy, began, one, three, reply(7), *ending)
     assert course.text == "onethree"
     assert course.outcome.dropped
     assert course.outcome.steps == ["1 messages of the kernel were lost on the way"]
@@ -424,6 +426,7 @@ def test_a_recording_that_cannot_be_read() -> None:
     busy, began, one, _, three, *ending = numbered("one", "two", "three")
     course = Course(recorded=True)
     course.give(busy, began, one, three)
+    course.later(watch_state.GAP_GRACE)
     assert course.text == "one"
     course.give(ev.RecordingUnreadable(errors.UsageError("no recorder")))
     assert (course.text, course.source()) == ("onethree", Source.SOCKET_ONLY)
@@ -467,7 +470,7 @@ def test_an_incomplete_recording() -> None:
 
 
 def test_a_recording_without_an_end() -> None:
-    """It is read for as long as something comes, and PULL_PATIENCE longer."""
+    """It is read for as long as something comes, and while the recorder is behind."""
     course = Course(recorded=True).begun().dropped()
     course.give(ev.RecordingOpened(), reply(), status("idle"))
     assert course.phase() is Phase.READING
@@ -478,9 +481,70 @@ def test_a_recording_without_an_end() -> None:
     for _ in range(3):
         course.give(ev.Pulled([]))
         assert course.later(execution_end.READ_PAUSE) == [ev.Pull()]
-    course.later(execution_end.PULL_PATIENCE)
+    for _ in range(3):
+        assert ev.CheckCoverage() in course.later(execution_end.PULL_PATIENCE)
+        course.give(ev.CoverageKnown(False))
+    assert course.phase() is Phase.READING
+    assert ev.CheckCoverage() in course.later(execution_end.PULL_PATIENCE)
+    course.give(ev.CoverageKnown(True))
+    assert course.later(0) == [ev.Pull()]
+    course.later(execution_end.SETTLED_PATIENCE)
     assert course.phase() is Phase.OVER
     assert (course.text, course.outcome.execution.status, course.outcome.dropped) == ("one", "ok", True)
+
+
+def test_a_number_that_comes_late() -> None:
+    """A result is numbered before the streams that it flushes. Nothing is lost, and nothing is read."""
+    course = Course(recorded=True)
+    busy, began = numbered()[:2]
+    result = message("execute_result", 3, data={"text/plain": "7"}, execution_count=1)
+    course.give(busy, began, stream("a", 4))
+    assert (course.shown, course.source()) == ([], Source.WAITING)
+    assert course.give(result) == []
+    assert (course.text, len(course.shown), course.source()) == ("a", 2, Source.SOCKET)
+    course.give(message("lecoder_reply", 5, status="ok"), reply(6), status("idle", 7))
+    assert end(course) == ([ev.CloseRecording()], "ok")
+    assert (course.outcome.dropped, course.outcome.steps) == (False, [])
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_number_that_was_used_for_nothing(recorded: bool) -> None:
+    """The kernel says so at the end; what came behind it is shown then at the latest."""
+    course = Course(recorded=recorded)
+    course.give(*numbered()[:2], stream("a", 4), message("lecoder_reply", 5, status="ok", unsent=1))
+    assert course.text == "a"
+    course.give(reply(6), status("idle", 7))
+    assert end(course) == ([ev.CloseRecording()], "ok")
+    assert (course.outcome.dropped, course.outcome.steps) == (False, [])
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_what_came_over_the_socket_is_kept(opened: bool) -> None:
+    """A recording that does not bring it again, or that cannot be reached, costs nothing but what was lost."""
+    busy, began, one, _, three, *ending = numbered("one", "two", "three")
+    course = Course(recorded=True)
+    course.give(busy, began, one, three)
+    course.later(watch_state.GAP_GRACE)
+    course.give(ev.RecordingOpened() if opened else ev.RecordingLost(), reply(7), *ending)
+    for _ in range(execution_end.QUESTIONS + 1):
+        course.later(execution_end.PULL_PATIENCE)
+        course.give(ev.CoverageKnown(False))
+    course.later(execution_end.PULL_PATIENCE)
+    assert end(course)[1] == "ok"
+    assert (course.text, course.outcome.dropped) == ("onethree", True)
+
+
+def test_a_recorder_that_missed_what_the_socket_brought() -> None:
+    """What only one of the two has is shown in its place, and the output is complete."""
+    busy, began, one, two, three, four, *ending = numbered("one", "two", "three", "four")
+    course = Course(recorded=True)
+    course.give(busy, began, one, three, four)
+    course.later(watch_state.GAP_GRACE)
+    course.give(ev.RecordingOpened(), reply(8), *ending)
+    course.later(0)
+    course.give(ev.Pulled([two, four, *ending], ev.RecordedEnd(incomplete=True, passed=3)))
+    assert end(course)[1] == "ok"
+    assert (course.text, course.outcome.dropped) == ("onetwothreefour", False)
 
 
 def test_a_dead_kernel_records_no_end() -> None:

@@ -6,8 +6,11 @@ failed: IPython publishes no `error` for an exception group or a mistyped magic,
 that the code handles and shows (protocol J34). So `do_execute` is wrapped: behind each request of ours, and before its
 `idle`, a message of the type `NOTE` is published. Its content is that of the reply, and besides it
 
-* `unsent`: how many numbers of messages were used for results that were never sent (protocol J35);
+* `unsent`: how many numbers were used for messages that could not be sent, of which the code was told;
 * `shellExit`: the exit status of the last `!command` of the code, if it was not 0.
+
+And results are numbered when they are sent. IPython numbers them before it flushes the streams and formats them, so
+that their numbers come late or never (protocol J35), which looks to readers as if messages were lost.
 """
 
 NOTE = "lecoder_reply"
@@ -15,7 +18,8 @@ QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far m
 
 PREPARE = f"""
 def _lecoder_prepare():
-    import functools, inspect, re, zmq
+    import functools, inspect, re, sys, threading, zmq
+    from jupyter_client.session import msg_header
     from IPython import get_ipython
     shell = get_ipython()
     kernel = shell.kernel
@@ -29,15 +33,31 @@ def _lecoder_prepare():
     class Earlier(int):
         pass  # an exit status that was there before the code
     unsent = [0]
-    hook = shell.displayhook
-    finish = hook.finish_displayhook
+    session, hook = kernel.session, shell.displayhook
+    send, finish = session.send, hook.finish_displayhook
+    @functools.wraps(send)
+    def counting_send(*args, **options):
+        try:
+            return send(*args, **options)
+        except Exception:
+            if threading.current_thread() is not thread.thread:  # else a stream's text was lost, and nobody told
+                unsent[0] += 1
+            raise
+    session.send = counting_send
+    def start_displayhook():
+        header = msg_header("", "execute_result", session.username, session.session)
+        content = {{"data": {{}}, "metadata": {{}}}}
+        hook.msg = session.msg("execute_result", content, hook.parent_header, header)
     @functools.wraps(finish)
     def finish_displayhook():
+        sys.stdout.flush()
+        sys.stderr.flush()
         message = hook.msg
-        if not (message and message["content"]["data"]):
-            unsent[0] += 1
+        if message and message["content"]["data"]:
+            message["header"] = session.msg_header("execute_result")
+            message["msg_id"] = message["header"]["msg_id"]
         finish()
-    hook.finish_displayhook = finish_displayhook
+    hook.start_displayhook, hook.finish_displayhook = start_displayhook, finish_displayhook
     @functools.wraps(original)
     async def do_execute(*args, **options):
         parent = kernel.get_parent()

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from ..system import logs
 from . import messages
+from .message_numbers import MessageNumbers
 from .widgets import Widgets
 
 # jupyter_server writes these notices itself when its rate limits make it drop iopub messages (protocol J1).
@@ -31,6 +32,7 @@ EXECUTION_TYPES = frozenset(
 _NAMELESS = ("", "NoneType")  # what ipykernel 7.4 says of an exception in `__repr__`
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
+ORDERED = _OUTPUTS | {"comm_open", "comm_msg"}  # what these mean depends on the messages before them
 
 
 class Raised(Struct, frozen=True):
@@ -63,8 +65,9 @@ class Execution:
         self.inputs = 0  # how often the code asked for input
         self.unreadable = 0  # frames that came meanwhile and were no messages
         self._odd: set[str] = set()
+        self._damaged: set[str] = set()  # own messages that were not UTF-8, until they come once more
         self.widgets = Widgets(msg_id)
-        self._numbers = _Numbers()
+        self._numbers = MessageNumbers(msg_id)
 
     def plain_value(self, name: str) -> str | None:
         """The value of a user expression as the kernel prints it; None when it failed, or none came."""
@@ -84,22 +87,38 @@ class Execution:
         """How many messages of the kernel were lost. Always 0 for a kernel that does not number its messages."""
         return self._numbers.missing
 
-    def gap_before(self, message: messages.Message) -> bool:
-        """Whether output is missing right before this message."""
-        return message.parent == self.msg_id and self._numbers.gap_before(message)
+    @property
+    def has_gap(self) -> bool:
+        """Whether messages are missing before one that came, as far as is known now; they may still come."""
+        return self._numbers.has_gap
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is certain that everything came: the kernel numbers its messages, and none is missing."""
+        return self._numbers.are_whole and not self._damaged
+
+    def note(self, message: messages.Message) -> None:
+        """Count a message that is taken later, or never. It may come again."""
+        self._numbers.note(message)
+        if message.parent == self.msg_id and message.repaired:
+            self._damaged.add(message.header.msg_id)
 
     def receive(self, message: messages.Message) -> messages.Event | None:
         """Take one message. Returns what the run shows or asks by it; None when that is nothing."""
-        self._numbers.note(message, self.msg_id)
+        self.note(message)
         if message.type == "status" and self._is_death(message):
             return None
         if message.parent != self.msg_id:
             return None
         content = message.content
-        if message.odd or (message.type in _DISPLAYS and not isinstance(content.get("data"), dict)):
+        if not message.repaired:
+            self._damaged.discard(message.header.msg_id)
+        if self.makes_no_sense(message):
             self._pass_over(message)
             if message.type in _OUTPUTS:
                 return None
+        else:
+            self._odd.discard(message.header.msg_id)
         match message.type:
             case "stream":
                 return self._stream(content)
@@ -114,6 +133,7 @@ class Execution:
                 self.widgets.take(message.type, content, message.buffers)
             case "error":
                 self._shown = _raised(content)
+                self._prefer_shown()
                 shown = self._shown
                 return messages.Failure(shown.name, shown.message, shown.traceback, self.widgets.capturing)
             case "lecoder_reply":
@@ -142,6 +162,10 @@ class Execution:
     def unaccounted(self) -> int:
         """How many of those may have been output of this run; where messages are numbered, `missing` counts frames."""
         return len(self._odd) + (0 if self._numbers.counted else self.unreadable)
+
+    def makes_no_sense(self, message: messages.Message) -> bool:
+        """Whether a part of it has a wrong type."""
+        return message.odd or (message.type in _DISPLAYS and not isinstance(message.content.get("data"), dict))
 
     def _pass_over(self, message: messages.Message) -> None:
         if message.repaired:  # the watch reads it again from the recording, or says that output is missing
@@ -200,15 +224,20 @@ class Execution:
         self.user_expressions = _object(content, "user_expressions")
         if self.status == "error":
             self.raised = _raised(content)
-            shown, raised = self._shown, self.raised
-            exception = raised.name
-            if shown is not None and (exception in _NAMELESS or (exception == shown.name and not raised.traceback)):
-                self.raised = shown
+            self._prefer_shown()
+
+    def _prefer_shown(self) -> None:
+        """Some replies do not tell of the exception what was shown of it."""
+        shown, raised = self._shown, self.raised
+        if shown is None or raised is None:
+            return
+        if raised.name in _NAMELESS or (raised.name == shown.name and not raised.traceback):
+            self.raised = shown
 
     def _take_note(self, content: dict[str, Any]) -> None:
         self._note = content
         unsent, shell_exit = content.get("unsent"), content.get("shellExit")
-        self._numbers.unsent = unsent if type(unsent) is int and unsent > 0 else 0
+        self._numbers.take_unsent(unsent if type(unsent) is int and unsent > 0 else 0)
         self.shell_exit = shell_exit if type(shell_exit) is int else None
 
 
@@ -245,61 +274,6 @@ def _display(
         result,
         widget,
     )
-
-
-class _Numbers:
-    """Finds gaps: a Python kernel numbers everything that it sends, at the end of each message's id (protocol J7).
-
-    Queues between the kernel and this client may overflow silently. The only sign is a gap between the first and the
-    last message of a run. Replies to requests of other clients go to those clients only, so one number may be missing
-    for each such request.
-    """
-
-    def __init__(self) -> None:
-        self._first: int | None = None
-        self._last = 0
-        self._ours = 0
-        self._others: list[tuple[int, str]] = []
-        self._iopub: int | None = None  # the last number seen there since the run began
-        self._foreign_before = False
-        self.unsent = 0  # numbers that the kernel used for nothing (protocol J35)
-
-    def gap_before(self, message: messages.Message) -> bool:
-        """Whether messages are missing right before this one on iopub, as far as is known now."""
-        number = message.number
-        if message.channel != "iopub" or number is None or self._iopub is None:
-            return False
-        # The reply is numbered too and comes on another channel: ours right before idle, others' at any time.
-        allowed = 1 if self._foreign_before or message.content.get("execution_state") == "idle" else 0
-        return number - self._iopub - 1 > allowed
-
-    def note(self, message: messages.Message, own: str) -> None:
-        number, parent = message.number, message.parent
-        if number is None:
-            return
-        if message.channel == "iopub":
-            self._foreign_before = parent != own
-            self._iopub = number if self._first is not None or parent == own else None
-        if parent != own:
-            if self._first is not None:
-                self._others.append((number, parent))
-            return
-        self._first = number if self._first is None else min(self._first, number)
-        self._last = max(self._last, number)
-        self._ours += 1
-
-    @property
-    def counted(self) -> bool:
-        """Whether the kernel numbers its messages, so that each one that is lost leaves a gap."""
-        return self._first is not None
-
-    @property
-    def missing(self) -> int:
-        if self._first is None:
-            return 0
-        others = [parent for number, parent in self._others if self._first < number < self._last]
-        unseen_replies = len(set(others))
-        return max(self._last - self._first + 1 - self._ours - len(others) - unseen_replies - self.unsent, 0)
 
 
 def _raised(content: dict[str, Any]) -> Raised:

@@ -6,7 +6,9 @@ from . import watch_events as ev
 from .watch_state import READING_ON, Clock, Phase, Source, WatchState
 
 READ_PAUSE = 0.02  # seconds between two looks at the recording of a run that has ended
-PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended
+PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended, before we ask about it
+SETTLED_PATIENCE = 1.0  # the same once the recorder says that it has written everything
+QUESTIONS = 5  # how often that is asked of a recorder that is behind
 DEATH_PATIENCE = 1.0  # the same after the kernel's death: a dead kernel publishes no end
 
 
@@ -15,6 +17,7 @@ class Ending:
 
     def __init__(self, state: WatchState) -> None:
         self._state = state
+        self._questions = 0
 
     def begin(self) -> None:
         """Nothing more is expected from the socket."""
@@ -27,6 +30,7 @@ class Ending:
             self._read_the_rest()
             return
         state.phase = Phase.CHECKING
+        self._questions = QUESTIONS  # the answer that comes now is the one that counts
         state.set(Clock.PATIENCE, PULL_PATIENCE)
         if state.source is Source.RECORDING:
             state.do(ev.CheckCoverage())
@@ -105,7 +109,17 @@ class Ending:
             case ev.Tick() if state.due(Clock.PULL):  # before patience: what was opened late is read, too
                 state.pull()
             case ev.Tick() if state.due(Clock.PATIENCE):
-                self._conclude()
+                if state.source is Source.RECORDING and state.execution.death is None and self._questions < QUESTIONS:
+                    self._questions += 1
+                    del state.clocks[Clock.PATIENCE]
+                    state.do(ev.CheckCoverage())  # a recorder that is behind on a busy machine is waited for
+                else:
+                    self._conclude()
+            case ev.CoverageKnown(covered=covered, error=error):
+                if covered or error is not None:
+                    self._questions = QUESTIONS
+                state.set(Clock.PATIENCE, SETTLED_PATIENCE if covered else PULL_PATIENCE)
+                state.set(Clock.PULL, 0)
 
     def _conclude(self) -> None:
         """Say how the run ended, as far as it is known."""
@@ -113,6 +127,8 @@ class Ending:
         outcome = state.outcome
         if state.source in READING_ON and state.end is not None:
             self._conclude_from_recording(state.end)
+        elif state.execution.is_whole:  # what came over the socket was kept
+            outcome.dropped = False
         if outcome.unknown and (state.reconnected or state.end is not None):
             outcome.steps.append("the result was lost with the connection")
         elif outcome.unknown:
@@ -126,8 +142,11 @@ class Ending:
         state = self._state
         outcome = state.outcome
         outcome.bytes_dropped = end.bytes_dropped
-        outcome.dropped = end.incomplete
-        if end.passed > state.seen_before:  # a gap that looked like a reply, before the one that was noticed
+        whole = state.execution.is_whole
+        outcome.dropped = end.incomplete and not whole
+        if (
+            end.passed > state.seen_before and not whole
+        ):  # a gap that looked like a reply, before the one that was noticed
             outcome.dropped = True
             outcome.steps.append(f"{end.passed - state.seen_before} messages were lost unnoticed")
         outcome.steps.append("what the connection lost was read from the recording on the runtime")

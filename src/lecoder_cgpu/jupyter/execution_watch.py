@@ -30,12 +30,18 @@ An execution has ended when both its reply (shell channel) and `idle` (iopub cha
 
 Where the output comes from::
 
-    SOCKET ── something was lost ──> OPENING ──> RECORDING
-       │                              ^   │          │
-       │                  next pull   │   v          │ connection lost
-       └── nothing is recorded        └─ UNREACHABLE <
-                 v                              │
-              SOCKET_ONLY <── cannot be read ───┘
+    SOCKET ── a number is missing ──> WAITING ── it did not come within GAP_GRACE ──┐
+      │ ^                                │                                        │
+      │ └──────────── it came ───────────┘                                        v
+      ├── something was lost ───────────────────────────────────────────────> OPENING ──> RECORDING
+      │                                                              ^           │          │
+      │                                                  next pull   │           v          │ connection lost
+      └── nothing is recorded                                        └─── UNREACHABLE <─────┘
+                 v                                                               │
+            SOCKET_ONLY <──────────────── cannot be read ────────────────────────┘
+
+While output is not taken from the socket, what comes there is kept, until the recording has brought it again or cannot
+bring it any more: then it is shown.
 
 How code is ended before its time: a limit or the user interrupts it; INTERRUPT_GRACE later the kernel is restarted.
 The user's second interrupt ends the watching, and the code goes on. So does the first one when the code still waits
@@ -53,7 +59,7 @@ from .execution import EXECUTION_TYPES
 from .execution_end import Ending
 from .outcome import Outcome
 from .watch_limits import WatchLimits
-from .watch_state import READING_ON, Clock, Phase, Source, WatchState
+from .watch_state import Clock, Phase, Source, WatchState
 
 INTERRUPT_GRACE = 10.0  # seconds that interrupted code has to end before the kernel is restarted
 SETTLE_GRACE = 5.0  # seconds to wait for the second of reply and idle, once the kernel is known to be idle
@@ -172,26 +178,26 @@ class Watch:
                 assert_never(event)
 
     def _receive(self, message: wire.Message) -> None:
+        state = self._state
         ours = message.parent == self.execution.msg_id  # what others do says nothing here (protocol J24)
         if ours:
             self._silence = SILENCE
-            self._state.set(Clock.PROBE, self._silence)
+            state.set(Clock.PROBE, self._silence)
             if not self.execution.replied:
-                self._state.clocks.pop(Clock.SETTLE, None)
-        # What is not UTF-8 came so from the kernel, or was damaged on the way: the recording knows.
-        if self.execution.gap_before(message) or self._has_lost_its_beginning(message) or (ours and message.repaired):
-            self._state.read_on()
-        event = self._state.learn(message)
+                state.clocks.pop(Clock.SETTLE, None)
+        # What makes no sense came so from the kernel, or was damaged on the way: the recording knows.
+        damaged = ours and (message.repaired or self.execution.makes_no_sense(message))
+        if damaged or self._has_lost_its_beginning(message):
+            state.read_on()
+        event = state.take(message)
         if self.execution.replied and not self.execution.idle:  # much output may be on its way still
-            self._state.set(Clock.SETTLE, SETTLE_GRACE)
+            state.set(Clock.SETTLE, SETTLE_GRACE)
         if isinstance(event, wire.InputRequested):
-            self._state.do(ev.Ask(event.prompt, event.password))
-            return
-        if event is None and self._may_ask_us(message):
-            self._state.do(ev.Respond(message))
-        if isinstance(event, wire.Dropped):
-            self._state.read_on()
-        self._state.show(message, event)
+            state.do(ev.Ask(event.prompt, event.password))
+        elif event is not None:
+            state.do(ev.Show(event))
+        elif self._may_ask_us(message):
+            state.do(ev.Respond(message))
 
     def _has_lost_its_beginning(self, message: wire.Message) -> bool:
         """Whether this is the first message that came of a run, and not the one that every run begins with."""
@@ -215,7 +221,9 @@ class Watch:
         """Do what is due: look at the recording, or one other thing."""
         if self.execution.finished:
             return
-        if self._state.due(Clock.PULL):
+        if self._state.due(Clock.GAP):
+            self._state.read_on()
+        elif self._state.due(Clock.PULL):
             self._state.pull()
         elif self._state.due(Clock.LEAVE):
             self.outcome.left = True
@@ -324,9 +332,11 @@ class Watch:
         if outcome.left:
             state.close()
             return
-        if state.execution.missing and state.source not in READING_ON:
+        if state.execution.missing and state.source is Source.SOCKET_ONLY:
             outcome.dropped = True
             outcome.steps.append(f"{state.execution.missing} messages of the kernel were lost on the way")
+        elif state.execution.missing:
+            state.read_on()
         if self._given_up:
             state.close()
         else:

@@ -18,6 +18,7 @@ from ..guest.trees import Problem
 from ..models.base import ErrorInfo, Optional, now
 from ..models.runs import DisplayData, Manifest, OutputFile
 from . import messages
+from .reducer import Reducer
 from .stream_buffers import BoundedBuffer, StreamBuffer, cut
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class _Segment:
         self.displays: list[DisplayData] = []
 
 
-class Collector:
+class Collector(Reducer):
     """Collects the events of one run for its document.
 
     Args:
@@ -87,13 +88,13 @@ class Collector:
     def __init__(
         self, raw: bool = False, limit: int | None = None, *, inline: bool = True, error_limit: int | None = None
     ) -> None:
+        super().__init__()
         self.raw = raw
         self._error_limit = limit if error_limit is None else error_limit
         self._inline = inline
         self._limit = limit
         self._segments = [self._new_segment(None)]
         self._by_id: dict[str, list[tuple[_Segment, int]]] = {}
-        self._clear_on_next: set[str | None] = set()
         self.bytes_written = 0  # to both streams, cleared or not
 
     def _new_segment(self, widget: str | None) -> _Segment:
@@ -103,42 +104,33 @@ class Collector:
         }
         return _Segment(streams, widget)
 
-    def add(self, event: messages.Event) -> None:
-        match event:
-            case messages.Clear(wait=True):
-                self._clear_on_next.add(event.widget)
-            case messages.Clear():
-                self._clear(event.widget)
-            case messages.Stream(name=name, text=text):
-                content = text.encode("utf-8", "surrogatepass")
-                self._segment(event.widget).streams[name].add(content)
-                self.bytes_written += len(content)
-            case messages.Display():
-                self._display(event)
+    def add_stream(self, stream: messages.Stream) -> None:
+        content = stream.text.encode("utf-8", "surrogatepass")
+        self._segment(stream.widget).streams[stream.name].add(content)
+        self.bytes_written += len(content)
 
-    def _display(self, event: messages.Display) -> None:
-        shown = DisplayData(data=event.data, metadata=event.metadata)
-        known = self._by_id.get(event.display_id, []) if event.display_id else []
+    def update(self, display: messages.Display) -> bool:
+        known = self._by_id.get(display.display_id, []) if display.display_id else []
         for segment, index in known:
-            segment.displays[index] = shown
-        if event.update and known:
-            return
-        segment = self._segment(event.widget)
-        if event.display_id:
-            self._by_id.setdefault(event.display_id, []).append((segment, len(segment.displays)))
-        segment.displays.append(shown)
+            segment.displays[index] = DisplayData(data=display.data, metadata=display.metadata)
+        return display.update and bool(known)
+
+    def add_display(self, display: messages.Display) -> None:
+        segment = self._segment(display.widget)
+        if display.display_id:
+            self._by_id.setdefault(display.display_id, []).append((segment, len(segment.displays)))
+        segment.displays.append(DisplayData(data=display.data, metadata=display.metadata))
+
+    def add_failure(self, failure: messages.Failure) -> None:
+        pass  # a document has one error, that which ended the code
 
     def _segment(self, widget: str | None) -> _Segment:
-        """Where output goes now, after what was to be cleared by it."""
-        if widget in self._clear_on_next:
-            self._clear(widget)
         if self._segments[-1].widget != widget:
             self._segments.append(self._new_segment(widget))
         return self._segments[-1]
 
-    def _clear(self, widget: str | None) -> None:
+    def clear(self, widget: str | None) -> None:
         """Clear what a widget captured, or with None everything: what the cell shows includes its widgets."""
-        self._clear_on_next.discard(widget)
         if self.raw:
             return
         left = [segment for segment in self._segments if widget is not None and segment.widget != widget]

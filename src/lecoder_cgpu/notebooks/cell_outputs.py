@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from ..jupyter import messages
+from ..jupyter.reducer import Reducer
 from ..jupyter.screen import StreamText
 
 
@@ -38,66 +39,55 @@ class Displays:
             shown["data"], shown["metadata"] = data, metadata
 
 
-class CellOutputs:
+class CellOutputs(Reducer):
     """The outputs of one cell in the form of the notebook file, made from the events of its run."""
 
     def __init__(self, displays: Displays) -> None:
+        super().__init__()
         self._displays = displays
         self._outputs: list[dict[str, Any]] = []
         self._stream: StreamText | None = None  # the text of the last output
-        self._clear_on_next = False
 
     def add(self, event: messages.Event) -> None:
         if isinstance(event, messages.Owned) and event.widget is not None:
             self._displays.captured_by(event.widget).add(structs.replace(event, widget=None))
-            return
-        match event:
-            case messages.Clear(wait=True):
-                self._clear_on_next = True
-            case messages.Clear():
-                self._clear()
-            case messages.Stream(name=name, text=text):
-                self._clear_if_due()
-                if self._stream is None or self._outputs[-1]["name"] != name:
-                    self._settle()
-                    self._stream = StreamText()
-                    self._outputs.append({"output_type": "stream", "name": name, "text": ""})
-                self._stream.add(text)
-            case messages.Display():
-                self._display(event)
-            case messages.Failure():
-                self._clear_if_due()
-                self.fail(event.name, event.message, event.traceback)
+        else:
+            super().add(event)
 
-    def _display(self, event: messages.Display) -> None:
-        data = {mime: _allowed(mime, content) for mime, content in event.data.items()}
-        if event.display_id:  # the same id again takes the place of what it showed before, in every cell
-            self._displays.update(event.display_id, data, dict(event.metadata))
-        if event.update:
-            return
-        self._clear_if_due()
+    def add_stream(self, stream: messages.Stream) -> None:
+        if self._stream is None or self._outputs[-1]["name"] != stream.name:
+            self._settle()
+            self._stream = StreamText()
+            self._outputs.append({"output_type": "stream", "name": stream.name, "text": ""})
+        self._stream.add(stream.text)
+
+    def update(self, display: messages.Display) -> bool:
+        if display.display_id:  # the same id again takes the place of what it showed before, in every cell
+            self._displays.update(display.display_id, _bundle(display), dict(display.metadata))
+        return display.update
+
+    def add_display(self, display: messages.Display) -> None:
         self._settle()
-        shown: dict[str, Any] = {"output_type": "display_data", "data": data, "metadata": dict(event.metadata)}
-        if event.result:
+        shown: dict[str, Any] = {"output_type": "display_data", "data": _bundle(display)}
+        shown["metadata"] = dict(display.metadata)
+        if display.result:
             shown |= {"output_type": "execute_result", "execution_count": None}
         self._outputs.append(shown)
-        if event.display_id:
-            self._displays.add(event.display_id, shown)
+        if display.display_id:
+            self._displays.add(display.display_id, shown)
+
+    def add_failure(self, failure: messages.Failure) -> None:
+        self.fail(failure.name, failure.message, failure.traceback)
+
+    def clear(self, widget: str | None) -> None:
+        self._stream = None
+        self._outputs.clear()
 
     def _settle(self) -> None:
         """Complete the text of the last output; what comes next is another one."""
         if self._stream is not None:
             self._outputs[-1]["text"] = self._stream.text()
             self._stream = None
-
-    def _clear_if_due(self) -> None:
-        if self._clear_on_next:
-            self._clear()
-
-    def _clear(self) -> None:
-        self._clear_on_next = False
-        self._stream = None
-        self._outputs.clear()
 
     def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
         """Show an exception."""
@@ -123,6 +113,10 @@ class CellOutputs:
         # The cell holds these very dictionaries, so an update by a later cell changes them here and in the cell.
         cell.outputs = outputs
         cell.execution_count = execution_count
+
+
+def _bundle(display: messages.Display) -> dict[str, Any]:
+    return {mime: _allowed(mime, content) for mime, content in display.data.items()}
 
 
 def _allowed(mime: str, content: Any) -> Any:

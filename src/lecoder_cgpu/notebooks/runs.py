@@ -26,7 +26,7 @@ from ..runs import kernel_runs
 from ..sessions.session import Session
 from . import cell_outputs, kernel_place, papermill_metadata
 from . import document as notebook
-from .autosave import autosaving
+from .autosave import Autosave
 from .options import DEFAULT, NotebookOptions
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def run_notebook(
 
     Args:
         name: of the notebook, for the document.
-        save: called after every cell, and now and then while one runs.
+        save: called after cells, and now and then while one runs. The caller saves at the end.
         options: limits, and what the code finds.
 
     Raises:
@@ -213,7 +213,8 @@ def run_notebook(
         told = note_language(progress.content, connection)
         kernel_place.enter(connection, options.place)
         try:
-            course.run()
+            with course.saving.running():
+                course.run()
             if not told:  # the kernel was still starting, or busy with other code
                 note_language(progress.content, connection)
         except KeyboardInterrupt as interrupt:  # between two cells
@@ -243,8 +244,9 @@ class _Course:
         self._session = session
         self._connection = connection
         self._progress = progress
-        self._save = save
+        self._number = 0  # of the cell that runs
         self._options = options
+        self.saving = Autosave(save, lambda: progress.show(self._number, None), options.save_every)
         self._deadline = None if options.timeout is None else time.monotonic() + options.timeout
         self._ended: errors.Error | None = None  # why the rest is not run, if no cell failed
         self._timed_out = self._unknown = False
@@ -261,8 +263,8 @@ class _Course:
                 )
                 return
             outcome, run = self._cell(number, step)
-            may_go_on = self._progress.end(number, run, outcome)
-            self._save()
+            with self.saving.ending():
+                may_go_on = self._progress.end(number, run, outcome)
             self.interrupted, self._timed_out = outcome.interrupted, outcome.timed_out
             self._unknown = run.status == "unknown"
             # Later cells rely on the kernel's state, and on a user who wants them run.
@@ -282,26 +284,21 @@ class _Course:
 
     def _once(self, number: int, step: notebook.Step) -> tuple[Outcome, Run]:
         progress = self._progress
-        progress.begin(number)
+        self._number = number
+        self.saving.change(lambda: progress.begin(number))
         left = None if self._deadline is None else max(self._deadline - time.monotonic(), 0.01)
         of_the_cell = self._options.cell_timeout is not None and (left is None or self._options.cell_timeout < left)
         limits = WatchLimits(
             timeout=self._options.cell_timeout if of_the_cell else left, idle_timeout=self._options.idle_timeout
         )
-
-        def save_running() -> None:
-            progress.show(number, None)
-            self._save()
-
-        with autosaving(save_running, self._options.save_every) as change:
-            outcome = kernel_runs.watched_run(
-                self._session,
-                self._connection,
-                step.cell.source,
-                lambda event: change(lambda: progress.take(event)),
-                limits=limits,
-                on_input=self._options.on_input,
-            )
+        outcome = kernel_runs.watched_run(
+            self._session,
+            self._connection,
+            step.cell.source,
+            lambda event: self.saving.change(lambda: progress.take(event)),
+            limits=limits,
+            on_input=self._options.on_input,
+        )
         run = kernel_runs.run_document(self._session, outcome)
         if of_the_cell and outcome.timed_out:
             name_cell_limit(run)

@@ -19,7 +19,7 @@ from ..output import Answer
 def run(app: App, /, notebook: str, **options: Any) -> Answer:
     """Run a notebook's cells in the session's kernel, one after the other, until one fails.
 
-    Outputs are saved after every cell, and the exit status is that of the first failure. Parameters are set in a cell
+    Outputs are saved as cells end, and the exit status is that of the first failure. Parameters are set in a cell
     of their own behind the one tagged `parameters`. Cells tagged `skip-execution` are left out; those tagged
     `raises-exception` may fail; one tagged `stop-on-error` ends the run even with --keep-going. Variables stay in the
     kernel, so --from-cell goes on where an earlier run stopped. NOTEBOOK may be `-`, which is stdin.
