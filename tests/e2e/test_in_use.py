@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.sessions import keeper_process
 from lecoder_cgpu.system.periodic import every
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
@@ -85,3 +86,21 @@ def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
         wait_until(told)
     port.kill()
     port.communicate()
+
+
+def test_a_program_in_the_background(colab: FakeColab, kept: Cli) -> None:
+    """What a run left keeps the runtime while it computes, with an open socket, and no longer when it only waits."""
+    program = "while [ ! -e stop ]; do :; done; exec sleep 300"
+    line = f"nohup sh -c '{program}' >/dev/null 2>&1 &"
+    assert kept("run", "--cpu", "--idle-release", "4s", line).code == 0
+    wait_until(lambda: seen(kept) == ("running", True))
+    time.sleep(6)
+    assert colab.vms
+    kept("run", "touch stop")
+    wait_until(lambda: not colab.vms)
+
+
+def seen(cli: Cli) -> tuple[str, bool] | None:
+    """What the keeper says of the only session: its work, and whether a socket is held."""
+    found = keeper_process.read(cli.state)
+    return None if found is None or not found.sessions else (found.sessions[0].work, found.sessions[0].socket)

@@ -21,6 +21,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from .leftovers import PACE as LEFTOVERS_PACE
+from .leftovers import Leftovers
 from .processes import identity, lives, send_signal
 from .run_processes import end_all, processes_of
 from .state_files import note_signal, timestamp, write_json
@@ -59,6 +61,7 @@ class RuntimeLease:
         self._path = os.path.join(home, "lease.json")
         self._activity = os.path.join(home, "activity")
         self._touched = 0.0
+        self._leftovers = Leftovers(os.path.join(home, "runs"))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         if _running(_read(self._path)):
@@ -75,6 +78,9 @@ class RuntimeLease:
     def read(self) -> dict[str, Any]:
         """The lease as it is now; every field is null when there is none."""
         known = _read(self._path) or {}
+        background = self._leftovers.at_work(PACE)
+        if background:
+            self.active()
         now = time.time()
         worked = _modified(self._activity)
         idle_since = max(worked, known.get("set") or 0.0)
@@ -83,6 +89,7 @@ class RuntimeLease:
             "idleSeconds": known.get("idle"),
             "idleFor": max(now - idle_since, 0.0) if known else None,
             "workedAgo": max(now - worked, 0.0) if worked else None,
+            "background": background,
             "release": release_kind(self._home),
             "ended": known.get("ended"),
             "problem": known.get("problem"),
@@ -171,6 +178,7 @@ class Guard:
         self._path = os.path.join(home, "lease.json")
         self._activity = os.path.join(home, "activity")
         self._runs = os.path.join(home, "runs")
+        self._leftovers = Leftovers(self._runs)
 
     def watch(self) -> None:
         """Return when the lease was removed or has ended."""
@@ -194,7 +202,7 @@ class Guard:
                 return "until", 0.0
             waits.append(lease["until"] - now)
         if lease.get("idle") is not None:
-            if self._is_at_work():
+            if self._is_at_work() or self._leftovers.at_work(min(lease["idle"] / 4, LEFTOVERS_PACE)):
                 _touch(self._activity)
             rest = max(_modified(self._activity), lease.get("set") or 0.0) + lease["idle"] - now
             if rest <= 0:

@@ -15,7 +15,7 @@ GUEST = Path(__file__).parents[1] / "guest"
 PARTS = (  # each imports only earlier ones
     "state_files", "processes", "run_processes", "limits", "usage", "output_order", "output_streams", "supervisor",
     "programs", "environment", "report", "runs", "progress", "store", "kernel_sockets", "reply_notes", "recording",
-    "executor", "recorder", "recorders", "lease_guard", "trees", "beneath", "packs", "unpacker",
+    "executor", "recorder", "recorders", "leftovers", "lease_guard", "trees", "beneath", "packs", "unpacker",
     "files", "service",
 )  # fmt: skip
 

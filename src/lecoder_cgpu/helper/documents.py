@@ -71,6 +71,7 @@ class Lease(Struct, rename="camel", kw_only=True):
         idle_for: seconds since the runtime was last at work, or a client set the lease.
         worked_ago: seconds since it was last at work or in use, whoever's; None when it never was, or a helper of
             version 0.6.0 does not tell.
+        background: programs that ended runs left in the background are at work.
         release: what happens at the end: `unassign` (Colab), `server` (a local one), `runs` (only our runs are ended).
         ended: when it has ended already. problem: why the release did not work so far; it is tried again.
     """
@@ -79,6 +80,7 @@ class Lease(Struct, rename="camel", kw_only=True):
     idle_seconds: float | None = None
     idle_for: float | None = None
     worked_ago: float | None = None
+    background: bool = False
     release: str = "runs"
     ended: LeaseEnd | None = None
     problem: str | None = None

@@ -220,9 +220,10 @@ class Calls:
                 try:
                     # For the runtime, this is a sign of life, too: it counts its idleness anew.
                     until = None if call.seconds is None else datetime.now(UTC) + timedelta(seconds=call.seconds)
-                    ago = helper.lease(until=until, idle=call.idle).worked_ago
+                    lease = helper.lease(until=until, idle=call.idle)
+                    ago = lease.worked_ago
                     runs = helper.runs()
-                    unfinished = any(not run.ended for run in runs)
+                    unfinished = lease.background or any(not run.ended for run in runs)
                     records.note_ends(Jobs(session, helper), runs)
                 finally:
                     helper.close()
