@@ -207,6 +207,8 @@ def test_recaptcha(hollow: FakeColab, colab_cli: Cli) -> None:
     hollow.account.recaptcha = True
     error = colab_cli(*RUN).json["error"]
     assert "browser" in error["suggestion"]
+    assert error["billing"] == "none", "both requests were answered"
+    assert colab_cli("sessions", "list", "--json").json == []
     hollow.switches.recaptcha_blocks = False
     assert colab_cli("sessions", "create", "a", "--cpu", "--json").code == 0
 

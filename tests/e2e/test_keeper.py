@@ -109,6 +109,22 @@ def test_a_killed_keeper_is_noticed(colab: FakeColab, kept: Cli) -> None:
     assert kept("keeper", "stop", "--json").json["stopped"] is False
 
 
+def test_stop_ends_every_keeper(hollow: FakeColab, kept: Cli) -> None:
+    """Also one that waits to take the first one's place, and one whose record is gone."""
+    assert kept("sessions", "ensure", "a", "--cpu").code == 0
+    first = process(kept)
+    keeper_process.path(kept.state).unlink()
+    second = kept.start("keeper", "run")
+    until(lambda: keeper_process.read(kept.state))
+    assert process(kept) == first  # it says again that it is there
+    stopped = kept("keeper", "stop", "--json")
+    assert (stopped.code, stopped.json["stopped"]) == (0, True), stopped
+    assert second.wait(LIMIT) == 0
+    second.communicate()
+    assert keeper_process.read(kept.state) is None
+    assert kept("keeper", "stop", "--json").json["stopped"] is False
+
+
 def test_idle_release(colab: FakeColab, kept: Cli) -> None:
     """A job keeps the runtime, with an open socket; without work it is released, and the next run says so."""
     started = kept("run", "--cpu", "--idle-release", "never", "--detach", "sleep 300", "--json")

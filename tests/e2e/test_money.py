@@ -51,6 +51,18 @@ def test_several(hollow: FakeColab, colab_cli: Cli, tmp_path: Path) -> None:
     assert "a is the active session now" in closed.err
 
 
+def test_a_refused_start_changes_nothing(hollow: FakeColab, colab_cli: Cli) -> None:
+    """The active session stays, and nothing else is said; a start that succeeds says which one is active then."""
+    hollow.account.max_vms = 2
+    assert colab_cli("sessions", "ensure", "a", "--cpu").code == 0
+    refused = colab_cli("connect", "--gpu", "A100", stdin=b"true")
+    assert (refused.code, "active session" in refused.err) == (69, False), refused
+    (left,) = colab_cli("sessions", "list", "--json").json
+    assert (left["name"], left["isActive"]) == ("a", True)
+    colab_cli("run", "--cpu", "--new-runtime", "true")
+    assert [item["name"] for item in colab_cli("sessions", "list", "--json").json if item["isActive"]] == ["colab"]
+
+
 def test_at_a_terminal(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., Pty]) -> None:
     """A person is told what starts before it does, and asked before work is ended."""
     run = pty_of(colab_cli, "run", "--gpu", "T4", "--idle-release", "20m", "echo done")

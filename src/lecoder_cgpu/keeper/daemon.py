@@ -25,6 +25,7 @@ from .calls import Calls
 from .decisions import KeeperState, step
 from .events import Action, Call, CloseSocket, End, Event, Failed, Looked, Note, Report, Unreadable, Withdraw
 
+PLACE_WAIT = 10.0  # seconds in which another keeper may end
 LOOK = 1.0  # seconds between two looks whether something is due, or the stored sessions have changed
 NEVER = object()
 CALLS = 32  # calls that may be under way at once: five for each of some six runtimes
@@ -65,13 +66,17 @@ class KeeperDaemon:
         import filelock
 
         atomic_files.ensure_dir(self.state_dir)
-        alone = filelock.FileLock(self.state_dir / "keeper.lock", timeout=10, mode=0o600)
+        began = time.time()
+        alone = keeper_process.alone(self.state_dir, PLACE_WAIT)
         try:
             alone.acquire()
         except filelock.Timeout:
             logs.current().info("KEEPER", "there is another one")
             return
         try:
+            if keeper_process.was_stopped(self.state_dir, began):
+                logs.current().info("KEEPER", "was stopped while it waited for its place")
+                return
             logs.current().info("KEEPER", "begins", {"interval": self.interval})
             keeper_process.write(self.state_dir, self.record)
             while self.state.stage != "ended":
@@ -110,6 +115,7 @@ class KeeperDaemon:
     def _feed(self, event: Event | None) -> None:
         """Decide upon an event, or upon the time. What the store says is always known first."""
         self._look()
+        self._stay_known()
         if event is not None:
             self._log(event)
         self._step(event)
@@ -129,6 +135,16 @@ class KeeperDaemon:
             return
         self._seen, self._unreadable = version, ""
         self._step(Looked(held))
+
+    def _stay_known(self) -> None:
+        """Write the record again if it is gone, or names a keeper that was started beside this one. The lock says which
+        of them keeps, and `keeper stop` has to find it."""
+        if self.state.stage != "keeping" or not self.state_dir.exists():
+            return
+        found = keeper_process.read(self.state_dir)
+        if found is None or found.pid != self.record.pid:
+            with contextlib.suppress(errors.ConfigError):
+                keeper_process.write(self.state_dir, self.record)
 
     def _version(self) -> object:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,6 +22,9 @@ from .. import __version__, config, errors
 from ..models.base import now
 from ..models.keeper import KeeperRecord
 from ..system import atomic_files, logs, process_identity
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 STOP_LIMIT = 15.0  # seconds for an orderly end
 POLL = 0.05
@@ -98,17 +101,57 @@ def new_record(pid: int) -> KeeperRecord:
 def stop(state_dir: Path) -> bool:
     """End the keeper in order; False when there was none.
 
+    One that waits to take its place (see `was_stopped`), or whose record another one has replaced, ends, too.
+
     Raises:
-        errors.ConfigError: the folder is unusable.
+        errors.ConfigError: the folder is unusable, or a keeper goes on.
     """
+    stopped, deadline = False, time.monotonic() + 3 * STOP_LIMIT
     with atomic_files.lock(path(state_dir)):
-        found = read(state_dir)
-        alive = is_alive(found)
-        if found is not None:
-            if alive:
+        _stop_mark(state_dir).touch(mode=0o600)
+        while True:
+            found = read(state_dir)
+            if found is not None and is_alive(found):
                 _end(found)
+                stopped = True
             path(state_dir).unlink(missing_ok=True)
-    return alive
+            if not _is_kept(state_dir):
+                return stopped
+            if time.monotonic() > deadline:
+                raise errors.ConfigError(
+                    f"a keeper of {state_dir} goes on, and does not say which process it is",
+                    hint="repeat the same command in a minute",
+                )
+            time.sleep(POLL)  # it writes its record again
+
+
+def alone(state_dir: Path, timeout: float) -> BaseFileLock:
+    """The lock that a keeper holds for life."""
+    import filelock
+
+    return filelock.FileLock(state_dir / "keeper.lock", timeout=timeout, mode=0o600)
+
+
+def was_stopped(state_dir: Path, since: float) -> bool:
+    """Whether `stop` was called after a Unix time."""
+    with contextlib.suppress(OSError):
+        return _stop_mark(state_dir).stat().st_mtime >= since
+    return False
+
+
+def _stop_mark(state_dir: Path) -> Path:
+    return state_dir / "keeper.stopped"
+
+
+def _is_kept(state_dir: Path) -> bool:
+    """Whether a keeper holds the lock."""
+    import filelock
+
+    try:
+        with alone(state_dir, 0):
+            return False
+    except filelock.Timeout:
+        return True
 
 
 def _end(found: KeeperRecord) -> None:

@@ -151,11 +151,14 @@ class SessionManager:
             return named
         record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
-            record = self._create(wants)
+            record, before = self._create(wants)
         else:
+            before = None
             self.limit(record, wants.limits)
         self.report_damage()
         session = self.hold(record)
+        if before is not None:  # said only once the runtime is there: until then it may be refused
+            session.begun = f"{record.name} is the active session now, and no longer {before.name}"
         session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
         return session
 
@@ -235,8 +238,9 @@ class SessionManager:
             return active
         return records[0] if records else None
 
-    def _create(self, wants: RuntimeRequest) -> Record:
-        """Store a new session. Looking and writing happen under one lock, so that many first commands make one."""
+    def _create(self, wants: RuntimeRequest) -> tuple[Record, Record | None]:
+        """Store a new session, and return it with the one that was active before. Looking and writing happen under one
+        lock, so that many first commands make one."""
         name = self.chosen
         self.check_kind(name, wants)
         backend = self.backend(name)
@@ -248,13 +252,11 @@ class SessionManager:
         with self.store.transaction() as records:
             existing = None if wants.new else self._pick(records, wants)
             if existing is not None:
-                return existing
+                return existing, None
             record = backend.create(free_name(name, records), wants)
             before = next((item for item in records if item.is_active), None)
             insert(records, record)
-        if before is not None:
-            self.notify(f"{record.name} is the active session now, and no longer {before.name}")
-        return record
+        return record, before
 
     def own(self, wants: RuntimeRequest) -> Session:
         """A new session that this command alone uses, and gives back at its end. It does not become the active one.

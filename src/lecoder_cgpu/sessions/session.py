@@ -57,6 +57,7 @@ class Session:
         self.terms = AcquireOptions(tell=notify, asker=interrupted_start.ASKER)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.announce: Notify | None = None  # told what is about to be started, where that costs
+        self.begun: str | None = None  # to be told when the runtime is there
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self._noted_at: float | None = None
         self.used_at = 0.0  # by the monotonic clock
@@ -80,6 +81,8 @@ class Session:
         except KeyboardInterrupt:
             interrupted_start.give_back(self)
             raise
+        if self.begun is not None:
+            self.notify(self.begun)
         if self.keep is not None:
             self._begin_lease(fresh)
             self.keep()
@@ -258,11 +261,7 @@ class Session:
             return None
 
     def running_kernel(self) -> Kernel:
-        """The kernel, for commands that need one to be there.
-
-        Raises:
-            errors.NotFoundError: none was started, or it is gone.
-        """
+        """The kernel, for commands that need one. errors.NotFoundError: none was started, or it is gone."""
         kernel = self.kernel() if self.backend.find(self.record) is not None else None
         if kernel is None:
             raise errors.NotFoundError(

@@ -222,13 +222,13 @@ class Allocator:
         A refusal forgets the session, unless it has had a runtime before (`replaces`): then it is lost as before.
         """
         assert record.allocation is not None
-        unanswered = record.allocation.sent  # a request whose effect is not known yet
+        earlier = unanswered = record.allocation.sent  # a request whose effect is not known yet
 
-        def sending() -> None:
+        def sending(begins: bool) -> None:
             nonlocal unanswered
-            unanswered = True
+            unanswered = begins or earlier
             assert record.allocation is not None
-            record.allocation.sent, record.allocation.asker = True, terms.asker or None
+            record.allocation.sent, record.allocation.asker = unanswered, terms.asker or None
             self.save(record)
 
         pause, short = CAPACITY_PAUSE[0], SHORT_WAITS
@@ -266,7 +266,7 @@ class Allocator:
                 self._store.remove(record.id)
             raise
 
-    def _first_free(self, allocation: Allocation, allowed: list[str], sending: Callable[[], None]) -> Assignment:
+    def _first_free(self, allocation: Allocation, allowed: list[str], sending: Callable[[bool], None]) -> Assignment:
         assert allocation.key is not None
         refusals: list[errors.Error] = []
         for name in allowed or [None]:  # type: ignore[list-item]

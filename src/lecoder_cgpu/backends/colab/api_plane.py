@@ -49,10 +49,10 @@ class ApiPlane:
         self._google.close()
         self._tunnel.close()
 
-    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[bool], None]) -> Assignment:
         spec = self._spec(ask)
         params = {"requestId": ask.key, "runtimeId": runtime_id(ask.key)}
-        sending()
+        sending(True)
         for last in (False, True):
             try:
                 operation = self._object("POST", "v1beta/runtimes", params=params, json={"runtimeSpec": spec})

@@ -51,11 +51,12 @@ class Control(Protocol):
     """What a control plane does. Every method raises errors.AuthError without a login that it accepts, and
     errors.ConnectionFailed when it cannot be reached or does not make sense."""
 
-    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[bool], None]) -> Assignment:
         """A runtime, or the one that was assigned under this key already. May take minutes.
 
         Args:
-            sending: called right before a request that may have an effect although no answer comes.
+            sending: called with True right before a request that may have an effect although no answer comes, and with
+                False when that request was refused, so that it had none.
 
         Raises:
             errors.QuotaError, errors.CapacityError, errors.BlockedError: refused.

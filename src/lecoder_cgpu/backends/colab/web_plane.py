@@ -42,7 +42,7 @@ class WebPlane:
     def close(self) -> None:
         self._google.close()
 
-    def assign(self, ask: Ask, sending: Callable[[], None]) -> Assignment:
+    def assign(self, ask: Ask, sending: Callable[[bool], None]) -> Assignment:
         """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST (protocol C6).
 
         A POST whose answer was lost is not repeated: the probe tells whether it had an effect.
@@ -58,12 +58,14 @@ class WebPlane:
             if found is not None:
                 return found
             token = _xsrf(probe)
-            sending()
+            sending(True)
             try:
                 answer = self._object(
                     "POST", "tun/m/assign", params=params, headers={"X-Goog-Colab-Token": token}, timeout=ASSIGN_TIMEOUT
                 )
             except errors.Error as error:
+                if 400 <= (error.http_status or 0) < 500 and error.http_status != 408:  # no answer leaves a doubt
+                    sending(False)
                 if again and _worth_a_probe(error):
                     again = False
                     logs.current().warn("COLAB", f"assign: {error.message}; looking whether it had an effect")
