@@ -39,6 +39,7 @@ def test_everything_that_is_held_is_named(colab: FakeColab, colab_cli: Cli, tmp_
     for words in (("run", "--detach", "echo hi"), ("upload", str(Path(__file__)))):
         assert "1.2 units an hour" in colab_cli(*words).err
         assert colab_cli(*words, "--json").json["held"][0]["unitsPerHour"] == 1.2
+    assert colab_cli("sessions", "ensure", "colab", "--gpu", "T4", "--json").json["held"][0]["session"] == "colab"
 
 
 def test_several(hollow: FakeColab, colab_cli: Cli, tmp_path: Path) -> None:

@@ -100,8 +100,10 @@ class App:
 
     @cached_property
     def client(self) -> SessionManager:
+        from ..net import retry
         from ..sessions.manager import SessionManager
 
+        retry.tell = self.printer.note
         return SessionManager(
             self.config, notify=self.printer.notify, waiting=self.printer.waiting, announce=self.printer.announce
         )

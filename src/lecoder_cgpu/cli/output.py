@@ -46,6 +46,7 @@ class Answer:
     printed: bool = False
 
 
+WAIT_LOOK = 10.0  # seconds; every third time, who waits is told what for
 BUDGET = 1 << 20  # bytes of each stream in a --json document: agents pay for every one
 STREAMED = 128 << 10  # the same where everything was printed already; enough for the history
 
@@ -222,13 +223,30 @@ class Printer:
 
     @contextlib.contextmanager
     def waiting(self, text: str) -> Any:
-        """A spinner on a terminal while something takes long; nothing at all elsewhere."""
+        """While something takes long: a spinner on a terminal, and elsewhere a line on stderr every half a minute."""
         if self.mode != "human" or not self.err_is_terminal or config.unattended():
-            yield
+            with self.reporting(lambda: text):
+                yield
             return
         from rich.console import Console
 
         with Console(stderr=True, no_color=not config.colour_allowed()).status(text):
+            yield
+
+    @contextlib.contextmanager
+    def reporting(self, state: Callable[[], str]) -> Any:
+        """A line on stderr every half a minute while the body runs: what is going on, and for how long already."""
+        from ..system.periodic import every
+
+        began, looks = time.monotonic(), 0
+
+        def report() -> None:
+            nonlocal looks
+            looks += 1
+            if looks % 3 == 2:  # after 20 s, 50 s, 80 s, …
+                self.note(f"{state()} {time.monotonic() - began:.0f} s so far")
+
+        with every(WAIT_LOOK, report, patience=0.0):
             yield
 
     def ask(self, prompt: str, password: bool) -> str | None:

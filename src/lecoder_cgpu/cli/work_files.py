@@ -42,7 +42,7 @@ def send(printer: Printer, session: Session, folder: str, cwd: str | None) -> tu
     from ..files import commands, plan
 
     local = os.path.expanduser(folder)
-    with commands.Storage(session) as opened:
+    with printer.waiting(f"sending {folder} …"), commands.Storage(session) as opened:
         synced = opened.sync(local, plan.source_name(local))
     if printer.mode == "human":
         printer.note(f"synced: {counted(synced.sent, 'file')} to {synced.remote}")
@@ -55,7 +55,8 @@ def fetch(
     """Fetch results, also of work that failed. The document tells of each, and fails if all else went well."""
     from ..files import results
 
-    document.pulled = results.pull(session, specs, cwd)
+    with printer.waiting("fetching results …"):
+        document.pulled = results.pull(session, specs, cwd)
     problem = results.pull_problem(document.pulled, cwd)
     if problem is not None and document.status == "ok":
         document.fail(problem)

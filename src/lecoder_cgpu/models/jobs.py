@@ -100,6 +100,7 @@ class JobDocument(Struct, kw_only=True):
     hook: Hook | Optional = UNSET
     release: Release | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class JobDocuments(Struct, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import Optional, SessionRef
+from .base import Held, Optional, SessionRef
 from .keeper import LeaseInfo
 
 
@@ -85,6 +85,7 @@ class SessionAdded(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     session: SessionDocument
     fresh: bool | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class SessionSwitched(Struct, kw_only=True):

@@ -7,6 +7,7 @@ not pay for its import.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +22,10 @@ PAUSE = 0.2  # seconds before the second attempt
 # For a lost connection that is made again, which may take the network a minute; in seconds:
 RECONNECT_PAUSE = 0.1
 RECONNECT_LONGEST = 5.0
+
+TELL_EVERY = 20.0  # seconds of trying again after which that is told, again and again
+
+tell: Callable[[str], None] | None = None  # set by the command line: told, in a line, what is being tried again
 
 # stamina logs each try for programs that set up logging; without a handler that would land on stderr.
 _QUIET = logging.NullHandler()
@@ -71,12 +76,20 @@ def persist(
             raise
     import stamina
 
+    began = told = time.monotonic()
+
     logging.getLogger("stamina").addHandler(_QUIET)
 
     def worth(error: Exception) -> bool | float:
+        nonlocal told
         if error is first:
             return verdict
-        return isinstance(error, errors.Error) and again(error)
+        found = isinstance(error, errors.Error) and again(error)
+        now = time.monotonic()
+        if tell is not None and found is not False and now - told >= TELL_EVERY:
+            told = now
+            tell(f"trying again for {now - began:.0f} s now: {error}")
+        return found
 
     for attempt in stamina.retry_context(
         on=worth,

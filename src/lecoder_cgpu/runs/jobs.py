@@ -21,7 +21,7 @@ from ..jupyter import messages
 from ..models.base import ErrorInfo, timestamp
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
-from . import classify, kernel_runs, records
+from . import classify, endings, kernel_runs, records
 from .process_runs import remaining, signal_number, stopped_by
 from .process_watch import ProcessRun
 
@@ -258,12 +258,16 @@ class Jobs:
             self._helper = self.session.reconnect_helper(error)
             return self._helper.show(run)
 
-    def wait(self, key: str, timeout: float | None) -> JobDocument:
-        """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so."""
+    def wait(self, key: str, timeout: float | None, tell: Callable[[str], None] | None = None) -> JobDocument:
+        """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so.
+
+        `tell`: told once if the job was told to end, and takes long to do so.
+        """
         state = self.find(key)
         deadline = None if timeout is None else time.monotonic() + timeout
         interrupted: int | None = None
         if not state.ended:
+            run = state.run
             # Only the end is of interest, so the follower begins behind all output.
             follower = Follower(
                 state.run,
@@ -272,7 +276,10 @@ class Jobs:
                 stderr_offset=state.stderr_size or 0,
             )
             try:
-                self._follow(follower, deadline)
+                if tell is None:
+                    self._follow(follower, deadline)
+                else:
+                    endings.wait(lambda until: self._follow(follower, until), lambda: self._show(run), deadline, tell)
             except KeyboardInterrupt as interrupt:
                 interrupted = errors.interrupted_status(interrupt)
             state = self._show(state.run)

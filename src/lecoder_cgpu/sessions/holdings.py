@@ -49,7 +49,11 @@ def announcement(record: Record, backend: Leased, known: rates.Rates) -> str:
     names = [] if record.allocation is None else record.allocation.accelerators
     what = f"{backend.label} {' or '.join(names)}" if names else record.label
     prices = [f"{known[item]:g}" for item in kinds if item in known]
-    cost = f"{' or '.join(prices)} units an hour" if prices else "which costs compute units (lecoder-cgpu usage)"
+    cost = (
+        f"{' or '.join(prices)} units an hour"
+        if prices
+        else "which costs compute units (how many is seen when it runs: lecoder-cgpu usage)"
+    )
     lease = leases.lease_of(record)
     ends = [] if lease.idle is None else [f"stops after {leases.duration(lease.idle)} without work"]
     ends += [] if lease.max_runtime is None else [f"stops after {leases.duration(lease.max_runtime)} in any case"]

@@ -245,7 +245,8 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     kernels: list[str] = []
     released: Any = "nothing"
     if session.backend.owns_runtime:
-        released = session.backend.release(record)
+        with manager.waiting(f"giving back the runtime of {record.name} …"):
+            released = session.backend.release(record)
     else:
         kernels = session.close_kernels()  # of the record as it is stored now
         released = "kernels" if kernels else "nothing"

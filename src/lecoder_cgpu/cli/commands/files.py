@@ -41,9 +41,19 @@ def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[com
 
 @contextlib.contextmanager
 def _progress(app: App, title: str) -> Iterator[Progress | None]:
-    """A bar on a terminal, once a transfer has taken long enough to ask for one."""
-    if not title or app.printer.mode != "human" or not app.printer.err_is_terminal:
+    """A bar on a terminal, once a transfer has taken long enough to ask for one; elsewhere a line now and then."""
+    if not title:
         yield None
+        return
+    if app.printer.mode != "human" or not app.printer.err_is_terminal:
+        done = 0
+
+        def count(files: int, size: int) -> None:
+            nonlocal done
+            done += size
+
+        with app.printer.reporting(lambda: f"{title}: {_size(done)},"):
+            yield count
         return
     from .. import progress
 
@@ -169,7 +179,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
         )
     local = os.path.expanduser(local)
     check_folder(local)
-    with _storage(app, create=True, title="syncing") as files, contextlib.ExitStack() as stack:
+    with _storage(app, create=True, title="" if watch else "syncing") as files, contextlib.ExitStack() as stack:
         watcher = stack.enter_context(_watcher(app, local)) if watch else None  # what changes meanwhile counts, too
         document = files.sync(local, remote or source_name(local), **options)
         if watcher is not None:

@@ -138,10 +138,13 @@ def wait(
                     "--pull, --on-finish and --release are for one job",
                     hint="wait for it alone: job wait JOB --pull PATH",
                 )
-            together = several_jobs.wait(jobs, several_jobs.chosen(jobs, names, everything=everything), timeout)
+            with app.printer.waiting("waiting for the jobs …"):
+                together = several_jobs.wait(jobs, several_jobs.chosen(jobs, names, everything=everything), timeout)
             return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
-        document = jobs.wait(names[0], timeout)
-        jobs.fetch(document, pull)
+        with app.printer.waiting(f"waiting for {names[0]} …"):
+            document = jobs.wait(names[0], timeout, app.printer.notify)
+        with app.printer.waiting("fetching results …"):
+            jobs.fetch(document, pull)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
     hook.finish(app.printer, on_finish, document, document.job.id)
@@ -406,4 +409,7 @@ def _lines(job: Job) -> list[str]:
     ):
         if value:
             lines.append(f"  {label:<9} {value}")
-    return lines + _remaining(job, "  alive     ")
+    lines += _remaining(job, "  alive     ")
+    if job.state == "running" and stopped:
+        lines.append(f"  to end it lecoder-cgpu job kill --escalate {job.id}")
+    return lines

@@ -60,7 +60,8 @@ def stop(app: App) -> Answer:
     """
     from ...sessions import keeper_process
 
-    stopped = keeper_process.stop(app.client.state_dir)
+    with app.printer.waiting("ending the keeper …"):
+        stopped = keeper_process.stop(app.client.state_dir)
     document = KeeperStopped(stopped=stopped)
     return Answer(document, lambda: "stopped" if stopped else "it did not run")
 
