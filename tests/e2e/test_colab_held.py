@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from typing import Any
 
@@ -125,6 +126,21 @@ def test_closing_a_lost_session_ends_what_lives(hollow: FakeColab, cli: Cli) -> 
     cli("sessions", "create", "b", "--cpu")
     hollow.kill()
     assert cli("sessions", "close", "b", "--json").json["closed"][0]["released"] == "nothing"
+
+
+def test_a_close_that_hangs(hollow: FakeColab, cli: Cli) -> None:
+    """Ctrl-C ends the waiting; the runtime is held and costs until it is confirmed that it ended."""
+    cli("sessions", "create", "a", "--cpu")
+    hollow.switches.unassign = "hangs"
+    close = cli.start("sessions", "close", "a", "--json")
+    wait_until(lambda: hollow.count("POST /tun/m/unassign/*") == 1)
+    close.send_signal(signal.SIGINT)
+    out, _ = close.communicate(timeout=60)
+    assert (close.returncode, json.loads(out)["error"]["billing"]) == (130, "running")
+    assert len(hollow.vms) == 1
+    hollow.switches.unassign = "works"
+    assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
+    assert hollow.vms == {}
 
 
 @pytest.mark.parametrize("status", [400, 403, 500])

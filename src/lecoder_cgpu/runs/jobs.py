@@ -258,7 +258,7 @@ class Jobs:
             self._helper = self.session.reconnect_helper(error)
             return self._helper.show(run)
 
-    def wait(self, key: str, timeout: float | None, tell: Callable[[str], None] | None = None) -> JobDocument:
+    def wait(self, key: str, timeout: float | None, tell: Callable[[str], None] = lambda text: None) -> JobDocument:
         """Wait for a job's end, at most `timeout` seconds. Ctrl-C ends the waiting only, and the document says so.
 
         `tell`: told once if the job was told to end, and takes long to do so.
@@ -276,10 +276,7 @@ class Jobs:
                 stderr_offset=state.stderr_size or 0,
             )
             try:
-                if tell is None:
-                    self._follow(follower, deadline)
-                else:
-                    endings.wait(lambda until: self._follow(follower, until), lambda: self._show(run), deadline, tell)
+                endings.wait(lambda until: self._follow(follower, until), lambda: self._show(run), deadline, tell)
             except KeyboardInterrupt as interrupt:
                 interrupted = errors.interrupted_status(interrupt)
             state = self._show(state.run)
