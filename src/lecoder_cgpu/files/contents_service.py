@@ -32,6 +32,8 @@ from . import patterns
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+LISTING = 32 << 20  # bytes of the longest listing of one folder
 
 
 def _answers(method: Callable[P, R]) -> Callable[P, R]:
@@ -55,7 +57,7 @@ class _Model(Struct):
     type: str
     size: int | None = None
     last_modified: str | None = None
-    content: Any = None
+    content: msgspec.Raw = msgspec.Raw(b"null")
     format: str | None = None
     hash: str | None = None
     hash_algorithm: str | None = None
@@ -120,19 +122,19 @@ class ContentsService:
         return posixpath.normpath(joined).lstrip("/")
 
     def _get(self, path: str, **params: str) -> _Model:
-        return self._decode(
-            self._server.request("GET", f"api/contents/{quote(path)}", params={"content": "0", **params})
-        )
+        all_params = {"content": "0", **params}
+        path = f"api/contents/{quote(path)}"
+        return self._decode(self._server.request("GET", path, params=all_params, most=LISTING), _Model)
 
     @staticmethod
-    def _decode(body: bytes) -> _Model:
+    def _decode(body: bytes | msgspec.Raw, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(body, type=_Model)
-        except msgspec.DecodeError as error:
+            return msgspec.json.decode(body, type=kind)
+        except ValueError as error:
             raise _unexpected(error) from error
 
     def _save(self, path: str, body: dict[str, Any]) -> _Model:
-        return self._decode(self._server.request("PUT", f"api/contents/{quote(path)}", json=body))
+        return self._decode(self._server.request("PUT", f"api/contents/{quote(path)}", json=body), _Model)
 
     def _make_folder(self, path: str) -> None:
         if not path:
@@ -167,10 +169,7 @@ class ContentsService:
 
     def _list(self, path: str) -> list[Entry]:
         found = self._get(self._path(path), content="1", type="directory")
-        try:
-            models = msgspec.convert(found.content, list[_Model])
-        except msgspec.ValidationError as error:
-            raise _unexpected(error) from error
+        models = self._decode(found.content, list[_Model])
         return sorted((item.entry(item.name) for item in models), key=lambda item: item.name)
 
     @_answers

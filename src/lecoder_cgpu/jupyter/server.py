@@ -240,7 +240,7 @@ class Server:
     def _decode(self, path: str, body: bytes, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise errors.ConnectionFailed(
                 f"{self.endpoint.url}{path}: the answer is not what a Jupyter server sends: {error}",
                 name="NotJupyter",

@@ -6,6 +6,7 @@ Pure. The clients in `http` and `websocket` raise what these functions return, s
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from .. import errors
 
+_SECONDS = re.compile(r"[0-9]{1,9}")
 UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
 
 
@@ -143,11 +145,11 @@ def retry_after(header: str | None) -> float | None:
     """Seconds from now, as a Retry-After header asks for them by number or date; None if it makes no sense."""
     if header is None:
         return None
-    if header.strip().isdigit():
+    if _SECONDS.fullmatch(header.strip()):
         return float(header)
     from email.utils import parsedate_to_datetime
 
     try:
         return max(parsedate_to_datetime(header).timestamp() - time.time(), 0.0)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError, OSError):  # all that odd dates end in
         return None

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from .. import __version__, errors
 from ..system import logs
+from . import answers
 from .failures import Refusal, jupyter_error, retry_after, status_error, unreachable
 from .retry import persist
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"lecoder-cgpu/{__version__}"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
+ANSWER = 60.0  # seconds for an answer, and between two bytes of it
 PIECE = 256 << 10  # bytes of a file read at once: few enough to be in the processor's cache still when they are written
 
 
@@ -48,7 +50,8 @@ class Http:
         pause: float = 0.2,
     ) -> None:
         self.base_url = base_url
-        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": answers.ENCODING}
+        self._headers.update(headers)
         self._explain = explain
         self._pause = pause
 
@@ -59,7 +62,7 @@ class Http:
 
         client = httpx2.Client(
             headers=self._headers,
-            timeout=httpx2.Timeout(60.0, connect=CONNECT_TIMEOUT),
+            timeout=httpx2.Timeout(ANSWER, connect=CONNECT_TIMEOUT),
             # The WebSocket does the same: the system's authorities, or SSL_CERT_FILE; no proxy to this machine itself.
             verify=ssl.create_default_context(),
             trust_env=not is_loopback(self.base_url),
@@ -79,46 +82,39 @@ class Http:
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
         repeat: bool = True,
+        most: int = answers.MOST,
     ) -> bytes:
-        """Send a request and return the body of a successful answer.
+        """Send a request and return the body of a successful answer. If it is JSON, it is UTF-8 of a bounded depth.
 
         Args:
             headers: added to those of the client.
-            timeout: seconds to wait for the answer, 60 when None.
+            timeout: seconds to wait for the answer, 60 when None; longer for a long one that comes fast enough.
             repeat: try again when the failure is transient and a second request does no harm (never a POST).
+            most: bytes that the answer may have.
 
         Raises:
             errors.Error: the server refused; `explain` chose the error. errors.ConnectionFailed: no answer came.
         """
 
         def once() -> bytes:
-            return self._once(method, path, json, params, headers, timeout)
+            options = {"json": json, "params": params, "headers": headers}
+            return self._once(method, path, options, ANSWER if timeout is None else timeout, most)
 
         return persist(once, pause=self._pause) if repeat and method in ("GET", "PUT", "DELETE") else once()
 
-    def _once(
-        self,
-        method: str,
-        path: str,
-        json: Any,
-        params: dict[str, str] | None,
-        headers: dict[str, str] | None,
-        timeout: float | None,
-    ) -> bytes:
+    def _once(self, method: str, path: str, options: dict[str, Any], limit: float, most: int) -> bytes:
         import httpx2
 
         what = f"{method} {self.base_url}{path}"
-        limit = httpx2.USE_CLIENT_DEFAULT if timeout is None else httpx2.Timeout(timeout, connect=CONNECT_TIMEOUT)
         try:
-            answer = self._client.request(
-                method, self.base_url + path, json=json, params=params, headers=headers, timeout=limit
-            )
+            idle = httpx2.Timeout(limit, connect=CONNECT_TIMEOUT)
+            request = self._client.build_request(method, self.base_url + path, timeout=idle, **options)
+            clock = answers.Clock(limit, int(request.headers.get("content-length", 0)))
+            answer = answers.begun(self._client, request, clock, what)
+            content = answers.body(answer, clock, what, most)
         except httpx2.ReadTimeout as error:
             logs.current().debug("HTTP", what, {"error": "no answer"})
-            raise errors.ReadTimeout(
-                f"{what}: it was taken, and not answered in time",
-                hint="lecoder-cgpu status shows what came of it",
-            ) from error
+            raise answers.too_slow(what) from error
         except httpx2.HTTPError as error:
             logs.current().debug("HTTP", what, {"error": str(error)})
             raise unreachable(self.base_url, error) from error
@@ -131,8 +127,9 @@ class Http:
         if not answer.is_success or page:
             location = answer.headers.get("location", "another page") if answer.is_redirect else None
             wait = retry_after(answer.headers.get("retry-after"))
-            raise self._explain(Refusal(answer.status_code, what, answer.text[:2000], location, page, wait))
-        return answer.content
+            text = content[:2000].decode("utf-8", "replace")
+            raise self._explain(Refusal(answer.status_code, what, text, location, page, wait))
+        return content
 
     def read(self, path: str, start: int, end: int) -> Iterator[bytes | memoryview]:
         """Yield the bytes of a file from `start` up to `end` (exclusive) as they arrive. The request is not repeated.
@@ -151,12 +148,20 @@ class Http:
             return
         import httpx2
 
+        clock = answers.Clock(ANSWER)
         try:
-            with self._client.stream("GET", self.base_url + path, headers=headers) as answer:
-                if answer.status_code >= 400:
-                    answer.read()
-                _check_piece(what, answer.status_code, answer.headers, wanted, lambda: answer.text)
-                yield from answer.iter_raw()
+            request = self._client.build_request("GET", self.base_url + path, headers=headers)
+            answer = answers.begun(self._client, request, clock, what)
+            try:
+                _check_piece(what, answer, wanted, lambda: answers.body(answer, clock, what).decode("utf-8", "replace"))
+                left = end - start
+                for piece in answers.pieces(answer, clock, what):
+                    left -= len(piece)
+                    if left < 0:
+                        raise answers.unreadable(what, "is larger than the piece that was asked for")
+                    yield piece
+            finally:
+                answer.close()
         except httpx2.HTTPError as error:
             raise unreachable(self.base_url, error) from error
 
@@ -172,14 +177,8 @@ class Http:
         try:
             connection.request("GET", parts.path + path, headers={**self._headers, **headers})
             answer = connection.getresponse()
-            _check_piece(
-                what,
-                answer.status,
-                answer.headers,
-                wanted,
-                lambda: answer.read(2000).decode("utf-8", "replace"),
-            )
-            left = int(answer.headers.get("content-length") or 0)
+            _check_piece(what, answer, wanted, lambda: answer.read(2000).decode("utf-8", "replace"))
+            left = wanted[1] - wanted[0]
             piece = memoryview(bytearray(PIECE))
             while left:
                 got = answer.readinto(piece[:left])
@@ -200,8 +199,11 @@ class Http:
         """
         import httpx2
 
+        clock = answers.Clock(ANSWER)
         try:
-            answer = self._client.get(self.base_url + path)
+            request = self._client.build_request("GET", self.base_url + path)
+            answer = answers.begun(self._client, request, clock, f"GET {self.base_url}{path}")
+            answer.close()
         except httpx2.HTTPError as error:
             raise unreachable(self.base_url, error) from error
         return answer.is_success or answer.is_redirect
@@ -222,42 +224,54 @@ class Reply:
 
 
 def exchange(
-    method: str, url: str, *, content: bytes | None = None, headers: Mapping[str, str] | None = None, timeout: float
+    method: str,
+    url: str,
+    *,
+    content: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float,
+    most: int = answers.MOST,
 ) -> Reply:
     """Send one request, once. The query of `url` may hold a secret and reaches no log.
 
+    Args:
+        timeout, most: see `Http.request`.
+
     Raises:
-        errors.ConnectionFailed: there was no answer.
+        errors.ConnectionFailed: there was no answer, or one without end.
     """
     import httpx2
 
     what = f"{method} {url.partition('?')[0]}"
+    clock = answers.Clock(timeout, len(content or b""))
+    sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
-        answer = httpx2.request(
-            method,
-            url,
-            content=content,
-            headers={"User-Agent": USER_AGENT, **(headers or {})},
-            timeout=timeout,
-            verify=ssl.create_default_context(),
-            trust_env=not is_loopback(url),
-        )
+        with httpx2.Client(
+            timeout=timeout, verify=ssl.create_default_context(), trust_env=not is_loopback(url)
+        ) as client:
+            answer = answers.begun(
+                client, client.build_request(method, url, content=content, headers=sent), clock, what
+            )
+            data = answers.body(answer, clock, what, most)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         logs.current().debug("HTTP", what, {"error": str(error)})
         raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-    return Reply(answer.status_code, answer.headers, answer.content)
+    return Reply(answer.status_code, answer.headers, data)
 
 
-def _check_piece(what: str, status: int, headers: Any, wanted: tuple[int, int], body: Callable[[], str]) -> None:
+def _check_piece(what: str, answer: Any, wanted: tuple[int, int], body: Callable[[], str]) -> None:
     """Raise unless the answer is the wanted piece. A piece that is the whole file may come with status 200."""
+    status: int = getattr(answer, "status_code", None) or answer.status
+    headers = answer.headers
     logs.current().debug("HTTP", what, {"status": status, "range": list(wanted)})
     if status >= 400:
         raise status_error(status, what, body()[:2000])
     start, end = wanted
     piece = status == 206 and headers.get("content-range", "").startswith(f"bytes {start}-{end - 1}/")
     whole = status == 200 and start == 0 and headers.get("content-length") == str(end)
-    if not (piece or whole):
+    length = headers.get("content-length", str(end - start)) == str(end - start)
+    if not ((piece and length) or whole):
         raise errors.ConnectionFailed(
             f"{what}: the server does not send pieces of files", name="NoRanges", retryable=False
         )

@@ -19,7 +19,7 @@ from msgspec import Struct
 from .. import errors
 from ..auth import credentials
 from ..auth.tokens import Login, origin
-from ..net import http
+from ..net import answers, http
 from ..net.retry import RETRY_AFTER_MOST, persist
 
 T = TypeVar("T")
@@ -36,6 +36,7 @@ READONLY = "https://www.googleapis.com/auth/drive.readonly"
 PAGE = 100  # files a page; Drive allows 1000, and slows down
 AT_ONCE = 5 << 20  # bytes that may be sent in one piece
 PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, as Drive demands (protocol C56)
+LARGEST = 64 << 20  # bytes of a notebook
 TIMEOUT = 60.0  # seconds for one request
 ATTEMPTS = 5  # attempts at a request that Google asks to repeat later
 BOUNDARY = "lecoder-cgpu-7bRk2"
@@ -143,7 +144,7 @@ class Drive:
 
     def download(self, identity: str) -> bytes:
         """A file's content."""
-        return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity).data
+        return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity, most=LARGEST).data
 
     def create(self, name: str, content: bytes) -> File:
         """A new notebook in the root folder."""
@@ -242,6 +243,7 @@ class Drive:
         headers: dict[str, str] | None = None,
         *,
         identity: str | None = None,
+        most: int = answers.MOST,
     ) -> http.Reply:
         """One request. Repeated with a fresh token if Google refuses the old one, and later if Google asks for it."""
         url = path if path.startswith("http") else self._origin + path
@@ -254,7 +256,7 @@ class Drive:
             while True:
                 token = self._login.access_token(rejected=rejected)
                 sent = {"Authorization": f"Bearer {token}", **(headers or {})}
-                reply = http.exchange(method, url, content=content, headers=sent, timeout=TIMEOUT)
+                reply = http.exchange(method, url, content=content, headers=sent, timeout=TIMEOUT, most=most)
                 if reply.status == 401 and rejected is None:
                     rejected = token
                     continue

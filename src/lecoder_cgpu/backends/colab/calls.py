@@ -7,6 +7,7 @@ no redirect, and finds the reason in each of the forms in which Google gives one
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -90,12 +91,19 @@ def decode(body: bytes, what: str) -> Any:
     if not text:
         return None
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_number, parse_float=_number)
     except ValueError:
         raise errors.UnexpectedAnswer(
             f"{what}: the answer is not what Colab sends: {text[:200]!r}",
             hint="is the address of Colab set by hand? lecoder-cgpu debug tail shows the requests",
         ) from None
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is no number")
+    return number
 
 
 def google_error(refusal: Refusal) -> errors.Error:

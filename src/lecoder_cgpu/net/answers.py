@@ -1,0 +1,157 @@
+"""Reads the answers of servers within limits: their size, also unpacked, the time that they take, and their depth.
+
+A server that is broken or hostile costs a bounded amount of memory and time, and its answer is an error that names it.
+Whoever decodes an answer need not fear what only damaged JSON has: bytes that are no UTF-8, or depth without end.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+
+if TYPE_CHECKING:
+    import httpx2
+
+MOST = 4 << 20  # bytes of an answer, unpacked, unless its reader expects more
+SLOWEST = 4 << 10  # bytes per second that an answer, or a request, has to make beyond its time limit
+DEEPEST = 100  # objects and lists in one another
+ENCODING = "gzip"  # the one that we ask for: it is unpacked here, piece by piece
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def unreadable(what: str, problem: str) -> errors.ConnectionFailed:
+    """The error for an answer that breaks a limit; `what` names the request."""
+    return errors.UnexpectedAnswer(
+        f"{what}: the server's answer {problem}",
+        retryable=False,
+        hint="is that the right address? lecoder-cgpu debug tail shows the requests",
+    )
+
+
+def too_slow(what: str) -> errors.ConnectionFailed:
+    """The error for an answer that does not end in its time."""
+    return errors.ReadTimeout(
+        f"{what}: it was taken, and not answered in time", hint="lecoder-cgpu status shows what came of it"
+    )
+
+
+class Clock:
+    """The total time of one request: a limit for the answer, and longer as long as bytes come fast enough.
+
+    Args:
+        limit: seconds. sent: bytes that the request has.
+    """
+
+    def __init__(self, limit: float, sent: int = 0) -> None:
+        self._end = time.monotonic() + limit + sent / SLOWEST
+
+    def left(self, received: int = 0) -> float:
+        """Seconds that are left after so many bytes of the answer."""
+        return self._end + received / SLOWEST - time.monotonic()
+
+
+def begun(client: httpx2.Client, request: httpx2.Request, clock: Clock, what: str) -> httpx2.Response:
+    """Send a request, and return the answer when its head has come; the body is read by `body` or `pieces`.
+
+    The head is waited for in a thread: the library limits the time between two bytes, and not the time of all.
+
+    Raises:
+        errors.ReadTimeout: the head did not end in time. httpx2.HTTPError: there is no answer.
+    """
+    outcome: list[Any] = []
+    late = threading.Event()
+
+    def send() -> None:
+        try:
+            answer = client.send(request, stream=True)
+            outcome.append(answer)
+            if late.is_set():
+                answer.close()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    thread.join(max(clock.left(), 0.0))
+    if not outcome:
+        late.set()
+        raise too_slow(what)
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    answer: httpx2.Response = outcome[0]
+    return answer
+
+
+def body(answer: httpx2.Response, clock: Clock, what: str, most: int = MOST) -> bytes:
+    """The whole body, unpacked, and checked if it looks like JSON. The answer is closed.
+
+    Raises:
+        errors.ConnectionFailed: it is too large, too slow, packed in another way, or no sound JSON.
+        httpx2.HTTPError: the connection failed.
+    """
+    try:
+        content = bytearray()
+        for piece in pieces(answer, clock, what):
+            content += piece
+            if len(content) > most:
+                raise unreadable(what, f"is larger than {most >> 20} MiB")
+    finally:
+        answer.close()
+    check_json(bytes(content), what)
+    return bytes(content)
+
+
+def pieces(answer: httpx2.Response, clock: Clock, what: str) -> Iterator[bytes]:
+    """The body as it comes, unpacked in pieces of bounded size."""
+    packing = answer.headers.get("content-encoding", "identity").strip().lower()
+    if packing not in ("identity", "", "gzip", "x-gzip", "deflate"):
+        raise unreadable(what, f"is packed in a way that was not asked for ({packing[:20]!r})")
+    unpack = None if packing in ("identity", "") else zlib.decompressobj(wbits=47)  # the heads of gzip and of zlib
+    received = 0
+    for piece in answer.iter_raw():
+        received += len(piece)
+        if clock.left(received) < 0:
+            raise too_slow(what)
+        if unpack is None:
+            yield piece
+            continue
+        rest, more = piece, True
+        while more:
+            try:
+                unpacked = unpack.decompress(rest, MOST)
+            except zlib.error as error:
+                raise unreadable(what, f"cannot be unpacked: {error}") from error
+            yield unpacked
+            rest = unpack.unconsumed_tail
+            more = bool(rest) or len(unpacked) == MOST
+    if unpack is not None and received and not unpack.eof:
+        raise unreadable(what, "cannot be unpacked: its end is missing")
+
+
+def check_json(content: bytes, what: str) -> None:
+    """Check what looks like JSON, before anybody decodes it.
+
+    Raises:
+        errors.UnexpectedAnswer: it is no UTF-8, or too deep.
+    """
+    if content[:64].lstrip(b")]}',\r\n\t \xef\xbb\xbf")[:1] not in (b"{", b"["):
+        return
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        raise unreadable(what, f"is no UTF-8: {error.reason} at byte {error.start}") from error
+    if content.count(b"{") + content.count(b"[") <= DEEPEST:
+        return
+    depth = 0
+    for sign in _BRACKET.finditer(_STRING.sub(b"", content)):
+        depth += 1 if sign[0] in b"[{" else -1
+        if depth > DEEPEST:
+            raise unreadable(what, f"is nested deeper than {DEEPEST} levels")
