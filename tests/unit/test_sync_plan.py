@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.files import plan
-from lecoder_cgpu.files.plan import Ignore
+from lecoder_cgpu.files.ignore import Ignore
 from lecoder_cgpu.guest.trees import Entry
 
 

@@ -1,7 +1,7 @@
 """Files of the runtime: uploads, downloads and syncs.
 
 `commands` has what users ask for; `sync`, `edit` and `results` (`--pull`) are parts of it, and `watch` tells when
-something changes here. `plan` decides what moves where, `patterns` which names are meant and which are ignored,
+something changes here. `plan` decides what moves where, `ignore` which names are left out, `patterns` which are meant,
 `upload` and `download` move it, `transfer` is what both share. `service` is the interface to a runtime's files:
 `server_files` reads them from the server itself, and `contents_service` is the slower way where the helper cannot run.
 Who may use it: the command line, the library, and runs that take files along.

@@ -392,7 +392,7 @@ class Storage:
         Raises:
             errors.Error: something could not be done; what was done before is whole.
         """
-        sync = Sync(self._service, self._upload, self.session.record.ref)
+        sync = Sync(self._service, self._upload, self.session.record.ref, self.session.notify)
         return sync.run(local, plan.clean_remote(remote), checksum=checksum, delete=delete, dry_run=dry_run)
 
     # --- documents ---

@@ -1,6 +1,6 @@
 """Decides what is to be transferred, without a connection: names and targets, packs, and what a sync has to do.
 
-Pure, except that it looks at local folders and their ignore files.
+Pure, except that it looks at local folders.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import errors
 from ..guest import trees
@@ -22,7 +22,6 @@ SMALL = 1 << 20  # bytes below which a file travels in a pack
 PACK_FILES = 256
 PACK_BYTES = 2 << 20
 SAME_TIME = 2_000_000  # ns by which mtimes may differ: some file systems keep milliseconds
-IGNORE_FILES = (".gitignore", ".lecoderignore")  # the later wins
 
 Skip = Callable[[str, bool], bool]  # whether to leave out a name; the second argument says whether it is a folder
 T = TypeVar("T")
@@ -191,55 +190,6 @@ def scan(folder: str, skip: Skip | None = None) -> list[Entry]:
 
 
 # --- sync ----------------------------------------------------------------------------------------------------------
-
-
-class Ignore:
-    """Tells which names below a folder are left out, by its ignore files and those of the folders below it.
-
-    The rules are git's: the last pattern that matches decides, a deeper file wins over a higher one, and everything
-    below an ignored folder is ignored. `.git` is always ignored.
-    """
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._specs: dict[str, Any] = {}
-
-    def __call__(self, name: str, is_folder: bool) -> bool:
-        parts = name.split("/")
-        if parts[-1] == ".git":
-            return True
-        for depth in range(len(parts) - 1, -1, -1):
-            spec = self._spec("/".join(parts[:depth]))
-            if spec is None:
-                continue
-            told = spec.check_file("/".join(parts[depth:]) + ("/" if is_folder else "")).include
-            if told is not None:
-                return bool(told)
-        return False
-
-    def covers(self, name: str) -> bool:
-        """Whether a name or a folder above it is left out; for names that this disk does not have."""
-        parts = name.split("/")
-        above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
-        return any(self(folder, True) for folder in above) or self(name, False) or self(name, True)
-
-    def _spec(self, folder: str) -> Any:
-        if folder not in self._specs:
-            lines: list[str] = []
-            for file in IGNORE_FILES:
-                try:
-                    lines += Path(self._root, folder, file).read_text("utf-8", "surrogateescape").splitlines()
-                except (FileNotFoundError, NotADirectoryError):
-                    continue
-                except OSError as error:
-                    raise error_of(trees.problem(error, os.path.join(folder, file)), HERE) from error
-            spec = None
-            if lines:
-                import pathspec  # late: needed only where there are ignore files
-
-                spec = pathspec.GitIgnoreSpec.from_lines(lines)
-            self._specs[folder] = spec
-        return self._specs[folder]
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .. import errors
 from ..guest import trees
@@ -13,6 +13,7 @@ from ..helper.file_documents import Stat
 from ..models.base import SessionRef
 from ..models.files import Skipped, SyncChange, Synced
 from . import plan
+from .ignore import Ignore
 from .service import Service
 from .transfer import local_problems
 from .upload import Upload
@@ -28,9 +29,17 @@ class Sync:
 
     Args:
         session: named in the documents.
+        tell: told what is passed over in ignore files.
     """
 
-    def __init__(self, service: Service, upload: Upload, session: SessionRef) -> None:
+    def __init__(
+        self,
+        service: Service,
+        upload: Upload,
+        session: SessionRef,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._tell = tell
         self._service = service
         self._upload = upload
         self._session = session
@@ -39,7 +48,7 @@ class Sync:
         """Compare, then delete and send what differs."""
         began = time.monotonic()
         plan.check_folder(local)
-        ignore = plan.Ignore(local)
+        ignore = Ignore(local, self._tell)
         here = plan.scan(local, ignore)
         stat = self._service.stat(remote)
         _check(local, remote, here, stat, delete)
