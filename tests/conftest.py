@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
 from tests.support.colab import colab, colab_cli, hollow
+from tests.support.fuzz import Fuzz
 from tests.support.pty import pty_of
 from tests.support.servers import JupyterServer, start_server
 
@@ -25,8 +26,11 @@ __all__ = ["colab", "colab_cli", "hollow", "pty_of"]  # fixtures that live besid
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many of the random runs of tests/chaos to do; the seeds from 0 on."""
+    """How many of the random runs of tests/chaos to do, the seeds from 0 on; how long each of tests/fuzz goes on."""
     parser.addoption("--chaos", type=int, default=25, help="random runs of each kind over a failing network")
+    parser.addoption(
+        "--fuzz", type=float, default=0, metavar="SECONDS", help="for each of tests/fuzz; 0: some examples"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,12 +39,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("chaos_seed", range(metafunc.config.getoption("--chaos")))
 
 
+@pytest.fixture
+def fuzz(request: pytest.FixtureRequest) -> Fuzz:
+    """Runs a check on random input; see tests/support/fuzz.py."""
+    seconds = request.config.getoption("--fuzz")
+    if seconds:
+        request.node.add_marker(pytest.mark.timeout(seconds * 2 + 180))
+    return Fuzz(seconds)
+
+
 # Everything in these folders and files starts servers, kernels and dozens of commands. Single tests elsewhere that take
 # seconds carry the marker `slow` themselves.
 SLOW = (
     "chaos/",
     "docs/",
     "e2e/",
+    "fuzz/",
     "upgrade/",
     "contract/test_backends.py",
     "contract/test_bad_servers.py",

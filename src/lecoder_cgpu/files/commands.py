@@ -68,12 +68,12 @@ class Storage:
     """The files of a session's runtime, to be used in a `with` statement.
 
     Args:
-        progress: told of files and bytes as they are done.
+        progress: told of files and bytes as they are done. service: the runtime's files; found when None.
     """
 
-    def __init__(self, session: Session, progress: Progress | None = None) -> None:
+    def __init__(self, session: Session, progress: Progress | None = None, service: Service | None = None) -> None:
         self.session = session
-        self._service = self._open()
+        self._service = self._open() if service is None else service
         hello = self._service.hello
         endpoint = session.endpoint
         self._upload = Upload(self._service, progress)

@@ -204,7 +204,7 @@ def typed(answer: Answer, kind: type[T]) -> T:
     """
     try:
         return msgspec.convert(answer.header, kind)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec's own, and that of a lone surrogate where it cannot be
         raise unexpected(str(error)) from error
 
 
