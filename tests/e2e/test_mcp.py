@@ -7,29 +7,45 @@ import io
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import jsonschema
+import mcp_types as types
 import pytest
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
 from PIL import Image
+from pydantic import FileUrl
 
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 
 
-def serve(cli: Cli, body: Callable[[McpClient], Awaitable[None]]) -> None:
-    """Run a coroutine with a client that is connected to a server of its own."""
+def serve(
+    cli: Cli,
+    body: Callable[[McpClient], Awaitable[None]],
+    *,
+    allow: Sequence[Path] = (),
+    roots: Sequence[Path] | None = None,
+) -> None:
+    """Run a coroutine with a client that is connected to a server of its own.
+
+    Args:
+        allow: folders that the server is told of. roots: those that the client names when it is asked.
+    """
+
+    async def named(context: Any) -> types.ListRootsResult:
+        return types.ListRootsResult(roots=[types.Root(uri=FileUrl(path.as_uri())) for path in roots or ()])
 
     async def main() -> None:
-        arguments = ["-m", "lecoder_cgpu", "mcp"]
+        arguments = ["-m", "lecoder_cgpu", "mcp", *(f"--allow={path}" for path in allow)]
         parameters = StdioServerParameters(command=sys.executable, args=arguments, env=cli.environment())
-        async with McpClient(stdio_client(parameters)) as client:
+        asked = None if roots is None else named
+        async with McpClient(stdio_client(parameters), list_roots_callback=asked) as client:
             await body(client)
 
     anyio.run(main)
@@ -118,8 +134,8 @@ def test_a_runtime_of_colab(colab_cli: Cli) -> None:
     serve(colab_cli, body)
 
 
-def test_files(served: Any, tmp_path: Path) -> None:
-    """There and back."""
+def test_files(lab: Cli, tmp_path: Path) -> None:
+    """There and back, below what a person has allowed."""
 
     async def body(client: McpClient) -> None:
         (tmp_path / "in.txt").write_text("there and back")
@@ -133,7 +149,30 @@ def test_files(served: Any, tmp_path: Path) -> None:
         assert missing.is_error
         assert missing.structured_content["errorCode"] == 2005
 
-    served(body)
+    serve(lab, body, allow=[tmp_path])
+
+
+@pytest.mark.parametrize("has_roots", [True, False])
+def test_files_that_an_agent_may_not_touch(lab: Cli, tmp_path: Path, has_roots: bool) -> None:
+    """What lies outside of the client's roots, or of the working folder, is neither sent nor written."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "in.txt").write_text("x")
+
+    async def body(client: McpClient) -> None:
+        if has_roots:
+            assert (await answer(client, "push", sources=[str(tmp_path / "work" / "in.txt")]))["files"] == 1
+            assert (await answer(client, "push", sources=["in.txt"]))["files"] == 1
+        for name, arguments in (
+            ("push", {"sources": ["/etc/passwd"]}),
+            ("push", {"sources": [str(lab.state / "sessions.json")]}),
+            ("pull", {"sources": ["in.txt"], "target": str(tmp_path / "out.txt")}),
+        ):
+            refused = await client.call_tool(name, arguments)
+            assert refused.is_error
+            assert refused.structured_content["error"]["name"] in ("OutsideRoots", "OwnFolder")
+        assert not (tmp_path / "out.txt").exists()
+
+    serve(lab, body, roots=[tmp_path / "work"] if has_roots else None)
 
 
 def test_output_is_bounded(served: Any) -> None:

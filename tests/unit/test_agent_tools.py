@@ -14,7 +14,7 @@ from msgspec import Struct
 from PIL import Image
 
 from lecoder_cgpu import Client, errors
-from lecoder_cgpu.agents import mcp, tools
+from lecoder_cgpu.agents import mcp, places, tools
 from lecoder_cgpu.agents.tools import TOOLS, Call, Tool, call_tool
 from lecoder_cgpu.models.base import ErrorInfo, Failure
 from lecoder_cgpu.models.runs import Run
@@ -44,6 +44,12 @@ def tool(name: str) -> Tool:
         ("job_wait", {}, "job"),
         ("job_wait", {"job": "run-1", "stdout_offset": -1}, "stdout_offset"),
         ("close", {}, "session"),
+        ("install", {"packages": ["numpy", "--index-url=https://x"]}, "option of pip"),
+        ("install", {"packages": ["-rrequirements.txt"]}, "option of pip"),
+        ("install", {"packages": ["numpy --extra-index-url https://x"]}, "option of pip"),
+        ("push", {"sources": ["/etc/passwd"]}, "outside"),
+        ("push", {"sources": ["x/../../../../etc/*"]}, "outside"),
+        ("pull", {"sources": ["x"], "target": "/tmp/"}, "outside"),
         ("status", {"verbose": True}, "verbose"),
     ],
 )
@@ -156,10 +162,37 @@ def test_a_failure_that_is_no_error_of_ours(call: Call) -> None:
     def broken(call: Call, arguments: Any) -> Struct:
         raise RuntimeError("oops")
 
-    work = mcp._Work(Tool("broken", "", tools.Nothing, Failure, broken), {})
+    work = mcp._Work(Tool("broken", "", tools.Nothing, Failure, broken), {}, places.Places())
     assert work.done.wait(30)
     assert isinstance(work.outcome, errors.InternalError)
     content = mcp._failed(work.outcome).structured_content
     assert content is not None
     assert content["error"]["message"] == "RuntimeError: oops"
     assert ErrorInfo.of(work.outcome).message == "RuntimeError: oops"
+
+
+def test_the_files_here_that_tools_may_touch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies below the roots, links resolved, and what a person allows; never our own folder, or one above it."""
+    for folder in ("work/sub", "other", "work/own/state"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "work" / "a.py").write_text("")
+    (tmp_path / "secret").write_text("")
+    (tmp_path / "work" / "own" / "token").write_text("")
+    (tmp_path / "work" / "way").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path / "work" / "sub")
+    work = str(tmp_path / "work")
+    found = places.Places([work], [str(tmp_path / "other")], [tmp_path / "work" / "own"])
+    assert found.sources(["../*.py", f"{work}/sub/"]) == [f"{work}/a.py", f"{work}/sub/"]
+    assert found.target(None, ["x"]) == f"{work}/sub/"
+    assert found.target("../new.txt", ["x"]) == f"{work}/new.txt"
+    assert found.target(f"{tmp_path}/other/", ["x"]) == f"{tmp_path}/other/"
+    for path in ("../../secret", "../way/secret", str(tmp_path), "/etc/passwd", "~", "../way/*"):
+        with pytest.raises(errors.UsageError, match="outside"):
+            found.sources([path])
+    for path in (work, f"{work}/own/token", f"{work}/own", f"{work}/o*"):
+        with pytest.raises(errors.UsageError, match="itself"):
+            found.sources([path])
+    for path, source in ((f"{work}/own/", "x"), (f"{work}/", "own"), (f"{work}/", "ow*"), (f"{work}/own", "x")):
+        with pytest.raises(errors.UsageError, match="itself"):
+            found.target(path, [source])
+    assert places.Places([str(tmp_path / "other")]).target("x", ["x"]) == f"{tmp_path}/other/x"

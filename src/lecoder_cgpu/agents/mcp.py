@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import anyio
 import mcp_types as types
 import msgspec
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
+from mcp.shared.exceptions import MCPError
 
-from .. import __version__, errors
+from .. import __version__, config, errors
 from ..api.client import Client
 from ..models.base import ErrorInfo, Failure
 from ..models.notebooks import Install
 from ..models.runs import Run
+from .places import Places
 from .tools import TOOLS, Call, Tool, call_tool
 
 PROGRESS_EVERY = 5.0  # seconds
 ANSWER_WITHIN = 44.0  # seconds; a call that takes longer goes on, and the same call made again waits for it
+ROOTS_WITHIN = 10.0  # seconds for the client to name its roots
 CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
 IMAGES = 4  # in one answer
 IMAGE_SIDE = 512  # pixels
@@ -33,8 +40,13 @@ INSTRUCTIONS = (
 )
 
 
-def serve() -> None:
-    """Serve until stdin is closed."""
+def serve(allowed: Sequence[str] = ()) -> None:
+    """Serve until stdin is closed.
+
+    Args:
+        allowed: folders here that tools may touch, beside the client's roots.
+    """
+    _allowed[:] = allowed
     anyio.run(_serve)
 
 
@@ -87,7 +99,9 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
             )
         )
     key = json.dumps([params.name, params.arguments], sort_keys=True)
-    work = _going_on.get(key) or _Work(tool, params.arguments or {})
+    work = _going_on.get(key)
+    if work is None:
+        work = _Work(tool, params.arguments or {}, await _places(context, tool))
     _going_on[key] = work
     try:
         async with anyio.create_task_group() as group:
@@ -113,8 +127,8 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
 class _Work:
     """One call in a thread of its own."""
 
-    def __init__(self, tool: Tool, arguments: dict[str, Any]) -> None:
-        self.call = Call(Client())
+    def __init__(self, tool: Tool, arguments: dict[str, Any], places: Places) -> None:
+        self.call = Call(Client(), places)
         self.done = threading.Event()
         self.outcome: Any = None
         threading.Thread(target=self._do, args=(tool, arguments), daemon=True).start()
@@ -130,6 +144,21 @@ class _Work:
             self.done.set()
 
 
+async def _places(context: ServerRequestContext[Any], tool: Tool) -> Places:
+    """The files here that a call may touch. The client is asked each time: its roots may change."""
+    if not tool.here:
+        return Places()
+    roots: list[str] = []
+    capabilities = context.session.client_capabilities
+    if capabilities is not None and capabilities.roots is not None:
+        with contextlib.suppress(MCPError, TimeoutError):  # no answer: as if it had no roots
+            with anyio.fail_after(ROOTS_WITHIN):
+                found = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
+            roots = [url2pathname(urlsplit(str(root.uri)).path) for root in found.roots]
+    return Places(roots, _allowed, [config.config_dir(), config.Config().state_dir])
+
+
+_allowed: list[str] = []  # by a person, see `serve`
 _going_on: dict[str, _Work] = {}  # by tool and arguments, until the answer was sent
 
 

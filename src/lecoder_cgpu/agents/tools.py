@@ -7,6 +7,7 @@ give up on longer calls. Work that takes longer goes on as a job, and `job_wait`
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from ..models.runs import Run
 from ..models.sessions import SessionAdded, SessionClosed
 from ..models.status import Status
 from ..runs import records
+from .places import Places
 
 WAIT_MOST = 40.0  # seconds
 BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
@@ -50,7 +52,7 @@ class EnsureArguments(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class PushArguments(Struct, kw_only=True, forbid_unknown_fields=True):
-    sources: Annotated[list[str], Meta(min_length=1, description="Files and folders on this machine.")]
+    sources: Annotated[list[str], Meta(min_length=1, description="Files and folders here, below your roots.")]
     target: Annotated[str | None, Meta(description="Where on the runtime; with a final slash, into that folder.")] = (
         None
     )
@@ -59,9 +61,9 @@ class PushArguments(Struct, kw_only=True, forbid_unknown_fields=True):
 
 class PullArguments(Struct, kw_only=True, forbid_unknown_fields=True):
     sources: Annotated[list[str], Meta(min_length=1, description="Files, folders or patterns on the runtime.")]
-    target: Annotated[str | None, Meta(description="Where on this machine; with a final slash, into that folder.")] = (
-        None
-    )
+    target: Annotated[
+        str | None, Meta(description="Where here, below your roots; with a final slash, into that folder.")
+    ] = None
     session: SessionName = None
 
 
@@ -111,9 +113,11 @@ class CloseArguments(Struct, kw_only=True, forbid_unknown_fields=True):
 
 @dataclass
 class Call:
-    """One call of a tool: takes its images and progress, and can be cancelled."""
+    """One call of a tool: takes its images and progress, and can be cancelled. `places`: the files here that it may
+    touch."""
 
     client: Client
+    places: Places = field(default_factory=Places)
     images: list[tuple[str, bytes]] = field(default_factory=list)  # media type, content
     latest: str = ""  # the last line of output so far
     stop: Callable[[], Any] | None = None  # ends the remote work
@@ -140,7 +144,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. `spends`: it may cost money. `destroys`: it ends or deletes something."""
+    """One tool. `spends`: it may cost money. `destroys`: it ends or deletes something. `here`: it uses files here."""
 
     name: str
     description: str
@@ -151,6 +155,7 @@ class Tool:
     spends: bool = False
     destroys: bool = False
     repeatable: bool = False
+    here: bool = False
 
 
 def status(call: Call, arguments: Nothing) -> Status:
@@ -164,11 +169,13 @@ def ensure(call: Call, arguments: EnsureArguments) -> SessionAdded:
 
 
 def push(call: Call, arguments: PushArguments) -> Transfer:
-    return call.client.session(arguments.session).upload(*arguments.sources, to=arguments.target)
+    sources = call.places.sources(arguments.sources)
+    return call.client.session(arguments.session).upload(*sources, to=arguments.target)
 
 
 def pull(call: Call, arguments: PullArguments) -> Transfer:
-    return call.client.session(arguments.session).download(*arguments.sources, to=arguments.target)
+    target = call.places.target(arguments.target, arguments.sources)
+    return call.client.session(arguments.session).download(*arguments.sources, to=target)
 
 
 def run(call: Call, arguments: RunArguments) -> Run:
@@ -259,6 +266,13 @@ def job_kill(call: Call, arguments: KillArguments) -> Job:
 
 
 def install(call: Call, arguments: InstallArguments) -> Install:
+    option = next((item for item in arguments.packages if re.match(r"\s*-|.*\s--?\w", item, re.DOTALL)), None)
+    if option is not None:
+        raise errors.UsageError(
+            f"{option!r} is an option of pip, which decides where packages come from",
+            name="NoOptions",
+            hint="name packages; with options, a person can install them: lecoder-cgpu install PACKAGE -- OPTION",
+        )
     session = call.client.session(arguments.session)
     return session.install(*arguments.packages, timeout=arguments.timeout, max_output=arguments.max_output)
 
@@ -284,9 +298,9 @@ TOOLS = (
          KillArguments, Job, job_kill, destroys=True, repeatable=True),
     Tool("install", "Install Python packages for the session's kernel; tells whether the kernel must be restarted.",
          InstallArguments, Install, install, repeatable=True),
-    Tool("push", "Copy files and folders to the runtime.", PushArguments, Transfer, push, repeatable=True),
+    Tool("push", "Copy files and folders to the runtime.", PushArguments, Transfer, push, repeatable=True, here=True),
     Tool("pull", "Copy files and folders from the runtime to this machine.",
-         PullArguments, Transfer, pull, repeatable=True),
+         PullArguments, Transfer, pull, repeatable=True, here=True),
     Tool("close", "Release a session's runtime, so that it costs nothing any more; its files and variables are gone.",
          CloseArguments, SessionClosed, close, destroys=True, repeatable=True),
 )  # fmt: skip

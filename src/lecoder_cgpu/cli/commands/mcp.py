@@ -10,14 +10,19 @@ from ..output import Answer
 
 
 @click.command(cls=Command)
-def command() -> Answer:
+@click.option("--allow", multiple=True, metavar="PATH", help="A folder here that tools may read and write, too.")
+def command(allow: tuple[str, ...]) -> Answer:
     """Serve the Model Context Protocol on stdin and stdout, until stdin is closed.
 
     An agent starts it: its configuration names the command `lecoder-cgpu` with the argument `mcp`. It needs the extra
     mcp: pip install "lecoder-cgpu[mcp]".
 
+    Files here are read and written below the roots that the agent's client names, or below the working folder when it
+    names none; never those of lecoder-cgpu itself.
+
     \b
     lecoder-cgpu mcp
+    lecoder-cgpu mcp --allow ~/data
     """
     try:
         from ...agents.mcp import serve
@@ -26,5 +31,5 @@ def command() -> Answer:
             f"the MCP server needs {error.name}, which the extra 'mcp' installs",
             hint='pip install "lecoder-cgpu[mcp]"',
         ) from error
-    serve()
+    serve(allow)
     return Answer(None, printed=True)
