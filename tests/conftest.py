@@ -42,10 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def fuzz(request: pytest.FixtureRequest) -> Fuzz:
     """Runs a check on random input; see tests/support/fuzz.py."""
-    seconds = request.config.getoption("--fuzz")
-    if seconds:
-        request.node.add_marker(pytest.mark.timeout(seconds * 2 + 180))
-    return Fuzz(seconds)
+    return Fuzz(request.config.getoption("--fuzz"))
 
 
 # Everything in these folders and files starts servers, kernels and dozens of commands. Single tests elsewhere that take
@@ -87,11 +84,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by its place."""
+    """Mark what is slow by its place, and give random input the time that was asked for."""
     here = Path(__file__).parent
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        seconds = item.config.getoption("--fuzz")
+        if seconds and "fuzz" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(seconds * 2 + 180))
 
 
 def _restore_signals() -> None:
