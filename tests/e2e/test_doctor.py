@@ -40,13 +40,13 @@ def test_what_is_wrong_is_named_with_its_remedy(lab: Cli) -> None:
         config.unlink()
     document = result.json
     validate(document, "doctor")
-    assert (result.code, document["errorCode"], document["error"]["name"]) == (1, 2009, "ProblemsFound")
+    assert (result.code, document["errorCode"], document["error"]["name"]) == (78, 2009, "ProblemsFound")
     assert f"chmod 600 {config}" in [item.get("fix") for item in findings(document, "state")]
     assert "unset SSL_CERT_DIR" in [item.get("fix") for item in findings(document, "tls")]
     assert "HTTPS_PROXY = http://proxy:1" in [item["message"] for item in findings(document, "proxy")]
     for secret in ("hunter2", "pass@", "pw@"):
         assert secret not in result.out + human.out
-    assert human.code == 1
+    assert human.code == 78
     assert f"chmod 600 {config}" in human.out
 
 

@@ -47,7 +47,7 @@ def test_files_that_others_can_read(manager: SessionManager) -> None:
     document = doctor.examine(manager)
     (found,) = [item for item in of(document.findings, "state") if item.level == "problem"]
     assert found.fix == f"chmod 600 {path}"
-    assert (document.status, document.exit_code) == ("error", 1)
+    assert (document.status, document.exit_code) == ("error", 78)
 
 
 def test_a_check_that_fails_hides_no_other(manager: SessionManager) -> None:

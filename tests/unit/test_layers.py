@@ -178,7 +178,7 @@ def test_the_environment_is_read_in_one_place() -> None:
 
 
 def test_printing_happens_in_one_place() -> None:
-    """`print` and writes to the standard streams appear in the Printer alone (and in the fast path of --version)."""
+    """`print` and writes to the standard streams appear in the Printer alone."""
 
     def speaks(tree: ast.Module) -> bool:
         return any(
@@ -193,7 +193,6 @@ def test_printing_happens_in_one_place() -> None:
 
     assert {name for name, tree in sources() if speaks(tree)} == {
         "cli/output.py",
-        "cli/main.py",
         "testing/colab.py",  # a program of its own, whose first line of output is its contract
     }
 

@@ -43,8 +43,9 @@ _ALIASES = {
     "https://www.googleapis.com/auth/userinfo.profile": PROFILE,
 }
 
-LOGIN_HINT = (
-    "log in with: lecoder-cgpu auth login (without a browser here: lecoder-cgpu auth login --start --json); "
+LOGIN = "lecoder-cgpu auth login"
+OTHERWISE = (
+    "(without a browser here: lecoder-cgpu auth login --start --json); "
     'or try it without an account: lecoder-cgpu --backend local run -m kernel "print(6*7)"'
 )
 ADC_COMMAND = "gcloud auth application-default login --scopes=" + ",".join(
@@ -226,6 +227,20 @@ def client(settings: config.Config) -> OAuthClient | None:
     """The OAuth client of `config.json` or the environment; None if its id or its secret is missing."""
     found = settings.get("clientId").value, settings.get("clientSecret").value
     return OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
+
+
+def login_steps(settings: config.Config) -> str:
+    """The commands that log in, in their order: without an OAuth client, `auth login` alone would only fail."""
+    try:
+        missing = client(settings) is None
+    except errors.ConfigError:
+        missing = False
+    return "lecoder-cgpu auth setup (once: an OAuth client), then: lecoder-cgpu auth login" if missing else LOGIN
+
+
+def login_hint(settings: config.Config) -> str:
+    """What to do where nobody is logged in."""
+    return f"log in with: {login_steps(settings)} {OTHERWISE}"
 
 
 def no_client(settings: config.Config) -> errors.AuthError:

@@ -73,7 +73,7 @@ class Login:
         """
         found = credentials.find(self.config, self.files)
         if found is None:
-            raise errors.NotLoggedIn("not logged in to Google", hint=credentials.LOGIN_HINT)
+            raise errors.NotLoggedIn("not logged in to Google", hint=credentials.login_hint(self.config))
         return found
 
     def is_logged_in(self) -> bool:
@@ -323,7 +323,7 @@ def refusal(answer: Any, error: Exception, source: Source | None = None) -> erro
     said = answer.get("error") if isinstance(answer, dict) else None
     detail = str(answer.get("error_description") or said) if isinstance(answer, dict) else ""
     if said == "invalid_grant":
-        hint = credentials.LOGIN_HINT
+        hint = f"log in again: {credentials.LOGIN} {credentials.OTHERWISE}"
         if source is not None and source.kind == "environment":
             hint = (
                 "LECODER_CGPU_CREDENTIALS holds a login that has ended; on a machine that is logged in: "

@@ -143,6 +143,31 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
             app.printer.no_input = True
 
 
+def _show(context: click.Context, text: str) -> None:
+    """What click would print by itself: for people through the Printer, which knows how writing fails."""
+    app = context.find_object(App)
+    if app is None or app.printer.mode != "human":
+        click.echo(text)
+    else:
+        app.printer.show(text)
+
+
+class _Helpful(click.Command):
+    """A command whose help is shown by `_show`."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = _help
+        return option
+
+
+def _help(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        _show(context, context.get_help())
+        context.exit()
+
+
 def common_options() -> list[click.Option]:
     """The options that every command takes, before or after its name."""
     return [
@@ -166,7 +191,7 @@ def common_options() -> list[click.Option]:
     ]  # fmt: skip
 
 
-class Command(click.Command):
+class Command(_Helpful):
     """A command with the common options. Its own options win: `debug show -c` is a category, not a config file."""
 
     def invoke(self, context: click.Context) -> Any:
@@ -183,7 +208,7 @@ class Command(click.Command):
                 self.params.append(option)
 
 
-class Group(click.Group):
+class Group(_Helpful, click.Group):
     """A group whose commands take the common options."""
 
     command_class = Command
@@ -261,7 +286,7 @@ def _version(context: click.Context, parameter: click.Parameter, value: bool) ->
     if value and not context.resilient_parsing:
         from .. import __version__
 
-        click.echo(__version__)
+        _show(context, __version__)
         context.exit()
 
 

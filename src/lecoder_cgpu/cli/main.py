@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__, config, errors
-from . import held, parse
-from .output import Answer, Printer
+from .. import __version__, errors
+from ..system import faults
+from . import held, parse, standard_streams
+from .output import Answer, Printer, ReaderGone
 
 if TYPE_CHECKING:
     from .app import App
@@ -28,15 +28,25 @@ class Terminated(KeyboardInterrupt):
 def main(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status. Never raises."""
     arguments = list(arguments)
-    if arguments in (["--version"], ["-V"], ["-v"]):
-        sys.stdout.write(__version__ + "\n")
-        return 0
+    standard_streams.repair()
     printer = Printer(parse.output_mode(arguments))  # type: ignore[arg-type]
     _catch_signals()
     try:
+        if arguments in (["--version"], ["-V"], ["-v"]):
+            return _version(printer)
         return _invoke(arguments, printer)
     except KeyboardInterrupt as interrupt:  # a second Ctrl-C while we were cleaning up
         return errors.interrupted_status(interrupt)
+
+
+def _version(printer: Printer) -> int:
+    """The fast path of --version, which needs nothing of the rest."""
+    try:
+        standard_streams.release_signals()
+        printer.show(__version__)
+    except errors.Error as error:
+        return printer.failure(error, lambda: "none")
+    return 0
 
 
 def _invoke(arguments: list[str], printer: Printer) -> int:
@@ -45,6 +55,7 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
     app = App(printer, arguments)
     status: int
     try:
+        standard_streams.release_signals()
         answer = _dispatch(arguments, app)
         info: Any = getattr(answer.document, "error", None)
         if printer.mode != "human" and hasattr(info, "billing"):
@@ -53,6 +64,8 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         status = printer.answer(answer)
         if printer.mode == "human":
             printer.note(held.line(held_now))
+        if printer.reader_gone:  # the work may have ended well by itself, but what it printed was not read
+            status = errors.interrupted_status(ReaderGone())
         _log_end(app, status, None, answer.document)
     except errors.Error as error:
         _log_end(app, error.exit_status, error)
@@ -63,17 +76,9 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         _log_end(app, status, interrupted)
         printer.failure(interrupted, app.billing)
     except Exception as error:
-        bug = errors.InternalError(
-            f"{type(error).__name__}: {error}",
-            name="InternalError",
-            hint="this is a bug in lecoder-cgpu; `lecoder-cgpu debug tail` has the details to report",
-        )
-        _log_end(app, bug.exit_status, error)
-        status = printer.failure(bug, app.billing)
-        if config.debug():
-            import traceback
-
-            traceback.print_exc(file=sys.stderr)
+        told = faults.of_this_machine(error)
+        _log_end(app, told.exit_status, error)
+        status = printer.failure(told, app.billing)
     return status
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import re
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from .. import config, errors
+from . import standard_streams
 
 Mode = Literal["human", "json", "events"]
 Billing = Literal["running", "none", "unknown"]
@@ -57,6 +59,41 @@ class ReaderGone(KeyboardInterrupt):
     number = 13  # SIGPIPE
 
 
+# What a terminal would obey and no reader would see: control characters, escape sequences of both kinds, and what turns
+# the direction of writing around. Halves of surrogate pairs stand for bytes that are no UTF-8.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSEEN_JSON = re.compile(b"\xc2[\x80-\x9f]|\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])|\x7f")
+
+
+def printable(text: str) -> str:
+    """Text of any origin as people may see it: what would act on a terminal becomes `\\x1b` and the like.
+
+    All that this module writes passes through here, but for answers that are bytes: the program's own output.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSEEN.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name or an argument
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+
+
+def _json(document: Any) -> bytes:
+    """As JSON, in which what terminals obey is always escaped: JSON itself demands that of a part only."""
+    import msgspec
+
+    encoded = msgspec.json.encode(document)
+    return _UNSEEN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), encoded)
+
+
+def _line(text: str) -> bytes:
+    return (printable(text).rstrip("\n") + "\n").encode()
+
+
 class Printer:
     """Writes answers in the mode that was asked for."""
 
@@ -66,7 +103,9 @@ class Printer:
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self.no_input = False  # --no-input
+        self.reader_gone = False
         self._on_stderr = False
+        self._answered = False
         self._notices: list[str] = []
         self._lock = threading.Lock()
 
@@ -95,10 +134,15 @@ class Printer:
                 self._out.flush()
         except BrokenPipeError:
             self._give_up()
+            self.reader_gone = True
             raise ReaderGone from None
         except OSError as error:
             self._give_up()
             raise _not_written("stdout", error) from error
+
+    def show(self, text: str) -> None:
+        """A line of the answer that is for people, at once: in a view that goes on, or a page of help."""
+        self.write(_line(text))
 
     def write_error_stream(self, content: bytes) -> None:
         """Bytes of the remote program's stderr."""
@@ -107,6 +151,7 @@ class Printer:
             sys.stderr.buffer.flush()
         except BrokenPipeError:
             self._give_up(sys.stderr)
+            self.reader_gone = True
             raise ReaderGone from None
         except OSError as error:
             self._give_up(sys.stderr)
@@ -114,9 +159,7 @@ class Printer:
 
     def event(self, event: Any) -> None:
         """One NDJSON line."""
-        import msgspec
-
-        self.write(msgspec.json.encode(event) + b"\n")
+        self.write(_json(event) + b"\n")
 
     def budget(self, chosen: int | None, *, streamed: bool = False) -> int | None:
         """How many bytes of each stream a run's document may hold, None for all.
@@ -141,13 +184,18 @@ class Printer:
         return answer.exit_status
 
     def document(self, document: Any) -> None:
-        """The one JSON document; on one line when it is the last of the events."""
+        """The one JSON document; on one line when it is the last of the events. A second one is not printed: a signal
+        may come while the first is on its way."""
         import msgspec
 
-        encoded = msgspec.json.encode(document)
+        encoded = _json(document)
         if self.mode == "json":
             encoded = msgspec.json.format(encoded, indent=2)
+        if self._answered:
+            return
+        self._answered = True
         self.write(encoded + b"\n")
+        standard_streams.leave_to_system()
 
     def failure(self, error: errors.Error, billing: Callable[[], Billing]) -> int:
         """Print a failure in the mode that was asked for and return its exit status.
@@ -170,10 +218,9 @@ class Printer:
             elif self.out_is_terminal:
                 self._draw(content)
             else:
-                lines = ["\t".join(" ".join(cell.split()) for cell in row) for row in content.rows]
-                self.write(("\n".join(lines) + "\n").encode())
+                self.write(b"".join(_line("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows))
         elif content:
-            self.write((content.rstrip("\n") + "\n").encode())
+            self.write(_line(content))
 
     def _draw(self, table: Table) -> None:
         from rich.console import Console
@@ -205,7 +252,7 @@ class Printer:
         """A line for people, on stderr."""
         if text:
             with contextlib.suppress(OSError, ValueError):
-                print(text, file=sys.stderr, flush=True)
+                print(printable(text), file=sys.stderr, flush=True)
 
     def announce(self, text: str) -> None:
         """What is about to happen, for a person at a terminal."""
@@ -230,7 +277,7 @@ class Printer:
             return
         from rich.console import Console
 
-        with Console(stderr=True, no_color=not config.colour_allowed()).status(text):
+        with Console(stderr=True, no_color=not config.colour_allowed(), markup=False).status(printable(text)):
             yield
 
     @contextlib.contextmanager
@@ -315,10 +362,10 @@ def _drawn(table: Table) -> Any:
     from rich.text import Text
 
     if not table.rows:
-        return Text(table.empty)
+        return Text(printable(table.empty))
     drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn
 
 

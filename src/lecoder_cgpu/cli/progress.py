@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from .. import config
+from .output import printable
 
 PATIENCE = 0.5  # seconds before anything is drawn
 
@@ -14,7 +15,7 @@ class Bar:
     """Files and bytes done so far; `rich` is imported when the first line is drawn."""
 
     def __init__(self, title: str) -> None:
-        self._title = title
+        self._title = printable(title)
         self._began = time.monotonic()
         self._files = self._bytes = 0
         self._drawn: Any = None
@@ -42,7 +43,7 @@ class Bar:
 
         self._drawn = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TextColumn("{task.fields[files]} files"),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),

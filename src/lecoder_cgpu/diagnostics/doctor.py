@@ -18,6 +18,7 @@ from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from .. import __version__, config, errors
+from ..auth import credentials
 from ..backends import registry
 from ..models.base import ErrorInfo, readable
 from ..models.reference import Doctor, Finding
@@ -61,7 +62,7 @@ def examine(client: SessionManager) -> Doctor:
     if worst is not None:
         hint = worst.fix if isinstance(worst.fix, str) else None
         found = errors.ConfigError(f"{worst.check}: {worst.message}", name="ProblemsFound", hint=hint)
-        document.status, document.error_code, document.exit_code = "error", found.code, 1
+        document.status, document.error_code, document.exit_code = "error", found.code, found.exit_status
         document.error = ErrorInfo.of(found)
     return document
 
@@ -194,7 +195,7 @@ def _login(client: SessionManager) -> Iterator[Finding]:
     if not login.is_logged_in():
         missing = _wants_account(client) and not client.lender().has_account()
         level: Level = "problem" if missing else "ok"
-        yield _finding("login", level, "not logged in to Google", "lecoder-cgpu auth login")
+        yield _finding("login", level, "not logged in to Google", credentials.login_steps(client.config))
         return
     account = login.account()
     yield _finding("login", "ok", f"logged in as {account.id}" if account else "logged in")

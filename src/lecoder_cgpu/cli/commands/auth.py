@@ -232,12 +232,12 @@ def _info(app: App, message: str | None = None, *, checked: bool = False) -> tup
     notice = app.printer.notice
     if notice:
         document.notice = notice
-    return document, lambda: _text(document)
+    return document, lambda: _text(document, credentials.login_steps(app.config))
 
 
-def _text(document: LoginInfo) -> str:
+def _text(document: LoginInfo, steps: str) -> str:
     if not document.authenticated:
-        return f"not logged in ({document.notice})\nlog in with: lecoder-cgpu auth login"
+        return f"not logged in ({document.notice})\nlog in with: {steps}"
     account = document.account
     who = f" as {account.label} <{account.id}>" if isinstance(account, Account) else ""
     where = {
@@ -364,7 +364,7 @@ def export(app: App, ci: bool) -> Answer:
     login = app.client.login
     stored = login.files.read_login()
     if stored is None:
-        raise errors.NotLoggedIn("there is no login to export", hint=credentials.LOGIN_HINT)
+        raise errors.NotLoggedIn("there is no login to export", hint=credentials.login_hint(login.config))
     document = LoginExport(
         session=stored,
         instructions="on the other machine, with the same config.json: lecoder-cgpu auth-import - < this document",

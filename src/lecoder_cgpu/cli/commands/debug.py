@@ -95,9 +95,9 @@ def tail(app: App, lines: int, level: str, category: str | None, search: str | N
     if not follow or app.printer.mode == "json":
         return Answer(records, lambda: "\n".join(_line(record) for record in records))
     for record in records:
-        app.printer.write((_line(record) + "\n").encode())
+        app.printer.show(_line(record))
     for record in later:
-        app.printer.write((_line(record) + "\n").encode())
+        app.printer.show(_line(record))
     return Answer(records, printed=True)
 
 

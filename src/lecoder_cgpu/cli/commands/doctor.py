@@ -21,7 +21,7 @@ MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 def command(app: App) -> Answer:
     """Check the installation, the settings, the login, the network and every session.
 
-    Exit status 1 when there is a problem. Never prints a secret.
+    Exit status 78 when there is a problem. Never prints a secret.
 
     \b
     lecoder-cgpu doctor

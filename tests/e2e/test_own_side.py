@@ -1,0 +1,137 @@
+"""Faults on our own side: closed and full streams, signals at any moment, and text that would act on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.test_documents import validate
+from tests.support.cli import Cli
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="descriptors and signals are POSIX's")
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full")
+CLIPBOARD = "\x1b]52;c;ZXZpbA==\x07"
+
+
+def shell(cli: Cli, line: str) -> tuple[int, str, str]:
+    """A line of bash in which `cgpu` is the command line."""
+    program = f'cgpu() {{ "{sys.executable}" -m lecoder_cgpu "$@"; }}; set -o pipefail; {line}'
+    done = subprocess.run(
+        ["bash", "-c", program], env=cli.environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+@pytest.mark.parametrize("line", ["--version", "status", "--help", "logs --json"])
+def test_an_answer_that_nobody_can_take(cli: Cli, line: str) -> None:
+    """A closed stdout is told on stderr, with the status of a transfer that failed."""
+    code, _, err = shell(cli, f"cgpu {line} >&-")
+    assert code == 74, err
+    assert err.startswith(("error: stdout: ", "note: ")) or line.endswith("--json")
+    assert "Traceback" not in err
+
+
+@FULL
+@pytest.mark.parametrize("line", ["--version", "--help", "run --help", "doctor"])
+def test_an_answer_for_which_there_is_no_room(cli: Cli, line: str) -> None:
+    code, _, err = shell(cli, f"cgpu {line} > /dev/full")
+    assert code == 74
+    assert "stdout: No space left on device" in err
+
+
+def test_nobody_hears_stderr(lab: Cli) -> None:
+    """What a command says on a closed stderr is dropped, and it has run."""
+    assert shell(lab, "cgpu run 'echo hi; echo e >&2; exit 3' 2>&-")[:2] == (3, "hi\n")
+    assert shell(lab, "cgpu run 'cat; echo end' --stdin <&-") == (0, "end\n", "")
+
+
+@pytest.mark.parametrize("line", ["seq 1 1000000", "yes | head -n 3000000"])
+def test_the_reader_leaves(lab: Cli, line: str) -> None:
+    """`| head`: the status that the README promises, also when the command had ended by itself."""
+    assert shell(lab, f"cgpu run '{line}' | head -n 1; echo ${{PIPESTATUS[0]}}")[1].splitlines()[1] == "141"
+    assert shell(lab, "cgpu run --events 'seq 1 1000000' | head -n 1 | wc -l; echo ${PIPESTATUS[0]}")[1].split() == [
+        "1", "141",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_first_moment(cli: Cli, number: signal.Signals) -> None:
+    """The signal waits while the command line is imported, and is answered with the one document."""
+    # The signal comes when the first thing is imported that `run` needs.
+    code = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "lecoder_cgpu.cli.main":
+            os.kill(os.getpid(), %d)
+from lecoder_cgpu.__main__ import run
+sys.meta_path.insert(0, Finder())
+run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code % number, "status", "--json"], env=cli.environment(), capture_output=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    validate(document, "failure")
+    assert done.returncode == document["exitCode"] == 128 + number
+    assert document["error"]["name"] == "Interrupted"
+
+
+def _odd_server(answer: dict[str, Any]) -> Any:
+    """A server that answers every request with this failure."""
+    import http.server
+    import threading
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(400)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_server_writes_no_escape_sequences(cli: Cli) -> None:
+    server = _odd_server({"message": f"bad{CLIPBOARD}\u202e\x9b31m"})
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        for mode in ((), ("--json",)):
+            result = cli("sessions", "add", "x", "--url", url, *mode)
+            assert result.code != 0
+            assert not set("\x1b\x07\x9b\u202e") & set(result.out if mode else result.err)
+            assert "x1b]52" in result.err or "\\u001b]52" in result.out
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_runtime_writes_no_escape_sequences(lab: Cli) -> None:
+    """Names of files, commands of jobs and the history are text; what the program itself prints is not touched."""
+    job = lab("run", "--detach", f"printf '{CLIPBOARD}'; : {CLIPBOARD}").out.strip()
+    assert lab("job", "wait", job).code == 0
+    assert (
+        lab("run", "mkdir -p odd; touch \"$(printf 'odd/a\\033]52;c;eA==\\007')\"; printf '\\033[1m'").out == "\x1b[1m"
+    )
+    for line in (("job", "list"), ("job", "show", job), ("ls", "odd"), ("logs",), ("logs", "show", job), ("status",)):
+        result = lab(*line)
+        assert result.code == 0, result
+        assert not set("\x1b\x07") & set(result.out + result.err), line
+    assert "a\\x1b]52;c;eA==\\x07" in lab("ls", "odd").out
+    assert CLIPBOARD in lab("job", "logs", job).out
