@@ -266,6 +266,34 @@ def child_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "LECODER_CGPU_RUN"}
 
 
+# What a process of ours may show in its environment: what finds programs, folders, certificates and settings. All else
+# may hold secrets of the user, for whatever they ran when we started it.
+_SHOWN = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
+    *("WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "USERPROFILE", "PROGRAMDATA", "VIRTUAL_ENV"),
+    *("LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "CLOUDSDK_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS"),
+    "DBUS_SESSION_BUS_ADDRESS",
+)
+_SHOWN_PREFIXES = ("LC_", "XDG_", "PYTHON", "COVERAGE_")
+
+
+def keeper_environment() -> tuple[dict[str, str], dict[str, str]]:
+    """The environment for the keeper, which lives long: what it may show to who looks at processes, and what it is
+    handed on its stdin, because it is a secret or may be one: a backend of another package has variables of its own."""
+    secret = {"LECODER_CGPU_CREDENTIALS", *(setting.env for setting in SETTINGS if setting.secret)}
+    shown: dict[str, str] = {}
+    handed: dict[str, str] = {}
+    for name, value in child_environment().items():
+        common = name.upper() in _SHOWN or name.startswith((*_SHOWN_PREFIXES, "LECODER_CGPU_"))
+        (shown if common and name not in secret else handed)[name] = value
+    return shown, handed
+
+
+def take_environment(handed: dict[str, str]) -> None:
+    """In the keeper: use what `keeper_environment` has handed over, from now on."""
+    os.environ.update(handed)
+
+
 def read(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The JSON object in a file of settings; `{}` when the file does not exist and is not `required`.
 

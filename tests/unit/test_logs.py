@@ -20,7 +20,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.models.debug import LogRecord
-from lecoder_cgpu.system import atomic_files, jsonl, logs
+from lecoder_cgpu.system import atomic_files, jsonl, logs, redaction
 from lecoder_cgpu.system.logs import Log
 
 WRITER = """
@@ -91,8 +91,7 @@ def test_nothing_secret_reaches_disk_or_mirror(folder: Path) -> None:
     """Message, data and error are redacted, by what was registered and by what looks like a secret."""
     shown: list[str] = []
     log = Log(folder, shown.append)
-    log.protect("my s3cret/x")
-    log.protect("")
+    redaction.protect("my s3cret/x", "", called_secret=True)
     data = {"url": "http://h/?token=L34K", "headers": [{"Authorization": "token L34K"}], "object": Path("my s3cret/x")}
     log.info("HTTP", "my s3cret/x and my%20s3cret%2Fx", data)
     log.error("HTTP", "failed", error=ValueError("my s3cret/x Bearer L34KL34K"))

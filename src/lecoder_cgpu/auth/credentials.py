@@ -27,6 +27,7 @@ from ..models.base import Optional
 from ..models.login import OAuthClient, StoredLogin
 from ..models.status import Account
 from ..system import atomic_files as state
+from ..system import redaction
 
 T = TypeVar("T")
 
@@ -134,10 +135,14 @@ class Files:
         Raises:
             errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
         """
-        return _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
+        found = _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
+        if found is not None:
+            redaction.protect(found.refresh_token)
+        return found
 
     def write_login(self, login: StoredLogin) -> None:
         """Replace the stored login. Keys that only other programs know stay if the login has the same id."""
+        redaction.protect(login.refresh_token)
         kept: dict[str, Any] = {}
         with contextlib.suppress(OSError, msgspec.DecodeError):
             before = msgspec.json.decode(self.session.read_bytes())
@@ -169,11 +174,13 @@ class Files:
         """The cached access token of the credentials with that key; None if there is none that can be read."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
             token = msgspec.json.decode(self.token.read_bytes(), type=Token)
+            redaction.protect(token.access_token)
             if token.key == key:
                 return token
         return None
 
     def write_token(self, token: Token) -> None:
+        redaction.protect(token.access_token)
         state.write_atomic(self.token, msgspec.json.encode(token))
 
     def read_pending(self, flow: str) -> Pending:
@@ -226,6 +233,7 @@ def _read(path: Path, kind: type[T], hint: str) -> T | None:
 def client(settings: config.Config) -> OAuthClient | None:
     """The OAuth client of `config.json` or the environment; None if its id or its secret is missing."""
     found = settings.get("clientId").value, settings.get("clientSecret").value
+    redaction.protect(found[1])
     return OAuthClient(id=found[0], secret=found[1]) if found[0] and found[1] else None
 
 
@@ -314,6 +322,7 @@ def decode_export(content: str | bytes) -> tuple[Exported, OAuthClient | None]:
     login = msgspec.convert(inner, Exported)
     if not login.refresh_token:
         raise ValueError("refreshToken is empty")
+    redaction.protect(login.refresh_token)
     packed = document.get("client")
     return login, msgspec.convert(packed, OAuthClient) if packed is not None else None
 
@@ -333,7 +342,7 @@ def find(settings: config.Config, files: Files) -> Source | None:
             hint='set "auth" to "adc" or leave it out; lecoder-cgpu doctor shows the settings',
         )
     if chosen.value == "adc":
-        return _from_file(config.adc_file(), "adc")
+        return _from_file(config.adc_file())
     login = files.read_login()
     if login is not None:
         own = client(settings)
@@ -342,7 +351,7 @@ def find(settings: config.Config, files: Files) -> Source | None:
         granted = None if login.granted_scopes is UNSET else normal(login.granted_scopes)
         return Source(kind="session", info=user(own, login.refresh_token), account=login.account, granted=granted)
     if config.environment("GOOGLE_APPLICATION_CREDENTIALS"):
-        return _from_file(config.adc_file(), "adc")
+        return _from_file(config.adc_file())
     return None
 
 
@@ -357,17 +366,29 @@ def user(own: OAuthClient, refresh_token: str) -> dict[str, Any]:
 
 
 def _from_environment(settings: config.Config, given: str) -> Source:
+    """The credentials that the variable holds or whose file it names.
+
+    Its value is never told: what is no path of a file may be a secret that was encoded or quoted once too often.
+    """
     hint = "it takes JSON or a path: what `lecoder-cgpu auth export --ci` prints, or a credentials file of Google's"
     name = "LECODER_CGPU_CREDENTIALS"
-    if not given.lstrip().startswith("{"):
-        return _from_file(Path(given).expanduser(), "environment", settings)
+    redaction.protect(given, given.strip(), str(Path(given)))
     try:
-        return _source(given, "environment", settings)
-    except ValueError as error:
-        raise errors.ConfigError(f"{name} cannot be used: {error}", name="BadCredentials", hint=hint) from error
+        content: str | bytes = given if given.lstrip().startswith("{") else Path(given).expanduser().read_bytes()
+    except FileNotFoundError:
+        problem = "is neither JSON nor the path of a file"
+    except (OSError, ValueError, RuntimeError) as error:  # too long for a name, a NUL, no home to expand
+        problem = f"names nothing that can be read ({getattr(error, 'strerror', None) or type(error).__name__})"
+    else:
+        try:
+            return _source(content, "environment", settings)
+        except ValueError as error:
+            problem = f"cannot be used: {error}"
+    # Raised where no other error is at work, whose text would hold the value.
+    raise errors.ConfigError(f"{name} {problem}", name="BadCredentials", hint=hint)
 
 
-def _from_file(path: Path | None, kind: Literal["environment", "adc"], settings: config.Config | None = None) -> Source:
+def _from_file(path: Path | None) -> Source:
     hint = "lecoder-cgpu auth login --help tells how credentials are found"
     if path is None:
         raise errors.ConfigError(
@@ -376,7 +397,7 @@ def _from_file(path: Path | None, kind: Literal["environment", "adc"], settings:
             hint=ADC_COMMAND,
         )
     try:
-        return _source(path.read_bytes(), kind, settings)
+        return _source(path.read_bytes(), "adc", None)
     except OSError as error:
         raise errors.ConfigError(
             f"{path} cannot be read: {error.strerror}", name="BadCredentials", hint=hint
@@ -392,6 +413,7 @@ def _source(content: str | bytes, kind: Literal["environment", "adc"], settings:
         ValueError: it is neither.
     """
     document = msgspec.json.decode(content, type=dict[str, Any])
+    redaction.protect(*(document.get(name) for name in ("client_secret", "refresh_token", "private_key")))
     if isinstance(document.get("type"), str):
         if document["type"] == "authorized_user":
             for name in ("client_id", "client_secret", "refresh_token"):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,8 +81,12 @@ class App:
         """The debug log, opened with a record of this command. A folder that cannot be used must not hide the error
         that the command itself will report about it."""
         from .. import __version__
-        from ..system import logs
+        from ..system import logs, redaction
 
+        for setting in config.SETTINGS:
+            if setting.secret:
+                with contextlib.suppress(errors.ConfigError):
+                    redaction.protect(self.config.get(setting.key).value)
         mirror = self.printer.note if config.debug() else None
         try:
             log = logs.Log(self.config.state_dir / "logs", mirror)
@@ -227,7 +232,9 @@ class Group(_Helpful, click.Group):
 
 def shown(arguments: Sequence[str]) -> list[str]:
     """The arguments as the log may keep them: without the values of --env, and without a login to import."""
-    kept = list(arguments)
+    from ..system import redaction
+
+    kept = redaction.words(arguments)
     if "auth-import" in kept or ("auth" in kept and "import" in kept):
         return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
     for position, word in enumerate(kept):

@@ -106,11 +106,12 @@ def variable(item: str) -> tuple[str, str]:
 def secret(item: str) -> tuple[str, str]:
     """One --secret: NAME takes the local variable's value, NAME=- reads it from stdin. Never from the command line."""
     from .. import config
-    from ..system import logs
+    from ..system import redaction
 
     name, separator, origin = item.partition("=")
     _check_name(name, "--secret")
     if separator and origin != "-":
+        redaction.protect(origin, called_secret=True)
         raise errors.UsageError(
             f"--secret {name}: a value on the command line would be visible to everybody",
             name="SecretInArguments",
@@ -125,7 +126,7 @@ def secret(item: str) -> tuple[str, str]:
             if not separator
             else f"pipe it in, or export {name} and use --secret {name}",
         )
-    logs.current().protect(value)
+    redaction.protect(value, called_secret=True)
     return name, value
 
 

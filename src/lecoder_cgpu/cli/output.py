@@ -82,6 +82,13 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
+def _told(text: str) -> str:
+    """What we say by ourselves, without the secrets that this process knows; only an answer may hold one."""
+    from ..system import redaction
+
+    return redaction.without_known(text)
+
+
 def _json(document: Any) -> bytes:
     """As JSON, in which what terminals obey is always escaped: JSON itself demands that of a part only."""
     import msgspec
@@ -252,7 +259,7 @@ class Printer:
         """A line for people, on stderr."""
         if text:
             with contextlib.suppress(OSError, ValueError):
-                print(printable(text), file=sys.stderr, flush=True)
+                print(printable(_told(text)), file=sys.stderr, flush=True)
 
     def announce(self, text: str) -> None:
         """What is about to happen, for a person at a terminal."""
@@ -261,7 +268,7 @@ class Printer:
 
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
-        self._notices.append(text)
+        self._notices.append(_told(text))
         self.note(f"note: {text}")
 
     @property
@@ -381,5 +388,8 @@ def failure_document(error: errors.Error, billing: Billing, notice: str | None =
     from ..models.base import ErrorInfo, Failure
 
     info = ErrorInfo.of(error)
+    info.message = _told(info.message)
+    if isinstance(info.suggestion, str):
+        info.suggestion = _told(info.suggestion)
     info.billing = billing
     return Failure(error_code=error.code, exit_code=error.exit_status, error=info, notice=notice or UNSET)

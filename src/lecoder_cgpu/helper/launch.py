@@ -7,6 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from ..system import redaction
+
 
 class Launch(Struct, frozen=True, kw_only=True):
     """Where and with what a run starts, and the limits that the runtime itself keeps for it.
@@ -29,6 +31,9 @@ class Launch(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
     digest: str | None = None
     pull: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        redaction.protect(*(self.secrets or {}).values(), called_secret=True)
 
     def __repr__(self) -> str:
         """All but the values of the secrets, and those of the environment, which may be secrets, too."""

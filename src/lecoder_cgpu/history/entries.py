@@ -365,7 +365,7 @@ def entry_from_run(
     """
     import uuid
 
-    hidden = redaction.spellings(secrets)
+    hidden = redaction.spellings([*secrets, *redaction.known()])
 
     def kept(text: str, limit: int = MAX_TEXT) -> str:
         # Secrets are masked before cutting, because half a secret is not recognised. Of long output only the ends are
@@ -400,7 +400,7 @@ def entry_from_run(
         timestamp=utc_now(),
         timing=run.timing,
         run_id=run.run_id,
-        command=kept(command, MAX_COMMAND),
+        command=bounded(redaction.hide(command[: MAX_COMMAND + 2 * SLACK], hidden), MAX_COMMAND),
         mode=run.mode,
         runtime=runtime,
         status=run.status,

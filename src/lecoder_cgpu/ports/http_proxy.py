@@ -28,7 +28,7 @@ from ..net.http import CONNECT_TIMEOUT
 from ..net.websocket import reset_when_closed
 from ..sessions.session import Session
 from ..store import lifecycle
-from ..system import logs
+from ..system import logs, redaction
 from .proxy_heads import Answer, Refused, Request, plain
 from .tunnel import listener
 
@@ -109,7 +109,7 @@ class PortProxy:
                     hint=self._hint,
                 ) from error
             raise
-        logs.current().protect(found.token)
+        redaction.protect(found.token)
         return found
 
     def run(self) -> None:

@@ -22,7 +22,7 @@ from ..models.base import ErrorInfo, timestamp
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
 from . import classify, endings, kernel_runs, records
-from .process_runs import remaining, signal_number, stopped_by
+from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
 
@@ -114,7 +114,7 @@ def describe(state: RunState) -> Job:
         id=state.run,
         state=state.state,
         kind=state.kind,
-        command=state.label or state.shell or state.argv or state.code or UNSET,
+        command=shown(state) or UNSET,
         cwd=state.cwd or UNSET,
         created=state.created or UNSET,
         started=state.started or UNSET,
@@ -340,7 +340,7 @@ class Jobs:
                 stopped_by=stopped.by if (stopped := stopped_by(state)) is not None else None,
             )
             document.status, document.error_code, document.exit_code = "error", failure.code, status or 1
-        return document
+        return told(document)
 
     def read(self, key: str, stream: str, offset: int, limit: int | None) -> tuple[RunState, bytes]:
         """A stream's bytes from `offset` on (from the end when negative), at most `limit`, and the job."""

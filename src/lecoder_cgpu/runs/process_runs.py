@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, BinaryIO
 from .. import errors
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter import outputs, stream_buffers
-from ..models.base import Timing
+from ..models.base import ErrorInfo, Timing
+from ..models.jobs import JobDocument
 from ..models.runs import ProcessRef, Run, Stopped
 from ..sessions.session import Session
+from ..system import redaction
 from . import classify
 from .process_watch import ProcessRun
 
@@ -190,7 +192,20 @@ def stopped_by(state: RunState | None) -> Stopped | None:
 
 def remaining(state: RunState) -> list[ProcessRef]:
     """The processes of a run that live on after its command has ended, as documents show them."""
-    return [ProcessRef(pid=process.pid, command=process.command) for process in state.remaining]
+    return [ProcessRef(pid=process.pid, command=redaction.hide(process.command)) for process in state.remaining]
+
+
+def shown(state: RunState) -> str | list[str]:
+    """What a run executes, as lists may show it."""
+    text = state.label or state.shell
+    return redaction.words(state.argv) if state.argv and not text else redaction.hide(text or state.code or "")
+
+
+def told(document: JobDocument) -> JobDocument:
+    """The document of a job, whose failure tells no secret that this process knows."""
+    if isinstance(document.error, ErrorInfo):
+        document.error.message = redaction.mask(document.error.message, redaction.known())
+    return document
 
 
 _ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")

@@ -21,13 +21,14 @@ import msgspec
 from .. import __version__, config, errors
 from ..models.base import now
 from ..models.keeper import KeeperRecord
-from ..system import atomic_files, logs, process_identity
+from ..system import atomic_files, logs, process_identity, redaction
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 STOP_LIMIT = 15.0  # seconds for an orderly end
 POLL = 0.05
+HANDED = "--settings-stdin"  # the option with which the keeper reads what nobody may see in its environment
 PROGRAM = __name__.partition(".")[0]  # the package that `python -m` runs
 
 
@@ -79,19 +80,35 @@ def _start(settings: config.Config, state_dir: Path) -> None:
     where = ["--config", str(settings.config_file)] if settings.config_file is not None else []
     # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
     detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
+    shown, handed = config.keeper_environment()
+    # What the user called a secret is for the run alone.
+    handed = {
+        name: value
+        for name, value in handed.items()
+        if name.startswith("LECODER_CGPU_") or not redaction.is_called_secret(value)
+    }
     process = subprocess.Popen(
-        [sys.executable, "-m", PROGRAM, "keeper", "run", *where],
+        [sys.executable, "-m", PROGRAM, "keeper", "run", HANDED, *where],
         cwd=state_dir,
-        env=config.child_environment(),
+        env=shown,
         close_fds=True,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         **detached,
     )
     logs.current().info("KEEPER", "started", {"pid": process.pid})
     write(state_dir, new_record(process.pid))
+    assert process.stdin is not None
+    with contextlib.suppress(OSError), process.stdin as way:  # one that has ended already is found dead later
+        way.write(msgspec.json.encode(handed))
     process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs
+
+
+def take_handed() -> None:
+    """In the keeper: use what its starter has written on stdin."""
+    with contextlib.suppress(msgspec.DecodeError):
+        config.take_environment(msgspec.json.decode(sys.stdin.buffer.read(), type=dict[str, str]))
 
 
 def new_record(pid: int) -> KeeperRecord:

@@ -21,6 +21,7 @@ from .. import errors
 from ..backends import registry
 from ..models.base import SessionRef, now
 from ..system import atomic_files as state
+from ..system import redaction
 
 State = Literal["asked", "booting", "ready", "lost", "closing"]
 OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
@@ -173,7 +174,10 @@ class Store:
         records = []
         for item in raw:
             try:
-                records.append(msgspec.json.decode(item, type=Record))
+                record = msgspec.json.decode(item, type=Record)
+                records.append(record)
+                if record.runtime.proxy is not None:
+                    redaction.protect(record.runtime.proxy.token)
             except msgspec.DecodeError:
                 self.damaged.append(item.copy())
         return sorted(records, key=lambda record: record.last_used_at, reverse=True)

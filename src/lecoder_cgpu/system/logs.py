@@ -22,7 +22,7 @@ from .. import errors
 from ..models.base import now, timestamp
 from ..models.debug import LogFile, LogRecord
 from . import atomic_files, jsonl
-from .redaction import redact, spellings
+from .redaction import known, redact
 
 LEVELS = ("debug", "info", "warn", "error")
 MAX_BYTES = 10 * 2**20  # of one file
@@ -53,7 +53,6 @@ class Log:
         self._mirror = mirror
         self._max_bytes = max_bytes
         self._max_total = max_total
-        self._protected: list[str] = []
         self._ready = False
         self._complained = False
 
@@ -77,10 +76,6 @@ class Log:
     ) -> None:
         """Record a failure, with the stack of `error`."""
         self._record(3, category, message, data, error)
-
-    def protect(self, secret: str) -> None:
-        """Never let this value into a record, nor its usual encodings."""
-        self._protected = spellings([*self._protected, secret])
 
     def _record(
         self, level: int, category: str, message: str, data: dict[str, Any] | None, error: BaseException | None
@@ -106,7 +101,7 @@ class Log:
 
     def _clean(self, value: Any) -> Any:
         """`value` without secrets. It is cut to its final length after that: half a secret would not be recognised."""
-        return _short(redact(_short(value, 16 * MAX_STRING), self._protected), MAX_STRING)
+        return _short(redact(_short(value, 16 * MAX_STRING), known()), MAX_STRING)
 
     def _show(self, line: str) -> None:
         if self._mirror is not None:

@@ -1,13 +1,15 @@
-"""Removes secrets from what is written to disk: the debug log and the history.
+"""Removes secrets from what is written: the debug log, the history, messages, commands in lists.
 
-It knows three kinds: values that were registered, tokens with a recognisable form, and values whose label
-(a header, a key, a query parameter) says what they are. Too much is hidden rather than too little.
+It knows three kinds: values that this process has met (`protect`), tokens with a recognisable form, and values whose
+label (a header, a key, a query parameter, an option) says what they are. Too much is hidden rather than too little.
+
+Whoever reads or makes a secret calls `protect`, and every writer asks here; nobody hands secrets around to hide them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -42,13 +44,85 @@ _LABELLED = (
         re.I,
     ),
     re.compile(
-        r"(?P<head>(?:token|secret|passw(?:or)?d|passphrase|(?:api|access|private)_?key)\\*[\"']?\s{0,5}[:=]\s{0,5})"
+        r"(?P<head>(?:token|secret|passw(?:or)?d|passphrase|(?:_|\b)pass|(?:_|\b)pw|(?:api|access|private)[_-]?key)"
+        r"\\*[\"']?\s{0,5}[:=]\s{0,5})"
         r"(?:(?P<open>b?\\*[\"'])[^\"'\r\n]+|[^\s\"'&,;}]+)",
         re.I,
     ),
+    # An option and its value as two words; one that ends in -stdin has none.
+    re.compile(
+        r"(?P<head>(?<![\w-])(?!--?secret\s)--?[\w-]{0,40}(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key)\s{1,5})"
+        r"(?:(?P<open>\\*[\"'])[^\"'\r\n]+|[^\s\"'-][^\s\"']*)",
+        re.I,
+    ),
+    re.compile(r"(?P<head>(?<![\w-])--secret[\s=]{1,5}\w{1,200}=)(?!-(?:\s|$))[^\s\"']+"),
     re.compile(r"(?P<head>\b(?:Bearer|Basic)\s{1,5})[^\s\"'&,}]{4,}", re.I),
     re.compile(r"(?P<head>\btoken\s{1,5})(?=[^\s]{0,200}[0-9_])[\w.~+/=-]{8,}", re.I),
 )
+
+
+_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|credentials?)", re.I)
+SHORTEST = 6  # characters of a secret that is protected without being called one: shorter ones are ordinary words
+
+_protected: set[str] = set()
+_called_secret: set[str] = set()
+_spelled: list[str] = []
+
+
+def protect(*secrets: object, called_secret: bool = False) -> None:
+    """Never write these values again, in this process.
+
+    Args:
+        called_secret: the user has called them secrets, so that they are hidden however short they are.
+    """
+    if called_secret:
+        _called_secret.update(secret for secret in secrets if isinstance(secret, str))
+    for secret in secrets:
+        if isinstance(secret, str) and len(secret) >= (1 if called_secret else SHORTEST) and secret not in _protected:
+            _protected.add(secret)
+            _spelled.clear()
+
+
+def is_called_secret(value: str) -> bool:
+    """Whether the user has called this a secret in this process."""
+    return value in _called_secret
+
+
+def known() -> list[str]:
+    """All values that were protected, as `spellings`."""
+    if _protected and not _spelled:
+        _spelled.extend(spellings(_protected))
+    return _spelled
+
+
+def without_known(text: str) -> str:
+    """A message for people without the values that this process knows to be secret."""
+    for secret in known():
+        text = text.replace(secret, MASK)
+    return text
+
+
+def hide(text: str, protected: Collection[str] = ()) -> str:
+    """A command as lists and the history may show it: without known secrets, and without those that an option, a
+    variable's name or an address betrays."""
+    text = mask(text, [*protected, *known()])
+    for pattern in _LABELLED:
+        text = pattern.sub(_only_the_head, text)
+    return text
+
+
+def words(command: Sequence[str]) -> list[str]:
+    """The words of a command line, as `hide` has them when they stand in one text."""
+    shown = [hide(word) for word in command]
+    for position, word in enumerate(command[:-1]):
+        follows = command[position + 1]
+        if _OPTION.fullmatch(word) and not follows.startswith("-") and not (word == "--secret" and "=" not in follows):
+            shown[position + 1] = follows.partition("=")[0] + "=" + MASK if word == "--secret" else MASK
+    return shown
+
+
+def _only_the_head(found: re.Match[str]) -> str:
+    return found["head"] + (found.groupdict().get("open") or "") + MASK
 
 
 def spellings(secrets: Iterable[str]) -> list[str]:
@@ -89,7 +163,7 @@ def redact(value: Any, protected: Collection[str] = ()) -> Any:
     if isinstance(value, (int, float)):
         return value if text == str(value) else text
     for pattern in _LABELLED:
-        text = pattern.sub(lambda found: found["head"] + (found.groupdict().get("open") or "") + MASK, text)
+        text = pattern.sub(_only_the_head, text)
     return text
 
 

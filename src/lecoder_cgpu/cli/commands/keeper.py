@@ -8,6 +8,7 @@ from msgspec import UNSET
 from ... import errors
 from ...models.base import Done
 from ...models.keeper import KeeperStatus, KeeperStopped
+from ...sessions import keeper_process
 from ..app import App, Group
 from ..output import Answer
 
@@ -31,8 +32,6 @@ def status(app: App) -> Answer:
     \b
     lecoder-cgpu keeper status --json
     """
-    from ...sessions import keeper_process
-
     found = keeper_process.read(app.client.state_dir)
     alive = keeper_process.is_alive(found)
     document = KeeperStatus(running=alive)
@@ -58,8 +57,6 @@ def stop(app: App) -> Answer:
     \b
     lecoder-cgpu keeper stop
     """
-    from ...sessions import keeper_process
-
     with app.printer.waiting("ending the keeper …"):
         stopped = keeper_process.stop(app.client.state_dir)
     document = KeeperStopped(stopped=stopped)
@@ -67,8 +64,9 @@ def stop(app: App) -> Answer:
 
 
 @command.command()
+@click.option("--settings-stdin", is_flag=True, hidden=True, help="Read secret variables from stdin, as JSON.")
 @click.pass_obj
-def run(app: App) -> Answer:
+def run(app: App, settings_stdin: bool) -> Answer:
     """Keep what is held, in the foreground, until nothing is.
 
     \b
@@ -76,6 +74,8 @@ def run(app: App) -> Answer:
     """
     from ...keeper.daemon import KeeperDaemon
 
+    if settings_stdin:
+        keeper_process.take_handed()
     interval = app.config.get("keeperInterval")
     try:
         seconds = float(interval.value or "")

@@ -1,0 +1,142 @@
+"""Secrets appear nowhere: a day on the fake with marked secrets, and then a look into every file, stream and process.
+
+`pytest tests/e2e/test_secrets.py` repeats it on any machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from lecoder_cgpu.testing.colab import FakeColab
+from tests.support.cli import Cli, Result
+
+MARK = "Mark3d"  # in every secret of the user
+# The files whose purpose is to hold a login, a client or a runtime's token; all are 0600.
+KEPT = {"config.json", "session.json", "sessions.json", "token.json"}
+
+
+@pytest.fixture
+def day(colab: FakeColab, colab_cli: Cli) -> Iterator[Cli]:
+    colab.switches.keep_alive = "empty"
+    colab_cli.variables |= {
+        "LECODER_CGPU_KEEPER": "on",
+        "LECODER_CGPU_KEEPER_INTERVAL": "0.5",
+        "LECODER_CGPU_DEBUG": "1",  # every record is in the streams as well
+        "API": f"{MARK}-api-value",
+        "HTTP_PROXY_OF_OTHERS": f"http://u:{MARK}-proxy@h",
+    }
+    yield colab_cli
+    colab_cli("sessions", "close", "--all", "--force")
+    colab_cli("keeper", "stop")
+
+
+def stored_secrets(cli: Cli) -> set[str]:
+    """What the files of the login and of the sessions hold that nobody else may have."""
+    found: set[str] = set()
+
+    def walk(value: Any) -> None:
+        for key, item in value.items() if isinstance(value, dict) else ():
+            if isinstance(item, str) and ("token" in key.lower() or "secret" in key.lower()) and len(item) > 8:
+                found.add(item)
+            walk(item)
+        for item in value if isinstance(value, list) else ():
+            walk(item)
+
+    for path in (cli.home / "config").rglob("*.json"):
+        if path.name in KEPT:
+            walk(json.loads(path.read_text()))
+    return found
+
+
+def spelled(secrets: set[str]) -> set[bytes]:
+    return {form.encode() for secret in secrets for form in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1])}
+
+
+def leaks(secrets: set[str], results: list[Result], folder: Path) -> list[str]:
+    """Where one of them was found."""
+    wanted = spelled(secrets)
+    places = {f"stream {number}": (item.out + item.err).encode() for number, item in enumerate(results)}
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name not in KEPT:
+            places[str(path)] = path.read_bytes()
+    return [f"{place}: {item.decode()}" for place, content in places.items() for item in wanted if item in content]
+
+
+def process_leaks(secrets: set[str], cli: Cli) -> list[str]:
+    """The same in the command lines of all processes, and in the environments of those that were left running."""
+    wanted = spelled(secrets)
+    ours = f"LECODER_CGPU_CONFIG_DIR={cli.home / 'config'}".encode()
+    found, keepers = [], 0
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            line, environment = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
+        except OSError:
+            continue
+        if ours not in environment:
+            continue
+        keepers += b"keeper" in line
+        if b"keeper" not in line:
+            environment = b""  # this test has put them there
+        found += [f"{line!r}: {item!r}" for item in wanted if item in line or item in environment]
+    assert keepers == 1
+    return found
+
+
+def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: Path) -> None:
+    seen: list[Result] = []
+
+    def do(*line: str, **options: Any) -> Result:
+        seen.append(day(*line, **options))
+        return seen[-1]
+
+    secrets = stored_secrets(day)
+    assert len(secrets) >= 2, "the client's secret and the refresh token"
+    exported = base64.b64encode(day("auth", "export", "--ci", "--json").out.encode()).decode()
+    refresh = json.loads((day.state / "session.json").read_text())["refreshToken"]
+    for given in (exported, f'"{exported}"', refresh, f"'{refresh}'", "x" * 300 + MARK):
+        failed = do("auth", "check", env={"LECODER_CGPU_CREDENTIALS": given})
+        assert (failed.code, "LECODER_CGPU_CREDENTIALS" in failed.err) == (78, True)
+    secrets |= {exported, exported[:40], refresh, MARK}
+
+    assert do("run", "--cpu", "--secret", "API", 'test -n "$API"; echo it is $API >&2; exit 3').code == 3
+    seen.pop()  # the program's own output, which it may print
+    for refused in (("--secret", f"API={MARK}-1"), (f"--secret=API={MARK}-2",)):
+        assert do("run", *refused, "true").code == 2
+    for command in (
+        f"python3 -c pass --password {MARK}-3",
+        f"DB_PASSWORD={MARK}-4 true",
+        f": postgres://u:{MARK}-5@h/db",
+        f": --api-key={MARK}-6",
+    ):
+        assert do("run", command).code == 0
+        assert do("run", "--detach", command).code == 0
+    assert do("run", "true", "--token", f"{MARK}-7").code == 0
+    assert do("run", "-m", "kernel", f"db_password = '{MARK}-8'").code == 0
+    for failing in (
+        ("run", "--token", f"{MARK}-9"),
+        ("sessions", "add", "x", "--url", f"http://u:{MARK}-10@127.0.0.1:9/"),
+    ):
+        assert do(*failing).code != 0
+    colab.fail("* /tun/m/*", times=2, status=500, body=f"{refresh} said".encode())
+    do("sessions", "list", "--json")
+    for line in (("job", "list", "--json"), ("job", "list"), ("logs", "--json"), ("status", "--json"), ("doctor",),
+                 ("sessions", "list", "--json"), ("debug", "tail", "-n", "500"), ("keeper", "status")):  # fmt: skip
+        do(*line)
+    forward = day.start("forward", "8123:0")
+    assert forward.stderr
+    forward.stderr.readline()
+    secrets |= stored_secrets(day)
+    processes = process_leaks(secrets, day)
+    forward.send_signal(signal.SIGINT)
+    out, err = forward.communicate(timeout=60)
+    assert processes == []
+    seen.append(Result(forward.returncode, out.decode(), err.decode()))
+    assert leaks(secrets, seen, day.home) == []
