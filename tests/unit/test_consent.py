@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import http.server
 import json
 import threading
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.auth.consent import Consent, code_in
+from lecoder_cgpu.auth.consent import Consent, _Listener, code_in
 from lecoder_cgpu.auth.credentials import SCOPES, Pending
 from lecoder_cgpu.auth.tokens import Login
 from lecoder_cgpu.config import Config
@@ -175,3 +177,30 @@ def test_what_is_no_code(answer: str, name: str) -> None:
     with pytest.raises(errors.Error) as raised:
         code_in(answer, PENDING)
     assert raised.value.name == name
+
+
+def ask(address: str, path: str, **headers: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
+    try:
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_what_is_no_answer_ends_no_waiting() -> None:
+    """A request of another program, of a web page, or to another name is refused; the right one still arrives."""
+    listener = _Listener()
+    with listener.listening() as address:
+        right = "/callback?code=4/x&state=mine"
+        assert ask(address, right) == 403, "before the state is known"
+        listener.state = "mine"
+        assert ask(address, "/favicon.ico") == 404
+        assert ask(address, "/?x=1") == 403
+        assert ask(address, "/callback?code=4/x&state=other") == 403
+        assert ask(address, right, Host="evil.example") == 403
+        assert ask(address, right, Origin="https://evil.example") == 403
+        assert ask(address, right, Origin="null") == 403
+        assert listener.answers.empty()
+        assert ask(address, right) == 200
+        assert code_in(listener.answers.get(timeout=10), msgspec.structs.replace(PENDING, state="mine")) == "4/x"

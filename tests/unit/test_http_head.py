@@ -58,6 +58,17 @@ def test_only_our_own_pages_come_from_there() -> None:
         assert field in sent(field)
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])
+def test_pages_from_elsewhere_change_nothing(origin: str) -> None:
+    """A page of somebody else can send requests to this machine; what may change something is refused."""
+    with pytest.raises(Refused, match="only pages of localhost"):
+        sent(f"Origin: {origin}", "Content-Length: 0", line="POST /x HTTP/1.1")
+    with pytest.raises(Refused, match="only pages of localhost"):
+        sent(f"Origin: {origin}", "Connection: Upgrade", "Upgrade: websocket")
+    assert f"Origin: {origin}" in sent(f"Origin: {origin}", line="HEAD /x HTTP/1.1")
+    assert sent("Origin: http://localhost:3000", "Content-Length: 0", line="POST /x HTTP/1.1")
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.1.2.3:80", "[::1]:8000"])
 def test_names_of_this_machine(host: str) -> None:
     """By these names, and no other, we are asked."""

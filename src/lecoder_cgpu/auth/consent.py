@@ -125,16 +125,19 @@ class Consent:
         """
         import webbrowser
 
-        with _listen() as (redirect_uri, answers):
+        listener = _Listener()
+        with listener.listening() as redirect_uri:
             pending, url = self.begin(redirect_uri)
+            listener.state = pending.state
             show(url)
             if not webbrowser.open(url):
                 logs.current().info("AUTH", "no browser could be opened")
             try:
-                answer = answers.get(timeout=wait)
+                answer = listener.answers.get(timeout=wait)
             except queue.Empty:
+                others = "; an answer to another login came, and was passed over" if listener.passed_over else ""
                 raise errors.AuthError(
-                    f"no answer came from the browser within {wait:g} s",
+                    f"no answer came from the browser within {wait:g} s{others}",
                     name="LoginTimeout",
                     hint="wait longer: lecoder-cgpu auth login --wait 900; or where no browser can reach this machine: "
                     "lecoder-cgpu auth login --no-browser",
@@ -288,34 +291,64 @@ def code_in(answer: str, pending: Pending) -> str:
     return query["code"][0]
 
 
-@contextlib.contextmanager
-def _listen() -> Iterator[tuple[str, queue.Queue[str]]]:
-    """Listen on 127.0.0.1 for the browser. Yields our address, and a queue of the addresses that it asked for."""
-    answers: queue.Queue[str] = queue.Queue()
+class _Listener:
+    """Listens on 127.0.0.1 for the browser that Google sends back to us.
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            wanted = parts.path in ("/", "/callback") and parts.query
-            self.send_response(200 if wanted else 404)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(ANSWER if wanted else b"")
-            if wanted:
-                answers.put(f"http://127.0.0.1{self.path}")
+    Any program here, and any web page, can send a request there. Only one that names this address as its host, comes
+    from no other page, and has the state of this login is an answer; all others are refused, and the waiting goes on.
 
-        def log_message(self, *arguments: Any) -> None:
-            """Say nothing: the address holds the code."""
+    Attributes:
+        state: of the login; nothing is an answer before it is known.
+        answers: the addresses that the browser asked for, with their codes.
+        passed_over: whether an answer came that has another state.
+    """
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)  # browsers open sockets that they never use
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/callback", answers
-    finally:
-        server.shutdown()
-        server.server_close()
+    def __init__(self) -> None:
+        self.state: str | None = None
+        self.answers: queue.Queue[str] = queue.Queue()
+        self.passed_over = False
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[str]:
+        """Listen inside the block; yields our address."""
+        listener = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status = listener.judge(self.path, self.headers.get_all("Host", []), self.headers.get("Origin"))
+                self.send_response(status)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(ANSWER if status == 200 else b"")
+                if status == 200:
+                    listener.answers.put(f"http://127.0.0.1{self.path}")
+
+            def log_message(self, *arguments: Any) -> None:
+                """Say nothing: the address holds the code."""
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)  # browsers open sockets they never use
+        server.daemon_threads = True
+        self._hosts = [f"{name}:{server.server_port}" for name in ("127.0.0.1", "localhost")]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/callback"
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    def judge(self, path: str, hosts: list[str], origin: str | None) -> int:
+        """The status for a request: 200 for the answer that is waited for."""
+        parts = urlsplit(path)
+        if parts.path not in ("/", "/callback") or not parts.query:
+            return 404
+        if [host.lower() for host in hosts] not in ([known] for known in self._hosts):
+            return 403  # a page whose name its owner lets point to this machine
+        if origin is not None and origin.removeprefix("http://").lower() not in self._hosts:
+            return 403
+        if self.state is None or parse_qs(parts.query).get("state") != [self.state]:
+            self.passed_over = True
+            return 403
+        return 200
 
 
 def _unused_address() -> str:

@@ -21,6 +21,7 @@ from ..backends.protocol import Upstream
 from ..system.redaction import MASK, spellings
 
 LOCAL_HOST = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?", re.I)
+_LOCAL_ORIGIN = re.compile(f"https?://{LOCAL_HOST.pattern}", re.I)
 
 # Lines of visible text that end with CRLF. Only the last is empty, and none begins with a blank, which would make it
 # the continuation of the line before.
@@ -28,6 +29,7 @@ _LINES = re.compile(rb"[!-~\x80-\xff][\t -~\x80-\xff]*\r\n(?:[!-~\x80-\xff][\t -
 _DOMAIN = re.compile(r";\s*domain\s*=[^;]*", re.I)
 _OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te"})
 _VERSIONS = (b"1.0", b"1.1")
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
 _ANY_REQUEST = [("Host", "upstream"), ("Connection", "Upgrade"), ("Upgrade", "websocket")]
 _LENGTHS = frozenset({"content-length", "transfer-encoding"})
 
@@ -77,6 +79,11 @@ class Request:
         # A web page whose name its owner lets point to 127.0.0.1 sends that name, and must not get through.
         if not LOCAL_HOST.fullmatch(hosts[0]):
             raise Refused(403, "only requests to localhost or 127.0.0.1 are passed on")
+        # Nor may a page from elsewhere do anything there with our token: it can send requests to this machine, too.
+        origins = _values(fields, "origin")
+        upgrade = "upgrade" in _named(fields)
+        if any(not _LOCAL_ORIGIN.fullmatch(item) for item in origins) and (upgrade or method not in _HARMLESS):
+            raise Refused(403, "only pages of localhost or 127.0.0.1 may change something here")
         if method == "TRACE":  # its answer repeats the request, with our token
             raise Refused(405, "TRACE is not passed on")
         return cls(method, target, version, hosts[0], fields)

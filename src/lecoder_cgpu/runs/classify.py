@@ -288,7 +288,7 @@ def process(
     suggestion = None
     if exit_code == 127 and (missing := _missing_command(text, command)):
         ended += f": there is no command {missing!r} on the runtime"
-        suggestion = f"install {missing}, or check its spelling"
+        suggestion = f"install {shlex.quote(missing)}, or check its spelling"
     elif exit_code == 126:
         suggestion = "make the file executable (chmod +x), or run it with its interpreter"
     elif signal == "SIGSEGV" or exit_code == 139:

@@ -10,6 +10,7 @@ call finds the consent given.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from .control import Control, Grant, Propagation
 
 GRANTS: dict[str, Grant] = {"drive": "dfs_ephemeral", "auth": "auth_user_ephemeral"}
 _NAMES = {"dfs_ephemeral": "Drive", "auth_user_ephemeral": "your Google account"}
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
+_PAGE = re.compile(r"https?://[!-~]{1,2000}")
 _WORDS = {grant: name for name, grant in GRANTS.items()}
 
 
@@ -71,6 +74,10 @@ class Requests:
         grant: Grant = kind  # type: ignore[assignment]
         found = propagate(self._control, self._endpoint, grant)
         if found.success:
+            self._tell(
+                f"this runtime was handed credentials for {_NAMES[kind]}, which code on it asked for: the account has "
+                "agreed to that before (https://myaccount.google.com/permissions takes it back)"
+            )
             return
         word = _WORDS[grant]
         if found.consent_url:
@@ -84,9 +91,12 @@ class Requests:
         )
 
     def _secret(self, key: str) -> dict[str, Any]:
+        if not _VARIABLE.fullmatch(key):  # it becomes part of no advice: people and agents copy that
+            self._tell("the code asked for a secret by a name that no variable can have; it was given none")
+            return {"exists": False, "access": False, "payload": ""}
         value = self._secrets.get(key)
         if value is None:
-            self._tell(f"the code asked for the secret {key!r}; give it with: run -m kernel --secret {key}")
+            self._tell(f"the code asked for the secret {key}; give it with: run -m kernel --secret {key}")
         return {"exists": value is not None, "access": value is not None, "payload": value or ""}
 
 
@@ -101,7 +111,7 @@ def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
         found = control.propagate(endpoint, grant, dry_run=False)
         if found.success:
             return found
-    if found.consent_url is None:
+    if found.consent_url is None or not _PAGE.fullmatch(found.consent_url):
         raise errors.UnexpectedAnswer(
             f"Colab neither gave the runtime credentials for {_NAMES[grant]} nor said where to agree",
             hint="sign in at https://colab.research.google.com with this account, then repeat the same command",
