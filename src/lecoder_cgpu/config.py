@@ -314,7 +314,7 @@ def read(path: Path, *, required: bool = False) -> dict[str, Any]:
         raise errors.ConfigError(f"{path} cannot be read: {error}", hint=f"chmod u+r {path}") from error
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.ConfigError(
             f"{path} is not JSON: {error}", hint=f"repair {path}, or move it away: mv {path} {path}.bad"
         ) from error

@@ -135,3 +135,117 @@ def test_a_runtime_writes_no_escape_sequences(lab: Cli) -> None:
         assert not set("\x1b\x07") & set(result.out + result.err), line
     assert "a\\x1b]52;c;eA==\\x07" in lab("ls", "odd").out
     assert CLIPBOARD in lab("job", "logs", job).out
+
+
+# --- this machine ---
+
+DEEP = b'{"a":' * 100_000
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sessions.json", DEEP),
+        ("sessions.json", b"\xff\xfe"),
+        ("session.json", DEEP),
+        ("session.json", b'{"id": "\xff"}'),
+        ("keeper.json", DEEP),
+        ("token.json", DEEP),
+        ("history.jsonl", DEEP + b"\n"),
+        ("rates.json", b'{"T4": 1e999}'),
+    ],
+)
+def test_a_state_file_that_makes_no_sense(cli: Cli, file: str, content: bytes) -> None:
+    """It is told and set aside, or passed over where it holds nothing that is not made anew; never a bug of ours."""
+    cli.state.mkdir(parents=True)
+    (cli.state / file).write_bytes(content)
+    for line in (
+        ("status", "--json"),
+        ("logs", "--json"),
+        ("auth", "status", "--json"),
+        ("keeper", "status", "--json"),
+    ):
+        result = cli(*line)
+        assert result.code in (0, 78), result
+        if result.code:
+            assert "kept as" in result.json["error"]["message"]
+            assert list(cli.state.glob(f"{file}.damaged-*"))
+    assert all(path.read_bytes() == content for path in cli.state.glob(f"{file}.damaged-*"))
+
+
+def test_a_record_with_impossible_numbers(lab: Cli) -> None:
+    """It hides no other record, and is written back as it was."""
+    path = lab.state / "sessions.json"
+    before = path.read_text()
+    (record,) = json.loads(before)
+    began = 123456789012345678901234567890
+    bad = {**record, "id": "bad", "name": "bad", "isActive": False, "lease": {"began": began}}
+    try:
+        path.write_text(json.dumps([record, bad]))
+        listed = lab("sessions", "list", "--json")
+        assert [item["name"] for item in listed.json] == [record["name"]]
+        assert lab("sessions", "rename", record["name"], "renamed").code == 0
+        assert [item.get("lease", {}) for item in json.loads(path.read_text()) if item["id"] == "bad"] == [
+            {"began": began}
+        ]
+        assert lab("doctor", "--json").json["findings"]
+    finally:
+        path.write_text(before)
+
+
+def test_a_config_that_is_too_deep(cli: Cli) -> None:
+    (cli.home / "config").mkdir()
+    (cli.home / "config" / "config.json").write_bytes(DEEP)
+    result = cli("status", "--json")
+    assert (result.code, result.json["errorCode"]) == (78, 2009)
+    assert "is not JSON" in result.json["error"]["message"]
+
+
+def test_what_a_killed_writer_left_is_removed(lab: Cli) -> None:
+    """By the next write of that file, whoever makes it; what may be somebody's stays."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left, ours, fresh = (
+        lab.state / f".sessions.json.{name}" for name in (f"{dead.pid}-abcdefgh", f"{os.getpid()}-abcdefgh", "abcd_fgh")
+    )
+    for path in (left, ours, fresh):
+        path.write_text("a copy with tokens")
+        os.utime(path, (1e9, 1e9) if path is not fresh else None)
+    (record,) = json.loads((lab.state / "sessions.json").read_text())
+    assert lab("sessions", "rename", record["name"], "other").code == 0
+    assert lab("sessions", "rename", "other", record["name"]).code == 0
+    assert not left.exists()
+    assert not ours.exists(), "it is older than anybody writes"
+    assert fresh.exists()
+    fresh.unlink()
+
+
+def test_bytes_that_are_no_text(lab: Cli) -> None:
+    """They are refused before anything is sent, with what to do instead; and that works."""
+    for line in (
+        "python3 -c 'print(1)' $'\\xe9.txt'",
+        "$'echo \\xff'",
+        "-m kernel $'1 # \\xff'",
+        "--env A=$'\\xff' true",
+    ):
+        code, out, _ = shell(lab, f"cgpu run --json {line}")
+        assert (code, json.loads(out)["error"]["name"]) == (2, "NotText"), line
+    assert shell(lab, "cgpu run \"printf %s $'\\xe9.txt' | wc -c\"")[:2] == (0, "5\n")
+
+
+def test_a_machine_that_gives_little(cli: Cli, tmp_path: Path) -> None:
+    """Too few descriptors, a folder that is gone: told as that."""
+    code, out, err = shell(cli, "ulimit -n 8; cgpu --backend local run --json true")
+    assert (code, "ulimit -n 1024" in out) == (78, True), (out, err)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code, out, err = shell(cli, f"cd '{gone}'; rmdir '{gone}'; cgpu upload x y --json")
+    assert code in (2, 66, 78), (out, err)
+
+
+def test_an_open_umask(lab: Cli, tmp_path: Path) -> None:
+    """Nothing that we write can be written by everybody."""
+    page = tmp_path / "report.html"
+    assert shell(lab, f"umask 0; cgpu run true; cgpu logs --html '{page}'")[0] == 0
+    for path in (page, *lab.state.rglob("*")):
+        assert not path.lstat().st_mode & 0o002, path

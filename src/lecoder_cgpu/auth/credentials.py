@@ -144,7 +144,7 @@ class Files:
         """Replace the stored login. Keys that only other programs know stay if the login has the same id."""
         redaction.protect(login.refresh_token)
         kept: dict[str, Any] = {}
-        with contextlib.suppress(OSError, msgspec.DecodeError):
+        with contextlib.suppress(OSError, *state.DAMAGED):
             before = msgspec.json.decode(self.session.read_bytes())
             if isinstance(before, dict) and before.get("id") == login.id:
                 kept = before
@@ -172,8 +172,8 @@ class Files:
 
     def read_token(self, key: str) -> Token | None:
         """The cached access token of the credentials with that key; None if there is none that can be read."""
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            token = msgspec.json.decode(self.token.read_bytes(), type=Token)
+        with contextlib.suppress(OSError, state.Damaged):
+            token = state.decode(self.token.read_bytes(), Token)
             redaction.protect(token.access_token)
             if token.key == key:
                 return token
@@ -219,8 +219,8 @@ def _read(path: Path, kind: type[T], hint: str) -> T | None:
     if content is None:
         return None
     try:
-        return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+        return state.decode(content, kind)
+    except state.Damaged as error:
         kept = state.set_aside(path)
         raise errors.ConfigError(
             f"{path} is damaged: {error}; it was kept as {kept.name}", name="DamagedLogin", hint=hint

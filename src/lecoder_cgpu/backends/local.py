@@ -133,8 +133,8 @@ def find(folder: Path) -> Server | None:
     if content is None:
         return None
     try:
-        server = msgspec.json.decode(content, type=Server)
-    except msgspec.DecodeError:
+        server = atomic_files.decode(content, Server)
+    except atomic_files.Damaged:
         kept = atomic_files.set_aside(path)
         logs.current().warn("LOCAL", f"a damaged record of a local server was kept as {kept.name}")
         return None

@@ -93,6 +93,7 @@ def variable(item: str) -> tuple[str, str]:
 
     name, separator, value = item.partition("=")
     _check_name(name, "--env")
+    check_text([value or config.environment(name) or ""], f"the value of --env {name}")
     if separator:
         return name, value
     local = config.environment(name)
@@ -127,7 +128,32 @@ def secret(item: str) -> tuple[str, str]:
             else f"pipe it in, or export {name} and use --secret {name}",
         )
     redaction.protect(value, called_secret=True)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise errors.UsageError(
+            f"--secret {name}: its value is no UTF-8",
+            name="NotText",
+            hint=f"encode it (base64), and decode it on the runtime; then: --secret {name}",
+        ) from None
     return name, value
+
+
+def check_text(words: Sequence[str], what: str) -> None:
+    """Refuse words that are no UTF-8: they travel as text.
+
+    Raises:
+        errors.UsageError
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise errors.UsageError(
+                f"{what} holds bytes that are no UTF-8: {word.encode('utf-8', 'surrogateescape')!r}",
+                name="NotText",
+                hint="let the shell of the runtime make them: lecoder-cgpu run \"cat $'\\xe9.txt'\"",
+            ) from None
 
 
 def _check_name(name: str, option: str) -> None:

@@ -29,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command line and return the exit status. Never raises."""
     arguments = list(arguments)
     standard_streams.repair()
+    faults.close_to_others()
     printer = Printer(parse.output_mode(arguments))  # type: ignore[arg-type]
     _catch_signals()
     try:

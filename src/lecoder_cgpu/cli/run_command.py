@@ -36,6 +36,7 @@ class Invocation:
         self.app = app
         self.printer = app.printer
         self.words = list(words)
+        inputs.check_text(words, "the code" if options["kernel"] else "the command")
         self.options = options
         self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
         if options["kernel"] and options["mode"] == "terminal":

@@ -6,6 +6,7 @@ Runs on the runtime as a part of the helper (Python 3.8 and newer, standard libr
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -144,7 +145,10 @@ class RunStore:
             with self._lock:
                 self._runs.pop(run_id, None)
             shutil.rmtree(folder, ignore_errors=True)
-            raise Failure("StartFailed", f"no process could be made: {error.strerror}") from error
+            full = error.errno in (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
+            raise Failure(
+                "DiskFull" if full else "StartFailed", f"no process could be made: {error.strerror}"
+            ) from error
         self._tidy.set()
         return run
 

@@ -74,6 +74,11 @@ class Updates(msgspec.Struct):
 REFUSALS: dict[str, tuple[type[errors.Error], str | None]] = {
     "RunNotFound": (errors.NotFoundError, "lecoder-cgpu job list"),
     "NotFound": (errors.NotFoundError, "lecoder-cgpu ls"),
+    "DiskFull": (errors.TransferError, "make room there, then repeat the same command: lecoder-cgpu rm PATH"),
+    "StartFailed": (
+        errors.ConnectionFailed,
+        "see what the runtime lacks, memory, room or processes: lecoder-cgpu status",
+    ),
     "BadRequest": (errors.UsageError, "lecoder-cgpu debug tail shows what was asked for"),
     "NoStdin": (errors.NoStdin, None),
     "StdinGap": (errors.UsageError, None),

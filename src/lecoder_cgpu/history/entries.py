@@ -21,7 +21,7 @@ import msgspec
 from msgspec import UNSET
 
 from .. import errors
-from ..models.base import ErrorInfo, SessionRef, timestamp
+from ..models.base import ErrorInfo, SessionRef, Timing, timestamp
 from ..models.base import now as utc_now
 from ..models.history import HistoryEntry, HistoryError, HistoryStats, StoredDisplay
 from ..system import atomic_files, jsonl, logs, redaction
@@ -202,6 +202,8 @@ class History:
             self.bytes_read = lines.bytes_read
             try:
                 entry = self._decoder.decode(line)
+                if isinstance(entry.timing, Timing) and abs(entry.timing.duration_ms) > 1 << 53:
+                    raise msgspec.ValidationError("nobody can count with that number")
             except jsonl.DAMAGED:
                 self.damaged += 1
                 continue

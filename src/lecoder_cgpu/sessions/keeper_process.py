@@ -39,8 +39,8 @@ def path(state_dir: Path) -> Path:
 
 def read(state_dir: Path) -> KeeperRecord | None:
     """The record that a keeper left, alive or not; None when the last one ended in order, or the record is damaged."""
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(path(state_dir).read_bytes(), type=KeeperRecord)
+    with contextlib.suppress(OSError, atomic_files.Damaged):
+        return atomic_files.decode(path(state_dir).read_bytes(), KeeperRecord)
     return None
 
 

@@ -23,8 +23,8 @@ def read(folder: Path) -> Rates:
     """The rates that are known; none where the file is missing or damaged."""
     try:
         content = atomic_files.read(folder / FILE)
-        return {} if content is None else msgspec.json.decode(content, type=Rates)
-    except (errors.ConfigError, msgspec.DecodeError):
+        return {} if content is None else atomic_files.decode(content, Rates)
+    except (errors.ConfigError, atomic_files.Damaged):
         return {}
 
 

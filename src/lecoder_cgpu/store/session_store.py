@@ -164,7 +164,7 @@ class Store:
             return []
         try:
             raw = msgspec.json.decode(content, type=list[msgspec.Raw])
-        except msgspec.DecodeError as error:
+        except state.DAMAGED as error:
             kept = state.set_aside(self.path)
             raise errors.ConfigError(
                 f"{self.path} is not a JSON array of sessions: {error}; it was kept as {kept.name}",
@@ -174,11 +174,11 @@ class Store:
         records = []
         for item in raw:
             try:
-                record = msgspec.json.decode(item, type=Record)
+                record = state.decode(item, Record)
                 records.append(record)
                 if record.runtime.proxy is not None:
                     redaction.protect(record.runtime.proxy.token)
-            except msgspec.DecodeError:
+            except state.Damaged:
                 self.damaged.append(item.copy())
         return sorted(records, key=lambda record: record.last_used_at, reverse=True)
 

@@ -8,15 +8,59 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
 
 from .. import errors
+from . import process_identity
+
+T = TypeVar("T")
 
 LOCK_WAIT = 10.0  # seconds that a writer waits for another process before it gives up
+WRITING = 5.0  # seconds that writing a state file takes at most: what is older and nobody's is a dead writer's
+ABANDONED = 3600.0  # the same where the writer cannot be told: by versions before this one, or on another machine
+LATEST = 6e10  # seconds since 1970: beyond any time or duration that a state file may hold
+
+# What decoding a damaged file or line raises: no JSON, other JSON, no UTF-8, or nested too deeply.
+DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Damaged(ValueError):
+    """The content of a state file is not what that file holds."""
+
+
+def decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """The content of a state file as that document.
+
+    Raises:
+        Damaged: it is something else, nested too deeply, or holds a number with which nobody can count.
+    """
+    try:
+        found = msgspec.json.decode(content, type=kind)
+        plain = msgspec.to_builtins(found)
+    except DAMAGED as error:
+        raise Damaged(str(error)) from None
+    if not _countable(plain):
+        raise Damaged("it holds a number beyond all times and sizes")
+    return found
+
+
+def _countable(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_countable, value.values()))
+    if isinstance(value, list):
+        return all(map(_countable, value))
+    if isinstance(value, float):
+        return math.isfinite(value) and abs(value) <= LATEST
+    return not isinstance(value, int) or abs(value) < 1 << 53
 
 
 def ensure_dir(path: Path) -> Path:
@@ -50,9 +94,12 @@ def _make(path: Path) -> None:
 def unusable(path: Path, error: OSError) -> errors.ConfigError:
     """The error for a state file or folder that the operating system refuses."""
     reason = error.strerror or str(error)
+    few = error.errno in (errno.EMFILE, errno.ENFILE)
     return errors.ConfigError(
         f"{path} cannot be used: {reason}",
-        hint="free some space, or set LECODER_CGPU_CONFIG_DIR to another folder",
+        hint="allow more open files, then repeat the same command: ulimit -n 1024"
+        if few
+        else "free some space, or set LECODER_CGPU_CONFIG_DIR to another folder",
     )
 
 
@@ -79,7 +126,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     ensure_dir(path.parent)
     temporary = None
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp makes it 0600
+        _tidy(path)
+        # Its name tells whose it is, so that the next writer can remove what a killed one left. mkstemp makes it 0600.
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}-", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
@@ -90,6 +139,21 @@ def write_atomic(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         raise unusable(path, error) from error
+
+
+def _tidy(path: Path) -> None:
+    """Remove what killed writers of this file have left beside it: copies, with all that the file holds."""
+    named = re.compile(rf"\.{re.escape(path.name)}\.(?:([0-9]{{1,9}})-)?[A-Za-z0-9_]{{8}}")
+    for name in os.listdir(path.parent):
+        found = named.fullmatch(name)
+        if found is None:
+            continue
+        with contextlib.suppress(OSError):
+            left = path.parent / name
+            age = time.time() - left.lstat().st_mtime
+            dead = found[1] is not None and process_identity.of(int(found[1])) is None
+            if age > (WRITING if dead else ABANDONED):
+                left.unlink()
 
 
 def append(path: Path, line: bytes) -> None:

@@ -74,6 +74,11 @@ def _machine(error: BaseException) -> errors.Error | None:
     return None
 
 
+def close_to_others() -> None:
+    """Let nothing that we write be open to writing by everybody on this machine, whatever our umask was."""
+    os.umask(os.umask(0o077) | 0o002)
+
+
 def _is_text(word: str) -> bool:
     try:
         word.encode()

@@ -8,14 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from . import atomic_files
 
 BLOCK = 64 * 1024
 
-# What decoding a damaged line raises: no JSON, other JSON, no UTF-8, or nested too deeply.
-DAMAGED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+DAMAGED = atomic_files.DAMAGED
 
 
 class Backwards:

@@ -44,8 +44,8 @@ def noted(lock: Path) -> errors.Error | None:
     """The refusal of a session; None when there is none."""
     try:
         content = atomic_files.read(_path(lock))
-        found = None if content is None else msgspec.json.decode(content, type=Refusal)
-    except (msgspec.DecodeError, errors.ConfigError):
+        found = None if content is None else atomic_files.decode(content, Refusal)
+    except (atomic_files.Damaged, errors.ConfigError):
         return None
     if found is None or time.time() - found.at > AGE:
         return None

@@ -81,7 +81,7 @@ def run(app: App, settings_stdin: bool) -> Answer:
         seconds = float(interval.value or "")
     except ValueError:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < 1e9:
         raise errors.ConfigError(
             f"keeperInterval {interval.value!r} (from {interval.source}) is not a number of seconds",
             hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
