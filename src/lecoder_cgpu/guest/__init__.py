@@ -9,9 +9,9 @@
   the connections to it, `reply_notes` has it publish its replies, `executor` gives it jobs, one after the other.
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
   carry many small files.
-* Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime.
-  Without the helper, `notebook_driver` runs a notebook, `installer` installs packages, and `port_tunnel` is the far end
-  of forwarded ports.
+* Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
+  `leftovers` tells both whether what ended runs left in the background is at work. Without the helper,
+  `notebook_driver` runs a notebook, `installer` installs packages, and `port_tunnel` is the far end of forwarded ports.
 Sent there as source by `helper/bootstrap.py`, so it is written for Python 3.8, the standard library and pyzmq. What
 Colab's machines have is protocol C38.
 Who may use it: `helper/` packs it; `files/` lists, packs and unpacks with it on this machine, too.
