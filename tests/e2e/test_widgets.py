@@ -48,11 +48,12 @@ def executed(lab: Cli, folder: Path, *cells: str, metadata: dict[str, Any] | Non
 
 
 def by_nbclient(*cells: str) -> dict[str, Any]:
-    """What nbclient makes of cells. It may wait for a reply for ever; a fresh kernel is tried then, once."""
+    """What nbclient makes of cells. It answers Output widgets over the channel on which it waits for the reply, and may
+    overlook the reply until its limit is over: so the limit is short, and a fresh kernel is tried once."""
     for last in (False, True):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         try:
-            nbclient.NotebookClient(notebook, timeout=45).execute()
+            nbclient.NotebookClient(notebook, timeout=20).execute()
             break
         except CellTimeoutError:
             if last:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from .. import errors
 from ..models.notebooks import NotebookRun
-from ..models.runs import Run
 from ..notebooks import document as notebook
-from ..notebooks import papermill_metadata
+from ..notebooks import papermill_metadata, remembered, remote
 from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
 from ..sessions.session import Session
 from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, runtime_options, work_files
 from .app import App
-from .live import heartbeat
+from .live import ProcessView, heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
     from ..models.files import Synced
+    from ..models.jobs import JobStarted
 
 # What needs this command at the end of the work, and what to do instead with --detach.
 _NEEDS_US = {
@@ -47,7 +46,7 @@ class Invocation:
         self._check(name)
         parameters = given_parameters.collect(options)
         self.source = notebooks.read(name, app)
-        self.target: Path | None = None  # None is stdout, or a job
+        self.target: Path | str | None = None  # text is an address; None is stdout, or a job
         if not options["detach"]:
             self.target = self._target(name, parameters)
         unknown = notebook.unknown_parameters(self.source.content, parameters)
@@ -69,7 +68,7 @@ class Invocation:
                 cells,
                 parameters,
                 input_path=self.source.name,
-                output_path=str(self.target) if self.target else None,
+                output_path=notebooks.shown(self.target),
             )
         self.wants = runtime_options.wants(options)
         self.secrets = dict(inputs.secret(item) for item in options["secret"])
@@ -81,6 +80,15 @@ class Invocation:
     def _check(self, name: str) -> None:
         """Refuse options that contradict each other."""
         options = self.options
+        if options["wait"] is not None:
+            for option in ("detach", "rm", "auto_install", "forward_stdin", "prepare_only"):
+                if options[option]:
+                    given = "stdin" if option == "forward_stdin" else option.replace("_", "-")
+                    raise errors.UsageError(
+                        f"--wait leaves while the work goes on, which does not go with --{given}",
+                        name="ConflictingOptions",
+                        hint=f"leave out --wait or --{given}",
+                    )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
         for option, hint in _NEEDS_US.items():
@@ -105,8 +113,8 @@ class Invocation:
             )
         work_files.check(options["sync"], options["pull"])
 
-    def _target(self, name: str, parameters: dict[str, Any]) -> Path | None:
-        """Where the executed notebook goes; None is stdout."""
+    def _target(self, name: str, parameters: dict[str, Any]) -> Path | str | None:
+        """Where the executed notebook goes: a file, or an address; None is stdout."""
         output = self.options["output"]
         if output is None and name == notebooks.STANDARD and self.printer.mode == "human":
             output = notebooks.STANDARD  # as papermill does
@@ -120,10 +128,13 @@ class Invocation:
             return None
         if output is not None:
             output = given_parameters.formatted(output, parameters)
+            if remote.is_address(output) and not self.options["in_place"]:
+                remote.check_writable(output)
+                return output
         return notebooks.target(self.source, output, in_place=self.options["in_place"])
 
     def _paths(self) -> dict[str, Any]:
-        target = notebooks.STANDARD if self.target is None else str(self.target)
+        target = notebooks.shown(self.target) or notebooks.STANDARD
         return {given_parameters.INPUT_PATH: self.source.name, given_parameters.OUTPUT_PATH: target}
 
     # --- the run ---
@@ -145,7 +156,10 @@ class Invocation:
         if self.options["sync"] is not None:
             self.synced, cwd = work_files.send(self.printer, session, self.options["sync"], self.options["cwd"])
             self.place = replace(self.place, cwd=cwd)
-        return self._detached(session) if self.options["detach"] else self._watched(session)
+        if self.options["detach"]:
+            document = self._started(session)
+            return Answer(document, lambda: document.job_id)
+        return self._watched(session) if self.options["wait"] is None else self._watched_for_a_while(session)
 
     def _prepared(self) -> Answer:
         """Write the notebook as it would be run."""
@@ -160,7 +174,8 @@ class Invocation:
         names = ("timeout", "cell_timeout", "idle_timeout", "keep_going", "save_every")
         return NotebookOptions(**{name: self.options[name] for name in names}, place=self.place, **more)
 
-    def _detached(self, session: Session) -> Answer:
+    def _started(self, session: Session) -> JobStarted:
+        """Start it as a job."""
         from ..notebooks import jobs
 
         document = jobs.start(
@@ -178,7 +193,29 @@ class Invocation:
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
         session.used()
-        return Answer(document, lambda: document.job_id)
+        return document
+
+    def _watched_for_a_while(self, session: Session) -> Answer:
+        """Run it as a job, show what it prints until it ends or --wait is over, and write what there is then."""
+        from ..notebooks import jobs as notebook_jobs
+        from ..runs import jobs, process_runs
+
+        job = self._started(session).job_id
+        printer = self.printer if self.target is not None else self.printer.on_stderr()
+        view = ProcessView(printer)
+        with heartbeat(printer, view.offsets, self.options["heartbeat"]):
+            watched = process_runs.attached_run(session, job, view.show, wait=self.options["wait"])
+        view.finish()
+        with jobs.Jobs(session) as held:
+            state = held.find(job)
+            budget = notebooks.cell_budget(self.options["max_output"])
+            document, self.source.content = notebook_jobs.collect(session, held.helper, state, max_output=budget)
+        self._write(document)
+        if document.status == "running":
+            self.printer.notify(f"the notebook still runs; the rest, later: lecoder-cgpu notebook fetch {job}")
+            if watched.interrupted is True:
+                document.interrupted, document.exit_code = True, watched.exit_code
+        return self._finished(session, document)
 
     def _watched(self, session: Session) -> Answer:
         from ..notebooks import runs
@@ -199,9 +236,14 @@ class Invocation:
             self._put_back(self.source.drive_id, document)
         if repair is not None and repair.packages:
             document.auto_installed = repair.packages
+        return self._finished(session, document)
+
+    def _finished(self, session: Session, document: NotebookRun) -> Answer:
+        """Fetch results, and tell how it ended."""
+        printer = self.printer if self.target is not None else self.printer.on_stderr()
         if self.synced is not None:
             document.synced = self.synced
-        if self.options["pull"]:
+        if self.options["pull"] and document.status != "running":
             work_files.fetch(printer, session, self.options["pull"], self.place.cwd, document)
         self._remember(session, document)
         session.used()
@@ -218,7 +260,10 @@ class Invocation:
         if self.target is None:
             return
         try:
-            notebook.save(self.source.content, self.target)
+            if isinstance(self.target, str):
+                remote.write(self.target, notebook.encode(self.source.content))
+            else:
+                notebook.save(self.source.content, self.target)
         except errors.ConfigError as error:
             self.saved = error
         else:
@@ -233,7 +278,7 @@ class Invocation:
         if isinstance(self.saved, errors.ConfigError):
             document.fail(self.saved)
         else:
-            document.output = str(self.target)
+            document.output = notebooks.shown(self.target) or ""
 
     def _put_back(self, drive_id: str, document: NotebookRun) -> None:
         """Put the outputs into the notebook in Drive; should that fail, they are in the file here."""
@@ -248,24 +293,13 @@ class Invocation:
             document.drive = drive.link(drive_id)
 
     def _remember(self, session: Session, document: NotebookRun) -> None:
-        """Write it down in the history, as one run."""
-        run = Run(
-            status=document.status,
-            error_code=document.error_code,
-            exit_code=document.exit_code,
-            mode="kernel",
-            error=document.error,
-            timing=document.timing,
-            run_id=document.run_id,
-            stdout=_joined(cell.stdout for cell in document.cells),
-            stderr=_joined(cell.stderr for cell in document.cells) or UNSET,
-            output_bytes=sum(cell.output_bytes for cell in document.cells),
-        )
+        """Write it down in the history, as one run with what its cells show. A job has been written down before."""
+        run, displays = remembered.run_of(document, self.source.content)
+        if document.job_id is not UNSET:
+            records.note_outputs(session, run, displays)
+            return
+        secrets = list(self.secrets.values())
         try:
-            records.remember(session, run, f"notebook {document.notebook}", secrets=list(self.secrets.values()))
+            records.remember(session, run, f"notebook {document.notebook}", secrets=secrets, displays=displays)
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
-
-
-def _joined(texts: Iterable[str | UnsetType]) -> str:
-    return "".join(text for text in texts if isinstance(text, str))

@@ -21,7 +21,8 @@ max_output_option = click.option(
 _OPTIONS = (
     click.option(
         "-o", "--output", metavar="FILE",
-        help="The executed notebook; `-` is stdout, {NAME} a parameter. Default: NAME.executed.ipynb beside it.",
+        help="The executed notebook: a file, s3://… or gs://…; `-` is stdout, {NAME} a parameter. Default: "
+        "NAME.executed.ipynb beside it.",
     ),
     click.option("--in-place", is_flag=True, help="Write the outputs into the source itself, in Drive, too."),
     click.option(
@@ -47,6 +48,9 @@ _OPTIONS = (
     click.option("--cell-timeout", type=_SECONDS, metavar="TIME", help="End the work when a cell takes that long."),
     click.option(
         "--idle-timeout", type=_SECONDS, metavar="TIME", help="End work that has printed nothing for that long."
+    ),
+    click.option(
+        "--wait", type=durations.TIME, metavar="TIME", help="Stop watching after that; exit 124, the work goes on."
     ),
     click.option(
         "--save-every", type=durations.TIME, default=SAVE_EVERY, show_default=True, metavar="TIME",

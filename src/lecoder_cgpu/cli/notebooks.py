@@ -16,11 +16,12 @@ from ..jupyter import messages
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellEvent, CellStartEvent
 from ..notebooks import document as notebook
-from ..notebooks import scripts
+from ..notebooks import remote, scripts
 from .app import App
 from .inputs import file_content
 from .live import KernelView, Offsets
 from .output import Printer
+from .parse import IN_DRIVE
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
@@ -32,36 +33,46 @@ STANDARD = "-"  # stdin, or stdout
 @dataclass
 class Source:
     """A notebook that was read: its content, how to call it, and the file it came from, or would have come from if it
-    were not in Drive (`drive_id`)."""
+    were not in Drive (`drive_id`) or at another address (`is_remote`)."""
 
     content: Any
     name: str
     path: Path
     drive_id: str | None = None
+    is_remote: bool = False
 
 
 def read(name: str, app: App | None = None) -> Source:
-    """The notebook, or script in the percent format, of that name; `-` is stdin. With `app`, also a notebook in Drive
-    by its link or id.
+    """The notebook, or text of cells, of that name or address; `-` is stdin. With `app`, also a notebook in Drive by
+    its link or id.
 
     Raises:
         errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
-        errors.Error: see `drive`.
+        errors.Error: see `drive` and `remote`.
     """
     if app is not None and _is_in_drive(name):
         return _from_drive(name, app)
     tell = _teller(app)
+    if remote.is_address(name):
+        return _from_address(name, tell)
     if name == STANDARD:
         content = notebook.parse(sys.stdin.buffer.read(), "stdin", tell)
         notebook.check_language(content, "stdin")
         return Source(content, "stdin", Path("stdin.ipynb"))
-    content = (
-        scripts.parse(_text(name), name)
-        if name.lower().endswith(".py")
-        else notebook.parse(file_content(name), name, tell)
-    )
+    content = _parsed(file_content(name), name, tell)
     notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
+
+
+def _parsed(content: bytes, name: str, tell: Callable[[str], None]) -> Any:
+    return scripts.parse(_text(content, name), name) if scripts.is_text(name) else notebook.parse(content, name, tell)
+
+
+def _from_address(address: str, tell: Callable[[str], None]) -> Source:
+    name = remote.shown(address)
+    content = _parsed(remote.read(address), name, tell)
+    notebook.check_language(content, name)
+    return Source(content, name, Path(file_name(Path(remote.file_name(address)).stem)), is_remote=True)
 
 
 def _teller(app: App | None) -> Callable[[str], None]:
@@ -70,7 +81,7 @@ def _teller(app: App | None) -> Callable[[str], None]:
 
 def _is_in_drive(name: str) -> bool:
     """A link and `drive:ID` are; a bare id is, if nothing here has that name."""
-    if name.startswith(("https://", "http://", "drive:")):
+    if name.startswith((*IN_DRIVE, "https://docs.google.com/")):
         return True
     return re.fullmatch(r"[\w-]{20,}", name) is not None and not Path(name).exists()
 
@@ -92,9 +103,9 @@ def file_name(name: str) -> str:
     return cleaned if cleaned.endswith(".ipynb") else f"{cleaned}.ipynb"
 
 
-def _text(name: str) -> str:
+def _text(content: bytes, name: str) -> str:
     try:
-        return file_content(name).decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise errors.UsageError(f"{name} is not text in UTF-8", name="NotText", hint="save it as UTF-8") from None
 
@@ -109,13 +120,17 @@ def target(source: Source, output: str | None, *, in_place: bool) -> Path:
         raise errors.UsageError(
             "-o and --in-place contradict each other", name="ConflictingOptions", hint="leave out -o or --in-place"
         )
+    if in_place and source.is_remote:
+        raise errors.UsageError(
+            f"{source.name} cannot be changed in place", name="NotWritable", hint="leave out --in-place, or add -o FILE"
+        )
     if in_place and source.drive_id is None:
         path = source.path
     elif output is None:
         path = source.path.with_name(f"{source.path.stem}.executed.ipynb")
     else:
         path = Path(output).expanduser()
-    if output is not None and source.drive_id is None:
+    if output is not None and source.drive_id is None and not source.is_remote:
         with contextlib.suppress(OSError):
             if path.samefile(source.path):
                 raise errors.UsageError(
@@ -145,6 +160,11 @@ def writable(path: Path) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise errors.UsageError(f"{path.parent} cannot be written", name="NotWritable", hint="give another file to -o")
     return path
+
+
+def shown(target: Path | str | None) -> str | None:
+    """Where an executed notebook goes, as it may be printed; None for stdout."""
+    return remote.shown(target) if isinstance(target, str) else str(target) if target is not None else None
 
 
 class NotebookView:

@@ -12,6 +12,7 @@ the rule from taking what was not meant for us:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ NOTEBOOK_OPTIONS: Mapping[str, bool] = {
     "--inject-paths": False, "--prepare-only": False, "--report-mode": False, "--allow-error": True,
     "--cell-timeout": True, "--save-every": True,
 }  # fmt: skip
-# How notebooks end: a command never does.
-NOTEBOOKS = (".ipynb",)
+# How notebooks end, and texts that are read as notebooks: a command never does.
+NOTEBOOKS = (".ipynb", ".md", ".rmd", ".qmd")
 # What a notebook in Drive begins with where a command is expected.
 IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
@@ -88,10 +89,17 @@ def is_notebook(arguments: Sequence[str]) -> bool:
         if word == "--":
             return False
         if word == "-" or not word.startswith("-"):
-            return word.lower().endswith(NOTEBOOKS) or word.startswith(IN_DRIVE)
+            return _names_notebook(word)
         known = {**RUN_OPTIONS, **NOTEBOOK_OPTIONS}
         position += option_length(arguments[position:], known) or 1
     return False
+
+
+def _names_notebook(word: str) -> bool:
+    """`cat notes.md` in one word is a command; a name with spaces is a notebook's if there is such a file."""
+    if word.startswith(IN_DRIVE):
+        return True
+    return word.lower().endswith(NOTEBOOKS) and (not re.search(r"\s", word) or os.path.exists(word))
 
 
 def _is_kernel(ours: Sequence[str]) -> bool:

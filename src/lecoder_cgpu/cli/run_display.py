@@ -108,6 +108,7 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         printer.note("warning: some output is missing; the server left it out or the connection was lost")
     if isinstance(document.shell_exit, int):
         printer.note(f"warning: a shell command (!) of the code ended with exit status {document.shell_exit}")
+    _tell_images(printer, document)
     if document.status == "running":
         assert isinstance(document.run_id, str)
         printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
@@ -135,6 +136,17 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         printer.note(f"error: {error.name}: {error.message}{_steps(document)}")
     if isinstance(error.suggestion, str) and not told:
         printer.note(f"hint: {error.suggestion}")
+
+
+def _tell_images(printer: Printer, document: Run) -> None:
+    """Where images are that no terminal could show, and how to keep them."""
+    shown = document.display_data if isinstance(document.display_data, list) else []
+    hidden = sum(any(mime.startswith("image/") for mime in (*item.data, *(item.omitted or ()))) for item in shown)
+    if hidden and isinstance(document.outputs, type(UNSET)):
+        what = "an image was" if hidden == 1 else f"{hidden} images were"
+        printer.note(
+            f"{what} not shown: lecoder-cgpu logs show {document.run_id} --html run.html, or run it with --outputs DIR"
+        )
 
 
 def _speaks_for_itself(document: Run) -> bool:

@@ -110,6 +110,8 @@ def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: in
     facts = [_moment(entry.timestamp), entry.mode, entry.runtime.label]
     if isinstance(entry.session, str):
         facts.append(f"session {entry.session}")
+    if isinstance(entry.run_id, str):
+        facts.append(entry.run_id)
     if isinstance(entry.exit_code, int) and entry.exit_code:
         facts.append(f"exit status {entry.exit_code}")
     parts = [f'<article class="{kind}">', f'<header><span class="status">{_text(entry.status)}</span>']

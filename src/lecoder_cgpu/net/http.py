@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -258,6 +259,59 @@ def exchange(
         raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
     return Reply(answer.status_code, answer.headers, data)
+
+
+def fetch(url: str, *, most: int, timeout: float) -> bytes:
+    """What a public address holds, redirections followed, but no more than `most` bytes and one. The query of `url` may
+    hold a secret and reaches no log.
+
+    Args:
+        timeout: seconds, for all of it.
+
+    Raises:
+        errors.NotFoundError: there is nothing. errors.AuthError: it is not public.
+        errors.ConnectionFailed: it did not come, or not in time.
+    """
+    import httpx2
+
+    shown = url.partition("?")[0]
+    deadline = time.monotonic() + timeout
+    client = httpx2.Client(
+        headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
+        timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
+        verify=ssl.create_default_context(),
+        trust_env=not is_loopback(url),
+        follow_redirects=True,
+    )
+    content = bytearray()
+    try:
+        with client, client.stream("GET", url) as answer:
+            logs.current().debug("HTTP", f"GET {shown}", {"status": answer.status_code})
+            if answer.url.scheme == "http" and not is_loopback(str(answer.url)):
+                raise errors.ConnectionFailed(
+                    f"{shown} redirects to an address without https", name="InsecureOrigin", retryable=False
+                )
+            if not answer.is_success:
+                raise _unavailable(answer.status_code, shown)
+            for piece in answer.iter_bytes():
+                content += piece
+                if len(content) > most or time.monotonic() > deadline:
+                    break
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise unreachable(url, error) from error
+    if time.monotonic() > deadline:
+        raise errors.ConnectionFailed(f"{shown} did not come whole within {timeout:.0f} seconds", name="NoAnswer")
+    return bytes(content[: most + 1])
+
+
+def _unavailable(status: int, shown: str) -> errors.Error:
+    if status in (404, 410):
+        return errors.NotFoundError(f"there is nothing at {shown}: HTTP {status}", hint="check the address")
+    if status in (401, 403):
+        return errors.AuthError(
+            f"{shown} is not public: HTTP {status}", name="NotPublic", hint="download it yourself and give the file"
+        )
+    return errors.ConnectionFailed(f"{shown}: HTTP {status}", retryable=status >= 500, hint="try again later")
 
 
 def _check_piece(what: str, answer: Any, wanted: tuple[int, int], body: Callable[[], str]) -> None:

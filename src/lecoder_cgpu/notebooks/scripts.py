@@ -1,13 +1,22 @@
-"""Notebooks as scripts in the percent format (`# %%` begins a cell), to and fro, by jupytext (extra `notebooks`)."""
+"""Notebooks as text, by jupytext (extra `notebooks`): scripts whose cells begin with `# %%`, light scripts, Markdown,
+R Markdown and Quarto."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from .. import errors
 from . import document
 
 FORMAT = "py:percent"
+# Quarto's own documents are R Markdown for what is run: fenced code with `{python}`. So its program is not needed.
+FORMATS = {".py": "py", ".md": "md", ".rmd": "Rmd", ".qmd": "Rmd"}
+
+
+def is_text(name: str) -> bool:
+    """Whether a file of that name is read by jupytext."""
+    return Path(name).suffix.lower() in FORMATS
 
 
 def _jupytext() -> Any:
@@ -16,27 +25,34 @@ def _jupytext() -> Any:
         import jupytext
     except ImportError:
         raise errors.MissingExtra(
-            "scripts are read and written as notebooks by jupytext, which is not installed",
+            "scripts and Markdown are read and written as notebooks by jupytext, which is not installed",
             hint="pip install 'lecoder-cgpu[notebooks]'",
         ) from None
     return jupytext
 
 
 def parse(text: str, origin: str) -> Any:
-    """The notebook that a script in the percent format stands for; one cell when nothing is marked.
+    """The notebook that a text stands for. Its header or its marks tell jupytext the format: a script without any is
+    a light one, whose cells are its paragraphs.
+
+    Args:
+        origin: its name; the ending says which kind of text it is.
 
     Raises:
-        errors.UsageError: it is not such a script. errors.MissingExtra: jupytext is not installed.
+        errors.UsageError: it cannot be read. errors.MissingExtra: jupytext is not installed.
     """
     jupytext = _jupytext()
     try:
-        content = jupytext.reads(text, fmt=FORMAT)
+        content = jupytext.reads(text, fmt=FORMATS.get(Path(origin).suffix.lower(), "py"))
     except Exception as error:  # its header may be broken YAML, or name an unknown format
         raise errors.UsageError(
-            f"{origin} cannot be read as a script of cells: {error}",
+            f"{origin} cannot be read as a text of cells: {error}",
             name="NotANotebook",
-            hint="begin cells with `# %%`, and check the header between `# ---` lines",
+            hint="begin cells with `# %%`, or fence them with ```python; check the header between `---` lines",
         ) from error
+    language = content.metadata.get("jupytext", {}).get("main_language", "python")
+    if language != "python" and "kernelspec" not in content.metadata:
+        content.metadata["language_info"] = {"name": language}
     return document.parse(document.encode(content), origin)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..history.entries import MAX_TEXT, History, entry_from_run, shown_by
+from ..history.entries import MAX_TEXT, UNSETTLED, History, entry_from_run, shown_by
 from ..models.base import ErrorInfo, Timing, timestamp
 from ..models.base import now as utc_now
 from ..models.history import HistoryRuntime
@@ -126,6 +126,20 @@ def note_run(session: Session, run: Run) -> None:
             _complete(session, entry, run)
 
 
+def note_outputs(session: Session, run: Run, displays: Sequence[DisplayData]) -> None:
+    """Complete the entry of a notebook that ran as a job with what its notebook shows, also when its end was written
+    down before."""
+    if run.status == "running" or not isinstance(run.run_id, str):
+        return
+    with _harmless():
+        history = History(session.store.folder)
+        entry = history.find(run.run_id)
+        if entry is None or not _is_of(entry, session) or entry.output_kept is False or entry.display_data:
+            return
+        if entry.status in UNSETTLED or displays:
+            history.append(structs.replace(_in_place_of(entry, run, displays), output_kept=entry.output_kept), displays)
+
+
 @contextlib.contextmanager
 def _harmless() -> Iterator[None]:
     try:
@@ -218,10 +232,10 @@ def lost(entry: HistoryEntry, why: str) -> HistoryEntry:
     return structs.replace(_in_place_of(entry, run), status="lost", output_bytes=UNSET)
 
 
-def _in_place_of(entry: HistoryEntry, run: Run) -> HistoryEntry:
+def _in_place_of(entry: HistoryEntry, run: Run, displays: Sequence[DisplayData] | None = None) -> HistoryEntry:
     """What is known of a run now, as the line that readers show in place of the earlier one."""
     return structs.replace(
-        entry_from_run(run, "", entry.runtime),
+        entry_from_run(run, "", entry.runtime, displays=displays),
         id=entry.id,
         timestamp=entry.timestamp,
         command=entry.command,

@@ -82,18 +82,8 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
         return None
     app, chosen = context.ensure_object(App), Chosen(**options)
     history = _history(app)
-    if chosen.html == "-" and app.printer.mode != "human":
-        raise errors.UsageError(
-            "--html - prints the page, and --json a document",
-            name="ConflictingOptions",
-            hint="leave out --json, or give a file to --html",
-        )
-    if chosen.html is not None and (chosen.stats or chosen.clear):
-        raise errors.UsageError(
-            f"--html cannot be combined with --{'stats' if chosen.stats else 'clear'}",
-            name="ConflictingOptions",
-            hint=f"leave out --html or --{'stats' if chosen.stats else 'clear'}",
-        )
+    if chosen.html is not None:
+        _check_page(app, chosen.html, "stats" if chosen.stats else "clear" if chosen.clear else None)
     if chosen.clear:
         return _clear(history)
     if chosen.stats:
@@ -142,10 +132,18 @@ def clear(app: App) -> Answer:
 @command.command()
 @click.argument("run")
 @click.option("--output", is_flag=True, help="Print all of its output, as the runtime recorded it.")
+@click.option("--html", metavar="FILE", help="Write what is remembered to a web page, with images; - is stdout.")
 @display_options.options
 @click.pass_obj
 def show(
-    app: App, run: str, output: bool, raw: bool, max_output: int | None, inline: bool, outputs: Path | None
+    app: App,
+    run: str,
+    output: bool,
+    html: str | None,
+    raw: bool,
+    max_output: int | None,
+    inline: bool,
+    outputs: Path | None,
 ) -> Answer:
     """Show one run: what the history here remembers, or with --output what its runtime recorded.
 
@@ -154,9 +152,13 @@ def show(
 
     \b
     lecoder-cgpu logs show run-0123456789abcdef
+    lecoder-cgpu logs show run-0123456789abcdef --html run.html
     lecoder-cgpu logs show run-0123456789abcdef --output --max-output 0
     """
-    entry = _history(app).find(run)
+    history = _history(app)
+    entry = history.find(run)
+    if html is not None:
+        _check_page(app, html, "output" if output else None)
     if output:
         return _output(
             app, run, entry, run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
@@ -167,6 +169,8 @@ def show(
             name="RunNotFound",
             hint=f"ask the runtime: lecoder-cgpu logs show {run} --output",
         )
+    if html is not None:
+        return _page(app, history, [entry], html)
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
@@ -190,9 +194,29 @@ def _lines(entry: HistoryEntry) -> list[str]:
     for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
         if text:
             lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
+    for display in entry.display_data:
+        plain = display.data.get("text/plain")
+        lines += ["  shown", *(f"    {line}" for line in (plain if isinstance(plain, str) else "").splitlines())]
+        lines += [f"    {mime}, see: --html FILE" for mime in display.data if mime.startswith("image/")]
     if isinstance(entry.error, HistoryError):
         lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
     return lines
+
+
+def _check_page(app: App, file: str, other: str | None) -> None:
+    """Refuse what a page does not go with; `other` is an option that was given."""
+    if file == "-" and app.printer.mode != "human":
+        raise errors.UsageError(
+            "--html - prints the page, and --json a document",
+            name="ConflictingOptions",
+            hint="leave out --json, or give a file to --html",
+        )
+    if other is not None:
+        raise errors.UsageError(
+            f"--html cannot be combined with --{other}",
+            name="ConflictingOptions",
+            hint=f"leave out --html or --{other}",
+        )
 
 
 def _page(app: App, history: History, entries: list[HistoryEntry], file: str) -> Answer:

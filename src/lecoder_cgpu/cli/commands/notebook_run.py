@@ -22,7 +22,9 @@ def run(app: App, /, notebook: str, **options: Any) -> Answer:
     Outputs are saved as cells end, and the exit status is that of the first failure. Parameters are set in a cell
     of their own behind the one tagged `parameters`. Cells tagged `skip-execution` are left out; those tagged
     `raises-exception` may fail; one tagged `stop-on-error` ends the run even with --keep-going. Variables stay in the
-    kernel, so --from-cell goes on where an earlier run stopped. NOTEBOOK may be `-`, which is stdin.
+    kernel, so --from-cell goes on where an earlier run stopped. NOTEBOOK may be `-`, which is stdin, a script or
+    Markdown (.py, .md, .Rmd, .qmd; extra `notebooks`), or an address: https://…, a page of GitHub, or s3://… and gs://…
+    (extra `remote-files`, with the credentials of your environment).
 
     \b
     lecoder-cgpu run train.ipynb -p lr=0.01 -p layers='[64, 32]' -o trained.ipynb
@@ -50,7 +52,8 @@ def fetch(app: App, job: str, output: str | None, wait: float | None, max_output
     """
     from ...notebooks import document as notebook
     from ...notebooks import jobs as notebook_jobs
-    from ...runs import jobs
+    from ...notebooks import remembered
+    from ...runs import jobs, records
     from .. import notebooks
 
     session = app.client.existing(app.session)
@@ -65,6 +68,7 @@ def fetch(app: App, job: str, output: str | None, wait: float | None, max_output
     target = notebooks.writable(Path(output).expanduser() if output else Path(name))
     notebook.save(content, target)
     document.output = str(target)
+    records.note_outputs(session, *remembered.run_of(document, content))
     if waited is not None and waited.interrupted is True:
         document.interrupted, document.exit_code = True, waited.exit_code
     return Answer(document, lambda: notebooks.summary(document), exit_status=document.exit_code)
