@@ -138,6 +138,20 @@ def test_kernel_death_is_seen_and_the_next_run_works(lab: Cli) -> None:
     assert kernel(lab, "print('alive')")["stdout"] == "alive\n"
 
 
+def test_a_kernel_that_its_server_ended_is_lost(lab: Cli, jupyter: JupyterServer) -> None:
+    """The code is not to blame, and the next run gets another kernel."""
+    process = lab.start("run", "-m", "kernel", "--events", "import time\nprint('begun', flush=True)\ntime.sleep(60)")
+    assert process.stdout
+    process.stdout.readline()
+    identity = lab("kernel", "status", "--json").json["kernel"]["id"]
+    assert Server(Endpoint(url=jupyter.url, token=jupyter.token)).delete_kernel(identity)
+    out, _ = process.communicate(timeout=60)
+    document = json.loads(out.splitlines()[-1])
+    assert (document["error"]["name"], document["error"]["category"]) == ("KernelLost", "lost")
+    assert process.returncode == 74
+    assert kernel(lab, "print('alive')")["stdout"] == "alive\n"
+
+
 def test_restart_from_outside_ends_a_run(lab: Cli) -> None:
     """A kernel that somebody restarts takes the run with it, and the run says so."""
     process = lab.start("run", "-m", "kernel", "--events", "import time\nprint('begun', flush=True)\ntime.sleep(60)")

@@ -86,6 +86,11 @@ def test_events_and_text_show_exceptions_in_their_place(lab: Cli) -> None:
         "error",
         "stream",
     ]
+    document = lab("run", "-m", "kernel", TWO, "--json").json
+    assert [(error["name"], error["message"]) for error in document["shownErrors"]] == [
+        ("ValueError", "1"),
+        ("ValueError", "2"),
+    ]
     shown = lab("run", "-m", "kernel", HANDLED)
     assert (shown.code, shown.out, shown.err.count("ZeroDivisionError: division by zero")) == (0, "handled\n", 1)
     failed = lab("run", "-m", "kernel", "1/0")
@@ -99,6 +104,22 @@ def test_a_shell_command_that_failed(lab: Cli) -> None:
     assert "exit status 3" in lab("run", "-m", "kernel", "!exit 3").err
     assert "shellExit" not in lab("run", "-m", "kernel", "print(_exit_code)", "--json").json
     assert "shellExit" not in lab("run", "-m", "kernel", "!true", "--json").json
+
+
+def test_code_of_a_file(lab: Cli, tmp_path: Path) -> None:
+    """It finds the name of its file where `python FILE` has it, only as long as it runs; errors name it."""
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nprint(sys.argv, __file__)\n1/0")
+    before = lab("run", "-m", "kernel", "import sys; print(sys.argv)").out
+    document = lab("run", "-m", "kernel", "-f", str(script), "--json").json
+    assert document["stdout"] == f"{[str(script)]} {script}\n"
+    assert document["error"]["name"] == "ZeroDivisionError"
+    assert lab("run", "-m", "kernel", "import sys; print(sys.argv)").out == before
+    assert lab("run", "-m", "kernel", "__file__", "--json").json["error"]["name"] == "NameError"
+    script.write_text("x = (")
+    message = lab("run", "-m", "kernel", "-f", str(script), "--json").json["error"]["message"]
+    assert f"({script}, line 1)" in message
+    assert "(Cell In[" in lab("run", "-m", "kernel", "x = (", "--json").json["error"]["message"]
 
 
 @pytest.mark.parametrize(

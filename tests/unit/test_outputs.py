@@ -173,3 +173,22 @@ def test_a_cut_error_fits(message: str, lines: list[str], limit: int) -> None:
     assert len(document.error.message.encode("utf-8", "surrogatepass")) < limit + 60
     assert isinstance(document.error.traceback, list)
     assert sum(len(line.encode("utf-8", "surrogatepass")) for line in document.error.traceback) < limit + 120
+
+
+def test_exceptions_that_were_shown() -> None:
+    """All but the one that ended the code, within the budget of errors; an exception in a loop is bounded, too."""
+    collector = outputs.Collector(limit=1000)
+    for number in range(outputs.SHOWN_ERRORS * 2):
+        collector.add(messages.Failure("ValueError", f"{number}: " + "x" * 100_000, ["frame"]))
+    document = failed("the last", [])
+    collector.fill(document)
+    assert isinstance(document.shown_errors, list)
+    assert isinstance(document.truncated, Truncated)
+    assert document.shown_errors[0].message.startswith("0: xxx")
+    assert len(msgspec.json.encode(document.shown_errors)) < 3000
+    assert document.truncated.shown_errors == outputs.SHOWN_ERRORS * 2 - 1 - len(document.shown_errors)
+    alone = outputs.Collector()
+    alone.add(messages.Failure("ValueError", "the last", []))
+    document = failed("the last", [])
+    alone.fill(document)
+    assert document.shown_errors is UNSET

@@ -11,7 +11,7 @@ from lecoder_cgpu.helper.documents import KernelError, Result, RunState, Signal
 from lecoder_cgpu.jupyter import messages, stream_buffers
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run, Stopped
-from lecoder_cgpu.runs import jobs, kernel_runs, process_runs
+from lecoder_cgpu.runs import jobs, kernel_runs, process_runs, scripts
 
 BEGAN, ENDED = "2025-01-01T10:00:00Z", "2025-01-01T10:00:05Z"
 
@@ -164,5 +164,5 @@ def test_output_that_is_no_text() -> None:
 )
 def test_tracebacks_name_the_file(line: str) -> None:
     """In every form in which IPython names a cell; other cells keep their names."""
-    assert r"C:\code\train.py" in kernel_runs.name_file(line, r"C:\code\train.py", 3)
-    assert kernel_runs.name_file("Cell In[4], line 7", "train.py", 3) == "Cell In[4], line 7"
+    assert r"C:\code\train.py" in scripts.name_file(line, r"C:\code\train.py", 3)
+    assert scripts.name_file("Cell In[4], line 7", "train.py", 3) == "Cell In[4], line 7"

@@ -29,6 +29,7 @@ EXECUTION_TYPES = frozenset(
 )  # fmt: skip
 
 
+GONE = "the kernel is gone"  # the server does not know it any more: it was ended there, or the server was restarted
 _NAMELESS = ("", "NoneType")  # what ipykernel 7.4 says of an exception in `__repr__`
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}

@@ -55,7 +55,7 @@ from typing import assert_never
 from .. import errors
 from . import messages as wire
 from . import watch_events as ev
-from .execution import EXECUTION_TYPES
+from .execution import EXECUTION_TYPES, GONE
 from .execution_end import Ending
 from .outcome import Outcome
 from .watch_limits import WatchLimits
@@ -169,7 +169,7 @@ class Watch:
                 if state == "idle" and Clock.SETTLE not in self._state.clocks:
                     self._state.set(Clock.SETTLE, SETTLE_GRACE)
             case ev.KernelGone():
-                self.execution.death = "the kernel is gone"
+                self.execution.death = GONE
             case ev.RecordingOpened() | ev.RecordingLost() | ev.RecordingUnreadable() | ev.Pulled():
                 self._state.take_from_recording(event)
             case ev.CoverageKnown():
@@ -318,7 +318,7 @@ class Watch:
                     self._state.set(Clock.PULL, 0)
                 self._state.set(Clock.PROBE, PROBE_AFTER)
             case ev.ReconnectFailed(failure=errors.NotFoundError()):
-                self.execution.death = "the kernel is gone"
+                self.execution.death = GONE
             case ev.ReconnectFailed(failure=failure, cause=cause):
                 self.outcome.problem = failure if isinstance(failure, errors.AuthError) else cause
                 self._give_up()

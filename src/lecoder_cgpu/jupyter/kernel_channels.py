@@ -130,6 +130,15 @@ class KernelConnection:
             return None
         return execution.plain_value("value")
 
+    def post(self, expression: str) -> None:
+        """Have an expression evaluated before what is sent next, without waiting. Other clients see nothing of it.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        expressions = {"value": expression}
+        self._send(messages.execute_request("", session=self.session_id, silent=True, user_expressions=expressions))
+
     def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
         """What could stand at `cursor` (in characters). None when the kernel does not answer within `limit` seconds, or
         its answer does not have the form that the protocol demands.

@@ -16,7 +16,7 @@ from .. import errors
 from ..guest.beneath import Beneath
 from ..guest.trees import Problem
 from ..models.base import ErrorInfo, Optional, now
-from ..models.runs import DisplayData, Manifest, OutputFile
+from ..models.runs import DisplayData, Manifest, OutputFile, ShownError
 from . import messages
 from .reducer import Reducer
 from .stream_buffers import BoundedBuffer, StreamBuffer, cut
@@ -63,6 +63,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
 
 
 DEFAULT = OutputOptions()
+SHOWN_ERRORS = 1000  # exceptions that are kept, the first and the last ones
 ERROR_LIMIT = 64 << 10  # bytes of an error's message, and of its traceback
 
 
@@ -73,6 +74,7 @@ class _Segment:
         self.streams = streams
         self.widget = widget
         self.displays: list[DisplayData] = []
+        self.failures: list[ShownError] = []
 
 
 class Collector(Reducer):
@@ -95,6 +97,7 @@ class Collector(Reducer):
         self._limit = limit
         self._segments = [self._new_segment(None)]
         self._by_id: dict[str, list[tuple[_Segment, int]]] = {}
+        self._errors_left_out = 0
         self.bytes_written = 0  # to both streams, cleared or not
 
     def _new_segment(self, widget: str | None) -> _Segment:
@@ -122,7 +125,13 @@ class Collector(Reducer):
         segment.displays.append(DisplayData(data=display.data, metadata=display.metadata))
 
     def add_failure(self, failure: messages.Failure) -> None:
-        pass  # a document has one error, that which ended the code
+        failures = self._segment(failure.widget).failures
+        error = ShownError(name=failure.name, message=failure.message, traceback=list(failure.traceback))
+        bound_error(error, self._error_limit)
+        failures.append(error)
+        if len(failures) > SHOWN_ERRORS:
+            del failures[SHOWN_ERRORS // 2]
+            self._errors_left_out += 1
 
     def _segment(self, widget: str | None) -> _Segment:
         if self._segments[-1].widget != widget:
@@ -169,17 +178,34 @@ class Collector(Reducer):
             shown.append(display)
         document.display_data = shown or UNSET
         truncated.displays = omitted or UNSET
+        truncated.shown_errors = self._fill_errors(document) or UNSET
         truncated.error_bytes = bound_error(document.error, self._error_limit) or UNSET
         document.truncated = truncated or UNSET
 
+    def _fill_errors(self, document: Run) -> int:
+        """Put in the exceptions that were shown and did not end the code; returns how many did not fit."""
+        errors_shown = [error for segment in self._segments for error in segment.failures]
+        if errors_shown and isinstance(document.error, ErrorInfo) and errors_shown[-1].name == document.error.name:
+            errors_shown.pop()
+        kept: list[ShownError] = []
+        left = self._error_limit
+        for error in errors_shown:
+            size = len(msgspec.json.encode(error))
+            if left is not None and size > left and kept:
+                break
+            left = None if left is None else max(left - size, 0)
+            kept.append(error)
+        document.shown_errors = kept or UNSET
+        return self._errors_left_out + len(errors_shown) - len(kept)
 
-def bound_error(error: ErrorInfo | Optional, limit: int | None) -> int:
+
+def bound_error(error: ErrorInfo | ShownError | Optional, limit: int | None) -> int:
     """Cut the message and the traceback of an error, each to what the limit for streams allows, at most 64 KiB.
 
     Returns:
         How many bytes both had, if one was cut, else 0.
     """
-    if limit is None or not isinstance(error, ErrorInfo):
+    if limit is None or not isinstance(error, ErrorInfo | ShownError):
         return 0
     limit = min(limit, ERROR_LIMIT)
     lines = error.traceback if isinstance(error.traceback, list) else []

@@ -44,18 +44,20 @@ class Truncated(Struct, kw_only=True):
     """What a run's document left out to stay within `--max-output`.
 
     The sizes are those of the whole streams, for each stream that was cut; `errorBytes` is that of the error's message
-    and traceback together, if one was cut; `displays` counts the rich outputs that were left out. `get` is the command
-    that prints everything, as long as the runtime has it.
+    and traceback together, if one was cut; `displays` counts the rich outputs that were left out, `shownErrors` the
+    exceptions of `shownErrors`. `get` is the command that prints everything, as long as the runtime has it.
     """
 
     stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
     stderr_bytes: int | Optional = field(name="stderrBytes", default=UNSET)
     error_bytes: int | Optional = field(name="errorBytes", default=UNSET)
     displays: int | Optional = UNSET
+    shown_errors: int | Optional = field(name="shownErrors", default=UNSET)
     get: str | Optional = UNSET
 
     def __bool__(self) -> bool:
-        return not (self.stdout_bytes is self.stderr_bytes is self.displays is self.error_bytes is UNSET)
+        sizes = (self.stdout_bytes, self.stderr_bytes, self.displays, self.error_bytes, self.shown_errors)
+        return any(size is not UNSET for size in sizes)
 
 
 class Stopped(Struct, kw_only=True):
@@ -103,6 +105,14 @@ class Release(Struct, kw_only=True):
     reason: str | Optional = UNSET
 
 
+class ShownError(Struct, kw_only=True):
+    """An exception that the code showed and that did not end it, as IPython's `showtraceback` does."""
+
+    name: str
+    message: str
+    traceback: list[str] = field(default_factory=list)
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -111,6 +121,8 @@ class Run(Struct, kw_only=True):
     `execution_count` is null if there is none. `outputComplete` is false if output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is present if this document shows less.
     `autoInstalled` names what --auto-install has installed; the document then describes the second run.
+    `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
+    `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
     what could not be ended.
     """
@@ -120,6 +132,7 @@ class Run(Struct, kw_only=True):
     stdout: str = ""
     stderr: str | Optional = UNSET
     display_data: list[DisplayData] | Optional = UNSET
+    shown_errors: list[ShownError] | Optional = field(name="shownErrors", default=UNSET)
     error: ErrorInfo | Optional = UNSET
     timing: Timing | Optional = UNSET
     execution_count: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,9 +12,8 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
-from ..jupyter.execution import Execution, Raised
+from ..jupyter.execution import GONE, Execution, Raised
 from ..jupyter.outcome import Outcome
-from ..jupyter.screen import strip_ansi
 from ..jupyter.watch_driver import InputSource, Recorder
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
@@ -23,6 +21,7 @@ from ..models.runs import Run, Stopped, Truncated
 from ..sessions.session import Session
 from ..system import logs
 from . import classify
+from .scripts import as_script, name_files
 
 if TYPE_CHECKING:
     from ..helper.documents import RunState
@@ -66,7 +65,8 @@ def kernel_run(
 
     channels = connection or session.connect_kernel()
     try:
-        outcome = watched_run(session, channels, code, take, limits=limits, on_input=on_input)
+        with as_script(channels, output.filename):
+            outcome = watched_run(session, channels, code, take, limits=limits, on_input=on_input)
     finally:
         if connection is None:
             channels.close()
@@ -385,6 +385,12 @@ def _death(outcome: Outcome) -> errors.Error:
     if outcome.stopped_by is not None:
         steps = ", ".join(outcome.stops)
         return errors.RuntimeFailure(f"{death} ({outcome.stopped_by}: {steps}); its variables are lost", name="Stopped")
+    if death == GONE:  # no fault of the code
+        return errors.LostError(
+            "the kernel is gone: its server was restarted, or ended it, while the code ran; its variables are lost",
+            name="KernelLost",
+            hint="repeat the same command: it starts a new kernel",
+        )
     return errors.RuntimeFailure(
         f"{death} while the code ran; its variables are lost",
         name="KernelDied",
@@ -407,10 +413,8 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
             document.fail(errors.RuntimeFailure(told, name="SystemExit"))
             document.exit_code = (status & 0xFF) or 1
         return
-    traceback = raised.traceback
-    if filename is not None and outcome.execution.execution_count is not None:
-        traceback = [name_file(line, filename, outcome.execution.execution_count) for line in traceback]
-    info = classify.exception(raised.name, raised.message, traceback, outcome.bases)
+    message, *traceback = name_files([raised.message, *raised.traceback], filename, outcome.execution.execution_count)
+    info = classify.exception(raised.name, message, traceback, outcome.bases)
     document.status = "error"
     document.error = info
     document.error_code = classify.classify(raised.name, raised.message, outcome.bases).code
@@ -421,15 +425,3 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
         assert isinstance(document.error, ErrorInfo)
         document.error.traceback = info.traceback
         document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
-
-
-def name_file(line: str, filename: str, count: int) -> str:
-    """A traceback line that names the file from which the code came, in place of IPython's name of the cell."""
-    plain = strip_ansi(line)
-    named = re.sub(rf"(?:Cell )?In\s?\[{count}\], line (\d+)", rf'File "{_escaped(filename)}", line \1', plain)
-    named = re.sub(rf"<ipython-input-{count}-[0-9a-f]+>", _escaped(filename), named)
-    return re.sub(r'(?:File )?"?/\S*ipykernel_\d+/\d+\.py"?', _escaped(filename), named)
-
-
-def _escaped(filename: str) -> str:
-    return filename.replace("\\", "\\\\")
