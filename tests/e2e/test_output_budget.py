@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
@@ -68,3 +69,10 @@ def test_an_error_counts(lab: Cli) -> None:
     assert lab(*words).json["error"]["message"] == "x" * 500_000 + "end"
     job = lab("run", "-m", "kernel", "--detach", "raise ValueError('x' * 500_000)").out.strip()
     assert len(lab("job", "wait", job, "--json").out) < 30_000
+
+
+def test_an_error_counts_in_events(lab: Cli) -> None:
+    """Where it is shown, and in the last document."""
+    lines = lab("run", "-m", "kernel", "--events", "raise ValueError('x' * 2_000_000)").out.splitlines()
+    assert max(map(len, lines)) < 200_000
+    assert json.loads(lines[-1])["truncated"]["errorBytes"] > 2_000_000

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from .. import errors
-from ..jupyter.outputs import OutputOptions
+from ..jupyter.outputs import ERROR_LIMIT, OutputOptions
 from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
@@ -33,9 +33,11 @@ class RenderOptions:
 
     def output(self, printer: Printer, *, streamed: bool = False, filename: str | None = None) -> OutputOptions:
         """What of the output the document holds; see `Printer.budget` for `streamed`."""
+        budget = printer.budget(self.max_output, streamed=streamed)
         return OutputOptions(
             raw=self.raw,
-            max_output=printer.budget(self.max_output, streamed=streamed),
+            max_output=budget,
+            max_error=ERROR_LIMIT if budget is None and self.max_output is None else None,
             inline=self.inline,
             folder=self.outputs,
             filename=filename,

@@ -50,6 +50,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
 
     `raw`: keep escape sequences and carriage returns.
     `max_output`: bytes of each stream, and of all rich outputs together; None is all.
+    `max_error`: bytes of an error's message, and of its traceback; None is what `max_output` allows.
     `inline`: keep binary outputs in the document, as base64.
     `folder`: write rich outputs into this folder.
     `filename`: the local file that the code was read from; tracebacks name it.
@@ -57,6 +58,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
 
     raw: bool = False
     max_output: int | None = None
+    max_error: int | None = None
     inline: bool = True
     folder: Path | None = None
     filename: str | None = None

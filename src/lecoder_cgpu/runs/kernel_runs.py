@@ -57,7 +57,7 @@ def kernel_run(
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
     """
-    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
+    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline, error_limit=output.max_error)
 
     def take(event: wire.Event) -> None:
         collector.add(event)
@@ -137,7 +137,7 @@ def attached_kernel_run(
     """
     from .recording import RecordingReader
 
-    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline)
+    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline, error_limit=output.max_error)
     resume = _Resume(offsets)
     execution = Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
