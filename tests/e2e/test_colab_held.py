@@ -128,6 +128,17 @@ def test_closing_a_lost_session_ends_what_lives(hollow: FakeColab, cli: Cli) -> 
     assert cli("sessions", "close", "b", "--json").json["closed"][0]["released"] == "nothing"
 
 
+def test_a_runtime_in_the_place_of_a_lost_one(hollow: FakeColab, cli: Cli) -> None:
+    """It is not taken for missing because of what was listed before it was there."""
+    cli("sessions", "create", "a", "--cpu")
+    hollow.kill()
+    cli("sessions", "list")
+    time.sleep(1.1)
+    again = cli("sessions", "ensure", "a", "--cpu", "--json")
+    assert (again.json["fresh"], again.json["held"][0]["certain"]) == (True, True), again
+    assert stored(cli)[0]["colab"]["unlisted"] is None
+
+
 def test_a_close_that_hangs(hollow: FakeColab, cli: Cli) -> None:
     """Ctrl-C ends the waiting; the runtime is held and costs until it is confirmed that it ended."""
     cli("sessions", "create", "a", "--cpu")

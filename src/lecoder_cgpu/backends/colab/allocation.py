@@ -254,7 +254,9 @@ class Allocator:
         try:
             allowed = self._allowed(record.allocation, terms)
             allocation = record.allocation
-            return persist(lambda: self._first_free(allocation, allowed, sending), again=again, attempts=None)
+            found = persist(lambda: self._first_free(allocation, allowed, sending), again=again, attempts=None)
+            self._listing.forget()
+            return found
         except (errors.Error, KeyboardInterrupt) as error:
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:

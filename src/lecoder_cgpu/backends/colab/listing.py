@@ -92,6 +92,11 @@ class Listing:
                 raise copy.copy(known[1])  # whoever gets it may add to its hint
             return known[1]
 
+    def forget(self) -> None:
+        """Forget what was listed: a runtime that was assigned since is not in it, and is not missing for that."""
+        with self._listing_lock:
+            self._listings.clear()
+
     def row(self, record: Record, *, fresh: bool = False) -> Assignment | None:
         """The session's row in the listing; None when the listing lacks it."""
         rows = self.rows(plane_of(record), fresh=fresh)
