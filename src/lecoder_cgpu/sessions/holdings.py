@@ -11,7 +11,7 @@ from ..store.session_store import Record
 
 if TYPE_CHECKING:
     from .manager import SessionManager
-    from .session import Session
+    from .runtime import SessionRuntime
 
 
 def holdings(manager: SessionManager) -> list[Held]:
@@ -33,7 +33,7 @@ def holdings(manager: SessionManager) -> list[Held]:
     return found
 
 
-def announce(session: Session) -> None:
+def announce(session: SessionRuntime) -> None:
     """Tell a person what is about to be started, what it costs, and when it stops, before a lender is asked for it."""
     record, backend = session.record, session.backend
     if session.announce is None or record.allocation is None or not isinstance(backend, Leased):

@@ -11,13 +11,13 @@ from ..backends.protocol import Leased
 from ..store.session_store import Record
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .runtime import SessionRuntime
 
 ASKER = os.urandom(8).hex()  # the id of this command among those that may ask for runtimes
 PAUSE = 2.0  # seconds after which a runtime whose request was interrupted is looked for again
 
 
-def give_back(session: Session) -> None:
+def give_back(session: SessionRuntime) -> None:
     """Give back the runtime that is being asked for, or boots, if this command has asked for it. Say what is held
     otherwise. Never raises."""
     try:
@@ -30,7 +30,7 @@ def give_back(session: Session) -> None:
         )
 
 
-def _give_back(session: Session) -> None:
+def _give_back(session: SessionRuntime) -> None:
     backend, stored = session.backend, session.store.get(session.record.id)
     if stored is None or stored.allocation is None or not isinstance(backend, Leased):
         return
@@ -46,7 +46,7 @@ def _give_back(session: Session) -> None:
     session.notify(_released(session, backend, stored))
 
 
-def _released(session: Session, backend: Leased, stored: Record) -> str:
+def _released(session: SessionRuntime, backend: Leased, stored: Record) -> str:
     """Release the runtime; what to tell the user about it."""
     booting = backend.state(stored) != "asked"
     released = backend.release(stored)

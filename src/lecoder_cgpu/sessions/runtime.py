@@ -1,0 +1,304 @@
+"""The runtime of a session in use: reached, started if need be, and the helper on it. `session` adds the kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from msgspec import structs
+
+from .. import errors
+from ..backends.protocol import AcquireOptions, Backend, Leased
+from ..jupyter.endpoint import Endpoint
+from ..jupyter.server import Server
+from ..net.retry import persist, reconnect
+from ..store import leases, session_store
+from ..system import logs
+from . import holdings, interrupted_start
+
+if TYPE_CHECKING:
+    from ..helper.client import Helper
+
+T = TypeVar("T")
+Notify = Callable[[str], None]
+Waiting = Callable[[str], AbstractContextManager[None]]
+
+RECONNECT_FOR = 75.0  # seconds of trying to reach the helper again
+STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
+HELPER_PATH = "lecoder-cgpu-resident"
+
+
+class SessionRuntime:
+    """A session of the store on its backend: all but its kernel."""
+
+    def __init__(
+        self,
+        record: session_store.Record,
+        store: session_store.Store,
+        backend: Backend,
+        notify: Notify,
+        waiting: Waiting,
+    ) -> None:
+        self.record = record
+        self.store = store
+        self.backend = backend
+        self.notify = notify
+        self.waiting = waiting
+        self.terms = AcquireOptions(tell=notify, asker=interrupted_start.ASKER)
+        self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
+        self.announce: Notify | None = None  # told what is about to be started, where that costs
+        self.begun: str | None = None  # to be told when the runtime is there
+        self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
+        self._noted_at: float | None = None
+        self.used_at = 0.0  # by the monotonic clock
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The runtime's endpoint, started if the backend can start it.
+
+        Raises:
+            errors.LostError: it is gone, and `terms` do not allow another. errors.Error: see `Backend.obtain`.
+        """
+        found = self.backend.find(self.record)
+        if found is not None:
+            if self.keep is not None:
+                self.keep()
+            return found
+        holdings.announce(self)
+        try:
+            with self.waiting(f"starting {self.record.label} …"):
+                endpoint, fresh = self.backend.obtain(self.record, self.terms)
+        except KeyboardInterrupt:
+            interrupted_start.give_back(self)
+            raise
+        if self.begun is not None:
+            self.notify(self.begun)
+        if self.keep is not None:
+            self._begin_lease(fresh)
+            self.keep()
+        if fresh and (self.record.kernel or self.record.helper):
+            self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
+            self._remember(kernel=None, helper=None)
+        return endpoint
+
+    @cached_property
+    def server(self) -> Server:
+        return Server(self.endpoint, self._refresh_endpoint)
+
+    def _refresh_endpoint(self, error: errors.Error) -> Endpoint | None:
+        fresh = self.backend.refresh_endpoint(self.record, error)
+        if fresh is not None:
+            self.__dict__["endpoint"] = fresh
+        elif isinstance(error, errors.AuthError) and isinstance(self.backend, Leased):
+            # Only a lender's tokens are renewed; that of a user's own server may simply be wrong.
+            error.hint = "the token is fresh, and still it is refused: repeat the same command in a minute"
+        return fresh
+
+    def _on_the_runtime(self, action: Callable[[], T]) -> T:
+        """Do something that comes before any work is sent. A runtime that the lender does not list is waited for. One
+        that turns out to be gone is replaced if `terms` allow it. After the first success it is never replaced."""
+        try:
+            done = action()
+        except (errors.LostError, errors.Unlisted) as error:
+            if not self.terms.replace and isinstance(error, errors.LostError):
+                raise
+            self.__dict__.pop("server", None)
+            self.__dict__.pop("endpoint", None)
+            done = action()
+        self.terms = structs.replace(self.terms, replace=False)
+        return done
+
+    def close(self) -> None:
+        """Close the connections; the runtime stays."""
+        if "server" in vars(self):
+            self.server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the helper ---
+
+    @property
+    def helper_path(self) -> str:
+        """One helper serves all sessions on a server, in a kernel of its own beside the user's (protocol C39)."""
+        return f"{self.endpoint.folder}/{HELPER_PATH}".lstrip("/")
+
+    def connect_helper(self) -> Helper:
+        """The helper on the runtime, started if it is not there.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        return self._on_the_runtime(self._connect_helper)
+
+    def _connect_helper(self) -> Helper:
+        from ..helper.client import Helper
+        from ..jupyter.messages import new_id
+
+        server = self.server
+        client_id = new_id()
+        if self.record.helper is not None:
+            with contextlib.suppress(errors.NotFoundError):
+                return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
+        path = self.helper_path
+        with self.waiting("starting the helper on the runtime …"), self.store.opening(self.record):
+            kernel_id, ours = self._open(path)
+            self._remember(helper=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
+        return Helper(server.open_channels(kernel_id, client_id), client_id)
+
+    def _open(self, path: str) -> tuple[str, bool]:
+        """The kernel at `path`, started if there is none: its id, and whether this call started it.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        opened, ours = self.server.open_session(path)
+        if opened.kernel is None:
+            raise errors.ConnectionFailed(
+                "the server opened a session without a kernel", hint="repeat the same command"
+            )
+        return opened.kernel.id, ours
+
+    def reconnect_helper(self, cause: errors.ConnectionFailed) -> Helper:
+        """The helper again, after the connection to it was lost.
+
+        Raises:
+            errors.ConnectionFailed: it cannot be reached within a minute, or the runtime is gone.
+            errors.AuthError: the server does not accept us any more.
+        """
+        if isinstance(cause, errors.HelperDead):
+            self.replace_helper()
+        if self.known_gone():
+            raise cause
+        return reconnect(self.connect_helper, again=self.may_come_back, limit=RECONNECT_FOR)
+
+    def may_come_back(self, error: errors.Error) -> bool:
+        """Whether a connection to the runtime that failed so is worth another attempt."""
+        return isinstance(error, errors.ConnectionFailed) and not self.known_gone()
+
+    def start_with_helper(self, action: Callable[[Helper], T]) -> tuple[Helper, T]:
+        """Start something through the helper, once more when the connection drops before the answer.
+
+        Args:
+            action: given a connection; doing it again does no harm.
+
+        Returns:
+            The connection that was used, for the caller to close, and what the action returned.
+
+        Raises:
+            errors.Error: it was not started.
+        """
+        dropped = False
+
+        def once() -> tuple[Helper, T]:
+            nonlocal dropped
+            helper = self.connect_helper()
+            try:
+                return helper, action(helper)
+            except BaseException as error:
+                helper.close()
+                dropped = isinstance(error, errors.ConnectionFailed)
+                if isinstance(error, errors.HelperDead):
+                    self.replace_helper()
+                raise
+
+        def again(error: errors.Error) -> bool:
+            # A runtime that could not be reached to begin with was given its time already, by the connection itself.
+            return dropped and error.retryable and self.may_come_back(error)
+
+        return persist(once, again=again, attempts=STARTS)
+
+    def revive_helper(self) -> None:
+        """Replace a helper that does not answer any more. Hints promise that a restart does this."""
+        if self.record.helper is None:
+            return
+        try:
+            helper = self._connect_helper()
+            try:
+                helper.hello()
+            finally:
+                helper.close()
+        except (errors.HelperSilent, errors.HelperDead):
+            self.replace_helper()
+            self.notify("the helper on the runtime did not answer; it was replaced")
+        except errors.ConnectionFailed as error:
+            logs.current().warn("SESSION", f"the helper cannot be reached: {error.message}")
+
+    def replace_helper(self) -> None:
+        """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
+        if self.record.helper is not None:
+            self.server.delete_kernel(self.record.helper.id)
+            self._remember(helper=None)
+
+    # --- the record ---
+
+    def _begin_lease(self, fresh: bool) -> None:
+        """Write down since when the runtime is held, before the keeper is started."""
+
+        def change(record: session_store.Record) -> None:
+            if record.lease is None or fresh:
+                record.lease = leases.fresh(leases.lease_of(record), time.time())
+
+        self.store.change(self.record.id, change)
+
+    def _remember(self, **fields: session_store.KernelRecord | None) -> None:
+        def change(record: session_store.Record) -> None:
+            for name, value in fields.items():
+                known: session_store.KernelRecord | None = getattr(record, name)
+                if value is not None and known is not None and known.id == value.id and known.ours and not value.ours:
+                    # Another process of ours started it, and a close has to end it.
+                    value = structs.replace(value, ours=True)
+                setattr(record, name, value)
+
+        change(self.record)
+        self.store.change(self.record.id, change)
+
+    def used(self) -> None:
+        """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
+
+        Call it repeatedly while traffic is carried: such a runtime is not idle. `activity` tells the runtime, too.
+        """
+        self.used_at = now = time.monotonic()
+        if self._noted_at is not None and now - self._noted_at < session_store.TOUCH_INTERVAL:
+            return
+        self._noted_at = now
+        try:
+            self.store.touch(self.record)
+        except errors.ConfigError as error:
+            self.notify(f"the use of the session was not noted: {error.message}")
+
+    def is_lost(self) -> bool:
+        """Whether the lender says that the runtime is gone. False when the lender could not be asked."""
+        try:
+            return self.backend.is_gone(self.record)
+        except errors.Error as error:
+            logs.current().warn("SESSION", f"the lender could not be asked about the runtime: {error.message}")
+            return False
+
+    def known_gone(self) -> bool:
+        """Whether it is known here that the runtime is gone. Asks nobody."""
+        return self.backend.known_gone(self.record)
+
+    def loss(self, what: str, hint: str) -> errors.Error:
+        """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
+        stored = self.store.get(self.record.id)
+        if stored is not None and stored.lease is not None and stored.lease.ended is not None:
+            ended = leases.ended(self.record.name, stored.lease)
+            ended.message = f"{ended.message}, while {what}"
+            return ended
+        return errors.LostError(
+            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}",
+            name="RuntimeLost",
+            hint=hint,
+        )
+
+    def reading_command(self, run_id: str) -> str:
+        """The command that prints all output of a run that the runtime keeps."""
+        return f"lecoder-cgpu run --session {self.record.name} --attach {run_id} --json --max-output 0"
