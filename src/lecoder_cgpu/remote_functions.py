@@ -181,6 +181,8 @@ def _call(
 
     payload = base64.b64encode(_dumps((function, args, kwargs))).decode()
     code = _CODE.format(mime=MIME, payload=payload, python=list(sys.version_info[:2]))
+    with session._hold() as held:
+        held.require_python("a remote function")
     document = checked(session.run(code, on_event=take))
     if not answers:
         raise errors.ConnectionFailed(

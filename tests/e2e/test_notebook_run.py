@@ -175,9 +175,9 @@ def test_bad_options(lab: Cli, tmp_path: Path, options: list[str], error_code: i
 
 
 def test_other_languages(lab: Cli, tmp_path: Path) -> None:
-    """A notebook in R is refused by name."""
-    spec = {"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}
-    source = write(tmp_path / "r.ipynb", code("x <- 1"), metadata=spec)
+    """A notebook in a language that the server does not have is refused by name."""
+    spec = {"kernelspec": {"name": "cobol", "display_name": "Cobol", "language": "cobol"}}
+    source = write(tmp_path / "r.ipynb", code("DISPLAY 1"), metadata=spec)
     assert lab("run", str(source), "--json").json["error"]["name"] == "WrongLanguage"
 
 

@@ -180,6 +180,15 @@ def test_secrets_and_scripts(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> No
     assert kernel.run(account, lambda kind, request: {"error": "no"}) == "MessageError: no"
 
 
+def test_kernels_are_listed(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
+    """Python, R and Julia, with Python as the default."""
+    _, proxy, _ = vm
+    listed = call("GET", proxy["url"] + "/api/kernelspecs", {"X-Colab-Runtime-Proxy-Token": proxy["token"]}).json
+    languages = {name: row["spec"]["language"] for name, row in listed["kernelspecs"].items()}
+    assert listed["default"] == "python3"
+    assert languages.items() >= {"python3": "python", "ir": "r", "julia": "julia"}.items()
+
+
 def test_a_gpu_is_there(vm: tuple[FakeColab, dict[str, Any], Kernel]) -> None:
     """A VM with a GPU has an nvidia-smi that knows it, and a content folder of its own."""
     _, _, kernel = vm

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages
-from lecoder_cgpu.notebooks import cell_outputs, document, parameters
+from lecoder_cgpu.notebooks import cell_outputs, document, inspection, kernels, parameters, syntax
 from tests.support.notebooks import code, text, write
 
 
@@ -48,23 +48,21 @@ def test_what_is_no_notebook_is_refused(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("metadata", "fits"),
+    ("metadata", "language"),
     [
-        ({}, True),
-        ({"kernelspec": {"name": "conda-env", "display_name": "env", "language": "python"}}, True),
-        ({"language_info": {"name": "python"}}, True),
-        ({"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}, False),
-        ({"language_info": {"name": "julia"}}, False),
+        ({}, "python"),
+        ({"kernelspec": {"name": "conda-env", "display_name": "env", "language": "python"}}, "python"),
+        ({"language_info": {"name": "python"}}, "python"),
+        ({"kernelspec": {"name": "ir", "display_name": "R", "language": "R"}}, "r"),
+        ({"kernelspec": {"name": "ir", "display_name": "R"}}, "r"),
+        ({"kernelspec": {"name": "julia-1.11", "display_name": "Julia"}}, "julia"),
+        ({"kernelspec": {"name": "my-env", "display_name": "x"}}, "python"),
+        ({"language_info": {"name": "julia"}}, "julia"),
     ],
 )
-def test_other_languages_are_refused(tmp_path: Path, metadata: dict[str, Any], fits: bool) -> None:
-    """Only Python can be run; the error names the language."""
-    content = parsed(tmp_path, code("1"), metadata=metadata)
-    if fits:
-        document.check_language(content, "x")
-        return
-    with pytest.raises(errors.UsageError, match="is written in"):
-        document.check_language(content, "x")
+def test_the_language_of_a_notebook(tmp_path: Path, metadata: dict[str, Any], language: str) -> None:
+    """Its metadata say it; without a language, the usual name of a kernel does."""
+    assert kernels.language(parsed(tmp_path, code("1"), metadata=metadata)) == language
 
 
 def test_choosing_cells(tmp_path: Path) -> None:
@@ -112,9 +110,9 @@ def test_parameters_go_where_papermill_puts_them(tmp_path: Path) -> None:
 def test_misspelt_parameters_are_found(tmp_path: Path) -> None:
     """A parameter that the tagged cell does not set is named; magics there make no fuss."""
     content = parsed(tmp_path, code("rate = 0.1\nx: int = 2", "parameters"))
-    assert document.unknown_parameters(content, {"rate": 1, "x": 1, "rat": 1}) == ["rat"]
-    assert document.unknown_parameters(parsed(tmp_path, code("%time 1", "parameters")), {"a": 1}) == []
-    assert document.unknown_parameters(parsed(tmp_path, code("1")), {"a": 1}) == []
+    assert inspection.unknown(content, {"rate": 1, "x": 1, "rat": 1}) == ["rat"]
+    assert inspection.unknown(parsed(tmp_path, code("%time 1", "parameters")), {"a": 1}) == []
+    assert inspection.unknown(parsed(tmp_path, code("1")), {"a": 1}) == []
 
 
 @pytest.mark.parametrize(
@@ -151,7 +149,7 @@ def test_values_as_typed(typed: str, value: object) -> None:
 )
 def test_literals_mean_what_they_say(value: object) -> None:
     """Whatever a parameter holds, the injected source evaluates to it."""
-    assert eval(parameters.literal(value)) == value
+    assert eval(syntax.python(value)) == value
 
 
 def shown(*events: messages.Event) -> list[dict[str, Any]]:

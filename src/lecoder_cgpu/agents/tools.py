@@ -35,6 +35,9 @@ BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
 Wait = Annotated[float, Meta(ge=0, le=WAIT_MOST, description="Seconds to wait for the end; the work goes on after.")]
 Budget = Annotated[int, Meta(ge=256, le=1 << 20, description="Bytes of each stream to return: its beginning and end.")]
 SessionName = Annotated[str | None, Meta(description="A session's name or id; the active one when omitted.")]
+KernelName = Annotated[
+    str | None, Meta(description="The kernel for code: python3, ir (R), julia-1.11, …; the session keeps it.")
+]
 Limit = Annotated[float, Meta(gt=0, description="Seconds after which the work is ended.")] | None
 JobId = Annotated[str, Meta(description="A job's id (run-…), or a unique prefix of it.")]
 
@@ -49,6 +52,7 @@ class EnsureArguments(Struct, kw_only=True, forbid_unknown_fields=True):
     cpu: Annotated[bool, Meta(description="No accelerator.")] = False
     tpu: Annotated[bool, Meta(description="A TPU.")] = False
     high_ram: Annotated[bool, Meta(description="Much memory.")] = False
+    kernel_name: KernelName = None
 
 
 class PushArguments(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -68,13 +72,16 @@ class PullArguments(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class RunArguments(Struct, kw_only=True, forbid_unknown_fields=True):
-    code: Annotated[str | None, Meta(description="Python for the session's kernel; its variables stay.")] = None
+    code: Annotated[str | None, Meta(description="For the session's kernel, Python as a rule; its variables stay.")] = (
+        None
+    )
     command: Annotated[str | list[str] | None, Meta(description="A shell line, or a program and its arguments.")] = None
     session: SessionName = None
     cwd: Annotated[str | None, Meta(description="Working folder of a command.")] = None
     timeout: Limit = None
     wait: Wait = WAIT_MOST
     max_output: Budget = BUDGET
+    kernel_name: KernelName = None
 
 
 class StartArguments(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -164,7 +171,12 @@ def status(call: Call, arguments: Nothing) -> Status:
 
 def ensure(call: Call, arguments: EnsureArguments) -> SessionAdded:
     return call.client.ensure(
-        arguments.session, gpu=arguments.gpu, cpu=arguments.cpu, tpu=arguments.tpu, high_ram=arguments.high_ram
+        arguments.session,
+        gpu=arguments.gpu,
+        cpu=arguments.cpu,
+        tpu=arguments.tpu,
+        high_ram=arguments.high_ram,
+        kernel_name=arguments.kernel_name,
     )
 
 
@@ -181,12 +193,15 @@ def pull(call: Call, arguments: PullArguments) -> Transfer:
 def run(call: Call, arguments: RunArguments) -> Run:
     if (arguments.code is None) == (arguments.command is None):
         raise errors.UsageError(
-            "give either code or command", hint="leave out code, which is Python, or command, which is for the shell"
+            "give either code or command",
+            hint="leave out code, which is for the kernel, or command, which is for the shell",
         )
     session = call.client.session(arguments.session)
     if arguments.code is not None:
         return _run_code(call, session, arguments)
     assert arguments.command is not None
+    if arguments.kernel_name is not None:
+        raise errors.UsageError("kernel_name is for code", hint="leave out kernel_name, or give code")
     job = session.job(arguments.command, cwd=arguments.cwd, timeout=arguments.timeout)
     call.stoppable(lambda: job.kill("SIGINT"))
 
@@ -225,6 +240,7 @@ def _run_code(call: Call, session: Session, arguments: RunArguments) -> Run:
         wait=arguments.wait,
         max_output=arguments.max_output,
         on_event=see,
+        kernel_name=arguments.kernel_name,
     )
     _remember(session, document, arguments.code)
     return document
@@ -287,7 +303,7 @@ TOOLS = (
     Tool("ensure", "Make sure that a session with a runtime is there, and make it the active one. Safe to repeat. "
          "A runtime costs money until it is closed.",
          EnsureArguments, SessionAdded, ensure, spends=True, repeatable=True),
-    Tool("run", "Run Python (code) in the session's kernel, or a command, and return its output and true exit status. "
+    Tool("run", "Run code in the session's kernel (Python as a rule), or a command; returns output and exit status. "
          "What takes longer than 40 seconds goes on as a job: use job_wait with the runId.",
          RunArguments, Run, run, spends=True),
     Tool("job_start", "Start a command that goes on without you; returns its job id at once.",

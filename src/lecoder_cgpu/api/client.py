@@ -52,54 +52,66 @@ class Client:
         cpu: bool = False,
         high_ram: bool = False,
         new: bool = False,
+        kernel_name: str | None = None,
     ) -> Session:
         """The session of that name or id, else the active one, else a new one of the chosen backend.
 
         Args:
-            name: name or id of a stored session; excludes the other arguments.
+            name: name or id of a stored session; excludes the other arguments but `kernel_name`.
             gpu: ask for a GPU of that kind, or for the first of several (`"L4,T4"`) that is free.
             tpu: ask for a TPU, or for one of that kind. cpu: ask for a runtime without an accelerator.
             high_ram: ask for much memory. new: ask for another runtime, even if there is a session.
+            kernel_name: the kernel that runs code, by the name of its kernelspec (`Session.kernels`); the session keeps
+                it. None is the session's, else the server's default.
 
         Raises:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
         wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
-        return self._session(self._client.session(name, wants))
+        return self._session(self._client.session(name, wants), kernel_name)
 
     def ensure(
-        self, name: str, *, gpu: str | None = None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False
+        self,
+        name: str,
+        *,
+        gpu: str | None = None,
+        tpu: bool | str = False,
+        cpu: bool = False,
+        high_ram: bool = False,
+        kernel_name: str | None = None,
     ) -> SessionAdded:
         """Make sure that there is a session of that name with its runtime, and make it the active one.
 
         A repeated call changes nothing. On Colab, a GPU is asked for unless an argument says otherwise.
 
         Raises:
-            errors.UsageError: the session of that name has another kind of runtime.
+            errors.UsageError: the session of that name has another kind of runtime, or its runtime no such kernel.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
-        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram)
+        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, kernel_name=kernel_name)
         held, fresh = operations.ensure(self._client, name, wants)
         with held:
             return SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
 
-    def add_server(self, name: str, url: str, token: str | None = None, *, replace: bool = False) -> Session:
+    def add_server(
+        self, name: str, url: str, token: str | None = None, *, replace: bool = False, kernel_name: str | None = None
+    ) -> Session:
         """Store a Jupyter server as a session, after a request that shows that it answers and accepts the token.
 
         Raises:
-            errors.UsageError: name or address are invalid.
+            errors.UsageError: name or address are invalid, or the server has no such kernel.
             errors.AuthError, errors.ConnectionFailed: the request failed.
         """
-        return self._session(self._client.add_server(name, url, token, replace=replace))
+        return self._session(self._client.add_server(name, url, token, replace=replace, kernel_name=kernel_name))
 
-    def add_local(self, name: str, root: str | Path | None = None) -> Session:
+    def add_local(self, name: str, root: str | Path | None = None, *, kernel_name: str | None = None) -> Session:
         """Store another local runtime as a session and start it, with `root` as its working folder.
 
         Raises:
-            errors.UsageError: name or folder are invalid. errors.CapacityError: it did not start.
+            errors.UsageError: name, folder or kernel are invalid. errors.CapacityError: it did not start.
         """
-        return self._session(self._client.add_local(name, None if root is None else str(root)))
+        return self._session(self._client.add_local(name, None if root is None else str(root), kernel_name=kernel_name))
 
     def sessions(self) -> list[SessionDocument]:
         """Every stored session and the present state of its runtime, most recently used first."""
@@ -109,13 +121,19 @@ class Client:
         """The login, the runtimes with their GPUs and memory, and the sessions."""
         return overview.status(self._client)
 
-    def _session(self, held: runtime.Session) -> Session:
+    def _session(self, held: runtime.Session, kernel_name: str | None = None) -> Session:
         with held:
-            return Session(self._client, held.record)
+            return Session(self._client, held.record, kernel_name)
 
 
 def _wants(
-    *, gpu: str | None, tpu: bool | str = False, cpu: bool = False, high_ram: bool = False, new: bool = False
+    *,
+    gpu: str | None,
+    tpu: bool | str = False,
+    cpu: bool = False,
+    high_ram: bool = False,
+    new: bool = False,
+    kernel_name: str | None = None,
 ) -> RuntimeRequest:
     return RuntimeRequest(
         cpu=cpu,
@@ -123,4 +141,5 @@ def _wants(
         tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
         high_ram=high_ram,
         new=new,
+        kernel_name=kernel_name,
     )

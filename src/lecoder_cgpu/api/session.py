@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..models.jobs import JobStarted
     from ..models.notebooks import Install
     from ..models.runs import Run
-    from ..models.sessions import SessionClosed
+    from ..models.sessions import KernelChoice, SessionClosed
 
 OnOutput = Callable[[str, str], None]
 
@@ -38,9 +38,10 @@ OnOutput = Callable[[str, str], None]
 class Session:
     """One session in use. Made by `Client`."""
 
-    def __init__(self, client: SessionManager, record: Record) -> None:
+    def __init__(self, client: SessionManager, record: Record, kernel_name: str | None = None) -> None:
         self._client = client
         self._record = record
+        self._kernel_name = kernel_name
 
     def __repr__(self) -> str:
         return f"Session(name={self.name!r}, backend={self.backend!r})"
@@ -62,7 +63,7 @@ class Session:
         """The reference by which documents name this session."""
         return self._record.ref
 
-    # --- Python in the session's kernel ---
+    # --- code in the session's kernel ---
 
     def run(
         self,
@@ -74,21 +75,26 @@ class Session:
         outputs_dir: str | Path | None = None,
         wait: float | None = None,
         max_output: int | None = None,
+        kernel_name: str | None = None,
     ) -> Run:
-        """Run Python in the session's kernel; its variables stay for the next run.
+        """Run code in the session's kernel; its variables stay for the next run.
 
         Args:
+            code: Python, or the language of the session's kernel.
             timeout: seconds after which the code is interrupted.
             check: raise the failure of the code instead of returning it.
             on_event: called with every output as it comes, in the calling thread.
             outputs_dir: folder for images and other rich outputs.
             wait: seconds after which to return although the code goes on: the document's status is `running` then.
             max_output: bytes of each stream and of rich outputs that the document may hold; None for all.
+            kernel_name: the kernel to run it in, by the name of its kernelspec; the session keeps it (see `kernels`).
 
         Raises:
-            errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was sent.
+            errors.CodeFailure, errors.TimeLimit: with `check`.
+            errors.UsageError: (`NoSuchKernel`) the server has no such kernel. errors.Error: nothing was sent.
         """
         with self._hold() as held:
+            held.wish = kernel_name or held.wish
             document = kernel_runs.kernel_run(
                 held,
                 code,
@@ -102,8 +108,17 @@ class Session:
         return ended(document, check)
 
     def stream(self, code: str, *, timeout: float | None = None) -> Stream:
-        """Run Python in the session's kernel and iterate over its outputs as they come."""
+        """Run code in the session's kernel and iterate over its outputs as they come."""
         return Stream(lambda on_event: self.run(code, timeout=timeout, on_event=on_event), self.interrupt)
+
+    def kernels(self) -> list[KernelChoice]:
+        """The kernels that the runtime can start, for `kernel_name`.
+
+        Raises:
+            errors.UsageError: (`NoKernelList`) its server does not tell.
+        """
+        with self._hold() as held:
+            return held.kernel_choices()
 
     def interrupt(self) -> None:
         """Interrupt what the kernel executes now. Its variables stay.
@@ -287,7 +302,9 @@ class Session:
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now. Another process may have started a kernel or renewed a token."""
-        return self._client.hold(self._client.store.find(self.id))
+        held = self._client.hold(self._client.store.find(self.id))
+        held.wish = self._kernel_name
+        return held
 
     @contextmanager
     def _storage(self) -> Iterator[Storage]:

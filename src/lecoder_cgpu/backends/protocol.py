@@ -34,6 +34,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
 
     `gpu` and `tpu` are names, the best first; an empty tuple of TPUs means any, None that none was asked for.
     `patience` is for how many seconds to wait for a machine to become free, `limits` are those of the lease.
+    `kernel_name` is the kernel of the session, by the name of its kernelspec; every runtime may have it.
     """
 
     cpu: bool = False
@@ -43,6 +44,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
     new: bool = False
     patience: float = 0.0
     limits: Limits = Limits()
+    kernel_name: str | None = None
 
     @property
     def options(self) -> list[str]:
@@ -159,6 +161,7 @@ class Backend(Protocol):
     owns_runtime: bool = True  # whether the runtime is ours to end; if not, only the kernels are that we started there
     takes_folder: bool = False  # whether a session can be given a working folder of this machine (`--root`)
     extra: str | None = None  # the optional part of the installation that it needs
+    languages: tuple[str, ...] | None = None  # what its kernels run (`kernelspecs.language_of`), where that is known
     no_page: str | None = None  # why a browser cannot show its runtimes; None where the server's own page can
 
     def create(self, name: str, wants: RuntimeRequest) -> Record:

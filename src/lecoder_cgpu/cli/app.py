@@ -48,7 +48,7 @@ COMMANDS = {
     "rm": ("files", "Delete files on the runtime."),
     "install": ("install", "Install Python packages on the runtime."),
     "notebook": ("notebook", "Run notebooks, cell by cell, and keep them in Google Drive."),
-    "kernel": ("kernel", "Show, interrupt or restart the session's kernel."),
+    "kernel": ("kernel", "List the kernels; show, interrupt or restart the session's."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
     "doctor": ("doctor", "Check the installation, the login, the network and every session."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors
-from ..notebooks.parameters import check_name, value
+from ..notebooks.parameters import value
 from .inputs import file_content
 
 INPUT_PATH, OUTPUT_PATH = "PAPERMILL_INPUT_PATH", "PAPERMILL_OUTPUT_PATH"
@@ -15,7 +15,7 @@ def collect(options: dict[str, Any]) -> dict[str, Any]:
     """The parameters that the options of `notebook run` give; what is typed wins over what is in YAML.
 
     Raises:
-        errors.UsageError: a name or a file cannot be used. errors.NotFoundError: there is no such file.
+        errors.UsageError: a file cannot be used, or a value is missing. errors.NotFoundError: there is no such file.
     """
     found: dict[str, Any] = {}
     for text in options["parameters_base64"]:
@@ -30,8 +30,6 @@ def collect(options: dict[str, Any]) -> dict[str, Any]:
             if not separator:
                 raise errors.UsageError(f"parameter {item!r} has no value", hint=f"-p {item}=VALUE")
             found[name] = convert(text)
-    for name in found:
-        check_name(name)
     return found
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from .. import errors
 from ..models.notebooks import NotebookRun
 from ..notebooks import document as notebook
-from ..notebooks import papermill_metadata, remembered, remote
+from ..notebooks import inspection, kernels, papermill_metadata, remembered, remote
 from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
@@ -49,13 +49,19 @@ class Invocation:
         self.target: Path | str | None = None  # text is an address; None is stdout, or a job
         if not options["detach"]:
             self.target = self._target(name, parameters)
-        unknown = notebook.unknown_parameters(self.source.content, parameters)
+        unknown = inspection.unknown(self.source.content, parameters)
         if unknown:
             self.printer.notify("the cell tagged `parameters` does not set: " + ", ".join(unknown))
         if options["inject_paths"]:
             parameters = self._paths() | parameters
+        self.parameters = parameters
+        self.language = kernels.language(self.source.content, options["kernel_name"])
         self.steps = notebook.plan(
-            self.source.content, from_cell=options["from_cell"], only=options["only"], parameters=parameters
+            self.source.content,
+            from_cell=options["from_cell"],
+            only=options["only"],
+            parameters=parameters,
+            language=self.language,
         )
         for step in self.steps:
             step.allowed_names = options["allow_error"]
@@ -70,7 +76,7 @@ class Invocation:
                 input_path=self.source.name,
                 output_path=notebooks.shown(self.target),
             )
-        self.wants = runtime_options.wants(options)
+        self.wants = runtime_options.wants(options | {"kernel_name": None})  # the session keeps its own
         self.secrets = dict(inputs.secret(item) for item in options["secret"])
         variables = dict(inputs.variable(item) for item in options["env"])
         self.place = Place(cwd=options["cwd"], variables=variables | self.secrets)
@@ -150,6 +156,7 @@ class Invocation:
         if self.options["verbose"]:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         session.secrets = self.secrets
+        self._choose_kernel(session)
         if self.options["restart"] and session.kernel() is not None:
             session.restart_kernel()
             records.remember_restart(session)
@@ -160,6 +167,20 @@ class Invocation:
             document = self._started(session)
             return Answer(document, lambda: document.job_id)
         return self._watched(session) if self.options["wait"] is None else self._watched_for_a_while(session)
+
+    def _choose_kernel(self, session: Session) -> None:
+        """Take the kernel that the notebook needs, and refuse what that cannot do."""
+        content, wanted = self.source.content, self.options["kernel_name"]
+        if wanted is None:
+            kernels.check(content, self.source.name, session)
+        language = kernels.choose(session, content, self.source.name, wanted)
+        if language != self.language:
+            self.language = language
+            if self.parameters:
+                notebook.write_parameters(content, self.steps, self.parameters, language)
+        for option in ("cwd", "sync", "env", "secret", "auto_install"):
+            if self.options[option]:
+                session.require_python(f"--{option.replace('_', '-')}")
 
     def _prepared(self) -> Answer:
         """Write the notebook as it would be run."""

@@ -90,6 +90,7 @@ _OPTIONS = (
     max_output_option,
     own_runtime.option,
     runtime_options.runtime_options(new=True),
+    click.option("--kernel-name", metavar="NAME", help="The kernel to run it in, whatever the notebook says itself."),
     click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used."),
 )  # fmt: skip
 

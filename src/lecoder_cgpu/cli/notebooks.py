@@ -47,7 +47,7 @@ def read(name: str, app: App | None = None) -> Source:
     its link or id.
 
     Raises:
-        errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook of Python.
+        errors.NotFoundError: there is no such file. errors.UsageError: it is no notebook.
         errors.Error: see `drive` and `remote`.
     """
     if app is not None and _is_in_drive(name):
@@ -57,10 +57,8 @@ def read(name: str, app: App | None = None) -> Source:
         return _from_address(name, tell)
     if name == STANDARD:
         content = notebook.parse(sys.stdin.buffer.read(), "stdin", tell)
-        notebook.check_language(content, "stdin")
         return Source(content, "stdin", Path("stdin.ipynb"))
     content = _parsed(file_content(name), name, tell)
-    notebook.check_language(content, name)
     return Source(content, name, Path(name).expanduser())
 
 
@@ -71,7 +69,6 @@ def _parsed(content: bytes, name: str, tell: Callable[[str], None]) -> Any:
 def _from_address(address: str, tell: Callable[[str], None]) -> Source:
     name = remote.shown(address)
     content = _parsed(remote.read(address), name, tell)
-    notebook.check_language(content, name)
     return Source(content, name, Path(file_name(Path(remote.file_name(address)).stem)), is_remote=True)
 
 
@@ -92,7 +89,6 @@ def _from_drive(name: str, app: App) -> Source:
     drive = Drive(app.client.login)
     file = drive.get(id_of(name))
     content = notebook.parse(drive.download(file.id), file.name, _teller(app))
-    notebook.check_language(content, file.name)
     return Source(content, file.name, Path(file_name(file.name)), file.id)
 
 

@@ -31,7 +31,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--release": False, "--rm": False,
     "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
-    "--gpu": True, "--high-ram": False, "--wait-for-capacity": True,
+    "--gpu": True, "--high-ram": False, "--wait-for-capacity": True, "--kernel-name": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
     "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,
 }  # fmt: skip

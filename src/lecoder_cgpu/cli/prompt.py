@@ -15,7 +15,10 @@ from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.lexers import PygmentsLexer
 from prompt_toolkit.output import create_output
-from pygments.lexers.python import PythonLexer
+from pygments.lexer import Lexer
+from pygments.lexers import get_lexer_by_name
+from pygments.lexers.special import TextLexer
+from pygments.util import ClassNotFound
 
 from .. import config
 
@@ -31,13 +34,14 @@ class Prompt:
         repl: answers questions about code.
         screen: whose terminal it is.
         earlier: cells for the arrow keys, the newest first.
+        language: of what is typed, see `kernelspecs.language_of`.
     """
 
-    def __init__(self, repl: Repl, screen: Printer, earlier: list[str]) -> None:
+    def __init__(self, repl: Repl, screen: Printer, earlier: list[str], language: str) -> None:
         self._repl = repl
         self._session: PromptSession[str] = PromptSession(
             history=_Earlier(earlier),
-            lexer=PygmentsLexer(PythonLexer) if config.colour_allowed() else None,
+            lexer=PygmentsLexer(_lexer(language)) if config.colour_allowed() else None,
             completer=_FromKernel(repl),
             complete_in_thread=True,
             complete_while_typing=False,
@@ -76,6 +80,14 @@ class Prompt:
             event.current_buffer.insert_text("\n")
 
         return keys
+
+
+def _lexer(language: str) -> type[Lexer]:
+    """What colours that language; nothing does for one that is not known."""
+    try:
+        return type(get_lexer_by_name(language))
+    except ClassNotFound:
+        return TextLexer
 
 
 class _FromKernel(Completer):

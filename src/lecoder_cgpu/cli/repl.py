@@ -1,4 +1,4 @@
-"""A Python prompt on the session's kernel: what is typed is run there, and shown as it goes on.
+"""A prompt on the session's kernel: what is typed is run there, and shown as it goes on.
 
 Every cell is a run like those of `run -m kernel`: recorded, in the history, interrupted by Ctrl-C, complete after a
 dropped connection. How lines are edited is in `prompt`; without prompt_toolkit, and in a dumb terminal, they are plain.
@@ -22,6 +22,7 @@ from .. import config, errors
 from ..history.entries import History, entry_from_run, shown_by
 from ..jupyter import messages
 from ..jupyter.kernel_channels import Completion, KernelConnection
+from ..jupyter.kernelspecs import PYTHON
 from ..models.base import ErrorInfo
 from ..models.connections import Connected
 from ..models.history import HistoryRuntime
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 ASK_LIMIT = 1.5  # seconds that the kernel has to say whether code is complete; it may be busy with somebody else's
 COMPLETE_LIMIT = 8.0  # seconds for proposals, which nobody needs to wait for; the first ones take the longest
 LEAVE = ("exit", "quit", "exit()", "quit()")
+_LEAVE_TOO = {"r": ("q()",)}  # the kernel would ask to save its workspace, or end without a word
 _REMEMBERED = 200  # earlier cells that the arrow keys bring back
 
 T = TypeVar("T")
@@ -59,6 +61,7 @@ class Repl:
         self._connection: KernelConnection | None = None
         self._turn = threading.Lock()  # for the connection: proposals are asked for in threads, while people type on
         self._count = 1
+        self.language = PYTHON  # until the kernel is there
         self._cells = self._failed = 0
         self._left_by: int | None = None  # the exit status for the signal that ended us
         self._pictures = Pictures(protocol(sys.stdin.fileno(), self.screen.write), self.screen.write, self._folder)
@@ -72,7 +75,10 @@ class Repl:
         started = time.monotonic()
         self._connection = self._session.connect_kernel()
         try:
-            self.screen.note(f"Python on {self._session.record.name}; name? explains, Ctrl-C interrupts, Ctrl-D leaves")
+            self.language = self._session.language()
+            explains = "name? explains, " if self.language == PYTHON else ""
+            shown = self.language.capitalize()
+            self.screen.note(f"{shown} on {self._session.record.name}; {explains}Ctrl-C interrupts, Ctrl-D leaves")
             if startup_code is not None:
                 self._run(startup_code)
             self._loop()
@@ -96,7 +102,7 @@ class Repl:
                 if errors.interrupted_status(interrupt) != 130:
                     raise
                 continue  # Ctrl-C gives a fresh line
-            if code is None or code.strip() in LEAVE:
+            if code is None or code.strip() in (*LEAVE, *_LEAVE_TOO.get(self.language, ())):
                 return
             if code.strip():
                 self._run(code)
@@ -109,7 +115,7 @@ class Repl:
             return self._plain
         from .prompt import Prompt
 
-        return Prompt(self, self.screen, self._remembered()).read
+        return Prompt(self, self.screen, self._remembered(), self.language).read
 
     def _plain(self, count: int) -> str | None:
         """A cell, line by line, until the kernel finds it complete."""
@@ -208,6 +214,8 @@ class Repl:
         asked = self._ask(lambda connection: connection.is_complete(code, ASK_LIMIT))
         if asked is not None:
             return asked.indent if asked.status == "incomplete" else None
+        if self.language != PYTHON:
+            return None
         last = code.rpartition("\n")[2]
         return "    " if re.search(r":\s*(#.*)?$", last) or (last.strip() and last[0] in " \t") else None
 

@@ -122,6 +122,9 @@ class Invocation:
             return self._detach_code(code)
         self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
         session = self._session()
+        for option in ("secret", "auto_install"):
+            if self.options[option]:
+                session.require_python(f"--{option.replace('_', '-')}")
         if self.secrets and session.backend.responder(session.record, {}, self.printer.notify) is None:
             raise errors.UsageError(
                 "--secret in a kernel answers google.colab.userdata.get, which this runtime does not have",
@@ -168,6 +171,12 @@ class Invocation:
     # --- terminal mode ---
 
     def process(self) -> Answer:
+        if self.options["kernel_name"] is not None:
+            raise errors.UsageError(
+                "--kernel-name chooses what runs code, and this is a command",
+                name="ConflictingOptions",
+                hint="add -m kernel, or leave out --kernel-name",
+            )
         if self.options["file"] is not None:
             raise errors.UsageError(
                 "--file is for Python in the kernel", hint=f"lecoder-cgpu run -m kernel -f {self.options['file']}"

@@ -46,6 +46,13 @@ def attach_tpu(arguments: Sequence[str]) -> list[str]:
     return attached
 
 
+kernel_option = click.option(
+    "--kernel-name",
+    metavar="NAME",
+    help="The kernel to run code in: python3, ir, … (see `kernel list`). The session keeps it.",
+)
+
+
 def runtime_options(*, new: bool) -> Callable[[F], F]:
     """Add the options to a command; `new` with `--new-runtime`."""
     added = [
@@ -109,6 +116,7 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
             max_runtime=_limit(options["max_runtime"], "--max-runtime"),
             max_units=_limit(options["max_units"], "--max-units"),
         ),
+        kernel_name=options.get("kernel_name") or None,
     )
 
 

@@ -120,6 +120,11 @@ class KernelSockets:
         self.control.send_multipart(self._request("kernel_info_request", {}, request))
         return request
 
+    def ask_shell(self) -> None:
+        """The same once the kernel has done its work, for kernels that publish nothing of requests on the control
+        channel (protocol J36)."""
+        self.shell.send_multipart(self._request("kernel_info_request", {}))
+
     def execute(self, run: str, code: str, *, silent: bool = False) -> None:
         """Send code to execute; `run` is the request's id."""
         content = {

@@ -30,8 +30,9 @@ from typing import Any
 
 LIMIT = 1 << 30  # bytes of `messages`
 POLL = 200  # milliseconds between looks at signals that came
-GREETING_LIMIT = 5000  # milliseconds for the answer that shows that the subscription works
+GREETING_LIMIT = 1000  # milliseconds for the answer that shows that the subscription works
 GREETING_PAUSE = 50
+QUIET_ROUNDS = 20
 AFTER_DEATH = 1.0  # seconds in which the last words of a kernel that died arrive
 BASES_LIMIT = 2.0  # seconds for the class hierarchy of an exception
 ENTER_LIMIT = 600.0  # seconds for the folder and the variables of the notebook; the kernel may be busy
@@ -75,12 +76,19 @@ class Kernel:
     def greet(self) -> None:
         """Return when what the kernel publishes arrives here: a subscription is made in the background."""
         control, iopub = self.sockets["control"], self.sockets["iopub"]
+        rounds, asked = 0, False
         while True:
             self.send("control", "kernel_info_request", {}, os.urandom(16).hex())
             if control.poll(GREETING_LIMIT):
                 control.recv_multipart()
+                rounds += 1
+            else:
+                rounds += QUIET_ROUNDS
             if iopub.poll(GREETING_PAUSE):
                 return
+            if not asked and rounds >= QUIET_ROUNDS:
+                asked = True  # some kernels publish nothing of requests on the control channel (protocol J36)
+                self.send("shell", "kernel_info_request", {}, os.urandom(16).hex())
 
     def send(self, channel: str, kind: str, content: dict[str, Any], identity: str) -> None:
         header = {
@@ -216,7 +224,7 @@ class Driver:
         identity = f"{self.spec['run']}-{number}"
         self.writer.note(begin=number, at=time.time())
         self.kernel.execute(cell["code"], identity)
-        replied = idle = False
+        replied = idle = begun = False
         raised: dict[str, Any] | None = None
         shown: dict[str, Any] | None = None  # the last exception that was shown
         gone = 0.0
@@ -238,11 +246,14 @@ class Driver:
                 show(kind, found)
                 replied = replied or kind == "execute_reply"
                 idle = idle or (kind == "status" and found.get("execution_state") == "idle")
+                begun = begun or kind == "execute_input"
                 if kind == "error":
                     shown = found
                 if kind == "execute_reply":  # it decides, and not what was shown (protocol J34)
                     status = found.get("status")
-                    if status == "aborted":
+                    if status in ("aborted", "abort") and begun:  # so do some kernels say that they were interrupted
+                        raised = {"ename": "KeyboardInterrupt", "evalue": ""}
+                    elif status == "aborted":
                         raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
                     elif status != "ok":
                         raised = shown if shown and found.get("ename") in (None, "", "NoneType") else found

@@ -54,7 +54,8 @@ from .state_files import read_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GREETING_LIMIT = 5000  # milliseconds for the answer to a request whose effect shows that the subscription works
+GREETING_LIMIT = 1000  # milliseconds for the answer to a request whose effect shows that the subscription works
+QUIET_ROUNDS = 20  # such requests without an effect, after which the kernel is asked in another way
 GREETING_PAUSE = 50  # milliseconds for what the kernel publishes of it to arrive
 SETTLED_WITHIN = 5.0  # seconds that a caller waits for the recorder to catch up with the kernel
 LONG_ENOUGH = 60.0  # seconds after which a failure of the recorder counts as the first
@@ -270,13 +271,20 @@ class Recorder(threading.Thread):
         """
         sockets = self._sockets
         is_python = True  # until it says otherwise: a starting kernel publishes before it answers
+        rounds, asked = 0, False
         while True:
             sockets.ask()
             # One request at a time: a late answer would get between the messages of a run.
             if sockets.control.poll(GREETING_LIMIT):
                 is_python = b'"python"' in sockets.control.recv_multipart()[-1]
+                rounds += 1
+            else:
+                rounds += QUIET_ROUNDS
             if sockets.published.poll(GREETING_PAUSE):
                 break
+            if not asked and rounds >= QUIET_ROUNDS:
+                asked = True
+                sockets.ask_shell()
             if not os.path.exists(self._connection_file):
                 return False
         self._process = kernel_process(self._kernel)

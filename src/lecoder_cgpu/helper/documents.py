@@ -158,6 +158,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     shell: str | None = None
     argv: list[str] | None = None
     code: str | None = None  # of a kernel run, its beginning
+    kernel: str | None = None  # the id of the kernel that executes it
     pull: list[str] | None = None  # what `job wait` is to fetch
     cwd: str | None = None
     timeout: float | None = None

@@ -7,9 +7,10 @@ ordered among each other, protocol J4).
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..system import logs
 from . import messages
@@ -31,6 +32,7 @@ EXECUTION_TYPES = frozenset(
 
 GONE = "the kernel is gone"  # the server does not know it any more: it was ended there, or the server was restarted
 _NAMELESS = ("", "NoneType")  # what ipykernel 7.4 says of an exception in `__repr__`
+_CLASS = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
 ORDERED = _OUTPUTS | {"comm_open", "comm_msg"}  # what these mean depends on the messages before them
@@ -54,6 +56,7 @@ class Execution:
     def __init__(self, msg_id: str) -> None:
         self.msg_id = msg_id
         self.started = False
+        self._taken_up = False  # the kernel has published that it executes the code
         self.idle = False
         self.status: Literal["ok", "error", "aborted"] | None = None
         self.execution_count: int | None = None
@@ -140,7 +143,7 @@ class Execution:
             case "lecoder_reply":
                 self._take_note(content)
             case "execute_input":
-                self.started = True
+                self.started = self._taken_up = True
                 self._count(content)
             case "status":
                 state = content.get("execution_state")
@@ -220,10 +223,13 @@ class Execution:
     def _reply(self, content: dict[str, Any]) -> None:
         status = content.get("status")
         # Kernels older than protocol 5 say "abort" for "aborted".
-        self.status = "aborted" if status in ("aborted", "abort") else "ok" if status == "ok" else "error"
+        aborted = status in ("aborted", "abort")
+        self.status = "aborted" if aborted and not self._taken_up else "ok" if status == "ok" else "error"
         self._count(content)
         self.user_expressions = _object(content, "user_expressions")
-        if self.status == "error":
+        if self.status == "error" and aborted:  # what was taken up was not dropped: it was interrupted (protocol J36)
+            self.raised = Raised("KeyboardInterrupt", "the code was interrupted", [])
+        elif self.status == "error":
             self.raised = _raised(content)
             self._prefer_shown()
 
@@ -233,7 +239,10 @@ class Execution:
         if shown is None or raised is None:
             return
         if raised.name in _NAMELESS or (raised.name == shown.name and not raised.traceback):
-            self.raised = shown
+            raised = shown
+        if found := _CLASS.fullmatch(raised.name):  # xeus-python writes names so
+            raised = structs.replace(raised, name=found[1])
+        self.raised = raised
 
     def _take_note(self, content: dict[str, Any]) -> None:
         self._note = content

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from .. import errors
 from ..models.base import Timing, timestamp
 from .execution import Execution
+from .kernelspecs import PYTHON
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Outcome:
     `withdrawn`: the code was taken back while it waited for the kernel.
     `never_begun`: the request was lost on its way, so the code was not executed.
     `steps`: what happened on the way, in words for people.
+    `bases`: the class hierarchy of a Python exception. `language`: of the kernel, see `kernelspecs.language_of`.
     """
 
     execution: Execution
@@ -42,6 +44,12 @@ class Outcome:
     problem: errors.Error | None = None
     steps: list[str] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)
+    language: str | None = None
+
+    @property
+    def is_python(self) -> bool:
+        """Whether the code was Python, as everything is of which nothing else is known."""
+        return self.language in (None, PYTHON)
 
     @property
     def timing(self) -> Timing:

@@ -7,15 +7,14 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from .. import errors
 from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import WebSocket
 from .endpoint import Endpoint
+from .kernelspecs import PYTHON_NAME, KernelSpecs
 from .messages import V1_SUBPROTOCOL
-
-KERNEL_NAME = "python3"
 
 T = TypeVar("T")
 Renew = Callable[[errors.Error], Endpoint | None]
@@ -45,13 +44,6 @@ class TerminalModel(Struct, kw_only=True):
     """A terminal as the server describes it."""
 
     name: str
-
-
-class KernelSpecs(Struct, kw_only=True):
-    """The kinds of kernels that the server can start, and its default."""
-
-    default: str = KERNEL_NAME
-    kernelspecs: dict[str, Any] = field(default_factory=dict)
 
 
 class Version(Struct, kw_only=True):
@@ -95,11 +87,19 @@ class Server:
     def sessions(self) -> list[NotebookSession]:
         return self._get("api/sessions", list[NotebookSession])
 
-    def open_session(self, path: str) -> tuple[NotebookSession, bool]:
+    def kernel_specs(self) -> KernelSpecs:
+        """The kinds of kernels that the server can start, and its default (protocol J27)."""
+        return KernelSpecs.of(self._get("api/kernelspecs", Any))
+
+    def open_session(self, path: str, kernel_name: str = PYTHON_NAME) -> tuple[NotebookSession, bool]:
         """Return the session at `path` with its kernel, and whether this call started that kernel.
 
-        An existing session whose kernel is gone is replaced (protocol J26). The server starts a kernel for each of two
-        requests that come at once; the first session in its listing counts then, and the other is ended.
+        An existing session counts whatever kernel it has; one whose kernel is gone is replaced (protocol J26). The
+        server starts a kernel for each of two requests that come at once; the first session in its listing counts then,
+        and the other is ended.
+
+        Args:
+            kernel_name: the kernel to start, by the name of its spec.
         """
         existing = self._session_at(path)
         if existing is not None and existing.kernel is not None:
@@ -109,14 +109,7 @@ class Server:
                 self._delete(f"api/sessions/{quote(existing.id)}")
             else:
                 return existing, False
-        try:
-            started = self._start_session(path, KERNEL_NAME)
-        except errors.ConnectionFailed as error:
-            # The server may know Python by another name; it tells which kernel is its default (protocol J27).
-            default = self._get("api/kernelspecs", KernelSpecs).default
-            if default == KERNEL_NAME:
-                raise error
-            started = self._start_session(path, default)
+        started = self._start_session(path, kernel_name)
         first = self._session_at(path)
         if first is None or first.id == started.id or first.kernel is None or started.kernel is None:
             return started, True

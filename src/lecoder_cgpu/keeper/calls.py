@@ -228,7 +228,11 @@ class Calls:
                 finally:
                     helper.close()
             kernel = session.kernel()
-            return WorkSeen(record.id, unfinished or (kernel is not None and kernel.execution_state in BUSY), ago)
+            states = [] if kernel is None else [kernel.execution_state]
+            if record.kernels:
+                others = {item.id for item in record.kernels.values()}
+                states += [item.execution_state for item in session.server.kernels() if item.id in others]
+            return WorkSeen(record.id, unfinished or any(state in BUSY for state in states), ago)
         except errors.LostError:
             raise
         except errors.Error as error:

@@ -11,13 +11,16 @@ from .keeper import LeaseInfo
 
 
 class KernelInfo(Struct, kw_only=True):
-    """The session's kernel. `state` is Jupyter's execution state, or `none` if no kernel was started yet."""
+    """The session's kernel. `state` is Jupyter's execution state, or `none` if no kernel was started yet. `name` is
+    that of its kernelspec, `language` what it runs, in small letters."""
 
     id: str | None = None
     state: str = "none"
     execution_count: int | None = field(name="executionCount", default=None)
     connections: int | Optional = UNSET
     last_activity: str | Optional = field(name="lastActivity", default=UNSET)
+    name: str | Optional = UNSET
+    language: str | Optional = UNSET
 
 
 class KernelDocument(Struct, kw_only=True):
@@ -28,6 +31,29 @@ class KernelDocument(Struct, kw_only=True):
     session: SessionRef
     kernel: KernelInfo
     action: Literal["interrupted", "restarted"] | Optional = UNSET
+
+
+class KernelChoice(Struct, kw_only=True):
+    """A kernel that the server can start. `name` is what --kernel-name takes; `language` is in small letters, and empty
+    if the server does not tell. `isChosen`: the session's own; `isDefault`: the server's default. `state` and `id` are
+    of the kernel of that kind that the session has started, if it runs."""
+
+    name: str
+    language: str
+    display_name: str = field(name="displayName")
+    is_chosen: bool = field(name="isChosen", default=False)
+    is_default: bool = field(name="isDefault", default=False)
+    id: str | Optional = UNSET
+    state: str | Optional = UNSET
+
+
+class KernelList(Struct, kw_only=True):
+    """The document of `kernel list`."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    kernels: list[KernelChoice]
 
 
 class RuntimeRef(Struct, kw_only=True):
@@ -145,4 +171,5 @@ DOCUMENTS: dict[str, Any] = {
     "sessions-close": SessionsClosed,
     "sessions-clean": SessionsCleaned,
     "kernel": KernelDocument,
+    "kernel-list": KernelList,
 }

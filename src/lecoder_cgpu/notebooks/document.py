@@ -21,8 +21,9 @@ from typing import Any
 
 from .. import errors
 from ..jupyter import messages
+from ..jupyter.kernelspecs import PYTHON
 from . import repair
-from .parameters import source
+from .syntax import source
 
 PARAMETERS = "parameters"
 INJECTED = "injected-parameters"
@@ -110,26 +111,6 @@ def _problems(notebook: Any, node: Any, definition: str) -> Any:
     return checker.iter_errors({**node, "cells": []})
 
 
-def check_language(notebook: Any, origin: str) -> None:
-    """Refuse a notebook that a Python kernel cannot run, before a runtime is started.
-
-    Raises:
-        errors.UsageError: (`WrongLanguage`) it is for another language.
-    """
-    spec = notebook.metadata.get("kernelspec") or {}
-    info = notebook.metadata.get("language_info") or {}
-    language = str(spec.get("language") or info.get("name") or "python")
-    if language.lower() not in ("python", "ipython", "python2", "python3"):
-        kernel = spec.get("display_name") or spec.get("name")
-        raise errors.UsageError(
-            f"{origin} is written in {language}"
-            + (f" (kernel {kernel})" if kernel else "")
-            + "; the kernel runs Python",
-            name="WrongLanguage",
-            hint="only Python notebooks can be run; set metadata.kernelspec if this is one",
-        )
-
-
 # --- which cells run ------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +145,12 @@ def tags(cell: Any) -> list[str]:
 
 
 def plan(
-    notebook: Any, *, from_cell: str | None = None, only: Sequence[str] = (), parameters: dict[str, Any] | None = None
+    notebook: Any,
+    *,
+    from_cell: str | None = None,
+    only: Sequence[str] = (),
+    parameters: dict[str, Any] | None = None,
+    language: str = PYTHON,
 ) -> list[Step]:
     """The code cells in order, with the parameters put in where papermill puts them; a cell that will run loses its
     earlier output.
@@ -173,9 +159,10 @@ def plan(
         from_cell: the first cell that runs, by its place (from 0) or its id. only: the same for single cells and ranges
             such as `3-5`; what is not named does not run and keeps the output that it has.
         parameters: set in a cell of their own, behind the one tagged `parameters`; that cell runs in any case.
+        language: of the parameters, see `kernelspecs.language_of`.
 
     Raises:
-        errors.UsageError: there is no such cell.
+        errors.UsageError: there is no such cell, or the parameters cannot be written in that language.
     """
     cells = notebook.cells
     first = 0 if from_cell is None else _place(cells, from_cell)
@@ -187,7 +174,7 @@ def plan(
             wanted = wanted and bool(cell.source.strip()) and SKIP not in tags(cell)
             steps.append(Step(cell, place, wanted))
     if parameters:
-        _inject(notebook, steps, parameters)
+        _inject(notebook, steps, source(parameters, language, _declared(notebook)))
     for step in steps:
         if step.wanted:
             step.cell.outputs = []
@@ -228,21 +215,6 @@ def _places(cells: Sequence[Any], name: str) -> list[int]:
 # --- parameters ---------------------------------------------------------------------------------------------------
 
 
-def unknown_parameters(notebook: Any, parameters: dict[str, Any]) -> list[str]:
-    """The parameters that the cell tagged `parameters` does not set: probably misspelt. [] without such a cell."""
-    import ast
-
-    cell = next((cell for cell in notebook.cells if PARAMETERS in tags(cell)), None)
-    if cell is None:
-        return []
-    try:
-        tree = ast.parse(cell.source)
-    except SyntaxError:  # magics
-        return []
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return [name for name in parameters if name not in names]
-
-
 def hide_sources(notebook: Any) -> None:
     """Have front ends hide the code, so that the notebook reads as a report (papermill's `--report-mode`)."""
     for cell in notebook.cells:
@@ -251,10 +223,26 @@ def hide_sources(notebook: Any) -> None:
             cell.metadata["jupyter"] = {**(held if isinstance(held, dict) else {}), "source_hidden": True}
 
 
-def _inject(notebook: Any, steps: list[Step], values: dict[str, Any]) -> None:
+def write_parameters(notebook: Any, steps: list[Step], values: dict[str, Any], language: str) -> None:
+    """Write the parameters that `plan` has put in again, in the language of the kernel that is to run them.
+
+    Raises:
+        errors.UsageError: they cannot be written in that language.
+    """
+    for step in steps:
+        if step.index is None:
+            step.cell.source = source(values, language, _declared(notebook))
+
+
+def _declared(notebook: Any) -> str:
+    """The source of the notebook's own cell of parameters."""
+    return next((str(cell.source) for cell in notebook.cells if PARAMETERS in tags(cell)), "")
+
+
+def _inject(notebook: Any, steps: list[Step], text: str) -> None:
     """Put the parameters into a cell of their own: in place of that of an earlier run, else behind the defaults, else
     at the top."""
-    cell = library().v4.new_code_cell(source(values), metadata={"tags": [INJECTED]})
+    cell = library().v4.new_code_cell(text, metadata={"tags": [INJECTED]})
     cells = notebook.cells
     if notebook.nbformat_minor < 5:
         del cell["id"]

@@ -13,9 +13,13 @@ import tokenize
 from dataclasses import dataclass
 from typing import Any
 
+from ..jupyter.kernelspecs import PYTHON
 from .document import PARAMETERS, tags
+from .kernels import language
 
-_LINE = re.compile(r"^(?P<name>[^\W\d]\w*)\s*(?:<-|=(?!=))\s*(?P<value>.*?)\s*;?\s*(?:#\s*(?P<comment>.*))?$")
+_LINE = re.compile(
+    r"^(?:(?:let|const|var|val|export|local|global)\s+)?(?P<name>[^\W\d][\w.]*)(?:\s*:[^=]*)?\s*(?:<-|=(?!=))\s*(?P<value>.*?)\s*;?\s*(?:(?:#|//)\s*(?P<comment>.*))?$"
+)
 _TYPE = re.compile(r"^type:\s*(\S+)\s*(.*)$")
 
 
@@ -34,13 +38,27 @@ def parameters(notebook: Any) -> list[Parameter] | None:
     cell = next((cell for cell in notebook.cells if PARAMETERS in tags(cell)), None)
     if cell is None:
         return None
-    spec, info = notebook.metadata.get("kernelspec") or {}, notebook.metadata.get("language_info") or {}
-    language = str(spec.get("language") or info.get("name") or "python").lower()
     try:
-        found = _of_python(cell.source) if "python" in language else _of_lines(cell.source)
+        found = _of_python(cell.source) if language(notebook) == PYTHON else _of_lines(cell.source)
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError):  # magics
         found = _of_lines(cell.source)
     return list({parameter.name: parameter for parameter in found}.values())
+
+
+def unknown(notebook: Any, values: dict[str, Any]) -> list[str]:
+    """The parameters that the cell tagged `parameters` does not set: probably misspelt. [] without such a cell, and for
+    one that cannot be read."""
+    cell = next((cell for cell in notebook.cells if PARAMETERS in tags(cell)), None)
+    if cell is None:
+        return []
+    try:
+        if language(notebook) == PYTHON:
+            names = {node.id for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)}
+        else:
+            names = {item.name for item in _of_lines(cell.source)}
+    except (SyntaxError, ValueError, RecursionError):  # magics
+        return []
+    return [name for name in values if name not in names]
 
 
 def _of_python(source: str) -> list[Parameter]:

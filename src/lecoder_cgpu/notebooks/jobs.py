@@ -26,7 +26,7 @@ from ..runs import jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
 from ..system import logs
 from . import document as notebook
-from . import kernel_place
+from . import kernel_place, kernels
 from .options import DEFAULT, NotebookOptions
 from .runs import NotebookProgress, name_cell_limit, note_language
 
@@ -96,7 +96,7 @@ def start(
         note_language(content, connection)
     finally:
         connection.close()
-    kernel = session.record.kernel
+    kernel = session.kernel_record
     if kernel is None or kernel.recorded is False:
         raise errors.UsageError(
             "this server keeps its kernels on another machine, where no job can reach them",
@@ -123,6 +123,7 @@ def start(
     place = options.place
     described = [name, cells, options.keep_going, options.timeout]
     further = [options.cell_timeout, options.idle_timeout, place.cwd, sorted(place.variables)]
+    further += [session.other_kernel] if session.other_kernel else []
     if any(further):  # so that a key means the same job as in versions without these
         described.append(further)
     if place.is_given:  # the driver does not write these down
@@ -195,7 +196,7 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
             hint=f"what it printed: lecoder-cgpu job logs {state.run}",
         ) from error
     progress = NotebookProgress(content, steps, _Nobody(), max_output)
-    _replay(session, progress, lines)
+    _replay(session, progress, lines, kernels.language(content))
     begun, ended = _moment(state.started or state.created), datetime.now(UTC)
     if state.result is not None:
         begun, ended = _moment(state.result.started), _moment(state.result.ended)
@@ -219,8 +220,8 @@ def _lines(helper: Helper, run: str) -> list[bytes]:
         content += lines
 
 
-def _replay(session: Session, progress: NotebookProgress, lines: Any) -> None:
-    """Feed `progress` with the messages that the notebook driver recorded."""
+def _replay(session: Session, progress: NotebookProgress, lines: Any, language: str) -> None:
+    """Feed `progress` with the messages that the notebook driver recorded of a kernel of that language."""
     decoder = msgspec.json.Decoder(_Line)
     outcome: Outcome | None = None
     number = 0
@@ -234,7 +235,7 @@ def _replay(session: Session, progress: NotebookProgress, lines: Any) -> None:
             continue
         if line.begin is not None and 0 <= line.begin < len(progress.steps):
             number = line.begin
-            outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC))
+            outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC), language=language)
             progress.begin(number)
         elif message is not None and outcome is not None:
             outcome.execution.msg_id = outcome.execution.msg_id or message.parent

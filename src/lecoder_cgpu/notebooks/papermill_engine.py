@@ -60,15 +60,16 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         from .. import errors
         from ..models.base import ErrorInfo
         from ..sessions.manager import SessionManager
-        from . import document, runs
+        from . import document, kernels, runs
         from .options import NotebookOptions
 
-        document.check_language(nb_man.nb, "the notebook")
         files = {"stdout": options.get("stdout_file"), "stderr": options.get("stderr_file")}
         content = document.library().from_dict(nb_man.nb)  # a copy: ours has plain outputs, which papermill cannot read
         observer = _Reporter(nb_man, content, files, log_output)
         progress = runs.NotebookProgress(content, document.plan(content), observer)
         with SessionManager(notify=logger.info).session(session) as opened:
+            named = (nb_man.nb.metadata.get("kernelspec") or {}).get("name")
+            kernels.choose(opened, nb_man.nb, "the notebook", kernel_name if named and kernel_name != named else None)
             settings = NotebookOptions(cell_timeout=execution_timeout, save_every=nb_man.autosave_cell_every)
             result = runs.run_notebook(opened, progress, "papermill", observer.save, settings)
             opened.used()

@@ -1,4 +1,4 @@
-"""Parameters of notebooks: what is typed or read from a file, and how it becomes Python source. Pure.
+"""Parameters of notebooks as they are typed. `syntax` writes them in each language. Pure.
 
 Source: papermill's convention (values that look like numbers or constants become these).
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 from typing import Any
-
-from .. import errors
 
 
 def value(text: str) -> Any:
@@ -25,34 +23,3 @@ def value(text: str) -> Any:
         with contextlib.suppress(ValueError):
             return json.loads(text)
     return text
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a variable of Python.
-
-    Raises:
-        errors.UsageError: it is not a name of a variable.
-    """
-    import keyword
-
-    if not name.isidentifier() or keyword.iskeyword(name):
-        raise errors.UsageError(
-            f"parameter {name!r}: that is no name of a variable",
-            hint="-p NAME=VALUE, with a name of letters, digits and _",
-        )
-
-
-def literal(item: Any) -> str:
-    """A value as Python source."""
-    if isinstance(item, float) and (item != item or item in (float("inf"), float("-inf"))):
-        return f"float({str(item)!r})"
-    if isinstance(item, dict):
-        return "{" + ", ".join(f"{literal(key)}: {literal(entry)}" for key, entry in item.items()) + "}"
-    if isinstance(item, list):
-        return "[" + ", ".join(map(literal, item)) + "]"
-    return repr(item) if item is None or isinstance(item, (bool, int, float, str)) else repr(str(item))
-
-
-def source(values: dict[str, Any]) -> str:
-    """The cell that sets the parameters."""
-    return "# Parameters\n" + "\n".join(f"{name} = {literal(item)}" for name, item in values.items())

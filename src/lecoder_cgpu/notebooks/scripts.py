@@ -50,9 +50,9 @@ def parse(text: str, origin: str) -> Any:
             name="NotANotebook",
             hint="begin cells with `# %%`, or fence them with ```python; check the header between `---` lines",
         ) from error
-    language = content.metadata.get("jupytext", {}).get("main_language", "python")
-    if language != "python" and "kernelspec" not in content.metadata:
-        content.metadata["language_info"] = {"name": language}
+    if "kernelspec" not in content.metadata:  # it has a language, whatever the session runs
+        language = content.metadata.get("jupytext", {}).get("main_language", "python")
+        content.metadata.setdefault("language_info", {"name": language})
     return document.parse(document.encode(content), origin)
 
 

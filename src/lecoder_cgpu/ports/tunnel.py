@@ -102,7 +102,7 @@ class Tunnel:
         self._remove_abandoned(session)
         path = f"{session.endpoint.folder}/{PATH}-{messages.new_id()[:12]}".lstrip("/")
         with session.waiting("starting the tunnel on the runtime …"):
-            self._kernel_id = self._start_kernel(path)
+            self._kernel_id = session.python_kernel(path)
             try:
                 self._socket = self._server.open_channels(self._kernel_id, self._session_id)
                 self._take_over()
@@ -111,14 +111,6 @@ class Tunnel:
                 raise
 
     # --- the other end ---
-
-    def _start_kernel(self, path: str) -> str:
-        opened, _ = self._server.open_session(path)
-        if opened.kernel is None:
-            raise errors.ConnectionFailed(
-                "the server opened a session without a kernel", hint="repeat the same command"
-            )
-        return opened.kernel.id
 
     def _take_over(self) -> None:
         code = _CODE.format(source=program("port_tunnel"))

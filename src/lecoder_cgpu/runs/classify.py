@@ -17,6 +17,7 @@ from msgspec import UNSET
 from .. import errors
 from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
+from . import languages
 
 # Import name -> package name, where the two differ. A dotted name wins over its first part.
 PACKAGES = {
@@ -218,6 +219,16 @@ def exception(name: str, message: str, traceback: Sequence[str], bases: Sequence
         traceback=[strip_ansi(line) for line in traceback],
         suggestion=_suggestion(failure, bare, message) or UNSET,
     )
+
+
+def foreign(language: str, name: str, message: str, traceback: Sequence[str]) -> tuple[type[errors.Error], ErrorInfo]:
+    """The row of the table, and the `error` of a document, for a failure of code in another language than Python."""
+    name, message = languages.told(language, name, message)
+    failure, advice = languages.meaning(language, name, message)
+    info = _info(failure, name, message, advice)
+    info.retryable = failure is errors.TimeoutFailure
+    info.traceback = [strip_ansi(line) for line in traceback]
+    return failure, info
 
 
 def _is_transient(failure: type[errors.Error], name: str, bases: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from .. import errors
 from ..files import plan as files
 from ..helper.launch import Launch
 from ..jupyter import messages
+from ..jupyter.kernelspecs import PYTHON
 from ..jupyter.outputs import OutputOptions
 from ..models.base import ErrorInfo
 from ..models.notebooks import Install, PackageChange
@@ -213,7 +214,7 @@ def _loaded(session: Session, modules: list[str]) -> list[str] | None:
     forgets which files it has seen, so that it finds new ones."""
     try:
         kernel = session.kernel()
-        if kernel is None:
+        if kernel is None or session.language() != PYTHON:
             return []
         if kernel.execution_state == "busy":
             return None if modules else []

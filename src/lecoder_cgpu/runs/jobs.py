@@ -325,7 +325,7 @@ class Jobs:
                 ErrorInfo.of(lost),
             )
         elif state.kind == "kernel":
-            ended = kernel_runs.concluded(state)
+            ended = kernel_runs.concluded(state, self.session.language_in(state.kernel))
             document.status = ended.status if ended.status in ("ok", "unknown") else "error"
             document.error_code, document.exit_code, document.error = ended.error_code, ended.exit_code, ended.error
         elif (status := exit_status(state)) or state.result.timed_out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -91,7 +92,8 @@ def watched_run(
     """Run code over open channels, watch it to its end, and learn the classes of its exception; see `kernel_run`."""
     outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=_recorder(session))
     raised = outcome.execution.raised
-    if raised is not None and classify.needs_bases(raised.name):
+    outcome.language = session.language_in(connection.kernel_id)
+    if raised is not None and outcome.is_python and classify.needs_bases(raised.name):
         outcome.bases = connection.exception_bases()
     if outcome.steps:
         logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
@@ -141,7 +143,10 @@ def attached_kernel_run(
     resume = _Resume(offsets)
     execution = Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
-    recording = RecordingReader(session.connect_helper(), run_id, reconnect=session.reconnect_helper)
+    helper = session.connect_helper()
+    with contextlib.suppress(errors.ConnectionFailed):  # it only helps to explain a failure
+        outcome.language = session.language_in(helper.show(run_id).kernel)
+    recording = RecordingReader(helper, run_id, reconnect=session.reconnect_helper)
     leave_at = None if wait is None else time.monotonic() + wait
 
     def show() -> bool:
@@ -238,10 +243,11 @@ def _apply(outcome: Outcome, state: RunState) -> None:
         execution.shell_exit = result.shell_exit
 
 
-def concluded(state: RunState) -> Run:
-    """The document of a kernel run that has ended, without its output, from the state with its result."""
+def concluded(state: RunState, language: str | None = None) -> Run:
+    """The document of a kernel run that has ended, without its output, from the state with its result and the language
+    of the kernel."""
     assert state.result is not None
-    outcome = Outcome(Execution(state.run), datetime.now(UTC))
+    outcome = Outcome(Execution(state.run), datetime.now(UTC), language=language)
     _apply(outcome, state)
     _admit(outcome)
     outcome.dropped = not state.result.is_complete
@@ -256,7 +262,7 @@ def concluded(state: RunState) -> Run:
 
 def _fill(document: Run, collector: outputs.Collector, session: Session) -> None:
     collector.fill(document)
-    if isinstance(document.truncated, Truncated) and session.record.kernel and session.record.kernel.recorded:
+    if isinstance(document.truncated, Truncated) and session.kernel_record and session.kernel_record.recorded:
         assert isinstance(document.run_id, str)
         document.truncated.get = session.reading_command(document.run_id)
 
@@ -267,7 +273,7 @@ def _recorder(session: Session) -> Recorder | None:
     Opened again, it goes on where it was: a connection that breaks every few megabytes would otherwise never come to
     the end of a large recording.
     """
-    kernel = session.record.kernel
+    kernel = session.kernel_record
     if kernel is None or not kernel.recorded:
         return None
     kernel_id = kernel.id
@@ -406,7 +412,7 @@ def _limit(outcome: Outcome) -> tuple[str, str]:
 
 
 def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: str | None) -> None:
-    status = classify.exit_status(raised.name, raised.message)
+    status = classify.exit_status(raised.name, raised.message) if outcome.is_python else None
     if status is not None:
         if status:
             told = f"the code ended itself with sys.exit({status})"
@@ -414,10 +420,14 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
             document.exit_code = (status & 0xFF) or 1
         return
     message, *traceback = name_files([raised.message, *raised.traceback], filename, outcome.execution.execution_count)
-    info = classify.exception(raised.name, message, traceback, outcome.bases)
+    if outcome.is_python:
+        failure = classify.classify(raised.name, raised.message, outcome.bases)
+        info = classify.exception(raised.name, message, traceback, outcome.bases)
+    else:
+        failure, info = classify.foreign(outcome.language or "", raised.name, message, traceback)
     document.status = "error"
     document.error = info
-    document.error_code = classify.classify(raised.name, raised.message, outcome.bases).code
+    document.error_code = failure.code
     document.exit_code = 1
     if outcome.timed_out:
         limit, option = _limit(outcome)

@@ -147,6 +147,7 @@ class SessionManager:
             assert record is not None
             self.limit(record, wants.limits)
             named = self.hold(record)
+            named.wish = wants.kernel_name
             named.terms = structs.replace(named.terms, patience=wants.patience)
             return named
         record = None if wants.new else self._pick(self.store.records(), wants)
@@ -159,6 +160,7 @@ class SessionManager:
         session = self.hold(record)
         if before is not None:  # said only once the runtime is there: until then it may be refused
             session.begun = f"{record.name} is the active session now, and no longer {before.name}"
+        session.wish = wants.kernel_name
         session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
         return session
 
@@ -283,6 +285,7 @@ class SessionManager:
                 record.lease = leases.changed(leases.lease_of(record), Limits(idle=OWN_IDLE))
             records.append(record)
         session = self.hold(record)
+        session.wish = wants.kernel_name
         session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
         return session
 
@@ -314,25 +317,30 @@ class SessionManager:
 
     # --- what commands do with sessions ---
 
-    def add_server(self, name: str, url: str, token: str | None, *, replace: bool = False) -> Session:
+    def add_server(
+        self, name: str, url: str, token: str | None, *, replace: bool = False, kernel_name: str | None = None
+    ) -> Session:
         """Store a Jupyter server as a session, after checking that it answers and accepts the token.
 
         Raises:
-            errors.UsageError: name or address are malformed. errors.AuthError: the token was refused.
-            errors.ConnectionFailed: the server does not answer.
+            errors.UsageError: name or address are malformed, or the server has no such kernel.
+            errors.AuthError: the token was refused. errors.ConnectionFailed: the server does not answer.
         """
         check_name(name)
         session = self.hold(self.backend(registry.SERVERS).attach(name, url, token))
         session.server.version()
         session.server.kernels()  # asks for the token
+        if kernel_name is not None:
+            session.use_kernel(kernel_name, keep=True)
         self.store.add(session.record, replace=replace)
         return session
 
-    def add_local(self, name: str, root: str | None) -> Session:
+    def add_local(self, name: str, root: str | None, *, kernel_name: str | None = None) -> Session:
         """Store a local runtime as a session and start it.
 
         Raises:
-            errors.UsageError: name or folder are malformed. errors.CapacityError: it did not start.
+            errors.UsageError: name or folder are malformed, or it has no such kernel.
+            errors.CapacityError: it did not start.
         """
         record = self.backend(registry.FOLDERS).create(name, RuntimeRequest())
         if root is not None:
@@ -341,6 +349,12 @@ class SessionManager:
         session = self.hold(record)
         try:
             session.endpoint  # noqa: B018 - starts it
+            if kernel_name is not None:
+                session.use_kernel(kernel_name, keep=True)
+        except errors.UsageError:
+            session.backend.release(record)
+            self.store.remove(record.id)
+            raise
         except BaseException:
             self.store.remove(record.id)
             raise

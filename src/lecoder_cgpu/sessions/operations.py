@@ -101,6 +101,8 @@ def inspect(manager: SessionManager, record: Record) -> SessionDocument:
             status = "starting"
         else:
             kernel = session.kernel_info(session.kernel())
+            if kernel.name is UNSET and record.kernel_name is not None:
+                kernel.name = record.kernel_name
             if record.kernel is None:
                 session.server.kernels()
             status = "active" if record.is_active else "idle"
@@ -213,7 +215,10 @@ def ensure(manager: SessionManager, name: str, wants: RuntimeRequest) -> tuple[S
         if not leased and not known:  # a lender knows by itself whether a refused runtime may be there after all
             manager.store.remove(record.id)
         raise
-    return session, record.runtime.endpoint != known
+    fresh = record.runtime.endpoint != known
+    if wants.kernel_name is not None:
+        session.use_kernel(wants.kernel_name, keep=True)
+    return session, fresh
 
 
 def adopt(manager: SessionManager, endpoint: str, name: str) -> Session:

@@ -14,7 +14,8 @@ from msgspec import structs
 from .. import errors
 from ..backends.protocol import AcquireOptions, Backend, Leased
 from ..jupyter.endpoint import Endpoint
-from ..jupyter.server import Server
+from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpecs
+from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, session_store
 from ..system import logs
@@ -80,9 +81,9 @@ class SessionRuntime:
         if self.keep is not None:
             self._begin_lease(fresh)
             self.keep()
-        if fresh and (self.record.kernel or self.record.helper):
+        if fresh and (self.record.kernel or self.record.kernels or self.record.helper):
             self.notify(f"the runtime of session {self.record.name!r} was gone; a new one was started")
-            self._remember(kernel=None, helper=None)
+            self._change(_forget_kernels)
         return endpoint
 
     @cached_property
@@ -149,22 +150,65 @@ class SessionRuntime:
                 return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
         path = self.helper_path
         with self.waiting("starting the helper on the runtime …"), self.store.opening(self.record):
-            kernel_id, ours = self._open(path)
-            self._remember(helper=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
-        return Helper(server.open_channels(kernel_id, client_id), client_id)
+            kernel, ours = self._open_python(path)
+            opened = session_store.KernelRecord(id=kernel.id, path=path, ours=ours)
 
-    def _open(self, path: str) -> tuple[str, bool]:
-        """The kernel at `path`, started if there is none: its id, and whether this call started it.
+            def change(record: session_store.Record) -> None:
+                record.helper = known_as_ours(record.helper, opened)
+
+            self._change(change)
+        return Helper(server.open_channels(kernel.id, client_id), client_id)
+
+    def _open(self, path: str, kernel_name: str) -> tuple[Kernel, bool]:
+        """The kernel at `path`, one of that spec started if there is none, and whether this call started it.
 
         Raises:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        opened, ours = self.server.open_session(path)
+        opened, ours = self.server.open_session(path, kernel_name)
         if opened.kernel is None:
             raise errors.ConnectionFailed(
                 "the server opened a session without a kernel", hint="repeat the same command"
             )
-        return opened.kernel.id, ours
+        return opened.kernel, ours
+
+    # --- Python for our own programs ---
+
+    @cached_property
+    def kernel_specs(self) -> KernelSpecs | None:
+        """What kernels the server has; None where it does not tell.
+
+        Raises:
+            errors.ConnectionFailed: see net.http.request.
+        """
+        try:
+            return self.server.kernel_specs()
+        except (errors.NotFoundError, errors.AuthError) as error:
+            logs.current().info("KERNEL", f"the server does not list its kernels: {error.message}")
+            return None
+
+    def python_kernel(self, path: str) -> str:
+        """The id of the Python kernel at `path`, for a program of ours; it is started if there is none.
+
+        Raises:
+            errors.HelperFailed: (`NoPythonKernel`) the server has no Python kernel.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        return self._open_python(path)[0].id
+
+    def _open_python(self, path: str) -> tuple[Kernel, bool]:
+        specs = self.kernel_specs
+        if specs is None:
+            return self._open(path, PYTHON_NAME)
+        python = specs.python()
+        if python is None:
+            raise _no_python(specs)
+        kernel, ours = self._open(path, python.name)
+        found = specs.find(kernel.name)
+        if ours or found is None or found.language == PYTHON:
+            return kernel, ours
+        self.server.delete_kernel(kernel.id)  # of another language: started for us by a version that did not ask
+        return self._open(path, python.name)
 
     def reconnect_helper(self, cause: errors.ConnectionFailed) -> Helper:
         """The helper again, after the connection to it was lost.
@@ -225,7 +269,7 @@ class SessionRuntime:
                 helper.hello()
             finally:
                 helper.close()
-        except (errors.HelperSilent, errors.HelperDead):
+        except (errors.HelperSilent, errors.HelperDead, errors.HelperFailed):
             self.replace_helper()
             self.notify("the helper on the runtime did not answer; it was replaced")
         except errors.ConnectionFailed as error:
@@ -235,7 +279,7 @@ class SessionRuntime:
         """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
         if self.record.helper is not None:
             self.server.delete_kernel(self.record.helper.id)
-            self._remember(helper=None)
+            self._change(_forget_helper)
 
     # --- the record ---
 
@@ -248,15 +292,8 @@ class SessionRuntime:
 
         self.store.change(self.record.id, change)
 
-    def _remember(self, **fields: session_store.KernelRecord | None) -> None:
-        def change(record: session_store.Record) -> None:
-            for name, value in fields.items():
-                known: session_store.KernelRecord | None = getattr(record, name)
-                if value is not None and known is not None and known.id == value.id and known.ours and not value.ours:
-                    # Another process of ours started it, and a close has to end it.
-                    value = structs.replace(value, ours=True)
-                setattr(record, name, value)
-
+    def _change(self, change: Callable[[session_store.Record], None]) -> None:
+        """Change the record, here and in the store."""
         change(self.record)
         self.store.change(self.record.id, change)
 
@@ -302,3 +339,29 @@ class SessionRuntime:
     def reading_command(self, run_id: str) -> str:
         """The command that prints all output of a run that the runtime keeps."""
         return f"lecoder-cgpu run --session {self.record.name} --attach {run_id} --json --max-output 0"
+
+
+def known_as_ours(
+    known: session_store.KernelRecord | None, kernel: session_store.KernelRecord
+) -> session_store.KernelRecord:
+    """A kernel as it is to be stored: if another process of ours started it, a close has to end it."""
+    ours = kernel.ours or (known is not None and known.id == kernel.id and known.ours)
+    return structs.replace(kernel, ours=ours)
+
+
+def _forget_kernels(record: session_store.Record) -> None:
+    record.kernel = record.helper = None
+    record.kernels = {}
+
+
+def _forget_helper(record: session_store.Record) -> None:
+    record.helper = None
+
+
+def _no_python(specs: KernelSpecs) -> errors.HelperFailed:
+    return errors.HelperFailed(
+        f"the server has no Python kernel, which processes, jobs and status need; it has {specs.names()}",
+        name="NoPythonKernel",
+        hint="install ipykernel on the server; meanwhile code of its own language runs: "
+        "lecoder-cgpu run -m kernel CODE",
+    )

@@ -12,31 +12,160 @@ from msgspec import UNSET, structs
 
 from .. import errors
 from ..jupyter.kernel_channels import KernelConnection
+from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
 from ..jupyter.server import Kernel
-from ..store import session_store
+from ..store.session_store import KernelRecord, Record
 from ..system import logs
-from .runtime import Notify, SessionRuntime, Waiting
+from .runtime import Notify, SessionRuntime, Waiting, known_as_ours
 
 if TYPE_CHECKING:
-    from ..models.sessions import KernelInfo
+    from ..models.sessions import KernelChoice, KernelInfo
 
 __all__ = ["Notify", "Session", "Waiting"]
 
 
 class Session(SessionRuntime):
-    """One session of the store, on its backend."""
+    """One session of the store, on its backend.
+
+    `wish` is the kernel that this command asks for, by the name of its kernelspec.
+    """
+
+    wish: str | None = None
+    other_kernel: str | None = None  # the name of another kernel than the session's own, which this command uses
+
+    # --- which kernel ---
+
+    @property
+    def kernel_record(self) -> KernelRecord | None:
+        """The kernel that this command uses, as it is known here: the session's own, unless `use_kernel` chose
+        another."""
+        return self.record.kernel if self.other_kernel is None else self.record.kernels.get(self.other_kernel)
+
+    def use_kernel(self, name: str, *, keep: bool) -> KernelSpec:
+        """Use a kernel of that spec from now on. The present one and its variables stay.
+
+        Args:
+            keep: it becomes the session's own, for later commands, too.
+
+        Raises:
+            errors.UsageError: (`NoSuchKernel`) the server has none.
+            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        known = self.record.kernel
+        if known is not None and name == known.name and (not keep or name == self.record.kernel_name):
+            self.other_kernel = None
+            return KernelSpec(name=name, language=known.language or "")
+        specs = self._on_the_runtime(lambda: self.kernel_specs)
+        spec = specs.named(name) if specs is not None else KernelSpec(name=name, language=language_of(None, name))
+        own = self._own_name()
+        self.other_kernel = None if keep or own == spec.name else spec.name
+        if not keep:
+            return spec
+        if self.record.kernel is not None and own != spec.name:
+            before = f"that of {own} keeps its variables: --kernel-name {own}" if own else "the other one keeps running"
+            self.notify(f"session {self.record.name!r} uses kernel {spec.name} from now on; {before}")
+
+        def change(record: Record) -> None:
+            if own != spec.name:
+                if record.kernel is not None:
+                    record.kernels[own or record.kernel.id] = record.kernel
+                record.kernel = record.kernels.pop(spec.name, None)
+            record.kernel_name = spec.name
+
+        if self.record.kernel_name != spec.name or own != spec.name:
+            self._change(change)
+        return spec
+
+    def _own_name(self) -> str | None:
+        """The name of the spec of the session's own kernel; None when it cannot be told."""
+        if self.record.kernel is None:
+            return self.record.kernel_name or self._usual()
+        self._learn_kind()
+        return self.record.kernel.name if self.record.kernel is not None else self.record.kernel_name
+
+    def _usual(self) -> str | None:
+        specs = self.kernel_specs
+        try:
+            return None if specs is None else specs.usual().name
+        except errors.UsageError:
+            return None
+
+    def _learn_kind(self) -> None:
+        """Ask the server what the session's own kernel is if the record does not say: it is one of version 0.6.0."""
+        known = self.record.kernel
+        if known is None or known.name is not None:
+            return
+        try:
+            name = self.server.kernel(known.id).name
+        except errors.NotFoundError:
+            return  # connecting finds that out, too, and says it
+
+        def change(record: Record) -> None:
+            if record.kernel is not None and record.kernel.id == known.id:
+                record.kernel = structs.replace(record.kernel, name=name, language=self._language_of(name))
+
+        self._change(change)
+
+    def _language_of(self, name: str) -> str | None:
+        spec = None if self.kernel_specs is None else self.kernel_specs.find(name)
+        return (spec.language if spec is not None else language_of(None, name)) or None
+
+    def language(self) -> str:
+        """What the kernel that is used runs, or would run if it were started: see `kernelspecs.language_of`. Where
+        nobody tells, it is Python.
+
+        Raises:
+            errors.LostError: the runtime is gone. errors.UsageError: (`NoSuchKernel`) see `use_kernel`.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        self._choose()
+        known = self.kernel_record
+        if known is None or known.name is None:
+            self._on_the_runtime(self._learn_kind)
+            known = self.kernel_record
+        if known is not None:
+            return known.language or PYTHON
+        name = self._on_the_runtime(lambda: self.other_kernel or self.record.kernel_name or self._usual())
+        return (self._language_of(name) if name is not None else None) or PYTHON
+
+    def language_in(self, kernel_id: str | None) -> str | None:
+        """What a kernel of this session runs, by its id; None where the record does not say."""
+        known = [self.record.kernel, *self.record.kernels.values()]
+        return next((item.language for item in known if item is not None and item.id == kernel_id), None)
+
+    def require_python(self, what: str) -> None:
+        """Refuse what only a Python kernel can do.
+
+        Raises:
+            errors.UsageError: (`NeedsPython`) the kernel runs another language. errors.Error: see `language`.
+        """
+        language = self.language()
+        if language != PYTHON:
+            raise errors.UsageError(
+                f"{what} needs a Python kernel, and the kernel of session {self.record.name!r} runs {language}",
+                name="NeedsPython",
+                hint=f"leave out {what}; or choose a Python kernel with --kernel-name: lecoder-cgpu kernel list",
+            )
+
+    def _choose(self) -> None:
+        """Do what the command asked for with --kernel-name."""
+        if self.wish is not None:
+            name, self.wish = self.wish, None
+            self.use_kernel(name, keep=True)
+
+    # --- the kernel in use ---
 
     @property
     def kernel_path(self) -> str:
         """The path of the kernel's Jupyter session, by which another machine can find it."""
-        folder = self.endpoint.folder
-        return f"{folder}/lecoder-{self.record.name}.ipynb".lstrip("/")
+        return f"{self.endpoint.folder}/lecoder-{self.record.name}.ipynb".lstrip("/")
 
     def connect_kernel(self) -> KernelConnection:
         """Channels to the session's kernel, which is started if there is none.
 
         Raises:
-            errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
+            errors.LostError: the runtime is gone. errors.UsageError: (`NoSuchKernel`) see `use_kernel`.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         connection = self._on_the_runtime(self._connect_kernel)
         connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
@@ -44,43 +173,79 @@ class Session(SessionRuntime):
 
     def _connect_kernel(self) -> KernelConnection:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
+        self._choose()
         lost = False
-        if self.record.kernel is not None:
+        known = self.kernel_record
+        if known is not None:
             try:
-                connection = KernelConnection(server, self.record.kernel.id, self.known_gone)
+                connection = KernelConnection(server, known.id, self.known_gone)
             except errors.NotFoundError:
-                logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": self.record.kernel.id})
+                logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": known.id})
                 lost = True
             else:
-                if self.record.kernel.recorded is None:  # the helper could not be reached when the kernel was started
-                    self._note_recording(self.record.kernel)
+                if known.recorded is None:  # the helper could not be reached when the kernel was started
+                    self._note_recording(known)
                 return connection
         return KernelConnection(server, self._open_kernel(lost), self.known_gone)
 
     def kernel_id(self) -> str:
         """The id of the session's kernel, which is started if there is none. Whether it still runs is not checked."""
         self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the kernel
-        return self.record.kernel.id if self.record.kernel is not None else self._open_kernel(lost=False)
+        self._choose()
+        return self.kernel_record.id if self.kernel_record is not None else self._open_kernel(lost=False)
 
     def forget_kernel(self) -> None:
         """Note that the kernel is gone: the next use starts another."""
         self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
-        self._remember(kernel=None)
+        self._keep(None)
 
     def _open_kernel(self, lost: bool) -> str:
-        path = self.kernel_path
         with self.waiting("starting a kernel …"), self.store.opening(self.record):
-            kernel_id, ours = self._open(path)
-            if lost and ours:
+            kernel = self._open_chosen()
+            if lost and kernel.ours:
                 self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
-            self._remember(kernel=session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
-        self._note_recording(session_store.KernelRecord(id=kernel_id, path=path, ours=ours))
-        return kernel_id
+            self._keep(kernel)
+        self._note_recording(kernel)
+        return kernel.id
 
-    def _note_recording(self, kernel: session_store.KernelRecord) -> None:
+    def _open_chosen(self) -> KernelRecord:
+        """The kernel that is wanted, started if there is none. Without a choice, what another machine has started
+        counts, too, whatever it is."""
+        chosen = self.other_kernel or self.record.kernel_name
+        name = chosen
+        if name is None:
+            name = PYTHON_NAME if self.kernel_specs is None else self.kernel_specs.usual().name
+        path = self.kernel_path
+        paths = [f"{path.removesuffix('.ipynb')}.{name}.ipynb"]
+        if self.other_kernel is None:
+            paths.insert(0, path)
+        for path in paths:
+            kernel, ours = self._open(path, name)
+            if chosen is None or kernel.name in ("", name):
+                break
+        found = kernel.name or name
+        return KernelRecord(id=kernel.id, path=path, ours=ours, name=found, language=self._language_of(found))
+
+    def _keep(self, kernel: KernelRecord | None) -> None:
+        """Store the kernel that is used, or that it is gone."""
+        used = self.other_kernel
+
+        def change(record: Record) -> None:
+            known = record.kernel if used is None else record.kernels.get(used)
+            fresh = None if kernel is None else known_as_ours(known, kernel)
+            if used is None:
+                record.kernel = fresh
+            elif fresh is not None:
+                record.kernels[used] = fresh
+            else:
+                record.kernels.pop(used, None)
+
+        self._change(change)
+
+    def _note_recording(self, kernel: KernelRecord) -> None:
         recorded = self._start_recording(kernel.id)
         if recorded is not None:
-            self._remember(kernel=structs.replace(kernel, recorded=recorded))
+            self._keep(structs.replace(kernel, recorded=recorded))
 
     def _start_recording(self, kernel_id: str) -> bool | None:
         """Have the helper keep what the kernel publishes; False where it cannot (a gateway, protocol J15), None when
@@ -98,8 +263,8 @@ class Session(SessionRuntime):
 
     def await_recording(self) -> None:
         """After the kernel's process was replaced, wait until the new one is recorded, too."""
-        if self.record.kernel is not None and self.record.kernel.recorded:
-            self._start_recording(self.record.kernel.id)
+        if self.kernel_record is not None and self.kernel_record.recorded:
+            self._start_recording(self.kernel_record.id)
 
     def restart_kernel(self) -> Kernel | None:
         """Restart the kernel, and return it as it is then.
@@ -119,10 +284,10 @@ class Session(SessionRuntime):
         Raises:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        if self.record.kernel is None:
+        if self.kernel_record is None:
             return None
         try:
-            return self.server.kernel(self.record.kernel.id)
+            return self.server.kernel(self.kernel_record.id)
         except errors.NotFoundError:
             return None
 
@@ -146,12 +311,44 @@ class Session(SessionRuntime):
 
         if kernel is None:
             return KernelInfo()
+        known = self.kernel_record
         return KernelInfo(
             id=kernel.id,
+            name=kernel.name or UNSET,
+            language=known.language or UNSET if known is not None and known.id == kernel.id else UNSET,
             state=kernel.execution_state,
             connections=UNSET if kernel.connections is None else kernel.connections,
             last_activity=kernel.last_activity or UNSET,
         )
+
+    def kernel_choices(self) -> list[KernelChoice]:
+        """The kernels that the server can start, with those of this session that run.
+
+        Raises:
+            errors.UsageError: (`NoKernelList`) the server does not tell.
+            errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        from ..models.sessions import KernelChoice
+
+        specs = self.kernel_specs
+        if specs is None:
+            raise errors.UsageError(
+                "the server does not tell which kernels it has",
+                name="NoKernelList",
+                hint="ask whoever runs it; --kernel-name NAME is tried as it is",
+            )
+        own = self._own_name()
+        known = [*self.record.kernels.values(), *([self.record.kernel] if self.record.kernel is not None else [])]
+        running = {kernel.id: kernel for kernel in (self.server.kernels() if known else [])}
+        states = {item.name: running[item.id] for item in known if item.id in running}
+        found = []
+        for spec in specs.specs:
+            choice = KernelChoice(name=spec.name, language=spec.language, display_name=spec.display_name)
+            choice.is_chosen, choice.is_default = spec.name == own, spec.name == specs.default
+            if (kernel := states.get(spec.name)) is not None:
+                choice.id, choice.state = kernel.id, kernel.execution_state
+            found.append(choice)
+        return found
 
     def close_kernels(self) -> list[str]:
         """End the kernels that we started on a server that is not ours; returns their ids.
@@ -162,7 +359,7 @@ class Session(SessionRuntime):
         ended = []
         with self.store.opening(self.record):
             stored = self.store.get(self.record.id) or self.record  # another process may have opened one meanwhile
-            for kernel in (stored.kernel, stored.helper):
+            for kernel in (stored.kernel, *stored.kernels.values(), stored.helper):
                 if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
                     ended.append(kernel.id)
         return ended

@@ -49,12 +49,15 @@ class Runtime(Struct, kw_only=True):
 
 class KernelRecord(Struct, kw_only=True):
     """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
-    whether the helper keeps what it publishes, null when it could not be asked yet."""
+    whether the helper keeps what it publishes, null when it could not be asked yet. `name` is that of its kernelspec,
+    `language` what it runs, in small letters; null in records of version 0.6.0."""
 
     id: str
     path: str
     ours: bool = True
     recorded: bool | None = None
+    name: str | None = None
+    language: str | None = None
 
 
 class Allocation(Struct, kw_only=True):
@@ -130,6 +133,8 @@ class Record(Struct, kw_only=True):
     backend: str = registry.UNNAMED
     root: str | None = None
     kernel: KernelRecord | None = None
+    kernel_name: str | None = field(name="kernelName", default=None)  # chosen by the user; None is the server's default
+    kernels: dict[str, KernelRecord] = field(default_factory=dict)  # further ones, by the names of their kernelspecs
     # Stored under the name that older versions know, so that both find a living helper.
     helper: KernelRecord | None = field(name="resident", default=None)
     # Stored under the name that older versions know.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -30,6 +31,11 @@ GPUS = {
     "H100": ("NVIDIA H100 80GB HBM3", 81559),
 }
 
+KERNELS = {
+    "ir": ("R", ["R", "--slave", "-e", "IRkernel::main()", "--args"]),
+    "julia": ("Julia", ["julia", "-i", "--color=yes", "-e", "import IJulia; IJulia.run_kernel()"]),
+}
+
 
 class Machine:
     """Starts on demand, and is killed without notice, as a VM is.
@@ -51,6 +57,15 @@ class Machine:
         (self.root / "root").mkdir()
         (self.root / "tmp").mkdir()
         (folder / "runtime").mkdir()
+        self._add_kernels()
+
+    def _add_kernels(self) -> None:
+        """Add the kernels that Colab's machines list beside Python. They start where R and Julia are installed."""
+        for name, (language, command) in KERNELS.items():
+            folder = self.folder / "jupyter" / "kernels" / name
+            folder.mkdir(parents=True)
+            spec = {"argv": [*command, "{connection_file}"], "display_name": language, "language": language.lower()}
+            (folder / "kernel.json").write_text(json.dumps(spec))
 
     def start(self, address: str, *, terminals: bool) -> None:
         """Start the server and wait until it listens.
@@ -126,6 +141,7 @@ class Machine:
             "TMPDIR": str(self.root / "tmp"),
             "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
             "JUPYTER_PLATFORM_DIRS": "1",
+            "JUPYTER_PATH": str(folder / "jupyter"),
             "IPYTHONDIR": str(folder / "ipython"),
             "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"),
             "PYTHONPATH": str(HERE / "site"),

@@ -71,6 +71,7 @@ class Allocator:
                 stored.label,
             )
             record.kernel, record.helper, record.lease = stored.kernel, stored.helper, stored.lease
+            record.kernel_name, record.kernels = stored.kernel_name, stored.kernels
         return stored
 
     def write(self, record: Record, found: Assignment, stage: State) -> None:
@@ -88,6 +89,8 @@ class Allocator:
             stored.variant, stored.label = record.variant, record.label
             if record.kernel is None:
                 stored.kernel = None
+            if not record.kernels:
+                stored.kernels = {}
             if record.helper is None:
                 stored.helper = None
 
@@ -214,6 +217,7 @@ class Allocator:
         record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None
         record.kernel = record.helper = None
+        record.kernels = {}
         self.save(record)
 
     def assign(self, record: Record, terms: AcquireOptions, *, replaces: bool) -> Assignment:

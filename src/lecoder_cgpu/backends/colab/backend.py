@@ -41,6 +41,7 @@ class Backend(Leased):
     name = "colab"
     label = "Colab"
     lends_accelerators = True
+    languages = ("python", "r", "julia")
     no_page = "Colab's web page cannot attach to a runtime that was made from a terminal: it would get another one"
     page = "https://colab.research.google.com (Runtime, Manage sessions)"
     restrictions = (

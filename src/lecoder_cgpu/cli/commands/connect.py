@@ -29,6 +29,7 @@ _RUNTIME_OPTIONS = (
     "idle_release",
     "max_runtime",
     "max_units",
+    "kernel_name",
 )  # passed on to `run`
 POLL = 5.0  # seconds; what ends the waiting closes the socket
 
@@ -40,7 +41,7 @@ POLL = 5.0  # seconds; what ends the waiting closes the socket
     type=click.Choice(parse.MODES),
     default="terminal",
     show_default=True,
-    help="terminal: a shell; kernel: Python in the session's kernel.",
+    help="terminal: a shell; kernel: a prompt of the session's kernel.",
 )
 @click.option("--startup-command", metavar="COMMAND", help="Type this into the shell first.")
 @click.option("--startup-code", metavar="CODE", help="Run this Python first (kernel mode).")
@@ -49,9 +50,10 @@ POLL = 5.0  # seconds; what ends the waiting closes the socket
 @click.option("--outputs", metavar="DIR", help="Where images go that the terminal cannot show (kernel mode).")
 @own_runtime.option
 @runtime_options.runtime_options(new=True)
+@runtime_options.kernel_option
 @click.pass_obj
 def command(app: App, /, **options: Any) -> Answer:
-    """Open an interactive shell on the runtime, or with -m kernel a Python prompt.
+    """Open an interactive shell on the runtime, or with -m kernel a prompt of its kernel: Python, R, ….
 
     The shell's exit status is passed through. Ctrl-] leaves it running; a dropped connection comes back by itself.
     When stdin is not a terminal, its lines are the commands, and the output is theirs alone.
@@ -94,6 +96,7 @@ def _check(options: dict[str, Any]) -> None:
         ("attach", "terminal"),
         ("startup_code", "kernel"),
         ("outputs", "kernel"),
+        ("kernel_name", "kernel"),
     ):
         if options[name] is not None and kernel != (mode == "kernel"):
             option = name.replace("_", "-")

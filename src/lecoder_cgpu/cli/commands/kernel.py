@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import click
 
-from ...models.sessions import KernelDocument
+from ...models.sessions import KernelChoice, KernelDocument, KernelList
 from ..app import App, Group
-from ..output import Answer
+from ..output import Answer, Table
 
 
 @click.group(cls=Group, name="kernel")
 def command() -> None:
-    """Show, interrupt or restart the session's kernel.
+    """Show, interrupt or restart the session's kernel, and list those that it may have.
 
     \b
+    lecoder-cgpu kernel list
     lecoder-cgpu kernel status
     lecoder-cgpu kernel interrupt
     """
@@ -31,6 +32,26 @@ def status(app: App) -> Answer:
     kernel = None if session.is_lost() else session.kernel()
     document = KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
     return Answer(document, lambda: f"{session.record.name}: {document.kernel.state}")
+
+
+@command.command("list")
+@click.pass_obj
+def list_(app: App) -> Answer:
+    """Show the kernels that the session's server can start, for --kernel-name.
+
+    \b
+    lecoder-cgpu kernel list
+    lecoder-cgpu kernel list --json | jq -r '.kernels[].name'
+    """
+    session = app.client.existing(app.session)
+    document = KernelList(session=session.record.ref, kernels=session.kernel_choices())
+    rows = [(_mark(item), item.name, item.language, item.display_name, item.state or "-") for item in document.kernels]
+    headers = ("", "NAME", "LANGUAGE", "DESCRIPTION", "STATE")
+    return Answer(document, lambda: Table(headers, rows, empty="The server has no kernels."))
+
+
+def _mark(item: KernelChoice) -> str:
+    return "*" if item.is_chosen else "default" if item.is_default else ""
 
 
 @command.command()

@@ -64,7 +64,7 @@ def _of_session(session: Session) -> Opened:
         )
     for page in ("lab", "tree"):
         if session.server.has_page(page):
-            path = quote(session.kernel_path)
+            path = quote(session.record.kernel.path if session.record.kernel is not None else session.kernel_path)
             return Opened(
                 url=f"{session.endpoint.url}{page}",
                 attaches=f"the server's own files and kernels; the session's kernel is listed there as {path}",

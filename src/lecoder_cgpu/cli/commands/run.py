@@ -1,4 +1,4 @@
-"""`run`: Python in the session's kernel, or a command as a separate process."""
+"""`run`: code in the session's kernel, or a command as a separate process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RunCommand(Command):
 )
 @click.argument("words", nargs=-1, metavar="COMMAND...")
 @click.option(
-    "-m", "--mode", type=click.Choice(parse.MODES), help="kernel: Python that keeps its state; terminal: a process."
+    "-m", "--mode", type=click.Choice(parse.MODES), help="kernel: code that keeps its state; terminal: a process."
 )
 @click.option("-k", "--kernel", is_flag=True, help="The same as --mode kernel.")
 @click.option("-f", "--file", metavar="FILE", help="Read the code from a file (kernel mode); `-` is stdin.")
@@ -112,13 +112,15 @@ class RunCommand(Command):
     "--on-finish", metavar="COMMAND", help="Execute this here when the run has ended (see `job wait --help`)."
 )
 @runtime_options.runtime_options(new=True)
+@runtime_options.kernel_option
 @click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used.")
 @click.pass_obj
 def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
-    """Run a command as a process on the runtime, or Python in its kernel.
+    """Run a command as a process on the runtime, or code in its kernel.
 
     One word is a shell command line (run by bash); several words are a program and its arguments. In kernel mode
-    the words are lines of Python, and variables live until the kernel is restarted.
+    the words are lines of the kernel's language, which is Python unless the server or --kernel-name says otherwise,
+    and variables live until the kernel is restarted.
 
     \b
     lecoder-cgpu run "nvidia-smi | head -3"

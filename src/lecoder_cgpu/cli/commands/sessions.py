@@ -73,8 +73,11 @@ def list_(app: App, stats: bool) -> Answer:
 @click.option("--token-stdin", is_flag=True, help="Read the server's token from stdin.")
 @click.option("--root", metavar="DIR", help="Working folder of a new local runtime.")
 @click.option("--force", is_flag=True, help="Replace a session of that name.")
+@runtime_options.kernel_option
 @click.pass_obj
-def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | None, force: bool) -> Answer:
+def add(
+    app: App, name: str, url: str | None, token_stdin: bool, root: str | None, force: bool, kernel_name: str | None
+) -> Answer:
     """Add a Jupyter server as a session, or start another local runtime, and make it the active one.
 
     \b
@@ -89,7 +92,7 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
                 "a local runtime has no --url and no token",
                 hint="leave out --url and --token-stdin, or --root and --backend local",
             )
-        session = app.client.add_local(name, root)
+        session = app.client.add_local(name, root, kernel_name=kernel_name)
     else:
         if url is None:
             raise errors.UsageError(
@@ -101,7 +104,7 @@ def add(app: App, name: str, url: str | None, token_stdin: bool, root: str | Non
                 "there is no token on stdin",
                 hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
             )
-        session = app.client.add_server(name, url, token, replace=force)
+        session = app.client.add_server(name, url, token, replace=force, kernel_name=kernel_name)
     document = SessionAdded(session=operations.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
 
@@ -116,6 +119,7 @@ def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
 @command.command(cls=runtime_options.RuntimeCommand)
 @click.argument("name")
 @runtime_options.runtime_options(new=False)
+@runtime_options.kernel_option
 @click.pass_obj
 def ensure(app: App, /, name: str, **options: Any) -> Answer:
     """Make sure that there is a session of that name with its runtime, and make it the active one.
@@ -131,6 +135,7 @@ def ensure(app: App, /, name: str, **options: Any) -> Answer:
 @command.command(cls=runtime_options.RuntimeCommand)
 @click.argument("name")
 @runtime_options.runtime_options(new=False)
+@runtime_options.kernel_option
 @click.pass_obj
 def create(app: App, /, name: str, **options: Any) -> Answer:
     """The same as `ensure`.

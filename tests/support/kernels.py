@@ -1,0 +1,60 @@
+"""Kernels of other languages than Python for tests: bash (`bash_kernel`), and one that says it is R.
+
+The second is a program of this file on ipykernel's base class, as most small kernels are. It shows the code that it
+gets, fails for `stop("TEXT")` as IRkernel does, and knows the names that were set by `NAME = VALUE`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ipykernel.kernelapp import IPKernelApp
+from ipykernel.kernelbase import Kernel
+
+BASH, R = "bash", "tests-r"
+
+
+class RLike(Kernel):
+    """Says that it runs R."""
+
+    implementation = "tests-r"
+    implementation_version = "1"
+    language_info = {"name": "R", "mimetype": "text/x-r-source", "file_extension": ".r"}  # noqa: RUF012 - traitlets'
+    banner = "R, as far as tests need it"
+
+    async def do_execute(
+        self, code: str, silent: bool, store_history: bool = True, user_expressions: Any = None, *_: Any, **__: Any
+    ) -> dict[str, Any]:
+        send: Any = self.send_response  # ipykernel has no types for it
+        if not silent:
+            send(self.iopub_socket, "stream", {"name": "stdout", "text": f"R: {code}\n"})
+        if found := re.search(r'stop\("(.*)"\)', code):
+            error = {"ename": "ERROR", "evalue": f"Error in f(): {found[1]}\n", "traceback": ["Traceback:", "1. f()"]}
+            send(self.iopub_socket, "error", error)
+            return {"status": "error", "execution_count": self.execution_count, **error}
+        return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
+
+    async def do_is_complete(self, code: str) -> dict[str, Any]:
+        complete = code.count("{") <= code.count("}")
+        return {"status": "complete"} if complete else {"status": "incomplete", "indent": "  "}
+
+
+def install(home: Path) -> None:
+    """Write the specs of both for a server whose home is that folder."""
+    specs = {
+        BASH: {"argv": ["-m", "bash_kernel"], "display_name": "Bash", "language": "bash"},
+        R: {"argv": [__file__], "display_name": "R of the tests", "language": "R"},
+    }
+    for name, spec in specs.items():
+        folder = home / ".local" / "share" / "jupyter" / "kernels" / name
+        folder.mkdir(parents=True)
+        command = [sys.executable, *spec["argv"], "-f", "{connection_file}"]
+        (folder / "kernel.json").write_text(json.dumps({**spec, "argv": command}))
+
+
+if __name__ == "__main__":
+    IPKernelApp.launch_instance(kernel_class=RLike)
