@@ -244,6 +244,10 @@ class Unlisted(ConnectionFailed):
     """The lender's listing lacks the runtime, and it is not known yet whether the runtime is gone."""
 
 
+class Unanswered(ConnectionFailed):
+    """A runtime was asked for, and it is not known yet whether the lender gives one."""
+
+
 class RateLimited(ConnectionFailed):
     """Colab asks for fewer requests (HTTP 429)."""
 

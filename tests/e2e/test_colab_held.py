@@ -222,3 +222,57 @@ def test_a_session_that_was_only_created(colab: FakeColab, cli: Cli) -> None:
     assert list(colab.vms) == [endpoint]
     cli("sessions", "close", "a")
     cli("keeper", "stop")
+
+
+def test_what_a_listing_leaves_out_is_held_all_the_same(hollow: FakeColab, cli: Cli) -> None:
+    """A close that says what the account holds names the sessions that a blinking listing lacks."""
+    hollow.account.max_vms = 2
+    cli("sessions", "create", "a", "--cpu")
+    (endpoint,) = hollow.vms
+    cli("sessions", "create", "b", "--cpu")
+    hollow.switches.blink = 2
+    assert cli("sessions", "close", "b", "--json").json["held"] == [endpoint]
+
+
+def test_a_first_command_that_is_killed_while_it_asks(hollow: FakeColab, cli: Cli) -> None:
+    """The keeper is there before Colab is asked. It finds what the command did not live to see, and gives it back."""
+    hollow.switches.keep_alive = "empty"
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    hollow.fail("POST /tun/m/assign", delay=1.0)
+    running = cli.start("run", "--rm", "--cpu", "true")
+    wait_until(lambda: hollow.count("POST /tun/m/assign") == 1)
+    running.kill()
+    running.communicate()
+    wait_until(lambda: hollow.count("POST /tun/m/unassign/*") == 1)
+    wait_until(lambda: not hollow.vms and not stored(cli))
+    cli("keeper", "stop")
+
+
+def test_a_close_that_fails_starts_a_keeper(hollow: FakeColab, cli: Cli) -> None:
+    """Somebody has to go on trying, and so has somebody after a look at what is being closed."""
+    cli("sessions", "create", "a", "--cpu")
+    hollow.fail(UNASSIGN, status=503, times=None)
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    assert cli("sessions", "close", "a").code == 74
+    assert cli("keeper", "stop", "--json").json["stopped"] is True
+    assert cli("sessions", "list", "--json").json[0]["status"] == "closing"
+    hollow.mend()
+    wait_until(lambda: not hollow.vms and not stored(cli))
+    cli("keeper", "stop")
+
+
+def test_a_close_before_it_is_known_what_was_started(hollow: FakeColab, cli: Cli) -> None:
+    """The command that asked was killed, and Colab is still at work: nobody says that nothing was running."""
+    hollow.fail("POST /tun/m/assign", delay=3.0)
+    running = cli.start("sessions", "ensure", "a", "--cpu")
+    wait_until(lambda: hollow.count("POST /tun/m/assign") == 1)
+    running.kill()
+    running.communicate()
+    closed = cli("sessions", "close", "a", "--json")
+    assert (closed.code, closed.json["error"]["name"]) == (74, "StartUnanswered")
+    assert closed.json["error"]["billing"] == "unknown"
+    assert cli("sessions", "clean", "--json").json["removed"] == []
+    assert not hollow.vms
+    wait_until(lambda: bool(hollow.vms))
+    assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
+    assert not hollow.vms

@@ -115,11 +115,13 @@ def test_a_clock_that_was_set_back_stops_nothing() -> None:
     assert "Ping" in kinds(keeper.feed())
 
 
-def test_nothing_is_asked_of_what_was_only_asked_for() -> None:
-    """An allocation under way is held for a while, without a question; then it is not."""
+def test_what_was_only_asked_for_is_looked_for() -> None:
+    """An allocation under way is held for a while. Who asked may be dead: the lender is asked what came of it."""
     keeper = Keeper(session(stage="asked"))
-    assert keeper.begun == []
-    assert keeper.after(decisions.ASKED_LIMIT - 1) == []
+    assert keeper.begun == [Refresh("a", "listing")]
+    assert keeper.after(INTERVAL) == []  # it is under way
+    assert keeper.feed(Refreshed("a", "listing")) == [Refresh("a", "listing")]
+    assert keeper.after(decisions.ASKED_LIMIT - INTERVAL - 1) == []
     assert keeper.after(1) == [Withdraw()]
     assert keeper.look(session(stage="asked")) == [End("nothing is held")]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.store.session_store import Proxy, Store, new_record
+from lecoder_cgpu.store.session_store import Allocation, Proxy, Store, new_record
 
 
 @pytest.fixture
@@ -132,3 +132,21 @@ def test_a_read_only_folder_is_an_error_of_configuration(store: Store) -> None:
     store.folder.mkdir(parents=True, mode=0o500)
     with pytest.raises(errors.ConfigError, match="cannot be written"):
         store.add(new_record("x", "jupyter", "x", "http://x/"))
+
+
+def test_forgetting_spares_what_was_asked_for_meanwhile(store: Store) -> None:
+    """Who found a runtime gone forgets its session, unless another command has begun to start another one under it."""
+    record = new_record("a", "colab", "Colab", "gone")
+    record.allocation = Allocation(state="lost", key="first", asked_at=1.0)
+    store.add(record)
+    for change in (
+        lambda stored: setattr(stored.runtime, "endpoint", "another"),
+        lambda stored: setattr(stored.allocation, "key", "second"),
+        lambda stored: setattr(stored.allocation, "asked_at", 2.0),
+    ):
+        known = store.find("a")
+        store.change(record.id, change)
+        assert not store.forget(known)
+    assert store.forget(store.find("a"))
+    assert store.records() == []
+    assert store.forget(record)  # it is forgotten already

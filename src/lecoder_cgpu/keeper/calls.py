@@ -195,6 +195,9 @@ class Calls:
             except errors.Unlisted as error:
                 return Failed(record.id, "token", error.message)
             return Refreshed(record.id, "token")
+        if lifecycle.stage(record) == "asked":
+            backend.reconcile(record)  # the command that asked may have been killed before it had the answer
+            return Refreshed(record.id, "listing")
         backend.give_up(record)
         stored = self._store.get(record.id)
         if stored is not None and lifecycle.is_gone(stored):
@@ -290,18 +293,11 @@ class Calls:
                 return Outdated(record.id)
             logs.current().info("KEEPER", f"{record.name}: release, {why}")
         done = backend.retire(record)
-        if done and record.owner is not None:  # nobody will ask for it again
-            self._store.remove(record.id)
-        elif done and call.reason is None:
-            self._forget(record.id)
+        # A session that a command closed is forgotten; one that its lease ended is kept.
+        if done and (record.owner is not None or call.reason is None):
+            self._store.forget(record)
         logs.current().info("KEEPER", f"{record.name}: " + ("released" if done else "the release is not confirmed yet"))
         return Released(record.id, done)
-
-    def _forget(self, session: str) -> None:
-        """Forget a session that a command closed, once its runtime is released. One that its lease ended is kept."""
-        stored = self._store.get(session)
-        if stored is not None and lifecycle.stage(stored) == "lost":
-            self._store.remove(session)
 
     # --- sockets ---
 

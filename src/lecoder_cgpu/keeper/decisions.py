@@ -22,8 +22,9 @@ A session (its `stage` is what the store says)::
       └──after ASKED_LIMIT──> not held
                                   kept, closing ──Lost──> not held
 
-While it is `asked`, nothing is done. While it is `kept`, these run side by side. Each question is under way once at
-most, so one that is slow or fails hinders no other:
+While it is `asked`, only the listing is asked: the command that wanted the runtime may have been killed before it had
+the answer. While it is `kept`, these run side by side. Each question is under way once at most, so one that is slow or
+fails hinders no other:
 
 =========  =============================================  =========================================================
 question   asked                                          answer
@@ -31,8 +32,8 @@ question   asked                                          answer
 token      when the proxy token is to be replaced;        another one is stored, or `Lost`
            again after RETRY
 ping       every `interval`                               taken; or not found, which alone means nothing
-listing    after MISSES pings that found nothing, and     the runtime is there, or may be; or `Lost`
-           while the listing lacks the runtime
+listing    after MISSES pings that found nothing, while   the runtime is there, or may be; or `Lost`
+           the listing lacks the runtime, while `asked`
 work       every `interval`; without any kernel, only     yes, no, or unknown; and when it was last in use
            CREATED_PAUSE intervals after the start
 account    every `interval`, while a lease limits cost    the rate, by which cost is counted in every lease
@@ -333,7 +334,7 @@ def _decide(runtime: RuntimeState, interval: float, now: float) -> tuple[Runtime
     if runtime.stored.kernel is None and runtime.stored.stage == "kept":
         runtime = structs.replace(runtime, working=False, fresh=True)  # nothing was ever started on it
     actions: list[Action] = []
-    if runtime.stored.stage != "asked" and _is_over(runtime.gone, interval, now):
+    if _is_over(runtime.gone, interval, now):
         actions += _due(runtime, interval, now)
     asked = dict(runtime.asked)
     waiting = set(runtime.waiting)
@@ -357,6 +358,10 @@ def _due(runtime: RuntimeState, interval: float, now: float) -> Iterator[Action]
         return question not in runtime.waiting and _is_over(runtime.asked.get(question), pause, now)
 
     if "release" in runtime.waiting:
+        return
+    if stored.stage == "asked":
+        if due("listing"):
+            yield Refresh(stored.id, "listing")
         return
     if stored.stage == "closing":
         if due("release"):

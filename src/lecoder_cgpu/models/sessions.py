@@ -141,7 +141,7 @@ class SessionClosed(Struct, kw_only=True):
 class SessionsClosed(Struct, kw_only=True):
     """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
 
-    `held` are the Colab runtimes that the account holds after that, by endpoint, if Colab was asked.
+    `held` are the Colab runtimes that the account holds after that, or may hold, by endpoint, if Colab was asked.
     """
 
     deleted: bool

@@ -36,7 +36,7 @@ def _give_back(session: SessionRuntime) -> None:
         return
     state = backend.state(stored)
     if state == "asked" and not stored.allocation.sent:
-        session.store.remove(stored.id)  # nobody was asked yet
+        session.store.forget(stored)  # nobody was asked yet
         return
     if stored.allocation.asker != ASKER:
         if state in ("asked", "booting", "ready"):
@@ -49,17 +49,15 @@ def _give_back(session: SessionRuntime) -> None:
 def _released(session: SessionRuntime, backend: Leased, stored: Record) -> str:
     """Release the runtime; what to tell the user about it."""
     booting = backend.state(stored) != "asked"
-    released = backend.release(stored)
-    if released == "nothing" and not booting:  # the answer may have been on its way
+    try:
+        released = backend.release(stored)
+    except errors.Unanswered:  # the answer may have been on its way
         time.sleep(PAUSE)
         released = backend.release(stored)
     if released == "runtime" or (released == "nothing" and booting):
-        session.store.remove(stored.id)
+        session.store.forget(stored)
         return f"the {stored.label} that was being started was given back"
     if released == "requested":
         session.store.retire(stored.id)
         return f"{backend.label} was told to end the {stored.label} that was being started"
-    return (
-        "whether a runtime was started is not known yet; see: lecoder-cgpu sessions list, "
-        f"and give it back: lecoder-cgpu sessions close {stored.name}"
-    )
+    return "no runtime was started"

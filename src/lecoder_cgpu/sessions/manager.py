@@ -51,7 +51,6 @@ class SessionManager:
     ) -> None:
         self.config = config or Config()
         self._backends: dict[str, protocol.Backend] = {}
-        self._kept = False
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
         self.announce: Notify = announce or (lambda text: None)
@@ -104,17 +103,20 @@ class SessionManager:
         """The session of a record, ready for use."""
         session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
         if isinstance(session.backend, Leased):
-            session.keep = self._keep
+            session.keep = self.keep
             session.announce = self.announce
         return session
 
-    def _keep(self) -> None:
-        """See to it, once, that the keeper runs."""
-        if not self._kept:
-            self._kept = True
-            from . import keeper_process
+    def keep(self) -> None:
+        """See to it that the keeper runs. The session that it shall keep is stored already."""
+        from . import keeper_process
 
-            keeper_process.ensure(self.config, self.state_dir, self.notify)
+        keeper_process.ensure(self.config, self.state_dir, self.notify)
+
+    def keep_held(self, records: list[Record]) -> None:
+        """The same if one of these sessions has, or may have, a runtime that costs."""
+        if any(lifecycle.billing(item) != "none" and self.leased(item.backend) is not None for item in records):
+            self.keep()
 
     # --- choosing a session ---
 

@@ -53,6 +53,7 @@ def list_sessions(manager: SessionManager) -> list[SessionDocument]:
     """Every stored session, most recently used first, and behind them the accounts' other runtimes."""
     records = settle(manager, manager.store.records())
     manager.report_damage()
+    manager.keep_held(records)
     documents: list[SessionDocument] = manager.each(lambda record: inspect(manager, record), records)
     for lender in lenders(manager, records):
         try:
@@ -73,7 +74,7 @@ def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
             try:
                 ended_by_lease = leases.lease_of(record).ended
                 if lender.state(record) == "closing" and not ended_by_lease and lender.certainly_gone(record):
-                    manager.store.remove(record.id)
+                    manager.store.forget(record)
                     continue
                 if lender.state(record) == "asked":
                     lender.reconcile(record)
@@ -250,13 +251,20 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     kernels: list[str] = []
     released: Any = "nothing"
     if session.backend.owns_runtime:
-        with manager.waiting(f"giving back the runtime of {record.name} …"):
-            released = session.backend.release(record)
+        try:
+            with manager.waiting(f"giving back the runtime of {record.name} …"):
+                released = session.backend.release(record)
+        except errors.Error:
+            manager.keep_held(manager.store.records())  # the keeper goes on trying
+            raise
     else:
         kernels = session.close_kernels()  # of the record as it is stored now
         released = "kernels" if kernels else "nothing"
     if released == "requested":  # it stays until the listing agrees, and is used by nothing
         manager.store.retire(record.id)
+        manager.keep()
+    elif manager.leased(record.backend) is not None:
+        manager.store.forget(record)  # another command may have begun to use the session again
     else:
         manager.store.remove(record.id)
     return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
@@ -299,8 +307,10 @@ def rate(lender: Leased) -> float | None:
 
 
 def held(manager: SessionManager, backends: Iterable[str]) -> list[str] | None:
-    """The runtimes that the accounts of these backends hold; None when a lender does not say."""
+    """The runtimes that the accounts of these backends hold, or may hold, by endpoint: those that the lenders list, and
+    those of sessions here that no lender has accepted to end. None when a lender does not say."""
     found: list[str] = []
+    records = manager.store.records()
     for name in backends:
         lender = manager.leased(name)
         if lender is None:
@@ -309,7 +319,11 @@ def held(manager: SessionManager, backends: Iterable[str]) -> list[str] | None:
             found += [item.endpoint for item in lender.runtimes()]
         except errors.Error:
             return None
-    return found
+        ours = [record for record in records if record.backend == name]
+        found += [
+            record.runtime.endpoint for record in ours if lifecycle.is_held(record) and not lifecycle.is_gone(record)
+        ]
+    return [endpoint for endpoint in dict.fromkeys(found) if endpoint]
 
 
 def clean(manager: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
@@ -334,5 +348,5 @@ def clean(manager: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
             kept.append(item.id)
     if not dry_run:
         for session_id in removed:
-            manager.store.remove(session_id)
+            manager.store.forget(records[session_id])
     return SessionsCleaned(removed=removed, kept=kept, dry_run=dry_run)

@@ -70,6 +70,8 @@ class SessionRuntime:
                 self.keep()
             return found
         holdings.announce(self)
+        if self.keep is not None:
+            self.keep()  # before anything is asked for: this process may be killed while it waits for the answer
         try:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)

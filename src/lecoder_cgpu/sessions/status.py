@@ -56,6 +56,7 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
         errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
     """
     records = [manager.store.find(key)] if key is not None else manager.store.records()
+    manager.keep_held(records)
     lenders = operations.lenders(manager, records)
     with ThreadPoolExecutor(max_workers=8) as pool:
         asked = [

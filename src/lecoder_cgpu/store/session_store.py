@@ -72,7 +72,7 @@ class Allocation(Struct, kw_only=True):
     `expires` is the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in
     keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
     was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
-    interrupted.
+    interrupted; `askedAt` is when (Unix time) it last sent the request.
     """
 
     state: State = "asked"
@@ -90,6 +90,7 @@ class Allocation(Struct, kw_only=True):
     tier: str | None = None
     lost_at: str | None = field(name="lostAt", default=None)
     asker: str | None = None
+    asked_at: float | None = field(name="askedAt", default=None)
 
 
 class Lease(Struct, kw_only=True):
@@ -277,12 +278,20 @@ class Store:
     def remove(self, session_id: str) -> None:
         """Forget a session; the most recently used one that remains becomes active if this one was."""
         with self.transaction() as records:
-            for record in records:
-                if record.id == session_id:
-                    records.remove(record)
-                    if record.is_active and records:
-                        max(records, key=lambda item: item.last_used_at).is_active = True
-                    return
+            _take_out(records, session_id)
+
+    def forget(self, known: Record) -> bool:
+        """Forget a session whose runtime is gone; False if it asks for another one, or has one, by now.
+
+        Args:
+            known: the record as it was when the runtime was found to be gone.
+        """
+        with self.transaction() as records:
+            stored = next((item for item in records if item.id == known.id), None)
+            if stored is not None and _asked_for(stored) != _asked_for(known):
+                return False
+            _take_out(records, known.id)
+        return True
 
     def rename(self, session_id: str, name: str) -> None:
         """Give a session another name.
@@ -334,6 +343,23 @@ def insert(records: list[Record], record: Record) -> None:
         item.is_active = False
     record.is_active = True
     records.append(record)
+
+
+def _take_out(records: list[Record], session_id: str) -> None:
+    """Remove a record; the most recently used one that remains becomes active if this one was."""
+    for record in records:
+        if record.id == session_id:
+            records.remove(record)
+            if record.is_active and records:
+                max(records, key=lambda item: item.last_used_at).is_active = True
+            return
+
+
+def _asked_for(record: Record) -> tuple[object, ...]:
+    """What tells a session's runtime from another one that the session has later."""
+    allocation = record.allocation
+    asked = None if allocation is None else (allocation.key, allocation.asked_at)
+    return record.runtime.endpoint, asked
 
 
 def check_name(name: str) -> None:

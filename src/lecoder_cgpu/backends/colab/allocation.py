@@ -34,6 +34,7 @@ CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: th
 LOOK_PAUSE = 5.0  # seconds between two listings while an unlisted runtime is waited for
 PROBE_TIMEOUT = 10.0  # seconds for the question whether a runtime's server answers
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
+ASSIGN_LIMIT = 240.0  # seconds after a request in which its runtime may still appear (protocol C7)
 
 
 class Allocator:
@@ -81,8 +82,8 @@ class Allocator:
             record.allocation.state = stage
         self.save(record)
 
-    def save(self, record: Record) -> None:
-        """Store what a backend changes of a record, and nothing else of it."""
+    def save(self, record: Record) -> bool:
+        """Store what a backend changes of a record, nothing else; False if the session is not stored any more."""
 
         def change(stored: Record) -> None:
             stored.runtime, stored.allocation = record.runtime, record.allocation
@@ -94,7 +95,7 @@ class Allocator:
             if record.helper is None:
                 stored.helper = None
 
-        self._store.change(record.id, change)
+        return self._store.change(record.id, change) is not None
 
     def advance(self, record: Record, event: lifecycle.Event) -> lifecycle.Stage:
         """Note an event of the session's runtime, here and in the store; the state after it."""
@@ -207,6 +208,22 @@ class Allocator:
 
     # --- asking ---
 
+    @staticmethod
+    def may_appear(allocation: Allocation) -> float:
+        """For how many seconds a request that was sent, and whose answer nobody has, may still bring a runtime."""
+        if not allocation.sent or allocation.asked_at is None:
+            return 0.0
+        return max(ASSIGN_LIMIT - abs(time.time() - allocation.asked_at), 0.0)
+
+    @staticmethod
+    def closed_meanwhile(record: Record) -> errors.Error:
+        """The error for a session that another command has closed."""
+        return errors.CapacityError(
+            f"session {record.name!r} was closed by another command",
+            name="AllocationFailed",
+            hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
+        )
+
     def start_over(self, record: Record) -> None:
         """Make a lost record one for a new runtime, under a new key."""
         assert record.allocation is not None
@@ -233,7 +250,9 @@ class Allocator:
             unanswered = begins or earlier
             assert record.allocation is not None
             record.allocation.sent, record.allocation.asker = unanswered, terms.asker or None
-            self.save(record)
+            record.allocation.asked_at = time.time() if begins else record.allocation.asked_at
+            if not self.save(record) and begins:
+                raise self.closed_meanwhile(record)
 
         pause, short = CAPACITY_PAUSE[0], SHORT_WAITS
         until = time.monotonic() + terms.patience

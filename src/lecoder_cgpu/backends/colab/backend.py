@@ -164,11 +164,7 @@ class Backend(Leased):
         """
         with self._allocator.exclusive(record):
             if self._allocator.reread(record) is None:
-                raise self._allocator.refusal(record) or errors.CapacityError(
-                    f"session {record.name!r} was closed by another command",
-                    name="AllocationFailed",
-                    hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
-                )
+                raise self._allocator.refusal(record) or self._allocator.closed_meanwhile(record)
             if record.allocation is None:
                 record.allocation = records.of_predecessor(record)
             fresh = replaces = False
@@ -252,7 +248,10 @@ class Backend(Leased):
             found = self._listing.control_of(record).find(records.ask_of(allocation))
             if found is not None:
                 self._allocator.write(record, found, "booting")
+            elif left := self._allocator.may_appear(allocation):
+                raise records.unanswered(record, left)
         if not record.runtime.endpoint:
+            self._store.remove(record.id)  # here, where nobody else can ask for a runtime under its key
             return "nothing"
         self._allocator.advance(record, "closed")  # written first, so that a killed command leaves what it was about
         return self._end(record)
@@ -304,7 +303,7 @@ class Backend(Leased):
                 return True
             found = self._listing.control_of(record).find(records.ask_of(record.allocation))
             if found is None:
-                return False
+                return self._allocator.may_appear(record.allocation) > 0
             self._allocator.write(record, found, "booting")
         return True
 

@@ -158,3 +158,13 @@ def unlisted(record: Record) -> errors.Error:
         name="RuntimeUnlisted",
         hint=f"repeat the same command in a minute; or give it back: lecoder-cgpu sessions close {record.name}",
     )
+
+
+def unanswered(record: Record, left: float) -> errors.Error:
+    """The error for a request that was cut off, whose runtime may still appear for `left` seconds."""
+    return errors.Unanswered(
+        f"a runtime for session {record.name!r} was asked for, and the command was cut off before the answer came: for "
+        f"{left:.0f} s more it may appear, and cost",
+        name="StartUnanswered",
+        hint=f"repeat later: lecoder-cgpu sessions close {record.name}",
+    )
