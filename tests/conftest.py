@@ -25,18 +25,23 @@ from tests.support.servers import JupyterServer, start_server
 __all__ = ["colab", "colab_cli", "hollow", "pty_of"]  # fixtures that live beside what they are about
 
 
+SEEDS = {"chaos_seed": 25, "life_seed": 30}  # how many there are without `--chaos`
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many of the random runs of tests/chaos to do, the seeds from 0 on; how long each of tests/fuzz goes on."""
-    parser.addoption("--chaos", type=int, default=25, help="random runs of each kind over a failing network")
+    """Which of the random runs of tests/chaos to do, and how long each of tests/fuzz goes on."""
+    parser.addoption("--chaos", metavar="N", help="random runs of each kind: the seeds 0 to N-1, or FIRST:END")
     parser.addoption(
         "--fuzz", type=float, default=0, metavar="SECONDS", help="for each of tests/fuzz; 0: some examples"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`chaos_seed` is each of the seeds that were asked for."""
-    if "chaos_seed" in metafunc.fixturenames:
-        metafunc.parametrize("chaos_seed", range(metafunc.config.getoption("--chaos")))
+    """`chaos_seed` and `life_seed` are each of the seeds that were asked for."""
+    for name, number in SEEDS.items():
+        if name in metafunc.fixturenames:
+            first, _, end = (metafunc.config.getoption("--chaos") or str(number)).rpartition(":")
+            metafunc.parametrize(name, range(int(first or 0), int(end)))
 
 
 @pytest.fixture
