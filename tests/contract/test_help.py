@@ -97,6 +97,8 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--follow",
         "--force",
         "--from",
+        "--html",
+        "--kernel-name",
         "--key",
         "--max-output",
         "--mode",

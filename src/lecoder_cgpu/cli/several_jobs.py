@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from ..runs.jobs import Jobs
 
 
-def chosen(jobs: Jobs, names: Sequence[str], *, everything: bool) -> Sequence[str]:
-    """The ids of the jobs that are named, each once, in their order; with `everything`, of all that have not ended.
-
-    Raises:
-        errors.UsageError: neither names nor --all were given, or both. errors.NotFoundError: there is no such job; then
-            nothing was done to the others either.
-    """
+def check(names: Sequence[str], *, everything: bool) -> None:
+    """Refuse a command line that names no jobs, or names some beside --all."""
     if bool(names) == everything:
         raise errors.UsageError(
             "name jobs, or give --all, but not both" if names else "there is no job to act on",
             hint="lecoder-cgpu job list; then their ids, or --all",
         )
+
+
+def chosen(jobs: Jobs, names: Sequence[str], *, everything: bool) -> Sequence[str]:
+    """The ids of the jobs that are named, each once, in their order; with `everything`, of all that have not ended.
+
+    Raises:
+        errors.NotFoundError: there is no such job; then nothing was done to the others either.
+    """
     if everything:
         return jobs.unfinished()
     return list(dict.fromkeys(jobs.find(name).run for name in names))

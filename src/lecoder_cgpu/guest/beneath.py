@@ -288,10 +288,10 @@ class Beneath:
                     with contextlib.suppress(FileExistsError):
                         here.mkdir(part)
                     here = here.enter(part)
-            except NotADirectoryError:
+            except NotADirectoryError as error:
                 target = here.target(part)
                 if target is None:
-                    raise Problem("NotADirectory", f"{here.shown(part)}: a file is in the way") from None
+                    raise Problem("NotADirectory", f"{here.shown(part)}: a file is in the way") from error
                 followed += 1
                 if os.path.isabs(target) or followed > LINKS:
                     raise outwards from None
@@ -323,6 +323,6 @@ class Beneath:
             except OSError as error:
                 raise problem(error, os.path.join(self.top.path, name)) from error
             except Problem as error:
-                if error.name not in ("FileNotFound", "NotADirectory"):
+                if not isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
                     raise
         return deleted

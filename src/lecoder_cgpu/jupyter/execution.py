@@ -31,7 +31,6 @@ EXECUTION_TYPES = frozenset(
 
 
 GONE = "the kernel is gone"  # the server does not know it any more: it was ended there, or the server was restarted
-_NAMELESS = ("", "NoneType")  # what ipykernel 7.4 says of an exception in `__repr__`
 _CLASS = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
@@ -238,7 +237,7 @@ class Execution:
         shown, raised = self._shown, self.raised
         if shown is None or raised is None:
             return
-        if raised.name in _NAMELESS or (raised.name == shown.name and not raised.traceback):
+        if _is_nothing(raised.name) or (raised.name == shown.name and not raised.traceback):
             raised = shown
         if found := _CLASS.fullmatch(raised.name):  # xeus-python writes names so
             raised = structs.replace(raised, name=found[1])
@@ -292,3 +291,8 @@ def _raised(content: dict[str, Any]) -> Raised:
         str(content.get("evalue", "")),
         [str(line) for line in _list(content, "traceback")],
     )
+
+
+def _is_nothing(name: str) -> bool:
+    """Whether it is no exception's name: what ipykernel 7.4 says of an exception in `__repr__`."""
+    return name in ("", "NoneType")

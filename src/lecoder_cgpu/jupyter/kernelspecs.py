@@ -41,9 +41,21 @@ class KernelSpec(Struct, frozen=True, kw_only=True):
     is_ipykernel: bool = False
 
     @property
+    def is_usual_python(self) -> bool:
+        """Whether it has the name that servers give their usual Python kernel."""
+        return self.name == "python3"
+
+    @property
     def label(self) -> str:
         """The name with the language, for people."""
         return f"{self.name} ({self.language})" if self.language else self.name
+
+
+class Listing(Struct):
+    """The answer of `api/kernelspecs`. What is in it is looked at row by row."""
+
+    kernelspecs: dict[str, Any]
+    default: Any = None
 
 
 class KernelSpecs:
@@ -54,12 +66,10 @@ class KernelSpecs:
         self.default = default
 
     @classmethod
-    def of(cls, listing: object) -> KernelSpecs:
-        """The answer of `api/kernelspecs`; what in it is no spec is passed over."""
-        listing = listing if isinstance(listing, dict) else {}
-        default, found = listing.get("default"), listing.get("kernelspecs")
-        rows = found.items() if isinstance(found, dict) else ()
-        specs = [_spec(name, row) for name, row in rows if isinstance(name, str) and isinstance(row, dict)]
+    def of(cls, listing: Listing) -> KernelSpecs:
+        """What a server answers; what in it is no spec is passed over."""
+        specs = [_spec(name, row) for name, row in listing.kernelspecs.items() if isinstance(row, dict)]
+        default = listing.default
         return cls(specs, default if isinstance(default, str) and default else PYTHON_NAME)
 
     def find(self, name: str) -> KernelSpec | None:
@@ -106,7 +116,7 @@ class KernelSpecs:
         found = [spec for spec in self.specs if spec.language == PYTHON]
         return min(
             found,
-            key=lambda spec: (not spec.is_ipykernel, spec.name != PYTHON_NAME, spec.name != self.default),
+            key=lambda spec: (not spec.is_ipykernel, not spec.is_usual_python, spec.name != self.default),
             default=None,
         )
 

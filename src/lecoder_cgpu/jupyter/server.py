@@ -13,7 +13,7 @@ from .. import errors
 from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import WebSocket
 from .endpoint import Endpoint
-from .kernelspecs import PYTHON_NAME, KernelSpecs
+from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
 from .messages import V1_SUBPROTOCOL
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class Server:
 
     def kernel_specs(self) -> KernelSpecs:
         """The kinds of kernels that the server can start, and its default (protocol J27)."""
-        return KernelSpecs.of(self._get("api/kernelspecs", Any))
+        return KernelSpecs.of(self._get("api/kernelspecs", Listing))
 
     def open_session(self, path: str, kernel_name: str = PYTHON_NAME) -> tuple[NotebookSession, bool]:
         """Return the session at `path` with its kernel, and whether this call started that kernel.

@@ -289,7 +289,10 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
             logs.current().debug("HTTP", f"GET {shown}", {"status": answer.status_code})
             if answer.url.scheme == "http" and not is_loopback(str(answer.url)):
                 raise errors.ConnectionFailed(
-                    f"{shown} redirects to an address without https", name="InsecureOrigin", retryable=False
+                    f"{shown} redirects to an address without https",
+                    name="InsecureOrigin",
+                    retryable=False,
+                    hint="download it yourself and give the file",
                 )
             if not answer.is_success:
                 raise _unavailable(answer.status_code, shown)
@@ -300,7 +303,11 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise unreachable(url, error) from error
     if time.monotonic() > deadline:
-        raise errors.ConnectionFailed(f"{shown} did not come whole within {timeout:.0f} seconds", name="NoAnswer")
+        raise errors.ConnectionFailed(
+            f"{shown} did not come whole within {timeout:.0f} seconds",
+            name="NoAnswer",
+            hint="download it yourself and give the file",
+        )
     return bytes(content[: most + 1])
 
 

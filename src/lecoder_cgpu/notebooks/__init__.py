@@ -1,7 +1,9 @@
 """Notebooks: as data, executed, and in Google Drive.
 
-`document` reads notebooks and decides which cells run, `repair` mends what is invalid and clear, `inspection` finds
-what parameters there are, and `parameters` are put in. `runs` executes cells while we watch, `jobs` without us;
+`document` reads notebooks and decides which cells run (`remote` reads them at addresses), `repair` mends what is
+invalid and clear, `inspection` finds what parameters there are, and `parameters` are put in, in the `syntax` of the
+language. `kernels` chooses what runs it, `runs` executes cells while we watch, `jobs` without us, `remembered` is what
+the history keeps;
 `options` say how, `kernel_place` is where the code finds itself, `cell_outputs` puts the outputs in, `autosave` saves
 meanwhile, and `papermill_metadata` notes times. `papermill_engine` is for papermill itself. `scripts` converts,
 `templates` are what new notebooks begin with, `drive` is Google Drive. nbformat and jupytext are imported here alone.

@@ -102,7 +102,7 @@ def inspect(manager: SessionManager, record: Record) -> SessionDocument:
             status = "starting"
         else:
             kernel = session.kernel_info(session.kernel())
-            if kernel.name is UNSET and record.kernel_name is not None:
+            if not isinstance(kernel.name, str) and record.kernel_name is not None:
                 kernel.name = record.kernel_name
             if record.kernel is None:
                 session.server.kernels()

@@ -129,15 +129,16 @@ def wait(
     lecoder-cgpu job wait run-0123456789abcdef --pull model.pt --release
     lecoder-cgpu job wait --all
     """
+    several_jobs.check(names, everything=everything)
+    several = len(names) != 1
+    if several and (pull or on_finish or give_back):
+        raise errors.UsageError(
+            "--pull, --on-finish and --release are for one job", hint="wait for it alone: job wait JOB --pull PATH"
+        )
     for spec in pull:
         plan.split_pull(spec)
     with _jobs(app) as jobs:
-        if len(names) != 1 or everything:
-            if pull or on_finish or give_back:
-                raise errors.UsageError(
-                    "--pull, --on-finish and --release are for one job",
-                    hint="wait for it alone: job wait JOB --pull PATH",
-                )
+        if several:
             with app.printer.waiting("waiting for the jobs …"):
                 together = several_jobs.wait(jobs, several_jobs.chosen(jobs, names, everything=everything), timeout)
             return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
@@ -315,8 +316,9 @@ def kill(
     lecoder-cgpu job kill --all
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
+    several_jobs.check(names, everything=everything)
     with _jobs(app) as jobs:
-        if len(names) != 1 or everything:
+        if len(names) != 1:
             runs = several_jobs.chosen(jobs, names, everything=everything)
             together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))
             return Answer(together, lambda: _each(together, _killed), exit_status=together.exit_code)
