@@ -60,8 +60,8 @@ def test_a_slow_upload_is_no_idleness(colab: FakeColab, kept: Cli) -> None:
         pipe = upload.stdin.fileno()
         with every(0.2, lambda: drop(pipe)):
             wait_until(lambda: not unread(pipe))
-            assert kept("run", "--idle-release", "4s", "true").code == 0
-            time.sleep(7)
+            assert kept("run", "--idle-release", "8s", "true").code == 0
+            time.sleep(11)
             assert colab.vms
         out, err = upload.communicate()
         assert upload.returncode == 0, (out, err)

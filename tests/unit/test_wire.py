@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter.execution import EXECUTION_TYPES, Execution, Raised
+from lecoder_cgpu.jupyter.message_numbers import MessageNumbers
 from lecoder_cgpu.jupyter.outputs import Collector
 from lecoder_cgpu.models.runs import Run
 from tests.support.odd_json import anything
@@ -175,6 +176,24 @@ def test_gaps_in_the_kernels_numbering_are_lost_messages() -> None:
     assert run(*mixed, numbered(10, REPLY), numbered(11, IDLE))[0].missing == 0
     assert run(*mixed, numbered(12, REPLY), numbered(13, IDLE))[0].missing == 2
     assert run(BUSY, OUTPUT, REPLY, IDLE)[0].missing == 0
+
+
+@pytest.mark.parametrize("parent", ["", "o\ufffdrs", "ours"])
+def test_the_number_of_a_damaged_message_is_missing_until_it_comes_whole(parent: str) -> None:
+    """Unless it is certain whose it is: it may have been output of ours whose parent cannot be read."""
+    numbers = MessageNumbers("ours")
+
+    def note(number: int, item: dict[str, Any], parent: str, *, repaired: bool = False) -> None:
+        found = wire.decode(json.dumps({**numbered(number, item), "parent_header": {"msg_id": parent}}))
+        found.repaired = repaired
+        numbers.note(found)
+
+    for number, item in ((5, BUSY), (6, OUTPUT), (8, OUTPUT), (9, IDLE), (10, REPLY)):
+        note(number, item, "ours")
+    note(7, OUTPUT, parent, repaired=True)
+    assert numbers.missing == (parent != "ours")
+    note(7, OUTPUT, "ours")
+    assert numbers.missing == 0
 
 
 def v1_frame(item: dict[str, Any], buffers: list[bytes]) -> bytes:

@@ -71,8 +71,8 @@ class MessageNumbers:
         number = message.number
         if number is None or number == self._high:
             return
-        if message.repaired and "\ufffd" in message.header.msg_id + message.parent:
-            return  # nobody can tell whose it is
+        if message.repaired and (not message.parent or "\ufffd" in message.header.msg_id + message.parent):
+            return  # nobody can tell whose it is, so that its number stays missing until it comes undamaged
         source = message.header.msg_id.rpartition("_")[0]
         own = message.parent == self._own
         if self._source is None:
