@@ -45,7 +45,8 @@ def serve(
         arguments = ["-m", "lecoder_cgpu", "mcp", *(f"--allow={path}" for path in allow)]
         parameters = StdioServerParameters(command=sys.executable, args=arguments, env=cli.environment())
         asked = None if roots is None else named
-        async with McpClient(stdio_client(parameters), list_roots_callback=asked) as client:
+        mode = "auto" if roots is None else "legacy"  # the newest protocol lets no server ask for roots
+        async with McpClient(stdio_client(parameters), list_roots_callback=asked, mode=mode) as client:
             await body(client)
 
     anyio.run(main)
