@@ -1,6 +1,6 @@
 """What all tests share: which of them are slow, how hypothesis is set, and the real command line with a real server.
 
-`pytest` runs the tests that are not marked `slow`, within a minute. `pytest -m "slow or not slow"` runs all of them,
+`pytest` runs the tests that are not marked `slow`. `pytest -m "slow or not slow"` runs all of them,
 and `pytest PATH...` runs everything in the files that are named, slow or not.
 """
 

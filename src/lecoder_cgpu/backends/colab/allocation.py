@@ -26,7 +26,6 @@ from .listing import Listing
 from .model import Assignment
 
 BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer (protocol C33)
-BOOT_TRY = 10.0  # seconds for one try
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 SHORT_WAITS = 3  # times that a short Retry-After is waited for, whatever the user's patience

@@ -18,7 +18,7 @@ def command(allow: tuple[str, ...]) -> Answer:
     mcp: pip install "lecoder-cgpu[mcp]".
 
     Files here are read and written below the roots that the agent's client names, or below the working folder when it
-    names none; never those of lecoder-cgpu itself.
+    names none, as clients of the newest protocol, which cannot be asked; never those of lecoder-cgpu itself.
 
     \b
     lecoder-cgpu mcp
