@@ -67,6 +67,10 @@ SLOW = (
     "unit/test_fake_vm.py",
 )
 
+# The tests of a file share servers and sessions, and go to one process of pytest-xdist. In these,
+# each test takes long, and goes wherever there is room.
+APART = ("chaos/test_life_cycle.py", "docs/test_console.py")
+
 # One profile for all: a busy machine is no failure, and a failure says how to repeat it. Hosted checks (CI is set) try
 # the same examples every time, so that a commit does not pass once and fail once. Elsewhere the examples are random.
 settings.register_profile(
@@ -86,17 +90,24 @@ def pytest_configure(config: pytest.Config) -> None:
         return  # a worker of pytest-xdist has inherited the rest
     _run_named_files_whole(config)
     _keep_bytecode(config)
+    if config.getoption("dist", "no") == "load":  # what `-n` chooses
+        config.option.dist = "loadgroup"
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` is ours
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by its place, and give random input the time that was asked for."""
-    here = Path(__file__).parent
+    """Mark what is slow by its place, begin with it, and give random input the time that was asked for."""
     for item in items:
-        if item.path.relative_to(here).as_posix().startswith(SLOW):
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+        if not place.startswith(APART):
+            item.add_marker(pytest.mark.xdist_group(place))
         seconds = item.config.getoption("--fuzz")
         if seconds and "fuzz" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(seconds * 2 + 180))
+    # What takes long must not come last, when the other processes have nothing left to do.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def _restore_signals() -> None:

@@ -32,8 +32,7 @@ from lecoder_cgpu.testing.colab import FakeColab
 from lecoder_cgpu.testing.state import Switches
 from tests.support import hollow
 from tests.support.cli import Cli
-from tests.support.forked import Command, Forks
-from tests.support.life import DISTURBANCES, LIMIT, Machine, Moment, Step, World
+from tests.support.life import DISTURBANCES, LIMIT, Command, Machine, Moment, Step, World
 from tests.support.wait import wait_until
 
 STEPS = 7
@@ -82,7 +81,6 @@ class Stage:
     """What all sequences share, and the one that runs."""
 
     colab: FakeColab
-    forks: Forks
     folder: Path
     hollow: str
     sequences: int = 0
@@ -102,7 +100,7 @@ class Stage:
             variables = {"SSL_CERT_FILE": str(self.folder / "authority.pem")}  # quicker to read than the system's
             cli = Cli(self.folder / f"{self.sequences}-{name}", variables)
             self.colab.configure(cli.home / "config", account=account)
-            world.machines.append(Machine(name, cli, self.forks))
+            world.machines.append(Machine(name, cli))
         return world
 
 
@@ -112,9 +110,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     trustme.CA().cert_pem.write_to_path(str(folder / "authority.pem"))
     with FakeColab(folder / "colab") as colab:
         colab.warm_up()
-        forks = Forks()
-        yield Stage(colab, forks, folder, hollow.python(folder))
-        forks.close()
+        yield Stage(colab, folder, hollow.python(folder))
 
 
 def step(function: Callable[..., None]) -> Callable[..., None]:
@@ -206,7 +202,7 @@ class LifeCycle(RuleBasedStateMachine):
             return False
         self.world.note(f"    {signal.Signals(number).name}")
         self.stage.figures["kills"] += 1
-        command.send_signal(number)
+        command.process.send_signal(number)
         return True
 
     def learn(self, before: Moment, after: Moment, done: list[Step]) -> None:
@@ -390,7 +386,7 @@ class LifeCycle(RuleBasedStateMachine):
         assert self.world is not None
         for command in self.started:
             if command.wait(0) is None:
-                command.send_signal(signal.SIGKILL)
+                command.process.send_signal(signal.SIGKILL)
                 command.wait(LIMIT)
         for machine in self.world.machines:
             keeper_process.stop(machine.state)

@@ -13,6 +13,8 @@ from typing import Any
 
 from lecoder_cgpu.config import UNATTENDED
 
+from .forked import ForkedCommand, can_fork
+
 TIMEOUT = 120
 
 
@@ -60,11 +62,11 @@ class Cli:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
         """Start a command and leave it running."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "lecoder_cgpu", *arguments],
-            env=self.environment(env),
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
-        )
+        environment = self.environment(env)
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        if can_fork(environment, options):
+            return ForkedCommand(arguments, env=environment, **options)
+        return subprocess.Popen([sys.executable, "-m", "lecoder_cgpu", *arguments], env=environment, **options)
 
     def __call__(self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None) -> Result:
         """Run a command to its end."""
@@ -79,7 +81,7 @@ class Cli:
         return Result(process.returncode, out.decode("utf-8", "surrogateescape"), err.decode("utf-8", "replace"))
 
     def raw(self, *arguments: str, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
-        """Like calling, with the bytes of both streams."""
+        """Like calling, in an interpreter of its own, with the bytes of both streams."""
         done = subprocess.run(
             [sys.executable, "-m", "lecoder_cgpu", *arguments],
             env=self.environment(),

@@ -1,24 +1,31 @@
-"""The real command line in processes that a warm process forks: hundreds of commands without the time to import.
+"""The real command line in processes that a warm process forks: thousands of commands without the time to import.
 
-A command is a process of its own, which executes what `python -m lecoder_cgpu` does and can be killed as that can. Only
-what is imported is there from the beginning.
+A command is a process of its own, which executes what `python -m lecoder_cgpu` does, and can be waited for, read and
+killed as that can: `ForkedCommand` is a `subprocess.Popen`. Only what is imported is there from the beginning.
+With LECODER_CGPU_TEST_FORKS=off in the environment of the tests, every command has an interpreter of its own.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
 import random
 import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,71 +44,117 @@ PACKAGES = (
     "store",
     "system",
 )
+LENGTH = struct.Struct("!I")
+# What an interpreter reads when it starts: with other values a command needs an interpreter of its own.
+READ_AT_START = ("PYTHON", "LC_", "LANG", "LD_")
+UNDERSTOOD = {"stdin", "stdout", "stderr", "cwd", "bufsize", "start_new_session", "text"}
 
 
-@dataclass
-class Command:
-    """A command that was started, its process, and the files that its output goes to."""
+def can_fork(environment: Mapping[str, str], options: Mapping[str, Any]) -> bool:
+    """Whether a command with this environment and these options of `Popen` is the same when it is forked."""
+    names = {*environment, *os.environ}
+    odd = [name for name in names if name.startswith(READ_AT_START) and environment.get(name) != os.environ.get(name)]
+    measured = any(name.startswith("COV") for name in environment)  # the coverage of each command by itself
+    wanted = os.environ.get("LECODER_CGPU_TEST_FORKS") != "off" and hasattr(os, "pidfd_open")
+    return wanted and not odd and not measured and options.keys() <= UNDERSTOOD
 
-    words: tuple[str, ...]
-    pid: int
-    out: Path
-    err: Path
-    _forks: Forks
-    _code: int | None = None
 
-    def wait(self, limit: float) -> int | None:
-        """The exit status, negative for a signal; None if the process has not ended within `limit` seconds."""
-        if self._code is None:
-            handle = os.pidfd_open(self.pid)
+class ForkedCommand(subprocess.Popen[bytes]):
+    """A command whose process comes from the warm one. The warm process is its parent, and tells how it ended."""
+
+    _handle: int | None = None
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        """What `Popen` calls to start the process, with the ends of the pipes at fixed places."""
+        # executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell, then the six pipes
+        cwd, environment, pipes = rest[4], rest[5], rest[9:15]
+        files = [own if number == -1 else number for own, number in enumerate(pipes[::2][:1] + pipes[3::2])]
+        order = {"words": args, "environment": environment, "cwd": os.fspath(cwd or Path.cwd()), "session": rest[20]}
+        self.pid = warm_process().ask(order, files)
+        self._handle = os.pidfd_open(self.pid)  # it is not reaped before we ask for it
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        """The process' number and how it ended, as `os.waitpid` gives them; (0, 0) while it runs."""
+        assert self._handle is not None
+        if not select.select([self._handle], [], [], 0 if wait_flags & os.WNOHANG else None)[0]:
+            return 0, 0
+        os.close(self._handle)
+        self._handle = None
+        return self.pid, warm_process().ask({"reap": self.pid})
+
+    def _internal_poll(self, _deadstate: int | None = None, **_ignored: Any) -> int | None:
+        if self.returncode is None and self._waitpid_lock.acquire(False):  # type: ignore[attr-defined]
             try:
-                if select.select([handle], [], [], limit)[0]:
-                    self._code = int(self._forks.ask({"reap": self.pid}))
+                if self._handle is not None:
+                    pid, status = self._try_wait(os.WNOHANG)
+                    if pid:
+                        self._handle_exitstatus(status)  # type: ignore[attr-defined]
+            except (OSError, ValueError):
+                if _deadstate is not None:  # the interpreter ends, and the warm process has
+                    self.returncode = _deadstate
             finally:
-                os.close(handle)
-        return self._code
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal, unless the process has ended."""
-        if self._code is None:
-            os.kill(self.pid, number)  # it is not reaped before `wait`, so the number is still its own
+                self._waitpid_lock.release()  # type: ignore[attr-defined]
+        return self.returncode
 
 
-class Forks:
-    """The warm process. It ends with this one."""
+class WarmProcess:
+    """The process that has everything imported. It ends with this one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=REPOSITORY,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == b"ready\n"
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                cwd=REPOSITORY,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._answer()
 
-    def ask(self, order: dict[str, Any]) -> str:
+    def ask(self, order: dict[str, Any], files: list[int] | None = None) -> int:
         """Give an order, and return the answer."""
+        data = json.dumps(order).encode("utf-8", "surrogateescape")
         with self._lock:
-            assert self._process.stdin is not None
-            assert self._process.stdout is not None
-            self._process.stdin.write(json.dumps(order).encode() + b"\n")
-            self._process.stdin.flush()
-            return self._process.stdout.readline().decode()
+            socket.send_fds(self._socket, [LENGTH.pack(len(data))], files or [])
+            self._socket.sendall(data)
+            return self._answer()
 
-    def start(self, words: tuple[str, ...], environment: Mapping[str, str], folder: Path, name: str) -> Command:
-        """Start a command; its output goes to the files NAME.out and NAME.err in the folder."""
-        out, err = folder / f"{name}.out", folder / f"{name}.err"
-        for path in (out, err):
-            path.touch()  # the command may be killed before it opens them
-        order = {"words": words, "environment": dict(environment), "out": str(out), "err": str(err)}
-        return Command(words, int(self.ask(order)), out, err, self)
+    def _answer(self) -> int:
+        return LENGTH.unpack(read_exactly(self._socket, LENGTH.size))[0]  # type: ignore[no-any-return]
 
     def close(self) -> None:
+        self._socket.close()
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+
+
+@cache
+def warm_process() -> WarmProcess:
+    process = WarmProcess()
+    atexit.register(process.close)
+    return process
+
+
+def read_exactly(connection: socket.socket, size: int) -> bytes:
+    """Read so many bytes.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return data
+
+
+# --- in the warm process ---
 
 
 def warm() -> None:
@@ -117,47 +170,61 @@ def warm() -> None:
     gc.freeze()
 
 
-def main() -> None:
+def main(number: int) -> None:
+    orders = socket.socket(fileno=number)
     warm()
-    os.write(1, b"ready\n")
-    pending = b""
+    orders.sendall(LENGTH.pack(0))
     while True:
-        line, found, rest = pending.partition(b"\n")
-        if not found:
-            data = os.read(0, 1 << 16)
-            if not data:
-                return
-            pending += data
-            continue
-        pending = rest
-        order = json.loads(line)
+        length, files, *_ = socket.recv_fds(orders, LENGTH.size, 3)
+        if not length:
+            return
+        order = json.loads(read_exactly(orders, LENGTH.unpack(length)[0]))
         if "reap" in order:
-            os.write(1, b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(order["reap"], 0)[1]))
+            orders.sendall(LENGTH.pack(os.waitpid(order["reap"], 0)[1]))
             continue
         child = os.fork()
         if child == 0:
-            become(order)
+            orders.close()
+            become(order, files)
             return
-        os.write(1, b"%d\n" % child)
+        for file in files:
+            os.close(file)
+        orders.sendall(LENGTH.pack(child))
 
 
-def become(order: dict[str, Any]) -> None:
+def become(order: dict[str, Any], files: list[int]) -> None:
     """Do what the command's process does from its beginning. What differs from process to process is made anew."""
     from lecoder_cgpu.__main__ import run
     from lecoder_cgpu.sessions import interrupted_start
 
-    for number, place in ((0, os.devnull), (1, order["out"]), (2, order["err"])):
-        opened = os.open(place, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(opened, number)
-        os.close(opened)
+    if order["session"]:
+        os.setsid()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.stdin, sys.stdout, sys.stderr = (stream(number) for number in range(3))
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     random.seed()
     interrupted_start.ASKER = os.urandom(8).hex()
-    sys.argv = ["lecoder-cgpu", *order["words"]]
+    sys.argv = [str(Path(run.__code__.co_filename)), *order["words"]]
     run()
 
 
+def stream(number: int) -> io.TextIOWrapper:
+    """A standard stream as a new interpreter makes it."""
+    model = (sys.stdin, sys.stdout, sys.stderr)[number]
+    terminal = os.isatty(number)
+    raw = open(number, "rb" if number == 0 else "wb", closefd=False)  # noqa: SIM115
+    return io.TextIOWrapper(
+        raw, encoding=model.encoding, errors=model.errors, line_buffering=terminal or number == 2, write_through=False
+    )
+
+
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        main(int(sys.argv[1]))

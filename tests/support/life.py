@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,7 +20,6 @@ from lecoder_cgpu.testing.state import Account
 from lecoder_cgpu.testing.vms import VM
 
 from .cli import Cli
-from .forked import Command, Forks
 
 LIMIT = 100.0  # seconds for any command, on a busy machine
 GONE = re.compile(r"runtime of session '([^']+)'(?: \([^)]*\))? (?:is|was) gone")
@@ -73,13 +73,28 @@ class Moment:
 
 
 @dataclass
+class Command:
+    """A command that was started, and the files that its output goes to."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    err: Path
+
+    def wait(self, limit: float) -> int | None:
+        """The exit status, negative for a signal; None if the process has not ended within `limit` seconds."""
+        try:
+            return self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+@dataclass
 class Machine:
     """A machine of the user's: a configuration folder, and commands there. `unaware`: the runtimes that ended without
     a command of this machine having learnt that."""
 
     name: str
     cli: Cli
-    forks: Forks
     unaware: set[str] = field(default_factory=set)
     commands: int = 0
 
@@ -94,7 +109,9 @@ class Machine:
         """Start a command that answers with a document."""
         self.commands += 1
         words = (*words[:-1], "--json", words[-1]) if words[0] == "run" else (*words, "--json")
-        return self.forks.start(words, self.cli.environment(), self.cli.home, str(self.commands))
+        out, err = (self.cli.home / f"{self.commands}.{kind}" for kind in ("out", "err"))
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            return Command(self.cli.start(*words, stdout=stdout, stderr=stderr), out, err)
 
 
 @dataclass

@@ -162,9 +162,10 @@ def test_a_command_that_ends_by_itself_leaves_its_server(world: World, prefix: s
     world.start(f"{prefix} sleep 60 > /dev/null 2>&1 & echo $! >> pids; touch ready; exit 3")
     wait_for(lambda: world.state()["state"] == "exited")
     (pid,) = world.pids()
-    state = world.state()
-    assert (state["result"]["exit"], state["result"]["stoppedBy"]) == (3, None)
-    assert [(process["pid"], process["command"]) for process in state["remaining"]] == [(pid, "sleep 60")]
+    result = world.state()["result"]
+    assert (result["exit"], result["stoppedBy"]) == (3, None)
+    # `setsid` and `nohup` become `sleep` a moment later
+    wait_for(lambda: [(one["pid"], one["command"]) for one in world.state()["remaining"]] == [(pid, "sleep 60")])
     refused = world.service.serve(json.dumps({"method": "forget", "run": world.run})).answer
     assert refused["error"]["name"] == "StillRunning"
     assert str(pid) in refused["error"]["message"]
@@ -176,8 +177,8 @@ def test_a_command_that_ends_by_itself_leaves_its_server(world: World, prefix: s
 
 def test_a_signal_that_does_not_end(world: World) -> None:
     """A program that takes SIGUSR1 and ends by itself has not been ended by somebody."""
-    command = "trap 'touch seen' USR1; setsid sleep 60 & echo $! >> pids; touch ready"
-    world.start(command + "; until test -e seen; do sleep 0.05; done; exit 0")
+    command = "trap 'touch seen' USR1; setsid sh -c 'echo $$ >> pids; touch ready; exec sleep 60' &"
+    world.start(command + " until test -e seen; do sleep 0.05; done; exit 0")
     world.pids()
     assert world.kill("SIGUSR1")
     wait_for(lambda: world.state()["state"] == "exited")

@@ -27,7 +27,7 @@ from typing import Any
 
 from . import output_order
 from .processes import lives, signal_name
-from .run_processes import RunProcesses, named
+from .run_processes import ENDING, RunProcesses, named
 from .state_files import note_signal, read_json, read_signals
 
 START_LIMIT = 10.0  # seconds between making the folder of a run and writing its spec, far more than it takes
@@ -198,7 +198,8 @@ class Run:
             return False
         # Noted first: the supervisor has to know why the command ended as soon as it does.
         note_signal(self.folder, signal_name(number), by)
-        return processes.signal(number)
+        # Once it is noted, the supervisor may be the one that ends the last of them.
+        return processes.signal(number) or signal_name(number) in ENDING
 
     def send_wanted(self) -> None:
         """Send the signals that came before there was a process."""
