@@ -8,7 +8,7 @@ from .watch_state import READING_ON, Clock, Phase, Source, WatchState
 READ_PAUSE = 0.02  # seconds between two looks at the recording of a run that has ended
 PULL_PATIENCE = 10.0  # seconds without anything new in the recording of a run that has ended, before we ask about it
 SETTLED_PATIENCE = 1.0  # the same once the recorder says that it has written everything
-QUESTIONS = 5  # how often that is asked of a recorder that is behind
+QUESTIONS = 5  # how often that is asked of a recorder that is behind, or that cannot be reached
 DEATH_PATIENCE = 1.0  # the same after the kernel's death: a dead kernel publishes no end
 
 
@@ -109,12 +109,14 @@ class Ending:
             case ev.Tick() if state.due(Clock.PULL):  # before patience: what was opened late is read, too
                 state.pull()
             case ev.Tick() if state.due(Clock.PATIENCE):
-                if state.source is Source.RECORDING and state.execution.death is None and self._questions < QUESTIONS:
-                    self._questions += 1
+                if state.execution.death is not None or self._questions == QUESTIONS:
+                    self._conclude()
+                    return
+                self._questions += 1
+                self._be_patient()  # with a runtime that cannot be reached just now
+                if state.source is Source.RECORDING:
                     del state.clocks[Clock.PATIENCE]
                     state.do(ev.CheckCoverage())  # a recorder that is behind on a busy machine is waited for
-                else:
-                    self._conclude()
             case ev.CoverageKnown(covered=covered, error=error):
                 if covered or error is not None:
                     self._questions = QUESTIONS
