@@ -95,6 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` is ours
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, begin with it, and give random input the time that was asked for."""
     for item in items:
