@@ -305,6 +305,8 @@ def test_what_others_started(lender: Place) -> None:
     ended = lender("sessions", "close", second, "--json").json
     assert (ended["closed"][0]["released"], ended["held"]) == ("runtime", [first])
     assert lender("sessions", "close", "mine", "--json").json["held"] == []
+    proof = lender("sessions", "close", "--all", "--json").json
+    assert (proof["held"], proof["wholeAccount"]) == ([], True), "also when there was nothing to close"
     assert lender.held() == 0
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
+from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.colab import logged_in
 from tests.support.wait import wait_until
@@ -326,10 +327,15 @@ def test_every_runtime_of_the_account_is_listed(warm: tuple[Cli, FakeColab], tmp
 
 def test_a_runtime_of_another_machine_is_adopted(warm: tuple[Cli, FakeColab], tmp_path: Path) -> None:
     """Its address comes from the listing, its kernels are there, and `clean` leaves it alone."""
-    _, colab = warm
+    command, colab = warm
+    job = command("run", "--detach", "echo mine").out.strip()
     other = logged_in(Cli(tmp_path), colab)
+    unheld = other("job", "list", "--all-sessions", "--json").json
+    assert [item["endpoint"] for item in unheld["unasked"]] == [colab.vm.endpoint]
     adopted = other("sessions", "adopt", colab.vm.endpoint, "--name", "colab", "--json")
     assert adopted.json["session"]["status"] == "active", adopted
+    validate(adopted.json, "sessions-adopt")
+    assert [item["id"] for item in adopted.json["jobs"]][:1] == [job], "its jobs are told"
     assert other("run", "-m", "kernel", "print(x + 1)").out == "42\n"  # the kernel is found by the session's name
     assert other("sessions", "adopt", colab.vm.endpoint, "--name", "again", "--json").json["errorCode"] == 2006
     assert other("sessions", "adopt", "gpu-t4-nothing", "--name", "x", "--json").json["errorCode"] == 2005
@@ -347,18 +353,16 @@ def test_renaming_and_switching_by_endpoint(warm: tuple[Cli, FakeColab]) -> None
     assert command("sessions", "rename", "train", "colab").code == 0
 
 
-def test_resources_before_there_is_a_helper(warm: tuple[Cli, FakeColab], tmp_path: Path) -> None:
+def test_resources_before_there_is_a_helper(colab_cli: Cli, colab: FakeColab) -> None:
     """GPUs, memory and disk come from the runtime's own route then; what that leaves out is no error (F43)."""
-    _, colab = warm
-    other = logged_in(Cli(tmp_path), colab)
-    other("sessions", "adopt", colab.vm.endpoint, "--name", "fresh")
+    colab_cli("sessions", "ensure", "fresh", "--gpu", "T4")
     colab.requests.clear()
-    (runtime,) = other("status", "--json").json["runtimes"]
+    (runtime,) = colab_cli("status", "--json").json["runtimes"]
     assert runtime["gpu"]["memory"]["free"].endswith(" GB")
     assert runtime["host"]["memory"]["totalBytes"] > 0
     assert colab.count("GET /api/colab/resources") == 1
     assert len(lines(colab)) <= 5
     colab.fail("GET /api/colab/resources", raw=lambda body: b")]}'\r\n{}")
-    (runtime,) = other("status", "--json").json["runtimes"]
+    (runtime,) = colab_cli("status", "--json").json["runtimes"]
     assert runtime["connected"] is True
     assert runtime["gpus"] == []

@@ -94,6 +94,48 @@ def test_several_jobs(lab: Cli) -> None:
     assert lab("job", "wait", "--all").out == "There are no jobs that have not ended.\n"
 
 
+def test_waiting_brings_the_output(lab: Cli) -> None:
+    """Head and tail within the budget, the last line, and where the next look goes on; a name stands for the id."""
+    job = start(
+        lab,
+        "--name",
+        "train",
+        "seq 1 3000; printf '10%%\\r90%%\\r'; echo oh >&2; until [ -s .go ]; do sleep 0.1; done; cat .go",
+    )
+    document = valid(lab("job", "wait", "train", "--timeout", "0.5", "--json").json, "job")
+    while document["lastLine"] != "90%":
+        document = valid(lab("job", "wait", "train", "--timeout", "0.5", "--json").json, "job")
+    assert (document["status"], document["job"]["id"], document["job"]["name"]) == ("running", job, "train")
+    assert document["stdout"].startswith("1\n2\n3\n")
+    assert document["stdout"].endswith("2999\n3000\n90%")
+    assert "bytes left out" in document["stdout"]
+    assert len(document["stdout"]) < 8300
+    assert (document["stderr"], document["truncated"]["stdoutBytes"]) == ("oh\n", document["nextOffset"])
+    assert document["next"] == f"lecoder-cgpu job wait {job} --from {document['nextOffset']}"
+    lab("run", "echo done > .go")
+    more = lab("job", "wait", "train", "--from", str(document["nextOffset"]), "--from", "stderr=3", "--json").json
+    assert (more["stdout"], more["stderr"], more["lastLine"], "next" in more) == ("done\n", "", "done", False)
+    whole = lab("job", "wait", job, "--max-output", "0", "--json").json
+    assert (len(whole["stdout"].splitlines()), "truncated" in whole) == (3001, False)
+    again = start(lab, "--name", "train", "exit 4")
+    assert lab("job", "wait", "train").code == 4, "the newest of that name is meant"
+    assert lab("run", "--attach", "train", "--json").json["runId"] == again
+    assert lab("logs", "show", "train", "--json").json["runId"] == again
+
+
+def test_jobs_of_all_sessions(lab: Cli) -> None:
+    """Each job names its session, and a list without `unasked` is whole."""
+    job = start(lab, "--key", "mine", "true")
+    assert lab("--backend", "local", "sessions", "add", "scratch", "--root", str(lab.home)).code == 0
+    try:
+        other = start(lab, "-s", "scratch", "true")
+        document = valid(lab("job", "list", "--all-sessions", "--json").json, "job-list")
+        found = {item["id"]: item["session"] for item in document["jobs"]}
+        assert (found[other], found[job] != "scratch", "unasked" in document) == ("scratch", True, False)
+    finally:
+        lab("sessions", "close", "scratch")
+
+
 def test_following_a_job(lab: Cli) -> None:
     """-f prints what is there and goes on to the end."""
     job = start(lab, "echo one; sleep 1; echo two")

@@ -37,6 +37,8 @@ def test_a_notebook_stops_at_its_first_failure(lab: Cli, tmp_path: Path) -> None
     result = lab("run", str(source), "--json")
     document = result.json
     assert (result.code, document["exitCode"], document["errorCode"], document["failedCell"]) == (1, 1, 1005, 3)
+    assert (document["failedCodeCell"], document["failedCellId"]) == (2, document["cells"][2]["id"])
+    assert document["lastOutput"] == "shell"
     assert statuses(document) == ["ok", "ok", "error", "not_run"]
     assert [cell["index"] for cell in document["cells"]] == [1, 2, 3, 4]
     assert document["cells"][0]["stdout"] == "one\n"

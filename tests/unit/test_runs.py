@@ -11,7 +11,7 @@ from lecoder_cgpu.helper.documents import KernelError, Result, RunState, Signal
 from lecoder_cgpu.jupyter import messages, stream_buffers
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run, Stopped
-from lecoder_cgpu.runs import jobs, kernel_runs, process_runs, scripts
+from lecoder_cgpu.runs import job_names, jobs, kernel_runs, process_runs, scripts
 
 BEGAN, ENDED = "2025-01-01T10:00:00Z", "2025-01-01T10:00:05Z"
 
@@ -98,8 +98,8 @@ def test_who_ended_a_run() -> None:
 
 def test_the_same_key_is_the_same_job() -> None:
     """On every machine."""
-    assert jobs.key_id("nightly") == "run-38ae3fa9a23e707e"
-    assert jobs.key_id("nightly") != jobs.key_id("weekly")
+    assert job_names.key_id("nightly") == "run-38ae3fa9a23e707e"
+    assert job_names.key_id("nightly") != job_names.key_id("weekly")
 
 
 def test_a_job_that_has_ended() -> None:

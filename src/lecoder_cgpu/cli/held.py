@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
 
 if TYPE_CHECKING:
     from ..models.base import Held
+    from ..models.sessions import SessionsClosed
     from .app import App
 
 
@@ -51,3 +53,21 @@ def line(found: list[Held]) -> str:
     if doubtful:
         lines.append(f"{doubtful}: whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
     return "\n".join(lines)
+
+
+def tell_account(app: App, document: SessionsClosed, names: Sequence[str]) -> None:
+    """Say what the accounts hold after a close, by their own listings."""
+    from ..sessions import operations
+
+    lenders = operations.lenders(app.client, app.client.store.records())
+    asked = dict.fromkeys([*names, *(lender.name for lender in lenders)])
+    if not any(app.client.leased(name) is not None for name in asked):
+        return
+    still = operations.held(app.client, asked)
+    if still is None:
+        app.printer.notify("whether the account holds anything else is not known: Colab did not say")
+        return
+    document.held, document.whole_account = still, True
+    app.printer.notify(
+        "the account still holds: " + ", ".join(still) if still else "the account holds no runtime any more"
+    )

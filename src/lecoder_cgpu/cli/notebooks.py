@@ -225,6 +225,8 @@ def tell(printer: Printer, document: NotebookRun) -> None:
         printer.note("warning: some output is missing; the server left it out or the connection was lost")
     if isinstance(document.error, ErrorInfo):
         where = f"cell {document.failed_cell}: " if isinstance(document.failed_cell, int) else ""
+        if isinstance(document.failed_code_cell, int):
+            where = f"cell {document.failed_cell} (code cell {document.failed_code_cell}, both counted from 0): "
         printer.note(f"error: {where}{document.error.name}: {document.error.message}")
         if isinstance(document.error.suggestion, str):
             printer.note(f"hint: {document.error.suggestion}")

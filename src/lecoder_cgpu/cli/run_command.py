@@ -66,6 +66,12 @@ class Invocation:
             )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
+        if options["name"] is not None:
+            if self.mode == "kernel" and not options["detach"]:
+                raise errors.UsageError("code that is watched has no name", hint="add --detach, or leave out --name")
+            from ..runs.job_names import check
+
+            check(options["name"])
         if options["start"] and options["attach"] is None:
             raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
@@ -235,6 +241,7 @@ class Invocation:
             secrets=self.secrets,
             timeout=self.options["timeout"],
             idle_timeout=self.options["idle_timeout"],
+            name=self.options["name"],
             pull=pull,
         )
 
@@ -295,6 +302,8 @@ class Invocation:
         with self._telling_unwritten():
             records.remember_job(session, document, command, mode, secrets=list(self.secrets.values()))
         session.used()
+        if self.printer.mode == "human":
+            self.printer.note(f"it goes on as job {document.job_id}; to wait for it: {document.next}")
         return Answer(document, lambda: document.job_id)
 
     # --- files ---
@@ -328,6 +337,7 @@ class Invocation:
             )
         start = inputs.offsets(self.options["start"])
         session = self.app.client.existing(self.app.session)
+        run_id = run_display.run_id_of(session, run_id)
         document = run_display.earlier(
             self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start
         )

@@ -44,6 +44,18 @@ class RenderOptions:
         )
 
 
+def run_id_of(session: Session, text: str) -> str:
+    """The id of the run that a text names: an id, a beginning of one, or the name of a job."""
+    from ..runs.job_names import is_id
+
+    if is_id(text):
+        return text
+    from ..runs.jobs import Jobs
+
+    with Jobs(session) as jobs:
+        return jobs.find(text).run
+
+
 def earlier(
     printer: Printer,
     session: Session,
@@ -63,7 +75,7 @@ def earlier(
     try:
         in_kernel = kernel_runs.is_kernel_run(session, run_id)
     except errors.NotFoundError as error:
-        from ..runs.jobs import missing
+        from ..runs.job_names import missing
 
         raise missing(session, run_id, error) from error
     if in_kernel:
@@ -113,7 +125,10 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     _tell_images(printer, document)
     if document.status == "running":
         assert isinstance(document.run_id, str)
-        printer.note(f"still running; to see the rest: lecoder-cgpu run --attach {document.run_id}")
+        printer.note(
+            f"{document.run_id} is still running; to go on: lecoder-cgpu job wait {document.run_id}, "
+            f"with all its output: lecoder-cgpu run --attach {document.run_id}"
+        )
         return
     if isinstance(document.remaining, list):
         for process in document.remaining:

@@ -33,10 +33,10 @@ def chosen(jobs: Jobs, names: Sequence[str], *, everything: bool) -> Sequence[st
     return list(dict.fromkeys(jobs.find(name).run for name in names))
 
 
-def wait(jobs: Jobs, runs: Sequence[str], timeout: float | None) -> JobDocuments:
+def wait(jobs: Jobs, runs: Sequence[str], timeout: float | None, one: Callable[[JobDocument], object]) -> JobDocuments:
     """Wait for all of them, at most `timeout` seconds together. Ctrl-C ends the waiting only.
 
-    The exit status is 124 if one still runs, else that of the first that failed.
+    `one` is told of each. The exit status is 124 if one still runs, else that of the first that failed.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     documents: list[JobDocument] = []
@@ -45,6 +45,7 @@ def wait(jobs: Jobs, runs: Sequence[str], timeout: float | None) -> JobDocuments
         left = 0.0 if stopped else None if deadline is None else max(deadline - time.monotonic(), 0.0)
         documents.append(jobs.wait(run, left))
         jobs.fetch(documents[-1], ())
+        one(documents[-1])
     return _together(documents)
 
 

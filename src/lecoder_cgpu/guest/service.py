@@ -223,7 +223,7 @@ class Service:
     def _described(run: Run) -> dict[str, Any]:
         spec = run.document("spec.json") or {}
         described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
-        for name in ("shell", "argv", "cwd", "pull", "code", "kernel", "timeout", "idleTimeout"):
+        for name in ("name", "shell", "argv", "cwd", "pull", "code", "kernel", "timeout", "idleTimeout"):
             described[name] = spec.get(name)
         if described["state"] == "running":
             described["usage"] = run.document("usage.json")

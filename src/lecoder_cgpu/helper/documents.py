@@ -149,6 +149,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     state: str
     kind: str = "process"
     label: str | None = None
+    name: str | None = None  # of a job, chosen by who started it
     created: str | None = None
     started: str | None = None
     pid: int | None = None

@@ -19,6 +19,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     `timeout`: seconds after which the run is ended; for code in a kernel, counted from when the kernel takes it up.
     `idle_timeout`: seconds without output after which the run is ended.
     `digest`: of the input; starting the same run id with another digest is refused.
+    `name`: of a job, by which people may call it; two jobs may have the same.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
 
     None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
@@ -30,6 +31,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     idle_timeout: float | None = None
     digest: str | None = None
+    name: str | None = None
     pull: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -43,7 +45,11 @@ class Launch(Struct, frozen=True, kw_only=True):
     def limits_request(self) -> dict[str, Any]:
         """The fields that any run has, by their names in a call of the helper; those that are None are left out."""
         return _given(
-            timeout=self.timeout, idleTimeout=self.idle_timeout, digest=self.digest, pull=list(self.pull or ()) or None
+            timeout=self.timeout,
+            idleTimeout=self.idle_timeout,
+            digest=self.digest,
+            name=self.name,
+            pull=list(self.pull or ()) or None,
         )
 
     def request(self) -> dict[str, Any]:

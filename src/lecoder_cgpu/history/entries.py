@@ -151,12 +151,12 @@ class History:
         return found
 
     def find(self, prefix: str) -> HistoryEntry | None:
-        """The newest entry whose id or run id begins with `prefix`."""
+        """The newest entry whose id or run id begins with `prefix`, or whose job is called so."""
         if not prefix:
             return None
         for entry in self._newest_first():
             run_id = entry.run_id if isinstance(entry.run_id, str) else ""
-            if entry.id.startswith(prefix) or run_id.startswith(prefix):
+            if entry.id.startswith(prefix) or run_id.startswith(prefix) or entry.job_name == prefix:
                 return entry
         return None
 

@@ -59,6 +59,7 @@ class HistoryEntry(Struct, kw_only=True):
     session: str | Optional = UNSET
     session_id: str | Optional = field(name="sessionId", default=UNSET)
     run_id: str | Optional = field(name="runId", default=UNSET)
+    job_name: str | Optional = field(name="jobName", default=UNSET)
     output_bytes: int | Optional = field(name="outputBytes", default=UNSET)
     output_kept: bool | Optional = field(name="outputKept", default=UNSET)
     learned: str | Optional = UNSET

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import ErrorInfo, Held, Optional, SessionRef
-from .runs import Hook, ProcessRef, Pulled, Release, Stopped
+from .runs import Hook, ProcessRef, Pulled, Release, Stopped, Truncated
+from .sessions import SessionAdded
 from .status import Gpu
 
 
@@ -41,9 +42,12 @@ class Job(Struct, kw_only=True):
     `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
     job. `remaining` names the processes that live on after the command itself has ended: while the job is `running`,
     they are being ended; later, they are what it left in the background, or what could not be ended.
+    `name` is what `--name` or `--key` called it, and `session` the name of its session, in a list of several.
     """
 
     id: str
+    name: str | Optional = UNSET
+    session: str | Optional = UNSET
     state: str
     kind: str
     command: str | list[str] | Optional = UNSET
@@ -85,7 +89,10 @@ class JobDocument(Struct, kw_only=True):
     """`job show`, `job kill` and `job wait`. `exitCode` is our own exit status: 124 when the job still runs, or when
     `job kill --escalate` could not end all of it.
 
-    `gpus` are those of the machine, while the job runs.
+    `gpus` are those of the machine, while the job runs. `job wait` carries the output: `stdout` and `stderr` from the
+    offsets of `--from` on, as a terminal would show them, with head and tail when they are long (`truncated` has the
+    sizes and the command that prints all); `lastLine` is the last line printed so far. The next look goes on at
+    `nextOffset` (stdout) and `stderrNextOffset`. `next` is the command to go on with while the job runs.
     """
 
     status: Literal["ok", "error", "running", "unknown"] = "ok"
@@ -96,6 +103,13 @@ class JobDocument(Struct, kw_only=True):
     error: ErrorInfo | Optional = UNSET
     sent: bool | Optional = UNSET
     gpus: list[Gpu] | Optional = UNSET
+    stdout: str | Optional = UNSET
+    stderr: str | Optional = UNSET
+    last_line: str | Optional = field(name="lastLine", default=UNSET)
+    next_offset: int | Optional = field(name="nextOffset", default=UNSET)
+    stderr_next_offset: int | Optional = field(name="stderrNextOffset", default=UNSET)
+    truncated: Truncated | Optional = UNSET
+    next: str | Optional = UNSET
     interrupted: bool | Optional = UNSET
     hook: Hook | Optional = UNSET
     release: Release | Optional = UNSET
@@ -117,13 +131,23 @@ class JobDocuments(Struct, kw_only=True):
     jobs: list[JobDocument]
 
 
+class Unasked(Struct, kw_only=True):
+    """A runtime whose jobs are not in a list: its `session`, or its `endpoint` if no session here holds it, and why."""
+
+    session: str | Optional = UNSET
+    endpoint: str | Optional = UNSET
+    error: ErrorInfo
+
+
 class JobList(Struct, kw_only=True):
-    """`job list`, newest first."""
+    """`job list`, newest first. With `--all-sessions` it has no `session`: each job names its own. What could not be
+    asked is then in `unasked`, so that a list without it is whole."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     jobs: list[Job]
-    session: SessionRef
+    session: SessionRef | Optional = UNSET
+    unasked: list[Unasked] | Optional = UNSET
 
 
 class JobLogs(Struct, kw_only=True):
@@ -156,6 +180,14 @@ class JobProgress(Struct, kw_only=True):
     stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
 
 
+class SessionAdopted(SessionAdded, kw_only=True):
+    """`sessions adopt`: the session, and the newest jobs on its runtime; they are absent if it could not be asked
+    (`notice`)."""
+
+    jobs: list[Job] | Optional = UNSET
+    notice: str | Optional = UNSET
+
+
 # The name of each schema made from this module, and what it describes.
 DOCUMENTS: dict[str, Any] = {
     "run-detached": JobStarted,
@@ -164,4 +196,5 @@ DOCUMENTS: dict[str, Any] = {
     "jobs": JobDocuments,
     "job-logs": JobLogs,
     "job-progress": JobProgress,
+    "sessions-adopt": SessionAdopted,
 }

@@ -11,6 +11,8 @@ from .base import ErrorInfo, Held, Optional, SessionRef, Timing
 from .files import Synced
 from .runs import ClearEvent, DisplayEvent, HeartbeatEvent, Hook, NoticeEvent, Pulled, StreamEvent, Truncated
 
+LAST_OUTPUT = 500  # characters of a line that a document repeats
+
 
 class CellResult(Struct, kw_only=True):
     """The result of one code cell.
@@ -44,8 +46,10 @@ class NotebookRun(Struct, kw_only=True):
     """The document of `notebook run` and `notebook fetch`: the result of the notebook and of each of its code cells.
 
     `errorCode`, `exitCode` and `error` are those of the first cell that failed, whose index is `failedCell` (absent if
-    something else failed). `runId` is the run's id in the history (`jobId` for a job). `output` is the file with the
-    executed notebook, `drive` the address of the notebook in Drive that it has replaced.
+    something else failed); `failedCodeCell` is its place among the code cells alone, counted from 0, `failedCellId` its
+    id in the file, and `lastOutput` the last line that was printed before it failed. `runId` is the run's id in the
+    history (`jobId` for a job). `output` is the file with the executed notebook, `drive` the address of the notebook in
+    Drive that it has replaced.
     """
 
     status: Literal["ok", "error", "unknown", "running"]
@@ -59,6 +63,9 @@ class NotebookRun(Struct, kw_only=True):
     job_id: str | Optional = field(name="jobId", default=UNSET)
     cells: list[CellResult] = field(default_factory=list)
     failed_cell: int | Optional = field(name="failedCell", default=UNSET)
+    failed_code_cell: int | Optional = field(name="failedCodeCell", default=UNSET)
+    failed_cell_id: str | Optional = field(name="failedCellId", default=UNSET)
+    last_output: str | Optional = field(name="lastOutput", default=UNSET)
     error: ErrorInfo | Optional = UNSET
     timing: Timing | Optional = UNSET
     timed_out: bool | Optional = field(name="timedOut", default=UNSET)
@@ -70,6 +77,18 @@ class NotebookRun(Struct, kw_only=True):
     pulled: list[Pulled] | Optional = UNSET
     held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
+
+    def blame(self, cell: CellResult) -> None:
+        """Report a cell's failure as that of the notebook."""
+        self.status = "error"
+        self.error, self.error_code, self.exit_code = cell.error, cell.error_code or 0, cell.exit_code or 1
+        self.failed_cell, self.failed_cell_id = cell.index, cell.id
+        before = self.cells[: self.cells.index(cell) + 1]
+        if isinstance(cell.index, int):
+            self.failed_code_cell = sum(isinstance(item.index, int) for item in before) - 1
+        printed = (text for item in reversed(before) for text in (item.stderr, item.stdout) if isinstance(text, str))
+        line = next((text.strip().splitlines()[-1] for text in printed if text.strip()), None)
+        self.last_output = UNSET if line is None else line[:LAST_OUTPUT]
 
     def fail(self, error: Error, status: Literal["error", "unknown"] = "error") -> None:
         """Report `error` as the result, unless a cell has failed before."""

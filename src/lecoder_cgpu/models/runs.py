@@ -124,7 +124,7 @@ class Run(Struct, kw_only=True):
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
-    what could not be ended.
+    what could not be ended. `next` is the command that goes on with a run that is `running`.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]
@@ -160,6 +160,7 @@ class Run(Struct, kw_only=True):
     release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    next: str | Optional = UNSET
     held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 
@@ -174,6 +175,8 @@ class Run(Struct, kw_only=True):
         """Report that the work goes on: our time to watch was up, or a signal (given as its exit status) ended us."""
         self.status = "running"
         self.exit_code = interrupted or EXIT_STOPPED_WAITING
+        if isinstance(self.run_id, str):
+            self.next = f"lecoder-cgpu job wait {self.run_id}"
         if interrupted is not None:
             self.interrupted = True
 

@@ -142,12 +142,15 @@ class SessionsClosed(Struct, kw_only=True):
     """`sessions close`: the first session closed in the predecessor's fields, all of them in `closed`.
 
     `held` are the Colab runtimes that the account holds after that, or may hold, by endpoint, if Colab was asked.
+    `wholeAccount` is true if these are all of them, those of browsers and other machines included, by Colab's own
+    listing: with an empty `held`, that proves that nothing costs any more. It is absent if nobody could be asked.
     """
 
     deleted: bool
     session_id: str | Optional = field(name="sessionId", default=UNSET)
     closed: list[SessionClosed]
     held: list[str] | Optional = UNSET
+    whole_account: bool | Optional = field(name="wholeAccount", default=UNSET)
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 

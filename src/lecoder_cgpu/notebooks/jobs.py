@@ -22,7 +22,7 @@ from ..jupyter import messages
 from ..jupyter.execution import Execution
 from ..jupyter.outcome import Outcome
 from ..models.jobs import JobStarted
-from ..runs import jobs, kernel_runs, remote_programs
+from ..runs import job_names, jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
 from ..system import logs
 from . import document as notebook
@@ -103,7 +103,7 @@ def start(
             name="NoSharedMachine",
             hint="leave out --detach",
         )
-    run = jobs.key_id(key) if key else messages.new_run_id()
+    run = job_names.key_id(key) if key else messages.new_run_id()
     places = [_Place(_position(content, step), step.index, step.wanted) for step in steps]
     cells = [
         {
@@ -129,7 +129,8 @@ def start(
     if place.is_given:  # the driver does not write these down
         spec |= {"enter": place.entering(), "leave": kernel_place.leaving()}
     digest = sha256(msgspec.json.encode(described)).hexdigest()
-    launch = Launch(cwd=place.cwd, timeout=options.timeout, idle_timeout=options.idle_timeout, digest=digest, pull=pull)
+    time, idle = options.timeout, options.idle_timeout
+    launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=key, pull=pull)
     kernel_id = kernel.id
     state = remote_programs.start(
         session,

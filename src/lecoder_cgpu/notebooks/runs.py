@@ -150,10 +150,7 @@ class NotebookProgress:
         if self.timed_out:
             document.timed_out = True
         if (failed := self.failure) is not None:
-            document.status = "error"
-            document.error, document.error_code = failed.error, failed.error_code or 0
-            document.exit_code = failed.exit_code or 1
-            document.failed_cell = failed.index
+            document.blame(failed)
         return document
 
 

@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..guest import output_order
+from ..jupyter.screen import render
+from ..models.runs import Truncated
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
     from ..helper.documents import RunState
+    from ..models.jobs import JobDocument
     from .jobs import Jobs
 
 
 STREAMS = ("stdout", "stderr")
+BUDGET = 8192  # bytes of each stream that a document shows, unless asked otherwise
 LAST = 1 << 16  # bytes that are looked through first for the last lines
 
 
@@ -47,6 +51,52 @@ def read_both(
             on_output(name, bytes(rest))
             shown[name] += len(rest)
     return state, shown["stdout"], shown["stderr"]
+
+
+def show_ends(jobs: Jobs, document: JobDocument, offsets: tuple[int, int], most: int | None) -> None:
+    """Write into a document what its job has printed from these offsets of stdout and stderr on: beginning and end, as
+    a terminal would show them.
+
+    Args:
+        offsets: in bytes; from the end when negative.
+        most: bytes of each stream; None for all.
+    """
+    truncated = Truncated()
+    for stream, offset in zip(STREAMS, offsets, strict=True):
+        state, text, end, whole = _ends(jobs, document.job.id, stream, offset, most)
+        if whole is not None:
+            setattr(truncated, f"{stream}_bytes", whole)
+        if stream == "stdout":
+            document.stdout, document.next_offset = text, end
+        elif text or end:
+            document.stderr, document.stderr_next_offset = text, end
+        document.job.stdout_bytes, document.job.stderr_bytes = state.stdout_size or 0, state.stderr_size or 0
+        if state.progress is not None:
+            document.last_line = state.progress.line
+    if document.status == "running":
+        document.next = f"lecoder-cgpu job wait {document.job.id} --from {document.next_offset}"
+    if truncated:
+        truncated.get = jobs.session.reading_command(document.job.id)
+        document.truncated = truncated
+
+
+def _ends(jobs: Jobs, run: str, stream: str, offset: int, most: int | None) -> tuple[RunState, str, int, int | None]:
+    """The job, a stream's text from an offset on, where that ends, and the size of the stream if some is left out."""
+    state = jobs.find(run)
+    size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
+    start = min(begin(state, stream, offset), size)
+    if most is None or size - start <= most:
+        _, content = jobs.read(run, stream, start, None)
+        return state, render(content.decode("utf-8", "replace")), start + len(content), None
+    room = most // 4
+    _, head = jobs.read(run, stream, start, room)
+    _, tail = jobs.read(run, stream, size - (most - room), None)
+    end = size - (most - room) + len(tail)
+    left_out = f"\n[… {size - start - most:,} of {size - start:,} bytes left out …]\n"
+    while tail and tail[0] & 0xC0 == 0x80:  # the rest of a character that was cut
+        tail = tail[1:]
+    shown = render(head.decode("utf-8", "ignore")) + left_out + render(tail.decode("utf-8", "replace"))
+    return state, shown, end, size
 
 
 def begin(state: RunState, stream: str, offset: int) -> int:

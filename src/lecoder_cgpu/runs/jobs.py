@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -18,10 +17,10 @@ from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter import messages
-from ..models.base import ErrorInfo, timestamp
+from ..models.base import ErrorInfo
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
-from . import classify, endings, kernel_runs, records
+from . import classify, endings, job_names, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
@@ -49,10 +48,11 @@ def start(
         launch.idle_timeout,
     ]
     run = ProcessRun(session, command, lambda stream, data: None, run_id=_id(key))
-    run.start(structs.replace(launch, digest=_digest(described)))
+    launch = structs.replace(launch, digest=_digest(described), name=launch.name or key)
+    run.start(launch)
     run.close()
     assert run.state is not None
-    return _started(session, run.state)
+    return _started(session, run.state, launch)
 
 
 def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, key: str | None = None) -> JobStarted:
@@ -65,7 +65,8 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
         errors.Error: nothing was started.
     """
     run_id = _id(key)
-    launch = structs.replace(launch, digest=_digest(["kernel", code, launch.timeout, launch.idle_timeout]))
+    digest = _digest(["kernel", code, launch.timeout, launch.idle_timeout])
+    launch = structs.replace(launch, digest=digest, name=launch.name or key)
 
     def execute(helper: Helper, *, anew: bool = False) -> RunState:
         try:
@@ -83,35 +84,33 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
     session.kernel_id()  # started first: the helper's recorder is there before the code is
     helper, state = session.start_with_helper(execute)
     helper.close()
-    return _started(session, state)
+    return _started(session, state, launch)
 
 
 def _id(key: str | None) -> str:
-    return key_id(key) if key else messages.new_run_id()
+    return job_names.key_id(key) if key else messages.new_run_id()
 
 
 def _digest(described: list[Any]) -> str:
     return sha256(msgspec.json.encode(described)).hexdigest()
 
 
-def _started(session: Session, state: RunState) -> JobStarted:
+def _started(session: Session, state: RunState, launch: Launch) -> JobStarted:
+    job = describe(state)
+    job.name = state.name or launch.name or UNSET
     return JobStarted(
         job_id=state.run,
-        job=describe(state),
+        job=job,
         session=session.record.ref,
         next=f"lecoder-cgpu job wait {state.run}",
     )
-
-
-def key_id(key: str) -> str:
-    """The id of the job that a key stands for."""
-    return "run-" + sha256(f"key:{key}".encode()).hexdigest()[:16]
 
 
 def describe(state: RunState) -> Job:
     """The document of a run's state."""
     job = Job(
         id=state.run,
+        name=state.name or UNSET,
         state=state.state,
         kind=state.kind,
         command=shown(state) or UNSET,
@@ -216,38 +215,22 @@ class Jobs:
         return describe(state)
 
     def find(self, key: str) -> RunState:
-        """The job with that id or key, or with the only id that begins so. Its entry in the history is completed.
+        """The job with that id, name or key, or with the only id that begins so. Its entry in the history is completed.
 
         Raises:
-            errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
+            errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `job_names.missing`.
         """
         state = self._find(key)
         records.note_ends(self, [state])
         return state
 
     def _find(self, key: str) -> RunState:
-        if len(key) == len("run-") + 16:
+        if job_names.is_id(key):
             try:
                 return self._show(key)
             except errors.NotFoundError as error:
-                raise missing(self.session, key, error) from error
-        prefix = key if key.startswith("run-") else f"run-{key}"
-        found = [state for state in self._helper.runs(1000) if state.run.startswith((prefix, key_id(key)))]
-        if len(found) > 1:
-            raise errors.UsageError(
-                f"{key!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
-                name="AmbiguousJob",
-                hint=f"give more of the id, such as {found[0].run}",
-            )
-        if not found:
-            raise missing(
-                self.session,
-                prefix,
-                errors.NotFoundError(
-                    f"there is no job {key!r} on this runtime", name="JobNotFound", hint="lecoder-cgpu job list"
-                ),
-            )
-        return found[0]
+                raise job_names.missing(self.session, key, error) from error
+        return job_names.choose(self.session, self._helper.runs(1000), key)
 
     def _show(self, run: str) -> RunState:
         """A job's state, asked for again over another connection if this one was lost."""
@@ -312,6 +295,7 @@ class Jobs:
         if not state.ended:
             document.status = "running"
             document.exit_code = errors.EXIT_STOPPED_WAITING
+            document.next = f"lecoder-cgpu job wait {state.run}"
         elif state.result is None:
             lost = errors.LostError(
                 f"how the job ended cannot be known: {state.reason}",
@@ -417,34 +401,3 @@ class Jobs:
         state = self.find(key)
         self._helper.forget(state.run)
         return state.run
-
-
-def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.Error:
-    """The error for a run that a session's runtime does not know: `error`, or a better one if the local history knows
-    where the run was.
-
-    Args:
-        run: its id, or the beginning of one.
-    """
-    from ..history.entries import History
-
-    entry = History(session.store.folder).find(run)
-    if entry is None or not isinstance(entry.session, str):
-        return error
-    record = session.record
-    if entry.session == record.name:
-        began = record.lease.began if record.lease is not None else 0.0
-        if entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC)):
-            return error
-        what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
-    elif any(entry.session == other.name for other in session.store.records()):
-        return errors.NotFoundError(
-            f"{entry.run_id} is not on session {record.name!r}: it ran on {entry.session!r}",
-            name=error.name,
-            hint=f"lecoder-cgpu job show {entry.run_id} --session {entry.session}",
-        )
-    else:
-        what = f"{entry.run_id} was on session {entry.session!r}, which is closed"
-    return errors.LostError(
-        f"{what}; what it left there is gone", name="RunLost", hint=f"lecoder-cgpu logs show {entry.run_id}"
-    )

@@ -72,6 +72,7 @@ def remember_job(
     entry = entry_from_run(run, command, _runtime(session), secrets)
     # How it ends is not known: the exit status of a run that goes on would be a lie.
     entry.exit_code = entry.error_code = entry.output_bytes = UNSET
+    entry.job_name = job.job.name
     if secrets:
         entry.output_kept = False
     history.append(entry)
@@ -242,6 +243,7 @@ def _in_place_of(entry: HistoryEntry, run: Run, displays: Sequence[DisplayData] 
         mode=entry.mode,
         session=entry.session,
         session_id=entry.session_id,
+        job_name=entry.job_name,
         learned=utc_now(),
     )
 

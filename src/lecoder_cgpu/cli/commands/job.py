@@ -11,13 +11,13 @@ from msgspec import UNSET
 
 from ... import errors
 from ...files import plan
-from ...models.base import Done, readable
-from ...models.jobs import JobLogs, JobUsage, Progress
+from ...models.base import Done
+from ...models.jobs import JobLogs
 from ...models.runs import Stopped
-from ...runs import job_output
+from ...runs import all_jobs, job_output
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
-from .. import display_options, durations, hook, release, run_display, several_jobs
+from .. import display_options, durations, hook, inputs, job_text, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """List jobs, read their output, wait for them, end them.
 
-    JOB is an id, a unique beginning of one, or the key that `run --detach --key` was given.
+    JOB is an id, a unique beginning of one, or what --name or --key called the job; the newest of that name is meant.
 
     \b
     lecoder-cgpu run --detach python train.py
@@ -55,24 +55,43 @@ def _jobs(app: App) -> Jobs:
     metavar="NUMBER",
     help="The most that are shown.",
 )
+@click.option("--all-sessions", is_flag=True, help="The jobs on every runtime that is held.")
 @click.pass_obj
-def list_(app: App, limit: int) -> Answer:
+def list_(app: App, limit: int, all_sessions: bool) -> Answer:
     """List the jobs on the runtime, newest first.
+
+    With --all-sessions, those of every session; what could not be asked is named, so that a list without such a line
+    is whole.
 
     \b
     lecoder-cgpu job list
+    lecoder-cgpu job list --all-sessions --json
     lecoder-cgpu job list -n 1 --json | jq -r '.jobs[0].id'
     """
-    with _jobs(app) as jobs:
-        document = jobs.list(limit)
-        if any(job.usage for job in document.jobs):
-            jobs.add_gpus(document.jobs)
+    if all_sessions:
+        document = all_jobs.of_all_sessions(app.client, limit)
+        for item in document.unasked or ():
+            where = item.session if isinstance(item.session, str) else item.endpoint
+            app.printer.notify(f"{where} was not asked: {item.error.message}")
+    else:
+        with _jobs(app) as jobs:
+            document = all_jobs.of(jobs, limit)
 
     def row(job: Job) -> tuple[str, ...]:
-        created = _text(job.created)[:19].replace("T", " ")
-        return job.id, job.state, _status(job), created, _use(job), _progress(job), _command(job)
+        created = job_text.text(job.created)[:19].replace("T", " ")
+        name = job_text.text(job.session) if all_sessions else job_text.text(job.name)
+        return (
+            job.id,
+            name,
+            job.state,
+            job_text.status(job),
+            created,
+            job_text.use(job),
+            job_text.progress(job),
+            job_text.command(job),
+        )
 
-    headers = ("ID", "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
+    headers = ("ID", "SESSION" if all_sessions else "NAME", "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
     return Answer(document, lambda: Table(headers, [row(job) for job in document.jobs], empty="There are no jobs."))
 
 
@@ -93,7 +112,7 @@ def show(app: App, job: str) -> Answer:
         if document.job.usage:
             document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
     document.exit_code = 0
-    return Answer(document, lambda: "\n".join(_lines(document.job)))
+    return Answer(document, lambda: "\n".join(job_text.lines(document.job)))
 
 
 @command.command()
@@ -103,15 +122,30 @@ def show(app: App, job: str) -> Answer:
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.option("--release", "give_back", is_flag=True, help="Release the runtime once all results were fetched.")
+@click.option(
+    "--from",
+    "start",
+    metavar="[STREAM=]OFFSET",
+    multiple=True,
+    help="With --json: the output behind this byte of stdout, or of STREAM (stdout, stderr).",
+)
+@click.option(
+    "--max-output",
+    type=click.IntRange(min=0),
+    default=job_output.BUDGET,
+    show_default=True,
+    metavar="BYTES",
+    help="With --json: bytes of each stream, head and tail; 0 is all.",
+)
 @click.pass_obj
 def wait(
     app: App,
+    /,
     names: tuple[str, ...],
     everything: bool,
     timeout: float | None,
     pull: tuple[str, ...],
-    on_finish: str | None,
-    give_back: bool,
+    **options: Any,
 ) -> Answer:
     """Wait for jobs and end with their exit status; 124 while one still runs. Ctrl-C ends the waiting only.
 
@@ -124,6 +158,8 @@ def wait(
     not while the job still runs. --release comes last: it needs declared results, all of them fetched, and nothing else
     at work there.
 
+    With --json, the answer has the output, too: head and tail, the last line, and nextOffset, where --from goes on.
+
     \b
     lecoder-cgpu job wait run-0123456789abcdef --timeout 100 --json
     lecoder-cgpu job wait run-0123456789abcdef --pull model.pt --release
@@ -131,25 +167,35 @@ def wait(
     """
     several_jobs.check(names, everything=everything)
     several = len(names) != 1
-    if several and (pull or on_finish or give_back):
+    on_finish: str | None = options["on_finish"]
+    if several and (pull or on_finish or options["give_back"] or options["start"]):
         raise errors.UsageError(
-            "--pull, --on-finish and --release are for one job", hint="wait for it alone: job wait JOB --pull PATH"
+            "--pull, --from, --on-finish and --release are for one job",
+            hint="wait for it alone: job wait JOB --pull PATH",
         )
+    offsets = inputs.offsets(options["start"])
     for spec in pull:
         plan.split_pull(spec)
     with _jobs(app) as jobs:
+
+        def fill(document: JobDocument) -> None:
+            if app.printer.mode != "human":
+                job_output.show_ends(jobs, document, offsets, options["max_output"] or None)
+
         if several:
             with app.printer.waiting("waiting for the jobs …"):
-                together = several_jobs.wait(jobs, several_jobs.chosen(jobs, names, everything=everything), timeout)
+                runs = several_jobs.chosen(jobs, names, everything=everything)
+                together = several_jobs.wait(jobs, runs, timeout, fill)
             return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
         with app.printer.waiting(f"waiting for {names[0]} …"):
             document = jobs.wait(names[0], timeout, app.printer.notify)
         with app.printer.waiting("fetching results …"):
             jobs.fetch(document, pull)
+        fill(document)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
     hook.finish(app.printer, on_finish, document, document.job.id)
-    if give_back:
+    if options["give_back"]:
         release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
     return Answer(
         document,
@@ -159,7 +205,7 @@ def wait(
 
 
 def _ended(document: JobDocument) -> str:
-    return f"{document.job.id} {document.job.state} {_status(document.job)}".rstrip()
+    return f"{document.job.id} {document.job.state} {job_text.status(document.job)}".rstrip()
 
 
 def _each(documents: JobDocuments, line: Callable[[JobDocument], str]) -> str:
@@ -331,13 +377,7 @@ def _killed(document: JobDocument) -> str:
     if document.sent is not True:
         return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
     steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, Stopped) else "the signal"
-    return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *_remaining(job, "still alive: ")])
-
-
-def _remaining(job: Job, label: str) -> list[str]:
-    """A line for each process that lives on."""
-    found = job.remaining if isinstance(job.remaining, list) else []
-    return [f"{label}{process.pid} {process.command}" for process in found]
+    return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
 
 
 @command.command()
@@ -352,66 +392,3 @@ def rm(app: App, names: tuple[str, ...]) -> Answer:
     with _jobs(app) as jobs:
         removed = [jobs.remove(name) for name in names]
     return Answer(Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _status(job: Job) -> str:
-    return str(job.exit_code) if isinstance(job.exit_code, int) else ""
-
-
-def _use(job: Job) -> str:
-    """Processors and memory, shortly."""
-    use = job.usage
-    if not isinstance(use, JobUsage):
-        return ""
-    parts = [f"{use.cpu_percent:.0f}% CPU"] if isinstance(use.cpu_percent, float) else []
-    if isinstance(use.rss_bytes, int):
-        parts.append(readable(use.rss_bytes))
-    if isinstance(use.gpu_memory_bytes, int):
-        parts.append(f"{readable(use.gpu_memory_bytes)} GPU")
-    return ", ".join(parts)
-
-
-def _progress(job: Job) -> str:
-    progress = job.progress
-    if not isinstance(progress, Progress) or job.state != "running":
-        return ""
-    if isinstance(progress.percent, float):
-        return f"{progress.percent:g}%"
-    return progress.line if len(progress.line) <= 30 else progress.line[:29] + "…"
-
-
-def _command(job: Job) -> str:
-    text = " ".join(job.command) if isinstance(job.command, list) else _text(job.command)
-    first = text.strip().partition("\n")[0]
-    return first if len(first) <= 60 else first[:59] + "…"
-
-
-def _lines(job: Job) -> list[str]:
-    lines = [
-        f"{job.id}: {job.state}",
-        f"  command   {_command(job)}",
-        f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",
-    ]
-    progress = job.progress.line if isinstance(job.progress, Progress) else ""
-    stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, Stopped) else ""
-    for label, value in (
-        ("last line", progress),
-        ("uses", _use(job)),
-        ("heartbeat", _text(job.heartbeat)),
-        ("stopped", stopped),
-        ("exit", _status(job)),
-        ("signal", _text(job.signal)),
-        ("started", _text(job.started)),
-        ("ended", _text(job.ended)),
-        ("reason", _text(job.reason)),
-    ):
-        if value:
-            lines.append(f"  {label:<9} {value}")
-    lines += _remaining(job, "  alive     ")
-    if job.state == "running" and stopped:
-        lines.append(f"  to end it lecoder-cgpu job kill --escalate {job.id}")
-    return lines

@@ -91,8 +91,11 @@ class RunCommand(Command):
 )
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
+@click.option("--name", metavar="NAME", help="What `job …` may call it: names need not be unique, the newest is meant.")
 @click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run again, once.")
-@click.option("--attach", metavar="RUN_ID", help="Show a run that was started earlier, from its first byte to its end.")
+@click.option(
+    "--attach", metavar="RUN_ID", help="Show an earlier run or job (id or name) from its first byte to its end."
+)
 @click.option(
     "--from",
     "start",

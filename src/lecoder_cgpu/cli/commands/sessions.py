@@ -13,7 +13,7 @@ from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, Sessions
 from ...sessions import operations
 from ...store import lifecycle
 from ...store.session_store import Record
-from .. import runtime_options
+from .. import held, job_text, runtime_options
 from ..app import App, Group
 from ..output import Answer, Table, counted
 
@@ -158,9 +158,19 @@ def adopt(app: App, endpoint: str, name: str) -> Answer:
     \b
     lecoder-cgpu sessions adopt gpu-t4-s-1a2b3c --name train
     """
+    from ...models.jobs import SessionAdopted
+    from ...runs import all_jobs
+
     session = operations.adopt(app.client, endpoint, name)
-    document = SessionAdded(session=operations.inspect(app.client, session.record), fresh=False)
-    return Answer(document, lambda: f"{name} holds {endpoint} now")
+    document = SessionAdopted(session=operations.inspect(app.client, session.record), fresh=False)
+    lines = [f"{name} holds {endpoint} now"]
+    try:
+        document.jobs = all_jobs.newest(session)
+        lines += [f"{job.id} {job.state} {job_text.command(job)}" for job in document.jobs]
+    except errors.Error as error:  # it is held all the same
+        document.notice = f"its jobs could not be asked for: {error.message}"
+        lines.append(f"{document.notice}; later: lecoder-cgpu job list")
+    return Answer(document, lambda: "\n".join(lines))
 
 
 @command.command()
@@ -247,12 +257,8 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
-    if any(item.released in ("runtime", "requested") for item in closed):
-        still = operations.held(client, dict.fromkeys(names))
-        if still is not None:
-            document.held = still
-            if still:
-                app.printer.notify("the account still holds: " + ", ".join(still))
+    if everything or any(item.released in ("runtime", "requested") for item in closed):
+        held.tell_account(app, document, names)
     return Answer(document, lambda: "\n".join(told) or EMPTY)
 
 

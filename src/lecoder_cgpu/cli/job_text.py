@@ -1,0 +1,79 @@
+"""A job in words, for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..models.base import readable
+from ..models.jobs import Job, JobUsage, Progress
+from ..models.runs import Stopped
+
+
+def text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def status(job: Job) -> str:
+    return str(job.exit_code) if isinstance(job.exit_code, int) else ""
+
+
+def use(job: Job) -> str:
+    """Processors and memory, shortly."""
+    used = job.usage
+    if not isinstance(used, JobUsage):
+        return ""
+    parts = [f"{used.cpu_percent:.0f}% CPU"] if isinstance(used.cpu_percent, float) else []
+    if isinstance(used.rss_bytes, int):
+        parts.append(readable(used.rss_bytes))
+    if isinstance(used.gpu_memory_bytes, int):
+        parts.append(f"{readable(used.gpu_memory_bytes)} GPU")
+    return ", ".join(parts)
+
+
+def progress(job: Job) -> str:
+    made = job.progress
+    if not isinstance(made, Progress) or job.state != "running":
+        return ""
+    if isinstance(made.percent, float):
+        return f"{made.percent:g}%"
+    return made.line if len(made.line) <= 30 else made.line[:29] + "…"
+
+
+def command(job: Job) -> str:
+    whole = " ".join(job.command) if isinstance(job.command, list) else text(job.command)
+    first = whole.strip().partition("\n")[0]
+    return first if len(first) <= 60 else first[:59] + "…"
+
+
+def lines(job: Job) -> list[str]:
+    found = [
+        f"{job.id}: {job.state}",
+        *([f"  name      {job.name}"] if isinstance(job.name, str) else []),
+        f"  command   {command(job)}",
+        f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",
+    ]
+    last = job.progress.line if isinstance(job.progress, Progress) else ""
+    stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, Stopped) else ""
+    for label, value in (
+        ("last line", last),
+        ("uses", use(job)),
+        ("heartbeat", text(job.heartbeat)),
+        ("stopped", stopped),
+        ("exit", status(job)),
+        ("signal", text(job.signal)),
+        ("started", text(job.started)),
+        ("ended", text(job.ended)),
+        ("reason", text(job.reason)),
+    ):
+        if value:
+            found.append(f"  {label:<9} {value}")
+    found += remaining(job, "  alive     ")
+    if job.state == "running" and stopped:
+        found.append(f"  to end it lecoder-cgpu job kill --escalate {job.id}")
+    return found
+
+
+def remaining(job: Job, label: str) -> list[str]:
+    """A line for each process that lives on."""
+    found = job.remaining if isinstance(job.remaining, list) else []
+    return [f"{label}{process.pid} {process.command}" for process in found]

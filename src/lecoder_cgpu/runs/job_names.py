@@ -1,0 +1,102 @@
+"""What a job may be called: its id, a unique beginning of it, the name or the key that it was given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from .. import errors
+from ..helper.documents import RunState
+from ..models.base import timestamp
+from ..sessions.session import Session
+
+LONGEST = 100  # characters of a name
+
+
+def is_id(text: str) -> bool:
+    """Whether a text is a whole id of a run."""
+    return re.fullmatch(r"run-[0-9a-f]{16}", text) is not None
+
+
+def key_id(key: str) -> str:
+    """The id of the job that a key stands for."""
+    return "run-" + sha256(f"key:{key}".encode()).hexdigest()[:16]
+
+
+def check(name: str) -> None:
+    """Refuse what no command line could name, or what could be taken for an id.
+
+    Raises:
+        errors.UsageError
+    """
+    odd = not name.strip() or name != name.strip() or len(name) > LONGEST or not name.isprintable()
+    if odd or name.startswith(("run-", "-")):
+        raise errors.UsageError(
+            f"{name[:LONGEST]!r} cannot be the name of a job",
+            hint=f"at most {LONGEST} printable characters that begin neither with - nor with run-: --name train-1",
+        )
+
+
+def choose(session: Session, states: Sequence[RunState], text: str) -> RunState:
+    """The run that is meant.
+
+    Args:
+        states: what the runtime knows, the newest first.
+        text: a name (the newest job of that name is meant), a key, an id, or a beginning of one, also without `run-`.
+
+    Raises:
+        errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
+    """
+    for state in states:
+        if state.name == text:
+            return state
+    prefix = text if text.startswith("run-") else f"run-{text}"
+    found = [state for state in states if state.run.startswith((prefix, key_id(text)))]
+    if len(found) > 1:
+        raise errors.UsageError(
+            f"{text!r} is ambiguous: " + ", ".join(state.run for state in found[:5]),
+            name="AmbiguousJob",
+            hint=f"give more of the id, such as {found[0].run}",
+        )
+    if not found:
+        error = errors.NotFoundError(
+            f"there is no job {text!r} on this runtime",
+            name="JobNotFound",
+            hint="lecoder-cgpu job list; of every session: lecoder-cgpu job list --all-sessions",
+        )
+        raise missing(session, text, error)
+    return found[0]
+
+
+def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.Error:
+    """The error for a run that a session's runtime does not know: `error`, or a better one if the local history knows
+    where the run was.
+
+    Args:
+        run: its id, the beginning of one, or the name of a job.
+    """
+    from ..history.entries import History
+
+    history = History(session.store.folder)
+    entry = history.find(run if run.startswith("run-") else f"run-{run}") or history.find(run)
+    if entry is None or not isinstance(entry.session, str):
+        return error
+    record = session.record
+    if entry.session == record.name:
+        began = record.lease.began if record.lease is not None else 0.0
+        if entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC)):
+            return error
+        what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
+    elif any(entry.session == other.name for other in session.store.records()):
+        return errors.NotFoundError(
+            f"{entry.run_id} is not on session {record.name!r}: it ran on {entry.session!r}",
+            name=error.name,
+            hint=f"lecoder-cgpu job show {entry.run_id} --session {entry.session}",
+        )
+    else:
+        what = f"{entry.run_id} was on session {entry.session!r}, which is closed"
+    return errors.LostError(
+        f"{what}; what it left there is gone", name="RunLost", hint=f"lecoder-cgpu logs show {entry.run_id}"
+    )
