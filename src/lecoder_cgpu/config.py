@@ -46,6 +46,9 @@ SETTINGS = (
     Setting(
         "lossPause", "LECODER_CGPU_LOSS_PAUSE", "seconds that Colab's listing lacks a lost runtime, at least", "60"
     ),
+    Setting(
+        "assignPause", "LECODER_CGPU_ASSIGN_PAUSE", "seconds before a failed request for a runtime is repeated", "10"
+    ),
     # Where Google's services are (protocol C1). A local server can stand in for each.
     Setting(
         "accountsDomain", "LECODER_CGPU_ACCOUNTS_DOMAIN", "origin of the consent page", "https://accounts.google.com"

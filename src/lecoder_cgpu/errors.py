@@ -248,6 +248,10 @@ class Unanswered(ConnectionFailed):
     """A runtime was asked for, and it is not known yet whether the lender gives one."""
 
 
+class RuntimeBusy(ConnectionFailed):
+    """Another process is asking the lender about the same runtime, and goes on for too long."""
+
+
 class RateLimited(ConnectionFailed):
     """Colab asks for fewer requests (HTTP 429)."""
 
@@ -326,6 +330,10 @@ class NoConnection(UsageError):
 
 class NoStdin(UsageError):
     """The command takes no input, or has closed it."""
+
+
+class LockHeld(ConfigError):
+    """Another process holds the lock of a state file for too long."""
 
 
 class MissingExtra(ConfigError):

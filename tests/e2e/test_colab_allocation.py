@@ -290,6 +290,21 @@ def test_a_lost_answer_is_found_again(colab: FakeColab, colab_cli: Cli) -> None:
     assert colab.count("POST /tun/m/assign") == 1
 
 
+def test_a_start_that_fails_for_a_while(hollow: FakeColab, colab_cli: Cli) -> None:
+    """It is repeated after a pause that is told, with a look before each; a start that succeeds asks little else."""
+    hollow.fail("POST /tun/m/assign", times=2, status=502)
+    asked = colab_cli("sessions", "ensure", "a", "--cpu", env={"LECODER_CGPU_ASSIGN_PAUSE": "0.1"})
+    assert asked.code == 0, asked
+    assert asked.err.count("if it had no effect, Colab is asked again") == 2
+    assert [request.line for request in hollow.requests if request.role in ("tunnel", "proxy")] == [
+        "GET /tun/m/assign",
+        "POST /tun/m/assign",
+        *(["GET /tun/m/assign"] * 2 + ["POST /tun/m/assign"]) * 2,
+        "GET /api/kernels",
+    ]
+    assert len(hollow.vms) == 1
+
+
 def test_a_client_that_is_killed_while_it_asks(hollow: FakeColab, colab_cli: Cli) -> None:
     """What it asked for was written down before: the next command finds that runtime, and `close` ends it (F17)."""
     hollow.fail("POST /tun/m/assign", delay=2)

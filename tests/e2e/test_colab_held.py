@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
+from lecoder_cgpu import errors
+from lecoder_cgpu.backends.colab import allocation, backend
 from lecoder_cgpu.backends.colab.web_plane import notebook_hash
+from lecoder_cgpu.config import Config
+from lecoder_cgpu.net import retry
+from lecoder_cgpu.sessions import operations
+from lecoder_cgpu.sessions.manager import SessionManager
+from lecoder_cgpu.system import atomic_files
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
 from tests.support.colab import logged_in
@@ -67,6 +74,27 @@ def test_a_close_without_a_login(hollow: FakeColab, cli: Cli) -> None:
     assert "nothing was running" not in forced.out
     assert "may go on, and cost" in forced.out
     assert stored(cli) == []
+
+
+def test_a_close_that_has_to_wait(hollow: FakeColab, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else who asks Colab about the same runtime is waited for; that is told, and so is how to end it."""
+    cli("sessions", "create", "a", "--cpu")
+    monkeypatch.setattr(backend, "RELEASE_WAIT", 0.3)
+    monkeypatch.setattr(allocation, "BUSY_TOLD", 0.1)
+    told: list[str] = []
+    monkeypatch.setattr(retry, "tell", told.append)
+    for name, value in cli.environment().items():
+        monkeypatch.setenv(name, value)
+    manager = SessionManager(Config())
+    (record,) = manager.store.records()
+    with (
+        atomic_files.lock(manager.state_dir / "colab" / record.id),
+        pytest.raises(errors.RuntimeBusy, match="has not ended") as raised,
+    ):
+        operations.close(manager, record)
+    assert "keeper stop" in str(raised.value.hint)
+    assert told == ["another command, or the keeper, is asking Colab about session 'a'; waiting for it, up to 0 s"]
+    assert operations.close(manager, record).released == "runtime"
 
 
 def test_a_close_that_is_killed_in_the_middle(hollow: FakeColab, cli: Cli) -> None:

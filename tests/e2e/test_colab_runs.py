@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.colab import logged_in
+from tests.support.pty import Pty
 from tests.support.wait import wait_until
 
 
@@ -63,6 +64,22 @@ def test_code_runs_in_content(warm: tuple[Cli, FakeColab]) -> None:
     command, _ = warm
     assert command("run", "-m", "kernel", "import os; print(os.path.basename(os.getcwd()))").out == "content\n"
     assert command("run", "basename $PWD").out == "content\n"
+
+
+def test_the_terminal_is_taken(warm: tuple[Cli, FakeColab], pty_of: Callable[..., Pty]) -> None:
+    """Colab has one shell: whoever loses it to another connection is told, and does not take it back."""
+    command, _ = warm
+    first = pty_of(command, "connect")
+    first.wait(lambda: b"connected to" in first.seen)
+    first.type(b"echo $((6*7))\r")
+    first.wait(lambda: b"\r42" in first.seen)
+    second = pty_of(command, "connect")
+    assert first.end() == 0
+    assert b"another connection took this terminal, and the shell goes on there" in first.seen
+    second.wait(lambda: b"\r42" in second.seen)
+    second.type(b"exit\r")
+    assert second.end() == 0
+    assert b"another connection" not in second.seen
 
 
 def test_status_is_four_requests(warm: tuple[Cli, FakeColab]) -> None:

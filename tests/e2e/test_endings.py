@@ -54,7 +54,8 @@ def test_ending_the_command_line_ends_the_run(lab: Cli, command: str, how: str) 
     client.stdout.readline()
     number, status = ENDS[how]
     client.send_signal(number)
-    out, _ = client.communicate(timeout=60)
+    out, err = client.communicate(timeout=60)
+    assert b"the command got SIGINT and has not ended yet" in err
     document = json.loads(out.splitlines()[-1])
     validate(document, "run")
     assert client.returncode == document["exitCode"] == status
@@ -97,6 +98,7 @@ def test_limits_end_everything(lab: Cli, option: str) -> None:
     assert (result.code, alive(tag)) == (75, [])
     assert "was ended" in result.json["error"]["message"]
     assert result.json["stopped"] == {"by": option[2:], "steps": ["SIGINT", "SIGTERM"]}
+    assert ("its time was up, and has not ended yet" in result.err) == (option == "--timeout")
 
 
 def test_what_is_left_on_purpose(lab: Cli) -> None:

@@ -56,6 +56,7 @@ class Cli:
             "NO_COLOR": "",
             "LECODER_CGPU_KEEPER": "off",
             "LECODER_CGPU_LOSS_PAUSE": "1",
+            "LECODER_CGPU_ASSIGN_PAUSE": "0",
             **self.variables,
             **(extra or {}),
         }

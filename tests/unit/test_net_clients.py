@@ -7,6 +7,7 @@ import http.server
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from lecoder_cgpu import errors
 from lecoder_cgpu.net import failures
 from lecoder_cgpu.net.http import Http, exchange, is_loopback
 from lecoder_cgpu.net.websocket import WebSocket
+from tests.support.wait import wait_until
 
 CONTENT = bytes(range(256)) * 16
 
@@ -44,6 +46,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(302, b"", {"Location": "/login"})
             case ["page"]:
                 self._answer(200, b"<html>", {"Content-Type": "text/html"})
+            case ["cookie"]:
+                cookie = self.headers.get("Cookie", "none")
+                self._answer(200, cookie.encode(), {"Set-Cookie": "_xsrf=1; Path=/"})
             case [status]:
                 self._answer(int(status), b'{"message": "because"}')
 
@@ -184,6 +189,13 @@ def test_loopback() -> None:
     assert not any(map(is_loopback, ("http://localhost.example/", "http://10.0.0.1/", "")))
 
 
+def test_cookies_are_not_kept(served: tuple[str, list[str]]) -> None:
+    """A Jupyter server that sees its cookie again wants its XSRF token, too."""
+    client = Http(served[0], {})
+    assert [client.request("GET", "cookie") for _ in range(2)] == [b"none", b"none"]
+    client.close()
+
+
 def echo(connection: ServerConnection) -> None:
     for frame in connection:
         if frame == "bye":
@@ -219,6 +231,45 @@ def test_a_closed_socket_says_so(echoing: str) -> None:
             opened.receive(5)
         assert raised.value.name == "ConnectionClosed"
         assert opened.close_code == 4000
+
+
+def test_a_socket_is_closed_in_order() -> None:
+    """With code 1000, unless the peer reads nothing: then it is cut, and nobody waits."""
+    codes: list[int | None] = []
+
+    def serve_one(connection: ServerConnection) -> None:
+        if connection.request is not None and connection.request.path == "/deaf":
+            stop.wait(30)
+            return
+        for _ in connection:
+            pass
+        codes.append(connection.close_code)
+
+    stop = threading.Event()
+    with serve(serve_one, "127.0.0.1", 0, max_queue=1) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
+        WebSocket.connect(url, {}).close()
+        wait_until(lambda: codes == [1000])
+        deaf = WebSocket.connect(url + "deaf", {})
+        sending = threading.Thread(target=fill, args=(deaf,))
+        sending.start()
+        began = time.monotonic()
+        deaf.close()
+        sending.join(30)
+        assert not sending.is_alive()
+        assert time.monotonic() - began < 10
+        stop.set()
+        server.shutdown()
+        thread.join()
+
+
+def fill(socket: WebSocket) -> None:
+    """Send until the socket is closed."""
+    with contextlib.suppress(errors.ConnectionFailed):
+        while True:
+            socket.send(b"x" * (1 << 20))
 
 
 def test_a_handshake_that_is_refused(served: tuple[str, list[str]]) -> None:

@@ -110,7 +110,10 @@ class App:
 
         retry.tell = self.printer.note
         return SessionManager(
-            self.config, notify=self.printer.notify, waiting=self.printer.waiting, announce=self.printer.announce
+            self.config,
+            notify=self.printer.notify,
+            waiting=self.printer.waiting,
+            announce=self.printer.note if self.printer.shows_a_person else None,
         )
 
     def billing(self) -> Billing:

@@ -16,7 +16,7 @@ from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
 from ..models.runs import ClearEvent, DisplayEvent, FailureEvent, HeartbeatEvent, NoticeEvent, StreamEvent
 from ..system.periodic import every
-from .output import Printer, ReaderGone
+from .output import WAIT_LOOK, Printer, ReaderGone
 
 
 class Offsets:
@@ -239,8 +239,13 @@ class ProcessView:
     def show(self, name: str, content: bytes) -> None:
         if self._printer.mode == "human":
             self._write[name](content)
+            self.offsets.shown_at = time.monotonic()
         elif self._printer.mode == "events":
             self._event(name, self._cut[name] + content, last=False)
+
+    def while_silent(self, text: str) -> str:
+        """The text, or nothing when the output itself has told lately that something goes on."""
+        return text if time.monotonic() - self.offsets.shown_at > WAIT_LOOK else ""
 
     def finish(self) -> None:
         if self._printer.mode == "events":

@@ -121,6 +121,11 @@ class Printer:
         return self.mode == "human" and self.err_is_terminal and config.colour_allowed()
 
     @property
+    def shows_a_person(self) -> bool:
+        """Whether what goes to stderr is read by a person at a terminal."""
+        return self.mode == "human" and self.err_is_terminal
+
+    @property
     def may_ask(self) -> bool:
         """Whether a person is here who can be asked something."""
         person = self.mode == "human" and self.err_is_terminal and sys.stdin.isatty()
@@ -261,11 +266,6 @@ class Printer:
             with contextlib.suppress(OSError, ValueError):
                 print(printable(_told(text)), file=sys.stderr, flush=True)
 
-    def announce(self, text: str) -> None:
-        """What is about to happen, for a person at a terminal."""
-        if self.mode == "human" and self.err_is_terminal:
-            self.note(text)
-
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
         self._notices.append(_told(text))
@@ -289,7 +289,8 @@ class Printer:
 
     @contextlib.contextmanager
     def reporting(self, state: Callable[[], str]) -> Any:
-        """A line on stderr every half a minute while the body runs: what is going on, and for how long already."""
+        """A line on stderr every half a minute while the body runs: what is going on, and for how long already; none
+        when `state` says nothing."""
         from ..system.periodic import every
 
         began, looks = time.monotonic(), 0
@@ -297,8 +298,8 @@ class Printer:
         def report() -> None:
             nonlocal looks
             looks += 1
-            if looks % 3 == 2:  # after 20 s, 50 s, 80 s, …
-                self.note(f"{state()} {time.monotonic() - began:.0f} s so far")
+            if looks % 3 == 2 and (text := state()):  # after 20 s, 50 s, 80 s, …
+                self.note(f"{text} {time.monotonic() - began:.0f} s so far")
 
         with every(WAIT_LOOK, report, patience=0.0):
             yield

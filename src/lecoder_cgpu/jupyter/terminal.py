@@ -35,14 +35,16 @@ export TERM="$1" COLORTERM=truecolor
 "${SHELL:-/bin/sh}" -l
 printf '\033]7717;exit=%d\007' "$?"
 """
+_DETACHED = "[detached (from session"  # the last words of tmux when another connection has taken the terminal
 _EXIT = re.compile(r"\x1b\]7717;exit=(\d+)\x07")
 
 
 class Terminal:
     """A connection to a shell on the runtime.
 
-    `ended` is true when the shell is over; `exit_status` is its status where that is known. One thread calls `receive`
-    and `reconnect`; another may call `send` and `resize`.
+    `ended` is true when the shell is over; `exit_status` is its status where that is known. `taken` is true when
+    another connection has the shell now, which goes on. One thread calls `receive` and `reconnect`; another may call
+    `send` and `resize`.
 
     Args:
         server: the runtime's.
@@ -57,7 +59,7 @@ class Terminal:
     def __init__(self, server: Server, term: str, attach: str | None = None) -> None:
         self._server = server
         self.name = attach
-        self.ended = False
+        self.ended = self.taken = False
         self.exit_status: int | None = None
         self._chunks: list[str] = []
         self._kept = 0
@@ -114,7 +116,8 @@ class Terminal:
             frame = socket.receive(timeout)
         except errors.ConnectionFailed:
             if self.shared and socket.close_code in LEFT_IN_ORDER:
-                self.ended = True
+                self.taken = _DETACHED in "".join(self._chunks[-8:])[-200:]
+                self.ended = not self.taken
                 return None
             raise
         return None if frame is None else self._take(frame)

@@ -18,6 +18,8 @@ from .failures import Refusal, jupyter_error, retry_after, status_error, unreach
 from .retry import persist
 
 if TYPE_CHECKING:
+    import http.cookiejar
+
     import httpx2
 
 USER_AGENT = f"lecoder-cgpu/{__version__}"
@@ -68,6 +70,7 @@ class Http:
             verify=ssl.create_default_context(),
             trust_env=not is_loopback(self.base_url),
             follow_redirects=False,
+            cookies=_no_cookies(),
         )
         # Close the client when its owner is collected: Python warns of connections that outlive it.
         weakref.finalize(self, client.close).atexit = False
@@ -336,6 +339,13 @@ def _check_piece(what: str, answer: Any, wanted: tuple[int, int], body: Callable
         raise errors.ConnectionFailed(
             f"{what}: the server does not send pieces of files", name="NoRanges", retryable=False
         )
+
+
+def _no_cookies() -> http.cookiejar.CookieJar:
+    """A jar that takes none: a server that knows us by a cookie would ask for its XSRF token instead of ours."""
+    import http.cookiejar
+
+    return http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _milliseconds(answer: httpx2.Response) -> int:

@@ -7,6 +7,7 @@ import logging
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
 PING_TIMEOUT = 20.0
+CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
+STUCK_WAIT = 0.5  # seconds after which a frame that is still being sent is given up for the close
 _QUIET = logging.NullHandler()
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
 
@@ -79,7 +82,7 @@ class WebSocket:
                 compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
                 max_size=None,  # protocol J18
                 open_timeout=timeout,
-                close_timeout=1,
+                close_timeout=CLOSE_WAIT,
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_TIMEOUT,
                 proxy=None if is_loopback(url) else True,
@@ -143,11 +146,20 @@ class WebSocket:
         return self._connection.close_code
 
     def close(self) -> None:
-        """Close without waiting for the peer: everything that matters was exchanged."""
+        """Close in order (1000), and without waiting for the peer: everything that matters was exchanged."""
+        # The library closes only after what another thread is sending, which a peer that reads nothing holds up.
+        stuck = threading.Timer(STUCK_WAIT, self._end_sending)
+        stuck.daemon = True
+        stuck.start()
+        try:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._connection.close()
+        finally:
+            stuck.cancel()
+
+    def _end_sending(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-        with contextlib.suppress(OSError, RuntimeError):
-            self._connection.close()
 
     def abandon(self) -> None:
         """Close, and throw away unsent data: none of it may arrive after another socket has taken over."""

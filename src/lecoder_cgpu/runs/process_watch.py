@@ -25,6 +25,7 @@ from ..sessions.session import Session
 RECONNECT_FOR = 75.0  # seconds of trying to reach the runtime again
 ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
 STEP = 5.0  # seconds that the command has to react to each of these
+TOLD = 2.0  # seconds after which it is said that a command which was told to end is waited for
 
 
 class ProcessRun:
@@ -68,6 +69,7 @@ class ProcessRun:
         self._sent_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
         self._escalate_at: float | None = None
+        self._tell_at: float | None = None
         self._helper: Helper | None = None
 
     @property
@@ -88,6 +90,8 @@ class ProcessRun:
             return helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
 
         self._helper, self.state = self.session.start_with_helper(start)
+        if launch.timeout is not None:
+            self._tell_at = time.monotonic() + launch.timeout + TOLD
 
     def attach(self) -> None:
         """Connect to a run that exists already.
@@ -127,13 +131,30 @@ class ProcessRun:
         assert self._helper is not None
         if self._escalate_at is not None and time.monotonic() >= self._escalate_at:
             self._signal_next()
-        moments = [moment for moment in (self._escalate_at, self._leave_at) if moment is not None]
+        moments = [at for at in (self._escalate_at, self._leave_at, self._tell_at) if at is not None]
         state = self._follower.follow(self._helper, min(moments, default=None))
         if state is None:
+            self._tell()
             self.left = self._leave_at is not None and time.monotonic() >= self._leave_at
             return self.left
         self.state = state
         return True
+
+    def _tell(self) -> None:
+        """Say that a command which was told to end is waited for; it may be saving its work."""
+        if self._tell_at is None or time.monotonic() < self._tell_at:
+            return
+        self._tell_at = None
+        if self.interrupted is None:
+            self.session.notify(
+                "the command was told to end, for its time was up, and has not ended yet; waiting for it"
+            )
+        else:
+            sent = " and ".join(step for step in self.steps if step in ESCALATE)
+            self.session.notify(
+                f"the command got {sent} and has not ended yet; "
+                "waiting for it, and ending it if it does not; Ctrl-C again lets it go on"
+            )
 
     # --- interrupts ---
 
@@ -152,6 +173,7 @@ class ProcessRun:
             self.state = None
             return False
         self._signal_next()
+        self._tell_at = time.monotonic() + TOLD
         return True
 
     def _signal_next(self) -> None:

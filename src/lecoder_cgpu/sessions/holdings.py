@@ -43,17 +43,25 @@ def announce(session: SessionRuntime) -> None:
         session.announce(announcement(record, backend, rates.read(session.store.folder)))
 
 
+def _unknown_cost(backend: Leased) -> str:
+    """What can be said of a rate that was not seen yet; the account is asked, as it is for the names anyway."""
+    from .. import errors
+
+    try:
+        balance = backend.account().balance
+    except errors.Error:
+        balance = None
+    left = "" if balance is None else f" (the account has {balance:g})"
+    return f"which costs compute units{left}: how many an hour is seen when it runs (lecoder-cgpu usage)"
+
+
 def announcement(record: Record, backend: Leased, known: rates.Rates) -> str:
     """What is about to be started, what it costs, and when it stops."""
     kinds = rates.wanted(record)
     names = [] if record.allocation is None else record.allocation.accelerators
     what = f"{backend.label} {' or '.join(names)}" if names else record.label
     prices = [f"{known[item]:g}" for item in kinds if item in known]
-    cost = (
-        f"{' or '.join(prices)} units an hour"
-        if prices
-        else "which costs compute units (how many is seen when it runs: lecoder-cgpu usage)"
-    )
+    cost = f"{' or '.join(prices)} units an hour" if prices else _unknown_cost(backend)
     lease = leases.lease_of(record)
     ends = [] if lease.idle is None else [f"stops after {leases.duration(lease.idle)} without work"]
     ends += [] if lease.max_runtime is None else [f"stops after {leases.duration(lease.max_runtime)} in any case"]

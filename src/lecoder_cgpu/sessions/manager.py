@@ -38,7 +38,7 @@ class SessionManager:
         config: the settings; those of the environment and `config.json` when omitted.
         notify: told, in a sentence, what the user should know (a new kernel was started, …).
         waiting: a context manager entered with a short text while something takes seconds.
-        announce: told, in a sentence, what is about to be started and what it costs.
+        announce: told, in a sentence, what is about to be started and what it costs; None where nobody reads it.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class SessionManager:
         self._backends: dict[str, protocol.Backend] = {}
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
-        self.announce: Notify = announce or (lambda text: None)
+        self.announce = announce
 
     @cached_property
     def state_dir(self) -> Path:

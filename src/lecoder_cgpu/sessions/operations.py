@@ -84,8 +84,12 @@ def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
     return kept
 
 
-def inspect(manager: SessionManager, record: Record) -> SessionDocument:
-    """A stored session with what its runtime says now; starts nothing."""
+def inspect(manager: SessionManager, record: Record, *, answered: bool = False) -> SessionDocument:
+    """A stored session with what its runtime says now; starts nothing.
+
+    Args:
+        answered: whether its runtime was started a moment ago, and has answered; it need not be asked again.
+    """
     session = manager.hold_or_none(record)
     status: Any = "unreachable"
     kernel: KernelInfo | Any = UNSET
@@ -94,7 +98,7 @@ def inspect(manager: SessionManager, record: Record) -> SessionDocument:
             pass  # of a backend that this version does not have
         elif lifecycle.stage(record) == "closing":
             status = "closing"
-        elif session.is_lost():
+        elif not answered and session.is_lost():
             status = "stale"
         elif lifecycle.stage(record) == "unlisted":
             status = "unreachable"
@@ -104,7 +108,7 @@ def inspect(manager: SessionManager, record: Record) -> SessionDocument:
             kernel = session.kernel_info(session.kernel())
             if not isinstance(kernel.name, str) and record.kernel_name is not None:
                 kernel.name = record.kernel_name
-            if record.kernel is None:
+            if record.kernel is None and not answered:
                 session.server.kernels()
             status = "active" if record.is_active else "idle"
     except errors.LostError:

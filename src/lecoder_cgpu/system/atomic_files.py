@@ -204,7 +204,7 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
     """Hold the lock that guards `path`. The operating system drops it when its holder dies.
 
     Raises:
-        errors.ConfigError: another process has held it for `wait` seconds, or the folder is unusable.
+        errors.LockHeld: another process has held it for `wait` seconds. errors.ConfigError: the folder is unusable.
     """
     import filelock
 
@@ -214,7 +214,7 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
         with filelock.FileLock(guard, timeout=wait, mode=0o600):
             yield
     except filelock.Timeout as error:
-        raise errors.ConfigError(
+        raise errors.LockHeld(
             f"{guard} has been held by another process for {wait:g} s",
             hint="wait until the other command has ended, then repeat the same command",
             retryable=True,

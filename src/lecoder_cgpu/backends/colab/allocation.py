@@ -15,6 +15,7 @@ from pathlib import Path
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
 from ...models.base import now as timestamp
+from ...net import retry
 from ...net.retry import RETRY_AFTER_MOST, persist
 from ...store import lifecycle
 from ...store.session_store import Allocation, Record, State, Store
@@ -27,6 +28,7 @@ from .model import Assignment
 
 BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer (protocol C33)
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
+BUSY_TOLD = 3.0  # seconds after which it is told that another process is waited for
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 SHORT_WAITS = 3  # times that a short Retry-After is waited for, whatever the user's patience
 CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: the first, and the most
@@ -49,8 +51,25 @@ class Allocator:
 
     @contextlib.contextmanager
     def exclusive(self, record: Record, wait: float = EXCLUSIVE_WAIT) -> Iterator[None]:
-        """One process at a time asks Colab about a session."""
-        with atomic_files.lock(self._lock_path(record), wait=wait):
+        """One process at a time asks Colab about a session.
+
+        Raises:
+            errors.RuntimeBusy: another process has been at it for `wait` seconds.
+        """
+        path, first = self._lock_path(record), min(wait, BUSY_TOLD)
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(atomic_files.lock(path, wait=first))
+            except errors.LockHeld:
+                if wait > first and retry.tell is not None:
+                    retry.tell(
+                        f"another command, or the keeper, is asking Colab about session {record.name!r}; "
+                        f"waiting for it, up to {wait:.0f} s"
+                    )
+                try:
+                    held.enter_context(atomic_files.lock(path, wait=wait - first))
+                except errors.LockHeld:
+                    raise records.busy(record, wait) from None
             yield
 
     def _lock_path(self, record: Record) -> Path:
@@ -328,7 +347,7 @@ class Allocator:
         if not allocation.accelerators:
             return []
         try:
-            account = self._listing.control.account()
+            account = self._listing.account()
         except errors.ConnectionFailed as error:  # Colab itself will say
             logs.current().info("COLAB", f"the names were not checked: {error.message}")
             return allocation.accelerators

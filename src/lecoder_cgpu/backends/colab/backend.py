@@ -112,7 +112,7 @@ class Backend(Leased):
         return [self._settings.get(key).value or "" for key in keys]
 
     def account(self) -> Account:
-        return self._listing.control.account()
+        return self._listing.account()
 
     def tier(self) -> str | None:
         return self._listing.control.tier()
@@ -298,7 +298,7 @@ class Backend(Leased):
         working on it now."""
         if record.allocation is None or record.allocation.state != "asked" or not record.allocation.sent:
             return True
-        with contextlib.suppress(errors.ConfigError), self._allocator.exclusive(record, wait=0):
+        with contextlib.suppress(errors.RuntimeBusy, errors.ConfigError), self._allocator.exclusive(record, wait=0):
             if self._allocator.reread(record) is None or record.allocation.state != "asked":
                 return True
             found = self._listing.control_of(record).find(records.ask_of(record.allocation))

@@ -23,6 +23,7 @@ from .records import plane_of
 if TYPE_CHECKING:
     from ...auth.tokens import Login
     from .control import Control
+    from .model import Account
 
 LISTING_AGE = 5.0  # seconds for which one process believes a listing
 
@@ -36,6 +37,7 @@ class Listing:
         self._controls: dict[str, Control] = {}
         self._listings: dict[str, tuple[float, list[Assignment] | errors.Error]] = {}
         self._listing_lock = threading.Lock()
+        self._account: tuple[float, Account] | None = None
 
     @cached_property
     def login(self) -> Login:
@@ -92,10 +94,21 @@ class Listing:
                 raise copy.copy(known[1])  # whoever gets it may add to its hint
             return known[1]
 
+    def account(self) -> Account:
+        """What the account has and may use; at most `LISTING_AGE` seconds old.
+
+        Raises:
+            errors.Error: Colab could not be asked.
+        """
+        if self._account is None or time.monotonic() - self._account[0] > LISTING_AGE:
+            self._account = (time.monotonic(), self.control.account())
+        return self._account[1]
+
     def forget(self) -> None:
         """Forget what was listed: a runtime that was assigned since is not in it, and is not missing for that."""
         with self._listing_lock:
             self._listings.clear()
+            self._account = None
 
     def row(self, record: Record, *, fresh: bool = False) -> Assignment | None:
         """The session's row in the listing; None when the listing lacks it."""

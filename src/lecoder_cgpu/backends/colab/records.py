@@ -151,6 +151,15 @@ def lost(record: Record) -> errors.Error:
     )
 
 
+def busy(record: Record, waited: float) -> errors.Error:
+    """The error for a session that another process works on, or hangs over."""
+    return errors.RuntimeBusy(
+        f"another command, or the keeper, has been asking Colab about session {record.name!r} for {waited:.0f} s, "
+        "and has not ended",
+        hint="repeat the same command when it has ended; a keeper that hangs: lecoder-cgpu keeper stop",
+    )
+
+
 def unlisted(record: Record) -> errors.Error:
     """The error for a runtime that Colab does not list, and that may be there all the same."""
     return errors.Unlisted(

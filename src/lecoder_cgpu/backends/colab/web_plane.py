@@ -6,11 +6,13 @@ Every request carries `authuser` (protocol C3).
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ... import errors
+from ...net import retry
 from ...net.retry import persist, transient
 from ...system import logs
 from . import control, model
@@ -19,6 +21,8 @@ from .control import Ask, Grant, Propagation
 from .model import Account, Assignment, ProxyInfo
 
 UNASSIGN_ATTEMPTS = 3
+ASSIGN_PAUSE = 10.0  # seconds, the usual value of the setting `assignPause`
+ASSIGN_PAUSES = (1.0, 2.0, 4.0)  # between the requests for a runtime that failed, in units of `assignPause`
 
 if TYPE_CHECKING:
     from ...config import Config
@@ -45,10 +49,11 @@ class WebPlane:
     def assign(self, ask: Ask, sending: Callable[[bool], None]) -> Assignment:
         """The probe (GET) tells of an assignment under this key, or gives the XSRF token for the POST (protocol C6).
 
-        A POST whose answer was lost is not repeated: the probe tells whether it had an effect.
+        A POST without an answer is repeated up to three times, after longer and longer pauses. Before each, the probe
+        tells whether the one before had an effect (protocol C58).
         """
         params = _assign_params(ask)
-        again = True
+        stale, pauses, pause = True, list(ASSIGN_PAUSES), 0.0
         while True:
             try:
                 probe = self._object("GET", "tun/m/assign", params=params)
@@ -57,6 +62,10 @@ class WebPlane:
             found = _assignment(probe)
             if found is not None:
                 return found
+            if pause:
+                time.sleep(pause)
+                pause = 0.0
+                continue
             token = _xsrf(probe)
             sending(True)
             try:
@@ -66,12 +75,28 @@ class WebPlane:
             except errors.Error as error:
                 if 400 <= (error.http_status or 0) < 500 and error.http_status != 408:  # no answer leaves a doubt
                     sending(False)
-                if again and _worth_a_probe(error):
-                    again = False
-                    logs.current().warn("COLAB", f"assign: {error.message}; looking whether it had an effect")
+                if stale and _is_stale(error):
+                    stale = False
+                    logs.current().warn("COLAB", f"assign: {error.message}; asking for another token")
+                    continue
+                if pauses and _may_have_worked(error):
+                    pause = pauses.pop(0) * self._assign_pause
+                    self._tell_again(error, pause)
                     continue
                 raise self._refusal(ask, error, prompted=bool(probe.get("p"))) from error
             return self._granted(ask, answer, prompted=bool(probe.get("p")))
+
+    @property
+    def _assign_pause(self) -> float:
+        with contextlib.suppress(ValueError):
+            return max(float(self._config.get("assignPause").value or ""), 0.0)
+        return ASSIGN_PAUSE
+
+    @staticmethod
+    def _tell_again(error: errors.Error, pause: float) -> None:
+        logs.current().warn("COLAB", f"assign: {error.message}; looking whether it had an effect")
+        if retry.tell is not None and pause:
+            retry.tell(f"{error.message}; if it had no effect, Colab is asked again in {pause:.0f} s")
 
     def _granted(self, ask: Ask, answer: dict[str, Any], *, prompted: bool) -> Assignment:
         """The assignment in the POST's answer; its `outcome` is looked at first (protocol C8)."""
@@ -248,12 +273,13 @@ def _xsrf(answer: dict[str, Any]) -> str:
     return str(token)
 
 
-def _worth_a_probe(error: errors.Error) -> bool:
-    """Whether a failed POST may have had an effect, or failed for a token that was too old."""
-    if isinstance(error, errors.AuthError):
-        return isinstance(error, (errors.Forbidden, errors.Unauthorized))
-    if error.http_status == 400:
-        return True
+def _is_stale(error: errors.Error) -> bool:
+    """Whether a POST may have failed for a token that was too old."""
+    return isinstance(error, (errors.Forbidden, errors.Unauthorized)) or error.http_status == 400
+
+
+def _may_have_worked(error: errors.Error) -> bool:
+    """Whether a POST may have had an effect although it failed. 503 is an answer (protocol C9)."""
     if error.http_status == 503 or isinstance(error, errors.RateLimited):
         return False
     return isinstance(error, errors.ConnectionFailed) and error.retryable

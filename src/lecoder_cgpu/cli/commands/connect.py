@@ -188,7 +188,7 @@ class _Shell:
 
     def _follow(self, console: Console) -> None:
         terminal = self._terminal
-        while not (terminal.ended or self._left):
+        while not (terminal.ended or terminal.taken or self._left):
             try:
                 text = terminal.receive(POLL)
             except errors.ConnectionFailed:
@@ -221,7 +221,13 @@ class _Shell:
         document = Connected(session=self._session.record.ref, mode="terminal", seconds=round(seconds, 3))
         document.terminal = terminal.name or UNSET
         document.reconnections = self._reconnections or UNSET
-        if not terminal.ended:
+        if terminal.taken:
+            document.detached = True
+            document.next = f"lecoder-cgpu connect --session {self._session.record.name}"
+            self._printer.notify(
+                f"another connection took this terminal, and the shell goes on there; to take it back: {document.next}"
+            )
+        elif not terminal.ended:
             document.detached = True
             back = "" if terminal.name is None else f" --attach {terminal.name}"
             document.next = f"lecoder-cgpu connect --session {self._session.record.name}{back}"

@@ -90,7 +90,8 @@ def command(app: App, /, packages: tuple[str, ...], **options: Any) -> Answer:
     session = app.client.session(app.session)
     view = ProcessView(app.printer)
     budget = app.printer.budget(options["max_output"], streamed=True)
-    document = installs.install(session, wanted, view.show, timeout=options["timeout"], max_output=budget)
+    with app.printer.reporting(lambda: view.while_silent("installing …")):
+        document = installs.install(session, wanted, view.show, timeout=options["timeout"], max_output=budget)
     view.finish()
     _remember(app, session, document, wanted.label)
     session.used()

@@ -111,7 +111,7 @@ def add(
 
 def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
     session, fresh = operations.ensure(app.client, name, runtime_options.wants(options))
-    document = SessionAdded(session=operations.inspect(app.client, session.record), fresh=fresh)
+    document = SessionAdded(session=operations.inspect(app.client, session.record, answered=fresh), fresh=fresh)
     verb = "started" if fresh else "is there"
     return Answer(document, lambda: f"{name} {verb}: {document.session.label}; plain commands use it now")
 
@@ -348,6 +348,8 @@ def _explain_failure(app: App, record: Record, error: errors.Error) -> None:
     cost = "" if rate is None else f": the account spends {rate:g} units an hour"
     error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still held, and costs{cost}"
     first = "log in again (lecoder-cgpu auth login), then " if isinstance(error, errors.AuthError) else ""
+    if isinstance(error, errors.RuntimeBusy):
+        first = "end a keeper that hangs (lecoder-cgpu keeper stop), then "
     page = f", or end it on {lender.page}" if lender.page else ""
     error.hint = (
         f"nothing was forgotten; {first}repeat lecoder-cgpu sessions close {name}{page}; "
