@@ -29,7 +29,12 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("backend", "LECODER_CGPU_BACKEND", "where runtimes come from: colab, jupyter or local", registry.DEFAULT),
+    Setting(
+        "backend",
+        "LECODER_CGPU_BACKEND",
+        "where runtimes come from: colab, jupyter, local or gateway",
+        registry.DEFAULT,
+    ),
     Setting("jupyterUrl", "LECODER_CGPU_JUPYTER_URL", "address of a Jupyter server, for the jupyter backend"),
     Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
     Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),

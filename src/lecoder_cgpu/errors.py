@@ -300,6 +300,10 @@ class PageLost(TransferError):
     """A listing that comes in pages has to be asked for again."""
 
 
+class TokenRefused(AuthError):
+    """A server does not accept the token."""
+
+
 class NotLoggedIn(AuthError):
     """There is no login."""
 

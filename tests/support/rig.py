@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from lecoder_cgpu.backends.protocol import ServerRequest
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.jupyter import execution_watch, messages
 from lecoder_cgpu.models.runs import Run
@@ -59,7 +60,7 @@ def rig(jupyter: JupyterServer, folder: Path, name: str) -> Iterator[Rig]:
     """A session of its own in a state folder of its own, with kernel and helper started."""
     proxy = Proxy(jupyter.url)
     client = SessionManager(Config({"storageDir": str(folder)}))
-    client.add_server(name, proxy.url, jupyter.token).close()
+    client.add_server(name, ServerRequest(url=proxy.url, token=jupyter.token)).close()
     made = Rig(proxy, client, name)
     assert made.kernel_run("1", lambda event: None).status == "ok"
     assert made.process_run("true", lambda stream, data: None).status == "ok"

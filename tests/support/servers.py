@@ -80,7 +80,10 @@ def wait_for_api(process: subprocess.Popen[bytes], url: str, log: Path | None = 
     while time.monotonic() < deadline and process.poll() is None:
         # Whether its certificate is any good is for the test to find out.
         unchecked = ssl._create_unverified_context()
-        with contextlib.suppress(OSError), urllib.request.urlopen(url + "api", timeout=5, context=unchecked):
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(url if "?" in url else url + "api", timeout=5, context=unchecked),
+        ):
             return
         time.sleep(0.05)
     raise AssertionError(f"the server did not start:\n{log.read_text() if log else process.poll()}")

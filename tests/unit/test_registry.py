@@ -8,7 +8,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.backends import registry
-from lecoder_cgpu.backends.protocol import Backend, Leased
+from lecoder_cgpu.backends.protocol import Backend, Leased, ServerRequest
 from lecoder_cgpu.config import Config
 
 
@@ -33,10 +33,11 @@ def test_the_names_in_the_table_serve_their_purpose(tmp_path: Path) -> None:
     """The usual backend leases its runtimes; one takes a folder, one the address of a server."""
     assert isinstance(registry.load(registry.DEFAULT, Config(), tmp_path), Leased)
     assert registry.load(registry.FOLDERS, Config(), tmp_path).takes_folder
-    record = registry.load(registry.SERVERS, Config(), tmp_path).attach("lab", "http://127.0.0.1:1/", "t")
+    server = ServerRequest(url="http://127.0.0.1:1/", token="t")
+    record = registry.load(registry.SERVERS, Config(), tmp_path).attach("lab", server)
     assert record.runtime.endpoint == "http://127.0.0.1:1/"
     with pytest.raises(errors.UsageError, match="address"):
-        registry.load(registry.FOLDERS, Config(), tmp_path).attach("lab", "http://127.0.0.1:1/", None)
+        registry.load(registry.FOLDERS, Config(), tmp_path).attach("lab", server)
 
 
 def test_a_registered_backend_is_one_like_the_others(tmp_path: Path) -> None:
@@ -47,11 +48,11 @@ def test_a_registered_backend_is_one_like_the_others(tmp_path: Path) -> None:
         made.append((config, state_dir))
         return registry.load("local", config, state_dir)
 
-    registry.register("hub", loader)
-    settings = Config({"backend": "hub"})
-    assert registry.names() == ("colab", "jupyter", "local", "hub")
-    assert settings.backend.value == "hub"
-    assert registry.load("hub", settings, tmp_path).name == "local"
+    registry.register("fleet", loader)
+    settings = Config({"backend": "fleet"})
+    assert registry.names() == ("colab", "jupyter", "local", "gateway", "fleet")
+    assert settings.backend.value == "fleet"
+    assert registry.load("fleet", settings, tmp_path).name == "local"
     assert made == [(settings, tmp_path)]
 
 
@@ -64,11 +65,11 @@ def test_names_that_cannot_be_registered(name: str) -> None:
 
 def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
     """The error says which names there are."""
-    assert not registry.is_known("hub")
+    assert not registry.is_known("fleet")
     assert not registry.is_known(None)
     with pytest.raises(errors.UsageError) as caught:
-        registry.load("hub", Config(), tmp_path)
-    assert (caught.value.name, caught.value.hint) == ("UnknownBackend", "--backend colab|jupyter|local")
+        registry.load("fleet", Config(), tmp_path)
+    assert (caught.value.name, caught.value.hint) == ("UnknownBackend", "--backend colab|jupyter|local|gateway")
 
 
 def test_entry_points_are_read_for_unknown_names_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,12 +78,12 @@ def test_entry_points_are_read_for_unknown_names_only(tmp_path: Path, monkeypatc
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hub\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(
-        "[lecoder_cgpu.backends]\nhub = lecoder_cgpu.backends.local:Backend\nbad = lecoder_cgpu.nowhere:Backend\n"
+        "[lecoder_cgpu.backends]\nfleet = lecoder_cgpu.backends.local:Backend\nbad = lecoder_cgpu.nowhere:Backend\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert registry.is_known("local")
     assert registry._entry_points is None
-    assert registry.is_known("hub")
-    assert registry.load("hub", Config(), tmp_path).name == "local"
+    assert registry.is_known("fleet")
+    assert registry.load("fleet", Config(), tmp_path).name == "local"
     with pytest.raises(errors.ConfigError, match="bad"):
         registry.load("bad", Config(), tmp_path)

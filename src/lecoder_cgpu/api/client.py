@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..backends.protocol import RuntimeRequest
+from ..backends.protocol import RuntimeRequest, ServerRequest
 from ..config import Config
 from ..models.sessions import SessionAdded
 from ..sessions import operations
@@ -103,7 +103,8 @@ class Client:
             errors.UsageError: name or address are invalid, or the server has no such kernel.
             errors.AuthError, errors.ConnectionFailed: the request failed.
         """
-        return self._session(self._client.add_server(name, url, token, replace=replace, kernel_name=kernel_name))
+        server = ServerRequest(url=url, token=token)
+        return self._session(self._client.add_server(name, server, replace=replace, kernel_name=kernel_name))
 
     def add_local(self, name: str, root: str | Path | None = None, *, kernel_name: str | None = None) -> Session:
         """Store another local runtime as a session and start it, with `root` as its working folder.

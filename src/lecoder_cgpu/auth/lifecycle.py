@@ -109,9 +109,8 @@ def check(login: Login) -> Token:
         token = login.token(rejected=token.access_token)
         found = tokeninfo(login, token.access_token)
     if found is None:
-        raise errors.AuthError(
+        raise errors.TokenRefused(
             "Google does not take the token that it has just given",
-            name="TokenRefused",
             hint="lecoder-cgpu auth login --force",
         )
     source = login.source()

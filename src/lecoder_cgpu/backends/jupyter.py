@@ -1,4 +1,4 @@
-"""Backend `jupyter`: any Jupyter server, JupyterHub user server or gateway, by its address and token.
+"""Backend `jupyter`: any Jupyter server by its address, with a token or a password.
 
 The server is not ours: it is never started or stopped. Closing a session ends only the kernels that we started there
 (see `sessions.session.Session.close_kernels`).
@@ -13,7 +13,7 @@ from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Proxy, Record, new_record
 from . import protocol
-from .protocol import AcquireOptions, Released, RuntimeRequest
+from .protocol import AcquireOptions, Released, RuntimeRequest, ServerRequest
 
 
 def normalise(url: str) -> tuple[str, str | None]:
@@ -70,17 +70,16 @@ class Backend(protocol.Backend):
                 hint="add one: lecoder-cgpu sessions add NAME --url URL --token-stdin "
                 "(or set LECODER_CGPU_JUPYTER_URL and LECODER_CGPU_JUPYTER_TOKEN)",
             )
-        return self.attach(name, found, None)
+        return self.attach(name, ServerRequest(url=found))
 
-    def attach(self, name: str, url: str, token: str | None) -> Record:
-        address, attached = normalise(url)
-        return new_record(
-            name,
-            "jupyter",
-            f"Jupyter {urlsplit(address).netloc}",
-            address,
-            Proxy(url=address, token=token or attached),
-        )
+    def attach(self, name: str, server: ServerRequest) -> Record:
+        address, attached = normalise(server.url)
+        proxy = Proxy(url=address, token=server.token or attached, ca=server.ca)
+        if server.password is not None:
+            from ..jupyter.password import log_in
+
+            proxy.headers = log_in(address, server.password, server.ca)
+        return new_record(name, "jupyter", f"Jupyter {urlsplit(address).netloc}", address, proxy)
 
     def is_chosen(self, record: Record) -> bool:
         """Whether it is the server of the settings, where this command or its environment names one."""
@@ -101,6 +100,21 @@ class Backend(protocol.Backend):
     def is_gone(self, record: Record) -> bool:
         return False
 
+    def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
+        """There is no other address; but only here it is known how the server was to be opened."""
+        if isinstance(error, errors.TokenRefused):
+            again = f"lecoder-cgpu sessions add {record.name} --url {record.runtime.endpoint}"
+            proxy = record.runtime.proxy
+            if proxy is not None and proxy.headers:
+                error.message = error.message.replace("refused the token", "refused the login")
+                error.hint = (
+                    f"the login has ended, or the server was restarted; again: {again} --password-stdin --force"
+                )
+            elif self._endpoint(record).token is None:
+                error.message = error.message.replace("refused the token", "wants a token or a password")
+                error.hint = f"{again} --token-stdin; where people log in with a password: --password-stdin"
+        return None
+
     def release(self, record: Record) -> Released:
         return "nothing"
 
@@ -119,4 +133,6 @@ class Backend(protocol.Backend):
             # A token from the settings belongs to the server that they name, and is sent to no other.
             if url is None or normalise(url)[0] == proxy.url:
                 token = self._settings.get("jupyterToken").value or (normalise(url)[1] if url else None)
-        return Endpoint(url=proxy.url, token=token)
+        if proxy.headers:
+            return Endpoint(url=proxy.url, extra=proxy.headers, ca=proxy.ca)
+        return Endpoint(url=proxy.url, token=token, ca=proxy.ca)

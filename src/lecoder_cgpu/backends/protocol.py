@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from .. import errors
 from ..jupyter.endpoint import Endpoint
@@ -57,6 +57,23 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
             "--new-runtime": self.new,
         }
         return [option for option, given in written.items() if given]
+
+
+class ServerRequest(Struct, frozen=True, kw_only=True):
+    """A server that the user names by its address.
+
+    `token` or `password` opens it; `ca` is a file with certificate authorities that are trusted besides the usual ones.
+    `kernel_env` is what kernels are started with, where the server takes that.
+    """
+
+    url: str
+    token: str | None = None
+    password: str | None = None
+    ca: str | None = None
+    kernel_env: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:  # secrets must not reach a log through a traceback
+        return f"ServerRequest(url={self.url!r})"
 
 
 def _nobody(text: str) -> None:
@@ -167,11 +184,12 @@ class Backend(Protocol):
     def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for a session that does not exist yet; starts nothing."""
 
-    def attach(self, name: str, url: str, token: str | None) -> Record:
+    def attach(self, name: str, server: ServerRequest) -> Record:
         """A record, which is not stored yet, for a server that the user names by its address.
 
         Raises:
             errors.UsageError: the address is malformed, or the backend has no such servers.
+            errors.AuthError: the server refuses the password. errors.ConnectionFailed: it could not be asked.
         """
         raise errors.UsageError(
             f"the {self.name} backend has no servers with an address of their own", hint="leave out --url"

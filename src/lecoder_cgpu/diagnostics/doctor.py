@@ -291,6 +291,7 @@ def _session(client: SessionManager, record: Record) -> Iterator[Finding]:
                 return
             version = session.server.version()
             yield _finding(check, "ok", f"its Jupyter server ({version}) answers over HTTP")
+            session.server.check_websockets()
             helper = session.connect_helper()
             try:
                 hello = helper.hello()

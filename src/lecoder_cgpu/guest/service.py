@@ -356,7 +356,8 @@ def kernel_publisher() -> Publish:
 
 
 def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bool:
-    """Have this kernel pass on messages about files, which come and go with binary buffers; False where it cannot.
+    """Have this kernel pass on messages about files, which come and go with binary buffers, or as text in the place
+    of these; False where it cannot.
 
     Args:
         active: called for each.
@@ -369,8 +370,12 @@ def take_files(name: str, served: files.Files, active: Callable[[], None]) -> bo
 
         def handle(stream: Any, ident: Any, parent: Any) -> None:
             active()
-            answer = served.serve(*(memoryview(part) for part in parent["buffers"][:2]))
-            kernel.session.send(stream, kind + "_reply", {}, parent=parent, ident=ident, buffers=answer)
+            plain = parent["content"].get("parts")  # from a server that passes on no binary frames
+            parts = [memoryview(part) for part in parent["buffers"] or map(base64.b64decode, plain)]
+            answer = served.serve(*parts[:2])
+            content = {} if plain is None else {"parts": [base64.b64encode(part).decode() for part in answer]}
+            buffers = answer if plain is None else None
+            kernel.session.send(stream, kind + "_reply", content, parent=parent, ident=ident, buffers=buffers)
 
         kernel.shell_handlers[kind] = handle  # protocol J11
     except Exception:  # an unusual kernel; the client then does without

@@ -232,9 +232,14 @@ class Helper:
 
         The helper must be known to be there (`hello` tells): a kernel without it never answers.
         """
-        buffers = (header,) if data is None else (header, data)
-        request = messages.request(_files_type(), {}, session=self._session_id, buffers=buffers)
-        self._replies[request.msg_id] = lambda message: on_reply(message.buffers)
+        buffers: tuple[bytes | memoryview, ...] = (header,) if data is None else (header, data)
+        content = {}
+        if self._socket.subprotocol is None:
+            # An old server, or one before a gateway, which breaks off at binary frames (protocol J38).
+            content["parts"] = [base64.b64encode(part).decode() for part in buffers]
+            buffers = ()
+        request = messages.request(_files_type(), content, session=self._session_id, buffers=buffers)
+        self._replies[request.msg_id] = lambda message: on_reply(message.buffers or _plain(message.content))
         self._socket.send(request.frame(self._socket.subprotocol))
 
     # --- for followers ---
@@ -362,3 +367,12 @@ def _encode(method: str, arguments: dict[str, Any]) -> str:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _plain(content: dict[str, Any]) -> list[Any]:
+    """The parts of an answer about files that came as text; none if they make no sense."""
+    parts = content.get("parts")
+    try:
+        return [base64.b64decode(part, validate=True) for part in parts] if isinstance(parts, list) else []
+    except (TypeError, ValueError):
+        return []

@@ -153,6 +153,8 @@ class FileChannel:
                 if not error.retryable and not isinstance(error, errors.HelperDead):
                     raise
                 deadline = deadline or time.monotonic() + self._patience
+                if isinstance(error, errors.HelperSilent) and time.monotonic() > deadline:
+                    raise  # it can be reached, and does not answer: that may go on for ever
                 self._reconnect(error, deadline)
 
     def _post(self, request: Request, answers: deque[list[Any]]) -> None:

@@ -9,13 +9,18 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """A Jupyter server that we may talk to.
 
     `url` ends with a slash and includes the base path; `token` goes into the Authorization header and nowhere else,
-    `extra` are further headers. `folder` is the folder for session paths on the server ("" is its root).
+    `extra` are further headers. `folder` is the folder for session paths on the server ("" is its root). `ca` is a file
+    with certificate authorities that are trusted besides the usual ones. `lists` is false for a gateway, which does not
+    tell what runs there (protocol J37); `kernel_env` is what its kernels are started with.
     """
 
     url: str
     token: str | None = None
     folder: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    ca: str | None = None
+    lists: bool = True
+    kernel_env: dict[str, str] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:

@@ -19,6 +19,7 @@ from .messages import V1_SUBPROTOCOL
 T = TypeVar("T")
 Renew = Callable[[errors.Error], Endpoint | None]
 
+START_LIMIT = 300.0  # seconds that a gateway may take for a kernel: it may have to find a machine first
 RENEWALS = 2  # after a failure: another process's token may be as old as ours was
 
 
@@ -70,7 +71,7 @@ class Server:
     @property
     def http(self) -> Http:
         if self._http is None:
-            self._http = Http(self.endpoint.url, self.endpoint.headers)
+            self._http = Http(self.endpoint.url, self.endpoint.headers, ca=self.endpoint.ca)
         return self._http
 
     def version(self) -> str:
@@ -80,6 +81,36 @@ class Server:
     def kernels(self) -> list[Kernel]:
         """Every kernel of the server. The server checks the token, which it does not for `version`."""
         return self._get("api/kernels", list[Kernel])
+
+    def check_access(self) -> bool:
+        """Check that the server accepts the token, and return whether it lists its kernels: gateways refuse that.
+
+        Raises:
+            errors.AuthError: it refuses the token.
+        """
+        if not self.endpoint.lists:
+            self.kernel_specs()
+            return False
+        try:
+            self.kernels()
+        except errors.AuthError as error:
+            try:
+                self.kernel_specs()
+            except errors.Error:
+                raise error from None
+            return False
+        return True
+
+    def check_websockets(self) -> None:
+        """Check that whatever stands before the server passes WebSockets on, where that can be tried without a kernel.
+
+        Raises:
+            errors.UnexpectedAnswer: a proxy does not.
+        """
+        try:
+            self.open_socket("api/events/subscribe").close()
+        except (errors.NotFoundError, errors.AuthError, errors.ServerError):
+            return  # an older server, or a gateway: the first run will show it
 
     def kernel(self, kernel_id: str) -> Kernel:
         return self._get(f"api/kernels/{quote(kernel_id)}", Kernel)
@@ -101,6 +132,8 @@ class Server:
         Args:
             kernel_name: the kernel to start, by the name of its spec.
         """
+        if not self.endpoint.lists:
+            return NotebookSession(id="", path=path, kernel=self._start_kernel(kernel_name)), True
         existing = self._session_at(path)
         if existing is not None and existing.kernel is not None:
             try:
@@ -176,7 +209,8 @@ class Server:
         scheme = "wss" if parts.scheme == "https" else "ws"
         url = urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
         all_headers = {**self.endpoint.headers, **headers}
-        return WebSocket.connect(url, all_headers, subprotocols=subprotocols, timeout=timeout)
+        ca = self.endpoint.ca
+        return WebSocket.connect(url, all_headers, subprotocols=subprotocols, timeout=timeout, ca=ca)
 
     def start_terminal(self, options: dict[str, Any]) -> str:
         """Start a shell behind a pseudo-terminal, and return the terminal's name.
@@ -223,6 +257,12 @@ class Server:
         body = {"path": path, "name": name, "type": "notebook", "kernel": {"name": kernel_name}}
         answer = self.request("POST", "api/sessions", json=body)
         return self._decode("api/sessions", answer, NotebookSession)
+
+    def _start_kernel(self, name: str) -> Kernel:
+        """Start a kernel that belongs to no session: all that a gateway offers (protocol J37)."""
+        body = {"name": name, "env": self.endpoint.kernel_env}
+        answer = self.request("POST", "api/kernels", json=body, timeout=START_LIMIT)
+        return self._decode("api/kernels", answer, Kernel)
 
     def _get(self, path: str, kind: type[T]) -> T:
         return self._decode(path, self.request("GET", path), kind)

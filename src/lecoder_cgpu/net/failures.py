@@ -57,9 +57,8 @@ def _status_error(status: int, what: str, body: str) -> errors.Error:
     detail = _excerpt(body)
     said = f"HTTP {status}" + (f" ({detail})" if detail else "")
     if status in (401, 403):
-        return errors.AuthError(
+        return errors.TokenRefused(
             f"{what}: the server refused the token: {said}",
-            name="TokenRefused",
             hint="check the token; give a new one with: lecoder-cgpu sessions add NAME --url URL --token-stdin --force",
         )
     if status == 404:
@@ -102,7 +101,8 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
             f"{where}: its TLS certificate is not trusted: {cause.verify_message}",
             name="CertificateError",
             retryable=False,
-            hint="set SSL_CERT_FILE to the file with its certificate authority",
+            hint="give the file with its certificate authority to lecoder-cgpu sessions add … --ca FILE --force, "
+            "or set SSL_CERT_FILE to it",
         )
     if isinstance(cause, socket.gaierror):
         return errors.NameResolution(

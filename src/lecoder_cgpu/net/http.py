@@ -34,6 +34,24 @@ def is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def tls_context(ca: str | None = None) -> ssl.SSLContext:
+    """What TLS connections trust: the system's authorities, or SSL_CERT_FILE, and those in the file `ca`.
+
+    Raises:
+        errors.ConfigError: the file holds none.
+    """
+    context = ssl.create_default_context()
+    if ca is not None:
+        try:
+            context.load_verify_locations(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            raise errors.ConfigError(
+                f"{ca} holds no certificate authority that can be read: {error}",
+                hint="give a file of certificates in PEM form to lecoder-cgpu sessions add … --ca FILE",
+            ) from error
+    return context
+
+
 class Http:
     """A client for one base address. It repeats requests that may be repeated when the network or the server fails.
 
@@ -42,6 +60,7 @@ class Http:
         headers: sent with every request; they may hold a token and never reach a log.
         explain: turns a refusal into the error to raise.
         pause: seconds before the second attempt of a request; later pauses are longer (see `retry.persist`).
+        ca: a file with certificate authorities that are trusted besides the usual ones.
     """
 
     def __init__(
@@ -51,12 +70,14 @@ class Http:
         *,
         explain: Callable[[Refusal], errors.Error] = jupyter_error,
         pause: float = 0.2,
+        ca: str | None = None,
     ) -> None:
         self.base_url = base_url
         self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": answers.ENCODING}
         self._headers.update(headers)
         self._explain = explain
         self._pause = pause
+        self._ca = ca
 
     @cached_property
     def _client(self) -> httpx2.Client:
@@ -67,7 +88,7 @@ class Http:
             headers=self._headers,
             timeout=httpx2.Timeout(ANSWER, connect=CONNECT_TIMEOUT),
             # The WebSocket does the same: the system's authorities, or SSL_CERT_FILE; no proxy to this machine itself.
-            verify=ssl.create_default_context(),
+            verify=tls_context(self._ca),
             trust_env=not is_loopback(self.base_url),
             follow_redirects=False,
             cookies=_no_cookies(),
@@ -225,6 +246,7 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     data: bytes
+    cookies: tuple[str, ...] = ()  # what it asks to be kept, one line for each
 
 
 def exchange(
@@ -235,11 +257,12 @@ def exchange(
     headers: Mapping[str, str] | None = None,
     timeout: float,
     most: int = answers.MOST,
+    ca: str | None = None,
 ) -> Reply:
     """Send one request, once. The query of `url` may hold a secret and reaches no log.
 
     Args:
-        timeout, most: see `Http.request`.
+        timeout, most: see `Http.request`. ca: see `Http`.
 
     Raises:
         errors.ConnectionFailed: there was no answer, or one without end.
@@ -250,9 +273,7 @@ def exchange(
     clock = answers.Clock(timeout, len(content or b""))
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
-        with httpx2.Client(
-            timeout=timeout, verify=ssl.create_default_context(), trust_env=not is_loopback(url)
-        ) as client:
+        with httpx2.Client(timeout=timeout, verify=tls_context(ca), trust_env=not is_loopback(url)) as client:
             answer = answers.begun(
                 client, client.build_request(method, url, content=content, headers=sent), clock, what
             )
@@ -261,7 +282,8 @@ def exchange(
         logs.current().debug("HTTP", what, {"error": str(error)})
         raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-    return Reply(answer.status_code, answer.headers, data)
+    cookies = tuple(answer.headers.get_list("set-cookie"))
+    return Reply(answer.status_code, answer.headers, data, cookies)
 
 
 def fetch(url: str, *, most: int, timeout: float) -> bytes:

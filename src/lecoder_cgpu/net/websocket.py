@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 from .. import errors
 from ..system import logs
 from . import failures
-from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback
+from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback, tls_context
 from .retry import persist
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from websockets.sync.client import ClientConnection
 
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
@@ -46,7 +48,13 @@ class WebSocket:
 
     @classmethod
     def connect(
-        cls, url: str, headers: dict[str, str], *, subprotocols: Sequence[str] = (), timeout: float | None = None
+        cls,
+        url: str,
+        headers: dict[str, str],
+        *,
+        subprotocols: Sequence[str] = (),
+        timeout: float | None = None,
+        ca: str | None = None,
     ) -> WebSocket:
         """Open a socket. A handshake that fails for a transient reason is repeated.
 
@@ -55,15 +63,19 @@ class WebSocket:
             headers: sent with the handshake.
             subprotocols: those that we speak, best first; the server may choose one or none.
             timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
+            ca: see `net.http.Http`.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
-        return persist(lambda: cls._once(url, headers, subprotocols, seconds))
+        context = tls_context(ca) if ca is not None and url.startswith("wss:") else None
+        return persist(lambda: cls._once(url, headers, subprotocols, seconds, context))
 
     @classmethod
-    def _once(cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float) -> WebSocket:
+    def _once(
+        cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float, context: SSLContext | None
+    ) -> WebSocket:
         from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
@@ -79,6 +91,7 @@ class WebSocket:
                 additional_headers=headers,
                 user_agent_header=USER_AGENT,
                 subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+                ssl=context,
                 compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
                 max_size=None,  # protocol J18
                 open_timeout=timeout,

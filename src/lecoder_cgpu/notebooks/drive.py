@@ -316,9 +316,7 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
     reasons = set(_reasons(reply.data))
     said = _message(reply.data) or f"HTTP {reply.status}"
     if reply.status == 401:
-        return errors.AuthError(
-            f"Google refuses the login: {said}", name="TokenRefused", hint="lecoder-cgpu auth login --force"
-        )
+        return errors.TokenRefused(f"Google refuses the login: {said}", hint="lecoder-cgpu auth login --force")
     if reasons & _RATE or reply.status == 429:
         wait = reply.headers.get("retry-after") or ""
         return errors.QuotaError(

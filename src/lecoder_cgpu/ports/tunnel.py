@@ -143,7 +143,9 @@ class Tunnel:
         )
 
     def _remove_abandoned(self, session: Session) -> None:
-        """End tunnels whose client was killed before it could end them."""
+        """End tunnels whose client was killed before it could end them. A gateway does not tell of them."""
+        if not self._server.endpoint.lists:
+            return
         for found in self._server.sessions():
             if found.path.rpartition("/")[2].startswith(PATH) and _abandoned(found):
                 logs.current().info("FORWARD", "removing a tunnel that was left", {"path": found.path})

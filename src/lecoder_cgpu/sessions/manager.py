@@ -15,7 +15,7 @@ from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends import protocol, registry
-from ..backends.protocol import Leased, RuntimeRequest
+from ..backends.protocol import Leased, RuntimeRequest, ServerRequest
 from ..config import Config
 from ..store import leases, lifecycle
 from ..store.leases import Limits
@@ -276,7 +276,7 @@ class SessionManager:
         name = self.chosen
         self.check_kind(name, wants)
         backend = self.backend(name)
-        if not (backend.owns_runtime and backend.can_start_new()):
+        if not backend.can_start_new():
             raise errors.UsageError(
                 f"the {name} backend has no runtime that is ours to give back", hint="leave out --rm"
             )
@@ -320,18 +320,35 @@ class SessionManager:
     # --- what commands do with sessions ---
 
     def add_server(
-        self, name: str, url: str, token: str | None, *, replace: bool = False, kernel_name: str | None = None
+        self,
+        name: str,
+        server: ServerRequest,
+        *,
+        backend: str = registry.SERVERS,
+        replace: bool = False,
+        kernel_name: str | None = None,
+        kernel_id: str | None = None,
     ) -> Session:
-        """Store a Jupyter server as a session, after checking that it answers and accepts the token.
+        """Store a Jupyter server as a session, after checking that it answers, accepts the token and takes WebSockets.
+        One that does not tell which kernels run is a gateway, and becomes a session of that backend.
+
+        Args:
+            kernel_id: a kernel that runs there already and is the session's from now on; closing does not end it.
 
         Raises:
             errors.UsageError: name or address are malformed, or the server has no such kernel.
             errors.AuthError: the token was refused. errors.ConnectionFailed: the server does not answer.
         """
         check_name(name)
-        session = self.hold(self.backend(registry.SERVERS).attach(name, url, token))
+        session = self.hold(self.backend(backend).attach(name, server))
         session.server.version()
-        session.server.kernels()  # asks for the token
+        if not session.server.check_access() and session.endpoint.lists:
+            session.close()
+            session = self.hold(self.backend(registry.GATEWAYS).attach(name, server))
+            self.notify(f"{session.record.runtime.endpoint} does not list its kernels; it is used as a gateway")
+        session.server.check_websockets()
+        if kernel_id is not None:
+            session.take_kernel(kernel_id)
         if kernel_name is not None:
             session.use_kernel(kernel_name, keep=True)
         self.store.add(session.record, replace=replace)

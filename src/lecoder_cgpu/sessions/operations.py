@@ -109,7 +109,7 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
             if not isinstance(kernel.name, str) and record.kernel_name is not None:
                 kernel.name = record.kernel_name
             if record.kernel is None and not answered:
-                session.server.kernels()
+                session.server.check_access()
             status = "active" if record.is_active else "idle"
     except errors.LostError:
         status = "stale"

@@ -6,6 +6,7 @@ its failure makes us ask the server what became of the kernel.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
@@ -339,7 +340,7 @@ class Session(SessionRuntime):
             )
         own = self._own_name()
         known = [*self.record.kernels.values(), *([self.record.kernel] if self.record.kernel is not None else [])]
-        running = {kernel.id: kernel for kernel in (self.server.kernels() if known else [])}
+        running = self._running(known)
         states = {item.name: running[item.id] for item in known if item.id in running}
         found = []
         for spec in specs.specs:
@@ -349,6 +350,27 @@ class Session(SessionRuntime):
                 choice.id, choice.state = kernel.id, kernel.execution_state
             found.append(choice)
         return found
+
+    def _running(self, known: list[KernelRecord]) -> dict[str, Kernel]:
+        """Which of these kernels run, by their ids. Asked one by one where the server does not list them."""
+        if self.endpoint.lists:
+            return {kernel.id: kernel for kernel in (self.server.kernels() if known else [])}
+        found = {}
+        for item in known:
+            with contextlib.suppress(errors.NotFoundError):
+                found[item.id] = self.server.kernel(item.id)
+        return found
+
+    def take_kernel(self, kernel_id: str) -> None:
+        """Use a kernel of somebody else's that runs there. It is not ours: closing the session leaves it.
+
+        Raises:
+            errors.NotFoundError: there is none. errors.AuthError, errors.ConnectionFailed: see net.http.request.
+        """
+        kernel = self.server.kernel(kernel_id)
+        name = kernel.name or None
+        language = None if name is None else self._language_of(name)
+        self._keep(KernelRecord(id=kernel.id, path="", ours=False, name=name, language=language))
 
     def close_kernels(self) -> list[str]:
         """End the kernels that we started on a server that is not ours; returns their ids.

@@ -30,11 +30,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class Proxy(Struct, kw_only=True):
-    """How to reach the runtime. `token` is a secret; it is null when it comes from the environment instead."""
+    """How to reach the runtime. `token` is a secret; it is null when it comes from the environment instead. `headers`
+    are those of a login with a password, and secret, too. `ca` is a file with certificate authorities."""
 
     url: str
     token: str | None = None
     token_expires_in_seconds: float | None = field(name="tokenExpiresInSeconds", default=None)
+    headers: dict[str, str] = field(default_factory=dict)
+    ca: str | None = None
 
     def __repr__(self) -> str:
         return f"Proxy(url={self.url!r})"
@@ -142,6 +145,7 @@ class Record(Struct, kw_only=True):
     allocation: Allocation | None = field(name="colab", default=None)
     lease: Lease | None = None
     owner: Owner | None = None
+    kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]
@@ -184,6 +188,8 @@ class Store:
                 records.append(record)
                 if record.runtime.proxy is not None:
                     redaction.protect(record.runtime.proxy.token)
+                    for value in record.runtime.proxy.headers.values():
+                        redaction.protect(value)
             except state.Damaged:
                 self.damaged.append(item.copy())
         return sorted(records, key=lambda record: record.last_used_at, reverse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +12,7 @@ from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, Sessions
 from ...sessions import operations
 from ...store import lifecycle
 from ...store.session_store import Record
-from .. import held, job_text, runtime_options
+from .. import held, job_text, runtime_options, server_options
 from ..app import App, Group
 from ..output import Answer, Table, counted
 
@@ -69,42 +68,39 @@ def list_(app: App, stats: bool) -> Answer:
 
 @command.command()
 @click.argument("name")
-@click.option("--url", metavar="URL", help="Address of a Jupyter server, with its base path.")
-@click.option("--token-stdin", is_flag=True, help="Read the server's token from stdin.")
+@server_options.server_options
 @click.option("--root", metavar="DIR", help="Working folder of a new local runtime.")
 @click.option("--force", is_flag=True, help="Replace a session of that name.")
 @runtime_options.kernel_option
 @click.pass_obj
-def add(
-    app: App, name: str, url: str | None, token_stdin: bool, root: str | None, force: bool, kernel_name: str | None
-) -> Answer:
-    """Add a Jupyter server as a session, or start another local runtime, and make it the active one.
+def add(app: App, /, name: str, root: str | None, force: bool, kernel_name: str | None, **options: Any) -> Answer:
+    """Add a Jupyter server or a gateway as a session, or start another local runtime, and make it the active one.
 
     \b
     lecoder-cgpu sessions add lab --url https://lab.example.org/user/ada/ --token-stdin < token.txt
+    lecoder-cgpu sessions add lab --url https://lab.example.org/ --password-stdin < password.txt
+    lecoder-cgpu sessions add farm --gateway https://gateway.example.org/ -e KERNEL_USERNAME=ada
     lecoder-cgpu --backend local sessions add scratch --root ~/scratch
     """
     chosen = app.options.get("backend")
     local = root is not None or (chosen is not None and app.client.backend(chosen).takes_folder)
     if local:
-        if url is not None or token_stdin:
+        if server_options.given(options):
             raise errors.UsageError(
-                "a local runtime has no --url and no token",
-                hint="leave out --url and --token-stdin, or --root and --backend local",
+                f"a local runtime has no {server_options.given(options)[0]}",
+                hint=f"leave out {', '.join(server_options.given(options))}; or --root and --backend local",
             )
         session = app.client.add_local(name, root, kernel_name=kernel_name)
     else:
-        if url is None:
-            raise errors.UsageError(
-                "an address is missing", hint=f"lecoder-cgpu sessions add {name} --url URL --token-stdin"
-            )
-        token = sys.stdin.readline().strip() if token_stdin else None
-        if token_stdin and not token:
-            raise errors.UsageError(
-                "there is no token on stdin",
-                hint=f"pipe it in: lecoder-cgpu sessions add {name} --url {url} --token-stdin < token.txt",
-            )
-        session = app.client.add_server(name, url, token, replace=force, kernel_name=kernel_name)
+        place, server = server_options.request(name, options)
+        session = app.client.add_server(
+            name,
+            server,
+            backend=server_options.BACKENDS[place],
+            replace=force,
+            kernel_name=kernel_name,
+            kernel_id=options["kernel_id"],
+        )
     document = SessionAdded(session=operations.inspect(app.client, session.record))
     return Answer(document, lambda: f"added {name}; plain commands use it now")
 

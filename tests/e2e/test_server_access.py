@@ -1,0 +1,146 @@
+"""How a server is opened: a password instead of a token, an authority of its own, a proxy that passes too little on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import stat
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.support.cli import Cli
+from tests.support.servers import JupyterServer, start_server
+
+PASSWORD = "open sesame & so on"
+
+
+def hashed(password: str) -> str:
+    """A password as servers store it."""
+    return f"sha1:00:{hashlib.sha1(password.encode() + b'00').hexdigest()}"
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """A server that wants a password and knows no token, with a certificate of an authority that nobody knows."""
+    folder = tmp_path_factory.mktemp("locked")
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "chain.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    authority.cert_pem.write_to_path(str(folder / "root.pem"))
+    options = (
+        f"--PasswordIdentityProvider.hashed_password={hashed(PASSWORD)}",
+        "--IdentityProvider.token=",
+        f"--ServerApp.certfile={folder / 'chain.pem'}",
+        f"--ServerApp.keyfile={folder / 'key.pem'}",
+    )
+    with start_server(folder, *options, base_url="/user/ada/", tls=True) as server:
+        yield server
+
+
+def test_a_password(locked: JupyterServer, tmp_path: Path) -> None:
+    """Logged in once, with a prefix and an own authority: everything works; the password is kept nowhere."""
+    cli = Cli(tmp_path / "home")
+    ca = locked.root.parent / "root.pem"
+    line = ("sessions", "add", "lab", "--url", locked.url, "--ca", str(ca), "--json")
+    nothing = cli(*line)
+    assert (nothing.code, nothing.json["errorCode"]) == (77, 2001)
+    assert "wants a token or a password" in nothing.json["error"]["message"]
+    assert "--password-stdin" in nothing.json["error"]["suggestion"]
+    wrong = cli(*line, "--password-stdin", stdin=b"wrong\n")
+    assert (wrong.code, wrong.json["error"]["name"]) == (77, "PasswordRefused")
+    unknown = cli("sessions", "add", "lab", "--url", locked.url, "--password-stdin", "--json", stdin=PASSWORD.encode())
+    assert unknown.json["error"]["name"] == "CertificateError"
+    assert "--ca FILE" in unknown.json["error"]["suggestion"]
+    added = cli(*line, "--password-stdin", stdin=PASSWORD.encode() + b"\n")
+    assert added.code == 0, added
+    assert cli("run", "-m", "kernel", "print(6*7)").out == "42\n"
+    assert cli("run", "echo hi").out == "hi\n"
+    (tmp_path / "data").write_bytes(b"x" * 3_000_000)
+    assert cli("upload", str(tmp_path / "data"), "there").code == 0
+    assert cli("download", "there", str(tmp_path / "back")).code == 0
+    assert (tmp_path / "back").stat().st_size == 3_000_000
+    for path in (cli.home / "config").rglob("*"):
+        if path.is_file():
+            assert PASSWORD.encode() not in path.read_bytes()
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert cli("sessions", "close", "--json").json["closed"][0]["released"] == "kernels"
+
+
+def test_bad_input(cli: Cli, tmp_path: Path) -> None:
+    """Each contradiction is a clear error before anybody is asked."""
+    url = ("sessions", "add", "x", "--url", "http://127.0.0.1:9/", "--json")
+    (tmp_path / "no.pem").write_text("nothing")
+    for more, words in (
+        (("--gateway", "http://127.0.0.1:9/"), "exclude each other"),
+        (("--token-stdin", "--password-stdin"), "exclude each other"),
+        (("--password-stdin",), "no password on stdin"),
+        (("-e", "A=1"), "for gateways"),
+        (("--kernel-id", "k"), "for gateways"),
+        (("--ca", str(tmp_path / "nowhere.pem")), "no such file"),
+        (("--root", "."), "has no --url"),
+    ):
+        refused = cli(*url, *more, stdin=b"")
+        assert (refused.code, words in refused.json["error"]["message"]) == (2, True), refused
+    empty = cli(*url, "--ca", str(tmp_path / "no.pem"))
+    assert (empty.code, "no certificate authority" in empty.json["error"]["message"]) == (78, True), empty
+    assert cli("sessions", "list", "--json").json == []
+
+
+@contextlib.contextmanager
+def without_upgrade(target: str) -> Iterator[str]:
+    """A reverse proxy as people set them up: it forgets the headers of a WebSocket handshake."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            left_out = ("connection", "upgrade", "host", "accept-encoding")
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+            request = urllib.request.Request(target.rstrip("/") + self.path, headers=headers)
+            try:
+                answer = urllib.request.urlopen(request, timeout=30)
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                body = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_proxy_without_websockets(cli: Cli, jupyter: JupyterServer) -> None:
+    """`sessions add` tries a WebSocket and names the proxy as the cause; nothing is stored. `doctor` does the same."""
+    with without_upgrade(jupyter.url) as url:
+        line = ("sessions", "add", "lab", "--token-stdin", "--json", "--url")
+        refused = cli(*line, url, stdin=jupyter.token.encode())
+        assert (refused.code, refused.json["errorCode"]) == (74, 1006)
+        assert "does not pass WebSockets on" in refused.json["error"]["message"]
+        assert cli("sessions", "list", "--json").json == []
+        assert cli(*line, jupyter.url, stdin=jupyter.token.encode()).code == 0
+        stored = cli.state / "sessions.json"
+        stored.write_text(stored.read_text().replace(jupyter.url, url))
+        problems = [item for item in cli("doctor", "--json").json["findings"] if item["check"] == "session lab"]
+        assert "does not pass WebSockets on" in problems[-1]["message"]
