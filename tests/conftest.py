@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -67,8 +68,7 @@ SLOW = (
     "unit/test_fake_vm.py",
 )
 
-# The tests of a file share servers and sessions, and go to one process of pytest-xdist. In these,
-# each test takes long, and goes wherever there is room.
+# Each test takes long here, and goes to the process of pytest-xdist that has room.
 APART = ("chaos/test_life_cycle.py", "docs/test_console.py")
 
 # One profile for all: a busy machine is no failure, and a failure says how to repeat it. Hosted checks (CI is set) try
@@ -90,20 +90,30 @@ def pytest_configure(config: pytest.Config) -> None:
         return  # a worker of pytest-xdist has inherited the rest
     _run_named_files_whole(config)
     _keep_bytecode(config)
-    if config.getoption("dist", "no") == "load":  # what `-n` chooses
-        config.option.dist = "loadgroup"
-    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` is ours
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """How pytest-xdist shares the tests out, whatever `--dist` says."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        """The tests of a file share servers and sessions, and stay in one process, but for those of `APART`."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return nodeid if file.removeprefix("tests/").startswith(APART) else file
+
+    config.option.loadscopereorder = False  # the order of `pytest_collection_modifyitems` counts
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, begin with it, and give random input the time that was asked for."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
         if place.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
-        if not place.startswith(APART):
-            item.add_marker(pytest.mark.xdist_group(place))
         seconds = item.config.getoption("--fuzz")
         if seconds and "fuzz" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(seconds * 2 + 180))

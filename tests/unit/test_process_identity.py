@@ -109,3 +109,17 @@ print(lives({child.pid}, {start!r}), lives({NOBODY}, {start!r}))
     assert not processes.lives(child.pid, "another")
     child.kill()
     wait_until(lambda: not processes.lives(child.pid, start))
+
+
+@linux
+def test_what_cannot_be_looked_at_is_not_dead(child: subprocess.Popen[bytes]) -> None:
+    """With no file descriptor left, a living process stays the one that it was; one that is gone is gone."""
+    code = (
+        "import resource, sys\n"
+        "from lecoder_cgpu.system.process_identity import is_same, of\n"
+        f"known = of({child.pid})\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))\n"
+        f"assert is_same({child.pid}, known)\n"
+        f"assert of({NOBODY}) is None\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,12 +7,14 @@ beside a process id; `is_same` compares it with the process that has the id now.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from functools import cache
 from pathlib import Path
 
 _PSUTIL = "psutil/"  # begins the identities that psutil gives
+_UNREADABLE = "unreadable"  # of a process that exists, and cannot be looked at just now: no file can be opened any more
 _WINDOWS_EPOCH = 11644473600.0  # seconds from 1601, where Windows begins to count, to 1970
 _LSTART = "%a %b %d %H:%M:%S %Y"
 
@@ -23,10 +25,13 @@ def of(pid: int) -> str | None:
 
 
 def is_same(pid: int, identity: str) -> bool:
-    """Whether the process with this id is the one that had this identity."""
+    """Whether the process with this id is the one that had this identity. What cannot be looked at counts as the same:
+    nothing is called dead on doubt."""
     found = of(pid)
     if found is None:
         return False
+    if _UNREADABLE in (found, identity):
+        return True
     if found.startswith(_PSUTIL) and not identity.startswith(_PSUTIL):
         return _is_same_of_0_6(found, identity)
     return found == identity
@@ -47,11 +52,23 @@ def _boot() -> str:
 def _of_linux(pid: int) -> str | None:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    except OSError:
+        return _UNREADABLE if _exists(pid) else None
     if fields[0] in ("Z", "X"):
         return None
     return f"{_boot()}/{fields[19]}"  # field 22 of proc(5): the start time, counted from after the name
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def _children_linux(pid: int) -> list[int]:
