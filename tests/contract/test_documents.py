@@ -102,6 +102,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["run", "--help"]),
         ("done", ["--version"]),
         ("done", ["skill"]),
+        ("skill-placed", ["skill", "--uninstall", "./no-such-folder"]),
         ("start", []),
         ("top", ["top"]),
         ("open", ["open", "--notebook", "abc"]),

@@ -39,6 +39,16 @@ JSON = st.recursive(
         ("fast", ""),
         ("T4;rm", ""),
         ("4", ""),
+        ("Tesla T4", "T4"),
+        ("T4 GPU", "T4"),
+        ("A100 80GB", "A100"),
+        ("NVIDIA A100-SXM4-40GB", "A100"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("RTX PRO 6000", "G4"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "G4"),
+        ("v5e", "V5E1"),
+        ("v6e", "V6E1"),
+        ("A10080GB", "A10080GB"),
     ],
 )
 def test_names_as_people_type_them(typed: str, name: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lecoder_cgpu.files import ignore, patterns, plan
+from lecoder_cgpu.files import git_excludes, ignore, patterns, plan
 from lecoder_cgpu.files.ignore import Ignore
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -160,3 +160,40 @@ def test_a_star_takes_as_little_as_it_can() -> None:
         line = patterns.ignore_line(text)
         assert line is not None
         assert line.matches([name], False), text
+
+
+@needs_git
+@posix
+def test_what_git_excludes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository's own file and the user's count as for git: weaker than ignore files, in every worktree, and seen
+    from a folder below."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL"):
+        monkeypatch.delenv(name, raising=False)
+    repository, tree = tmp_path / "repository", tmp_path / "tree"
+
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=b", *words], cwd=repository, check=True)
+
+    (repository / "sub").mkdir(parents=True)
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "begin")
+    git("worktree", "add", "-q", str(tree))
+    (repository / ".git/info/exclude").write_text("local.txt\n/sub/deep.txt\nkept.txt\n")
+    (tmp_path / ".config/git").mkdir(parents=True)
+    (tmp_path / ".config/git/ignore").write_text("*.swp\n!local.txt\n")
+    names = ["local.txt", "sub/deep.txt", "deep.txt", "x.swp", "kept.txt", "other"]
+    for folder in (repository, tree):
+        (folder / "sub").mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("!kept.txt\n")
+        found = Ignore(str(folder), excludes=git_excludes.of(str(folder)))
+        assert [name for name in names if is_ignored(found, name)] == ["local.txt", "sub/deep.txt", "x.swp"]
+        said = subprocess.run(["git", "check-ignore", *names], cwd=folder, capture_output=True, text=True, check=True)
+        assert said.stdout.split() == ["local.txt", "sub/deep.txt", "x.swp"]
+        below = Ignore(str(folder / "sub"), excludes=git_excludes.of(str(folder / "sub")))
+        assert below("deep.txt", False)
+    (tmp_path / ".gitconfig").write_text("[core]\n\texcludesFile = ~/mine\n")
+    (tmp_path / "mine").write_text("other\n")
+    assert Ignore(str(tmp_path), excludes=git_excludes.of(str(tmp_path)))("other", False), "without a repository, too"
+    monkeypatch.setenv("PATH", "")
+    assert git_excludes.of(str(tmp_path)) == []

@@ -73,6 +73,30 @@ def installed(printer: Printer, session: Session, package: str, then: str) -> bo
     return True
 
 
+def install_all(printer: Printer, session: Session, packages: list[str], origin: str) -> None:
+    """Install what a script asks for by itself, before it runs; what is there already is left alone.
+
+    Raises:
+        Error: that failed.
+    """
+
+    def show(stream: str, content: bytes) -> None:
+        if printer.mode == "human":
+            printer.write_error_stream(content)
+
+    with printer.waiting(f"installing what {origin} asks for …"):
+        document = installs.install(session, installs.Wanted(requirements=packages), show)
+    problem = _reason(document)
+    if problem is not None:
+        raise ImportFailure(
+            f"what {origin} asks for could not be installed: {problem}",
+            name="InstallFailed",
+            hint=f"correct its header (# /// script), or see all of it: lecoder-cgpu run --attach {document.run_id}",
+        )
+    if isinstance(document.changed, list) and document.changed:
+        printer.notify(f"installed for {origin}: " + ", ".join(change.name for change in document.changed))
+
+
 def _reason(installed: Install) -> str | None:
     """Why nothing was installed, in the installer's own last words; None when all went well."""
     if not isinstance(installed.error, ErrorInfo):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -22,19 +23,43 @@ def code(words: list[str], file: str | None) -> tuple[str, str | None]:
         return code_from_stdin(), None
     if file is None:
         if not words:
-            raise errors.UsageError("there is no code to run", hint='lecoder-cgpu run -m kernel "print(1)"')
+            if (sent := piped()) is not None:
+                return sent, None
+            raise errors.UsageError(
+                "there is no code to run",
+                hint='lecoder-cgpu run -m kernel "print(1)"; of a file: -f FILE; through a pipe: echo "print(1)" | …',
+            )
         return "\n".join(words), None
     if file.lower().endswith(".ipynb"):
         raise errors.UsageError(f"{file} is a notebook", name="IsANotebook", hint=f"lecoder-cgpu run {file}")
-    return _decode(file_content(file), file), file
+    return decode(file_content(file), file), file
+
+
+PIPE_PATIENCE = 10.0  # seconds for the first byte of code on a pipe that nobody named: it may be left open by accident
+
+
+def piped() -> str | None:
+    """What comes through a pipe or a file on our stdin where no code was given; None if nothing does."""
+    import select
+    import stat
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):
+        return None
+    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
+        return None
+    if sys.platform != "win32" and not select.select([sys.stdin], [], [], PIPE_PATIENCE)[0]:
+        return None
+    return code_from_stdin() or None
 
 
 def code_from_stdin() -> str:
     """All of our stdin, as text."""
-    return _decode(sys.stdin.buffer.read(), "stdin")
+    return decode(sys.stdin.buffer.read(), "stdin")
 
 
-def _decode(content: bytes, origin: str) -> str:
+def decode(content: bytes, origin: str) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -102,6 +127,38 @@ def variable(item: str) -> tuple[str, str]:
             f"--env {name}: this variable is not set here", hint=f"give a value: --env {name}=VALUE"
         )
     return name, local
+
+
+def variables(files: Sequence[str], items: Sequence[str]) -> dict[str, str]:
+    """The variables of --env-file and --env; the later ones of the same name win, and --env over files."""
+    found: dict[str, str] = {}
+    for name in files:
+        found |= _of_file(name, "--env-file")
+    return found | dict(variable(item) for item in items)
+
+
+def secrets(files: Sequence[str], items: Sequence[str]) -> dict[str, str]:
+    """The same of --secrets-file and --secret: their values appear nowhere."""
+    from ..system import redaction
+
+    found: dict[str, str] = {}
+    for name in files:
+        found |= {key: value for key, value in _of_file(name, "--secrets-file").items() if value}
+    redaction.protect(*found.values(), called_secret=True)
+    return found | dict(secret(item) for item in items)
+
+
+def _of_file(name: str, option: str) -> dict[str, str]:
+    from .. import config
+    from .dotenv import parse
+
+    try:
+        text = file_content(name).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise errors.UsageError(
+            f"{option} {name}: it is no text in UTF-8", name="NotText", hint="save it as UTF-8"
+        ) from None
+    return parse(text, name, config.environment)
 
 
 def secret(item: str) -> tuple[str, str]:

@@ -17,6 +17,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from .script_files import calls_us
+
 # The options of the root command that take a value; the others are flags.
 ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend"})
 MODES = ("kernel", "terminal")
@@ -30,7 +32,8 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--release": False, "--rm": False,
-    "-e": True, "--env": True, "--secret": True, "--new-runtime": False, "--tpu": True, "--cpu": False,
+    "-e": True, "--env": True, "--env-file": True, "--secret": True, "--secrets-file": True,
+    "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True, "--kernel-name": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
     "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,
@@ -50,12 +53,20 @@ NOTEBOOKS = (".ipynb", ".md", ".rmd", ".qmd")
 IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
 
+# The name of a TPU, as people write it: v5e-1, V5E1, v6e, TPU v2-8; or `tpu`, which is any.
+_TPU = r"(?:tpu|any|(?:tpu[\s_-]*)?v\d[a-z]?(?:[\s_-]*\d+)?)"
+
+
 @dataclass
 class Split:
-    """`ours` are options for `run`, `remote` the words of the remote command (or the code)."""
+    """`ours` are options for `run`, `remote` the words of the remote command (or the code).
+
+    `separated`: they are certainly meant for it, because `--` or the name of a script that calls us stands before them.
+    """
 
     ours: list[str] = field(default_factory=list)
     remote: list[str] = field(default_factory=list)
+    separated: bool = False
 
 
 def split_run(arguments: Sequence[str]) -> Split:
@@ -65,13 +76,17 @@ def split_run(arguments: Sequence[str]) -> Split:
     while position < len(arguments):
         word = arguments[position]
         if word == "--":
-            split.remote = list(arguments[position + 1 :])
+            split.remote, split.separated = list(arguments[position + 1 :]), True
             return split
         if word == "-" or not word.startswith("-"):
             break
         length = option_length(arguments[position:]) or 1  # an unknown option is refused when it is parsed
         split.ours += arguments[position : position + length]
         position += length
+        if word in ("-f", "--file") and length == 2 and calls_us(split.ours[-1]):
+            rest = list(arguments[position:])
+            split.remote, split.separated = rest[1:] if rest[:1] == ["--"] else rest, True
+            return split
     words = list(arguments[position:])
     if not words:
         return split
@@ -112,6 +127,8 @@ def _is_kernel(ours: Sequence[str]) -> bool:
 
 def _tail_start(words: Sequence[str], *, kernel: bool) -> int:
     """Where options of ours begin behind the remote command's words; `len(words)` when nowhere."""
+    if calls_us(words[0]):
+        return len(words)
     if kernel:
         candidates = range(1, len(words) + 1)
         return next(start for start in candidates if _all_ours(words[start:], short=True))
@@ -157,7 +174,7 @@ def option_length(words: Sequence[str], known: Mapping[str, bool] = RUN_OPTIONS)
 
 def tpu_length(words: Sequence[str]) -> int:
     """How many words `--tpu` takes: its name may be left out, so the next word is one only if it looks like that."""
-    return 2 if len(words) > 1 and re.fullmatch(r"(?i)(v\d[a-z]?-?\d+)(,v\d[a-z]?-?\d+)*", words[1]) else 1
+    return 2 if len(words) > 1 and re.fullmatch(rf"(?i){_TPU}(,\s*{_TPU})*", words[1]) else 1
 
 
 def output_mode(arguments: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
-from . import hook, inputs, own_runtime, release, run_display, runtime_options, work_files
+from . import hook, inputs, local_script, own_runtime, release, run_display, runtime_options, work_files
 from .app import App
 from .live import KernelView, ProcessView, heartbeat
 from .output import Answer
@@ -35,7 +35,6 @@ class Invocation:
     def __init__(self, app: App, words: Sequence[str], options: dict[str, Any]) -> None:
         self.app = app
         self.printer = app.printer
-        self.words = list(words)
         inputs.check_text(words, "the code" if options["kernel"] else "the command")
         self.options = options
         self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
@@ -43,6 +42,9 @@ class Invocation:
             raise errors.UsageError(
                 "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
             )
+        kernel = self.mode == "kernel"
+        self.words, self.file, self.arguments = local_script.divide(words, options, kernel=kernel)
+        self.script = None if kernel else local_script.given(words, options["sync"])
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.displays: list[DisplayData] = []  # whole, for the history
@@ -50,6 +52,7 @@ class Invocation:
         self.cwd: str | None = options["cwd"]
         self.synced: Synced | None = None
         self.own: own_runtime.OwnRuntime | None = None
+        self.needs: local_script.Script | None = None  # whose packages are installed before it runs
         self._check_own()
         work_files.check(options["sync"], options["pull"])
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
@@ -109,11 +112,12 @@ class Invocation:
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "sync"):
+        for option in ("cwd", "env", "env_file", "sync"):
             if self.options[option]:
+                given = option.replace("_", "-")
                 raise errors.UsageError(
-                    f"--{option} is for commands; a kernel keeps its own environment",
-                    hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{option}",
+                    f"--{given} is for commands; a kernel keeps its own environment",
+                    hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{given}",
                 )
         leaves = self.options["wait"] is not None or self.detach_on_signal
         limited = self.options["timeout"] is not None or self.options["idle_timeout"] is not None
@@ -123,12 +127,22 @@ class Invocation:
                 name="ConflictingOptions",
                 hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
             )
-        code, filename = inputs.code(self.words, self.options["file"])
+        code, filename = inputs.code(self.words, self.file)
+        script = None if filename is None else local_script.Script(filename, code.encode(), list(self.arguments))
+        needs = bool(script and script.header.dependencies)  # a header that makes no sense is refused before anything
         if self.options["detach"]:
+            if self.arguments or needs:
+                raise errors.UsageError(
+                    "code that a kernel executes as a job gets no arguments, and nothing is installed for it",
+                    name="ConflictingOptions",
+                    hint=f"as a process it does: lecoder-cgpu run --detach {filename}",
+                )
             return self._detach_code(code)
-        self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
+        self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         session = self._session()
-        for option in ("secret", "auto_install"):
+        if script is not None and needs:
+            local_script.install(self.printer, session, script)
+        for option in ("secret", "secrets_file", "auto_install"):
             if self.options[option]:
                 session.require_python(f"--{option.replace('_', '-')}")
         if self.secrets and session.backend.responder(session.record, {}, self.printer.notify) is None:
@@ -157,7 +171,7 @@ class Invocation:
                         wait=self.options["wait"],
                         detach=self.detach_on_signal,
                     ),
-                    output=manner.output(self.printer, filename=filename),
+                    output=manner.output(self.printer, filename=filename, arguments=self.arguments),
                     on_input=self._input_source(),
                     on_displays=lambda shown: self.displays.extend(shown),
                 )
@@ -189,15 +203,11 @@ class Invocation:
             )
         if self.options["outputs"] is not None:
             raise errors.UsageError("--outputs is for kernel mode", hint="add -m kernel")
-        if not self.words or not any(word.strip() for word in self.words):
-            raise errors.UsageError("there is no command to run", hint='lecoder-cgpu run "nvidia-smi"')
-        command: str | list[str] = self.words[0] if len(self.words) == 1 else self.words
-        if command == "-":
-            if self.options["forward_stdin"]:
-                raise errors.UsageError("stdin cannot be both the command and its input", hint="leave out --stdin")
-            command = inputs.code_from_stdin()
-        environment = dict(inputs.variable(item) for item in self.options["env"])
-        self.secrets = dict(inputs.secret(item) for item in self.options["secret"])
+        command = self._command()
+        environment = inputs.variables(self.options["env_file"], self.options["env"])
+        self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
+        script = self.script or local_script.named(self.words, self.options["sync"])
+        self.needs = script if script is not None and script.header.dependencies else None
         if self.options["detach"]:
             return self._detach(command, environment)
         session = self._session()
@@ -207,12 +217,32 @@ class Invocation:
             document = self._repaired(session, once, shown)
         return self._finish(session, document, shown)
 
+    def _command(self) -> str | list[str]:
+        """The command line, or the words of the command."""
+        if not any(word.strip() for word in self.words):
+            sent = None if self.words or self.options["forward_stdin"] else inputs.piped()
+            if sent is None:
+                raise errors.UsageError("there is no command to run", hint='lecoder-cgpu run "nvidia-smi"')
+            return sent
+        if self.words == ["-"]:
+            if self.options["forward_stdin"]:
+                raise errors.UsageError("stdin cannot be both the command and its input", hint="leave out --stdin")
+            return inputs.code_from_stdin()
+        return self.words[0] if len(self.words) == 1 and self.script is None else self.words
+
+    def _placed(self, session: Session, command: str | list[str]) -> str | list[str]:
+        """Send what the command needs; returns what is to be executed there."""
+        self._sync(session)
+        if self.needs is not None:
+            local_script.install(self.printer, session, self.needs)
+        return command if self.script is None else local_script.command(session, self.script, self.options["sync"])
+
     def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> Run:
         from ..runs import process_runs
 
         view = ProcessView(self.printer)
         try:
-            self._sync(session)
+            command = self._placed(session, command)
             with heartbeat(self.printer, view.offsets, self.manner.heartbeat):
                 document = process_runs.process_run(
                     session,
@@ -272,9 +302,9 @@ class Invocation:
         session = self._session()
         shown = command if isinstance(command, str) else " ".join(command)
         with self._noting_interruption(session, shown, "terminal"):
-            self._sync(session)
+            placed = self._placed(session, command)
             launch = self._launch(environment, pull=self.options["pull"])
-            document = jobs.start(session, command, launch, key=self.options["key"])
+            document = jobs.start(session, placed, launch, key=self.options["key"])
         return self._left(session, document, shown, "terminal")
 
     def _check_leaving(self) -> None:
@@ -331,7 +361,7 @@ class Invocation:
 
     def attach(self, run_id: str) -> Answer:
         """Show a run that was started earlier, whatever became of the client that started it."""
-        if self.words or self.options["file"] or self.options["detach"]:
+        if self.words or self.file or self.options["detach"]:
             raise errors.UsageError(
                 "--attach shows a run that exists, and starts nothing", hint=f"lecoder-cgpu run --attach {run_id}"
             )
@@ -373,6 +403,9 @@ class Invocation:
         if self.synced is not None:
             document.synced = self.synced
         self._pull(session, document)
+        alone = self.script if self.options["sync"] is None else None
+        if self.script is None or alone is not None:
+            local_script.advise(self.printer, self.words, document, alone)
         self._remember(session, document, command)
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
         if self.own is not None:

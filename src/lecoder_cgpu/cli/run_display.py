@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,14 @@ class RenderOptions:
     max_output: int | None = None
     heartbeat: float = HEARTBEAT
 
-    def output(self, printer: Printer, *, streamed: bool = False, filename: str | None = None) -> OutputOptions:
+    def output(
+        self,
+        printer: Printer,
+        *,
+        streamed: bool = False,
+        filename: str | None = None,
+        arguments: Sequence[str] = (),
+    ) -> OutputOptions:
         """What of the output the document holds; see `Printer.budget` for `streamed`."""
         budget = printer.budget(self.max_output, streamed=streamed)
         return OutputOptions(
@@ -41,6 +49,7 @@ class RenderOptions:
             inline=self.inline,
             folder=self.outputs,
             filename=filename,
+            arguments=tuple(arguments),
         )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ANY = "any"  # the value of --tpu without a name
+ANY = ("any", "tpu")  # values of --tpu that name no kind; the first stands for none
 
 
 class RuntimeCommand(Command):
@@ -40,7 +40,7 @@ def attach_tpu(arguments: Sequence[str]) -> list[str]:
         length = 1
         if word == "--tpu":
             length = parse.tpu_length(arguments[position:])
-            word = f"--tpu={arguments[position + 1] if length == 2 else ANY}"
+            word = f"--tpu={arguments[position + 1] if length == 2 else ANY[0]}"
         attached.append(word)
         position += length
     return attached
@@ -107,7 +107,7 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
     return RuntimeRequest(
         cpu=options["cpu"],
         gpu=_list(options["gpu"], "--gpu"),
-        tpu=None if tpu is None else () if tpu == ANY else _list(tpu, "--tpu"),
+        tpu=None if tpu is None else () if tpu.strip().lower() in ANY else _list(tpu, "--tpu"),
         high_ram=options["high_ram"],
         new=options.get("new_runtime", False),
         patience=duration(options["wait_for_capacity"], "--wait-for-capacity"),

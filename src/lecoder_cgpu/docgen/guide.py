@@ -5,6 +5,7 @@ The texts are written by hand, the tables are made; a test executes every consol
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from .pages import NOTE, table
@@ -28,10 +29,23 @@ $ lecoder-cgpu status --json                                      # what is held
 $ lecoder-cgpu run "pip install -q tqdm" --json                   # a shell command, in the kernel's environment
 $ lecoder-cgpu run -m kernel "import tqdm; x = 6" --json          # Python; variables stay for the next run
 $ lecoder-cgpu run -m kernel "print(x * 7)" --json
-$ lecoder-cgpu run --sync . --json python train.py                # your files sent first, and run there
-$ lecoder-cgpu run --sync . --detach --key train-1 --json python train.py   # a job: goes on without you; prints its id
-$ lecoder-cgpu sessions close --all --json                        # stop paying
+$ lecoder-cgpu run --json train.py --epochs 3                     # a script of yours, sent and executed there
+$ lecoder-cgpu run --sync . --detach --name train-1 --json python train.py   # a job: goes on without you
+$ lecoder-cgpu job wait train-1 --timeout 100 --json              # its end and its output; 124 while it runs
+$ lecoder-cgpu sessions close --all --json                        # stop paying; held [] with wholeAccount proves it
 ```
+"""
+
+# What a document says that is easily taken for something else.
+FACTS = """
+* `run` without `--json` prints the program's own bytes, exactly, and ends with its exit status.
+* `--sync DIR` lands in a folder of DIR's name below the working folder there (`synced.remote` in the document), and the
+  command runs in it. Only what differs is sent; what `.gitignore` names is not, nor `.git`.
+* A runtime that was gone is replaced by a plain `run`, and `notice` says so: its files and variables are lost. With
+  `-s NAME`, and for a run that was under way, it is error 2004 (`RuntimeLost`) instead.
+* `running` in `logs` means that its end was not learned here yet: `job show ID` asks. `lost`: the runtime went first.
+* `status: unknown`: we lost sight of it; look with `job show ID` before it is run again.
+* `--auto-install` installs a package that is missing and runs again, once; `autoInstalled` names it.
 """
 
 CODES = """
@@ -48,7 +62,7 @@ def skill(reference: Reference) -> str:
 # lecoder-cgpu {reference.version}
 
 Every command takes `--json`. Nothing ever prompts, opens a browser, or prints anything but the document on stdout.
-`lecoder-cgpu reference --json` tells everything that the installed version can do.
+`lecoder-cgpu reference COMMAND` (or `error CODE`, `setting NAME`) tells all about it in less than 6 KB.
 
 ## The loop
 {LOOP}
@@ -56,23 +70,31 @@ Every command takes `--json`. Nothing ever prompts, opens a browser, or prints a
 
 ## Jobs
 
-Anything longer than a minute is better a job. `job wait` ends with the job's own exit status, 124 while it still runs.
+Anything longer than a minute is better a job. `job wait` ends with the job's own exit status, 124 while it still runs;
+its document has `stdout` (head and tail), `lastLine`, `nextOffset` and `next`. A job is called by its id, `--name` or
+`--key`; the same key and input start once. `run --attach ID` shows any run from its first byte.
 
 ```console
-$ job=$(lecoder-cgpu run --detach "echo step 1; echo step 2")
-$ lecoder-cgpu job wait $job --timeout 100 --json
-$ lecoder-cgpu job logs $job --from 0 --json
-$ lecoder-cgpu job list --json
+$ lecoder-cgpu run --detach --key eval-1 "echo step 1; echo step 2"
+$ lecoder-cgpu job wait eval-1 --timeout 100 --json
+$ lecoder-cgpu job logs eval-1 --tail 20
+$ lecoder-cgpu run --attach eval-1 --json
+$ lecoder-cgpu job list --all-sessions --json                     # `unasked` names what could not be asked
+$ lecoder-cgpu job kill --all --json
 ```
 
-## Files
+## Files, notebooks, packages
 
 ```console
 $ lecoder-cgpu upload data.csv inputs/ --json
 $ lecoder-cgpu run --sync . --pull out --json python train.py     # sync first, run there, fetch out/ at the end
 $ lecoder-cgpu download inputs/data.csv copy.csv --json
+$ lecoder-cgpu run analysis.ipynb -o executed.ipynb --json        # failedCell, failedCodeCell, lastOutput
+$ lecoder-cgpu run -m kernel --auto-install "import tqdm" --json
 ```
 
+## What the answers mean
+{FACTS}
 ## When it fails
 {CODES}
 {_categories(reference)}
@@ -82,7 +104,10 @@ A process run ends with the status of its program; {_statuses(reference)}.
 
 * A runtime costs money from allocation until `sessions close`, idle or not; `status` shows what is held and its rate.
 * Without a session, `run` allocates one on Colab (a GPU unless `--cpu` or `--tpu`). `sessions ensure NAME --gpu T4` is
-  safe to repeat. `--max-runtime 2h` and `--max-units 5` are hard limits.
+  safe to repeat. `--max-runtime 2h` and `--max-units 5` are hard limits. `run --rm` gives back what it started.
+* A runtime that another machine or a browser started: `sessions list` shows its endpoint, `sessions adopt ENDPOINT
+  --name NAME` takes it over and shows its jobs.
+* `logs -n 10 --json` is what was run from this machine; `doctor --json` finds what is wrong with the installation.
 * Never retry `blocked`. Never use several accounts to get around limits.
 
 ## What needs a human
@@ -110,6 +135,11 @@ def _statuses(reference: Reference) -> str:
     )
 
 
+def _exits(reference: Reference) -> str:
+    found = "; ".join(f"{status} {meaning}" for status, meaning in reference.exit_codes.items())
+    return textwrap.fill(f"Exit statuses: {found}.", 120)
+
+
 def agents(reference: Reference) -> str:
     """`docs/agents.md`: what an agent must know, on one screen."""
     return (
@@ -130,7 +160,6 @@ arguments, as a process of its own, with its true exit status. Options come befo
 ```console
 $ lecoder-cgpu run -m kernel 'for i in range(3):
 >     print(i)' --json
-$ lecoder-cgpu run -m kernel -f train.py --json
 $ lecoder-cgpu run --sync . --timeout 600 --json python train.py   # sends your files, then runs there
 $ lecoder-cgpu run --sync . --wait 100 --json python train.py      # watch for so long; 124 when it goes on
 ```
@@ -138,37 +167,37 @@ $ lecoder-cgpu run --sync . --wait 100 --json python train.py      # watch for s
 On success: `{{"status":"ok","errorCode":0,"stdout":"…","timing":{{"duration_ms":123}},"exitCode":0,"runId":"run-…"}}`.
 On failure: `{{"status":"error","errorCode":1005,"error":{{"name","message","category","suggestion","retryable"}},…}}`.
 `truncated` is there when more than 1 MiB of a stream was left out, and names the command that prints it.
-`status` is `unknown` when we lost sight of the work: look with `job show` before you run it again.
-
+{FACTS}
 ## Codes
 {CODES}`error.billing` says whether a runtime is held that costs money.
 
 {_categories(reference)}
 Retry 1003, 1006, 1999 and 2003 with a pause; never 1001, 1005 without a change, never 2007.
 
-{table(("exit", "meaning"), list(reference.exit_codes.items()))}
+{_exits(reference)}
+
 ## Which runtime
 
 `--gpu T4` (or `--gpu A100,L4`, in that order), `--tpu`, `--cpu`, `--high-ram`, `--new-runtime`; `-s NAME` for one that
-is held. Without any of them the active session is used, and with none, one is allocated.
+is held. Without any of them the active session is used, and with none, one is allocated. 
+`sessions adopt ENDPOINT --name NAME` takes over one of another machine or a browser, and shows its jobs.
 
 ```console
 $ lecoder-cgpu sessions list --json
 $ lecoder-cgpu gpus --json
-$ lecoder-cgpu usage --json
 $ lecoder-cgpu kernel restart --json
 ```
 
 ## Jobs, files, notebooks, packages
 
 ```console
-$ job=$(lecoder-cgpu run --sync . --detach --key train-2 python train.py)
-$ lecoder-cgpu job wait $job --timeout 100 --json       # its own exit status; 124 while it runs
-$ lecoder-cgpu job logs $job --from 0 --json            # nextOffset is where to go on
-$ lecoder-cgpu job list --json
+$ lecoder-cgpu run --sync . --detach --key train-2 --json python train.py   # the same key and input start once
+$ lecoder-cgpu job wait train-2 --timeout 100 --json    # its own exit status, its output; 124 while it runs
+$ lecoder-cgpu job logs train-2 --from 0 --json         # nextOffset is where to go on; --tail 20 for people
+$ lecoder-cgpu run --attach train-2 --json              # all of a run, from its first byte
+$ lecoder-cgpu job list --all-sessions --json
 $ lecoder-cgpu upload data.csv inputs/ --json
 $ lecoder-cgpu download inputs/data.csv copy.csv --json
-$ lecoder-cgpu sync . project --json
 $ lecoder-cgpu run analysis.ipynb -o executed.ipynb --json
 $ lecoder-cgpu install -r requirements.txt --json
 ```
@@ -178,9 +207,8 @@ $ lecoder-cgpu install -r requirements.txt --json
 ```console
 $ lecoder-cgpu logs -n 10 --json
 $ lecoder-cgpu logs --status error --json
-$ lecoder-cgpu logs --stats --json
-$ lecoder-cgpu debug show -l error --json
 $ lecoder-cgpu doctor --json
+$ lecoder-cgpu reference job wait                       # all about one command, in less than 6 KB
 ```
 
 ## Login without a browser

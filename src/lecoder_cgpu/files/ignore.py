@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ..guest import trees
 from ..helper.file_errors import HERE, error_of
 from . import patterns
+from .git_excludes import Excludes
 from .patterns import IgnoreLine
 
 FILES = (".gitignore", ".lecoderignore")  # the later wins
@@ -27,12 +28,19 @@ class Ignore:
     below an ignored folder is ignored. `.git` is always ignored.
 
     Args:
+        excludes: further files with patterns, the strongest first; all ignore files are stronger.
         tell: told what is passed over, once each.
     """
 
-    def __init__(self, root: str, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(
+        self,
+        root: str,
+        tell: Callable[[str], None] = lambda line: None,
+        excludes: Sequence[Excludes] = (),
+    ) -> None:
         self._root = root
         self._tell = tell
+        self._excludes = [(item.above, self._excluded(item.path)) for item in excludes]
         self._lines: dict[str, list[IgnoreLine]] = {}
 
     def __call__(self, name: str, is_folder: bool) -> bool:
@@ -43,6 +51,10 @@ class Ignore:
             below = parts[depth:]
             for line in self._of("/".join(parts[:depth])):
                 if line.matches(below, is_folder):
+                    return not line.kept
+        for above, lines in self._excludes:
+            for line in lines:
+                if line.matches([*above, *parts], is_folder):
                     return not line.kept
         return False
 
@@ -63,7 +75,21 @@ class Ignore:
 
     def _parsed(self, folder: str, file: str) -> Iterator[IgnoreLine]:
         shown = trees.shown(f"{folder}/{file}" if folder else file)
-        content = self._read(os.path.join(self._root, folder, file), shown)
+        yield from self._lines_of(self._read(os.path.join(self._root, folder, file), shown), shown)
+
+    def _excluded(self, path: str) -> list[IgnoreLine]:
+        """The lines of a file that lies outside, the last one first; of none that cannot be read."""
+        try:
+            if not os.path.isfile(path) or os.path.getsize(path) > LARGEST:
+                return []
+            with open(path, "rb") as file:
+                content = file.read(LARGEST).decode("utf-8", "surrogateescape")
+        except OSError as error:
+            self._tell(f"{trees.shown(path)}: passed over: {error.strerror}")
+            return []
+        return list(self._lines_of(content, trees.shown(path)))[::-1]
+
+    def _lines_of(self, content: str, shown: str) -> Iterator[IgnoreLine]:
         for number, text in enumerate(content.removeprefix("\ufeff").split("\n"), 1):
             if number > LINES:
                 self._tell(f"{shown}, line {number}: passed over, with all that follow: {LINES} lines are enough")

@@ -12,7 +12,7 @@ from ..guest.trees import Entry
 from ..helper.file_documents import Stat
 from ..models.base import SessionRef
 from ..models.files import Skipped, SyncChange, Synced
-from . import plan
+from . import git_excludes, plan
 from .ignore import Ignore
 from .service import Service
 from .transfer import local_problems
@@ -48,7 +48,7 @@ class Sync:
         """Compare, then delete and send what differs."""
         began = time.monotonic()
         plan.check_folder(local)
-        ignore = Ignore(local, self._tell)
+        ignore = Ignore(local, self._tell, git_excludes.of(local))
         here = plan.scan(local, ignore)
         stat = self._service.stat(remote)
         _check(local, remote, here, stat, delete)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from .. import errors
+from . import git_excludes
 from .ignore import Ignore
 
 LOOK_EVERY = 30.0  # seconds of silence after which the folders are compared all the same
@@ -31,7 +32,7 @@ class Watcher:
 
     def __init__(self, folder: str, tell: Callable[[str], None]) -> None:
         self._folder = os.path.abspath(folder)
-        self._ignore = Ignore(self._folder)
+        self._ignore = Ignore(self._folder, excludes=git_excludes.of(self._folder))
         try:
             self._start(polling=None)
         except (OSError, RuntimeError) as error:  # RuntimeError is how watchfiles reports failures of its own
@@ -62,7 +63,9 @@ class Watcher:
         while not self._changed and time.monotonic() < deadline:
             self._changed = bool(next(self._rounds))
         changed, self._changed = self._changed, False
-        self._ignore = Ignore(self._folder)  # its files may be among what changed
+        self._ignore = Ignore(
+            self._folder, excludes=git_excludes.of(self._folder)
+        )  # its files may be among what changed
         return changed
 
     def _matters(self, change: Any, path: str) -> bool:

@@ -54,6 +54,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
     `inline`: keep binary outputs in the document, as base64.
     `folder`: write rich outputs into this folder.
     `filename`: the local file that the code was read from; tracebacks name it.
+    `arguments`: what its code finds in `sys.argv` behind that name.
     """
 
     raw: bool = False
@@ -62,6 +63,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
     inline: bool = True
     folder: Path | None = None
     filename: str | None = None
+    arguments: tuple[str, ...] = ()
 
 
 DEFAULT = OutputOptions()

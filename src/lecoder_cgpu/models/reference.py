@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import ErrorInfo, Optional
+from .base import Done, ErrorInfo, Optional
 
 
 class OptionReference(Struct, kw_only=True):
@@ -67,6 +67,37 @@ class Reference(Struct, kw_only=True):
     extras: dict[str, bool]
 
 
+class ReferencePart(Struct, kw_only=True):
+    """`reference COMMAND`, `reference error CODE` and `reference setting NAME`: what is said of that alone.
+
+    `options` are those that not every command has, with their meanings; `commands` those of a group; `names` the values
+    that `error.name` can have with this code.
+    """
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    version: str
+    name: str
+    usage: str | Optional = UNSET
+    text: list[str]
+    examples: list[str] | Optional = UNSET
+    options: dict[str, str] | Optional = UNSET
+    commands: dict[str, str] | Optional = UNSET
+    error_codes: list[int] | Optional = field(name="errorCodes", default=UNSET)
+    exit_codes: list[int] | Optional = field(name="exitCodes", default=UNSET)
+    retryable: bool | Optional = UNSET
+    names: list[str] | Optional = UNSET
+
+
+class SkillPlaced(Done, kw_only=True):
+    """`skill --install` and `--uninstall`: the file that was written, and the command that removes it; or the file that
+    was `removed`."""
+
+    path: str | Optional = UNSET
+    undo: str | Optional = UNSET
+    removed: str | Optional = UNSET
+
+
 class Finding(Struct, kw_only=True):
     """One check of `doctor`; `fix` is the command or the step that solves a problem."""
 
@@ -103,6 +134,8 @@ class Upgrade(Struct, kw_only=True):
 # The name of each schema made from this module, and what it describes.
 DOCUMENTS: dict[str, Any] = {
     "reference": Reference,
+    "reference-part": ReferencePart,
+    "skill-placed": SkillPlaced,
     "upgrade": Upgrade,
     "doctor": Doctor,
 }

@@ -4,7 +4,8 @@
 runs without us (`job_names`: what they are called, `all_jobs`: those of all sessions), `endings` waits for what was
 told to end, `job_output` what these wrote, `recording` what the runtime kept of a run, `records` what the history says
 of it, `classify` turns an exception into a code and advice, `languages` knows the exceptions of other languages,
-`scripts` is about code of a file, `installs` installs packages, `remote_programs` starts programs of ours there.
+`scripts` is about code of a file (`script_header`: what it needs), `installs` installs packages, `remote_programs`
+starts programs of ours there.
 Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """

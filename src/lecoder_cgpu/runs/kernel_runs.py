@@ -66,7 +66,7 @@ def kernel_run(
 
     channels = connection or session.connect_kernel()
     try:
-        with as_script(channels, output.filename):
+        with as_script(channels, output.filename, output.arguments):
             outcome = watched_run(session, channels, code, take, limits=limits, on_input=on_input)
     finally:
         if connection is None:

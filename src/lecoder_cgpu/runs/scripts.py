@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
@@ -29,7 +29,7 @@ if kept is not None:
 """
 _ENTER = f"""
 setattr(sys, {_KEPT!r}, (sys.argv, {{name: names[name] for name in ("__file__",) if name in names}}))
-sys.argv = [file]
+sys.argv = [file, *arguments]
 names["__file__"] = file
 """
 # How a SyntaxError names the file that IPython makes of a cell.
@@ -37,12 +37,12 @@ _CELL_FILE = re.compile(r"\((?:\d+\.py|<ipython-input-[^>]*>), line (\d+)\)")
 
 
 @contextlib.contextmanager
-def as_script(connection: KernelConnection, filename: str | None) -> Iterator[None]:
-    """Let the code that the body runs be that file's; None is no file."""
+def as_script(connection: KernelConnection, filename: str | None, arguments: Sequence[str] = ()) -> Iterator[None]:
+    """Let the code that the body runs be that file's, called with these arguments; None is no file."""
     if filename is None:
         yield
         return
-    connection.post(_expression(_LEAVE + _ENTER, filename))
+    connection.post(_expression(_LEAVE + _ENTER, filename, arguments))
     try:
         yield
     finally:
@@ -50,8 +50,8 @@ def as_script(connection: KernelConnection, filename: str | None) -> Iterator[No
             connection.post(_expression(_LEAVE, filename))
 
 
-def _expression(program: str, file: str) -> str:
-    return f"exec({program!r}, {{'file': {file!r}, 'names': globals()}})"
+def _expression(program: str, file: str, arguments: Sequence[str] = ()) -> str:
+    return f"exec({program!r}, {{'file': {file!r}, 'arguments': {list(arguments)!r}, 'names': globals()}})"
 
 
 def name_files(lines: list[str], filename: str | None, count: int | None) -> list[str]:

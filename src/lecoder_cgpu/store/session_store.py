@@ -71,7 +71,8 @@ class Allocation(Struct, kw_only=True):
     `state`: asked (written down before the lender is asked), booting, ready, lost (certainly gone), closing (it is to
     be ended). `unlisted` is since when (Unix time) the lender's listing lacks it, `told` whether the lender has
     accepted to end it. `lifecycle` decides what these mean together. `plane` is the lender's service that knows the
-    runtime. `accelerators` are those that the user allows, the best first; an empty list means any of the variant.
+    runtime. `accelerators` are those that the user allows, the best first; an empty list means any of the variant;
+    `typed` is how the user wrote them.
     `expires` is the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in
     keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
     was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
@@ -83,6 +84,7 @@ class Allocation(Struct, kw_only=True):
     key: str | None = None
     variant: Literal["DEFAULT", "GPU", "TPU"] = "GPU"
     accelerators: list[str] = field(default_factory=list)
+    typed: list[str] = field(default_factory=list)
     high_memory: bool = field(name="highMemory", default=False)
     adopted: bool = False
     sent: bool = False

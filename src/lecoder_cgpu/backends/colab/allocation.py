@@ -7,6 +7,7 @@ sent. An answer that was lost is found again by the allocation's key.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -356,6 +357,7 @@ class Allocator:
             return allocation.accelerators
         refused = [*(account.refused_gpus or []), *(account.refused_tpus or [])]
         may = ", ".join(eligible) or "none"
+        typed = dict(zip(allocation.accelerators, allocation.typed, strict=False))
         for name in allocation.accelerators:
             if name not in eligible and name not in refused:
                 import difflib
@@ -363,20 +365,25 @@ class Allocator:
                 option = "tpu" if model.is_tpu(name) else "gpu"
                 near = difflib.get_close_matches(name, [*eligible, *refused], n=1, cutoff=0.5)
                 raise errors.UsageError(
-                    f"there is no accelerator {name}; this account may use: {may}",
+                    f"there is no accelerator {typed.get(name, name)!r}; this account may use: {may}",
                     name="UnknownAccelerator",
                     hint=f"did you mean --{option} {near[0]}?" if near else "lecoder-cgpu gpus",
                 )
         allowed = [name for name in allocation.accelerators if name in eligible]
         if not allowed:
             raise errors.QuotaError(
-                f"this account may not use {', '.join(allocation.accelerators)}; it may use: {may}",
+                f"this account may not use {', '.join(typed.get(name, name) for name in allocation.accelerators)}; "
+                f"it may use: {may}",
                 name="NotEntitled",
                 hint="lecoder-cgpu gpus shows what it may use; others come with a paid plan or compute units",
             )
         for name in allocation.accelerators:
             if name not in allowed:
-                terms.tell(f"this account may not use {name}")
+                terms.tell(f"this account may not use {typed.get(name, name)}")
+            elif re.search(r"\d\s*GI?B\b", typed.get(name, ""), re.I):
+                terms.tell(
+                    f"{typed[name]}: Colab chooses how much memory an {name} has; see it in: lecoder-cgpu status"
+                )
         return allowed
 
     def await_boot(self, record: Record, terms: AcquireOptions) -> None:

@@ -85,10 +85,28 @@ def accelerator(value: Any) -> str:
     return "NONE" if text in _CPU else text
 
 
+# What people write before an accelerator's name, and behind it: makers, sizes of memory, kinds of boards.
+_MAKERS = re.compile(r"(?:(?:NVIDIA|GOOGLE|CLOUD|TESLA|QUADRO|GEFORCE|TPU|GPU)(?:[\s_-]+|(?=[A-Z]?\d)))+")
+_BOARDS = re.compile(r"(?:[\s_-]+(?:\d+\s*GI?B?|PCIE?|SXM\d?|NVL|HBM\d?E?|GPU|TPU))+$")
+# Cards under the names that their maker gave them, and kinds of TPUs without their size -> Colab's names.
+_ALSO = {
+    **dict.fromkeys(("RTXPRO6000", "RTXPRO6000BLACKWELL", "RTXPRO6000BLACKWELLSERVEREDITION", "RTX6000"), "G4"),
+    "V2": "V28",
+    "V5E": "V5E1",
+    "V5LITE": "V5E1",
+    "V6E": "V6E1",
+    "TRILLIUM": "V6E1",
+}
+
+
 def typed_accelerator(text: str) -> str:
-    """The wire's spelling of an accelerator that people type (`t4`, `v5e-1`, `TPU v2-8`); "" when it is not a name."""
-    name = re.sub(r"^(TPU|GPU|NVIDIA)[\s_-]*", "", text.strip().upper())
-    name = re.sub(r"[\s_-]", "", name)
+    """The wire's spelling of an accelerator that people type: `t4`, `Tesla T4`, `A100 80GB`, `NVIDIA A100-SXM4-40GB`,
+    `RTX PRO 6000`, `v5e-1`, `TPU v2-8`; "" when it is not a name."""
+    name = text.strip().upper()
+    if (maker := _MAKERS.match(name)) is not None:
+        name = name[maker.end() :]
+    name = re.sub(r"[\s_-]", "", _BOARDS.sub("", name))
+    name = _ALSO.get(name, name)
     return name if re.fullmatch(r"[A-Z]+[0-9][A-Z0-9]*", name) else ""
 
 

@@ -45,9 +45,9 @@ def allocation_for(wants: RuntimeRequest) -> Allocation:
         allocation.variant = "DEFAULT"
     elif wants.tpu is not None:
         allocation.variant = "TPU"
-        allocation.accelerators = names(wants.tpu, "TPU")
+        allocation.accelerators, allocation.typed = names(wants.tpu, "TPU"), list(wants.tpu)
     else:
-        allocation.accelerators = names(wants.gpu, "GPU")
+        allocation.accelerators, allocation.typed = names(wants.gpu, "GPU"), list(wants.gpu)
     return allocation
 
 

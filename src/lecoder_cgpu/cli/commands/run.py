@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ..output import Answer
 
 
+SEPARATED = "lecoder_cgpu.separated"
+
+
 class RunCommand(Command):
     """`run` divides the command line itself: what belongs to the remote command is never parsed as ours."""
 
@@ -28,6 +31,7 @@ class RunCommand(Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
+        context.meta[SEPARATED] = split.separated
         return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
 
 
@@ -89,6 +93,10 @@ class RunCommand(Command):
     metavar="NAME",
     help="Pass a variable that appears nowhere. NAME: its value here; NAME=-: from stdin.",
 )
+@click.option("--env-file", multiple=True, metavar="FILE", help="Variables from a file of this machine (dotenv).")
+@click.option(
+    "--secrets-file", multiple=True, metavar="FILE", help="The same for --secret: values that appear nowhere."
+)
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
 @click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
 @click.option("--name", metavar="NAME", help="What `job …` may call it: names need not be unique, the newest is meant.")
@@ -125,14 +133,19 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     the words are lines of the kernel's language, which is Python unless the server or --kernel-name says otherwise,
     and variables live until the kernel is restarted.
 
+    A Python file of this machine is sent and executed there: `run train.py ARGS`; with --sync its folder is sent, too.
+    What its header asks for (`# /// script`) is installed first. Without words, the command or code comes from stdin.
+
     \b
     lecoder-cgpu run "nvidia-smi | head -3"
-    lecoder-cgpu run python train.py --epochs 3
+    lecoder-cgpu run train.py --epochs 3
+    lecoder-cgpu run --sync . python train.py --epochs 3
     lecoder-cgpu run -m kernel "import torch; print(torch.cuda.is_available())" --json
     lecoder-cgpu run -m kernel -f train.py --timeout 600
     """
     from ..run_command import Invocation
 
+    options["separated"] = click.get_current_context().meta.get(SEPARATED, False)
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
         return invocation.attach(options["attach"])

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from ... import errors
+from ...agents import skill_places
 from ...models.base import Done
+from ...models.reference import SkillPlaced
 from ..app import Command
 from ..output import Answer
 
+KINDS = "|".join(skill_places.PLACES)
+
 
 @click.command(cls=Command)
-@click.option("--install", metavar="DIR", help="Write lecoder-cgpu/SKILL.md into this folder of skills.")
-def command(install: str | None) -> Answer:
+@click.option("--install", metavar=f"{KINDS}|DIR", help="Put it where such an agent looks, or into DIR/lecoder-cgpu.")
+@click.option("--uninstall", metavar=f"{KINDS}|DIR", help="Delete what --install has put there.")
+def command(install: str | None, uninstall: str | None) -> Answer:
     """Print SKILL.md (agentskills.io), or install it where an agent looks for skills.
+
+    It is put below the home folder, for all projects. What is there and not ours is left alone.
 
     \b
     lecoder-cgpu skill
-    lecoder-cgpu skill --install ~/.claude/skills
+    lecoder-cgpu skill --install claude
+    lecoder-cgpu skill --uninstall claude
     """
-    text = (Path(__file__).parents[2] / "SKILL.md").read_text("utf-8")
-    if install is None:
-        return Answer(Done(message=text), lambda: text)
-    target = Path(install).expanduser() / "lecoder-cgpu" / "SKILL.md"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
-    except OSError as error:
+    if install is not None and uninstall is not None:
         raise errors.UsageError(
-            f"{target} cannot be written: {error.strerror or error}",
-            hint="give a folder that you may write to: lecoder-cgpu skill --install DIR",
-        ) from error
-    return Answer(Done(message=str(target)), lambda: str(target))
+            "--install and --uninstall contradict each other", hint="leave out --install or --uninstall"
+        )
+    if install is not None:
+        path = str(skill_places.install(install))
+        undo = f"lecoder-cgpu skill --uninstall {install}"
+        return Answer(SkillPlaced(message=path, path=path, undo=undo), lambda: f"{path}\nto undo that: {undo}")
+    if uninstall is not None:
+        removed = skill_places.remove(uninstall)
+        text = f"deleted {removed}" if removed is not None else "nothing of ours is there"
+        document = SkillPlaced(message=text)
+        if removed is not None:
+            document.removed = str(removed)
+        return Answer(document, lambda: text)
+    text = skill_places.page()
+    return Answer(Done(message=text), lambda: text)

@@ -1,0 +1,110 @@
+"""Where agents look for skills, and the page that is put there: installed, told, and removed again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import errors
+from ..system import atomic_files
+
+NAME = "lecoder-cgpu"
+FILE = "SKILL.md"
+_OURS = f"\nname: {NAME}\n"  # a line of the page's front matter
+
+# Kind of agent -> its folder of skills, below the home folder, for all projects.
+PLACES = {
+    "claude": ".claude/skills",
+    "codex": ".agents/skills",
+    "cursor": ".cursor/skills",
+    "gemini": ".gemini/skills",
+    "copilot": ".copilot/skills",
+    "opencode": ".config/opencode/skills",
+    "agents": ".agents/skills",  # what several agents share
+}
+
+
+def folder_of(place: str) -> Path:
+    """The folder of skills that is meant: that of a kind of agent, or one that is named by its path.
+
+    Raises:
+        errors.UsageError: it is neither.
+    """
+    if place.lower() in PLACES:
+        return Path.home() / PLACES[place.lower()]
+    path = Path(place).expanduser()
+    if not any(sign in place for sign in ("/", "\\", "~", ".")) and not path.is_dir():
+        raise errors.UsageError(
+            f"{place!r} is no kind of agent that is known, and no folder",
+            hint=f"one of {', '.join(PLACES)}; or a folder of skills: lecoder-cgpu skill --install ./skills",
+        )
+    return path
+
+
+def page() -> str:
+    """The page of this version."""
+    return (Path(__file__).parents[1] / FILE).read_text("utf-8")
+
+
+def install(place: str) -> Path:
+    """Write the page into a folder of skills, in place of an earlier version of it; returns the file.
+
+    Raises:
+        errors.UsageError: it cannot be written, or something else is there.
+    """
+    target = folder_of(place) / NAME / FILE
+    _check_ours(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_files.write_atomic(target, page().encode())
+        target.chmod(0o644)
+    except (OSError, errors.ConfigError) as error:
+        why = error.message if isinstance(error, errors.Error) else error.strerror or error
+        raise errors.UsageError(
+            f"{target} cannot be written: {why}",
+            hint="give a folder that you may write to: lecoder-cgpu skill --install DIR",
+        ) from error
+    return target
+
+
+def remove(place: str) -> Path | None:
+    """Delete what `install` has written there, and the folder if nothing else is in it; None if nothing is there.
+
+    Raises:
+        errors.UsageError: what is there is not ours, or cannot be deleted.
+    """
+    target = folder_of(place) / NAME / FILE
+    if not target.exists() and not target.is_symlink():
+        return None
+    _check_ours(target)
+    try:
+        target.unlink()
+        if not any(target.parent.iterdir()):
+            target.parent.rmdir()
+    except OSError as error:
+        raise errors.UsageError(
+            f"{target} cannot be deleted: {error.strerror or error}", hint=f"delete it yourself: rm {target}"
+        ) from error
+    return target
+
+
+def _check_ours(target: Path) -> None:
+    """Refuse to touch what we have not written."""
+    for path in (target.parent, target):
+        if path.is_symlink():
+            raise errors.UsageError(
+                f"{path} is a link", hint="give the folder that it leads to: lecoder-cgpu skill --install DIR"
+            )
+    try:
+        found = target.read_bytes()[:4096]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise errors.UsageError(
+            f"{target} cannot be read: {error.strerror or error}",
+            hint="give another folder: lecoder-cgpu skill --install DIR",
+        ) from error
+    if _OURS.encode() not in found:
+        raise errors.UsageError(
+            f"{target} is another skill, which is left alone",
+            hint="move it away, or give another folder: lecoder-cgpu skill --install DIR",
+        )

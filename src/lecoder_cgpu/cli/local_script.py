@@ -1,0 +1,171 @@
+"""`run train.py ARGS`: a script of this machine, executed there as `python train.py ARGS` would be here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..models.base import ErrorInfo
+from ..system import redaction
+from . import inputs
+from .script_files import is_script
+
+if TYPE_CHECKING:
+    from ..models.runs import Run
+    from ..runs.script_header import Header
+    from ..sessions.session import Session
+    from .output import Printer
+
+PYTHONS = ("python", "python3")
+FOLDER = "scripts"  # below the folder of this tool on the runtime
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script of this machine: `path` as it was typed, what it holds, and its arguments."""
+
+    path: str
+    content: bytes
+    arguments: list[str]
+
+    @property
+    def header(self) -> Header:
+        """What it needs (PEP 723).
+
+        Raises:
+            errors.UsageError: its header makes no sense, or it is no text.
+        """
+        from ..runs import script_header
+
+        return script_header.read(inputs.decode(self.content, self.path), self.path)
+
+
+def given(words: Sequence[str], sync: str | None) -> Script | None:
+    """The script that a command of these words is about; None if it is about none of this machine.
+
+    With `--sync`, a script that is executable there (`./train.py`) is left to its own first line.
+    """
+    if not words or not is_script(words[0]):
+        return None
+    if sync is not None and words[0].startswith("./") and os.access(words[0], os.X_OK):
+        return None
+    if sync is not None:
+        _inside(words[0], sync)
+    return Script(words[0], inputs.file_content(words[0]), _arguments(words))
+
+
+def _arguments(words: Sequence[str]) -> list[str]:
+    """What follows the name of a script, without the `--` that may stand between."""
+    return list(words[2:] if list(words[1:2]) == ["--"] else words[1:])
+
+
+def _inside(path: str, sync: str) -> str:
+    """The path of a script below the folder that is sent.
+
+    Raises:
+        errors.UsageError: it is not in there.
+    """
+    local = Path(path).expanduser()
+    try:
+        return local.resolve().relative_to(Path(sync).expanduser().resolve()).as_posix()
+    except ValueError:
+        raise errors.UsageError(
+            f"{path} is not in {sync}, which --sync sends",
+            hint=f"--sync {local.parent}, or leave it out: the script alone is sent then",
+        ) from None
+
+
+def divide(
+    words: Sequence[str], options: Mapping[str, Any], *, kernel: bool
+) -> tuple[list[str], str | None, Sequence[str]]:
+    """The words of the command or lines of code, the file with the code, and its arguments."""
+    file: str | None = options["file"]
+    if kernel and file not in (None, "-") and options["separated"]:
+        return [], file, tuple(words)
+    if kernel and file is None and words and is_script(words[0]) and (options["separated"] or " " not in words[0]):
+        return [], words[0], _arguments(words)
+    return list(words), file, ()
+
+
+def named(words: Sequence[str], sync: str | None) -> Script | None:
+    """The script of `python train.py`, if it is sent along (`--sync`)."""
+    if sync is None or len(words) < 2 or words[0] not in PYTHONS:
+        return None
+    path = Path(sync).expanduser() / words[1]
+    return Script(str(path), inputs.file_content(str(path)), list(words[2:])) if is_script(str(path)) else None
+
+
+def command(session: Session, script: Script, sync: str | None) -> list[str]:
+    """Send the script, if it was not sent with its folder, and return the command that executes it.
+
+    Alone, it is put into the folder of this tool on the runtime, under its own name: what lies in the working folder
+    there stays as it is.
+
+    Raises:
+        errors.Error: it was not sent.
+    """
+    if sync is not None:
+        return ["python", _inside(script.path, sync), *script.arguments]
+    from ..files import commands
+
+    path = Path(script.path).expanduser()
+    digest = sha256(script.content).hexdigest()[:12]
+    helper = session.connect_helper()
+    try:
+        home = helper.hello().home
+    finally:
+        helper.close()
+    with commands.Storage(session) as opened:
+        target = f"{home}/{FOLDER}/{digest}/{path.name}"
+        opened.upload([str(path)], target)
+    return ["python", target, *script.arguments]
+
+
+def install(printer: Printer, session: Session, script: Script) -> None:
+    """Install what the header of a script asks for, before it runs.
+
+    Raises:
+        errors.Error: its header makes no sense, or its packages could not be installed.
+    """
+    header = script.header
+    if header.dependencies:
+        from . import auto_install
+
+        auto_install.install_all(printer, session, header.dependencies, script.path)
+
+
+def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script | None) -> None:
+    """Say what to do about a command that looked there for a file that lies here.
+
+    Args:
+        alone: the script that was sent without its folder.
+    """
+    said = document.stderr if isinstance(document.stderr, str) else ""
+    if document.mode != "terminal" or not isinstance(document.error, ErrorInfo):
+        return
+    words = words[0].split() if len(words) == 1 and alone is None else words
+    rest = words[1:] if words and words[0] in PYTHONS else words
+    shown = shlex.join(redaction.words(rest))
+    if alone is not None:
+        lacks = re.search(r"No module named '([A-Za-z_]\w*)", said)
+        beside = Path(alone.path).expanduser().parent
+        if lacks is None or not any((beside / name).exists() for name in (lacks[1], f"{lacks[1]}.py")):
+            return
+        advice = f"{lacks[1]} lies beside {alone.path}, which was sent alone: lecoder-cgpu run --sync {beside} {shown}"
+    else:
+        missing = any(part in said for part in ("can't open file", "No such file or directory", "command not found"))
+        if not missing or not rest or not is_script(rest[0]):
+            return
+        advice = (
+            f"{rest[0]} is on this machine, not there: lecoder-cgpu run {shown}; with its folder: "
+            f"lecoder-cgpu run --sync . {shown}"
+        )
+    document.error.suggestion = advice
+    printer.notify(advice)

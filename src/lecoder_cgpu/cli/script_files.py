@@ -1,0 +1,33 @@
+"""Which words of a command line name a script of this machine. Apart from `local_script`, because parsing asks it."""
+
+from __future__ import annotations
+
+import os
+
+_FIRST = 1000  # bytes of a file in which its first line is looked for
+
+
+def is_script(word: str) -> bool:
+    """Whether a word names a script of this machine: a Python file, or one whose first line calls this tool."""
+    if not word or "\n" in word or len(word) > 4096:
+        return False
+    try:
+        path = os.path.expanduser(word)
+        return os.path.isfile(path) and (path.lower().endswith((".py", ".pyw")) or calls_us(path))
+    except ValueError:
+        return False
+
+
+def calls_us(word: str) -> bool:
+    """Whether a file's first line has this tool execute it: `#!/usr/bin/env -S lecoder-cgpu run --gpu L4`.
+
+    Then all that follows its name on the command line is meant for the script.
+    """
+    try:
+        if not os.path.isfile(word):
+            return False
+        with open(word, "rb") as file:
+            first = file.read(_FIRST).partition(b"\n")[0]
+    except (OSError, ValueError):
+        return False
+    return first.startswith(b"#!") and b"cgpu" in first

@@ -1,0 +1,64 @@
+"""What a script says of itself in its header: the packages that it needs (PEP 723). Pure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+
+from .. import errors
+
+_BLOCK = re.compile(r"(?m)^# /// script\s*$\s(?P<content>(^#(| .*)$\s)+)^# ///\s*$")
+
+
+@dataclass(frozen=True)
+class Header:
+    """The packages that a script needs, as pip takes them, and the versions of Python that it is for."""
+
+    dependencies: list[str] = field(default_factory=list)
+    python: str | None = None
+
+
+def read(text: str, origin: str) -> Header:
+    """The header of a script; an empty one when there is none.
+
+    Raises:
+        errors.UsageError: it is not what PEP 723 says.
+    """
+    text = text.replace("\r\n", "\n")
+    blocks = list(_BLOCK.finditer(text if text.endswith("\n") else text + "\n"))
+    if not blocks:
+        return Header()
+
+    def refuse(what: str) -> errors.UsageError:
+        return errors.UsageError(
+            f"{origin}: the header (# /// script) {what}",
+            name="BadScriptHeader",
+            hint="list packages as texts, in square brackets: # dependencies = [...]",
+        )
+
+    if len(blocks) > 1:
+        raise refuse("is there twice")
+    lines = blocks[0]["content"].splitlines()
+    try:
+        content = tomllib.loads("\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise refuse(f"is not TOML: {error}") from None
+    found = content.get("dependencies", [])
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise refuse("must list its dependencies as texts")
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    for item in found:
+        try:
+            Requirement(item)
+        except InvalidRequirement:
+            raise refuse(f"asks for {item!r}, which is no package") from None
+    python = content.get("requires-python")
+    try:
+        if python is not None:
+            SpecifierSet(python)
+    except (InvalidSpecifier, TypeError, AttributeError):
+        raise refuse(f"has a requires-python that is no version: {python!r}") from None
+    return Header(dependencies=found, python=python)

@@ -1,0 +1,101 @@
+"""Scripts and variables of this machine, as users of other tools type them: `run train.py ARGS`, pipes, first lines."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Cli
+
+SHOW = "import sys; print(sys.argv[1:], __name__)\nif '--fail' in sys.argv: sys.exit(7)\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "train.py").write_text(SHOW)
+    (folder / "beside.py").write_text("X = 5\n")
+    (folder / "needs.py").write_text("import beside; print(beside.X)\n")
+    return folder
+
+
+def test_a_script_of_this_machine(lab: Cli, project: Path) -> None:
+    """It is executed with its arguments and its own exit status, alone or with its folder, watched or as a job."""
+    assert lab("run", "train.py", "--epochs", "3").out == "['--epochs', '3'] __main__\n"
+    assert lab("run", "./train.py", "--fail").code == 7
+    assert lab("run", "--sync", ".", "train.py", "-x").out == "['-x'] __main__\n"
+    job = lab("run", "--detach", "--key", "script", "train.py", "a b").out.strip()
+    assert lab("job", "wait", "script", "--json").json["stdout"] == "['a b'] __main__\n"
+    assert lab("run", "--detach", "--key", "script", "train.py", "a b").out.strip() == job
+    alone = lab("run", "needs.py", "--json").json
+    assert "run --sync . needs.py" in alone["error"]["suggestion"]
+    assert lab("run", "--sync", ".", "needs.py").out == "5\n"
+    there = lab("run", "--json", "python", "needs.py").json
+    assert "lecoder-cgpu run needs.py" in there["error"]["suggestion"]
+    (project.parent / "elsewhere").mkdir()
+    outside = lab("run", "--sync", str(project.parent / "elsewhere"), "train.py", "--json")
+    assert (outside.code, outside.json["errorCode"]) == (2, 2006)
+
+
+def test_a_script_in_the_kernel(lab: Cli, project: Path) -> None:
+    """`--` and the name of a script give it arguments; without them, two codes are refused as ever."""
+    for words in (["-m", "kernel", "-f", "train.py", "--", "--epochs", "3"], ["-k", "train.py", "--", "--epochs", "3"]):
+        assert lab("run", *words).out == "['--epochs', '3'] __main__\n"
+    assert lab("run", "-k", "train.py", "a").out == "['a'] __main__\n"
+    assert lab("run", "-m", "kernel", "-f", "train.py", "print(1)").code == 2
+    assert lab("run", "-k", "--detach", "-f", "train.py", "--", "a").code == 2
+
+
+def test_a_first_line_that_calls_us(lab: Cli, project: Path) -> None:
+    """`#!/usr/bin/env -S lecoder-cgpu run`: what follows is the script's, whatever it looks like."""
+    script = project / "sweep"
+    script.write_text(f"#!/usr/bin/env -S lecoder-cgpu run\n{SHOW}")
+    script.chmod(0o755)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["./sweep", "--json", "--timeout", "3"], env=lab.environment({"PATH": path}), capture_output=True, timeout=120
+    )
+    assert ended.stdout == b"['--json', '--timeout', '3'] __main__\n", ended
+
+
+def test_code_through_a_pipe(lab: Cli) -> None:
+    assert lab("run", "-m", "kernel", stdin=b"print(6*7)\n").out == "42\n"
+    assert lab("run", stdin=b"for i in 1 2\ndo echo $i\ndone\n").out == "1\n2\n"
+    nothing = lab("run", "-m", "kernel", stdin=b"")
+    assert (nothing.code, "there is no code" in nothing.err) == (2, True)
+    assert lab("run").code == 2, "/dev/null is not waited for"
+
+
+def test_variables_of_files(lab: Cli, project: Path) -> None:
+    """--env-file and --secrets-file: options win over files, and secrets are written down nowhere."""
+    (project / ".env").write_text("A=1\nexport B='two words'\nC=${A}${NOWHERE:-x}\n")
+    (project / "secrets").write_text("TOKEN=hf_s3cr3t_value\n")
+    words = ["--env-file", ".env", "--env", "A=9", "--secrets-file", "secrets"]
+    result = lab("run", *words, 'echo "$A/$B/$C/${#TOKEN}"')
+    assert result.out == "9/two words/1x/15\n", result
+    leak = lab("run", "--secrets-file", "secrets", "echo $TOKEN >&2; exit 3", "--json")
+    assert "hf_s3cr3t_value" not in lab("logs", "-n", "3", "--json").out
+    assert leak.code == 3
+    missing = lab("run", "--env-file", "nowhere.env", "true", "--json")
+    assert (missing.code, missing.json["errorCode"]) == (66, 2005)
+    bad = lab("run", "--secrets-file", "train.py", "true")
+    assert (bad.code, "line 1" in bad.err) == (2, True)
+
+
+def test_what_a_header_asks_for(lab: Cli, project: Path) -> None:
+    """A header that makes no sense is refused before anything; what it asks for is there before the script runs."""
+    (project / "bad.py").write_text("# /// script\n# dependencies = 3\n# ///\n")
+    for words in (["bad.py"], ["-m", "kernel", "-f", "bad.py"]):
+        assert lab("run", *words, "--json").json["errorCode"] == 2006
+    (project / "good.py").write_text('# /// script\n# dependencies = ["msgspec"]\n# ///\nimport msgspec; print("in")\n')
+    assert lab("run", "good.py").out == "in\n"
+    assert lab("run", "-k", "good.py").out == "in\n"
+    (project / "never.py").write_text('# /// script\n# dependencies = ["msgspec>99999"]\n# ///\nprint("never")\n')
+    failed = lab("run", "never.py", "--json")
+    assert (failed.code, failed.json["errorCode"], failed.json["stdout"]) == (1, 1005, "")
