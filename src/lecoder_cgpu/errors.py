@@ -262,6 +262,12 @@ class UnexpectedAnswer(ConnectionFailed):
     retryable = False
 
 
+class ServerStopped(ConnectionFailed):
+    """A JupyterHub does not run the server now."""
+
+    retryable = False
+
+
 class HelperDead(ConnectionFailed):
     """The kernel of the helper on the runtime died, and the server gave up restarting it."""
 

@@ -1,19 +1,23 @@
-"""Servers of other people's making, from an environment of their own: gateways.
+"""Servers of other people's making, from an environment of their own: gateways and JupyterHub.
 
-`LECODER_CGPU_TEST_SERVERS` names its folder: a virtual environment with `servers-requirements.txt`, as `.ci/run` makes
-one.
-Without it, these tests are skipped.
+`LECODER_CGPU_TEST_SERVERS` names its folder: a virtual environment with `servers-requirements.txt`, in which
+`npm install --prefix FOLDER configurable-http-proxy` was done. `.ci/run` makes one. Without it, tests are skipped.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import secrets
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,19 +51,104 @@ class Gateway:
     token: str
 
 
-@contextlib.contextmanager
-def start_gateway(folder: Path, *options: str) -> Iterator[Gateway]:
-    """Start a stock Kernel Gateway, and end it with its kernels afterwards."""
-    port, token = free_port(), secrets.token_hex(16)
-    command = [python(), "-m", "kernel_gateway", "--ip=127.0.0.1", f"--port={port}", *options]
-    variables = {**environment(folder), "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident"), "KG_AUTH_TOKEN": token}
-    with (folder / "gateway.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+def documented(name: str, folder: Path, replace: dict[str, str]) -> str:
+    """The commands of a block of docs/beyond-one-machine.md, less those that install, for a shell in `folder`."""
+    page = (Path(__file__).parents[2] / "docs" / "beyond-one-machine.md").read_text("utf-8")
+    found = re.search(rf"<!-- {name} -->\n```bash\n(.*?)```", page, re.DOTALL)
+    assert found is not None, f"the page has no block {name}"
+    assert FOLDER is not None
+    (folder / name).symlink_to(FOLDER)
+    lines = [line for line in found[1].splitlines() if " install " not in line]
+    for old, new in replace.items():
+        assert any(old in line for line in lines), f"{old} is not in the block {name}"
+        lines = [line.replace(old, new) for line in lines]
+    return "\n".join([*lines[:-1], f"exec env {lines[-1]}"])
+
+
+def start(commands: str, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a server with commands for a shell."""
+    variables = {**environment(folder), "LECODER_CGPU_RESIDENT_HOME": str(folder / "resident")}
+    with (folder / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            ["bash", "-euc", commands],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
+
+
+@contextlib.contextmanager
+def start_gateway(folder: Path) -> Iterator[Gateway]:
+    """Start a stock Kernel Gateway as the documentation does, and end it with its kernels afterwards."""
+    python()
+    port, token = free_port(), secrets.token_hex(16)
+    process = start(documented("gateway", folder, {"8888": str(port), "=secret": f"={token}"}), folder)
     url = f"http://127.0.0.1:{port}/"
     try:
-        wait_for_api(process, f"{url}api?token={token}&", folder / "gateway.log")
+        wait_for_api(process, f"{url}api?token={token}&", folder / "server.log")
         yield Gateway(url, token)
+    finally:
+        end(process)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A running JupyterHub. `token` may do everything; `token_for` makes those of users."""
+
+    url: str
+    token: str
+    folder: Path
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """One call of its REST API with every right."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}hub/api/{path}", data=data, headers=headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def token_for(self, user: str, *scopes: str) -> str:
+        """A token of that user, who is made if need be; with the user's own rights when no scopes are given."""
+        with contextlib.suppress(urllib.error.HTTPError):  # the user is there already
+            self.call("POST", f"users/{user}")
+        wanted = list(scopes) or ["self"]
+        made: str = self.call("POST", f"users/{user}/tokens", {"scopes": wanted})["token"]
+        return made
+
+    def servers(self, user: str) -> dict[str, Any]:
+        """The user's servers that run or are being started, by name."""
+        found: dict[str, Any] = self.call("GET", f"users/{user}")["servers"]
+        return found
+
+
+@contextlib.contextmanager
+def start_hub(folder: Path) -> Iterator[Hub]:
+    """Start a real JupyterHub with its proxy and its culler, and end it with its servers afterwards."""
+    interpreter, token = python(), secrets.token_hex(16)
+    ports = {name: str(free_port()) for name in ("HUB_PORT", "HUB_INTERNAL_PORT", "HUB_PROXY_PORT")}
+    variables = {**environment(folder), "HUB_FOLDER": str(folder), "HUB_TOKEN": token, "HUB_CULL": "120", **ports}
+    config = Path(__file__).with_name("hub_config.py")
+    if not Path(str(FOLDER), "node_modules", ".bin", "configurable-http-proxy").exists():
+        pytest.skip(
+            "configurable-http-proxy is not installed there: npm install --prefix FOLDER configurable-http-proxy"
+        )
+    with (folder / "hub.log").open("wb") as log:
+        process = subprocess.Popen(
+            [interpreter, "-m", "jupyterhub", "-f", str(config)],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{ports['HUB_PORT']}/base/"
+    try:
+        wait_for_api(process, f"{url}hub/api?", folder / "hub.log")
+        yield Hub(url, token, folder)
     finally:
         end(process)

@@ -50,7 +50,7 @@ def test_a_registered_backend_is_one_like_the_others(tmp_path: Path) -> None:
 
     registry.register("fleet", loader)
     settings = Config({"backend": "fleet"})
-    assert registry.names() == ("colab", "jupyter", "local", "gateway", "fleet")
+    assert registry.names() == ("colab", "jupyter", "local", "gateway", "hub", "fleet")
     assert settings.backend.value == "fleet"
     assert registry.load("fleet", settings, tmp_path).name == "local"
     assert made == [(settings, tmp_path)]
@@ -69,7 +69,7 @@ def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
     assert not registry.is_known(None)
     with pytest.raises(errors.UsageError) as caught:
         registry.load("fleet", Config(), tmp_path)
-    assert (caught.value.name, caught.value.hint) == ("UnknownBackend", "--backend colab|jupyter|local|gateway")
+    assert (caught.value.name, caught.value.hint) == ("UnknownBackend", "--backend colab|jupyter|local|gateway|hub")
 
 
 def test_entry_points_are_read_for_unknown_names_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

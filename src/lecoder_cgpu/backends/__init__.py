@@ -2,7 +2,7 @@
 
 `protocol` is what a backend must do; after it, nothing asks which backend it is. `registry` is the table of names. A
 backend is one module or package here and one line there: `local` (with its server program `local_server`), `jupyter`,
-`gateway` and `colab/`.
+`gateway`, `hub/` and `colab/`.
 Who may use it: `sessions/` and the keeper, through the protocol.
 Never here: runs, files, printing. Outside this package, `auth/` and the registry no name of a backend decides.
 """

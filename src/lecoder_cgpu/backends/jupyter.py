@@ -7,13 +7,33 @@ The server is not ours: it is never started or stopped. Closing a session ends o
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Proxy, Record, new_record
 from . import protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest, ServerRequest
+
+
+def checked(url: str) -> SplitResult:
+    """The parts of an address of a server.
+
+    Raises:
+        errors.UsageError: it is no http or https address, or holds a password.
+    """
+    parts = urlsplit(url.strip())
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        raise errors.UsageError(
+            f"{url!r} is not the address of a server", hint="--url http://HOST:PORT/ or --url https://HOST/BASE/"
+        )
+    if parts.username or parts.password:
+        raise errors.UsageError("the address must not hold a password", hint="give the token with --token-stdin")
+    return parts
 
 
 def normalise(url: str) -> tuple[str, str | None]:
@@ -26,17 +46,7 @@ def normalise(url: str) -> tuple[str, str | None]:
     """
     from urllib.parse import parse_qs
 
-    parts = urlsplit(url.strip())
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise errors.UsageError(
-            f"{url!r} is not the address of a server", hint="--url http://HOST:PORT/ or --url https://HOST/BASE/"
-        )
-    if parts.username or parts.password:
-        raise errors.UsageError("the address must not hold a password", hint="give the token with --token-stdin")
+    parts = checked(url)
     path = parts.path
     for page in ("/lab", "/tree", "/notebooks", "/login", "/api"):
         head, found, tail = path.partition(page)
@@ -102,6 +112,8 @@ class Backend(protocol.Backend):
 
     def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
         """There is no other address; but only here it is known how the server was to be opened."""
+        if isinstance(error, errors.NotFoundError) and "/hub/" in record.runtime.endpoint:
+            error.hint = f"a JupyterHub is added with lecoder-cgpu sessions add {record.name} --hub URL --token-stdin"
         if isinstance(error, errors.TokenRefused):
             again = f"lecoder-cgpu sessions add {record.name} --url {record.runtime.endpoint}"
             proxy = record.runtime.proxy

@@ -10,7 +10,7 @@ A backend is a class that derives from one of them, so that what it leaves out h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
@@ -35,6 +35,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
     `gpu` and `tpu` are names, the best first; an empty tuple of TPUs means any, None that none was asked for.
     `patience` is for how many seconds to wait for a machine to become free, `limits` are those of the lease.
     `kernel_name` is the kernel of the session, by the name of its kernelspec; every runtime may have it.
+    `server_options` are those of a JupyterHub's server.
     """
 
     cpu: bool = False
@@ -45,6 +46,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
     patience: float = 0.0
     limits: Limits = Limits()
     kernel_name: str | None = None
+    server_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def options(self) -> list[str]:
@@ -55,6 +57,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
             f"--gpu {','.join(self.gpu)}": self.gpu,
             "--high-ram": self.high_ram,
             "--new-runtime": self.new,
+            **{f"--server-option {name}={value}": True for name, value in self.server_options.items()},
         }
         return [option for option, given in written.items() if given]
 
@@ -63,7 +66,10 @@ class ServerRequest(Struct, frozen=True, kw_only=True):
     """A server that the user names by its address.
 
     `token` or `password` opens it; `ca` is a file with certificate authorities that are trusted besides the usual ones.
-    `kernel_env` is what kernels are started with, where the server takes that.
+    `kernel_env` is what kernels are started with, where the server takes that. On a JupyterHub, `server_name` is the
+    server among those of the user (None: the address says it, else the default one), `server_options` what it is
+    started with, `start` allows to start the default one, and `keep_awake` to report work that is silent. `patience` is
+    for how many seconds a start is waited for; 0 means the usual time.
     """
 
     url: str
@@ -71,6 +77,11 @@ class ServerRequest(Struct, frozen=True, kw_only=True):
     password: str | None = None
     ca: str | None = None
     kernel_env: dict[str, str] = field(default_factory=dict)
+    server_name: str | None = None
+    server_options: dict[str, Any] = field(default_factory=dict)
+    start: bool = False
+    keep_awake: bool = True
+    patience: float = 0.0
 
     def __repr__(self) -> str:  # secrets must not reach a log through a traceback
         return f"ServerRequest(url={self.url!r})"
@@ -176,10 +187,19 @@ class Backend(Protocol):
 
     lends_accelerators: bool = False  # whether a GPU, a TPU or much memory can be asked for
     owns_runtime: bool = True  # whether the runtime is ours to end; if not, only the kernels are that we started there
+    takes_server_options: bool = False  # whether a server is started with options of its own (`--server-option`)
     takes_folder: bool = False  # whether a session can be given a working folder of this machine (`--root`)
     extra: str | None = None  # the optional part of the installation that it needs
     languages: tuple[str, ...] | None = None  # what its kernels run (`kernelspecs.language_of`), where that is known
     no_page: str | None = None  # why a browser cannot show its runtimes; None where the server's own page can
+
+    def owns(self, record: Record) -> bool:
+        """Whether the session's runtime is ours to end."""
+        return self.owns_runtime
+
+    def keeps_awake(self, record: Record) -> bool:
+        """Whether the helper may report work to whoever ends servers that seem idle."""
+        return True
 
     def create(self, name: str, wants: RuntimeRequest) -> Record:
         """A record for a session that does not exist yet; starts nothing."""
@@ -197,7 +217,7 @@ class Backend(Protocol):
 
     def serves(self, record: Record, wants: RuntimeRequest) -> bool:
         """Whether the session's runtime is of the kind that is wanted, as far as is known here."""
-        return not (wants.gpu or wants.high_ram or wants.tpu is not None)
+        return not (wants.gpu or wants.high_ram or wants.tpu is not None or wants.server_options)
 
     def is_chosen(self, record: Record) -> bool:
         """Whether the session is one that the settings of this command mean, once they have chosen the backend."""

@@ -31,10 +31,17 @@ DEFAULT = "colab"  # the backend of those who choose none
 UNNAMED = "colab"  # the backend of stored sessions that name none: the predecessor had no other
 SERVERS = "jupyter"  # the backend of `sessions add --url`
 GATEWAYS = "gateway"  # the backend of `sessions add --gateway`
+HUBS = "hub"  # the backend of `sessions add --hub`
 FOLDERS = "local"  # the backend of `sessions add --root`
 GROUP = "lecoder_cgpu.backends"  # of entry points
 
-BUILT_IN = {"colab": "colab.backend", "jupyter": "jupyter", "local": "local", "gateway": "gateway"}
+BUILT_IN = {
+    "colab": "colab.backend",
+    "jupyter": "jupyter",
+    "local": "local",
+    "gateway": "gateway",
+    "hub": "hub.backend",
+}
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _registered: dict[str, Loader] = {}
 _entry_points: dict[str, Loader] | None = None

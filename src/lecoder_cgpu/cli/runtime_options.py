@@ -87,11 +87,48 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
         added.insert(0, click.option("--new-runtime", is_flag=True, help="Use a new runtime, whatever is there."))
 
     def decorate(function: F) -> F:
+        function = start_options(function)
         for option in reversed(added):
             function = option(function)
         return function
 
     return decorate
+
+
+def start_options(function: F) -> F:
+    """Add the options that say with what a JupyterHub starts a server."""
+    added = [
+        click.option("--server-profile", metavar="NAME", help="On a JupyterHub: the profile to start a server with."),
+        click.option(
+            "--server-option",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="On a JupyterHub: an option to start a server with. May be repeated.",
+        ),
+    ]
+    for option in reversed(added):
+        function = option(function)
+    return function
+
+
+def chosen_options(options: dict[str, Any]) -> dict[str, Any]:
+    """What a server is to be started with. A value that is JSON is taken as such.
+
+    Raises:
+        errors.UsageError: an option is malformed.
+    """
+    import json
+
+    found: dict[str, Any] = {"profile": options["server_profile"]} if options["server_profile"] else {}
+    for item in options["server_option"]:
+        name, separator, value = item.partition("=")
+        if not (name and separator):
+            raise errors.UsageError(f"--server-option {item!r} has no value", hint="--server-option NAME=VALUE")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def wants(options: dict[str, Any]) -> RuntimeRequest:
@@ -117,6 +154,7 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
             max_units=_limit(options["max_units"], "--max-units"),
         ),
         kernel_name=options.get("kernel_name") or None,
+        server_options=chosen_options(options),
     )
 
 

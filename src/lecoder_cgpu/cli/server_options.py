@@ -12,14 +12,25 @@ import click
 from .. import errors
 from ..backends import registry
 from ..system import redaction
+from .durations import duration
+from .runtime_options import chosen_options, start_options
 
 if TYPE_CHECKING:
     from ..backends.protocol import ServerRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-BACKENDS = {"url": registry.SERVERS, "gateway": registry.GATEWAYS}  # by the options that name an address
+BACKENDS = {
+    "url": registry.SERVERS,
+    "gateway": registry.GATEWAYS,
+    "hub": registry.HUBS,
+}  # by the options that name an address
 PLACES = tuple(BACKENDS)
+# What makes sense for one of them alone.
+ONLY = {
+    "gateway": ("env", "kernel_id"),
+    "hub": ("server", "server_profile", "server_option", "start", "wait", "no_keep_awake"),
+}
 
 
 def server_options(function: F) -> F:
@@ -27,6 +38,7 @@ def server_options(function: F) -> F:
     added = [
         click.option("--url", metavar="URL", help="Address of a Jupyter server, with its base path."),
         click.option("--gateway", metavar="URL", help="Address of a Kernel Gateway or an Enterprise Gateway."),
+        click.option("--hub", metavar="URL", help="Address of a JupyterHub; a server there is started if need be."),
         click.option("--token-stdin", is_flag=True, help="Read the server's token from stdin."),
         click.option(
             "--password-stdin", is_flag=True, help="Read the server's password from stdin, and log in with it."
@@ -40,15 +52,19 @@ def server_options(function: F) -> F:
             help="With --gateway: a variable that kernels are started with, such as KERNEL_USERNAME.",
         ),
         click.option("--kernel-id", metavar="ID", help="With --gateway: take over a kernel that runs there."),
+        click.option("--server", metavar="NAME", help="With --hub: the named server to use. Default: your own."),
+        click.option("--start", is_flag=True, help="With --hub: start your own server if it does not run."),
+        click.option("--wait", metavar="TIME", help="With --hub: wait this long for the start. Default: 10m."),
+        click.option("--no-keep-awake", is_flag=True, help="With --hub: do not report silent work to the Hub."),
     ]
     for option in reversed(added):
         function = option(function)
-    return function
+    return start_options(function)
 
 
 def given(options: dict[str, Any]) -> list[str]:
     """The options among these that were given, as the user wrote them."""
-    names = (*PLACES, "token_stdin", "password_stdin", "ca", "env", "kernel_id")
+    names = (*PLACES, "token_stdin", "password_stdin", "ca", *(name for names in ONLY.values() for name in names))
     return [f"--{name.replace('_', '-')}" for name in names if options[name]]
 
 
@@ -71,11 +87,12 @@ def request(name: str, options: dict[str, Any]) -> tuple[str, ServerRequest]:
             hint=f"lecoder-cgpu sessions add {name} --url URL --token-stdin; for a gateway: --gateway URL",
         )
     place = places[0]
-    for option in ("env", "kernel_id"):
-        if options[option] and BACKENDS[place] != registry.GATEWAYS:
+    for other, names in ONLY.items():
+        wrong = next((option for option in names if options[option] and place != other), None)
+        if wrong is not None:
             raise errors.UsageError(
-                f"--{option.replace('_', '-')} is for gateways",
-                hint="give the address with --gateway URL",
+                f"--{wrong.replace('_', '-')} is for --{other}, and not for --{place}",
+                hint="leave it out, or give the address with --gateway URL or --hub URL",
             )
     ca = options["ca"]
     if ca is not None and not Path(ca).expanduser().is_file():
@@ -88,6 +105,11 @@ def request(name: str, options: dict[str, Any]) -> tuple[str, ServerRequest]:
         password=password,
         ca=None if ca is None else str(Path(ca).expanduser().resolve()),
         kernel_env=dict(map(variable, options["env"])),
+        server_name=options["server"],
+        server_options=chosen_options(options),
+        start=options["start"],
+        keep_awake=not options["no_keep_awake"],
+        patience=duration(options["wait"], "--wait"),
     )
 
 

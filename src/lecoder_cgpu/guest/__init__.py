@@ -10,7 +10,8 @@
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
   carry many small files.
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
-  `leftovers` tells both whether what ended runs left in the background is at work. Without the helper,
+  `leftovers` tells both whether what ended runs left in the background is at work. `hub_activity` tells a JupyterHub
+  that work goes on. Without the helper,
   `notebook_driver` runs a notebook, `installer` installs packages, and `port_tunnel` is the far end of forwarded ports.
 Sent there as source by `helper/bootstrap.py`, so it is written for Python 3.8, the standard library and pyzmq. What
 Colab's machines have is protocol C38.

@@ -52,6 +52,11 @@ class Recorders:
             except Failure:
                 _give_up(folder, str(kernel))
 
+    @property
+    def busy(self) -> bool:
+        """Whether a kernel that is recorded executes something now."""
+        return any(recorder.busy for recorder in list(self._recorders.values()))
+
     def record(self, kernel: str, settle: bool = False) -> float:
         """Record a kernel from now on; returns for how many seconds everything that it published was recorded.
 

@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, files, output_order, progress, recorders, report, runs
+from . import environment, files, hub_activity, output_order, progress, recorders, report, runs
 from . import lease_guard as lease
 from .processes import signal_name
 from .programs import Programs
@@ -104,6 +104,7 @@ class Service:
         )
         self.files = files.Files(self._cwd)
         self.takes_files = False  # the kernel passes messages about files on
+        self._hub = hub_activity.HubActivity(self._works)
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
@@ -249,6 +250,17 @@ class Service:
     def lease(self, **wanted: Any) -> dict[str, Any]:
         """The lease of this runtime, after it was changed as the arguments say."""
         return {"lease": self._lease.change(wanted) if wanted else self._lease.read()}
+
+    def keep_awake(self, wanted: bool) -> dict[str, Any]:
+        """Whether a JupyterHub is told of work."""
+        self._hub.wanted = wanted
+        return {}
+
+    def _works(self) -> bool:
+        """Whether a run or a recorded kernel works now, or what a run left behind."""
+        if self._recorders.busy or any(run.state()["state"] in ("starting", "running") for run in self._store.all()):
+            return True
+        return bool(self._lease.read()["background"])
 
     # --- updates ---
 

@@ -217,6 +217,10 @@ class Helper:
         """
         return self._call(answers.Recorded, "record", kernel=kernel, settle=settle).seconds
 
+    def keep_awake(self, wanted: bool) -> None:
+        """Say whether a JupyterHub is told that work goes on."""
+        self._call(answers.Nothing, "keep_awake", wanted=wanted)
+
     def use(self) -> None:
         """Tell that the runtime is in use in a way that the helper does not see, so that it is not idle now."""
         self._call(answers.Nothing, "use")

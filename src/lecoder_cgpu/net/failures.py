@@ -37,6 +37,8 @@ class Refusal:
 
 def jupyter_error(refusal: Refusal) -> errors.Error:
     """The error for a refusal that comes from a Jupyter server."""
+    if refusal.status == 424 or (refusal.location is not None and "/hub/" in refusal.location):
+        return hub_stopped(refusal.what)
     if refusal.location is not None:
         return not_jupyter(refusal.what, f"it redirects to {refusal.location}")
     if refusal.page and 200 <= refusal.status < 300:
@@ -129,6 +131,14 @@ def no_upgrade(status: int, what: str) -> errors.Error:
     )
     error.http_status = status
     return error
+
+
+def hub_stopped(what: str) -> errors.ConnectionFailed:
+    """The error for a server that its JupyterHub does not run now (protocol J40)."""
+    return errors.ServerStopped(
+        f"{what}: the JupyterHub there does not run this server now",
+        hint="lecoder-cgpu sessions add NAME --hub URL --start --token-stdin starts it; or start it on the Hub's page",
+    )
 
 
 def not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:

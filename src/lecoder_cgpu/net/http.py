@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import time
 import weakref
@@ -215,6 +216,35 @@ class Http:
             raise unreachable(self.base_url, error) from error
         finally:
             connection.close()
+
+    def events(self, path: str, limit: float) -> Iterator[bytes]:
+        """Yield the data of a stream of server-sent events as they come; nothing when there is no such stream.
+
+        Args:
+            limit: seconds for all of it.
+
+        Raises:
+            errors.ConnectionFailed: the connection failed, or the stream took longer.
+        """
+        import httpx2
+
+        what = f"GET {self.base_url}{path}"
+        clock = answers.Clock(limit)
+        try:
+            headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+            answer = answers.begun(
+                self._client, self._client.build_request("GET", self.base_url + path, headers=headers), clock, what
+            )
+            logs.current().debug("HTTP", what, {"status": answer.status_code})
+            with contextlib.closing(answer):
+                left = b""
+                for piece in answers.pieces(answer, clock, what) if answer.is_success else ():
+                    *lines, left = (left + piece).split(b"\n")
+                    yield from (line[5:].strip() for line in lines if line.startswith(b"data:"))
+                    if len(left) > answers.MOST:
+                        raise answers.unreadable(what, "has a line without end")
+        except httpx2.HTTPError as error:
+            raise unreachable(self.base_url, error) from error
 
     def has_page(self, path: str) -> bool:
         """Whether a browser finds something at `path`: a page, or a redirection to one (such as a login).

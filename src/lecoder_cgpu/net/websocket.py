@@ -105,6 +105,9 @@ class WebSocket:
             response = error.response
             body = (response.body or b"")[:2000].decode("utf-8", "replace")
             logs.current().debug("WEBSOCKET", f"refused {where}", {"status": response.status_code})
+            location = response.headers.get("Location", "")
+            if response.status_code == 424 or (300 <= response.status_code < 400 and "/hub/" in location):
+                raise failures.hub_stopped(where) from error
             if 300 <= response.status_code < 400:
                 raise failures.not_jupyter(where, "it redirects to another page") from error
             if response.status_code == 200:

@@ -302,6 +302,11 @@ class SessionManager:
                 f"the {backend} backend lends its machine as it is; it cannot provide {wants.options[0]}",
                 hint=f"leave out {wants.options[0]}, or add --backend {registry.DEFAULT}",
             )
+        if wants.server_options and not self.backend(backend).takes_server_options:
+            raise errors.UsageError(
+                f"the {backend} backend starts no servers with options",
+                hint=f"leave out --server-profile and --server-option, or add --backend {registry.HUBS}",
+            )
         if wants.limits:
             self._check_leased(backend)
 
@@ -341,6 +346,10 @@ class SessionManager:
         """
         check_name(name)
         session = self.hold(self.backend(backend).attach(name, server))
+        session.terms = structs.replace(session.terms, patience=server.patience)
+        starts = session.backend.find(session.record) is None
+        if starts:
+            self._start_added(session, replace=replace)
         session.server.version()
         if not session.server.check_access() and session.endpoint.lists:
             session.close()
@@ -351,8 +360,20 @@ class SessionManager:
             session.take_kernel(kernel_id)
         if kernel_name is not None:
             session.use_kernel(kernel_name, keep=True)
-        self.store.add(session.record, replace=replace)
+        if not starts:
+            self.store.add(session.record, replace=replace)
         return session
+
+    def _start_added(self, session: Session, *, replace: bool) -> None:
+        """Start the runtime of a new session. It is stored before, and stays if the start goes on without us."""
+        self.store.add(session.record, replace=replace)
+        try:
+            session.endpoint  # noqa: B018 - starts it
+        except errors.TimeLimit:
+            raise
+        except BaseException:
+            self.store.remove(session.record.id)
+            raise
 
     def add_local(self, name: str, root: str | None, *, kernel_name: str | None = None) -> Session:
         """Store a local runtime as a session and start it.

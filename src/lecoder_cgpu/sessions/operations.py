@@ -254,7 +254,7 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     session = manager.hold(record)
     kernels: list[str] = []
     released: Any = "nothing"
-    if session.backend.owns_runtime:
+    if session.backend.owns(record):
         try:
             with manager.waiting(f"giving back the runtime of {record.name} …"):
                 released = session.backend.release(record)

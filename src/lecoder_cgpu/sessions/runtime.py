@@ -139,7 +139,10 @@ class SessionRuntime:
         Raises:
             errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        return self._on_the_runtime(self._connect_helper)
+        helper = self._on_the_runtime(self._connect_helper)
+        if not self.backend.keeps_awake(self.record):
+            helper.keep_awake(False)
+        return helper
 
     def _connect_helper(self) -> Helper:
         from ..helper.client import Helper

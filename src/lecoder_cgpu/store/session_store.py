@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -125,6 +125,23 @@ class Owner(Struct, kw_only=True):
     host: str
 
 
+class HubServer(Struct, kw_only=True):
+    """Which server of a JupyterHub a session uses.
+
+    `url` is the Hub's address, `name` the server's (empty: the user's default server), `options` what it is started
+    with. `ours`: it was started for this session, so closing ends it. `ready`: it ran when it was last looked at.
+    `keepAwake`: work that is silent is reported to the Hub, which ends servers that seem idle.
+    """
+
+    url: str
+    user: str
+    name: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    ours: bool = False
+    ready: bool = False
+    keep_awake: bool = field(name="keepAwake", default=True)
+
+
 class Record(Struct, kw_only=True):
     """One session as it is stored. The predecessor's records have neither name nor backend: theirs is Colab."""
 
@@ -148,6 +165,7 @@ class Record(Struct, kw_only=True):
     lease: Lease | None = None
     owner: Owner | None = None
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
+    hub: HubServer | None = None
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]

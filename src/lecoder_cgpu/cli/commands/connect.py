@@ -25,6 +25,8 @@ _RUNTIME_OPTIONS = (
     "tpu",
     "cpu",
     "high_ram",
+    "server_profile",
+    "server_option",
     "wait_for_capacity",
     "idle_release",
     "max_runtime",

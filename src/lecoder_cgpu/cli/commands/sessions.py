@@ -80,6 +80,7 @@ def add(app: App, /, name: str, root: str | None, force: bool, kernel_name: str 
     lecoder-cgpu sessions add lab --url https://lab.example.org/user/ada/ --token-stdin < token.txt
     lecoder-cgpu sessions add lab --url https://lab.example.org/ --password-stdin < password.txt
     lecoder-cgpu sessions add farm --gateway https://gateway.example.org/ -e KERNEL_USERNAME=ada
+    lecoder-cgpu sessions add big --hub https://hub.example.org/ --server big --server-profile a100
     lecoder-cgpu --backend local sessions add scratch --root ~/scratch
     """
     chosen = app.options.get("backend")
