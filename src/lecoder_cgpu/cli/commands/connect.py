@@ -131,7 +131,8 @@ def _piped(app: App, options: dict[str, Any]) -> Answer:
     words = []
     for name in _RUNTIME_OPTIONS:
         option, value = f"--{name.replace('_', '-')}", options[name]
-        words += [option] if value is True else [f"{option}={value}"] if value else []
+        values = value if isinstance(value, tuple) else (value,) if value else ()
+        words += [option if item is True else f"{option}={item}" for item in values]
     if options["mode"] == "kernel":
         words += ["--outputs", options["outputs"]] if options["outputs"] else []
         startup = options["startup_code"]
