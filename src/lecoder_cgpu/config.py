@@ -102,7 +102,7 @@ VARIABLES = {
     "CI": "any value: no questions and no colour; likewise AI_AGENT, CLAUDECODE and CODEX_SANDBOX",
     "XDG_CONFIG_HOME": "on Linux, where the folder lecoder-cgpu is, instead of ~/.config",
     "SSL_CERT_FILE": "certificate authorities to trust, for HTTP and WebSocket",
-    "HTTPS_PROXY": "proxy for HTTPS and wss; likewise HTTP_PROXY, and NO_PROXY for exceptions",
+    "HTTPS_PROXY": "proxy for HTTPS and wss; likewise HTTP_PROXY and ALL_PROXY (socks5://… too), and NO_PROXY",
 }
 
 # Variables by which coding agents and CI services make themselves known.
@@ -126,6 +126,7 @@ EXTRAS = {
     "notebooks": ("jupytext", "yaml"),
     "remote": ("cloudpickle",),
     "mcp": ("mcp", "PIL"),
+    "socks": ("socksio", "python_socks"),
 }
 
 

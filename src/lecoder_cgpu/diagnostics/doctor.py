@@ -22,7 +22,7 @@ from ..auth import credentials
 from ..backends import registry
 from ..models.base import ErrorInfo, readable
 from ..models.reference import Doctor, Finding
-from ..net import http
+from ..net import http, proxies
 from ..sessions import keeper_process
 from ..sessions.manager import SessionManager
 from ..store.session_store import Record
@@ -227,11 +227,14 @@ def _servers(client: SessionManager) -> Iterator[Finding]:
     if not (lender.has_account() or _wants_account(client)):
         return
     origins = lender.services()
+    for used in dict.fromkeys(filter(None, map(proxies.used_for, origins))):
+        yield from _hop(used)
     yield from (found for findings in client.each(lambda origin: list(_probe(origin)), origins) for found in findings)
 
 
 def _probe(origin: str) -> Iterator[Finding]:
     where = urlsplit(origin).netloc
+    used = proxies.used_for(origin)
     began = time.time()
     try:
         answer = http.exchange("HEAD", origin.rstrip("/") + "/", timeout=PROBE_TIMEOUT)
@@ -239,7 +242,8 @@ def _probe(origin: str) -> Iterator[Finding]:
         yield _finding("network", "problem", error.message, error.hint)
         return
     ended = time.time()
-    yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms")
+    way = f", through {used.shown}" if used is not None else ""
+    yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms{way}")
     try:
         skew = parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - (began + ended) / 2
     except (ValueError, OverflowError):  # there is no date, or none that can be read
@@ -249,6 +253,19 @@ def _probe(origin: str) -> Iterator[Finding]:
         yield _finding(
             "clock", "warning", f"this clock is {abs(skew):.0f} s {ahead} that of {where}", "set the clock (NTP)"
         )
+
+
+def _hop(used: proxies.UsedProxy) -> Iterator[Finding]:
+    """Whether something listens where a proxy should be."""
+    import socket
+
+    try:
+        socket.create_connection(used.place, timeout=PROBE_TIMEOUT).close()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        yield _finding("proxy", "problem", f"{used.shown}: nothing answers there: {why}", proxies.correction(used))
+        return
+    yield _finding("proxy", "ok", f"{used.shown} takes connections")
 
 
 # --- runtimes ---

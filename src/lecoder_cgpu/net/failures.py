@@ -1,6 +1,7 @@
 """What failures of the network mean: an HTTP status, or a connection that failed, as one of our errors.
 
-Pure. The clients in `http` and `websocket` raise what these functions return, so both word the same failure the same.
+Pure, but for the variables that name proxies. The clients in `http` and `websocket` raise what these functions return,
+so both word the same failure the same.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .. import errors
+from . import proxies
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
@@ -98,6 +100,8 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (OSError, TimeoutError)):
         cause = cause.__cause__ or cause.__context__
+    if (of_proxy := proxies.failure(url, error, cause)) is not None:
+        return of_proxy
     if isinstance(cause, ssl.SSLCertVerificationError):
         return errors.ConnectionFailed(
             f"{where}: its TLS certificate is not trusted: {cause.verify_message}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -12,9 +13,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .. import __version__, errors
+from .. import __version__, config, errors
 from ..system import logs
-from . import answers
+from . import answers, proxies
 from .failures import Refusal, jupyter_error, retry_after, status_error, unreachable
 from .retry import persist
 
@@ -41,7 +42,7 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
     Raises:
         errors.ConfigError: the file holds none.
     """
-    context = ssl.create_default_context()
+    context = _system_context()
     if ca is not None:
         try:
             context.load_verify_locations(cafile=ca)
@@ -51,6 +52,34 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
                 hint="give a file of certificates in PEM form to lecoder-cgpu sessions add … --ca FILE",
             ) from error
     return context
+
+
+def _system_context() -> ssl.SSLContext:
+    """What the system trusts. On macOS and Windows that is asked of the system itself, which knows the authorities that
+    a company has added; elsewhere OpenSSL's files are the system's."""
+    named = config.environment("SSL_CERT_FILE") or config.environment("SSL_CERT_DIR")
+    if sys.platform in ("darwin", "win32") and not named:
+        import truststore
+
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context()
+
+
+def _client_for(url: str, **options: Any) -> httpx2.Client:
+    """A client for one address, through the proxy that the environment names for it.
+
+    Raises:
+        errors.ConfigError: that proxy cannot be used.
+    """
+    import httpx2
+
+    proxies.check(url)
+    try:
+        return httpx2.Client(trust_env=not is_loopback(url), **options)
+    except ImportError as error:
+        raise proxies.missing_package(url) from error
+    except ValueError as error:  # of its scheme
+        raise proxies.unusable(url, error) from error
 
 
 class Http:
@@ -85,12 +114,12 @@ class Http:
         # Made late: the import and the TLS set-up take a tenth of a second, and `_read_near` needs neither.
         import httpx2
 
-        client = httpx2.Client(
+        client = _client_for(
+            self.base_url,
             headers=self._headers,
             timeout=httpx2.Timeout(ANSWER, connect=CONNECT_TIMEOUT),
             # The WebSocket does the same: the system's authorities, or SSL_CERT_FILE; no proxy to this machine itself.
             verify=tls_context(self._ca),
-            trust_env=not is_loopback(self.base_url),
             follow_redirects=False,
             cookies=_no_cookies(),
         )
@@ -149,6 +178,8 @@ class Http:
                 f"{self.base_url} is not an address: {error}", hint="give it as http://HOST:PORT/"
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
+        if answer.status_code == 407 and (used := proxies.used_for(self.base_url)) is not None:
+            raise proxies.needs_login(used)
         page = "html" in answer.headers.get("content-type", "")
         if not answer.is_success or page:
             location = answer.headers.get("location", "another page") if answer.is_redirect else None
@@ -303,7 +334,7 @@ def exchange(
     clock = answers.Clock(timeout, len(content or b""))
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
-        with httpx2.Client(timeout=timeout, verify=tls_context(ca), trust_env=not is_loopback(url)) as client:
+        with _client_for(url, timeout=timeout, verify=tls_context(ca)) as client:
             answer = answers.begun(
                 client, client.build_request(method, url, content=content, headers=sent), clock, what
             )
@@ -331,11 +362,11 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
 
     shown = url.partition("?")[0]
     deadline = time.monotonic() + timeout
-    client = httpx2.Client(
+    client = _client_for(
+        url,
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
         timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
         verify=ssl.create_default_context(),
-        trust_env=not is_loopback(url),
         follow_redirects=True,
     )
     content = bytearray()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from ..system import logs
-from . import failures
+from . import failures, proxies
 from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback, tls_context
 from .retry import persist
 
@@ -69,7 +69,7 @@ class WebSocket:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
-        context = tls_context(ca) if ca is not None and url.startswith("wss:") else None
+        context = tls_context(ca) if url.startswith("wss:") else None
         return persist(lambda: cls._once(url, headers, subprotocols, seconds, context))
 
     @classmethod
@@ -85,6 +85,7 @@ class WebSocket:
         logger.addHandler(_QUIET)
         logger.propagate = False
         where = url.partition("?")[0]
+        proxies.check(url)
         try:
             connection = connect(
                 url,
@@ -98,7 +99,7 @@ class WebSocket:
                 close_timeout=CLOSE_WAIT,
                 ping_interval=PING_INTERVAL,
                 ping_timeout=PING_TIMEOUT,
-                proxy=None if is_loopback(url) else True,
+                proxy=None if is_loopback(url) else proxies.whole_address(url) or True,
                 logger=logger,
             ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
         except InvalidStatus as error:
@@ -115,6 +116,8 @@ class WebSocket:
             if response.status_code in (400, 426) and "upgrade" in body.lower():
                 raise failures.no_upgrade(response.status_code, where) from error
             raise failures.status_error(response.status_code, where, body) from error
+        except ImportError as error:
+            raise proxies.missing_package(url) from error
         except (OSError, EOFError, WebSocketException) as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
             if isinstance(error, InvalidURI):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from .. import errors
+from .. import config, errors
 
 DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 FILES = (errno.EMFILE, errno.ENFILE)
@@ -54,6 +54,8 @@ def _machine(error: BaseException) -> errors.Error | None:
             name="NoWorkingFolder",
             hint="change to one that exists (cd), then repeat the same command",
         )
+    if isinstance(error, ImportError):
+        return _incomplete(error)
     if not isinstance(error, OSError):
         return None
     where = f"{error.filename}: " if isinstance(error.filename, str) else ""
@@ -72,6 +74,20 @@ def _machine(error: BaseException) -> errors.Error | None:
     if error.errno in REFUSED:
         return errors.ConfigError(f"{where}{error.strerror}", name="MachineRefused", hint=REFUSED[error.errno])
     return None
+
+
+def _incomplete(error: ImportError) -> errors.Error | None:
+    """A package that is missing, or too old to have what we need; None if it is a part of ours."""
+    module = (error.name or "").partition(".")[0]
+    if not module or module in ("lecoder_cgpu", *sys.builtin_module_names):
+        return None
+    extra = next((name for name, modules in config.EXTRAS.items() if module in modules), None)
+    wanted = "lecoder-cgpu" if extra is None else f"lecoder-cgpu[{extra}]"
+    return errors.ConfigError(
+        f"the package {module} is missing here, or does not fit: {error}",
+        name="PackageMissing",
+        hint=f"pip install --upgrade '{wanted}'; lecoder-cgpu doctor shows what is installed",
+    )
 
 
 def close_to_others() -> None:

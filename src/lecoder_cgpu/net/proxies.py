@@ -1,0 +1,167 @@
+"""Proxies of the environment: which one a connection goes through, what is wrong with it, and whose failure it was."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from .. import config, errors
+
+SOCKS_HINT = "pip install 'lecoder-cgpu[socks]', or give an HTTP proxy in HTTPS_PROXY"
+_SECURE = ("https", "wss")
+_SCHEMES = ("", "http", "https", "socks4", "socks4a", "socks5", "socks5h", "socks")
+
+
+class UsedProxy(NamedTuple):
+    """A proxy, and the variable that names it. `address` has neither user nor password."""
+
+    address: str
+    variable: str
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Its host and port."""
+        parts = urlsplit(self.address if "://" in self.address else f"http://{self.address}")
+        usual = {"https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080, "socks": 1080}
+        return parts.hostname or "", parts.port or usual.get(parts.scheme, 80)
+
+    @property
+    def shown(self) -> str:
+        return f"the proxy {self.address} ({self.variable})"
+
+
+def used_for(url: str) -> UsedProxy | None:
+    """The proxy through which a connection to an address goes; None if it goes there directly.
+
+    Loopback addresses never go through one.
+    """
+    found = _found(url)
+    return None if found is None else UsedProxy(_address(found[0]), found[1])
+
+
+def whole_address(url: str) -> str | None:
+    """The address of that proxy with its user and password, as libraries take it: nothing to be shown."""
+    found = _found(url)
+    if found is None:
+        return None
+    value = found[0] if "://" in found[0] else f"http://{found[0]}"
+    return re.sub("^socks://", "socks5://", value)
+
+
+def _found(url: str) -> tuple[str, str] | None:
+    """What a variable says of the proxy for an address, and which one."""
+    from urllib.request import proxy_bypass
+
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return None
+    kind = "HTTPS_PROXY" if parts.scheme in _SECURE else "HTTP_PROXY"
+    for name in (kind, "ALL_PROXY"):
+        for variable in (name.lower(), name):
+            if value := config.environment(variable):
+                return None if proxy_bypass(host) else (value, variable)
+    return None
+
+
+def _address(value: str) -> str:
+    """A proxy's address as it may be shown."""
+    scheme, mark, rest = value.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2].rstrip("/")
+
+
+def check(url: str) -> None:
+    """Refuse what no client of ours can use.
+
+    Raises:
+        errors.ConfigError: the proxy is a file that chooses proxies (PAC), or no address.
+    """
+    used = used_for(url)
+    if used is None:
+        return
+    if used.address.lower().startswith("pac+") or re.search(r"(?i)\.(pac|dat)(\?|$)|/wpad", used.address):
+        raise errors.ConfigError(
+            f"{used.variable} names a file that chooses proxies (PAC): {used.address}",
+            name="ProxyIsPac",
+            hint=f"open that file, and give the proxy in it: export {used.variable}=http://HOST:PORT",
+        )
+    try:
+        parts = urlsplit(used.address if "://" in used.address else f"//{used.address}")
+        usable = bool(parts.hostname) and (parts.port or 1) > 0 and parts.scheme in _SCHEMES
+    except ValueError:
+        usable = False
+    if not usable:
+        raise errors.ConfigError(
+            f"{used.variable} is no address of a proxy: {used.address!r}",
+            name="BadProxy",
+            hint=f"export {used.variable}=http://HOST:PORT",
+        )
+
+
+def missing_package(url: str) -> errors.Error:
+    """The error for a proxy that needs a package which is not installed."""
+    used = used_for(url)
+    return errors.ConfigError(
+        f"{used.shown if used else 'a proxy of the environment'} is a SOCKS proxy, and the packages that speak to such "
+        "are not installed",
+        name="NoSocks",
+        hint=SOCKS_HINT,
+    )
+
+
+def unusable(url: str, error: ValueError) -> errors.Error:
+    """The error for a proxy whose address a client refuses."""
+    used = used_for(url)
+    return errors.ConfigError(
+        f"{used.shown if used else 'a proxy of the environment'} cannot be used: {error}",
+        name="BadProxy",
+        hint=f"export {used.variable if used else 'HTTPS_PROXY'}=http://HOST:PORT",
+    )
+
+
+def failure(url: str, error: BaseException, cause: BaseException | None) -> errors.ConnectionFailed | None:
+    """The error for a connection that failed at its proxy; None if it goes through none, or failed behind it."""
+    import socket
+
+    used = used_for(url)
+    if used is None:
+        return None
+    said = " ".join(f"{error} {error.__cause__ or ''} {cause or ''}".split())
+    status = re.search(r"\b([45]\d\d)\b", said) if "roxy" in type(error).__name__ or "CONNECT" in said else None
+    response = getattr(error, "response", None)
+    number = int(status[1]) if status else getattr(response, "status_code", 0)
+    if number == 407:
+        return needs_login(used)
+    if getattr(cause, "errno", None) == errno.ECONNREFUSED:
+        return errors.ConnectionRefused(
+            f"{used.shown} refused the connection: nothing listens there", name="ProxyRefused", hint=correction(used)
+        )
+    if isinstance(cause, socket.gaierror):
+        return errors.NameResolution(
+            f"{used.shown}: there is no host of that name", name="ProxyUnknown", hint=correction(used)
+        )
+    if number or "roxy" in type(error).__name__:
+        return errors.ConnectionFailed(
+            f"{used.shown} did not connect to {urlsplit(url).hostname}: {said[:200]}",
+            name="ProxyRefused",
+            hint=correction(used),
+        )
+    return None
+
+
+def needs_login(used: UsedProxy) -> errors.ConnectionFailed:
+    """The error for a proxy that asks who we are (407)."""
+    return errors.ConnectionFailed(
+        f"{used.shown} demands a user and a password (HTTP 407)",
+        name="ProxyLogin",
+        retryable=False,
+        hint=f"export {used.variable}=http://USER:PASSWORD@HOST:PORT",
+    )
+
+
+def correction(used: UsedProxy) -> str:
+    """What to do about a proxy that does not work."""
+    name = used.variable
+    return f"start the proxy, or correct it: export {name}=http://HOST:PORT; to go without one: unset {name}"

@@ -1,0 +1,149 @@
+"""Proxies of the environment, real ones: SOCKS for HTTP and WebSockets, one that refuses, one that demands a login."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lecoder_cgpu import errors
+from lecoder_cgpu.net import proxies
+from lecoder_cgpu.net.http import Http, exchange
+from lecoder_cgpu.net.websocket import WebSocket
+from tests.support.servers import start_server
+
+VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+Serve = Callable[[socket.socket], None]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[Serve], int]]:
+    """Starts servers for one connection after the other."""
+    servers: list[socket.socket] = []
+
+    def start(serve: Serve) -> int:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        port: int = server.getsockname()[1]
+        return port
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def socks(port: int, asked: list[bytes]) -> Serve:
+    """A SOCKS5 proxy that connects to a port of this machine, whatever host it is asked for."""
+
+    def serve(client: socket.socket) -> None:
+        client.recv(262)
+        client.sendall(b"\5\0")
+        request = client.recv(262)
+        asked.append(request[5 : 5 + request[4]])
+        client.sendall(b"\5\0\0\1\0\0\0\0\0\0")
+        with client, socket.create_connection(("127.0.0.1", port)) as server:
+            back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+            back.start()
+            _copy(client, server)
+            back.join(10)
+
+    return serve
+
+
+def answering(answer: bytes) -> Serve:
+    def serve(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(answer)
+        client.close()
+
+    return serve
+
+
+def test_socks(listening: Callable[[Serve], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP and WebSockets go through it; the host's name is resolved there."""
+    asked: list[bytes] = []
+    there = "lab.example.invalid"
+    with start_server(tmp_path, "--ServerApp.allow_remote_access=True") as jupyter:
+        port = listening(socks(int(jupyter.url.rpartition(":")[2].strip("/")), asked))
+        monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{port}")
+        headers = {"Authorization": f"token {jupyter.token}"}
+        assert b"kernels" in Http(f"http://{there}/", headers).request("GET", "api/status")
+        connection = WebSocket.connect(f"ws://{there}/api/events/subscribe", headers)
+        connection.close()
+    assert asked == [there.encode()] * 2
+
+
+# The library for SOCKS leaves the socket of a failed connection to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its failure is its own, with its variable and without its password; and one that no client can use is refused."""
+    closed = socket.create_server(("127.0.0.1", 0))
+    nobody = closed.getsockname()[1]
+    closed.close()
+    login = listening(answering(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"))
+    refusing = listening(answering(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"))
+    cases: list[tuple[str, str, type[errors.Error]]] = [
+        (f"http://ada:s3cret@127.0.0.1:{nobody}", "ProxyRefused", errors.ConnectionFailed),
+        (f"socks5://127.0.0.1:{nobody}", "ProxyRefused", errors.ConnectionFailed),
+        ("http://proxy.invalid:3128", "ProxyUnknown", errors.ConnectionFailed),
+        (f"http://127.0.0.1:{login}", "ProxyLogin", errors.ConnectionFailed),
+        (f"http://127.0.0.1:{refusing}", "ProxyRefused", errors.ConnectionFailed),
+        ("http://wpad.example.org/proxy.pac", "ProxyIsPac", errors.ConfigError),
+        ("gopher://127.0.0.1:70", "BadProxy", errors.ConfigError),
+        ("http://127.0.0.1:99999", "BadProxy", errors.ConfigError),
+    ]
+    for proxy, name, kind in cases:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        calls: list[Callable[[], object]] = [
+            lambda: exchange("GET", "https://colab.example.org/x", timeout=20),
+            lambda: Http("https://colab.example.org/", {}).request("GET", "x", repeat=False),
+            lambda: WebSocket._once("wss://colab.example.org/x", {}, (), 20, None),
+        ]
+        for call in calls:
+            with pytest.raises(kind) as caught:
+                call()
+            assert (caught.value.name, "HTTPS_PROXY" in caught.value.message) == (name, True), (proxy, caught.value)
+            assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
+    monkeypatch.setenv("NO_PROXY", "colab.example.org")
+    assert proxies.used_for("https://colab.example.org/x") is None
+    assert proxies.used_for("https://127.0.0.1/x") is None
+
+
+def test_socks_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line says what to install; it is no bug."""
+    import sys
+
+    for name in ("socksio", "python_socks", "python_socks.sync"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(errors.ConfigError, match="not installed") as caught:
+        exchange("GET", "https://colab.example.org/x", timeout=5)
+    assert "pip install" in (caught.value.hint or "")
