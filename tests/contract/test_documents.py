@@ -225,6 +225,8 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["connect", "--startup-code", "1"], 2006, 2),
         (["connect", "-m", "kernel", "--startup-command", "ls"], 2006, 2),
         (["forward"], 2006, 2),
+        (["serve"], 2005, 66),
+        (["serve", "--port", "70000"], 2006, 2),
         (["forward", "train"], 2006, 2),
         (["forward", "train", "80x"], 2006, 2),
         (["forward", "0"], 2006, 2),

@@ -113,6 +113,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--stdin",
         "--timeout",
         "--to",
+        "--token-stdin",
         "--wait",
     }
     wordings: dict[str, set[str | None]] = {}

@@ -107,12 +107,13 @@ class AcquireOptions(Struct, frozen=True, kw_only=True):
 
 class Upstream(Struct, frozen=True):
     """A backend's own proxy for a port of the runtime: its address without a final slash, the header and token that it
-    asks for, and until when (Unix time) the token is good."""
+    asks for, until when (Unix time) the token is good, and further headers."""
 
     url: str
     header: str
     token: str
     expires: float
+    more: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:  # a token must not reach a log through a traceback
         return f"Upstream(url={self.url!r})"

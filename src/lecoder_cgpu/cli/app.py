@@ -28,6 +28,7 @@ COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
     "connect": ("connect", "Open a shell or a Python prompt on a runtime."),
     "forward": ("forward", "Reach ports of a runtime on 127.0.0.1."),
+    "serve": ("serve", "Give other Jupyter clients the session's server, on 127.0.0.1."),
     "ssh": ("ssh", "Open an SSH connection to a Colab runtime."),
     "ssh-config": ("ssh_config", "Print a host block for OpenSSH, editors and rsync."),
     "status": ("status", "Show login, runtimes, GPUs and sessions."),

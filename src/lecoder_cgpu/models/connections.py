@@ -1,4 +1,4 @@
-"""The documents of `connect`, `forward` and `ssh`."""
+"""The documents of `connect`, `forward`, `serve` and `ssh`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,25 @@ class Forwarded(Struct, kw_only=True):
     seconds: float
 
 
+class ServingEvent(Struct, kw_only=True, tag_field="type", tag="serving"):
+    """`serve --events`: the server is there from now on, for those who show the token."""
+
+    session: SessionRef
+    address: str
+    token: str
+
+
+class Served(Struct, kw_only=True):
+    """`serve`, after it ended. Ctrl-C is the normal end and not a failure."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    address: str
+    connections: int
+    seconds: float
+
+
 class Connected(Struct, kw_only=True):
     """`connect` and `ssh`, after they ended.
 
@@ -91,4 +110,6 @@ DOCUMENTS: dict[str, Any] = {
     "forward": Forwarded,
     "ssh-config": SshConfig,
     "forward-event": ListeningEvent,
+    "serve": Served,
+    "serve-event": ServingEvent,
 }

@@ -60,14 +60,7 @@ class PortProxy:
     reconnections = 0  # always 0: each request has a connection of its own
 
     def __init__(self, session: Session, notify: Callable[[str], None], hint: str) -> None:
-        find = session.backend.upstream(session.record)
-        if find is None:
-            raise errors.UsageError(
-                f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
-                name="NoPortProxy",
-                hint=hint,
-            )
-        self._find = find
+        self._find = self._finder(session, hint)
         self._session = session
         self._notify = notify
         self._hint = hint
@@ -80,6 +73,20 @@ class PortProxy:
         self._loop.set_exception_handler(_log)
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+
+    def _finder(self, session: Session, hint: str) -> Callable[[int], Upstream]:
+        find = session.backend.upstream(session.record)
+        if find is None:
+            raise errors.UsageError(
+                f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
+                name="NoPortProxy",
+                hint=hint,
+            )
+        return find
+
+    def _admit(self, request: Request) -> Request:
+        """The request as it is passed on; `Refused` if it is not."""
+        return request
 
     def listen(self, remote: int, local: int | None) -> int:
         """Forward a port, and return the port here; the arguments are those of `Tunnel.listen`.
@@ -184,6 +191,7 @@ class PortProxy:
         request = await _request(reader)
         if request is None:
             return
+        request = self._admit(request)
         upstream = await way.current()
         again = True
         up: asyncio.Task[None] | None = None

@@ -103,11 +103,13 @@ class Request:
     def for_upstream(self, upstream: Upstream) -> bytes:
         """The head to send on. It is the last of its connection, unless it asks for a WebSocket."""
         there = urlsplit(upstream.url)
-        dropped = (_OF_THE_CONNECTION | _named(self.fields) | {"host", "upgrade", upstream.header.lower()}) - _LENGTHS
+        shown = {**({upstream.header: upstream.token} if upstream.header else {}), **upstream.more}
+        ours = {"host", "upgrade", *(name.lower() for name in shown)}
+        dropped = (_OF_THE_CONNECTION | _named(self.fields) | ours) - _LENGTHS
         lines = [
             f"{self.method} {there.path}{self.target} {self.version}",
             f"Host: {there.netloc}",
-            f"{upstream.header}: {upstream.token}",
+            *(f"{name}: {value}" for name, value in shown.items()),
             *(["Connection: Upgrade", "Upgrade: websocket"] if self.websocket else ["Connection: close"]),
         ]
         here = f"http://{self.host}".lower()
@@ -169,7 +171,7 @@ class Answer:
                 value = _DOMAIN.sub("", value)  # the browser would drop a cookie of another domain
             lines.append(f"{name}: {value}")
         head = "\r\n".join(lines)
-        for secret in spellings([upstream.token]):
+        for secret in spellings([value for value in (upstream.token, *upstream.more.values()) if value]):
             head = head.replace(secret, MASK)
         return _bytes([head])
 
