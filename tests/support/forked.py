@@ -52,11 +52,23 @@ UNDERSTOOD = {"stdin", "stdout", "stderr", "cwd", "bufsize", "start_new_session"
 
 def can_fork(environment: Mapping[str, str], options: Mapping[str, Any]) -> bool:
     """Whether a command with this environment and these options of `Popen` is the same when it is forked."""
-    names = {*environment, *os.environ}
+    names = {*environment, *os.environ} - {"PYTHONPATH"}
     odd = [name for name in names if name.startswith(READ_AT_START) and environment.get(name) != os.environ.get(name)]
     measured = any(name.startswith("COV") for name in environment)  # the coverage of each command by itself
     wanted = os.environ.get("LECODER_CGPU_TEST_FORKS") != "off" and hasattr(os, "pidfd_open")
-    return wanted and not odd and not measured and options.keys() <= UNDERSTOOD
+    shadowed = any(_has_modules(folder) for folder in _added(environment))
+    return wanted and not odd and not measured and not shadowed and options.keys() <= UNDERSTOOD
+
+
+def _added(environment: Mapping[str, str]) -> list[str]:
+    """What PYTHONPATH adds to the folders that modules come from."""
+    folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+    return [folder for folder in folders if folder and folder not in (*sys.path, str(REPOSITORY))]
+
+
+def _has_modules(folder: str) -> bool:
+    """Whether something in it could stand before what is imported already; a backend's entry point cannot."""
+    return any(entry.suffix == ".py" or (entry / "__init__.py").exists() for entry in Path(folder).glob("*"))
 
 
 class ForkedCommand(subprocess.Popen[bytes]):
@@ -205,6 +217,7 @@ def become(order: dict[str, Any], files: list[int]) -> None:
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    sys.path[1:1] = _added(os.environ)
     time.tzset()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin, sys.stdout, sys.stderr = (stream(number) for number in range(3))
