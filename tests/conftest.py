@@ -83,6 +83,15 @@ settings.register_profile(
 settings.load_profile("lecoder-cgpu")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest` alone uses two processes, where pytest-xdist is installed."""
+    if config.invocation_params.args or hasattr(config, "workerinput"):
+        return
+    if config.pluginmanager.hasplugin("xdist"):
+        config.option.numprocesses = 2
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare signals, the choice of tests, and bytecode for the commands that tests start."""
     _restore_signals()

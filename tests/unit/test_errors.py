@@ -5,16 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import lecoder_cgpu
 from lecoder_cgpu import errors
 from lecoder_cgpu.docgen.error_names import names
+from tests.support.source import nodes, trees
 
-PACKAGE = Path(lecoder_cgpu.__file__).parent
-SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
 CLASSES = {kind.__name__: kind for kind in errors.subclasses(errors.Error)}
 
 
@@ -29,7 +26,7 @@ def is_name(node: ast.expr) -> bool:
 
 def decisions(tree: ast.AST) -> Iterator[str]:
     """Every place that compares an attribute `name` with the name of an error."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         sides: list[ast.expr] = []
         if isinstance(node, ast.Compare):
             sides = [node.left, *node.comparators]
@@ -47,7 +44,7 @@ def decisions(tree: ast.AST) -> Iterator[str]:
 
 def test_no_name_decides() -> None:
     """Nothing acts upon the name of an error: a class is caught, or the HTTP status is looked at."""
-    assert {path.name: found for path, tree in SOURCES.items() if (found := list(decisions(tree)))} == {}
+    assert {path.name: found for path, tree in trees().items() if (found := list(decisions(tree)))} == {}
 
 
 @pytest.mark.parametrize(
@@ -74,8 +71,8 @@ def test_other_names_may_be_compared(line: str) -> None:
 
 def test_a_class_is_raised_where_there_is_one() -> None:
     """`name=` gives no error the name of a class that has the same code: catching the class must find it."""
-    for path, tree in SOURCES.items():
-        for node in ast.walk(tree):
+    for path, tree in trees().items():
+        for node in nodes(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CLASSES:
                 for item in node.keywords:
                     if item.arg == "name" and isinstance(item.value, ast.Constant) and item.value.value in CLASSES:

@@ -7,16 +7,14 @@ import importlib
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import click
 import pytest
 
-import lecoder_cgpu
 from lecoder_cgpu import config, errors
 from lecoder_cgpu.cli.app import COMMANDS, root
+from tests.support.source import PACKAGE, nodes, trees
 
-PACKAGE = Path(lecoder_cgpu.__file__).parent
 PLACEHOLDER = "X"
 
 # What a person or a program is to do where no command of ours and no option helps; in the words of the source, with X
@@ -101,10 +99,10 @@ WITHOUT = {
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
     """Every module that runs on the user's machine, with its dotted name."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees().items():
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         if "testing" not in parts:
-            yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text("utf-8"))
+            yield ".".join(parts).removesuffix(".__init__"), tree
 
 
 def texts(node: ast.AST | None, module: str) -> Iterator[str]:
@@ -135,7 +133,7 @@ def texts(node: ast.AST | None, module: str) -> Iterator[str]:
 def hints() -> Iterator[tuple[str, str]]:
     """Where each hint stands, and its text."""
     for module, tree in sources():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             match node:
                 case ast.keyword(arg="hint", value=value):
                     local = isinstance(value, ast.Name) and not value.id.isupper()
@@ -248,7 +246,7 @@ def test_every_error_says_what_to_do() -> None:
     classes = {kind.__name__ for kind in errors.subclasses(errors.Error)}
     without = set()
     for module, tree in sources():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in classes:
                 given = {item.arg: item.value for item in node.keywords}
                 if "hint" not in given:

@@ -13,25 +13,18 @@ from typing import Any
 
 import msgspec
 
-import lecoder_cgpu
 from lecoder_cgpu import errors, reference
 from lecoder_cgpu.backends import registry
 from lecoder_cgpu.cli.app import COMMANDS, root
 from lecoder_cgpu.docgen.describe import describe
 from lecoder_cgpu.models.runs import Run
-
-PACKAGE = Path(lecoder_cgpu.__file__).parent
-TESTS = Path(__file__).parents[1]
+from tests.support.source import PACKAGE, TESTS, nodes, trees
 
 
 @cache
 def parsed(folder: Path) -> dict[Path, ast.Module]:
     """Every module below a folder, but for this one."""
-    return {
-        path: ast.parse(path.read_text("utf-8"))
-        for path in sorted(folder.rglob("*.py"))
-        if path.resolve() != Path(__file__).resolve()
-    }
+    return {path: tree for path, tree in trees(folder).items() if path.resolve() != Path(__file__).resolve()}
 
 
 @cache
@@ -39,7 +32,7 @@ def word_lists() -> list[list[str]]:
     """The texts in every list, tuple and call of the tests, in order, and the words of those that are command lines."""
     found = []
     for tree in parsed(TESTS).values():
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             items = (
                 node.args
                 if isinstance(node, ast.Call)
@@ -62,7 +55,7 @@ def test_every_module_of_commands_is_in_the_table() -> None:
     used = {module.partition(":")[0] for module, _ in COMMANDS.values()}
     folder = PACKAGE / "cli" / "commands"
     for tree in (tree for path, tree in parsed(PACKAGE).items() if path.parent == folder):
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 used |= {node.module} if node.module else {alias.name for alias in node.names}
     assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= used
@@ -129,7 +122,7 @@ def filled() -> Iterator[str]:
     for path, tree in parsed(PACKAGE).items():
         if path.is_relative_to(PACKAGE / "testing") or path.is_relative_to(PACKAGE / "guest"):
             continue
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 yield node.attr
             elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("Run", "cls"):
@@ -170,7 +163,7 @@ def test_every_setting_is_read() -> None:
     constants = Counter(
         node.value
         for tree in parsed(PACKAGE).values()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     assert [item.key for item in config.SETTINGS if constants[item.key] < 2] == []

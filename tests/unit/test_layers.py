@@ -13,6 +13,8 @@ import pytest
 
 import lecoder_cgpu
 from lecoder_cgpu.backends import registry
+from tests.support import source
+from tests.support.source import nodes
 
 ROOT = Path(lecoder_cgpu.__file__).parent
 
@@ -27,16 +29,8 @@ LEVEL = {name: number for number, name in enumerate(PACKAGES)}
 
 @cache
 def trees() -> dict[str, ast.Module]:
-    """Every module of the package, parsed once; the name is its path below the package."""
-    return {
-        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in sorted(ROOT.rglob("*.py"))
-    }
-
-
-@cache
-def nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
-    """Every node of a module: walking it anew for each question takes most of the time here."""
-    return tuple(ast.walk(tree))
+    """Every module of the package; the name is its path below the package."""
+    return {path.relative_to(ROOT).as_posix(): tree for path, tree in source.trees().items()}
 
 
 def on_the_runtime(name: str) -> bool:
@@ -125,7 +119,7 @@ def test_packages_hold_a_docstring_and_nothing_else() -> None:
 
 def compared(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """The texts that something is compared with, and where: `==`, `in`, `match`, and patterns in tuples and sets."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Compare):
             places: list[ast.AST] = [node.left, *node.comparators]
         elif isinstance(node, ast.MatchValue):
@@ -291,7 +285,7 @@ def test_functions_and_files_are_short() -> None:
     """
     for name, tree in trees().items():
         assert (ROOT / name).read_text("utf-8").count("\n") <= 450, name
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 assert (node.end_lineno or 0) - node.lineno < 80, f"{name}: {node.name}"
                 given = [item.arg for item in (*node.args.posonlyargs, *node.args.args)]
