@@ -43,6 +43,13 @@ def test_a_script_of_this_machine(lab: Cli, project: Path) -> None:
     assert (outside.code, outside.json["errorCode"]) == (2, 2006)
 
 
+def test_a_script_in_another_coding(lab: Cli, project: Path) -> None:
+    """Python itself reads it; the kernel takes text alone, and says so."""
+    (project / "latin.py").write_bytes(b"# coding: latin-1\nprint(ascii('\xe9'))\n")
+    assert lab("run", "latin.py").out == "'\\xe9'\n"
+    assert lab("run", "-k", "latin.py").code == 2
+
+
 def test_a_script_in_the_kernel(lab: Cli, project: Path) -> None:
     """`--` and the name of a script give it arguments; without them, two codes are refused as ever."""
     for words in (["-m", "kernel", "-f", "train.py", "--", "--epochs", "3"], ["-k", "train.py", "--", "--epochs", "3"]):

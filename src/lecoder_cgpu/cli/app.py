@@ -267,7 +267,7 @@ class Root(Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] == "help":
-            args = [*args[1:], "--help"]
+            args = [*[word for word in args[1:] if word != "help"], "--help"]
             if len(args) == 1:  # of no command in particular
                 click.echo(context.get_help())
                 context.exit()

@@ -37,14 +37,14 @@ class Script:
 
     @property
     def header(self) -> Header:
-        """What it needs (PEP 723).
+        """What it needs (PEP 723). A header is UTF-8, but the script need not be: Python knows its coding.
 
         Raises:
-            errors.UsageError: its header makes no sense, or it is no text.
+            errors.UsageError: its header makes no sense.
         """
         from ..runs import script_header
 
-        return script_header.read(inputs.decode(self.content, self.path), self.path)
+        return script_header.read(self.content.decode("utf-8-sig", "replace"), self.path)
 
 
 def given(words: Sequence[str], sync: str | None) -> Script | None:

@@ -61,7 +61,7 @@ def _found(url: str) -> tuple[str, str] | None:
     kind = "HTTPS_PROXY" if parts.scheme in _SECURE else "HTTP_PROXY"
     for name in (kind, "ALL_PROXY"):
         for variable in (name.lower(), name):
-            if value := config.environment(variable):
+            if value := (config.environment(variable) or "").strip():
                 return None if proxy_bypass(host) else (value, variable)
     return None
 

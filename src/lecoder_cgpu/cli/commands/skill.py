@@ -15,8 +15,16 @@ KINDS = "|".join(skill_places.PLACES)
 
 
 @click.command(cls=Command)
-@click.option("--install", metavar=f"{KINDS}|DIR", help="Put it where such an agent looks, or into DIR/lecoder-cgpu.")
-@click.option("--uninstall", metavar=f"{KINDS}|DIR", help="Delete what --install has put there.")
+@click.option(
+    "--install",
+    is_flag=False,
+    flag_value="",
+    metavar=f"{KINDS}|DIR",
+    help="Put it where such an agent looks, or into DIR/lecoder-cgpu.",
+)
+@click.option(
+    "--uninstall", is_flag=False, flag_value="", metavar=f"{KINDS}|DIR", help="Delete what --install has put there."
+)
 def command(install: str | None, uninstall: str | None) -> Answer:
     """Print SKILL.md (agentskills.io), or install it where an agent looks for skills.
 
@@ -30,6 +38,11 @@ def command(install: str | None, uninstall: str | None) -> Answer:
     if install is not None and uninstall is not None:
         raise errors.UsageError(
             "--install and --uninstall contradict each other", hint="leave out --install or --uninstall"
+        )
+    if "" in (install, uninstall):
+        raise errors.UsageError(
+            "which kind of agent is it for?",
+            hint=f"lecoder-cgpu skill --install KIND, of {', '.join(skill_places.PLACES)}",
         )
     if install is not None:
         path = str(skill_places.install(install))
