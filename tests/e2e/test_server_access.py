@@ -15,9 +15,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from lecoder_cgpu.files.contents_service import ContentsService
+from lecoder_cgpu.jupyter.endpoint import Endpoint
+from lecoder_cgpu.jupyter.server import Server
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer, start_server
 
+MOST = 1_000_000  # bytes of a body that the proxy passes on
 PASSWORD = "open sesame & so on"
 
 
@@ -82,8 +86,9 @@ def test_bad_input(cli: Cli, tmp_path: Path) -> None:
         (("--gateway", "http://127.0.0.1:9/"), "exclude each other"),
         (("--token-stdin", "--password-stdin"), "exclude each other"),
         (("--password-stdin",), "no password on stdin"),
-        (("-e", "A=1"), "for gateways"),
-        (("--kernel-id", "k"), "for gateways"),
+        (("-e", "A=1"), "--env is for --gateway"),
+        (("--kernel-id", "k"), "--kernel-id is for --gateway"),
+        (("--server", "gpu"), "--server is for --hub"),
         (("--ca", str(tmp_path / "nowhere.pem")), "no such file"),
         (("--root", "."), "has no --url"),
     ):
@@ -96,15 +101,22 @@ def test_bad_input(cli: Cli, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def without_upgrade(target: str) -> Iterator[str]:
-    """A reverse proxy as people set them up: it forgets the headers of a WebSocket handshake."""
+    """A reverse proxy as people set them up: it forgets the headers of a WebSocket handshake, and limits bodies."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            if length > MOST:
+                self.send_response(413)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             left_out = ("connection", "upgrade", "host", "accept-encoding")
             headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
-            request = urllib.request.Request(target.rstrip("/") + self.path, headers=headers)
+            request = urllib.request.Request(target.rstrip("/") + self.path, body or None, headers, method=self.command)
             try:
                 answer = urllib.request.urlopen(request, timeout=30)
             except urllib.error.HTTPError as error:
@@ -116,6 +128,8 @@ def without_upgrade(target: str) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        do_PUT = do_PATCH = do_DELETE = do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -144,3 +158,18 @@ def test_a_proxy_without_websockets(cli: Cli, jupyter: JupyterServer) -> None:
         stored.write_text(stored.read_text().replace(jupyter.url, url))
         problems = [item for item in cli("doctor", "--json").json["findings"] if item["check"] == "session lab"]
         assert "does not pass WebSockets on" in problems[-1]["message"]
+
+
+def test_a_proxy_that_limits_bodies(jupyter: JupyterServer) -> None:
+    """A file that goes through the contents API is cut into pieces that pass, and arrives whole."""
+    content = bytes(range(256)) * 12_000
+    with without_upgrade(jupyter.url) as url:
+        server = Server(Endpoint(url=url, token=jupyter.token))
+        files = ContentsService(server, "")
+        half = files.begin("limited.bin", len(content), "key", "nonce")
+        done: list[int] = []
+        files.write(half, [(0, content[:2_000_000]), (2_000_000, content[2_000_000:])], done.append)
+        files.commit(half)
+        assert sum(done) == len(content)
+        assert (jupyter.root / "limited.bin").read_bytes() == content
+        server.close()

@@ -38,11 +38,13 @@ class Backend(jupyter.Backend):
         return True  # each session has kernels of its own there
 
     def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
-        if "KERNEL_USERNAME" in error.message:
+        if USER in error.message:
+            error.message = error.message.replace("the server refused the token", "the gateway refuses this user")
             error.hint = (
                 f"give another user: lecoder-cgpu sessions add {record.name} --gateway {record.runtime.endpoint} "
                 f"--env {USER}=NAME --token-stdin --force"
             )
+            return None
         return super().refresh_endpoint(record, error)
 
     def _endpoint(self, record: Record) -> Endpoint:

@@ -33,6 +33,8 @@ from . import patterns
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+LARGEST = 24 << 20  # bytes of a file that are written at once
+SMALLEST = 64 << 10  # bytes; a proxy that does not let these through lets no files through
 LISTING = 32 << 20  # bytes of the longest listing of one folder
 
 
@@ -89,6 +91,7 @@ class ContentsService:
     def __init__(self, server: Server, folder: str) -> None:
         self._server = server
         self._folder = folder
+        self._most = LARGEST
         self.verifies = True  # until the server turns out to know no hashes
 
     def check(self, cause: errors.Error) -> None:
@@ -261,12 +264,27 @@ class ContentsService:
     @_answers
     def write(self, half: HalfWritten, pieces: Iterable[tuple[int, bytes]], done: Callable[[int], None]) -> None:
         for offset, data in pieces:
-            content = base64.b64encode(data).decode()  # a part stays below what proxies let through (protocol J31)
-            body = {"type": "file", "format": "base64", "content": content, "chunk": 2 if offset else 1}
-            saved = self._save(self._path(half.part), body)
-            if saved.size is not None and saved.size != offset + len(data):
-                raise trees.Problem("VerifyFailed", f"{half.part}: the server holds {saved.size} bytes of it")
+            self._append(half, offset, data)
             done(len(data))
+
+    def _append(self, half: HalfWritten, offset: int, data: bytes) -> None:
+        """Write a piece, in parts that stay below what proxies let through (protocol J31)."""
+        if len(data) > self._most:
+            self._append(half, offset, data[: self._most])
+            self._append(half, offset + self._most, data[self._most :])
+            return
+        content = base64.b64encode(data).decode()
+        body = {"type": "file", "format": "base64", "content": content, "chunk": 2 if offset else 1}
+        try:
+            saved = self._save(self._path(half.part), body)
+        except errors.UnexpectedAnswer as error:
+            if error.http_status != 413 or len(data) <= SMALLEST:
+                raise
+            self._most = max(len(data) // 2, SMALLEST)
+            self._append(half, offset, data)
+            return
+        if saved.size is not None and saved.size != offset + len(data):
+            raise trees.Problem("VerifyFailed", f"{half.part}: the server holds {saved.size} bytes of it")
 
     @_answers
     def commit(
