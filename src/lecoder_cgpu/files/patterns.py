@@ -216,9 +216,8 @@ def _brackets(text: str, at: int) -> tuple[str, int]:
         high = low
         if text.startswith("-", at) and text[at + 1 : at + 2] not in ("", "]"):
             high, at = _one(text, at + 1)
-        if high < low:
-            raise ValueError(f"a range that is empty: {low}-{high}")
-        inside += f"{re.escape(low)}-{re.escape(high)}"
+        # git looks at the beginning of a range first, so that of one written backwards just that is left.
+        inside += f"{re.escape(low)}-{re.escape(max(low, high))}"
     return f"[{'^' if negated else ''}{inside}]", at + 1
 
 
