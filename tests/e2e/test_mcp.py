@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import jsonschema
 import mcp_types as types
+import nbformat
 import pytest
 from mcp import Client as McpClient
 from mcp import StdioServerParameters
@@ -23,6 +24,7 @@ from pydantic import FileUrl
 
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
+from tests.support.wait import wait_until
 
 
 def serve(
@@ -59,37 +61,36 @@ def served(lab: Cli) -> Callable[[Callable[[McpClient], Awaitable[None]]], None]
 
 
 async def answer(client: McpClient, name: str, **arguments: Any) -> Any:
-    """The structured content of a tool's answer that is no error."""
+    """The document of a tool's answer that is no error."""
     result = await client.call_tool(name, arguments)
     assert not result.is_error, result
-    return result.structured_content
+    return document_of(result)
+
+
+def document_of(result: types.CallToolResult) -> Any:
+    """The document of any answer: once, as text."""
+    assert result.structured_content is None
+    (text,) = [item for item in result.content if item.type == "text"]
+    return json.loads(text.text)
 
 
 def test_the_tools(served: Any) -> None:
     """A static list, each with schemas and with annotations for what spends and what destroys."""
 
     async def body(client: McpClient) -> None:
-        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) >= {
-            "status",
-            "ensure",
-            "run",
-            "job_start",
-            "job_wait",
-            "job_kill",
-            "push",
-            "pull",
-            "install",
-            "close",
-        }
-        for tool in tools.values():
-            assert tool.input_schema["type"] == "object", tool
-            assert tool.output_schema is not None
-            assert tool.output_schema["type"] == "object"
-        assert tools["status"].annotations is not None
-        assert tools["status"].annotations.read_only_hint is True
-        assert tools["close"].annotations is not None
-        assert tools["close"].annotations.destructive_hint is True
+        listed = await client.list_tools()
+        tools = {tool.name: tool for tool in listed.tools}
+        assert len(tools) <= 16
+        assert len(listed.model_dump_json(by_alias=True, exclude_none=True)) <= 12_000
+        assert all(tool.input_schema["type"] == "object" for tool in tools.values())
+        hints = {name: tool.annotations for name, tool in tools.items()}
+        assert all(hint is not None for hint in hints.values())
+        assert {name for name, hint in hints.items() if hint is not None and hint.read_only_hint} == {
+            "status", "job_wait", "job_logs", "history", "files"
+        }  # fmt: skip
+        assert {name for name, hint in hints.items() if hint is not None and not hint.destructive_hint} == {
+            "status", "job_wait", "job_logs", "history", "files", "ensure"
+        }  # fmt: skip
 
     served(body)
 
@@ -98,23 +99,22 @@ def test_running(served: Any) -> None:
     """The documents are those of --json; state stays; what fails is marked as an error with its document."""
 
     async def body(client: McpClient) -> None:
-        validate(await answer(client, "status"), "status")
+        (runtime,) = (await answer(client, "status"))["runtimes"]
+        assert "gpu" not in runtime  # gpus says it
+        assert set(runtime["host"]["memory"]) == {"totalBytes", "usedBytes", "freeBytes"}
         await answer(client, "run", code="x = 20")
         document = await answer(client, "run", code="print(x + 1)")
         validate(document, "run")
         assert document["stdout"] == "21\n"
         assert (await answer(client, "run", command="echo hi"))["stdout"] == "hi\n"
-        (schema,) = [tool.output_schema or {} for tool in (await client.list_tools()).tools if tool.name == "run"]
-        jsonschema.validate(document, schema)
         failed = await client.call_tool("run", {"code": "1/0"})
         assert failed.is_error
-        assert failed.structured_content["errorCode"] == 1002
+        assert document_of(failed)["errorCode"] == 1002
         for wrong in ({}, {"code": "1", "command": "ls"}, {"code": "1", "nonsense": 1}, {"code": "1", "wait": 100}):
             refused = await client.call_tool("run", wrong)
             assert refused.is_error
-            jsonschema.validate(refused.structured_content, schema)  # some clients do that
-            validate(refused.structured_content, "failure")
-            assert refused.structured_content["errorCode"] == 2006
+            validate(document_of(refused), "failure")
+            assert document_of(refused)["errorCode"] == 2006
         assert (await client.call_tool("nonsense", {})).is_error
 
     served(body)
@@ -130,7 +130,8 @@ def test_a_runtime_of_colab(colab_cli: Cli) -> None:
         assert again["session"]["runtime"]["endpoint"] == document["session"]["runtime"]["endpoint"]
         assert (document["fresh"], again["fresh"]) == (True, False)
         assert (await client.call_tool("ensure", {"session": "other", "gpu": "H9000"})).is_error
-        assert (await answer(client, "close", session="train"))["released"] == "runtime"
+        assert (await answer(client, "close", session="train"))["closed"][0]["released"] == "runtime"
+        assert (await answer(client, "close", all=True))["closed"] == []
 
     serve(colab_cli, body)
 
@@ -148,7 +149,7 @@ def test_files(lab: Cli, tmp_path: Path) -> None:
         validate(installed, "install")
         missing = await client.call_tool("pull", {"sources": ["mcp/nothing"], "target": str(tmp_path)})
         assert missing.is_error
-        assert missing.structured_content["errorCode"] == 2005
+        assert document_of(missing)["errorCode"] == 2005
 
     serve(lab, body, allow=[tmp_path])
 
@@ -170,7 +171,7 @@ def test_files_that_an_agent_may_not_touch(lab: Cli, tmp_path: Path, has_roots: 
         ):
             refused = await client.call_tool(name, arguments)
             assert refused.is_error
-            assert refused.structured_content["error"]["name"] in ("OutsideRoots", "OwnFolder")
+            assert document_of(refused)["error"]["name"] in ("OutsideRoots", "OwnFolder")
         assert not (tmp_path / "out.txt").exists()
 
     serve(lab, body, roots=[tmp_path / "work"] if has_roots else None)
@@ -194,8 +195,7 @@ def test_an_error_is_bounded(served: Any) -> None:
 
     async def body(client: McpClient) -> None:
         found = await client.call_tool("run", {"code": "raise ValueError('x' * 3_000_000)"})
-        assert found.structured_content["truncated"]["errorBytes"] > 6_000_000
-        assert len(json.dumps(found.structured_content)) < 30_000
+        assert document_of(found)["truncated"]["errorBytes"] > 6_000_000
         assert sum(len(getattr(part, "text", "")) for part in found.content) < 30_000
 
     served(body)
@@ -213,8 +213,11 @@ def test_work_becomes_a_job(served: Any, tmp_path: Path) -> None:
         validate(progress, "job-progress")
         assert (progress["stdout"], progress["stdoutOffset"]) == ("2\n3\n", 6)
         assert (await answer(client, "job_kill", job=job))["id"] == job
-        ended = await answer(client, "job_wait", job=job, stdout_offset=6)
-        assert (ended["job"]["exitCode"], ended["stdout"]) == (143, "")
+        ended = await client.call_tool("job_wait", {"job": job, "stdout_offset": 6})
+        assert ended.is_error
+        found = document_of(ended)
+        assert (found["exitCode"], found["errorCode"], found["stdout"]) == (143, 1002, "")
+        assert found["error"]["name"] == "Stopped"
         first = await answer(client, "job_start", command="echo once", key="mcp")
         assert (await answer(client, "job_start", command="echo once", key="mcp"))["jobId"] == first["jobId"]
 
@@ -238,7 +241,7 @@ def test_images_are_images(served: Any) -> None:
         (picture,) = [item for item in result.content if item.type == "image"]
         with Image.open(io.BytesIO(base64.b64decode(picture.data))) as opened:
             assert max(opened.size) == 512
-        assert len(str(result.structured_content)) < 10_000
+        assert len(str(document_of(result))) < 10_000
 
     served(body)
 
@@ -271,3 +274,113 @@ def test_without_the_extra(cli: Cli, tmp_path: Path) -> None:
     result = cli("mcp", "--json", env={"PYTHONPATH": str(tmp_path)})
     assert (result.json["errorCode"], result.code) == (2009, 78)
     assert "lecoder-cgpu[mcp]" in result.json["error"]["suggestion"]
+
+
+def test_every_byte_can_be_read(served: Any) -> None:
+    """Long output, range by range, and from where a wait has stopped: at lines, and never half a character."""
+
+    async def body(client: McpClient) -> None:
+        text = "".join(f"línea {number}\n" for number in range(3000)) + "é" * 5000
+        code = "print(''.join(f'línea {n}\\n' for n in range(3000)) + 'é' * 5000, end='')"
+        job = (await answer(client, "run", code=code))["runId"]
+        for tool, name, size, following in (
+            ("job_logs", "text", "limit", "nextOffset"),
+            ("job_wait", "stdout", "max_output", "stdoutOffset"),
+        ):
+            found, offset = "", 0
+            while offset < len(text.encode()):
+                key = "offset" if tool == "job_logs" else "stdout_offset"
+                piece = await answer(client, tool, **{"job": job, key: offset, size: 9001})
+                assert piece[name]
+                assert piece[name].endswith("\n") or offset + 9001 > len(text.encode()) - 10_100
+                found, offset = found + piece[name], piece[following]
+            assert found == text
+        tail = await answer(client, "job_logs", job=job, offset=-10, limit=4)
+        assert (tail["text"], tail["nextOffset"] - tail["offset"]) == ("éé", 4)
+
+    served(body)
+
+
+def test_calls_at_once_keep_their_order(served: Any) -> None:
+    """Each sees what those before it have done, though they were sent without waiting."""
+
+    async def body(client: McpClient) -> None:
+        await answer(client, "run", code="order = []")
+        async with anyio.create_task_group() as group:
+            for number in range(6):
+                group.start_soon(client.call_tool, "run", {"code": f"order.append({number})"})
+        assert (await answer(client, "run", code="print(order)"))["stdout"] == "[0, 1, 2, 3, 4, 5]\n"
+
+    served(body)
+
+
+def test_the_session_stays(lab: Cli, tmp_path: Path) -> None:
+    """Another program that makes another session the active one changes nothing here."""
+
+    async def body(client: McpClient) -> None:
+        used = (await answer(client, "run", code="here = 1"))["session"]["name"]
+        await anyio.to_thread.run_sync(lambda: lab("sessions", "add", "other", "--backend", "local"))
+        try:
+            found = await answer(client, "run", code="print(here)")
+            assert (found["session"]["name"], found["stdout"]) == (used, "1\n")
+        finally:
+            await anyio.to_thread.run_sync(lambda: lab("sessions", "close", "other"))
+            await anyio.to_thread.run_sync(lambda: lab("sessions", "switch", used))
+
+    serve(lab, body)
+
+
+def test_notebooks_history_and_kernels(lab: Cli, tmp_path: Path) -> None:
+    """What is not code or a command: each has a tool, and suggestions name tools."""
+    cells = [
+        nbformat.v4.new_code_cell("x = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("1 / (x - 5)"),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "in.ipynb")
+
+    async def body(client: McpClient) -> None:
+        done = await answer(client, "notebook", path=str(tmp_path / "in.ipynb"), parameters={"x": 6})
+        assert nbformat.read(done["output"], 4).cells[-1].outputs[0]["data"]["text/plain"] == "1.0"
+        failed = await client.call_tool("notebook", {"path": str(tmp_path / "in.ipynb"), "parameters": {"x": 5}})
+        assert failed.is_error
+        assert document_of(failed)["error"]["name"] == "ZeroDivisionError"
+        newest = (await answer(client, "history", status="error", limit=1))["runs"][0]
+        assert newest["command"].startswith("notebook ")
+        assert (await answer(client, "history", run=newest["runId"]))["run"]["runId"] == newest["runId"]
+        jobs = (await answer(client, "status", of="jobs"))["jobs"]
+        assert newest["runId"] in [job["id"] for job in jobs]
+        assert (await answer(client, "kernel", action="restart"))["action"] == "restarted"
+        assert (await answer(client, "kernel", action="list"))["kernels"]
+        assert "entries" in await answer(client, "files")
+        lost = document_of(await client.call_tool("job_wait", {"job": "run-nothing"}))
+        assert lost["error"]["suggestion"] == "the tool status with of=jobs"
+
+    serve(lab, body, allow=[tmp_path])
+
+
+def test_a_signal_ends_the_server_and_its_work(lab: Cli) -> None:
+    """Within two seconds, though stdin stays open; what it had running is interrupted."""
+    server = lab.start("mcp", stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    assert server.stdout is not None
+
+    def send(**message: Any) -> None:
+        assert server.stdin is not None
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        server.stdin.flush()
+
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    send(id=1, method="initialize", params=client)
+    server.stdout.readline()
+    send(method="notifications/initialized")
+    code = f"import time\nopen({str(lab.home / 'up')!r}, 'w').close()\ntime.sleep(300)"
+    send(id=2, method="tools/call", params={"name": "run", "arguments": {"code": code}})
+    wait_until((lab.home / "up").exists)
+    began = time.monotonic()
+    server.terminate()
+    server.wait(30)
+    took = time.monotonic() - began
+    server.communicate()
+    assert server.returncode == 143
+    assert took < 5  # it is below two seconds where nothing else runs
+    wait_until(lambda: lab("kernel", "status", "--json").json["kernel"]["state"] == "idle")

@@ -37,7 +37,8 @@ def start_server(
     root.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(16)
     port = free_port()
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LECODER_", "JUPYTER_"))}
+    # Nor PYTEST: ipykernel shows what child processes print but in its own tests.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LECODER_", "JUPYTER_", "PYTEST"))}
     environment = {
         **kept,
         "HOME": str(folder),

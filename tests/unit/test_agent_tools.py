@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from msgspec import Struct
 from PIL import Image
 
 from lecoder_cgpu import Client, errors
-from lecoder_cgpu.agents import mcp, places, tools
-from lecoder_cgpu.agents.tools import TOOLS, Call, Tool, call_tool
-from lecoder_cgpu.models.base import ErrorInfo, Failure
+from lecoder_cgpu.agents import answers, mcp, places, work_tools
+from lecoder_cgpu.agents.arguments import FilesArguments
+from lecoder_cgpu.agents.desk import Call
+from lecoder_cgpu.agents.order import Queue, Turn
+from lecoder_cgpu.agents.tools import TOOLS, Tool, call_tool
+from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run
 
 
@@ -43,7 +47,17 @@ def tool(name: str) -> Tool:
         ("push", {"sources": []}, "sources"),
         ("job_wait", {}, "job"),
         ("job_wait", {"job": "run-1", "stdout_offset": -1}, "stdout_offset"),
+        ("job_wait", {"job": "run-1", "signal": "SIGTERM"}, "signal"),
+        ("job_kill", {"job": "run-1", "signal": "SIGFOO"}, "SIGFOO"),
+        ("job_logs", {"job": "run-1", "limit": 0}, "limit"),
+        ("kernel", {"action": "burn"}, "burn"),
+        ("notebook", {}, "either path or job"),
+        ("notebook", {"path": "x.ipynb", "job": "run-1"}, "either path or job"),
+        ("notebook", {"path": "/etc/passwd"}, "outside"),
+        ("sync", {"local": "/etc", "remote": "x"}, "outside"),
+        ("history", {"status": "fine"}, "fine"),
         ("close", {}, "session"),
+        ("close", {"session": "x", "all": True}, "session"),
         ("install", {"packages": ["numpy", "--index-url=https://x"]}, "option of pip"),
         ("install", {"packages": ["-rrequirements.txt"]}, "option of pip"),
         ("install", {"packages": ["numpy --extra-index-url https://x"]}, "option of pip"),
@@ -60,20 +74,84 @@ def test_arguments_that_do_not_fit(call: Call, name: str, arguments: dict[str, A
     assert raised.value.hint
 
 
-@pytest.mark.parametrize("item", TOOLS, ids=lambda item: item.name)
-def test_what_clients_are_told(item: Tool) -> None:
-    """Both schemas are valid, with an object on top, and admit the answer of a call that failed."""
-    described = mcp._described(item)
-    for schema in (described.input_schema, described.output_schema):
-        assert schema is not None
-        jsonschema.Draft202012Validator.check_schema(schema)
-        assert schema["type"] == "object"
-    assert described.output_schema is not None
-    failed = mcp._failed(errors.UsageError("no", hint="yes"))
-    jsonschema.validate(failed.structured_content, described.output_schema)
-    assert failed.is_error
-    assert described.annotations is not None
-    assert not (described.annotations.read_only_hint and described.annotations.destructive_hint)
+def test_what_clients_are_told() -> None:
+    """Few and short: every client sends all of it with every conversation. Schemas are valid and need nothing else."""
+    listed = [mcp._described(item) for item in TOOLS]
+    written = json.dumps([item.model_dump(mode="json", by_alias=True, exclude_none=True) for item in listed])
+    assert len(listed) <= 16
+    assert len(written) <= 12_000
+    for item in listed:
+        assert item.description is not None
+        assert len(item.description) < 400
+        assert item.output_schema is None
+        assert "$" not in json.dumps(item.input_schema)
+        jsonschema.Draft202012Validator.check_schema(item.input_schema)
+        assert item.input_schema["type"] == "object"
+        assert item.annotations is not None
+        assert not (item.annotations.read_only_hint and item.annotations.destructive_hint)
+
+
+def test_an_answer_is_bounded_as_a_whole() -> None:
+    """Whatever a document holds: long texts, lists and names, also of an error."""
+    for odd in (
+        {"error": {"message": "x" * 5_000_000, "traceback": ["y" * 1_000_000] * 3}},
+        {"files": [{"path": "p" * 300, "size": number} for number in range(20_000)]},
+        {f"{number}" * 100: "v" for number in range(5000)},
+        {"a": [[["x" * 100] * 100] * 100] * 10, "text": "\u00e9" * 100_000, "lone": "\udce9"},
+    ):
+        written = answers.text(odd)
+        assert len(written.encode()) <= answers.ROOM
+        assert json.loads(written)["answerCut"] is True
+    assert json.loads(answers.text({"stdout": "x" * 20_000}, 8192))["stdout"].count("x") == 20_000
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("repeat: lecoder-cgpu sessions ensure work", "repeat: the tool ensure with session=work"),
+        (
+            "lecoder-cgpu run --session a --attach run-1 --json --max-output 0",
+            "the tool job_logs with job=run-1, stream, offset and limit",
+        ),
+        ("lecoder-cgpu job wait run-1", "the tool job_wait with job=run-1"),
+        ("all of them: lecoder-cgpu job list", "all of them: the tool status with of=jobs"),
+        ("lecoder-cgpu kernel restart", "the tool kernel with action=restart"),
+        ("lecoder-cgpu install numpy", "the tool install with packages=numpy"),
+        ("lecoder-cgpu auth login", "a person can do that: lecoder-cgpu auth login"),
+        ("leave out --gpu T4, or add --high-ram", "leave out the argument gpu T4, or add the argument high_ram"),
+        ("nothing to translate", "nothing to translate"),
+    ],
+)
+def test_suggestions_name_tools(said: str, expected: str) -> None:
+    """What only a person can do says so."""
+    assert answers.suggestion(said) == expected
+    assert json.loads(answers.text({"error": {"suggestion": said}, "stdout": said})) == {
+        "error": {"suggestion": expected},
+        "stdout": said,
+    }
+
+
+def test_calls_begin_in_order() -> None:
+    """The second begins when the first was handed over, or has ended, and no earlier."""
+    queue = Queue()
+    first, second, third = (queue.enter() for _ in range(3))
+    began: list[str] = []
+
+    def begin(turn: Turn, name: str) -> None:
+        turn.wait()
+        began.append(name)
+        turn.leave()
+
+    threads = [threading.Thread(target=begin, args=given) for given in ((third, "third"), (second, "second"))]
+    for thread in threads:
+        thread.start()
+    first.wait()
+    began.append("first")
+    first.leave()
+    first.leave()
+    for thread in threads:
+        thread.join(10)
+    assert began == ["first", "second", "third"]
 
 
 def test_a_call_can_be_cancelled_at_any_time(call: Call) -> None:
@@ -109,13 +187,13 @@ def test_images_of_a_display() -> None:
     """One format of each output; what a runtime calls an image and is none is left out of the answer."""
     encoded = base64.b64encode(b"png").decode()
     both = {"image/jpeg": base64.b64encode(b"jpg").decode(), "image/png": encoded, "text/plain": "<Figure>"}
-    assert tools._images(both) == [("image/png", b"png")]
-    assert tools._images({"text/plain": "x"}) == []
+    assert work_tools._images(both) == [("image/png", b"png")]
+    assert work_tools._images({"text/plain": "x"}) == []
     odd: Any
     for odd in (7, None, ["x"], {}):
-        assert tools._images({"image/png": odd}) == []
+        assert work_tools._images({"image/png": odd}) == []
     for odd in ("", "abcde", "no base64 \u2028", base64.b64encode(b"<svg>").decode()):
-        assert [mcp._thumbnail(*found) for found in tools._images({"image/png": odd})] == [None]
+        assert [mcp._thumbnail(*found) for found in work_tools._images({"image/png": odd})] == [None]
 
 
 def test_large_images_are_made_small() -> None:
@@ -143,17 +221,18 @@ def test_what_only_looks_like_an_image() -> None:
 
 
 def test_the_answer_of_a_run(call: Call) -> None:
-    """The document twice, as clients want it, then the newest images; a failure of the code is one of the call."""
+    """The document once, then the newest images; a failure of the code is one of the call."""
+    work = mcp._Work.__new__(mcp._Work)
+    work.call, work.budget = call, 8192
     call.images = [("image/png", picture(8)) for _ in range(mcp.IMAGES + 2)]
-    document = Run(status="ok", error_code=0, exit_code=0, mode="kernel", stdout="42\n")
-    answer = mcp._answer(document, call)
-    assert answer.structured_content is not None
-    assert answer.structured_content["stdout"] == "42\n"
-    assert json.loads(answer.content[0].text) == answer.structured_content  # type: ignore[union-attr]
+    work.outcome = Run(status="ok", error_code=0, exit_code=0, mode="kernel", stdout="42\n")
+    answer = mcp._answer(work)
+    assert answer.structured_content is None
+    assert json.loads(answer.content[0].text)["stdout"] == "42\n"  # type: ignore[union-attr]
     assert [item.type for item in answer.content[1:]] == ["image"] * mcp.IMAGES
     assert answer.is_error is False
-    document.fail(errors.RuntimeFailure("no"))
-    assert mcp._answer(document, call).is_error is True
+    work.outcome.fail(errors.RuntimeFailure("no"))
+    assert mcp._answer(work).is_error is True
 
 
 def test_a_failure_that_is_no_error_of_ours(call: Call) -> None:
@@ -162,11 +241,10 @@ def test_a_failure_that_is_no_error_of_ours(call: Call) -> None:
     def broken(call: Call, arguments: Any) -> Struct:
         raise RuntimeError("oops")
 
-    work = mcp._Work(Tool("broken", "", tools.Nothing, Failure, broken), {}, places.Places())
+    work = mcp._Work(Tool("broken", "", FilesArguments, broken), {}, places.Places(), None)
     assert work.done.wait(30)
     assert isinstance(work.outcome, errors.InternalError)
-    content = mcp._failed(work.outcome).structured_content
-    assert content is not None
+    content = json.loads(mcp._failed(work.outcome).content[0].text)  # type: ignore[union-attr]
     assert content["error"]["message"] == "RuntimeError: oops"
     assert ErrorInfo.of(work.outcome).message == "RuntimeError: oops"
 

@@ -21,7 +21,7 @@ ROOT = Path(lecoder_cgpu.__file__).parent
 # From the ground up: a package, or a module of the root, imports only what stands above it here.
 PACKAGES = (
     "errors", "models", "config", "guest", "system", "net", "jupyter", "helper", "auth", "store", "backends",
-    "sessions", "files", "history", "runs", "api", "remote_functions", "agents", "notebooks", "ports", "diagnostics",
+    "sessions", "files", "history", "runs", "notebooks", "api", "remote_functions", "agents", "ports", "diagnostics",
     "docgen", "keeper", "cli", "reference", "testing",
 )  # fmt: skip
 LEVEL = {name: number for number, name in enumerate(PACKAGES)}

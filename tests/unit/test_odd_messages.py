@@ -27,7 +27,7 @@ from lecoder_cgpu.helper.documents import Chunk, RunState
 from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter import watch_events as ev
 from lecoder_cgpu.jupyter.execution import Execution
-from lecoder_cgpu.jupyter.outputs import Collector
+from lecoder_cgpu.jupyter.outputs import Collector, OutputOptions
 from lecoder_cgpu.jupyter.watch_state import Phase
 from lecoder_cgpu.models.runs import Run
 from lecoder_cgpu.notebooks.cell_outputs import CellOutputs, Displays
@@ -136,7 +136,7 @@ def show(batch: list[Parts]) -> None:
         printer._out = sink
     execution = Execution(RUN)
     views = [KernelView(printer, raw=raw) for printer in printers.values() for raw in (False, True)]
-    collector, cell = Collector(limit=100, inline=False), CellOutputs(Displays())
+    collector, cell = Collector(OutputOptions(max_output=100, inline=False)), CellOutputs(Displays())
     errors_stream, sys.stderr = sys.stderr, open(os.devnull, "w")  # noqa: SIM115
     try:
         for item in decoded(batch):

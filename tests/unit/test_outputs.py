@@ -38,7 +38,7 @@ def test_a_line_is_passed_on_when_it_is_complete() -> None:
 
 
 def collect(*events: messages.Event, raw: bool = False) -> outputs.Collector:
-    collector = outputs.Collector(raw=raw)
+    collector = outputs.Collector(outputs.OutputOptions(raw=raw))
     for event in events:
         collector.add(event)
     return collector
@@ -143,7 +143,7 @@ def test_an_error_has_a_budget() -> None:
     message = "x" * 5_000_000 + "end"
     lines = ["-" * 75, "Traceback (most recent call last)", "Cell In[1], line 7", f"ValueError: {message}"]
     document = failed(message, lines)
-    outputs.Collector(limit=1 << 20).fill(document)
+    outputs.Collector(outputs.OutputOptions(max_output=1 << 20)).fill(document)
     assert isinstance(document.error, ErrorInfo)
     assert isinstance(document.truncated, Truncated)
     assert len(msgspec.json.encode(document)) < 200_000
@@ -158,7 +158,7 @@ def test_an_error_has_a_budget() -> None:
     assert isinstance(whole.error, ErrorInfo)
     assert (whole.error.message, whole.error.traceback, whole.truncated) == (message, lines, UNSET)
     short = failed("no", ["a", "b"])
-    outputs.Collector(limit=200).fill(short)
+    outputs.Collector(outputs.OutputOptions(max_output=200)).fill(short)
     assert isinstance(short.error, ErrorInfo)
     assert short.error.traceback == ["a", "b"]
     assert short.truncated is UNSET
@@ -168,7 +168,7 @@ def test_an_error_has_a_budget() -> None:
 def test_a_cut_error_fits(message: str, lines: list[str], limit: int) -> None:
     """Whatever it consists of."""
     document = failed(message, lines)
-    outputs.Collector(limit=limit).fill(document)
+    outputs.Collector(outputs.OutputOptions(max_output=limit)).fill(document)
     assert isinstance(document.error, ErrorInfo)
     assert len(document.error.message.encode("utf-8", "surrogatepass")) < limit + 60
     assert isinstance(document.error.traceback, list)
@@ -177,7 +177,7 @@ def test_a_cut_error_fits(message: str, lines: list[str], limit: int) -> None:
 
 def test_exceptions_that_were_shown() -> None:
     """All but the one that ended the code, within the budget of errors; an exception in a loop is bounded, too."""
-    collector = outputs.Collector(limit=1000)
+    collector = outputs.Collector(outputs.OutputOptions(max_output=1000))
     for number in range(outputs.SHOWN_ERRORS * 2):
         collector.add(messages.Failure("ValueError", f"{number}: " + "x" * 100_000, ["frame"]))
     document = failed("the last", [])

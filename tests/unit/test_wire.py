@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter.execution import EXECUTION_TYPES, Execution, Raised
 from lecoder_cgpu.jupyter.message_numbers import MessageNumbers
-from lecoder_cgpu.jupyter.outputs import Collector
+from lecoder_cgpu.jupyter.outputs import Collector, OutputOptions
 from lecoder_cgpu.models.runs import Run
 from tests.support.odd_json import anything
 
@@ -249,7 +249,7 @@ def test_odd_contents(kind: str, content: dict[str, Any]) -> None:
     """Code can publish anything in a kernel: no field has the type that it should have, and nothing fails."""
     execution = Execution("r1")
     event = execution.receive(wire.decode(json.dumps(message(kind, content))))
-    collector = Collector(limit=100, inline=False)
+    collector = Collector(OutputOptions(max_output=100, inline=False))
     if event is not None:
         collector.add(event)
     collector.fill(Run(status="ok", error_code=0, exit_code=0, mode="kernel"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import signal
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -21,32 +23,39 @@ from mcp.shared.exceptions import MCPError
 from .. import __version__, config, errors
 from ..api.client import Client
 from ..models.base import ErrorInfo, Failure
-from ..models.notebooks import Install
-from ..models.runs import Run
+from . import answers
+from .arguments import BUDGET, BUDGET_MOST, schema
+from .desk import Call, Desk
+from .order import Queue, Turn
 from .places import Places
-from .tools import TOOLS, Call, Tool, call_tool
+from .tools import TOOLS, Tool, call_tool
 
 PROGRESS_EVERY = 5.0  # seconds
 ANSWER_WITHIN = 44.0  # seconds; a call that takes longer goes on, and the same call made again waits for it
 ROOTS_WITHIN = 10.0  # seconds for the client to name its roots
 CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
+END_WITHIN = 1.7  # seconds to tell it so for all calls when a signal ends the server
 IMAGES = 4  # in one answer
 IMAGE_SIDE = 512  # pixels
 IMAGE_BYTES = 128 << 10
 
 INSTRUCTIONS = (
-    "Runs code on remote GPUs and Jupyter servers. Runtimes cost money while they are held: use status to see what is "
-    "held, and close to release it. Work that takes longer than a call goes on as a job."
+    "Runs code on remote GPUs and Jupyter servers. Calls without session use the one that this server used first or "
+    "ensured last. Runtimes cost money while they are held: status shows what is held, "
+    "close releases it. errorCode 0 is success; else error.suggestion says what to do. Work that takes longer than a "
+    "call goes on as a job."
 )
 
 
-def serve(allowed: Sequence[str] = ()) -> None:
-    """Serve until stdin is closed.
+def serve(allowed: Sequence[str] = (), session: str | None = None) -> None:
+    """Serve until stdin is closed, or a signal comes.
 
     Args:
         allowed: folders here that tools may touch, beside the client's roots.
+        session: the session to use, by its name or id; else the first that a call uses or ensures.
     """
     _allowed[:] = allowed
+    _desk.session = session
     anyio.run(_serve)
 
 
@@ -54,8 +63,31 @@ async def _serve() -> None:
     server: Server[Any] = Server(
         "lecoder-cgpu", version=__version__, instructions=INSTRUCTIONS, on_list_tools=_list_tools, on_call_tool=_call
     )
-    async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_by_signal)
+        async with stdio_server() as (reading, writing):
+            await server.run(reading, writing, server.create_initialization_options())
+        group.cancel_scope.cancel()
+
+
+async def _end_by_signal() -> None:
+    """End as Ctrl-C ends a command: what the calls have running is interrupted. The process ends at once: the thread
+    that reads stdin could not be ended otherwise."""
+    names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
+    try:
+        with anyio.open_signal_receiver(*names) as signals:
+            async for number in signals:
+                with anyio.move_on_after(END_WITHIN):
+                    async with anyio.create_task_group() as group:
+                        for work in list(_running):
+                            group.start_soon(_cancel, work)
+                os._exit(128 + number)
+    except NotImplementedError:  # Windows has no such signals
+        return
+
+
+async def _cancel(work: _Work) -> None:
+    await anyio.to_thread.run_sync(work.call.cancel, abandon_on_cancel=True)
 
 
 async def _list_tools(context: ServerRequestContext[Any], params: Any) -> types.ListToolsResult:
@@ -66,28 +98,13 @@ def _described(tool: Tool) -> types.Tool:
     return types.Tool(
         name=tool.name,
         description=tool.description,
-        input_schema=_schema(tool.arguments),
-        output_schema=_either(tool.result, Failure),
+        input_schema=schema(tool.arguments),
         annotations=types.ToolAnnotations(
             read_only_hint=tool.reads,
             destructive_hint=tool.destroys,
             idempotent_hint=tool.repeatable or tool.reads,
-            open_world_hint=tool.spends,
         ),
     )
-
-
-def _schema(kind: Any) -> dict[str, Any]:
-    """The schema of a class with the object itself at the top: the protocol allows no reference there."""
-    schema = msgspec.json.schema(kind)
-    name = schema.pop("$ref", "").rpartition("/")[2]
-    return {**schema, **schema.get("$defs", {}).get(name, {})}
-
-
-def _either(kind: Any, other: Any) -> dict[str, Any]:
-    """The schema of one of two documents. Some clients check the answers of failed calls with it, too."""
-    references, definitions = msgspec.json.schema_components([kind, other], ref_template="#/$defs/{name}")
-    return {"type": "object", "anyOf": list(references), "$defs": definitions}
 
 
 async def _call(context: ServerRequestContext[Any], params: types.CallToolRequestParams) -> types.CallToolResult:
@@ -99,48 +116,66 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
             )
         )
     key = json.dumps([params.name, params.arguments], sort_keys=True)
-    work = _going_on.get(key)
+    work = _unanswered.pop(key, None)
     if work is None:
-        work = _Work(tool, params.arguments or {}, await _places(context, tool))
-    _going_on[key] = work
+        turn = _queue.enter() if tool.ordered else None
+        try:
+            places = await _places(context, tool)
+        except BaseException:
+            if turn is not None:
+                turn.leave()
+            raise
+        work = _Work(tool, params.arguments or {}, places, turn)
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_tell_progress, context, work.call)
             with anyio.move_on_after(ANSWER_WITHIN):
-                await anyio.to_thread.run_sync(work.done.wait, abandon_on_cancel=True)
+                await anyio.to_thread.run_sync(work.done.wait, abandon_on_cancel=True, limiter=_waiting)
             group.cancel_scope.cancel()
     except anyio.get_cancelled_exc_class():
-        _going_on.pop(key, None)
         with anyio.move_on_after(CANCEL_WITHIN, shield=True):
-            await anyio.to_thread.run_sync(work.call.cancel, abandon_on_cancel=True)
+            await _cancel(work)
         raise
     if not work.done.is_set():
+        _unanswered[key] = work
         return _failed(
             errors.TimeLimit(
                 f"{tool.name} goes on", name="StillWorking", hint="make the same call again to wait for it"
             )
         )
-    _going_on.pop(key, None)
-    return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work.outcome, work.call)
+    return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work)
 
 
 class _Work:
     """One call in a thread of its own."""
 
-    def __init__(self, tool: Tool, arguments: dict[str, Any], places: Places) -> None:
-        self.call = Call(Client(), places)
+    def __init__(self, tool: Tool, arguments: dict[str, Any], places: Places, turn: Turn | None) -> None:
+        self.call = Call(Client(), places, _desk)
+        if turn is not None:
+            self.call.begun = turn.leave
         self.done = threading.Event()
         self.outcome: Any = None
-        threading.Thread(target=self._do, args=(tool, arguments), daemon=True).start()
+        budget = arguments.get("max_output", arguments.get("limit", BUDGET if "wait" in arguments else 0))
+        self.budget = min(budget, BUDGET_MOST) if isinstance(budget, int) else BUDGET
+        _running.add(self)
+        threading.Thread(target=self._do, args=(tool, arguments, turn), daemon=True).start()
 
-    def _do(self, tool: Tool, arguments: dict[str, Any]) -> None:
+    def _do(self, tool: Tool, arguments: dict[str, Any], turn: Turn | None) -> None:
         try:
+            if turn is not None:
+                turn.wait()
+            if self.call.cancelled.is_set():
+                raise KeyboardInterrupt
             self.outcome = call_tool(tool, self.call, arguments)
         except errors.Error as error:
             self.outcome = error
+        except KeyboardInterrupt:
+            self.outcome = errors.RuntimeFailure("the call was cancelled", name="Interrupted")
         except Exception as error:
             self.outcome = errors.InternalError(f"{type(error).__name__}: {error}")
         finally:
+            self.call.begun()
+            _running.discard(self)
             self.done.set()
 
 
@@ -159,7 +194,11 @@ async def _places(context: ServerRequestContext[Any], tool: Tool) -> Places:
 
 
 _allowed: list[str] = []  # by a person, see `serve`
-_going_on: dict[str, _Work] = {}  # by tool and arguments, until the answer was sent
+_desk = Desk()
+_queue = Queue()
+_running: set[_Work] = set()
+_unanswered: dict[str, _Work] = {}  # by tool and arguments: calls that took too long to be answered
+_waiting = anyio.CapacityLimiter(1000)  # threads that wait for calls
 
 
 async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None:
@@ -170,23 +209,19 @@ async def _tell_progress(context: ServerRequestContext[Any], call: Call) -> None
         await context.session.report_progress(elapsed, message=call.latest or None)
 
 
-def _answer(document: Any, call: Call) -> types.CallToolResult:
-    """A document as structured content and as text, with its images. A run that failed is an error, too."""
-    content = msgspec.to_builtins(document)
-    pictures = [_thumbnail(kind, data) for kind, data in call.images[-IMAGES:]]
-    failed = isinstance(document, (Run, Install)) and document.status not in ("ok", "running")
-    return types.CallToolResult(
-        content=[types.TextContent(type="text", text=json.dumps(content)), *(item for item in pictures if item)],
-        structured_content=content,
-        is_error=failed,
-    )
+def _answer(work: _Work) -> types.CallToolResult:
+    """A document as text, with its images. What failed is an error, too."""
+    content = msgspec.to_builtins(work.outcome)
+    pictures = [_thumbnail(kind, data) for kind, data in work.call.images[-IMAGES:]]
+    failed = isinstance(content, dict) and content.get("status", "ok") in ("error", "abort", "unknown")
+    text = types.TextContent(type="text", text=answers.text(content, work.budget))
+    return types.CallToolResult(content=[text, *(item for item in pictures if item)], is_error=failed)
 
 
 def _failed(error: errors.Error) -> types.CallToolResult:
     document = Failure(error_code=error.code, exit_code=error.exit_status, error=ErrorInfo.of(error))
-    content = msgspec.to_builtins(document)
-    text = types.TextContent(type="text", text=json.dumps(content))
-    return types.CallToolResult(content=[text], structured_content=content, is_error=True)
+    text = types.TextContent(type="text", text=answers.text(msgspec.to_builtins(document)))
+    return types.CallToolResult(content=[text], is_error=True)
 
 
 def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:

@@ -1,7 +1,8 @@
 """The public library, for programs that run code on runtimes without the command line.
 
 `client` finds sessions, `session` is one of them in use, `job` is a command that runs on without the program, `stream`
-iterates over a run's outputs, `outcomes` turns the document of a failed run into an exception.
+iterates over a run's outputs, `notebooks` executes notebooks, `outcomes` turns the document of a failed run into an
+exception.
 
     from lecoder_cgpu import Client
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..backends.protocol import RuntimeRequest, ServerRequest
 from ..config import Config
+from ..history.entries import History
 from ..models.sessions import SessionAdded
+from ..runs import records
 from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions import status as overview
@@ -16,8 +19,9 @@ from ..sessions.manager import SessionManager
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..models.sessions import SessionDocument
-    from ..models.status import Status
+    from ..models.history import HistoryEntry
+    from ..models.sessions import SessionDocument, SessionsClosed
+    from ..models.status import Accelerators, Status, Usage
 
 
 class Client:
@@ -42,6 +46,11 @@ class Client:
             config_file=None if config_file is None else Path(config_file).expanduser(),
         )
         self._client = SessionManager(config, notify=notify)
+
+    @property
+    def _now(self) -> SessionManager:
+        """For one call, which believes nothing that a lender said in an earlier one."""
+        return self._client.look_anew()
 
     def session(
         self,
@@ -69,7 +78,7 @@ class Client:
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
         wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
-        return self._session(self._client.session(name, wants), kernel_name)
+        return self._session(self._now.session(name, wants), kernel_name)
 
     def ensure(
         self,
@@ -90,7 +99,7 @@ class Client:
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
         wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, kernel_name=kernel_name)
-        held, fresh = operations.ensure(self._client, name, wants)
+        held, fresh = operations.ensure(self._now, name, wants)
         with held:
             return SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
 
@@ -104,7 +113,7 @@ class Client:
             errors.AuthError, errors.ConnectionFailed: the request failed.
         """
         server = ServerRequest(url=url, token=token)
-        return self._session(self._client.add_server(name, server, replace=replace, kernel_name=kernel_name))
+        return self._session(self._now.add_server(name, server, replace=replace, kernel_name=kernel_name))
 
     def add_local(self, name: str, root: str | Path | None = None, *, kernel_name: str | None = None) -> Session:
         """Store another local runtime as a session and start it, with `root` as its working folder.
@@ -112,15 +121,84 @@ class Client:
         Raises:
             errors.UsageError: name, folder or kernel are invalid. errors.CapacityError: it did not start.
         """
-        return self._session(self._client.add_local(name, None if root is None else str(root), kernel_name=kernel_name))
+        return self._session(self._now.add_local(name, None if root is None else str(root), kernel_name=kernel_name))
 
     def sessions(self) -> list[SessionDocument]:
         """Every stored session and the present state of its runtime, most recently used first."""
-        return operations.list_sessions(self._client)
+        return operations.list_sessions(self._now)
+
+    def adopt(self, endpoint: str, name: str) -> Session:
+        """Take over a runtime that the account holds and no session here knows, and make it the active session.
+
+        Raises:
+            errors.NotFoundError: the account holds no such runtime. errors.UsageError: it has a session, or a bad name.
+        """
+        return self._session(operations.adopt(self._now, endpoint, name))
+
+    def close(self, *names: str) -> SessionsClosed:
+        """Release the runtimes of these sessions (names or ids) and forget them; see `close_all`.
+
+        Raises:
+            errors.NotFoundError: there is no such session. errors.Error: see `close_all`.
+        """
+        return operations.close_sessions(self._now, [self._client.store.find(name) for name in names])
+
+    def close_all(self) -> SessionsClosed:
+        """Release the runtimes of all sessions and forget these. `held` of the result is what the accounts still hold,
+        as their listings say it.
+
+        Raises:
+            errors.Error: the first failure. The other runtimes are released all the same.
+        """
+        return operations.close_sessions(self._now, self._client.store.records())
+
+    def usage(self) -> Usage:
+        """What the account has left, and what it burns.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: the lender does not tell.
+        """
+        return overview.usage(self._now)
+
+    def gpus(self) -> Accelerators:
+        """Which accelerators the account may ask for. Whether one is free now, only asking tells.
+
+        Raises:
+            errors.AuthError, errors.ConnectionFailed: the lender does not tell.
+        """
+        return overview.accelerators(self._now)
+
+    def history(
+        self,
+        limit: int | None = 50,
+        *,
+        status: str | None = None,
+        category: str | None = None,
+        mode: str | None = None,
+        since: datetime | None = None,
+    ) -> list[HistoryEntry]:
+        """What was run, newest first: the runs of this machine, by whatever way.
+
+        Args:
+            limit: the most entries; None for all. The others are filters, see `lecoder-cgpu logs`.
+
+        Raises:
+            errors.UsageError: a filter's value does not exist. errors.ConfigError: the history cannot be read.
+        """
+        records.settle(self._now)
+        return History(self._client.state_dir).entries(limit, status=status, category=category, mode=mode, since=since)
+
+    def find_run(self, run_id: str) -> HistoryEntry | None:
+        """The run of the history with that id, or with a unique beginning of it.
+
+        Raises:
+            errors.ConfigError: the history cannot be read.
+        """
+        return History(self._client.state_dir).find(run_id)
 
     def status(self) -> Status:
         """The login, the runtimes with their GPUs and memory, and the sessions."""
-        return overview.status(self._client)
+        return overview.status(self._now)
 
     def _session(self, held: runtime.Session, kernel_name: str | None = None) -> Session:
         with held:

@@ -9,7 +9,7 @@ from ..models.base import ErrorInfo
 
 if TYPE_CHECKING:
     from ..models.base import Optional
-    from ..models.notebooks import Install
+    from ..models.notebooks import Install, NotebookRun
     from ..models.runs import Run
 
 
@@ -37,7 +37,7 @@ def checked(document: Run) -> Run:
     raise failure(document, document.error)
 
 
-def failure(document: Run | Install, info: ErrorInfo | Optional) -> errors.Error:
+def failure(document: Run | Install | NotebookRun, info: ErrorInfo | Optional) -> errors.Error:
     """The failure in a document as an exception, whose notes hold the remote traceback."""
     if not isinstance(info, ErrorInfo):
         return errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")

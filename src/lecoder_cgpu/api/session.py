@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..helper.launch import Launch
 from ..jupyter import messages
@@ -24,13 +24,14 @@ from .stream import Stream
 
 if TYPE_CHECKING:
     from ..files.commands import Storage
+    from ..files.transfer import Progress
     from ..models.base import SessionRef
-    from ..models.files import Synced, Transfer
+    from ..models.files import FileList, FilesRemoved, Synced, Transfer
     from ..models.jobs import Job as JobInfo
     from ..models.jobs import JobStarted
-    from ..models.notebooks import Install
+    from ..models.notebooks import CellResult, Install, NotebookRun
     from ..models.runs import Run
-    from ..models.sessions import KernelChoice, SessionClosed
+    from ..models.sessions import KernelChoice, KernelInfo, SessionClosed
 
 OnOutput = Callable[[str, str], None]
 
@@ -138,6 +139,81 @@ class Session:
         with self._hold() as held:
             held.restart_kernel()
 
+    def kernel(self) -> KernelInfo:
+        """The kernel as its server sees it now; its `id` is unset when none is running."""
+        with self._hold() as held:
+            return held.kernel_info(held.kernel())
+
+    # --- notebooks ---
+
+    def run_notebook(
+        self,
+        path: str | Path,
+        output: str | Path | None = None,
+        *,
+        max_output: int | None = None,
+        on_event: Callable[[messages.Event], None] | None = None,
+        on_cell: Callable[[CellResult], None] | None = None,
+        check: bool = False,
+        **wanted: Any,
+    ) -> NotebookRun:
+        """Execute a notebook in the session's kernel, and write it with its outputs, also when a cell fails.
+
+        Args:
+            path: of the notebook, or of a text of cells. output: of the executed one; beside it when None.
+            max_output: bytes of each stream of a cell that the document may hold; None for all.
+            on_event, on_cell: called with every output, and with each cell that has ended.
+            check: raise the failure instead of returning it.
+            wanted: `parameters` (a dictionary), `kernel_name`, `cwd`, `environment`, `timeout` and `cell_timeout`
+                (seconds), `keep_going` (after a cell that failed), `restart` (the kernel first).
+
+        Raises:
+            errors.CodeFailure, errors.TimeLimit: with `check`. errors.NotFoundError: there is no such file.
+            errors.UsageError: it is no notebook. errors.Error: nothing was run.
+        """
+        from . import notebooks
+
+        source = Path(path).expanduser()
+        target = notebooks.output_of(source, output)
+        with self._hold() as held:
+            prepared = notebooks.Prepared(held, source, notebooks.Wanted(**wanted), target)
+            document = prepared.run(target, notebooks.Observer(on_event, on_cell), max_output)
+        if document.interrupted is True:
+            raise KeyboardInterrupt(f"notebook {document.run_id} was interrupted")
+        if check and document.status != "ok":
+            raise failure(document, document.error)
+        return document
+
+    def start_notebook(
+        self, path: str | Path, *, key: str | None = None, pull: Sequence[str] | None = None, **wanted: Any
+    ) -> Job:
+        """Start a notebook that goes on without this program; `fetch_notebook` brings what became of it.
+
+        Args:
+            key: with a key, the same notebook is started once. pull, wanted: see `job` and `run_notebook`.
+
+        Raises:
+            errors.UsageError: (`KeyConflict`) the key was used otherwise. errors.Error: nothing was started.
+        """
+        from . import notebooks
+
+        with self._hold() as held:
+            prepared = notebooks.Prepared(held, Path(path).expanduser(), notebooks.Wanted(**wanted), None)
+            return Job(self, prepared.start(key, pull).job_id)
+
+    def fetch_notebook(
+        self, job_id: str, output: str | Path | None = None, *, max_output: int | None = None
+    ) -> NotebookRun:
+        """What became of a notebook job so far; with `output`, the notebook as it is now is written there.
+
+        Raises:
+            errors.NotFoundError: there is no such job. errors.UsageError: it is no notebook.
+        """
+        from . import notebooks
+
+        with self._hold() as held:
+            return notebooks.collected(held, job_id, output, max_output)
+
     # --- commands ---
 
     def shell(
@@ -242,6 +318,7 @@ class Session:
         timeout: float | None = None,
         check: bool = False,
         max_output: int | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
     ) -> Install:
         """Install Python packages for the session's kernel, by uv if the runtime has it, else by pip.
 
@@ -250,6 +327,7 @@ class Session:
             timeout: seconds after which the installer is ended.
             check: raise its failure instead of returning it.
             max_output: bytes of each stream that the document may hold; None for all.
+            on_output: called with each piece of the installer's output (stream name, bytes) as it comes.
 
         Raises:
             errors.CodeFailure, errors.TimeLimit: with `check`. errors.Error: nothing was started.
@@ -257,39 +335,82 @@ class Session:
         from ..runs.installs import Wanted, install
 
         wanted = Wanted(requirements=packages, options=options)
+        tell = on_output or (lambda stream, data: None)
         with self._hold() as held:
-            document = install(held, wanted, lambda stream, data: None, timeout=timeout, max_output=max_output)
+            document = install(held, wanted, tell, timeout=timeout, max_output=max_output)
         if check and document.status != "ok":
             raise failure(document, document.error)
         return document
 
-    def upload(self, *sources: str | Path, to: str | None = None) -> Transfer:
+    def upload(self, *sources: str | Path, to: str | None = None, progress: Progress | None = None) -> Transfer:
         """Copy files and folders to the runtime; into `to` if it ends with a slash or is a folder.
 
+        Args:
+            progress: called with how many more files and bytes are done.
+
         Raises:
             errors.Error: something was not copied. No incomplete file has a final name.
         """
-        with self._storage() as files:
+        with self._storage(progress) as files:
             return files.upload([str(source) for source in sources], to)
 
-    def download(self, *sources: str, to: str | Path | None = None) -> Transfer:
+    def download(self, *sources: str, to: str | Path | None = None, progress: Progress | None = None) -> Transfer:
         """Copy files and folders from the runtime; patterns are expanded there.
+
+        Args:
+            progress: called with how many more files and bytes are done.
 
         Raises:
             errors.Error: something was not copied. No incomplete file has a final name.
         """
-        with self._storage() as files:
+        with self._storage(progress) as files:
             return files.download(sources, None if to is None else str(to))
 
+    def list_files(self, path: str = ".") -> FileList:
+        """What is in a folder of the runtime, or what a file is.
+
+        Raises:
+            errors.NotFoundError: there is no such path.
+        """
+        with self._storage() as files:
+            return files.list(path)
+
+    def read_file(self, path: str) -> bytes:
+        """The content of a file of the runtime.
+
+        Raises:
+            errors.NotFoundError: there is no such file. errors.UsageError: it is a folder.
+        """
+        content = bytearray()
+        with self._storage() as files:
+            files.read(path, content.extend)
+        return bytes(content)
+
+    def remove_files(self, *paths: str, recursive: bool = False, missing_ok: bool = False) -> FilesRemoved:
+        """Delete files of the runtime, and with `recursive` folders; patterns are expanded there.
+
+        Raises:
+            errors.NotFoundError: there is no such path, unless `missing_ok`. errors.UsageError: it is a folder.
+        """
+        with self._storage() as files:
+            return files.remove(paths, recursive=recursive, missing_ok=missing_ok)
+
     def sync(
-        self, local: str | Path, remote: str, *, checksum: bool = False, delete: bool = False, dry_run: bool = False
+        self,
+        local: str | Path,
+        remote: str,
+        *,
+        checksum: bool = False,
+        delete: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
     ) -> Synced:
         """Make a folder on the runtime hold the same as a local one (see `lecoder-cgpu sync`).
 
         Raises:
             errors.Error: something could not be done. What was done before is complete.
         """
-        with self._storage() as files:
+        with self._storage(progress) as files:
             return files.sync(str(local), remote, checksum=checksum, delete=delete, dry_run=dry_run)
 
     def close(self) -> SessionClosed:
@@ -302,15 +423,15 @@ class Session:
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now. Another process may have started a kernel or renewed a token."""
-        held = self._client.hold(self._client.store.find(self.id))
+        held = self._client.look_anew().hold(self._client.store.find(self.id))
         held.wish = self._kernel_name
         return held
 
     @contextmanager
-    def _storage(self) -> Iterator[Storage]:
+    def _storage(self, progress: Progress | None = None) -> Iterator[Storage]:
         from ..files.commands import Storage
 
-        with self._hold() as held, Storage(held) as files:
+        with self._hold() as held, Storage(held, progress) as files:
             yield files
 
     @contextmanager

@@ -298,6 +298,9 @@ class Leased(Backend, Protocol):
     def state(self, record: Record) -> Stage:
         """The state of the session's runtime (see `store/lifecycle.py`), as it is known here."""
 
+    def look_anew(self) -> None:
+        """Believe nothing that the lender said before: another call begins, maybe long after the last one."""
+
     def reconcile(self, record: Record) -> bool:
         """Find out about an allocation whose answer was lost. False when it came to nothing.
 

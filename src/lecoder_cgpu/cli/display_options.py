@@ -8,6 +8,10 @@ from typing import Any
 import click
 
 HEARTBEAT = 20.0  # seconds
+INCOMPLETE = (
+    "warning: some output may be missing: the server left it out, the connection was lost, or the kernel ended before "
+    "it had sent everything"
+)
 
 max_output_option = click.option(
     "--max-output",
@@ -28,6 +32,7 @@ def options(function: Any) -> Any:
         ),
         click.option("--inline", is_flag=True, help="Keep images and other binary outputs in the answer, as base64."),
         max_output_option,
+        click.option("--order", is_flag=True, help="In the document, tell in which order everything was shown."),
         click.option("--raw", is_flag=True, help="Keep carriage returns and escape sequences in text."),
     ):
         function = option(function)

@@ -18,6 +18,7 @@ from ..models.notebooks import CellEvent, CellStartEvent
 from ..notebooks import document as notebook
 from ..notebooks import remote, scripts
 from .app import App
+from .display_options import INCOMPLETE
 from .inputs import file_content
 from .live import KernelView, Offsets
 from .output import Printer
@@ -222,7 +223,7 @@ def summary(document: NotebookRun) -> str:
 def tell(printer: Printer, document: NotebookRun) -> None:
     """What a person should know at the end beyond the cells' own output, on stderr."""
     if not document.output_complete:
-        printer.note("warning: some output is missing; the server left it out or the connection was lost")
+        printer.note(INCOMPLETE)
     if isinstance(document.error, ErrorInfo):
         where = f"cell {document.failed_cell}: " if isinstance(document.failed_cell, int) else ""
         if isinstance(document.failed_code_cell, int):

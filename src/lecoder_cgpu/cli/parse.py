@@ -28,7 +28,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-m": True, "--mode": True, "-k": False, "--kernel": False, "-f": True, "--file": True, "--json": False,
     "--events": False, "--raw": False, "--outputs": True, "--timeout": True, "--stdin": False, "--cwd": True,
     "--detach": False, "--background": False, "--key": True, "--name": True, "--attach": True, "--max-output": True,
-    "--idle-timeout": True, "--on-finish": True, "--inline": False,
+    "--idle-timeout": True, "--on-finish": True, "--inline": False, "--order": False,
     "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--release": False, "--rm": False,

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from .. import errors
+from ..jupyter.kernelspecs import PYTHON
 from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
+from ..runs.scripts import around
 from ..sessions.session import Session
 from . import hook, inputs, local_script, own_runtime, release, run_display, runtime_options, work_files
 from .app import App
@@ -83,6 +85,7 @@ class Invocation:
             inline=options["inline"],
             outputs=outputs_dir,
             max_output=options["max_output"],
+            order=options["order"],
             heartbeat=options["heartbeat"],
         )
 
@@ -131,13 +134,13 @@ class Invocation:
         script = None if filename is None else local_script.Script(filename, code.encode(), list(self.arguments))
         needs = bool(script and script.header.dependencies)  # a header that makes no sense is refused before anything
         if self.options["detach"]:
-            if self.arguments or needs:
+            if needs:
                 raise errors.UsageError(
-                    "code that a kernel executes as a job gets no arguments, and nothing is installed for it",
+                    "nothing is installed for code that a kernel executes as a job",
                     name="ConflictingOptions",
                     hint=f"as a process it does: lecoder-cgpu run --detach {filename}",
                 )
-            return self._detach_code(code)
+            return self._detach_code(code, filename)
         self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         session = self._session()
         if script is not None and needs:
@@ -275,7 +278,7 @@ class Invocation:
             pull=pull,
         )
 
-    def _detach_code(self, code: str) -> Answer:
+    def _detach_code(self, code: str, filename: str | None) -> Answer:
         from ..runs import jobs
 
         if self.options["secret"]:
@@ -291,6 +294,8 @@ class Invocation:
         self._check_leaving()
         session = self._session()
         launch = self._launch(pull=self.options["pull"])
+        if filename is not None and session.language() == PYTHON:
+            launch = structs.replace(launch, around=around(filename, self.arguments))
         with self._noting_interruption(session, code, "kernel"):
             document = jobs.start_in_kernel(session, code, launch, key=self.options["key"])
         return self._left(session, document, code, "kernel")

@@ -14,7 +14,7 @@ from ..jupyter.outputs import ERROR_LIMIT, OutputOptions
 from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
-from .display_options import HEARTBEAT
+from .display_options import HEARTBEAT, INCOMPLETE
 from .live import KernelView, ProcessView, heartbeat
 from .output import Printer
 
@@ -30,6 +30,7 @@ class RenderOptions:
     inline: bool = False
     outputs: Path | None = None
     max_output: int | None = None
+    order: bool = False
     heartbeat: float = HEARTBEAT
 
     def output(
@@ -47,6 +48,7 @@ class RenderOptions:
             max_output=budget,
             max_error=ERROR_LIMIT if budget is None and self.max_output is None else None,
             inline=self.inline,
+            order=self.order,
             folder=self.outputs,
             filename=filename,
             arguments=tuple(arguments),
@@ -128,7 +130,7 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         for file in document.outputs:
             printer.note(f"output: {(outputs or Path()) / file.path} ({file.mime})")
     if not document.output_complete:
-        printer.note("warning: some output is missing; the server left it out or the connection was lost")
+        printer.note(INCOMPLETE)
     if isinstance(document.shell_exit, int):
         printer.note(f"warning: a shell command (!) of the code ended with exit status {document.shell_exit}")
     _tell_images(printer, document)

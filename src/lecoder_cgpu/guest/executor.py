@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .limits import RunLimits
 from .recording import Recording
@@ -31,10 +31,18 @@ CODE = "code"  # the file of a job's code
 SENT = "sent.json"  # marks a job whose code may have reached the kernel
 
 
+class KernelCode(NamedTuple):
+    """Code, and what is executed before and after it, of which nobody sees anything."""
+
+    text: str
+    before: str = ""
+    after: str = ""
+
+
 class KernelJob:
     """Code that waits, or is being executed."""
 
-    def __init__(self, recording: Recording, code: str, timeout: float | None, idle: float | None) -> None:
+    def __init__(self, recording: Recording, code: KernelCode, timeout: float | None, idle: float | None) -> None:
         self.recording = recording
         self.code = code
         self.timeout = timeout
@@ -52,7 +60,7 @@ class Executor:
         interrupt: sends a signal to the kernel's process; False when that cannot be done.
     """
 
-    def __init__(self, send: Callable[[str, str], None], interrupt: Callable[[int], bool]) -> None:
+    def __init__(self, send: Callable[[str, KernelCode], None], interrupt: Callable[[int], bool]) -> None:
         self._send = send
         self._interrupt = interrupt
         self._waiting: deque[KernelJob] = deque()

@@ -93,7 +93,7 @@ class Recorder(threading.Thread):
         self._probe: str | None = None
         self._mark: str | None = None
         self._wanted = self._marked = threading.Event()  # who waits for a mark, and for whom it was asked
-        self.executor = executor.Executor(lambda run, code: self._sockets.execute(run, code), self._signal)
+        self.executor = executor.Executor(self._send, self._signal)
 
     # --- any thread ---
 
@@ -144,7 +144,8 @@ class Recorder(threading.Thread):
                 recording.adopted = False  # it was never sent, so nothing was missed
                 self._expected[name] = recording
                 limits = spec.get("timeout"), spec.get("idleTimeout")
-                self.executor.submit(executor.KernelJob(recording, code, *limits))
+                whole = executor.KernelCode(code, *(spec.get("around") or ()))
+                self.executor.submit(executor.KernelJob(recording, whole, *limits))
 
     # --- the thread ---
 
@@ -322,6 +323,13 @@ class Recorder(threading.Thread):
         recording.add(kind, *taken)
         if state == "idle":
             self._idle(recording)
+
+    def _send(self, run: str, code: executor.KernelCode) -> None:
+        for text in filter(None, (code.before, code.text, code.after)):
+            if text is code.text:
+                self._sockets.execute(run, text)
+            else:
+                self._sockets.execute(os.urandom(16).hex(), text, silent=True)
 
     def _end_late(self) -> None:
         """End the jobs whose reply has come, or comes no more."""

@@ -19,6 +19,8 @@ from .state_files import read_json, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .executor import KernelCode
+
 SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a kernel may be starting only now
 
 
@@ -73,7 +75,9 @@ class Recorders:
             return 0.0
         return recorder.seconds()
 
-    def execute(self, kernel: str, run: str, folder: str, code: str, limits: tuple[float | None, float | None]) -> None:
+    def execute(
+        self, kernel: str, run: str, folder: str, code: KernelCode, limits: tuple[float | None, float | None]
+    ) -> None:
         """Have a kernel execute code when its turn comes.
 
         Args:
@@ -81,7 +85,7 @@ class Recorders:
             limits: seconds that it may take, and that it may be silent.
         """
         recorder = self._of(kernel)
-        executor.write_code(folder, code)  # first, so that a helper that dies now leaves it to the next
+        executor.write_code(folder, code.text)  # first, so that a helper that dies now leaves it to the next
         recorder.executor.submit(executor.KernelJob(recorder.expect(run), code, *limits))
 
     def signal(self, kernel: str, run: str, number: int) -> bool:

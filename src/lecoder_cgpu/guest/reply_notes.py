@@ -9,16 +9,20 @@ that the code handles and shows (protocol J34). So `do_execute` is wrapped: behi
 * `unsent`: how many numbers were used for messages that could not be sent, of which the code was told;
 * `shellExit`: the exit status of the last `!command` of the code, if it was not 0.
 
+What a child process or C code has written to the file descriptors 1 and 2 is waited for: ipykernel reads it in a
+thread, which may come to it only when the run has ended, so that nobody would get it.
+
 And results are numbered when they are sent. IPython numbers them before it flushes the streams and formats them, so
 that their numbers come late or never (protocol J35), which looks to readers as if messages were lost.
 """
 
 NOTE = "lecoder_reply"
+DRAIN_LOOKS = 200  # at what child processes wrote, one millisecond apart
 QUEUE = 100_000  # messages that may wait in a kernel for each subscriber, far more than a busy machine lets pile up
 
 PREPARE = f"""
 def _lecoder_prepare():
-    import functools, inspect, re, sys, threading, zmq
+    import functools, inspect, re, sys, threading, time, zmq
     from jupyter_client.session import msg_header
     from IPython import get_ipython
     shell = get_ipython()
@@ -58,6 +62,15 @@ def _lecoder_prepare():
             message["msg_id"] = message["header"]["msg_id"]
         finish()
     hook.start_displayhook, hook.finish_displayhook = start_displayhook, finish_displayhook
+    def drain():
+        import fcntl, termios
+        for stream in (sys.stdout, sys.stderr):
+            pipe, size = getattr(stream, "_fid", None), bytearray(4)
+            for _ in range({DRAIN_LOOKS} if isinstance(pipe, int) else 0):
+                fcntl.ioctl(pipe, termios.FIONREAD, size)
+                time.sleep(0.001 if any(size) else 0)  # also for the thread that has read it and not passed it on
+                if not any(size):
+                    break
     @functools.wraps(original)
     async def do_execute(*args, **options):
         parent = kernel.get_parent()
@@ -71,6 +84,10 @@ def _lecoder_prepare():
         if inspect.isawaitable(reply):
             reply = await reply
         if noted:
+            try:
+                drain()
+            except Exception:
+                pass  # another system, or another ipykernel
             try:
                 names = ("status", "execution_count", "ename", "evalue", "traceback")
                 note = {{name: reply[name] for name in names if name in reply}}

@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, files, hub_activity, output_order, progress, recorders, report, runs
+from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs
 from . import lease_guard as lease
 from .processes import signal_name
 from .programs import Programs
@@ -158,7 +158,8 @@ class Service:
         run, fresh = self._store.note_kernel_job({**request, "kernel": kernel, "code": preview(code)})
         if fresh:
             limits = request.get("timeout"), request.get("idleTimeout")
-            self._recorders.execute(kernel, run.id, run.folder, code, limits)
+            around = request.get("around") or ()
+            self._recorders.execute(kernel, run.id, run.folder, executor.KernelCode(code, *around), limits)
         return {"runs": [self._described(run)]}
 
     def follow(self, run: str, stdout: int = 0, stderr: int = 0, order: int = 0) -> dict[str, Any]:

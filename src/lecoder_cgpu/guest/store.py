@@ -34,7 +34,9 @@ TIDY_AFTER = 0.05  # seconds: first the process that was just started has the pr
 LISTEN_PACE = 0.002  # seconds between wake-ups for one run, however often it writes
 PIPE_ROOM = 32 << 10  # bytes that an empty pipe takes at once on every system
 _RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
-_NOTED = ("run", "kind", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "name", "digest", "pull")
+_NOTED = (
+    "run", "kind", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "name", "digest", "pull", "around"
+)  # fmt: skip
 
 
 class RunStore:

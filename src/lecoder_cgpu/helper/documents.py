@@ -127,8 +127,9 @@ class Result(Struct, rename="camel", kw_only=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all output was kept, as far as is known."""
-        return not (self.bytes_dropped or self.gap or self.messages_missing or self.passed_over)
+        """Whether all output was kept, as far as is known. A kernel that died may have had more to send."""
+        lost = self.bytes_dropped or self.gap or self.messages_missing or self.passed_over
+        return not lost and self.died is None
 
 
 class Process(Struct):

@@ -20,6 +20,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     `idle_timeout`: seconds without output after which the run is ended.
     `digest`: of the input; starting the same run id with another digest is refused.
     `name`: of a job, by which people may call it; two jobs may have the same.
+    `around`: Python that a kernel executes before and after the code, and of which nobody sees anything.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
 
     None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
@@ -32,6 +33,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
     digest: str | None = None
     name: str | None = None
+    around: tuple[str, str] | None = None
     pull: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -49,6 +51,7 @@ class Launch(Struct, frozen=True, kw_only=True):
             idleTimeout=self.idle_timeout,
             digest=self.digest,
             name=self.name,
+            around=self.around,
             pull=list(self.pull or ()) or None,
         )
 

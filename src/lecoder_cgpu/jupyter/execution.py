@@ -8,6 +8,7 @@ ordered among each other, protocol J4).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, Literal
 
 from msgspec import Struct, structs
@@ -54,7 +55,8 @@ class Execution:
 
     def __init__(self, msg_id: str) -> None:
         self.msg_id = msg_id
-        self.started = False
+        self._started = False
+        self.on_start: Callable[[], None] | None = None  # called once, when the kernel takes the code up
         self._taken_up = False  # the kernel has published that it executes the code
         self.idle = False
         self.status: Literal["ok", "error", "aborted"] | None = None
@@ -76,6 +78,16 @@ class Execution:
         """The value of a user expression as the kernel prints it; None when it failed, or none came."""
         text = _object(_object(self.user_expressions, name), "data").get("text/plain")
         return text if isinstance(text, str) else None
+
+    @property
+    def started(self) -> bool:
+        """Whether the kernel has taken the code up."""
+        return self._started
+
+    def _start(self) -> None:
+        if not self._started and self.on_start is not None:
+            self.on_start()
+        self._started = True
 
     @property
     def replied(self) -> bool:
@@ -142,11 +154,13 @@ class Execution:
             case "lecoder_reply":
                 self._take_note(content)
             case "execute_input":
-                self.started = self._taken_up = True
+                self._taken_up = True
+                self._start()
                 self._count(content)
             case "status":
                 state = content.get("execution_state")
-                self.started = self.started or state == "busy"
+                if state == "busy":
+                    self._start()
                 self.idle = self.idle or state == "idle"
             case "execute_reply":
                 self._reply(content)

@@ -79,6 +79,7 @@ class KernelConnection:
         self.session_id = messages.new_id()
         self.responder: Responder | None = None
         self.unreadable = 0  # frames that were no messages
+        self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
         self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
 
     def execute(
@@ -101,6 +102,7 @@ class KernelConnection:
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
         )
         outcome = Outcome(Execution(request.msg_id), datetime.now(UTC))
+        outcome.execution.on_start = self.on_start
         self._send(request)
         unreadable = self.unreadable
         WatchDriver(self, outcome, on_event, limits, on_input, recorder).run()

@@ -17,8 +17,9 @@ from ..guest.beneath import Beneath
 from ..guest.trees import Problem
 from ..models.base import ErrorInfo, Optional, now
 from ..models.runs import DisplayData, Manifest, OutputFile, ShownError
-from . import messages
+from . import messages, shown_order
 from .reducer import Reducer
+from .shown_order import ShownOrder
 from .stream_buffers import BoundedBuffer, StreamBuffer, cut
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
     `max_error`: bytes of an error's message, and of its traceback; None is what `max_output` allows.
     `inline`: keep binary outputs in the document, as base64.
     `folder`: write rich outputs into this folder.
+    `order`: tell in which order everything was shown.
     `filename`: the local file that the code was read from; tracebacks name it.
     `arguments`: what its code finds in `sys.argv` behind that name.
     """
@@ -62,6 +64,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
     max_error: int | None = None
     inline: bool = True
     folder: Path | None = None
+    order: bool = False
     filename: str | None = None
     arguments: tuple[str, ...] = ()
 
@@ -79,26 +82,19 @@ class _Segment:
         self.widget = widget
         self.displays: list[DisplayData] = []
         self.failures: list[ShownError] = []
+        self.order = ShownOrder()
 
 
 class Collector(Reducer):
-    """Collects the events of one run for its document.
+    """Collects the events of one run for its document."""
 
-    Args:
-        raw: keep every byte: no escape is stripped and nothing is overwritten.
-        limit: how many bytes of each stream, and of all rich outputs together, the document may hold; None is all.
-        inline: put binary outputs into the document, as base64.
-        error_limit: the same as `limit` for the message of an error, and for its traceback; None is `limit`.
-    """
-
-    def __init__(
-        self, raw: bool = False, limit: int | None = None, *, inline: bool = True, error_limit: int | None = None
-    ) -> None:
+    def __init__(self, options: OutputOptions = DEFAULT) -> None:
         super().__init__()
-        self.raw = raw
-        self._error_limit = limit if error_limit is None else error_limit
-        self._inline = inline
-        self._limit = limit
+        self.raw = options.raw
+        self._limit = options.max_output
+        self._error_limit = self._limit if options.max_error is None else options.max_error
+        self._inline = options.inline
+        self._ordered = options.order
         self._segments = [self._new_segment(None)]
         self._by_id: dict[str, list[tuple[_Segment, int]]] = {}
         self._errors_left_out = 0
@@ -113,7 +109,9 @@ class Collector(Reducer):
 
     def add_stream(self, stream: messages.Stream) -> None:
         content = stream.text.encode("utf-8", "surrogatepass")
-        self._segment(stream.widget).streams[stream.name].add(content)
+        segment = self._segment(stream.widget)
+        segment.streams[stream.name].add(content)
+        segment.order.add(stream.name, len(content))
         self.bytes_written += len(content)
 
     def update(self, display: messages.Display) -> bool:
@@ -126,10 +124,13 @@ class Collector(Reducer):
         segment = self._segment(display.widget)
         if display.display_id:
             self._by_id.setdefault(display.display_id, []).append((segment, len(segment.displays)))
+        segment.order.add("display", len(segment.displays))
         segment.displays.append(DisplayData(data=display.data, metadata=display.metadata))
 
     def add_failure(self, failure: messages.Failure) -> None:
-        failures = self._segment(failure.widget).failures
+        segment = self._segment(failure.widget)
+        failures = segment.failures
+        segment.order.add("error", len(failures))
         error = ShownError(name=failure.name, message=failure.message, traceback=list(failure.traceback))
         bound_error(error, self._error_limit)
         failures.append(error)
@@ -185,6 +186,15 @@ class Collector(Reducer):
         truncated.shown_errors = self._fill_errors(document) or UNSET
         truncated.error_bytes = bound_error(document.error, self._error_limit) or UNSET
         document.truncated = truncated or UNSET
+        if self._ordered:
+            self._fill_order(document)
+
+    def _fill_order(self, document: Run) -> None:
+        parts, displays, failures = [], 0, 0
+        for segment in self._segments:
+            parts.append((segment.order, displays, failures))
+            displays, failures = displays + len(segment.displays), failures + len(segment.failures)
+        shown_order.fill(document, parts)
 
     def _fill_errors(self, document: Run) -> int:
         """Put in the exceptions that were shown and did not end the code; returns how many did not fit."""

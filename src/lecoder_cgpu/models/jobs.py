@@ -165,19 +165,24 @@ class JobLogs(Struct, kw_only=True):
 
 
 class JobProgress(Struct, kw_only=True):
-    """The tool `job_wait`: the state of a job, and what it wrote since the offsets of the last call.
+    """The tool `job_wait`: the state of a job, and what it wrote from the offsets of the call on.
 
-    `stdoutOffset` and `stderrOffset` are for the next call; `…Skipped` counts the bytes that were left out.
+    `status`, `errorCode`, `exitCode` and `error` are those of `job wait`. `stdoutOffset` and `stderrOffset` are for the
+    next call; `…Left` counts the bytes that are there for it already.
     """
 
+    status: Literal["ok", "error", "running", "unknown"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    exit_code: int = field(name="exitCode", default=0)
+    error: ErrorInfo | Optional = UNSET
     job: Job
     session: SessionRef
     stdout: str = ""
     stderr: str = ""
     stdout_offset: int = field(name="stdoutOffset", default=0)
     stderr_offset: int = field(name="stderrOffset", default=0)
-    stdout_skipped: int | Optional = field(name="stdoutSkipped", default=UNSET)
-    stderr_skipped: int | Optional = field(name="stderrSkipped", default=UNSET)
+    stdout_left: int | Optional = field(name="stdoutLeft", default=UNSET)
+    stderr_left: int | Optional = field(name="stderrLeft", default=UNSET)
 
 
 class SessionAdopted(SessionAdded, kw_only=True):

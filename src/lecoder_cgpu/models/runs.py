@@ -45,7 +45,8 @@ class Truncated(Struct, kw_only=True):
 
     The sizes are those of the whole streams, for each stream that was cut; `errorBytes` is that of the error's message
     and traceback together, if one was cut; `displays` counts the rich outputs that were left out, `shownErrors` the
-    exceptions of `shownErrors`. `get` is the command that prints everything, as long as the runtime has it.
+    exceptions of `shownErrors`, `order` the pieces of `order`. `get` is the command that prints everything, as long as
+    the runtime has it.
     """
 
     stdout_bytes: int | Optional = field(name="stdoutBytes", default=UNSET)
@@ -53,10 +54,11 @@ class Truncated(Struct, kw_only=True):
     error_bytes: int | Optional = field(name="errorBytes", default=UNSET)
     displays: int | Optional = UNSET
     shown_errors: int | Optional = field(name="shownErrors", default=UNSET)
+    order: int | Optional = UNSET
     get: str | Optional = UNSET
 
     def __bool__(self) -> bool:
-        sizes = (self.stdout_bytes, self.stderr_bytes, self.displays, self.error_bytes, self.shown_errors)
+        sizes = (self.stdout_bytes, self.stderr_bytes, self.displays, self.error_bytes, self.shown_errors, self.order)
         return any(size is not UNSET for size in sizes)
 
 
@@ -105,6 +107,15 @@ class Release(Struct, kw_only=True):
     reason: str | Optional = UNSET
 
 
+class OrderedOutput(Struct, kw_only=True):
+    """One piece of `order`: so many `bytes` of a stream as they were written, or with `index` one of `display_data` or
+    of `shownErrors`."""
+
+    of: Literal["stdout", "stderr", "display", "error"]
+    bytes: int | Optional = UNSET
+    index: int | Optional = UNSET
+
+
 class ShownError(Struct, kw_only=True):
     """An exception that the code showed and that did not end it, as IPython's `showtraceback` does."""
 
@@ -121,6 +132,8 @@ class Run(Struct, kw_only=True):
     `execution_count` is null if there is none. `outputComplete` is false if output is known to be missing;
     `outputBytes` is what the program wrote to both streams. `truncated` is present if this document shows less.
     `autoInstalled` names what --auto-install has installed; the document then describes the second run.
+    `order`, with `--order`, tells in which order everything was shown; with `--raw` and `--max-output 0`, its bytes
+    cut the streams exactly.
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
@@ -133,6 +146,7 @@ class Run(Struct, kw_only=True):
     stderr: str | Optional = UNSET
     display_data: list[DisplayData] | Optional = UNSET
     shown_errors: list[ShownError] | Optional = field(name="shownErrors", default=UNSET)
+    order: list[OrderedOutput] | Optional = UNSET
     error: ErrorInfo | Optional = UNSET
     timing: Timing | Optional = UNSET
     execution_count: int | None = None

@@ -76,7 +76,7 @@ class NotebookProgress:
 
     def _new_collector(self) -> outputs.Collector:
         error_limit = None if self._limit is None else max(self._limit, CELL_ERROR)
-        return outputs.Collector(limit=self._limit, error_limit=error_limit)
+        return outputs.Collector(outputs.OutputOptions(max_output=self._limit, max_error=error_limit))
 
     def begin(self, number: int) -> None:
         """The cell of that number (among `steps`) begins."""

@@ -65,7 +65,7 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
         errors.Error: nothing was started.
     """
     run_id = _id(key)
-    digest = _digest(["kernel", code, launch.timeout, launch.idle_timeout])
+    digest = _digest(["kernel", code, launch.timeout, launch.idle_timeout, *(launch.around or ())])
     launch = structs.replace(launch, digest=digest, name=launch.name or key)
 
     def execute(helper: Helper, *, anew: bool = False) -> RunState:

@@ -58,7 +58,7 @@ def kernel_run(
     Raises:
         errors.Error: nothing was sent. What happens after that is in the document.
     """
-    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline, error_limit=output.max_error)
+    collector = outputs.Collector(output)
 
     def take(event: wire.Event) -> None:
         collector.add(event)
@@ -139,7 +139,7 @@ def attached_kernel_run(
     """
     from .recording import RecordingReader
 
-    collector = outputs.Collector(output.raw, output.max_output, inline=output.inline, error_limit=output.max_error)
+    collector = outputs.Collector(output)
     resume = _Resume(offsets)
     execution = Execution(run_id)
     outcome = Outcome(execution, datetime.now(UTC))
@@ -293,6 +293,15 @@ def _recorder(session: Session) -> Recorder | None:
     return open_recording
 
 
+def _may_have_more(outcome: Outcome) -> bool:
+    """Whether the kernel may have lost text that it had not sent: it died, or was interrupted and is one of those that
+    send what code has printed only when that is done (IRkernel)."""
+    execution = outcome.execution
+    if execution.death is not None and not execution.replied:
+        return True
+    return not outcome.is_python and (outcome.interrupted is not None or outcome.stopped_by is not None)
+
+
 def run_document(session: Session, outcome: Outcome, filename: str | None = None) -> Run:
     """The document of how a run ended, without its output."""
     execution = outcome.execution
@@ -304,7 +313,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         session=session.record.ref,
         timing=outcome.timing,
         execution_count=execution.execution_count,
-        output_complete=not (outcome.dropped or outcome.unknown or execution.unaccounted),
+        output_complete=not (outcome.dropped or outcome.unknown or execution.unaccounted or _may_have_more(outcome)),
         run_id=execution.msg_id,
     )
     if execution.shell_exit is not None:

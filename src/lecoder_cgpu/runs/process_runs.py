@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from .. import errors
 from ..helper.launch import DEFAULT, Launch
-from ..jupyter import outputs, stream_buffers
+from ..jupyter import outputs, shown_order, stream_buffers
+from ..jupyter.shown_order import ShownOrder
 from ..models.base import ErrorInfo, Timing
 from ..models.jobs import JobDocument
 from ..models.runs import ProcessRef, Run, Stopped
@@ -101,6 +102,8 @@ def _process_document(session: Session, run: ProcessRun, output: _Output) -> Run
     if truncated := stream_buffers.cut([output.kept]):
         truncated.get = session.reading_command(run.id)
         document.truncated = truncated
+    if output.order is not None:
+        shown_order.fill(document, [(output.order, 0, 0)])
     command = run.command if isinstance(run.command, str) else run.command[0]
     tail = output.kept["stderr"].last(8192).decode("utf-8", "replace")
     _process_outcome(document, run, tail, command)
@@ -112,12 +115,15 @@ class _Output:
 
     def __init__(self, on_output: Callable[[str, bytes], None], options: outputs.OutputOptions) -> None:
         self._on_output = on_output
+        self.order = ShownOrder() if options.order else None
         self.kept = {
             name: stream_buffers.StreamBuffer(options.max_output, raw=options.raw) for name in ("stdout", "stderr")
         }
 
     def take(self, stream: str, data: bytes) -> None:
         self.kept[stream].add(data)
+        if self.order is not None:
+            self.order.add("stderr" if stream == "stderr" else "stdout", len(data))
         self._on_output(stream, data)
 
 

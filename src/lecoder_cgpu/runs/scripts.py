@@ -42,12 +42,18 @@ def as_script(connection: KernelConnection, filename: str | None, arguments: Seq
     if filename is None:
         yield
         return
-    connection.post(_expression(_LEAVE + _ENTER, filename, arguments))
+    before, after = around(filename, arguments)
+    connection.post(before)
     try:
         yield
     finally:
         with contextlib.suppress(errors.Error):
-            connection.post(_expression(_LEAVE, filename))
+            connection.post(after)
+
+
+def around(filename: str, arguments: Sequence[str] = ()) -> tuple[str, str]:
+    """What the kernel has to execute before and after the code of a file that is called with these arguments."""
+    return _expression(_LEAVE + _ENTER, filename, arguments), _expression(_LEAVE, filename)
 
 
 def _expression(program: str, file: str, arguments: Sequence[str] = ()) -> str:

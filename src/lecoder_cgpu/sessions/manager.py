@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from msgspec import UNSET, structs
 
@@ -79,6 +79,13 @@ class SessionManager:
         if name not in self._backends:
             self._backends[name] = registry.load(name, self.config, self.state_dir)
         return self._backends[name]
+
+    def look_anew(self) -> Self:
+        """Believe nothing that lenders said before; for programs whose calls share a manager. Returns itself."""
+        for backend in list(self._backends.values()):
+            if isinstance(backend, Leased):
+                backend.look_anew()
+        return self
 
     @property
     def chosen(self) -> str:

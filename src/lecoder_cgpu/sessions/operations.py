@@ -6,14 +6,14 @@ holds are listed too, with their origin, and are never ended unless the user nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
-from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
+from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned, SessionsClosed
 from ..store import leases, lifecycle
 from ..store.session_store import Record, check_name, insert
 from .session import Session
@@ -272,6 +272,30 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     else:
         manager.store.remove(record.id)
     return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
+
+
+def close_sessions(manager: SessionManager, records: Sequence[Record]) -> SessionsClosed:
+    """Close these sessions. The accounts are asked afterwards what they still hold.
+
+    Raises:
+        errors.Error: the first failure. The others are closed all the same.
+    """
+    closed: list[SessionClosed] = []
+    failure: errors.Error | None = None
+    for record in records:
+        try:
+            closed.append(close(manager, record))
+        except errors.Error as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    document = SessionsClosed(deleted=bool(closed), closed=closed)
+    if closed:
+        document.session_id = closed[0].session_id
+    still = held(manager, dict.fromkeys(record.backend for record in records))
+    if still is not None:
+        document.held = still
+    return document
 
 
 def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:

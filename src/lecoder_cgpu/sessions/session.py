@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Notify", "Session", "Waiting"]
 
+IDLE_WITHIN = 1.0  # seconds in which an idle kernel answers
+
 
 class Session(SessionRuntime):
     """One session of the store, on its backend.
@@ -288,9 +290,25 @@ class Session(SessionRuntime):
         if self.kernel_record is None:
             return None
         try:
-            return self.server.kernel(self.kernel_record.id)
+            kernel = self.server.kernel(self.kernel_record.id)
         except errors.NotFoundError:
             return None
+        if kernel.execution_state == "busy" and self._answers(kernel.id):
+            kernel = structs.replace(kernel, execution_state="idle")  # the server has missed the end of something
+        return kernel
+
+    def _answers(self, kernel_id: str) -> bool:
+        """Whether a kernel does what it is asked at once, which it does not while it executes code."""
+        try:
+            connection = KernelConnection(self.server, kernel_id, self.known_gone)
+        except errors.Error:
+            return False
+        try:
+            return connection.language_info(IDLE_WITHIN) is not None
+        except errors.ConnectionFailed:
+            return False
+        finally:
+            connection.close()
 
     def running_kernel(self) -> Kernel:
         """The kernel, for commands that need one to be there.

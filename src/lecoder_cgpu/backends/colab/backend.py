@@ -121,6 +121,9 @@ class Backend(Leased):
         """Every runtime of the account, ours or not (protocol C18)."""
         return [records.held(item) for item in self._listing.rows()]
 
+    def look_anew(self) -> None:
+        self._listing.forget()
+
     def is_gone(self, record: Record) -> bool:
         if lifecycle.stage(record) != "closing":
             self._allocator.look(record)

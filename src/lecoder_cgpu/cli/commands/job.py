@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -300,7 +299,7 @@ def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], st
 @click.argument("job")
 @display_options.options
 @click.pass_obj
-def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, outputs: Path | None) -> Answer:
+def result(app: App, /, job: str, **shown: Any) -> Answer:
     """Print a finished job as `run` would have: its output, and its exit status as ours.
 
     \b
@@ -320,13 +319,13 @@ def result(app: App, job: str, raw: bool, max_output: int | None, inline: bool, 
             from ...notebooks import jobs as notebook_jobs
             from .. import notebooks
 
-            limit = notebooks.cell_budget(max_output)
+            limit = notebooks.cell_budget(shown["max_output"])
             executed, _ = notebook_jobs.collect(session, jobs.helper, state, max_output=limit)
             return Answer(executed, exit_status=executed.exit_code)
-    manner = run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
+    manner = run_display.RenderOptions(**shown)
     document = run_display.earlier(app.printer, session, state.run, manner)
     if app.printer.mode == "human":
-        run_display.tell(app.printer, document, outputs)
+        run_display.tell(app.printer, document, manner.outputs)
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 

@@ -135,20 +135,12 @@ def clear(app: App) -> Answer:
 @click.option("--html", metavar="FILE", help="Write what is remembered to a web page, with images; - is stdout.")
 @display_options.options
 @click.pass_obj
-def show(
-    app: App,
-    run: str,
-    output: bool,
-    html: str | None,
-    raw: bool,
-    max_output: int | None,
-    inline: bool,
-    outputs: Path | None,
-) -> Answer:
+def show(app: App, /, run: str, output: bool, html: str | None, **shown: Any) -> Answer:
     """Show one run: what the history here remembers, or with --output what its runtime recorded.
 
     With --output, any machine that knows the session can ask; the run's own session is used, if this history names it,
-    and else the one in use. --raw, --max-output, --inline and --outputs say how that is shown.
+    and else the one in use. --raw, --order, --max-output, --inline and --outputs
+    say how that is shown.
 
     \b
     lecoder-cgpu logs show run-0123456789abcdef
@@ -160,9 +152,7 @@ def show(
     if html is not None:
         _check_page(app, html, "output" if output else None)
     if output:
-        return _output(
-            app, run, entry, run_display.RenderOptions(raw=raw, inline=inline, outputs=outputs, max_output=max_output)
-        )
+        return _output(app, run, entry, run_display.RenderOptions(**shown))
     if entry is None:
         raise errors.NotFoundError(
             f"there is no run {run!r} in the history of this machine",

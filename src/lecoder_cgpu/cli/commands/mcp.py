@@ -5,14 +5,18 @@ from __future__ import annotations
 import click
 
 from ... import errors
-from ..app import Command
+from ..app import App, Command
 from ..output import Answer
 
 
 @click.command(cls=Command)
 @click.option("--allow", multiple=True, metavar="PATH", help="A folder here that tools may read and write, too.")
-def command(allow: tuple[str, ...]) -> Answer:
+@click.pass_obj
+def command(app: App, /, allow: tuple[str, ...]) -> Answer:
     """Serve the Model Context Protocol on stdin and stdout, until stdin is closed.
+
+    The server uses one session: that of --session, else the first that it used or ensured, whatever other programs
+    make the active one.
 
     An agent starts it: its configuration names the command `lecoder-cgpu` with the argument `mcp`. It needs the extra
     mcp: pip install "lecoder-cgpu[mcp]".
@@ -23,6 +27,7 @@ def command(allow: tuple[str, ...]) -> Answer:
     \b
     lecoder-cgpu mcp
     lecoder-cgpu mcp --allow ~/data
+    lecoder-cgpu --session train mcp
     """
     try:
         from ...agents.mcp import serve
@@ -31,5 +36,5 @@ def command(allow: tuple[str, ...]) -> Answer:
             f"the MCP server needs {error.name}, which the extra 'mcp' installs",
             hint='pip install "lecoder-cgpu[mcp]"',
         ) from error
-    serve(allow)
+    serve(allow, app.session)
     return Answer(None, printed=True)

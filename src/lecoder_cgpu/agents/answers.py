@@ -1,0 +1,127 @@
+"""What an agent reads of a document: within a bound, and with tools where the command line names its commands. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+ROOM = 12 << 10  # bytes of an answer beside the streams that were asked for
+SHORTEST = 60  # characters, or items, to which a text or a list is cut at last
+_SAID = ("suggestion", "next", "get", "message", "notice", "reason", "problem")  # fields that may name a command
+_COMMAND = re.compile(r"lecoder-cgpu((?: (?![—–-] )[^\s;,()]+)*)")
+
+# The first words of a command, and what an agent does instead. `{1}` is the first argument that is no option.
+_TOOLS: tuple[tuple[str, str], ...] = (
+    ("run --attach", "the tool job_logs with job={attach}, stream, offset and limit"),
+    ("run", "the tool run"),
+    ("job wait", "the tool job_wait with job={1}"),
+    ("job show", "the tool job_wait with job={1} and wait=0"),
+    ("job result", "the tool job_wait with job={1}"),
+    ("job logs", "the tool job_logs with job={1}"),
+    ("job kill", "the tool job_kill with job={1}"),
+    ("job list", "the tool status with of=jobs"),
+    ("logs show", "the tool history with run={1}"),
+    ("logs", "the tool history"),
+    ("sessions ensure", "the tool ensure with session={1}"),
+    ("sessions create", "the tool ensure with session={1}"),
+    ("sessions adopt", "the tool ensure with endpoint={1}"),
+    ("sessions close", "the tool close with session={1}"),
+    ("sessions switch", "the argument session={1}"),
+    ("sessions list", "the tool status"),
+    ("sessions", "the tool status"),
+    ("status", "the tool status"),
+    ("usage", "the tool status with of=usage"),
+    ("gpus", "the tool status with of=gpus"),
+    ("kernel", "the tool kernel with action={0}"),
+    ("install", "the tool install with packages={1}"),
+    ("notebook fetch", "the tool notebook with job={1}"),
+    ("notebook run", "the tool notebook"),
+    ("upload", "the tool push"),
+    ("download", "the tool pull"),
+    ("sync", "the tool sync"),
+    ("ls", "the tool files with path={1}"),
+    ("close", "the tool close with session={1}"),
+)
+# Options of commands that tools have as arguments.
+_OPTIONS = re.compile(
+    r"(?<![\w-])--(gpu|cpu|tpu|high-ram|timeout|wait|max-output|kernel-name|cwd|session|key|delete|dry-run)\b"
+)
+
+
+def text(document: Any, streams: int = 0) -> str:
+    """A document as JSON, of at most `ROOM` bytes beside two streams of `streams` bytes each."""
+    told = _told(document)
+    limit = ROOM + 2 * streams
+    most = limit
+    written = _json(told)
+    while len(written.encode()) > limit and most > SHORTEST:
+        most = max(most // 2, SHORTEST)
+        short = _cut(told, most)
+        if isinstance(short, dict):
+            short["answerCut"] = True
+        written = _json(short)
+    return written
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+
+
+def _cut(node: Any, most: int) -> Any:
+    if isinstance(node, str) and len(node) > most:
+        half = most // 2
+        return f"{node[:half]}\n[… {len(node) - 2 * half} characters left out …]\n{node[-half:]}"
+    if isinstance(node, list):
+        return [_cut(item, most) for item in node[: max(most // 40, 3)]]
+    if isinstance(node, dict):
+        kept = list(node.items())[: max(most // 10, 40)]
+        return {key[:200]: _cut(value, most) for key, value in kept}
+    return node
+
+
+def _told(node: Any, key: str = "") -> Any:
+    if isinstance(node, dict):
+        return {name: _told(value, name) for name, value in node.items()}
+    if isinstance(node, list):
+        return [_told(item, key) for item in node]
+    return suggestion(node) if isinstance(node, str) and key in _SAID else node
+
+
+def suggestion(said: str) -> str:
+    """A sentence in which tools and arguments stand for commands and options; what only a person can do says so."""
+    named = _COMMAND.sub(_tool, said)
+    return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)
+
+
+def _tool(found: re.Match[str]) -> str:
+    words = found[1].split()
+    plain, options = [], {}
+    position = 0
+    while position < len(words):
+        word = words[position]
+        if word in ("--session", "-s", "--attach"):
+            options[word] = words[position + 1] if position + 1 < len(words) else ""
+            position += 2
+        else:
+            if not word.startswith("-"):
+                plain.append(word)
+            position += 1
+    line = " ".join(plain)
+    if "--attach" in options:
+        line = "run --attach"
+    for command, instead in _TOOLS:
+        if line == command or line.startswith(command + " "):
+            rest = plain[len(command.split()) :]
+            values = {
+                "0": rest[0] if rest else "…",
+                "1": rest[0] if rest else "…",
+                "attach": options.get("--attach", ""),
+            }
+            return re.sub(r"\{(\w+)\}", _value(values), instead)
+    return f"a person can do that: lecoder-cgpu{found[1]}"
+
+
+def _value(values: dict[str, str]) -> Callable[[re.Match[str]], str]:
+    return lambda found: values[found[1]]

@@ -1,0 +1,104 @@
+"""Tools about what is there: runtimes, sessions, kernels, and what was run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, structs
+
+from .. import errors
+from ..history.entries import parse_since
+from ..models.jobs import JobList
+from ..models.sessions import KernelDocument, KernelList, SessionAdded, SessionsClosed
+from ..runs import records
+from . import arguments as given
+from .desk import Call
+
+
+def status(call: Call, arguments: given.StatusArguments) -> Any:
+    if arguments.of == "jobs":
+        return _jobs(call, arguments)
+    if arguments.of == "usage":
+        return call.client.usage()
+    return call.client.gpus() if arguments.of == "gpus" else _once(msgspec.to_builtins(call.client.status()))
+
+
+def _jobs(call: Call, arguments: given.StatusArguments) -> JobList:
+    session = call.session(arguments.session)
+    found = session.jobs(arguments.limit)
+    for job in found:
+        if isinstance(job.command, str):
+            job.command = job.command[:200]
+    return JobList(jobs=found, session=session.ref)
+
+
+def _once(node: Any) -> Any:
+    """A document that says nothing twice: GPUs in a list only, sizes as numbers only."""
+    if isinstance(node, list):
+        return [_once(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    doubled = {name for name in node if f"{name}Bytes" in node} | ({"gpu"} if "gpus" in node else set())
+    return {name: _once(value) for name, value in node.items() if name not in doubled}
+
+
+def ensure(call: Call, arguments: given.EnsureArguments) -> SessionAdded:
+    if arguments.endpoint is not None:
+        call.desk.session = call.client.adopt(arguments.endpoint, arguments.session).id
+    document = call.client.ensure(
+        arguments.session,
+        gpu=arguments.gpu,
+        cpu=arguments.cpu,
+        tpu=arguments.tpu,
+        high_ram=arguments.high_ram,
+        kernel_name=arguments.kernel_name,
+    )
+    call.desk.session = document.session.id
+    return document
+
+
+def kernel(call: Call, arguments: given.KernelArguments) -> KernelDocument | KernelList:
+    session = call.session(arguments.session)
+    if arguments.action == "list":
+        return KernelList(session=session.ref, kernels=session.kernels())
+    if arguments.action == "status":
+        return KernelDocument(session=session.ref, kernel=session.kernel())
+    if arguments.action == "interrupt":
+        session.interrupt()
+        return KernelDocument(session=session.ref, kernel=session.kernel(), action="interrupted")
+    session.restart()
+    records.remember_restart(session._hold())
+    return KernelDocument(session=session.ref, kernel=session.kernel(), action="restarted")
+
+
+def close(call: Call, arguments: given.CloseArguments) -> SessionsClosed:
+    if arguments.all == (arguments.session is not None):
+        raise errors.UsageError("name a session, or say all", hint="give either session or all")
+    document = call.client.close_all() if arguments.all else call.client.close(str(arguments.session))
+    if call.desk.session in [item.session_id for item in document.closed]:
+        call.desk.session = None
+    return document
+
+
+def history(call: Call, arguments: given.HistoryArguments) -> Any:
+    if arguments.run is not None:
+        found = call.client.find_run(arguments.run)
+        if found is None:
+            raise errors.NotFoundError(
+                f"there is no run {arguments.run!r} in the history", name="RunNotFound", hint="lecoder-cgpu logs"
+            )
+        return {"status": "ok", "errorCode": 0, "run": found}
+    since = parse_since(arguments.since, datetime.now(UTC)) if arguments.since else None
+    entries = call.client.history(arguments.limit, status=arguments.status, since=since)
+    return {"status": "ok", "errorCode": 0, "runs": [_line(entry) for entry in entries]}
+
+
+def _line(entry: Any) -> dict[str, Any]:
+    """A run of the history, without its output."""
+    short = structs.replace(entry, stdout="", stderr="", traceback=[], display_data=[], command=entry.command[:200])
+    if short.error is not UNSET:
+        short.error = structs.replace(short.error, evalue=short.error.evalue[:300], traceback=[])
+    left_out = ("stdout", "stderr", "traceback", "display_data", "runtime", "id", "execution_count", "sessionId")
+    return {name: value for name, value in msgspec.to_builtins(short).items() if name not in left_out}
