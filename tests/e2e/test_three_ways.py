@@ -72,7 +72,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         "from IPython.display import clear_output\nprint('a'); clear_output(); print('b')",
         {"stdout": "b\n"},
     ),
-    "bytes beneath": ("import os; os.write(1, b'low\\n'); print('high')", {"status": "ok"}),
+    "bytes beneath": ("import os; os.write(1, b'low\\n'); None", {"stdout": "low\n", "outputComplete": True}),
     "a child's words": ("import subprocess; subprocess.run('echo child', shell=True); None", {"stdout": "child\n"}),
     "a shell that failed": ("!exit 3", {"status": "ok", "shellExit": 3}),
     "words of a thread": (
