@@ -270,8 +270,9 @@ class ContentsService:
     def _append(self, half: HalfWritten, offset: int, data: bytes) -> None:
         """Write a piece, in parts that stay below what proxies let through (protocol J31)."""
         if len(data) > self._most:
-            self._append(half, offset, data[: self._most])
-            self._append(half, offset + self._most, data[self._most :])
+            cut = self._most  # which the first part may find to be too much
+            self._append(half, offset, data[:cut])
+            self._append(half, offset + cut, data[cut:])
             return
         content = base64.b64encode(data).decode()
         body = {"type": "file", "format": "base64", "content": content, "chunk": 2 if offset else 1}
