@@ -30,6 +30,7 @@ class Loopback:
     """
 
     subprotocol = messages.V1_SUBPROTOCOL
+    close_code: int | None = None
 
     def __init__(self, files: Files, answers: int | None = None) -> None:
         self._files = files
@@ -79,7 +80,9 @@ class GuestFiles:
 
     def connect(self, cause: errors.ConnectionFailed | None = None) -> Helper:
         """Another connection to the helper."""
-        return Helper(Loopback(self.files, self.cuts.pop(0) if self.cuts else None), "session")
+        helper = Helper(Loopback(self.files, self.cuts.pop(0) if self.cuts else None), "session")
+        helper.binary = True
+        return helper
 
     def open(self) -> FileService:
         service = FileService(self.connect)

@@ -37,9 +37,19 @@ PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
 _NO_CALLS = ("serve", "files", "takes_files", "active")
+KEPT_ANSWERS = 4  # that clients fetch in pieces; each asks for one at a time
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor was started by another helper
 
-_WORK = ("start", "execute", "stdin", "signal", "read", "use")  # calls that count as use of the runtime
+_WORK = (
+    "start",
+    "execute",
+    "stdin",
+    "signal",
+    "read",
+    "use",
+    "transfer",
+    "fetch",
+)  # calls that count as use of the runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,6 +113,8 @@ class Service:
             self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
         )
         self.files = files.Files(self._cwd)
+        self._pieces: dict[str, bytearray] = {}  # requests that come in pieces
+        self._fetched: dict[str, bytes] = {}  # answers that are fetched in pieces
         self.takes_files = False  # the kernel passes messages about files on
         self._hub = hub_activity.HubActivity(self._works)
         self._budget = float(BYTES_PER_SECOND)
@@ -242,6 +254,36 @@ class Service:
     def use(self) -> dict[str, Any]:
         """Note that the runtime is in use in a way that its helper does not see: a tunnel, a terminal, a transfer."""
         return {}
+
+    def transfer(
+        self, header: str, key: str, most: int, data: str | None = None, offset: int = 0, more: bool = False
+    ) -> dict[str, Any]:
+        """A request about files, for a client whose binary or large frames do not arrive (protocol C35).
+
+        Content of more than `most` bytes comes in pieces under one `key`; such an answer waits for `fetch`.
+        """
+        parts = [header.encode()]
+        if data is not None:
+            content = self._pieces.setdefault(key, bytearray())
+            del content[offset:]
+            content += base64.b64decode(data)
+            parts.append(bytes(content))
+        if more:
+            return {}
+        self._pieces.pop(key, None)
+        answer = [bytes(part) for part in self.files.serve(*(memoryview(part) for part in parts))]
+        if sum(map(len, answer)) <= most:
+            return {"buffers": [base64.b64encode(part).decode() for part in answer]}
+        self._fetched[key] = b"".join(answer)
+        for old in list(self._fetched)[:-KEPT_ANSWERS]:
+            del self._fetched[old]
+        return {"sizes": [len(part) for part in answer]}
+
+    def fetch(self, key: str, offset: int, size: int) -> dict[str, Any]:
+        """A piece of an answer that was too large for `transfer`."""
+        if key not in self._fetched:
+            raise Failure("HelperFailed", "an answer about files is not there any more; repeat the same command")
+        return {"data": base64.b64encode(self._fetched[key][offset : offset + size]).decode()}
 
     def forget(self, run: str) -> dict[str, Any]:
         """Remove a run that has ended, with its output."""

@@ -60,6 +60,19 @@ class Recorded(msgspec.Struct):
     seconds: float
 
 
+class Files(msgspec.Struct):
+    """An answer about files: its parts, or their sizes where it is to be fetched in pieces."""
+
+    buffers: list[bytes] = []
+    sizes: list[int] | None = None
+
+
+class FilesPiece(msgspec.Struct):
+    """A piece of such an answer."""
+
+    data: bytes
+
+
 class Nothing(msgspec.Struct):
     """Nothing but that it was done."""
 

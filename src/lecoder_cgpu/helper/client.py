@@ -26,6 +26,8 @@ AFTER_RESTART = (3.0, 5.0, 10.0, 20.0)  # the same while the kernel is being res
 READ_LIMIT = 4 << 20
 SAMPLE_PAUSE = 0.1  # seconds between questions while the GPUs are being asked
 SAMPLE_LIMIT = 5.0
+TOO_BIG = 1009  # the close code for a frame that is too large
+AGAIN = "repeat the same command"
 _RESTARTS = ("restarting", "autorestarting")
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ class Channels(Protocol):
     def send(self, frame: str | bytes) -> None: ...
     def receive(self, timeout: float | None = None) -> str | bytes | None: ...
     def close(self) -> None: ...
+    @property
+    def close_code(self) -> int | None: ...
 
 
 class _Silent(Exception):
@@ -51,15 +55,19 @@ class Helper:
     Args:
         socket: connected to the channels of the helper's kernel.
         session_id: ours, as given to the server when connecting.
+        channel: `control` where the kernel is the session's own, which may be busy (protocol J12).
     """
 
-    def __init__(self, socket: Channels, session_id: str) -> None:
+    def __init__(self, socket: Channels, session_id: str, channel: str = "shell") -> None:
         self._socket = socket
+        self._channel = channel
         self._session_id = session_id
         self._replies: dict[str, Callable[[messages.Message], None]] = {}
         self._watchers: dict[str, Callable[[Update], None]] = {}
         self._unseen: dict[str, list[Update]] = {}  # of runs that were started and have no watcher yet
         self.restarts = 0  # of the helper's kernel, as far as seen
+        self.binary: bool | None = None  # whether binary frames pass both ways; None while that was not tried
+        self.on_binary: Callable[[bool], None] = lambda passes: None  # told when that is found out
 
     # --- calls ---
 
@@ -246,6 +254,41 @@ class Helper:
         self._replies[request.msg_id] = lambda message: on_reply(message.buffers or _plain(message.content))
         self._socket.send(request.frame(self._socket.subprotocol))
 
+    def ask_files(self, header: bytes, data: bytes | memoryview | None, most: int) -> list[Any]:
+        """The same where binary frames do not pass, or large ones: the content goes and comes as base64 inside calls,
+        at most so many bytes in each. Returns the answer's buffers."""
+        key, text, content = messages.new_id(), header.decode(), data if data is not None else b""
+        last = max((len(content) - 1) // most, 0) * most
+        for offset in range(0, last, most):
+            piece = _text(bytes(content[offset : offset + most]))
+            arguments = {"header": text, "key": key, "most": most, "data": piece, "offset": offset, "more": True}
+            self._call(answers.Nothing, "transfer", **arguments)
+        end = None if data is None else _text(bytes(content[last:]))
+        answer = self._call(answers.Files, "transfer", header=text, key=key, most=most, data=end, offset=last)
+        if answer.sizes is None:
+            return list(answer.buffers)
+        whole = bytearray()
+        while len(whole) < sum(answer.sizes):
+            piece_of = self._call(answers.FilesPiece, "fetch", key=key, offset=len(whole), size=most).data
+            if not piece_of:
+                raise errors.UnexpectedAnswer("the helper's answer about files ends too early", hint=AGAIN)
+            whole += piece_of
+        buffers, begin = [], 0
+        for size in answer.sizes:
+            buffers.append(memoryview(whole)[begin : begin + size])
+            begin += size
+        return buffers
+
+    @property
+    def sends_binary(self) -> bool:
+        """Whether requests about files go as binary frames, unless that turned out not to work (protocol J38)."""
+        return self._socket.subprotocol is not None
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the other side has closed the socket, None while it is open."""
+        return self._socket.close_code
+
     # --- for followers ---
 
     def watch(self, run: str, watcher: Callable[[Update], None]) -> bool:
@@ -323,6 +366,15 @@ class Helper:
         while limit is not None:
             try:
                 answer = answers.answer_of(self._exchange(expression, code, limit))
+            except errors.ConnectionFailed as error:
+                if code and self.close_code == TOO_BIG:
+                    raise errors.HelperFailed(
+                        f"this runtime takes no message of {len(code) >> 10} kB, as the helper has, which commands, "
+                        "jobs and files need",
+                        name="MessageTooLarge",
+                        hint="code in the kernel runs all the same: lecoder-cgpu run -m kernel CODE",
+                    ) from error
+                raise
             except _Silent:
                 limit = next(limits, None) if self.restarts else None
                 continue
@@ -358,7 +410,13 @@ class Helper:
         return got[0]
 
     def _request(self, expression: str, code: str = "") -> messages.Request:
-        return messages.execute_request(code, session=self._session_id, silent=True, user_expressions={"r": expression})
+        return messages.execute_request(
+            code,
+            session=self._session_id,
+            silent=True,
+            user_expressions={"r": expression},
+            channel=self._channel,
+        )
 
 
 def _files_type() -> str:

@@ -24,6 +24,10 @@ from .file_errors import THERE, error_of
 
 WINDOW = 4  # requests that are sent without waiting for an answer
 ANSWER_LIMIT = 60.0  # seconds for the next answer: a part of some megabytes over a slow line
+LARGEST = 1 << 20  # bytes of content in one message that is text
+LEAST = 16 << 10  # smaller ones are not tried
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before a lost connection is made again, while nothing moves
+NOT_TAKEN, TOO_BIG = (1002, 1003), 1009  # close codes: for a binary frame, for a large one
 PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
 
 Content = bytes | memoryview
@@ -83,24 +87,57 @@ class FileChannel:
         self._patience = patience
         self._helper: Helper | None = None
         self._restarts = 0
+        self._most: int | None = None  # bytes of content in one message, where larger ones do not pass
         self.hello: Hello | None = None
         self.reconnected = 0
 
     def open(self) -> Helper:
-        """Connect, and check that the helper is there and takes files.
+        """Connect, and check that the helper is there, and how files reach it.
 
         Raises:
-            errors.ConnectionFailed: (`NoFileService`) its kernel cannot pass them on; or the connection failed.
+            errors.ConnectionFailed: the connection failed.
         """
+        self._helper = self._connect(None)
+        try:
+            return self._greet(self._helper)
+        except errors.ConnectionFailed:
+            if self._helper.binary is not False or self._helper.close_code is None:
+                raise
+        self._helper.close()  # it was closed for the binary frame
         self._helper = self._connect(None)
         return self._greet(self._helper)
 
     def _greet(self, helper: Helper) -> Helper:
         self._restarts = helper.restarts
         self.hello = helper.hello()
-        if not self.hello.takes_files:
-            raise errors.NoFileService("the kernel of the helper cannot pass on files")
+        if helper.binary is None and helper.sends_binary:
+            self._try_binary(helper)
         return helper
+
+    def _try_binary(self, helper: Helper) -> None:
+        """Find out whether binary frames pass (protocol C35). A kernel answers in order, so when what was asked behind
+        one has its answer, the one is lost.
+
+        Raises:
+            errors.ConnectionFailed: the connection was lost, maybe for that.
+        """
+        assert self.hello is not None
+        got: list[list[Any]] = []
+        try:
+            if self.hello.takes_files:
+                helper.post_files(Request("stat", {"path": "."}).header, None, got.append)
+                helper.hello()
+        except errors.ConnectionFailed:
+            if helper.close_code in NOT_TAKEN:
+                self._note_binary(helper, False)
+            raise
+        if helper.restarts == self._restarts:
+            self._note_binary(helper, bool(got and got[0]))
+
+    @staticmethod
+    def _note_binary(helper: Helper, passes: bool) -> None:
+        helper.binary = passes
+        helper.on_binary(passes)
 
     def close(self) -> None:
         if self._helper is not None:
@@ -130,6 +167,7 @@ class FileChannel:
         waiting: deque[Request] = deque()  # sent, or to be sent again
         more = True
         deadline: float | None = None
+        pauses = iter(PAUSES)
         while more or waiting:
             try:
                 answers: deque[list[Any]] = deque()
@@ -146,20 +184,36 @@ class FileChannel:
                     if not waiting:
                         break
                     self._await(answers)
-                    deadline = None
+                    deadline, pauses = None, iter(PAUSES)
                     waiting[0].done(_decode(answers.popleft()))
                     waiting.popleft()
             except errors.ConnectionFailed as error:
                 if not error.retryable and not isinstance(error, errors.HelperDead):
                     raise
-                deadline = deadline or time.monotonic() + self._patience
-                if isinstance(error, errors.HelperSilent) and time.monotonic() > deadline:
-                    raise  # it can be reached, and does not answer: that may go on for ever
-                self._reconnect(error, deadline)
+                if self._takes_less():
+                    deadline = None
+                elif deadline is None:
+                    deadline = time.monotonic() + self._patience
+                elif time.monotonic() > deadline:
+                    if isinstance(error, errors.HelperSilent):
+                        raise  # it can be reached, and does not answer: that may go on for ever
+                    raise _lost(error) from error
+                time.sleep(next(pauses, PAUSES[-1]))
+                self._reconnect(error, deadline or time.monotonic() + self._patience)
+
+    def _takes_less(self) -> bool:
+        """Whether the socket was closed for the size of a frame, and smaller ones are to be tried."""
+        if self._helper is None or self._helper.close_code != TOO_BIG or (self._most or LARGEST) <= LEAST:
+            return False
+        self._most = LARGEST if self._most is None else self._most // 2
+        return True
 
     def _post(self, request: Request, answers: deque[list[Any]]) -> None:
         helper = self._helper or self.open()
-        helper.post_files(request.header, request.data, answers.append)
+        if helper.binary is False or self._most is not None:
+            answers.append(helper.ask_files(request.header, request.data, self._most or LARGEST))
+        else:
+            helper.post_files(request.header, request.data, answers.append)
 
     def _await(self, answers: deque[list[Any]]) -> None:
         assert self._helper is not None
@@ -190,12 +244,16 @@ class FileChannel:
         try:
             reconnect(greet, again=again, limit=max(deadline - time.monotonic(), 0.001))
         except errors.ConnectionFailed as error:
-            raise errors.ConnectionFailed(
-                f"the connection was lost and could not be made again: {error.message}",
-                name="ContactLost",
-                hint="repeat the same command: it goes on where this one ended",
-            ) from cause
+            raise _lost(error) from cause
         self.reconnected += 1
+
+
+def _lost(error: errors.Error) -> errors.Error:
+    return errors.ConnectionFailed(
+        f"the connection was lost and could not be made again: {error.message}",
+        name="ContactLost",
+        hint="repeat the same command: it goes on where this one ended",
+    )
 
 
 def typed(answer: Answer, kind: type[T]) -> T:

@@ -11,7 +11,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     `url` ends with a slash and includes the base path; `token` goes into the Authorization header and nowhere else,
     `extra` are further headers. `folder` is the folder for session paths on the server ("" is its root). `ca` is a file
     with certificate authorities that are trusted besides the usual ones. `lists` is false for a gateway, which does not
-    tell what runs there (protocol J37); `kernel_env` is what its kernels are started with.
+    tell what runs there (protocol J37); `kernel_env` is what its kernels are started with. `v1` tells
+    whether its sockets may be offered the v1 subprotocol.
     """
 
     url: str
@@ -21,6 +22,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     ca: str | None = None
     lists: bool = True
     kernel_env: dict[str, str] = field(default_factory=dict)
+    v1: bool = True
 
     @property
     def headers(self) -> dict[str, str]:

@@ -31,6 +31,10 @@ BACK_PAUSE = 0.2
 
 T = TypeVar("T")
 
+MESSAGE_MOST = 10 << 20  # bytes (protocol J22)
+MESSAGE_SMALL = 64 << 10  # bytes that any server takes
+TOO_BIG = 1009  # the close code for a message that is too large
+
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
 
@@ -49,6 +53,14 @@ class Completeness(Struct):
 
     status: str = "unknown"
     indent: str = ""
+
+
+def _too_large(size: int, limit: str) -> errors.UsageError:
+    return errors.UsageError(
+        f"the code is too long for one message: {size / (1 << 20):.1f} MiB, and {limit}",
+        name="CodeTooLong",
+        hint="send it as a file: lecoder-cgpu upload FILE.py, then: lecoder-cgpu run python FILE.py",
+    )
 
 
 def _typed(content: dict[str, Any] | None, kind: type[T]) -> T | None:
@@ -78,6 +90,7 @@ class KernelConnection:
         self.kernel_id = kernel_id
         self.session_id = messages.new_id()
         self.responder: Responder | None = None
+        self._sent = ("", 0)  # the last request that nothing has come for yet, and its bytes
         self.unreadable = 0  # frames that were no messages
         self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
         self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
@@ -200,7 +213,10 @@ class KernelConnection:
         if frame is None:
             return None
         try:
-            return messages.decode(frame, self._socket.subprotocol)
+            message = messages.decode(frame, self._socket.subprotocol)
+            if message.parent == self._sent[0]:
+                self._sent = ("", 0)
+            return message
         except ValueError as error:
             self.unreadable += 1
             logs.current().debug("RUN", f"passed over a frame of the kernel's channels: {error}")
@@ -211,7 +227,11 @@ class KernelConnection:
         self._send(messages.request("input_reply", {"value": value}, session=self.session_id, channel="stdin"))
 
     def _send(self, request: messages.Request) -> None:
-        self._socket.send(request.frame(self._socket.subprotocol))
+        frame = request.frame(self._socket.subprotocol)
+        if len(frame) > MESSAGE_MOST:
+            raise _too_large(len(frame), f"servers take {MESSAGE_MOST >> 20} MiB")
+        self._sent = (request.msg_id, len(frame))
+        self._socket.send(frame)
 
     def reconnect(self) -> None:
         """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
@@ -220,7 +240,10 @@ class KernelConnection:
             errors.ConnectionFailed: the server did not come back.
             errors.NotFoundError: it came back without this kernel.
             errors.AuthError: it came back and does not accept us any more.
+            errors.UsageError: (`CodeTooLong`) it was closed for the size of our request, which did not arrive.
         """
+        if self._socket.close_code == TOO_BIG and self._sent[1] > MESSAGE_SMALL:
+            raise _too_large(self._sent[1], "this server takes less")
         # A request that is still in the old socket must not reach the kernel after we have said that it was lost.
         self._socket.abandon()
         self._socket = reconnect(

@@ -337,6 +337,7 @@ def execute_request(
     allow_stdin: bool = False,
     user_expressions: dict[str, str] | None = None,
     msg_id: str | None = None,
+    channel: str = "shell",
 ) -> Request:
     """An `execute_request`. Never `stop_on_error`: a failure must not abort what others have queued (protocol J9)."""
     content = {
@@ -347,7 +348,7 @@ def execute_request(
         "allow_stdin": allow_stdin,
         "stop_on_error": False,
     }
-    return request("execute_request", content, session=session, msg_id=msg_id)
+    return request("execute_request", content, session=session, msg_id=msg_id, channel=channel)
 
 
 # --- what an execution tells ---------------------------------------------------------------------------------------

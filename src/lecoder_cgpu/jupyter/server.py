@@ -183,11 +183,11 @@ class Server:
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Under the same `session_id` the server sends what it has kept (protocol J19)."""
         # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them
-        # (protocol J21). Whether Colab's proxy lets them pass is unknown (protocol C35).
+        # (protocol J21).
         return self.open_socket(
             f"api/kernels/{quote(kernel_id)}/channels",
             query=f"session_id={session_id}",
-            subprotocols=[V1_SUBPROTOCOL],
+            subprotocols=[V1_SUBPROTOCOL] if self.endpoint.v1 else (),
         )
 
     def open_socket(

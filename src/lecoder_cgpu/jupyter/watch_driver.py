@@ -156,6 +156,8 @@ class WatchDriver:
     def _reconnect(self, cause: errors.ConnectionFailed) -> ev.Event:
         try:
             self._connection.reconnect()
+        except errors.UsageError:  # nothing was executed
+            raise
         except errors.Error as failure:
             return ev.ReconnectFailed(failure, cause)
         return ev.Reconnected()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 from .. import errors
@@ -20,10 +21,13 @@ ATTEMPTS = 4  # of an idempotent request that meets a transient failure
 RETRY_AFTER_MOST = 30.0  # seconds; a server that asks for a longer pause is not asked again by itself
 PAUSE = 0.2  # seconds before the second attempt
 # For a lost connection that is made again, which may take the network a minute; in seconds:
-RECONNECT_PAUSE = 0.1
-RECONNECT_LONGEST = 5.0
+RECONNECT_PAUSE = 0.2
+RECONNECT_LONGEST = 12.0  # so that a minute sees ten attempts at most
 
 TELL_EVERY = 20.0  # seconds of trying again after which that is told, again and again
+
+# Whether this is one of the attempts of `reconnect`, which makes enough of them.
+_reconnecting: ContextVar[bool] = ContextVar("reconnecting", default=False)
 
 tell: Callable[[str], None] | None = None  # set by the command line: told, in a line, what is being tried again
 
@@ -70,6 +74,8 @@ def persist(
     try:
         return action()
     except errors.Error as error:
+        if _reconnecting.get() and again is transient:
+            raise
         first = error
         verdict = again(first)
         if verdict is False:
@@ -113,4 +119,12 @@ def reconnect(action: Callable[[], T], *, again: Again, limit: float | None) -> 
         again: as for `persist`; with `limit` None, it must say False at some time.
         limit: seconds, as for `persist`.
     """
-    return persist(action, again=again, attempts=None, limit=limit, pause=RECONNECT_PAUSE, longest=RECONNECT_LONGEST)
+
+    def once() -> T:
+        inside = _reconnecting.set(True)
+        try:
+            return action()
+        finally:
+            _reconnecting.reset(inside)
+
+    return persist(once, again=again, attempts=None, limit=limit, pause=RECONNECT_PAUSE, longest=RECONNECT_LONGEST)

@@ -145,24 +145,60 @@ class SessionRuntime:
         return helper
 
     def _connect_helper(self) -> Helper:
-        from ..helper.client import Helper
-        from ..jupyter.messages import new_id
-
-        server = self.server
-        client_id = new_id()
+        self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the helper
         if self.record.helper is not None:
             with contextlib.suppress(errors.NotFoundError):
-                return Helper(server.open_channels(self.record.helper.id, client_id), client_id)
+                return self._helper_at(self.record.helper.id)
         path = self.helper_path
         with self.waiting("starting the helper on the runtime …"), self.store.opening(self.record):
-            kernel, ours = self._open_python(path)
-            opened = session_store.KernelRecord(id=kernel.id, path=path, ours=ours)
+            try:
+                kernel, ours = self._open_python(path)
+                opened = session_store.KernelRecord(id=kernel.id, path=path, ours=ours)
+            except errors.Error as error:
+                opened = self._helper_inside(error)
 
             def change(record: session_store.Record) -> None:
                 record.helper = known_as_ours(record.helper, opened)
 
             self._change(change)
-        return Helper(server.open_channels(kernel.id, client_id), client_id)
+        return self._helper_at(opened.id)
+
+    def _helper_inside(self, error: errors.Error) -> session_store.KernelRecord:
+        """The session's own kernel, as the place of the helper where a second kernel was refused (protocol C39).
+
+        Raises:
+            errors.Error: that refusal, where there is no such kernel.
+        """
+        own = self.record.kernel
+        if not is_refused_kernel(error) or own is None or own.language not in (PYTHON, None):
+            raise error
+        self.notify(
+            f"the runtime allows one kernel (HTTP {error.http_status}): commands, jobs and files are served by the "
+            "session's own, slowly while it is busy, and a restart of it interrupts them"
+        )
+        return session_store.KernelRecord(id=own.id, path=own.path, ours=False, binary=False, shared=True)
+
+    def _helper_at(self, kernel_id: str) -> Helper:
+        from ..helper.client import Helper
+        from ..jupyter.messages import new_id
+
+        client_id, known = new_id(), self.record.helper
+        channel = "control" if known is not None and known.shared else "shell"
+        helper = Helper(self.server.open_channels(kernel_id, client_id), client_id, channel)
+        helper.binary = None if known is None else known.binary
+        helper.on_binary = self._note_binary
+        return helper
+
+    def _note_binary(self, passes: bool) -> None:
+        """Remember whether binary frames pass, for the files of this runtime."""
+
+        def change(record: session_store.Record) -> None:
+            if record.helper is not None:
+                record.helper = structs.replace(record.helper, binary=passes)
+
+        self._change(change)
+        if not passes:
+            self.notify("binary messages do not pass to this runtime: files go as text, which takes a third more")
 
     def _open(self, path: str, kernel_name: str) -> tuple[Kernel, bool]:
         """The kernel at `path`, one of that spec started if there is none, and whether this call started it.
@@ -283,7 +319,8 @@ class SessionRuntime:
     def replace_helper(self) -> None:
         """End a helper's kernel that the server has given up on; the next use starts another. Runs go on meanwhile."""
         if self.record.helper is not None:
-            self.server.delete_kernel(self.record.helper.id)
+            if not self.record.helper.shared:
+                self.server.delete_kernel(self.record.helper.id)
             self._change(_forget_helper)
 
     # --- the record ---
@@ -352,6 +389,11 @@ def known_as_ours(
     """A kernel as it is to be stored: if another process of ours started it, a close has to end it."""
     ours = kernel.ours or (known is not None and known.id == kernel.id and known.ours)
     return structs.replace(kernel, ours=ours)
+
+
+def is_refused_kernel(error: errors.Error) -> bool:
+    """Whether a server refused to start a kernel, in a way that may mean that there are enough."""
+    return error.http_status in (400, 403, 405, 409, 429, 500, 501, 503)
 
 
 def _forget_kernels(record: session_store.Record) -> None:

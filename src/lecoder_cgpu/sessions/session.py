@@ -17,7 +17,7 @@ from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
 from ..jupyter.server import Kernel
 from ..store.session_store import KernelRecord, Record
 from ..system import logs
-from .runtime import Notify, SessionRuntime, Waiting, known_as_ours
+from .runtime import Notify, SessionRuntime, Waiting, is_refused_kernel, known_as_ours
 
 if TYPE_CHECKING:
     from ..models.sessions import KernelChoice, KernelInfo
@@ -204,12 +204,36 @@ class Session(SessionRuntime):
 
     def _open_kernel(self, lost: bool) -> str:
         with self.waiting("starting a kernel …"), self.store.opening(self.record):
-            kernel = self._open_chosen()
+            try:
+                kernel = self._open_chosen()
+            except errors.Error as error:
+                kernel = self._kernel_of_helper(error)
             if lost and kernel.ours:
                 self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
             self._keep(kernel)
         self._note_recording(kernel)
         return kernel.id
+
+    def _kernel_of_helper(self, error: errors.Error) -> KernelRecord:
+        """The helper's kernel as that of the session, where a second one was refused (protocol C39).
+
+        Raises:
+            errors.Error: that refusal, where there is no helper, or another language is wanted.
+        """
+        helper, wanted = self.record.helper, self.other_kernel or self.record.kernel_name
+        if not is_refused_kernel(error) or helper is None or wanted not in (None, PYTHON_NAME):
+            raise error
+        self.notify(
+            f"the runtime allows one kernel (HTTP {error.http_status}): code runs in the one that serves commands, "
+            "jobs and files, which are slow while it is busy"
+        )
+
+        def change(record: Record) -> None:
+            if record.helper is not None:
+                record.helper = structs.replace(record.helper, shared=True, binary=False)
+
+        self._change(change)
+        return KernelRecord(id=helper.id, path=helper.path, ours=helper.ours, name=PYTHON_NAME, language=PYTHON)
 
     def _open_chosen(self) -> KernelRecord:
         """The kernel that is wanted, started if there is none. Without a choice, what another machine has started

@@ -53,12 +53,18 @@ class Runtime(Struct, kw_only=True):
 class KernelRecord(Struct, kw_only=True):
     """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
     whether the helper keeps what it publishes, null when it could not be asked yet. `name` is that of its kernelspec,
-    `language` what it runs, in small letters; null in records of version 0.6.0."""
+    `language` what it runs, in small letters; null in records of version 0.6.0.
+
+    Of a helper's kernel, `binary` tells whether binary frames reach it and come back, null when that was not tried;
+    `shared`, that it is the session's own kernel, because the runtime refused a second one.
+    """
 
     id: str
     path: str
     ours: bool = True
     recorded: bool | None = None
+    binary: bool | None = None
+    shared: bool = False
     name: str | None = None
     language: str | None = None
 

@@ -17,6 +17,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
+from . import frames
 from .faults import Fault, Request
 from .state import PORT
 
@@ -68,6 +69,7 @@ class Passage:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     silent: bool = False
+    sorted: bool = False  # its frames are looked at
     last: float = 0.0
 
     def abort(self) -> None:
@@ -179,8 +181,10 @@ class Front:
                 await _answer(reader, writer, log, int(switches.boot_mode))
         elif port != PORT:
             await self._pass(exchange, token, port, None)
-        elif path.startswith("/api/terminals") and not switches.terminals:
-            await _answer(reader, writer, log, 404)
+        elif (status := self._refuses(head, path)) is not None:
+            await _answer(reader, writer, log, status)
+        elif await self._too_many_kernels(head, path):
+            await _answer(reader, writer, log, switches.kernel_refusal)
         else:
             if path.startswith(OURS):
                 there, secret = vm.inside.port, ""
@@ -188,6 +192,32 @@ class Front:
                 await vm.ready()
                 there, secret = vm.machine.port, vm.machine.token
             await self._pass(exchange, token, there, secret)
+
+    def _refuses(self, head: Head, path: str) -> int | None:
+        """The status with which something is refused that the switches say is not there, or too large."""
+        switches = self._world.switches
+        if path.startswith("/api/terminals") and not switches.terminals:
+            return 404
+        if (path == "/colab/tty" and not switches.tty) or (path.startswith("/api/contents") and not switches.contents):
+            return 404
+        if path.startswith("/files") and switches.files in ("404", "500"):
+            return int(switches.files)
+        if switches.body_limit is not None and int(head.get("content-length") or 0) > switches.body_limit:
+            return 413
+        return None
+
+    async def _too_many_kernels(self, head: Head, path: str) -> bool:
+        most = self._world.switches.kernels
+        if most is None or head.method != "POST" or path not in STATES:
+            return False
+        await self._vm.ready()
+        machine = self._vm.machine
+        reader, writer = await asyncio.open_connection("127.0.0.1", machine.port)
+        line = f"GET /api/kernels?token={machine.token} HTTP/1.0"
+        writer.write(f"{line}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        body = (await reader.read(-1)).partition(b"\r\n\r\n")[2]
+        writer.close()
+        return len(json.loads(body)) >= most
 
     async def _pass(self, exchange: Exchange, token: str, port: int, secret: str | None) -> None:
         """Pass on a request and its answer. `secret` is the server's own token, None for a server of the user's."""
@@ -202,6 +232,7 @@ class Front:
             await _answer(reader, writer, log, 502)
             return
         passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
+        passage.sorted = secret is not None and path.startswith("/api/kernels/")
         self._passages.add(passage)
         buffered = not head.websocket and bool(fault.lose or fault.edit or fault.patch is not None or fault.raw)
         hides = self._world.switches.starting_until_attached and not vm.attached
@@ -223,6 +254,14 @@ class Front:
                     vm.attached |= (
                         secret is not None and head.websocket and path.startswith("/api/kernels/") and log.status == 101
                     )
+                    if (
+                        head.websocket
+                        and secret
+                        and self._world.switches.v1 == "echoed"
+                        and (wanted := head.get("sec-websocket-protocol"))
+                    ):
+                        agreed = f"Sec-WebSocket-Protocol: {wanted.split(',')[0].strip()}\r\n\r\n"
+                        first = first[:-2] + agreed.encode("latin-1")
                     writer.write(first)
                     await self._pump(answer, writer, passage, upwards=False)
             finally:
@@ -246,16 +285,37 @@ class Front:
         loop = asyncio.get_running_loop()
         activity = self._world.switches.activity
         counts = activity == "proxy" or (passage.websocket and activity in ("socket", "either"))
+        sorts = frames.Frames() if passage.websocket and passage.sorted else None
         while data := await source.read(PIECE):
             passage.last = loop.time()
             if passage.silent:
                 continue
             if counts and upwards:
                 self._vm.touch()
+            if sorts is not None:
+                data = self._let_through(sorts.feed(data), passage)
+                if passage.silent:
+                    continue
             target.write(data)
             await target.drain()
         if upwards and passage.websocket and not passage.silent:
             target.transport.abort()  # the client has left
+
+    def _let_through(self, found: list[tuple[int, bytes]], passage: Passage) -> bytes:
+        """Those frames that the switches let pass; the first that they do not like closes the socket."""
+        switches = self._world.switches
+        kept = []
+        for kind, frame in found:
+            what = frames.verdict(kind, len(frame), binary=switches.binary, limit=switches.frame_limit)
+            if isinstance(what, int):
+                passage.client.write(frames.close_frame(what))
+                passage.client.write_eof()
+                passage.silent = True
+                passage.server.transport.abort()
+                break
+            if what == "pass":
+                kept.append(frame)
+        return b"".join(kept)
 
     def _forwarded(self, head: Head, path: str, port: int, secret: str, *, plain: bool) -> bytes:
         """The request for the server behind the door: without our token, with the server's."""
@@ -269,6 +329,10 @@ class Front:
             lines.append("Connection: close")
         if plain:
             dropped.add("accept-encoding")
+        if self._world.switches.v1 != "spoken":
+            dropped.add("sec-websocket-protocol")
+        if self._world.switches.files == "whole":
+            dropped.add("range")
         if secret:
             lines.append(f"Authorization: token {secret}")
         lines += [f"{name}: {value}" for name, value in head.headers if name.lower() not in dropped]

@@ -79,6 +79,15 @@ class Switches:
     boot_seconds: float = 0.0  # for how long it does so, by the virtual clock
     boot_mode: Literal["502", "503", "504", "hang", "refused"] = "502"
     terminals: bool = False  # whether /api/terminals is there
+    tty: bool = True  # whether /colab/tty is
+    kernels: int | None = None  # how many a VM may have
+    kernel_refusal: int = 403  # what the request for one more is answered with
+    v1: Literal["ignored", "spoken", "echoed"] = "ignored"  # that subprotocol; echoed: agreed to, and not spoken
+    binary: Literal["passes", "swallowed", "closed"] = "passes"  # binary frames of kernel sockets, both ways
+    frame_limit: int | None = None  # bytes; a longer frame closes the socket with 1009
+    body_limit: int | None = None  # bytes; a longer body is answered with 413
+    files: Literal["ranges", "whole", "404", "500"] = "ranges"  # what /files does
+    contents: bool = True  # whether /api/contents is there
     starting_until_attached: bool = False  # a kernel says `starting` until a socket opens
     private_api: bool = False  # whether the client's project may call the private API
     public_api: bool = True

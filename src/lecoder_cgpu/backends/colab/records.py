@@ -24,7 +24,8 @@ def endpoint(record: Record, agent: str) -> Endpoint:
     assert record.runtime.proxy is not None
     proxy = record.runtime.proxy
     extra = {TOKEN_HEADER: proxy.token or "", "X-Colab-Client-Agent": agent}
-    return Endpoint(url=proxy.url.rstrip("/") + "/", folder=FOLDER, extra=extra)
+    # Nobody is known to speak the v1 subprotocol with Colab's kernels (protocol C35).
+    return Endpoint(url=proxy.url.rstrip("/") + "/", folder=FOLDER, extra=extra, v1=False)
 
 
 def new_key() -> str:
