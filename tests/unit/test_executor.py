@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu.guest import executor
-from lecoder_cgpu.guest.executor import Executor, KernelJob, unsent, write_code
+from lecoder_cgpu.guest.executor import Executor, KernelCode, KernelJob, unsent, write_code
 from lecoder_cgpu.guest.kernel_sockets import message
 from lecoder_cgpu.guest.recording import Recording
 
@@ -24,7 +24,7 @@ class Kernel:
         self.sent: list[str] = []
         self.signals: list[int] = []
         self.has_process = True
-        self.executor = Executor(lambda run, code: self.sent.append(code), self.signal)
+        self.executor = Executor(lambda run, code: self.sent.append(code.text), self.signal)
 
     def signal(self, number: int) -> bool:
         self.signals.append(number)
@@ -48,7 +48,7 @@ def submit(kernel: Kernel, tmp_path: Path) -> Submit:
         folder.mkdir()
         write_code(str(folder), name)
         recording = Recording(str(folder), "kernel", None)
-        kernel.executor.submit(KernelJob(recording, name, timeout, None))
+        kernel.executor.submit(KernelJob(recording, KernelCode(name), timeout, None))
         return recording
 
     return submit
