@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lecoder_cgpu.system import redaction
 from tests.support.cli import Cli
 from tests.support.colab import colab, colab_cli, hollow
 from tests.support.fuzz import Fuzz
@@ -164,6 +165,16 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]
     """A stock jupyter_server with its default rate limits."""
     with start_server(tmp_path_factory.mktemp("jupyter")) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets() -> Iterator[None]:
+    """What a test calls a secret, be it one digit, is none in the tests after it, which share its process."""
+    before = set(redaction._protected), set(redaction._called_secret)
+    yield
+    redaction._protected.intersection_update(before[0])
+    redaction._called_secret.intersection_update(before[1])
+    redaction._spelled.clear()
 
 
 @pytest.fixture
