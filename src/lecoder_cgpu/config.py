@@ -44,6 +44,12 @@ SETTINGS = (
     Setting("clientId", "LECODER_CGPU_CLIENT_ID", "your own OAuth client, see auth setup"),
     Setting("clientSecret", "LECODER_CGPU_CLIENT_SECRET", "its secret", secret=True),
     Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials"),
+    Setting(
+        "refreshTokenIn",
+        "LECODER_CGPU_REFRESH_TOKEN_IN",
+        "keyring: keep new logins in the system's keyring instead of a file",
+        "file",
+    ),
     Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
     Setting(
         "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
@@ -127,6 +133,7 @@ EXTRAS = {
     "remote": ("cloudpickle",),
     "mcp": ("mcp", "PIL"),
     "socks": ("socksio", "python_socks"),
+    "keyring": ("keyring",),
 }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from keyrings.alt.file import PlaintextKeyring  # type: ignore[import-untyped]
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.auth.tokens import Login
@@ -173,6 +174,54 @@ def test_files_are_private(colab: FakeColab, new_cli: Cli) -> None:
     new_cli("auth", "login", "--start", "--json")
     for path in new_cli.state.rglob("*"):
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_a_login_in_the_keyring(colab: FakeColab, new_cli: Cli, tmp_path: Path) -> None:
+    """The token is in the keyring and in no file, through renewal, rotation, export, moving back and logging out."""
+    kept = tmp_path / "keyring.cfg"
+    keyring = PlaintextKeyring()
+    keyring.file_path = str(kept)
+    new_cli.variables |= {
+        "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+        "KEYRING_PROPERTY_FILE_PATH": str(kept),
+    }
+    login = new_cli("auth", "login", "--browser", "--keyring")
+    assert login.code == 0, login
+    written = session(new_cli)
+    validate(written, "session-file")
+    assert (written["refreshToken"], written["refreshTokenIn"]) == ("", "keyring")
+    exported = new_cli("auth", "export", "--json").json["session"]
+    secret = exported["refreshToken"]
+    assert secret
+    assert "refreshTokenIn" not in exported
+    assert all(secret not in path.read_text() for path in new_cli.home.rglob("*") if path.is_file())
+    (new_cli.state / "token.json").unlink()
+    assert new_cli("auth", "check", "--json").json["checked"] is True  # a token was made from what the keyring has
+
+    again = new_cli("auth", "login", "--force", "--browser")  # the choice stays
+    assert again.code == 0, again
+    second = session(new_cli)
+    assert (second["refreshToken"], second["refreshTokenIn"]) == ("", "keyring")
+    assert keyring.get_password("lecoder-cgpu", written["id"]) is None  # of the login before, nothing is left
+    assert keyring.get_password("lecoder-cgpu", second["id"])
+    moved = new_cli("auth", "login", "--no-keyring", "--json")
+    assert "already" in moved.json["message"]
+    assert session(new_cli)["refreshToken"]
+    assert "refreshTokenIn" not in session(new_cli)
+    assert keyring.get_password("lecoder-cgpu", second["id"]) is None
+    assert new_cli("auth", "login", "--keyring", "--json").code == 0
+    assert new_cli("auth", "logout", "--json").json["revoked"] is True
+    assert keyring.get_password("lecoder-cgpu", second["id"]) is None
+
+
+def test_no_keyring(colab: FakeColab, new_cli: Cli) -> None:
+    """A keyring that cannot be used is told before anything is asked for, and nothing has changed."""
+    new_cli.variables["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    before = json.loads((new_cli.home / "config" / "config.json").read_text())
+    refused = failed(new_cli("auth", "login", "--browser", "--keyring", "--json"))["error"]
+    assert (refused["name"], colab.count("GET /o/oauth2/v2/auth")) == ("KeyringFailed", 0)
+    assert "--no-keyring" in refused["suggestion"]
+    assert json.loads((new_cli.home / "config" / "config.json").read_text()) == before
 
 
 @pytest.mark.parametrize(("consent", "name"), [("deny", "ConsentDenied"), ("wrong_state", "WrongState")])

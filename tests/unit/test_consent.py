@@ -18,7 +18,8 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.auth.consent import Consent, _Listener, code_in
-from lecoder_cgpu.auth.credentials import SCOPES, Pending
+from lecoder_cgpu.auth.credentials import SCOPES
+from lecoder_cgpu.auth.login_files import Pending
 from lecoder_cgpu.auth.tokens import Login
 from lecoder_cgpu.config import Config
 

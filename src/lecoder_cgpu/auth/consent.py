@@ -24,8 +24,9 @@ from ..models.login import StoredLogin
 from ..net import http as transport
 from ..system import logs
 from . import credentials
-from .credentials import Pending, Source, Token
+from .credentials import Source
 from .lifecycle import UNKNOWN, as_the_predecessor, store, userinfo
+from .login_files import Pending, Token
 from .tokens import TIMEOUT, Login, lifetime, origin, refusal, token_uri
 
 WAIT = 300.0  # seconds that we listen for the browser

@@ -1,8 +1,4 @@
-"""The files of a login, and the sources of credentials.
-
-`state/session.json` is the predecessor's file, readable in both directions; `state/token.json` caches the access token
-that was made from it; `state/logins/` holds logins that were begun and wait for their code. `config.json` holds the
-user's own OAuth client. Nothing here uses the network.
+"""The sources of credentials, and the user's own OAuth client in `config.json`. Nothing here uses the network.
 
 Credentials have four sources; the first that exists wins: `LECODER_CGPU_CREDENTIALS`, application default credentials
 chosen by `auth login --adc`, the stored login, and `GOOGLE_APPLICATION_CREDENTIALS`.
@@ -10,10 +6,8 @@ chosen by `auth login --adc`, the stored login, and `GOOGLE_APPLICATION_CREDENTI
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,10 +18,11 @@ from msgspec import UNSET, Struct, field
 
 from .. import config, errors
 from ..models.base import Optional
-from ..models.login import OAuthClient, StoredLogin
+from ..models.login import OAuthClient
 from ..models.status import Account
 from ..system import atomic_files as state
 from ..system import redaction
+from .login_files import Files
 
 T = TypeVar("T")
 
@@ -35,6 +30,7 @@ COLAB = "https://www.googleapis.com/auth/colaboratory"
 DRIVE_FILE = "https://www.googleapis.com/auth/drive.file"
 DRIVE = "https://www.googleapis.com/auth/drive"
 EMAIL = "email"
+KEYRING: Literal["keyring"] = "keyring"
 PROFILE = "profile"
 # What a login asks for. The predecessor takes a session.json for absent unless it lists all four.
 SCOPES = (PROFILE, EMAIL, COLAB, DRIVE_FILE)
@@ -81,150 +77,6 @@ class Source(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Source(kind={self.kind!r}, type={self.info.get('type')!r})"
-
-
-class Token(Struct, frozen=True, kw_only=True):
-    """`token.json`: an access token. Times are seconds since the epoch by this machine's clock, which may be wrong."""
-
-    key: str
-    access_token: str = field(name="accessToken")
-    obtained_at: float = field(name="obtainedAt")
-    lifetime: float
-    scopes: list[str] | None = None
-    account: Account | None = None
-
-    def left(self, now: float) -> float:
-        """Seconds for which it is still valid; 0 when the clock was set back to before we got it."""
-        age = now - self.obtained_at
-        return self.lifetime - age if age >= -60 else 0.0
-
-    def __repr__(self) -> str:
-        return f"Token(lifetime={self.lifetime})"
-
-
-class Pending(Struct, frozen=True, kw_only=True):
-    """A login that waits for its code. `verifier` is the secret half of PKCE."""
-
-    id: str
-    client_id: str
-    state: str
-    verifier: str
-    redirect_uri: str
-    expires_at: float
-
-    def __repr__(self) -> str:
-        return f"Pending(id={self.id!r})"
-
-
-class Files:
-    """The login's files in the folder `folder`, which nothing else reads or writes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.session = folder / "session.json"
-        self.token = folder / "token.json"
-        self.pending = folder / "logins"
-
-    def lock(self) -> contextlib.AbstractContextManager[None]:
-        """Held while a token is minted or a login replaced. Waits as long as Google may take for another process."""
-        return state.lock(self.token, wait=120.0)
-
-    def read_login(self) -> StoredLogin | None:
-        """The stored login; None if nobody is logged in.
-
-        Raises:
-            errors.ConfigError: the file cannot be read, or is damaged (it is set aside then).
-        """
-        found = _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
-        if found is not None:
-            redaction.protect(found.refresh_token)
-        return found
-
-    def write_login(self, login: StoredLogin) -> None:
-        """Replace the stored login. Keys that only other programs know stay if the login has the same id."""
-        redaction.protect(login.refresh_token)
-        kept: dict[str, Any] = {}
-        with contextlib.suppress(OSError, *state.DAMAGED):
-            before = msgspec.json.decode(self.session.read_bytes())
-            if isinstance(before, dict) and before.get("id") == login.id:
-                kept = before
-        content = {**kept, **msgspec.to_builtins(login)}
-        state.write_atomic(self.session, json.dumps(content, indent=2, ensure_ascii=False).encode())
-
-    def forget(self, refused: str | None = None) -> bool:
-        """Delete the login and its access token; with `refused`, only if that is still the refresh token.
-
-        The caller holds the lock. Returns whether there was a login.
-        """
-        try:
-            login = self.read_login()
-        except errors.ConfigError:
-            login = None
-        if refused is not None and (login is None or login.refresh_token != refused):
-            return False
-        found = login is not None
-        for path in (self.session, self.token):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise state.unusable(path, error) from error
-        return found
-
-    def read_token(self, key: str) -> Token | None:
-        """The cached access token of the credentials with that key; None if there is none that can be read."""
-        with contextlib.suppress(OSError, state.Damaged):
-            token = state.decode(self.token.read_bytes(), Token)
-            redaction.protect(token.access_token)
-            if token.key == key:
-                return token
-        return None
-
-    def write_token(self, token: Token) -> None:
-        redaction.protect(token.access_token)
-        state.write_atomic(self.token, msgspec.json.encode(token))
-
-    def read_pending(self, flow: str) -> Pending:
-        """A login that was begun.
-
-        Raises:
-            errors.NotFoundError: there is no login with that id, or its time is over.
-        """
-        found = None
-        if flow.isalnum():
-            found = _read(self.pending / f"{flow}.json", Pending, "lecoder-cgpu auth login --start --json")
-        if found is None or found.expires_at < time.time():
-            raise errors.NotFoundError(
-                f"no login {flow!r} waits for its code" + (": its time is over" if found else ""),
-                name="LoginNotFound",
-                hint="begin a new one: lecoder-cgpu auth login --start --json",
-            )
-        return found
-
-    def write_pending(self, pending: Pending) -> None:
-        """Store a login that was begun, and delete those whose time is over."""
-        for path in self.pending.glob("*.json"):
-            with contextlib.suppress(errors.ConfigError, OSError):
-                old = _read(path, Pending, "")
-                if old is not None and old.expires_at < time.time():
-                    path.unlink()
-        state.write_atomic(self.pending / f"{pending.id}.json", msgspec.json.encode(pending))
-
-    def drop_pending(self, flow: str) -> None:
-        with contextlib.suppress(OSError):
-            (self.pending / f"{flow}.json").unlink()
-
-
-def _read(path: Path, kind: type[T], hint: str) -> T | None:
-    content = state.read(path)
-    if content is None:
-        return None
-    try:
-        return state.decode(content, kind)
-    except state.Damaged as error:
-        kept = state.set_aside(path)
-        raise errors.ConfigError(
-            f"{path} is damaged: {error}; it was kept as {kept.name}", name="DamagedLogin", hint=hint
-        ) from error
 
 
 # --- the user's OAuth client --------------------------------------------------------------------------------------

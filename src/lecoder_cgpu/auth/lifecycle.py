@@ -18,8 +18,9 @@ from ..models.login import StoredLogin
 from ..models.status import Account
 from ..net import http
 from ..system import logs
-from . import credentials
-from .credentials import Source, Token
+from . import credentials, system_keyring
+from .credentials import Source
+from .login_files import KEYRING, Token
 from .tokens import TIMEOUT, Login, mint, origin
 
 UNKNOWN = Account(id="unknown", label="unknown")
@@ -34,10 +35,40 @@ def as_the_predecessor(granted: list[str]) -> list[str]:
 def store(login: Login, stored: StoredLogin, token: Token) -> None:
     """Make this the login. It replaces the choice of application default credentials."""
     with login.files.lock():
-        login.files.write_login(stored)
+        login.files.write_login(_in_its_place(login, stored))
         login.files.write_token(token)
     if login.config.get("auth").source == "config":
         credentials.change_config(login.config, {"auth": None})
+
+
+def choose_place(login: Login, *, keyring: bool) -> None:
+    """Keep the refresh token in the system's keyring, or in a file, from now on; that of a login there moves.
+
+    Raises:
+        errors.ConfigError: the keyring cannot be used. Everything stays as it was.
+    """
+    if keyring:
+        system_keyring.check()
+    with login.files.lock():
+        stored = login.files.read_login()
+        credentials.change_config(login.config, {"refreshTokenIn": KEYRING if keyring else None})
+        if stored is not None:
+            login.files.write_login(_in_its_place(login, stored))
+
+
+def _in_its_place(login: Login, stored: StoredLogin) -> StoredLogin:
+    """The login with the mark of where its token is kept.
+
+    Raises:
+        errors.ConfigError: the setting names no such place.
+    """
+    place = login.config.get("refreshTokenIn")
+    if place.value not in (KEYRING, "file"):
+        raise errors.ConfigError(
+            f"refreshTokenIn is {place.value!r} (from {place.source})",
+            hint='set it to "keyring" or "file"; lecoder-cgpu doctor shows the settings',
+        )
+    return msgspec.structs.replace(stored, refresh_token_in=KEYRING if place.value == KEYRING else UNSET)
 
 
 def userinfo(login: Login, access_token: str) -> Account:

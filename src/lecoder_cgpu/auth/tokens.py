@@ -22,7 +22,8 @@ from ..config import Config
 from ..net import http
 from ..system import logs
 from . import credentials
-from .credentials import Source, Token
+from .credentials import Source
+from .login_files import Files, Token
 
 if TYPE_CHECKING:
     from ..models.status import Account
@@ -59,7 +60,7 @@ class Login:
     def __init__(self, config: Config, state_dir: Path) -> None:
         self.config = config
         self.state_dir = state_dir
-        self.files = credentials.Files(state_dir)
+        self.files = Files(state_dir)
         self._token: Token | None = None
         self._minting = threading.Lock()
 

@@ -24,7 +24,8 @@ class StoredLogin(Struct, frozen=True, kw_only=True):
     """`session.json`. `refreshToken` is the secret from which access tokens are made.
 
     `scopes` lists the scopes that were asked for, where the predecessor looks for them. `grantedScopes` is a field of
-    ours: what Google really granted.
+    ours: what Google really granted. With `refreshTokenIn` the file's `refreshToken` is empty, and the token is where
+    that says, under the login's `id`.
     """
 
     id: str
@@ -32,6 +33,7 @@ class StoredLogin(Struct, frozen=True, kw_only=True):
     scopes: list[str]
     account: Account
     granted_scopes: list[str] | Optional = field(name="grantedScopes", default=UNSET)
+    refresh_token_in: Literal["keyring"] | Optional = field(name="refreshTokenIn", default=UNSET)
 
     def __repr__(self) -> str:
         return f"StoredLogin(account={self.account.id!r})"

@@ -30,6 +30,13 @@ STEPS = [
 ]
 
 
+_keyring_option = click.option(
+    "--keyring/--no-keyring",
+    default=None,
+    help="Keep the login in the system's keyring, or in a file, from now on.",
+)
+
+
 def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option(
@@ -51,6 +58,7 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("-f", "--force", is_flag=True, help="Log in again, although there is a login."),
         click.option("--select-account", is_flag=True, help="Choose among several Google accounts."),
+        _keyring_option,
     )
     for option in reversed(options):
         function = option(function)
@@ -68,6 +76,7 @@ class LoginOptions(Struct, kw_only=True):
     wait: float
     force: bool
     select_account: bool
+    keyring: bool | None
 
 
 @click.group(cls=Group, name="auth", invoke_without_command=True)
@@ -108,8 +117,7 @@ def login_(app: App, /, **options: Any) -> Answer:
 
 
 def _login(app: App, options: LoginOptions) -> Answer:
-    from ...auth import consent as flows
-    from ...auth.lifecycle import use_adc
+    from ...auth import consent, lifecycle
 
     _check_one(start=options.start, finish=options.finish is not None, adc=options.adc)
     if options.code_stdin != (options.finish is not None):
@@ -118,11 +126,13 @@ def _login(app: App, options: LoginOptions) -> Answer:
             hint="lecoder-cgpu auth login --finish FLOW --code-stdin --json < code.txt",
         )
     login = app.client.login
+    if options.keyring is not None:
+        lifecycle.choose_place(login, keyring=options.keyring)
     if options.adc:
-        use_adc(login)
+        lifecycle.use_adc(login)
         return _logged_in(app, first=True)
     if options.start:
-        pending, url = flows.Consent(login, select_account=options.select_account).start()
+        pending, url = consent.Consent(login, select_account=options.select_account).start()
         document = LoginStarted(
             url=url,
             flow_id=pending.id,
@@ -137,11 +147,11 @@ def _login(app: App, options: LoginOptions) -> Answer:
     if options.finish is not None:
         if sys.stdin.isatty():
             app.printer.note("paste the address that the browser ended at, then press Enter and Ctrl-D")
-        flows.Consent(login).finish(options.finish, sys.stdin.read())
+        consent.Consent(login).finish(options.finish, sys.stdin.read())
         return _logged_in(app, first=first)
     if not first and not options.force and not options.select_account:
         return Answer(*_info(app, "logged in already; --force logs in again"))
-    consent = flows.Consent(login, select_account=options.select_account)
+    flow = consent.Consent(login, select_account=options.select_account)
     browser = options.browser
     if browser is None:
         browser = _may_open_a_browser(app)
@@ -149,9 +159,9 @@ def _login(app: App, options: LoginOptions) -> Answer:
         raise _no_browser("a command that answers in JSON opens no browser")
     if browser:
         with app.printer.waiting("waiting for the browser …"):
-            consent.by_browser(lambda url: app.printer.note(f"Open this page to log in:\n\n{url}\n"), options.wait)
+            flow.by_browser(lambda url: app.printer.note(f"Open this page to log in:\n\n{url}\n"), options.wait)
     else:
-        consent.by_pasting(lambda url: _ask(app, url))
+        flow.by_pasting(lambda url: _ask(app, url))
     return _logged_in(app, first=first)
 
 
@@ -365,6 +375,7 @@ def export(app: App, ci: bool) -> Answer:
     stored = login.files.read_login()
     if stored is None:
         raise errors.NotLoggedIn("there is no login to export", hint=credentials.login_hint(login.config))
+    stored = msgspec.structs.replace(stored, refresh_token_in=msgspec.UNSET)  # the other machine has its own keyring
     document = LoginExport(
         session=stored,
         instructions="on the other machine, with the same config.json: lecoder-cgpu auth-import - < this document",
@@ -382,8 +393,9 @@ def export(app: App, ci: bool) -> Answer:
 @command.command(name="import")
 @click.argument("token", required=False)
 @click.option("-f", "--force", is_flag=True, help="Replace an existing login.")
+@_keyring_option
 @click.pass_obj
-def import_(app: App, token: str | None, force: bool) -> Answer:
+def import_(app: App, token: str | None, force: bool, keyring: bool | None) -> Answer:
     """Store a login that `auth export` printed elsewhere, after proving that it works.
 
     TOKEN is the bare session or the whole document; `-`, or nothing, reads it from stdin.
@@ -394,6 +406,8 @@ def import_(app: App, token: str | None, force: bool) -> Answer:
     from ...auth import lifecycle as flows
 
     content = sys.stdin.read() if token in (None, "-") else token
+    if keyring is not None:
+        flows.choose_place(app.client.login, keyring=keyring)
     flows.take(app.client.login, content or "", replace=force)
     return Answer(*_info(app, "imported", checked=True))
 
