@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from .api.job import Job as Job
     from .api.session import Session as Session
     from .api.stream import Stream as Stream
+    from .pool import Pool as Pool
     from .remote_functions import remote as remote
 
 _HOMES = {
     "Client": "api.client",
     "Job": "api.job",
+    "Pool": "pool",
     "Session": "api.session",
     "Stream": "api.stream",
     "remote": "remote_functions",
 }
-__all__ = ["Client", "Job", "Session", "Stream", "__version__", "errors", "remote"]
+__all__ = ["Client", "Job", "Pool", "Session", "Stream", "__version__", "errors", "remote"]
 
 
 def __getattr__(name: str) -> object:

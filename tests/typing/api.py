@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import assert_type
+from typing import Any, assert_type
 
-from lecoder_cgpu import Client, Job, Session, Stream, errors, remote
+from lecoder_cgpu import Client, Job, Pool, Session, Stream, errors, remote
 from lecoder_cgpu.models.runs import Run
 
 client = Client(backend="local", notify=lambda text: None)
@@ -53,3 +53,7 @@ def shout(text: str) -> str:
 assert_type(scale(1.0, factor=3), float)
 assert_type(scale.__wrapped__(1.0), float)
 assert_type(shout.map(["a", "b"], sessions=[session]), Iterator[str])
+
+with Pool([session]) as pool:
+    assert_type(pool.submit(scale.__wrapped__, 1.0, factor=2).result(), float)
+    assert_type(pool.results, dict[int, Any])

@@ -20,6 +20,10 @@ PLACEHOLDER = "X"
 # What a person or a program is to do where no command of ours and no option helps; in the words of the source, with X
 # for what it fills in.
 INSTRUCTIONS = {
+    "Client.session(kernel_name='python3')",
+    "Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
+    "Pool([session, …]), or Pool(client=Client('local'), count=4)",
+    "seconds, such as 600",
     "--X X",
     "X 2, or X never",
     "X 2h, X 30m or X 90s",
@@ -86,6 +90,8 @@ WITHOUT = {
     "cli.commands.ssh: SshFailed",
     "cli.main: Interrupted",
     "cli.main: UsageError",
+    "pool: ItemTimeout",
+    "pool: SystemExit",
     "remote_functions: RuntimeFailure",
     "keeper.calls: AuthError",
     "runs.kernel_runs: Stopped",

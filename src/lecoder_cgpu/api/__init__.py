@@ -13,6 +13,6 @@ What the code did is data: a `models.runs.Run`, whose `error` tells how it faile
 raised, as the class of the error tree (`lecoder_cgpu.errors`) that has its code. Failures of the tool are always
 raised.
 Synchronous; every call opens its own connection, so sessions may be used from several threads.
-Who may use it: programs, through the names of `lecoder_cgpu` itself; `remote_functions` and `agents`.
+Who may use it: programs, through the names of `lecoder_cgpu` itself; `remote_functions`, `pool` and `agents`.
 Never here: printing, or anything that the packages below do already.
 """
