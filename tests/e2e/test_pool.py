@@ -13,6 +13,7 @@ import pytest
 
 from lecoder_cgpu import Client, Pool, Session, errors
 from lecoder_cgpu.pool import check_python
+from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.wait import wait_until
 
 # A local runtime is started to outlive this process, of which Python warns.
@@ -135,3 +136,27 @@ def test_what_cannot_be_a_pool(client: Client, session: Session) -> None:
     ):
         with pytest.raises(errors.UsageError):
             refused()
+
+
+def test_an_account_that_allows_fewer(colab: FakeColab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several free runtimes need a word; then as many are used as there are, which is told, and given back."""
+    colab.configure(tmp_path)
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("LECODER_CGPU_KEEPER", "off")
+    monkeypatch.setenv("LECODER_CGPU_ASSIGN_PAUSE", "0")
+    told: list[str] = []
+    client = Client("colab", notify=told.append)
+    with pytest.raises(errors.UsageError) as refused:
+        Pool(client=client, count=2, cpu=True)
+    assert refused.value.name == "FreeTier"
+
+    def square(value: int) -> int:
+        return value * value
+
+    with Pool(client=client, count=2, cpu=True, several_free=True) as pool:
+        futures = [pool.submit(square, 3), pool.submit(square, 4)]
+        wait_until(lambda: bool(told))
+        assert [future.result() for future in futures] == [9, 16]
+    assert len(told) == 1
+    assert "the pool goes on with 1 of 2 runtimes: Colab allows" in told[0]
+    assert client.sessions() == []
