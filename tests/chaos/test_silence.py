@@ -51,7 +51,7 @@ def test_a_connection_that_takes_nothing(held: Rig, tmp_path: Path) -> None:
     with held.session() as session:
         connection = session.connect_kernel()
         held.proxy.stall()
-        code = f"open({str(counter)!r}, 'a').write('x')\n'" + "x" * 30_000_000 + "'"
+        code = f"open({str(counter)!r}, 'a').write('x')\n'" + "x" * 9_000_000 + "'"
         with pytest.raises(errors.ConnectionFailed) as failure:
             within(HANG, lambda: connection.execute(code, lambda event: None))
         connection.close()

@@ -104,6 +104,8 @@ def _pages(*paths: str) -> http.server.ThreadingHTTPServer:
     """A server of which only these pages, and what proves a Jupyter server, are there."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # the least that a WebSocket's handshake is answered with
+
         def do_GET(self) -> None:
             known = {"/api": b'{"version": "2"}', "/api/kernels": b"[]", **dict.fromkeys(paths, b"page")}
             content = known.get(self.path)
