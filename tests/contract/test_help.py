@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from lecoder_cgpu.cli import app
+from lecoder_cgpu.cli import app, help_page
 from lecoder_cgpu.cli.output import Printer
 
 
@@ -121,3 +122,54 @@ def test_an_option_means_the_same_everywhere() -> None:
         for option in (item for item in command.params if isinstance(item, click.Option)):
             wordings.setdefault(max(option.opts, key=len), set()).add(option.help)
     assert {name for name, helps in wordings.items() if len(helps) > 1} == elsewhere
+
+
+PAGES = Path(__file__).with_name("pages")
+
+
+def page(name: str, columns: int) -> str:
+    """The help of a command as a terminal of that width shows it."""
+    context = click.Context(COMMANDS[name], info_name=name, terminal_width=columns, **COMMANDS[name].context_settings)
+    return COMMANDS[name].get_help(context)
+
+
+@pytest.mark.parametrize("name", ["lecoder-cgpu", "lecoder-cgpu run", "lecoder-cgpu job", "lecoder-cgpu sessions"])
+def test_pages_at_80_columns(name: str) -> None:
+    """The pages that are read most, as they are shown. A wanted change: write the new page into the file."""
+    kept = PAGES / f"{name.replace(' ', '-')}.txt"
+    assert page(name, 80) + "\n" == kept.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("columns", [40, 57, 80, 100])
+def test_lines_end_between_words(columns: int) -> None:
+    """No line is longer than the terminal, but for a single word that is; and no word is cut."""
+    for name in COMMANDS:
+        wide = set(re.findall(r"[\w/.-]+", page(name, 1000)))
+        for line in page(name, columns).splitlines():
+            assert len(line) <= columns or len(line.strip(" \\").split()) == 1 or '"' in line or "'" in line, name
+            assert set(re.findall(r"[\w/.-]+", line)) <= wide, name
+
+
+def test_every_command_has_its_group() -> None:
+    """The page of the root shows each command once, and no old name of one."""
+    shown = [name for names in help_page.GROUPS.values() for name in names]
+    assert sorted([*shown, *help_page.OLD_NAMES]) == sorted(app.COMMANDS)
+
+
+def test_every_option_of_run_has_its_group() -> None:
+    """The ten options of every day come first, and none is forgotten."""
+    text = page("lecoder-cgpu run", 80)
+    assert "Other options" not in text
+    first, *_ = help_page.OPTIONS["run"].values()
+    assert len(first) == 10
+    known = {name for option in COMMANDS["lecoder-cgpu run"].params for name in option.opts} | {"--help"}
+    assert {name for names in help_page.OPTIONS["run"].values() for name in names} <= known
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_next_command_is_one(name: str, parses: click.Group) -> None:
+    """Each page ends with a command line of this version, which is not the page's own command again."""
+    path = name.partition(" ")[2]
+    last = page(name, 80).splitlines()[-1]
+    assert last == f"Next: lecoder-cgpu {help_page.next_command(path)}"
+    parse(parses, shlex.split(help_page.next_command(path)))

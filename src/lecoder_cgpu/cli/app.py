@@ -170,6 +170,27 @@ class _Helpful(click.Command):
             option.callback = _help
         return option
 
+    def get_help(self, ctx: click.Context) -> str:
+        from . import help_page
+
+        page = help_page.formatter(ctx)
+        self.format_help(ctx, page)
+        help_page.write_next(page, _path(ctx))
+        return page.getvalue().rstrip("\n")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from . import help_page
+
+        if isinstance(self, click.Group):
+            self.format_commands(ctx, formatter)
+        options = [item for item in self.get_params(ctx) if isinstance(item, click.Option)]
+        help_page.write_options(formatter, _path(ctx), options, ctx)
+
+
+def _path(context: click.Context) -> str:
+    """The words that name a command, without our own name."""
+    return context.command_path.partition(" ")[2]
+
 
 def _help(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
@@ -228,6 +249,12 @@ class Group(_Helpful, click.Group):
         if type(self) is Group:
             self.params += common_options()
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from . import help_page
+
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        help_page.write_subcommands(formatter, [(name, item) for name, item in found if item is not None])
+
     def invoke(self, context: click.Context) -> Any:
         if self.invoke_without_command and type(self) is Group:
             context.ensure_object(App).log  # noqa: B018
@@ -275,9 +302,10 @@ class Root(Group):
             _no_command(context, args[0])
         return super().resolve_command(context, args)
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from . import help_page
+
+        help_page.write_commands(formatter, {name: text for name, (_, text) in COMMANDS.items()})
 
 
 def _no_command(context: click.Context, word: str) -> NoReturn:
@@ -318,9 +346,10 @@ def root(context: click.Context) -> Any:
     """Run code on GPUs and Jupyter runtimes from the command line.
 
     \b
-    lecoder-cgpu --backend local run -m kernel "print(6*7)"   Python that keeps its state
-    lecoder-cgpu run "nvidia-smi" --json                      a shell command, answered as JSON
-    lecoder-cgpu status --json                                runtimes, GPUs, memory
+    lecoder-cgpu run "nvidia-smi"                 a shell command there
+    lecoder-cgpu run --sync . python train.py     send this folder, run in it
+    lecoder-cgpu --backend local run -m kernel "print(6*7)"   Python, on this machine
+    lecoder-cgpu status --json                    what is held, answered as JSON
     """
     if context.invoked_subcommand is not None:
         return None
