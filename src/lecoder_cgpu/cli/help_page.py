@@ -159,8 +159,9 @@ class Formatter(click.HelpFormatter):
             paragraphs.append("".join(f"{indent}{line}\n" for line in lines))
         self.write("\n".join(paragraphs))
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         """Names and what they mean, in two columns; narrow ones on a narrow terminal."""
+        rows = list(rows)
         indent = " " * self.current_indent
         if self.width < 60:
             col_max = 10
