@@ -93,4 +93,4 @@ def test_how_it_was_installed() -> None:
     """Every way has a command, and the tests run from the source."""
     how, _ = installation.kind()
     assert how in installation.UPGRADES
-    assert set(installation.extras()) == {"local", "mcp", "remote", "repl", "notebooks", "socks"}
+    assert set(installation.extras()) == {"local", "mcp", "remote", "repl", "notebooks", "socks", "keyring"}
