@@ -168,7 +168,7 @@ def test_every_option_of_run_has_its_group() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_next_command_is_one(name: str, parses: click.Group) -> None:
-    """Each page ends with a command line of this version, which is not the page's own command again."""
+    """Each page ends with a command line that this version takes."""
     path = name.partition(" ")[2]
     last = page(name, 80).splitlines()[-1]
     assert last == f"Next: lecoder-cgpu {help_page.next_command(path)}"

@@ -11,7 +11,7 @@ import json
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, field
@@ -24,13 +24,10 @@ from ..system import atomic_files as state
 from ..system import redaction
 from .login_files import Files
 
-T = TypeVar("T")
-
 COLAB = "https://www.googleapis.com/auth/colaboratory"
 DRIVE_FILE = "https://www.googleapis.com/auth/drive.file"
 DRIVE = "https://www.googleapis.com/auth/drive"
 EMAIL = "email"
-KEYRING: Literal["keyring"] = "keyring"
 PROFILE = "profile"
 # What a login asks for. The predecessor takes a session.json for absent unless it lists all four.
 SCOPES = (PROFILE, EMAIL, COLAB, DRIVE_FILE)
