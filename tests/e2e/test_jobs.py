@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -236,6 +238,33 @@ def test_the_helper_may_die(lab: Cli) -> None:
     time.sleep(1)
     assert lab("job", "wait", job).code == 6
     assert lab("job", "result", job).out == "survived\n"
+
+
+def test_lists_hide_what_was_given_as_a_secret(lab: Cli) -> None:
+    """A job's last line, its failure and the processes that it left show no value of --secret, in any spelling; logs
+    have what it printed. When the helper that knew the values is gone, the lines are hidden as a whole."""
+    secret = "p\u00e4ss/w0rd&\nsecond-line"
+    code = "import os, json, urllib.parse as u; k = os.environ['KEY']; "
+    code += "raise SystemExit(u.quote(k, '') + json.dumps(k) + ascii(k)[1:-1] + k + '?')"
+    left = "bash -c \"exec -a '$KEY' sleep 300\" > /dev/null 2>&1 &"
+    line = ["run", "--detach", "--secret", "KEY", f"{left} python3 -c {shlex.quote(code)}"]
+    job = lab(*line, env={"KEY": secret}).out.strip()
+
+    def told() -> list[Any]:
+        waited = lab("job", "wait", job, "--json").json
+        assert "w0rd" in waited.pop("stderr")
+        listed = next(item for item in lab("job", "list", "--json").json["jobs"] if item["id"] == job)
+        return [waited, listed, lab("job", "list").out, lab("job", "show", job).out, lab("logs", "--json").out]
+
+    for last in ('***"***"******?', "***"):
+        waited, listed, *others = told()
+        assert (waited["lastLine"], waited["exitCode"]) == (last, 1)
+        assert listed["remaining"][0]["command"].startswith("***")
+        shown = json.dumps([waited, listed, others], ensure_ascii=False)
+        assert not [part for part in ("w0rd", "second-line") if part in shown], shown
+        lab("run", "kill -9 $(ps -o ppid= -p $PPID); sleep 1")
+    assert "second-line?" in lab("job", "logs", job).err
+    lab("job", "kill", job, "--escalate")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

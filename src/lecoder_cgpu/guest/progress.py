@@ -37,7 +37,8 @@ def of(run: Run) -> dict[str, Any] | None:
         return None
     _, stream, size = latest
     text = run.read(stream, max(size - TAIL, 0), TAIL).decode("utf-8", "replace")
-    lines = [line.strip() for line in re.split(r"[\r\n]+", _ANSI.sub("", text)) if line.strip()]
+    shown = run.shown(_ANSI.sub("", text))
+    lines = [line.strip() for line in re.split(r"[\r\n]+", shown) if line.strip()]
     if not lines:
         return None
     progress: dict[str, Any] = {"stream": stream, "line": lines[-1][-LINE:]}

@@ -19,11 +19,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
+import re
 import subprocess
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from . import output_order
 from .processes import lives, signal_name
@@ -36,6 +40,10 @@ FOLLOW_FOR = 60.0  # seconds for which one sign of life keeps a follower registe
 STREAMS = ("stdout", "stderr")
 FILES = (*STREAMS, output_order.FILE, "messages")  # the last is what a recorder keeps of a kernel run
 ENDED = ("exited", "unknown")
+
+
+MASK = "***"
+SHORTEST_LINE = 6  # characters of a line of a secret that is hidden alone
 
 
 class Failure(Exception):
@@ -62,6 +70,7 @@ class Run:
         self.feeder: Feeder | None = None
         self.signals_wanted: list[tuple[int, str]] = []
         self.signals_seen: set[str] = set()
+        self.secrets: set[str] = set()  # values that lists must not show; known to the helper that started the run
         self._is_job: bool | None = None
 
     def path(self, name: str) -> str:
@@ -119,10 +128,11 @@ class Run:
         self, started: dict[str, Any], result: dict[str, Any] | None, *, supervised: bool
     ) -> list[dict[str, Any]]:
         if result is not None:  # the processes of the machine are not looked through for every run that has ended
-            known = result.get("remaining") or ()
-            return [process for process in known if lives(process["pid"], process["start"])]
-        processes = RunProcesses(self.folder, started, supervised=supervised)
-        return [] if processes.leader_lives else named(processes.alive())
+            known = [item for item in result.get("remaining") or () if lives(item["pid"], item["start"])]
+        else:
+            processes = RunProcesses(self.folder, started, supervised=supervised)
+            known = [] if processes.leader_lives else named(processes.alive())
+        return [{**process, "command": self.shown(process["command"])} for process in known]
 
     def processes(self) -> RunProcesses:
         """The processes of this run."""
@@ -134,6 +144,16 @@ class Run:
     def signals(self) -> list[dict[str, Any]]:
         """The signals that were sent to it, with sender and time."""
         return read_signals(self.folder)
+
+    def shown(self, text: str) -> str:
+        """A part of its output as lists and messages about it may show it: without the values of its secrets. All of it
+        is hidden when another helper has started the run, as nobody has written those values down."""
+        spec = self.document("spec.json") or {}
+        if not (spec.get("secrets") or spec.get("hides")):
+            return text
+        if not self.secrets:
+            return MASK if text else text
+        return _spelled(self.secrets).sub(MASK, text)
 
     @property
     def is_job(self) -> bool:
@@ -267,6 +287,21 @@ class Feeder:
             except (OSError, ValueError):
                 self.broken = True  # the supervisor has ended; the run's state tells the rest
                 return
+
+
+def _spelled(secrets: Iterable[str]) -> re.Pattern[str]:
+    """Finds secrets as they may stand in output: also percent-encoded, escaped as in JSON, or one line of several."""
+    forms: set[str] = set()
+    for secret in secrets:
+        forms |= {secret, secret.strip() or secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+        forms |= {
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            repr(secret)[1:-1],
+            ascii(secret)[1:-1],
+        }
+        forms |= {line for line in secret.splitlines() if len(line) >= SHORTEST_LINE}
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
 
 
 def write_all(pipe: Any, data: bytes) -> None:

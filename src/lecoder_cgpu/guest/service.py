@@ -183,20 +183,23 @@ class Service:
         have = found.size("stdout"), found.size("stderr"), found.size(output_order.FILE)
         return {"update": self._update(found, have, follow)}
 
-    def read(self, run: str, stream: str, offset: int, limit: int) -> dict[str, Any]:
-        """A piece of a stream; `final` when nothing will follow it."""
+    def read(self, run: str, stream: str, offset: int, limit: int, shown: bool = False) -> dict[str, Any]:
+        """A piece of a stream; `final` when nothing will follow it. With `shown`, as messages about the run show it."""
         found = self._store.find(run)
         if stream not in runs.FILES:
             raise Failure("BadRequest", f"{stream!r} is no stream")
         found.read_at = time.monotonic()
         ended = found.state()["state"] in runs.ENDED
         data = found.read(stream, offset, min(limit, READ_LIMIT))
-        size = max(found.size(stream), offset + len(data))
+        end = offset + len(data)
+        size = max(found.size(stream), end)
+        if shown:
+            data = found.shown(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         return {
             "offset": offset,
             "data": base64.b64encode(data).decode(),
             "size": size,
-            "final": ended and offset + len(data) == size,
+            "final": ended and end == size,
         }
 
     def stdin(self, run: str, offset: int | None = None, data: str = "", eof: bool = False) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .runs import ENDED, FILES, Failure, Feeder, Run, write_all
 from .state_files import timestamp, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .programs import Programs
 
@@ -113,8 +113,9 @@ class RunStore:
         if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
             raise Failure("BadRequest", "a command is needed, without NUL characters")
         folder = os.path.join(self.folder, run_id)
+        secrets = {*(request.get("secrets") or {}).values(), *(request.get("hidden") or ())} - {""}
         if os.path.isdir(folder):
-            return self._same(self.find(run_id), request.get("digest"))
+            return self._same(self.find(run_id), request.get("digest"), secrets)
         cwd = os.path.join(self.cwd, os.path.expanduser(request.get("cwd") or ""))
         if not os.path.isdir(cwd):
             raise Failure("NotFound", f"there is no folder {cwd} on the runtime")
@@ -124,7 +125,7 @@ class RunStore:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
-            return self._same(self.find(run_id), request.get("digest"))
+            return self._same(self.find(run_id), request.get("digest"), secrets)
         spec = {
             "folder": folder,
             "argv": argv,
@@ -137,7 +138,7 @@ class RunStore:
             "limit": request.get("limit"),
         }
         run = Run(run_id, folder)
-        run.pending = True
+        run.pending, run.secrets = True, secrets
         with self._lock:
             self._runs[run_id] = run
         try:
@@ -175,7 +176,7 @@ class RunStore:
         return self.find(run_id), True
 
     @staticmethod
-    def _same(run: Run, digest: str | None) -> Run:
+    def _same(run: Run, digest: str | None, secrets: Iterable[str] = ()) -> Run:
         """The run, if it was started with the same input.
 
         Raises:
@@ -184,6 +185,7 @@ class RunStore:
         known = (run.document("spec.json") or {}).get("digest")
         if digest is not None and known is not None and digest != known:
             raise Failure("KeyConflict", f"run {run.id!r} was started under that key with other input")
+        run.secrets.update(secrets)
         return run
 
     @staticmethod
@@ -194,6 +196,7 @@ class RunStore:
         note["created"] = timestamp(time.time())
         note["env"] = sorted(request.get("env") or {})
         note["secrets"] = sorted(request.get("secrets") or {})
+        note["hides"] = bool(request.get("hidden"))
         return note
 
     def _hand_over(

@@ -172,9 +172,11 @@ class Helper:
         assert state is not None
         return state
 
-    def read(self, run: str, stream: str, offset: int, limit: int = READ_LIMIT) -> Chunk:
-        """A piece of a stream from `offset` on, of at most 4 MiB."""
-        return self._call(Chunk, "read", run=run, stream=stream, offset=offset, limit=limit)
+    def read(
+        self, run: str, stream: str, offset: int, limit: int = READ_LIMIT, *, without_secrets: bool = False
+    ) -> Chunk:
+        """A piece of a stream from `offset` on, of at most 4 MiB. `without_secrets`: what messages may quote of it."""
+        return self._call(Chunk, "read", run=run, stream=stream, offset=offset, limit=limit, shown=without_secrets)
 
     def send_stdin(self, run: str, data: bytes = b"", *, eof: bool = False, offset: int | None = None) -> int:
         """Send input; returns how many bytes wait for the process.

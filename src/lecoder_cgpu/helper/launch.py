@@ -16,6 +16,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     `cwd`: the folder in which a process starts, relative to the kernel's folder.
     `environment`: variables added to its environment.
     `secrets`: the same; only their names are ever written down.
+    `hidden`: values that lists of jobs and messages must not show of its output, besides those of `secrets`; never
+    written down.
     `timeout`: seconds after which the run is ended; for code in a kernel, counted from when the kernel takes it up.
     `idle_timeout`: seconds without output after which the run is ended.
     `digest`: of the input; starting the same run id with another digest is refused.
@@ -29,6 +31,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     cwd: str | None = None
     environment: dict[str, str] | None = None
     secrets: dict[str, str] | None = None
+    hidden: Sequence[str] | None = None
     timeout: float | None = None
     idle_timeout: float | None = None
     digest: str | None = None
@@ -57,7 +60,8 @@ class Launch(Struct, frozen=True, kw_only=True):
 
     def request(self) -> dict[str, Any]:
         """All fields, by their names in a call of the helper; those that are None are left out."""
-        return _given(cwd=self.cwd, env=self.environment, secrets=self.secrets) | self.limits_request()
+        hidden = list(self.hidden or ()) or None
+        return _given(cwd=self.cwd, env=self.environment, secrets=self.secrets, hidden=hidden) | self.limits_request()
 
 
 def _given(**fields: Any) -> dict[str, Any]:

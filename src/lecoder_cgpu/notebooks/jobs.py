@@ -24,7 +24,7 @@ from ..jupyter.outcome import Outcome
 from ..models.jobs import JobStarted
 from ..runs import job_names, jobs, kernel_runs, remote_programs
 from ..sessions.session import Session
-from ..system import logs
+from ..system import logs, redaction
 from . import document as notebook
 from . import kernel_place, kernels
 from .options import DEFAULT, NotebookOptions
@@ -130,7 +130,8 @@ def start(
         spec |= {"enter": place.entering(), "leave": kernel_place.leaving()}
     digest = sha256(msgspec.json.encode(described)).hexdigest()
     time, idle = options.timeout, options.idle_timeout
-    launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=key, pull=pull)
+    hidden = [value for value in place.variables.values() if redaction.is_called_secret(value)]
+    launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=key, pull=pull, hidden=hidden)
     kernel_id = kernel.id
     state = remote_programs.start(
         session,

@@ -313,7 +313,8 @@ class Jobs:
             document.status = ended.status if ended.status in ("ok", "unknown") else "error"
             document.error_code, document.exit_code, document.error = ended.error_code, ended.exit_code, ended.error
         elif (status := exit_status(state)) or state.result.timed_out:
-            tail = self._helper.read(state.run, "stderr", max(state.result.stderr_bytes - 8192, 0)).data
+            start = max(state.result.stderr_bytes - 8192, 0)
+            tail = self._helper.read(state.run, "stderr", start, without_secrets=True).data
             command = state.shell or (state.argv or [""])[0]
             failure, document.error = classify.process(
                 state.result.exit,
