@@ -54,6 +54,11 @@ SETTINGS = (
     Setting(
         "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
     ),
+    Setting(
+        "colabConsent",
+        "LECODER_CGPU_COLAB_CONSENT",
+        "drive, auth, or drive,auth: what code on any runtime is handed of the account without asking first",
+    ),
     Setting("keeper", "LECODER_CGPU_KEEPER", "off: start no keeper", "on"),
     Setting("keeperInterval", "LECODER_CGPU_KEEPER_INTERVAL", "seconds between the keeper's rounds", "60"),
     Setting(

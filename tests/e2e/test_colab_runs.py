@@ -277,14 +277,33 @@ def test_drive_needs_consent_and_waits_for_nobody(warm: tuple[Cli, FakeColab]) -
     assert command("run", "-m", "kernel", mount).out == "Mounted at /content/drive\n"
 
 
-def test_the_account_is_lent_after_consent(warm: tuple[Cli, FakeColab]) -> None:
-    """`authenticate_user` finds a consent that was given before, without any further step."""
+def answered(asking: Pty, answer: bytes) -> int:
+    """Answer the question of a command on a terminal; its exit status."""
+    asking.wait(lambda: b"Hand them over? [y/N]" in asking.seen)
+    asking.type(answer + b"\n")
+    return asking.end()
+
+
+def test_the_account_is_lent_once_the_user_has_agreed(warm: tuple[Cli, FakeColab], pty_of: Callable[..., Pty]) -> None:
+    """That the account has agreed before is not enough: code may come from anybody. One answer in each session is, or a
+    setting."""
     command, colab = warm
     colab.account.consented.add("auth_user_ephemeral")
     code = "from google.colab import auth; auth.authenticate_user(); print('ok')"
-    result = command("run", "-m", "kernel", code, "--json").json
-    assert result["stdout"] == "ok\n"
-    assert "this runtime was handed credentials for your Google account" in result["notice"]
+    handed = "this runtime was handed credentials for your Google account"
+    refused = command("run", "-m", "kernel", code, "--json").json
+    assert "auth_user_ephemeral" not in colab.vm.propagated
+    assert refused["error"]["name"] == "MessageError"
+    assert "colab consent auth" in refused["notice"]
+    unasked = command("run", "-m", "kernel", code, "--json", env={"LECODER_CGPU_COLAB_CONSENT": "auth,drive"}).json
+    assert (unasked["stdout"], handed in unasked["notice"]) == ("ok\n", True)
+    assert command("run", "-m", "kernel", code, "--json").json["error"]["name"] == "MessageError"
+    assert answered(pty_of(command, "run", "-m", "kernel", code), b"n") == 1
+    assert answered(pty_of(command, "run", "-m", "kernel", code), b"y") == 0
+    for _ in range(2):  # said each time
+        result = command("run", "-m", "kernel", code, "--json").json
+        assert (result["stdout"], handed in result["notice"]) == ("ok\n", True)
+    assert "notice" not in command("run", "-m", "kernel", "1", "--json").json
 
 
 def test_a_name_of_a_secret_is_no_command(warm: tuple[Cli, FakeColab]) -> None:

@@ -91,6 +91,10 @@ def _nobody(text: str) -> None:
     pass
 
 
+def _nobody_agrees(kind: str, what: str) -> bool:
+    return False
+
+
 class AcquireOptions(Struct, frozen=True, kw_only=True):
     """On which terms a runtime is obtained.
 
@@ -272,9 +276,21 @@ class Backend(Protocol):
         """
         return None
 
-    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder | None:
+    def responder(
+        self,
+        record: Record,
+        secrets: dict[str, str],
+        tell: Callable[[str], None],
+        may: Callable[[str, str], bool] = _nobody_agrees,
+    ) -> Responder | None:
         """What answers requests of code on the runtime to its front end, beyond Jupyter's protocol; None where nothing
-        does."""
+        does.
+
+        Args:
+            secrets: what the code may have, by name. tell: hears what the user should know.
+            may: whether the user agrees that code is handed that of the account: its kind (`drive`, `auth`), and the
+                same for people.
+        """
         return None
 
     def consent(self, record: Record, kind: str) -> ConsentState | None:

@@ -115,6 +115,7 @@ class App:
             notify=self.printer.notify,
             waiting=self.printer.waiting,
             announce=self.printer.note if self.printer.shows_a_person else None,
+            agree=self.printer.agrees,
         )
 
     def billing(self) -> Billing:

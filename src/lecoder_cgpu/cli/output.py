@@ -316,6 +316,10 @@ class Printer:
         line = sys.stdin.readline()
         return line.rstrip("\n") if line else None
 
+    def agrees(self, question: str) -> bool:
+        """Whether a person at the terminal says yes; no when nobody is there."""
+        return self.may_ask and (self.ask(printable(question), False) or "").strip().lower() in ("y", "yes")
+
     def line(self, prompt: str) -> str | None:
         """A line typed at a prompt, with the editing that this system offers; None at the end of input."""
         if not self.out_is_terminal or self._on_stderr:

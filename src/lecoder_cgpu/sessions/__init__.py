@@ -2,8 +2,8 @@
 
 `manager` chooses or makes a session, `session` is one in use, `runtime` its part without the kernel, `operations` lists
 and closes them, `status` asks all of them at once, `holdings` tells what is held and costs, `work` what runs there,
-`activity` keeps it from counting as idle, `interrupted_start` gives back what the user does not want any more, and
-`keeper_process` starts and finds the keeper.
+`activity` keeps it from counting as idle, `consents` knows what of the account it may be handed, `interrupted_start`
+gives back what the user does not want any more, and `keeper_process` starts and finds the keeper.
 Who may use it: everything that runs code or moves files starts with a `Session` from here.
 Never here: what is run on a session, or which backend it has.
 """

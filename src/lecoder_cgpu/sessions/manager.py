@@ -39,6 +39,7 @@ class SessionManager:
         notify: told, in a sentence, what the user should know (a new kernel was started, …).
         waiting: a context manager entered with a short text while something takes seconds.
         announce: told, in a sentence, what is about to be started and what it costs; None where nobody reads it.
+        agree: asks a person a question that is answered with yes or no; where nobody is there, the answer is no.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class SessionManager:
         notify: Notify | None = None,
         waiting: Waiting | None = None,
         announce: Notify | None = None,
+        agree: Callable[[str], bool] = lambda question: False,
     ) -> None:
         self.config = config or Config()
         self._backends: dict[str, protocol.Backend] = {}
         self.notify: Notify = notify or (lambda text: None)
         self.waiting: Waiting = waiting or (lambda text: contextlib.nullcontext())
         self.announce = announce
+        self.agree = agree
 
     @cached_property
     def state_dir(self) -> Path:
@@ -109,6 +112,7 @@ class SessionManager:
     def hold(self, record: Record) -> Session:
         """The session of a record, ready for use."""
         session = Session(record, self.store, self.backend(record.backend), self.notify, self.waiting)
+        session.agree = self.agree
         if isinstance(session.backend, Leased):
             session.keep = self.keep
             session.announce = self.announce

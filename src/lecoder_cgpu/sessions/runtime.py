@@ -53,6 +53,7 @@ class SessionRuntime:
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.announce: Notify | None = None  # told what is about to be started, where that costs
         self.begun: str | None = None  # to be told when the runtime is there
+        self.agree: Callable[[str], bool] = lambda question: False  # asks a person, where one is there
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self._noted_at: float | None = None
         self.used_at = 0.0  # by the monotonic clock

@@ -7,6 +7,7 @@ its failure makes us ask the server what became of the kernel.
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
@@ -17,6 +18,7 @@ from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
 from ..jupyter.server import Kernel
 from ..store.session_store import KernelRecord, Record
 from ..system import logs
+from . import consents
 from .runtime import Notify, SessionRuntime, Waiting, is_refused_kernel, known_as_ours
 
 if TYPE_CHECKING:
@@ -171,7 +173,8 @@ class Session(SessionRuntime):
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         connection = self._on_the_runtime(self._connect_kernel)
-        connection.responder = self.backend.responder(self.record, self.secrets, self.notify)
+        may = partial(consents.agrees, self)
+        connection.responder = self.backend.responder(self.record, self.secrets, self.notify, may)
         return connection
 
     def _connect_kernel(self) -> KernelConnection:

@@ -172,6 +172,7 @@ class Record(Struct, kw_only=True):
     owner: Owner | None = None
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
     hub: HubServer | None = None
+    consents: list[str] = field(default_factory=list)  # what of the account its runtime may be handed: drive, auth
 
     def __post_init__(self) -> None:
         self.name = self.name or self.id[:8]

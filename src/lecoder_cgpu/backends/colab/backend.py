@@ -357,13 +357,22 @@ class Backend(Leased):
 
         return find
 
-    def responder(self, record: Record, secrets: dict[str, str], tell: Callable[[str], None]) -> Responder:
+    def responder(
+        self,
+        record: Record,
+        secrets: dict[str, str],
+        tell: Callable[[str], None],
+        may: Callable[[str, str], bool] = lambda kind, what: False,
+    ) -> Responder:
+        def agreed(kind: str, what: str) -> bool:
+            return kind in (self._settings.get("colabConsent").value or "").split(",") or may(kind, what)
+
         def answer(message: Message) -> dict[str, Any] | None:
             if message.type != "colab_request":
                 return None
             from .requests import Requests
 
-            return Requests(self._listing.control_of(record), record.runtime.endpoint, secrets, tell).answer(message)
+            return Requests(self._listing.control_of(record), record, secrets, tell, agreed).answer(message)
 
         return answer
 

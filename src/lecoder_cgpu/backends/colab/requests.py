@@ -11,13 +11,17 @@ call finds the consent given.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ... import errors
 from ...jupyter.messages import Message
 from ...system import logs
 from .control import Control, Grant, Propagation
+
+if TYPE_CHECKING:
+    from ...store.session_store import Record
 
 GRANTS: dict[str, Grant] = {"drive": "dfs_ephemeral", "auth": "auth_user_ephemeral"}
 _NAMES = {"dfs_ephemeral": "Drive", "auth_user_ephemeral": "your Google account"}
@@ -31,16 +35,25 @@ class Requests:
 
     Args:
         control: where credentials are handed over.
-        endpoint: the runtime.
+        record: the session's.
         secrets: what `userdata.get` may have, by name.
         tell: hears what the user has to do.
+        may: whether the user agrees, in this session, that code is handed that of the account; see `Backend.responder`.
     """
 
-    def __init__(self, control: Control, endpoint: str, secrets: dict[str, str], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        control: Control,
+        record: Record,
+        secrets: dict[str, str],
+        tell: Callable[[str], None],
+        may: Callable[[str, str], bool],
+    ) -> None:
         self._control = control
-        self._endpoint = endpoint
+        self._record = record
         self._secrets = secrets
         self._tell = tell
+        self._may = may
 
     def answer(self, message: Message) -> dict[str, Any] | None:
         """The value of the `input_reply` to a `colab_request`; None for those that want no answer."""
@@ -72,22 +85,22 @@ class Requests:
                 f"credentials of the kind {kind} are unknown to this version", hint="lecoder-cgpu upgrade --check"
             )
         grant: Grant = kind  # type: ignore[assignment]
-        found = propagate(self._control, self._endpoint, grant)
-        if found.success:
-            self._tell(
-                f"this runtime was handed credentials for {_NAMES[kind]}, which code on it asked for: the account has "
-                "agreed to that before (https://myaccount.google.com/permissions takes it back)"
-            )
-            return
-        word = _WORDS[grant]
-        if found.consent_url:
-            self._tell(
-                f"Colab wants your consent to use {_NAMES[kind]} on this runtime: open {found.consent_url} and run the "
-                f"code again (lecoder-cgpu colab consent {word} shows whether it was given)"
-            )
+        word, what = _WORDS[grant], _NAMES[grant]
+        command = f"lecoder-cgpu colab consent {word} --session {shlex.quote(self._record.name)}"
+        endpoint = self._record.runtime.endpoint
+        found = _ask(self._control, endpoint, grant, dry_run=True)
+        if found.success and self._may(word, what):
+            found = _ask(self._control, endpoint, grant, dry_run=False)
+            if found.success:
+                self._tell(
+                    f"this runtime was handed credentials for {what}, which code on it asked for: you agreed to that "
+                    "for this session, and the account before (https://myaccount.google.com/permissions takes it back)"
+                )
+                return
+        first = command if found.success else f"open {found.consent_url} in a browser, then: {command}"
+        self._tell(f"code on this runtime asks for credentials for {what}; to agree: {first}; and run the code again")
         raise errors.AuthError(
-            f"consent for {_NAMES[kind]} is needed",
-            hint=f"agree in a browser (the address: lecoder-cgpu colab consent {word}), then repeat the same command",
+            f"consent for {what} is needed", hint=f"to agree: {command}; then repeat the same command"
         )
 
     def _secret(self, key: str) -> dict[str, Any]:
@@ -101,17 +114,18 @@ class Requests:
 
 
 def propagate(control: Control, endpoint: str, grant: Grant) -> Propagation:
-    """Hand credentials to the runtime if the user has agreed, else say where to agree (protocol C48). Never waits.
+    """Hand credentials to the runtime if the account has agreed, else say where to agree (protocol C48). Never waits.
 
     Raises:
         errors.ConnectionFailed: Colab answered neither. errors.Error: it could not be asked.
     """
-    found = control.propagate(endpoint, grant, dry_run=True)
-    if found.success:
-        found = control.propagate(endpoint, grant, dry_run=False)
-        if found.success:
-            return found
-    if found.consent_url is None or not _PAGE.fullmatch(found.consent_url):
+    found = _ask(control, endpoint, grant, dry_run=True)
+    return _ask(control, endpoint, grant, dry_run=False) if found.success else found
+
+
+def _ask(control: Control, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
+    found = control.propagate(endpoint, grant, dry_run=dry_run)
+    if not found.success and (found.consent_url is None or not _PAGE.fullmatch(found.consent_url)):
         raise errors.UnexpectedAnswer(
             f"Colab neither gave the runtime credentials for {_NAMES[grant]} nor said where to agree",
             hint="sign in at https://colab.research.google.com with this account, then repeat the same command",

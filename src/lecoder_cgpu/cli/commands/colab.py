@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from ... import errors
 from ...models.status import Consent
 from ..app import App, Group
 from ..output import Answer
@@ -23,20 +22,18 @@ def command() -> None:
 @click.argument("kind", type=click.Choice(["drive", "auth"]))
 @click.pass_obj
 def consent(app: App, kind: str) -> Answer:
-    """Hand Drive or the Google account to the session's runtime; says where to agree if that is still to be done.
+    """Agree that code on the session's runtime gets Drive or the Google account, and hand it over.
 
-    It does not wait: agree in a browser at the address that it prints, then call it again, or run the code again.
+    It does not wait. If your account has to agree, too: do so in a browser at the address that it prints, then call it
+    again, or run the code again. Once for each session is enough; LECODER_CGPU_COLAB_CONSENT=drive,auth agrees for all.
 
     \b
     lecoder-cgpu colab consent drive --json
     """
+    from ...sessions import consents
+
     session = app.client.existing(app.session)
-    found = session.backend.consent(session.record, kind)
-    if found is None:
-        raise errors.UsageError(
-            f"session {session.record.name!r} is not a Colab runtime, so there is nothing to consent to",
-            hint="name one of Colab's with --session NAME: lecoder-cgpu sessions list",
-        )
+    found = consents.give(session, kind)
     document = Consent(session=session.record.ref, kind=kind, granted=found.granted)  # type: ignore[arg-type]
     if not found.granted and found.url is not None:
         document.url = found.url

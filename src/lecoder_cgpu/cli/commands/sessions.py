@@ -272,12 +272,10 @@ def _agreed(app: App, record: Record) -> list[str]:
         return []
     shown = [f"{run} ({' '.join(command.split())[:40]})" for run, command in running]
     what = f"{counted(len(running), 'run')} on {record.name}: {', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}"
-    if app.printer.may_ask:
-        answer = app.printer.ask(f"This ends {what}. Close it? [y/N] ", False)
-        if (answer or "").strip().lower() not in ("y", "yes"):
-            raise errors.UsageError(
-                f"{record.name} was not closed", name="NotConfirmed", hint="to close it unasked: add --no-input"
-            )
+    if app.printer.may_ask and not app.printer.agrees(f"This ends {what}. Close it? [y/N] "):
+        raise errors.UsageError(
+            f"{record.name} was not closed", name="NotConfirmed", hint="to close it unasked: add --no-input"
+        )
     app.printer.notify(f"closing ends {what}")
     return [run for run, _ in running]
 
