@@ -251,6 +251,7 @@ class Front:
                     if fault.lose:
                         return
                     log.status = int(first.split(b" ", 2)[1])
+                    passage.sorted &= log.status == 101  # the body of a refusal has no frames
                     vm.attached |= (
                         secret is not None and head.websocket and path.startswith("/api/kernels/") and log.status == 101
                     )
