@@ -62,6 +62,25 @@ def test_a_signal_may_leave_the_work_alone(lab: Cli, mode: str, number: int) -> 
     assert (whole.code, whole.json["stdout"]) == (0, ALL)
 
 
+@pytest.mark.parametrize("mode", RUNS)
+def test_a_signal_at_any_moment(lab: Cli, mode: str) -> None:
+    """The document has its fields whenever the signal comes, and names the run if there is one."""
+    told = []
+    for moment in range(12):
+        client = lab.start("run", "--on-disconnect", "detach", *RUNS[mode], "--json")
+        time.sleep(0.03 * (moment + 1))
+        client.send_signal(signal.SIGTERM)
+        out, _ = client.communicate(timeout=30)
+        document = json.loads(out)
+        validate(document, "run")
+        assert (client.returncode, document["exitCode"], document["interrupted"]) == (143, 143, True), document
+        assert ("runId" in document) == (document["status"] in ("running", "unknown")), document
+        told.append(document["status"])
+        if "runId" in document:
+            lab("job", "kill", "--signal", "SIGKILL", document["runId"])
+    assert "running" in told, told
+
+
 @pytest.mark.parametrize(
     "options", [("--stdin", "cat"), ("--stdin", "-m", "kernel", "1"), ("--timeout", "5", "-m", "kernel", "1")]
 )

@@ -6,10 +6,11 @@ import contextlib
 import io
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import __version__, errors
 from ..system import faults
+from ..system.interrupts import Unwatched
 from . import held, parse, standard_streams
 from .output import Answer, Printer, ReaderGone
 
@@ -74,13 +75,30 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
     except KeyboardInterrupt as interrupt:
         status = errors.interrupted_status(interrupt)
         interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
+        if isinstance(interrupt, Unwatched):
+            interrupted.message += f"; run {interrupt.run} was started, and may go on"
+            interrupted.hint = f"lecoder-cgpu job wait {interrupt.run}, or lecoder-cgpu job kill {interrupt.run}"
         _log_end(app, status, interrupted)
-        printer.failure(interrupted, app.billing)
+        mode = None if printer.mode == "human" else parse.watched_run(arguments)
+        if mode is None:
+            printer.failure(interrupted, app.billing)
+        else:
+            printer.answer(_interrupted_run(mode, interrupt, app))
     except Exception as error:
         told = faults.of_this_machine(error)
         _log_end(app, told.exit_status, error)
         status = printer.failure(told, app.billing)
     return status
+
+
+def _interrupted_run(mode: Literal["kernel", "terminal"], interrupt: KeyboardInterrupt, app: App) -> Answer:
+    """The document of a run that was interrupted before there was one."""
+    from ..runs.records import interrupted_run
+
+    document = interrupted_run(mode, interrupt)
+    document.error.billing = app.billing()  # type: ignore[union-attr]
+    held.fill(app, document)
+    return Answer(document, exit_status=document.exit_code, printed=True)
 
 
 def _dispatch(arguments: list[str], app: App) -> Answer:

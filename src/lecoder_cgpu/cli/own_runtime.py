@@ -7,7 +7,7 @@ the runtime back, and should this machine die, the lease on the runtime does.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import errors
@@ -99,6 +99,30 @@ def option(function: F) -> F:
 
     help_ = "Use a runtime of its own and release it at the end, also after a failure or Ctrl-C."
     return click.option("--rm", is_flag=True, help=help_)(function)
+
+
+def check(options: Mapping[str, Any]) -> None:
+    """Refuse what does not go with `--rm` of `run`.
+
+    Raises:
+        errors.UsageError: something does not.
+    """
+    if not options["rm"]:
+        return
+    for option in ("detach", "attach", "wait", "release", "key", "new_runtime"):
+        if options[option]:
+            given = option.replace("_", "-")
+            raise errors.UsageError(
+                f"--rm gives the runtime back when this command ends, so it does not go with --{given}",
+                name="ConflictingOptions",
+                hint=f"leave out --rm or --{given}",
+            )
+    if options["on_disconnect"] == "detach":
+        raise errors.UsageError(
+            "--rm gives the runtime back when this command is interrupted, so the work cannot go on",
+            name="ConflictingOptions",
+            hint="leave out --rm or --on-disconnect detach",
+        )
 
 
 @contextlib.contextmanager

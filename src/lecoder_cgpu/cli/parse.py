@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .script_files import calls_us
 
@@ -178,15 +179,31 @@ def tpu_length(words: Sequence[str]) -> int:
     return 2 if len(words) > 1 and re.fullmatch(rf"(?i){_TPU}(,\s*{_TPU})*", words[1]) else 1
 
 
+def _command(arguments: Sequence[str]) -> tuple[list[str], str, list[str]]:
+    """The options before the command, the command ("" where there is none), and what follows it."""
+    position = 0
+    before: list[str] = []
+    while position < len(arguments) and arguments[position].startswith("-"):
+        before.append(arguments[position])
+        position += 2 if arguments[position] in ROOT_VALUES else 1
+    return before, next(iter(arguments[position : position + 1]), ""), list(arguments[position + 1 :])
+
+
+def watched_run(arguments: Sequence[str]) -> Literal["kernel", "terminal"] | None:
+    """Of which kind the run is that a command line starts and watches; None for other command lines."""
+    _, command, rest = _command(arguments)
+    if command != "run" or is_notebook(rest):
+        return None
+    ours = split_run(rest).ours
+    if {"--detach", "--background", "--help", "-h"} & set(ours):
+        return None
+    return "kernel" if _is_kernel(ours) else "terminal"
+
+
 def output_mode(arguments: Sequence[str]) -> str:
     """`json`, `events` or `human`: how to answer, known before anything else is parsed and even if parsing fails."""
-    position = 0
-    ours: list[str] = []
-    while position < len(arguments) and arguments[position].startswith("-"):
-        ours.append(arguments[position])
-        position += 2 if arguments[position] in ROOT_VALUES else 1
-    command, rest = arguments[position : position + 1], list(arguments[position + 1 :])
-    if list(command) == ["run"] and not is_notebook(rest):
+    ours, command, rest = _command(arguments)
+    if command == "run" and not is_notebook(rest):
         ours += split_run(rest).ours
     else:
         ours += rest[: rest.index("--")] if "--" in rest else rest

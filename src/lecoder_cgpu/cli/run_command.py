@@ -39,7 +39,9 @@ class Invocation:
         self.printer = app.printer
         inputs.check_text(words, "the code" if options["kernel"] else "the command")
         self.options = options
-        self.mode = "kernel" if options["kernel"] or options["mode"] == "kernel" else "terminal"
+        self.mode: Literal["kernel", "terminal"] = "terminal"
+        if options["kernel"] or options["mode"] == "kernel":
+            self.mode = "kernel"
         if options["kernel"] and options["mode"] == "terminal":
             raise errors.UsageError(
                 "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
@@ -54,8 +56,9 @@ class Invocation:
         self.cwd: str | None = options["cwd"]
         self.synced: Synced | None = None
         self.own: own_runtime.OwnRuntime | None = None
+        self.document: Run | None = None  # as far as it is known how the run ended
         self.needs: local_script.Script | None = None  # whose packages are installed before it runs
-        self._check_own()
+        own_runtime.check(options)
         work_files.check(options["sync"], options["pull"])
         if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
             raise errors.UsageError(
@@ -89,28 +92,23 @@ class Invocation:
             heartbeat=options["heartbeat"],
         )
 
-    def _check_own(self) -> None:
-        if not self.options["rm"]:
-            return
-        for option in ("detach", "attach", "wait", "release", "key", "new_runtime"):
-            if self.options[option]:
-                given = option.replace("_", "-")
-                raise errors.UsageError(
-                    f"--rm gives the runtime back when this command ends, so it does not go with --{given}",
-                    name="ConflictingOptions",
-                    hint=f"leave out --rm or --{given}",
-                )
-        if self.detach_on_signal:
-            raise errors.UsageError(
-                "--rm gives the runtime back when this command is interrupted, so the work cannot go on",
-                name="ConflictingOptions",
-                hint="leave out --rm or --on-disconnect detach",
-            )
-
     def answer(self) -> Answer:
-        """Run what was asked for."""
-        with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as self.own:
-            return self.kernel() if self.mode == "kernel" else self.process()
+        """Run what was asked for. The document has its fields at whatever moment a signal comes."""
+        try:
+            with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as self.own:
+                return self.kernel() if self.mode == "kernel" else self.process()
+        except KeyboardInterrupt as interrupt:
+            if self.printer.mode == "human" or self.options["detach"]:
+                raise
+            return self._interrupted(interrupt)
+
+    def _interrupted(self, interrupt: KeyboardInterrupt) -> Answer:
+        document = self.document or records.interrupted_run(self.mode, interrupt)
+        document.interrupted, document.exit_code = True, errors.interrupted_status(interrupt)
+        if self.own is not None:
+            document.release = self.own.end()
+        document.notice = self.printer.notice or UNSET
+        return Answer(document, exit_status=document.exit_code, printed=True)
 
     # --- kernel mode ---
 
@@ -155,7 +153,7 @@ class Invocation:
             )
         session.secrets = self.secrets
         once = partial(self._kernel_once, session, code, filename)
-        with self._noting_interruption(session, code, "kernel"):
+        with self._noting_interruption(session, code):
             document = self._repaired(session, once, code)
         return self._finish(session, document, code)
 
@@ -216,7 +214,7 @@ class Invocation:
         session = self._session()
         once = partial(self._process_once, session, command, environment)
         shown = command if isinstance(command, str) else " ".join(command)
-        with self._noting_interruption(session, shown, "terminal"):
+        with self._noting_interruption(session, shown):
             document = self._repaired(session, once, shown)
         return self._finish(session, document, shown)
 
@@ -296,7 +294,7 @@ class Invocation:
         launch = self._launch(pull=self.options["pull"])
         if filename is not None and session.language() == PYTHON:
             launch = structs.replace(launch, around=around(filename, self.arguments))
-        with self._noting_interruption(session, code, "kernel"):
+        with self._noting_interruption(session, code):
             document = jobs.start_in_kernel(session, code, launch, key=self.options["key"])
         return self._left(session, document, code, "kernel")
 
@@ -306,7 +304,7 @@ class Invocation:
         self._check_leaving()
         session = self._session()
         shown = command if isinstance(command, str) else " ".join(command)
-        with self._noting_interruption(session, shown, "terminal"):
+        with self._noting_interruption(session, shown):
             placed = self._placed(session, command)
             launch = self._launch(environment, pull=self.options["pull"])
             document = jobs.start(session, placed, launch, key=self.options["key"])
@@ -405,6 +403,7 @@ class Invocation:
     def _finish(self, session: Session, document: Run, command: str) -> Answer:
         """Fetch its results, write the run down, tell people how it ended, and answer."""
         failed = document.status != "ok"
+        self.document = document
         if self.synced is not None:
             document.synced = self.synced
         self._pull(session, document)
@@ -430,14 +429,13 @@ class Invocation:
         session.used()
 
     @contextlib.contextmanager
-    def _noting_interruption(
-        self, session: Session, command: str, mode: Literal["kernel", "terminal"]
-    ) -> Iterator[None]:
+    def _noting_interruption(self, session: Session, command: str) -> Iterator[None]:
         """Write down a run that is interrupted before it was started. What has been started handles it by itself."""
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            records.remember_interrupted(session, command, mode, interrupt)
+            self.document = records.interrupted_run(self.mode, interrupt)
+            records.remember_interrupted(session, command, self.document)
             raise
 
     @contextlib.contextmanager

@@ -18,6 +18,7 @@ from .. import errors
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from ..system import logs
+from ..system.interrupts import Hold, naming
 from . import messages
 from .execution import Execution
 from .outcome import Outcome
@@ -110,15 +111,28 @@ class KernelConnection:
             limits: how long the code may take, and how long it is watched.
             on_input: answers `input()`; its answer None is the end of the input. Without `on_input`, `input()` fails.
             recorder: where to read what the socket loses.
+
+        Raises:
+            errors.ConnectionFailed: nothing was sent. KeyboardInterrupt: the same; or `Unwatched`, for which see there.
         """
         request = messages.execute_request(
             code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
         )
         outcome = Outcome(Execution(request.msg_id), datetime.now(UTC))
         outcome.execution.on_start = self.on_start
-        self._send(request)
+        early: KeyboardInterrupt | None = None
+        sent = False
+        try:
+            with Hold():
+                self._send(request)
+                sent = True
+        except KeyboardInterrupt as interrupt:
+            if not sent:
+                raise
+            early = interrupt
         unreadable = self.unreadable
-        WatchDriver(self, outcome, on_event, limits, on_input, recorder).run()
+        with naming(request.msg_id):
+            WatchDriver(self, outcome, on_event, limits, on_input, recorder).run(early)
         outcome.execution.unreadable = self.unreadable - unreadable
         return outcome
 

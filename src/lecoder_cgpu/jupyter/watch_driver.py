@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 from .. import errors
+from ..system.interrupts import Hold
 from . import messages
 from . import watch_events as ev
 from .execution_watch import Watch
@@ -74,28 +75,36 @@ class WatchDriver:
             outcome, limits, time.monotonic(), session_id=connection.session_id, recorded=recorder is not None
         )
 
-    def run(self) -> None:
-        """Return when the execution has ended, or is not watched any more."""
+    def run(self, interrupt: KeyboardInterrupt | None = None) -> None:
+        """Return when the execution has ended, or is not watched any more.
+
+        Args:
+            interrupt: what came while the request was sent.
+        """
         events: deque[ev.Event] = deque()
         actions: deque[ev.Action] = deque()
         try:
-            while events or actions or self._watch.phase is not Phase.OVER:
-                action = None
-                try:
+            with Hold() as hold:  # a signal must not hit the watch while it takes in what has happened
+                if interrupt is not None:
+                    events.append(ev.UserInterrupt(errors.interrupted_status(interrupt)))
+                while events or actions or self._watch.phase is not Phase.OVER:
                     if events:
                         actions.extend(self._watch.handle(events.popleft(), time.monotonic()))
                     else:
-                        action = actions.popleft() if actions else None
-                        event = self._next() if action is None else self._do(action)
-                        if event is not None:
-                            events.append(event)
-                except KeyboardInterrupt as interrupt:
-                    events.extend(self._aborted(action))
-                    events.append(ev.UserInterrupt(errors.interrupted_status(interrupt)))
-                if self._watch.phase is not Phase.FOLLOWING and self._outcome.completed is None:
-                    self._outcome.completed = datetime.now(UTC)
+                        events.extend(self._proceed(hold, actions.popleft() if actions else None))
+                    if self._watch.phase is not Phase.FOLLOWING and self._outcome.completed is None:
+                        self._outcome.completed = datetime.now(UTC)
         finally:
             self._close_recording()
+
+    def _proceed(self, hold: Hold, action: ev.Action | None) -> list[ev.Event]:
+        """Do an action, or wait; what came of it. Here the user may interrupt."""
+        try:
+            with hold.open():
+                event = self._next() if action is None else self._do(action)
+        except KeyboardInterrupt as interrupt:
+            return [*self._aborted(action), ev.UserInterrupt(errors.interrupted_status(interrupt))]
+        return [] if event is None else [event]
 
     def _next(self) -> ev.Event:
         """Wait for the next message, or until something is due."""

@@ -20,6 +20,7 @@ from ..jupyter import messages
 from ..models.base import ErrorInfo
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
+from ..system.interrupts import Hold, Unwatched, naming
 from . import classify, endings, job_names, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
@@ -52,6 +53,8 @@ def start(
     run.start(launch)
     run.close()
     assert run.state is not None
+    if run.early is not None:
+        raise Unwatched(run.early, run.id)
     return _started(session, run.state, launch)
 
 
@@ -70,7 +73,9 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
 
     def execute(helper: Helper, *, anew: bool = False) -> RunState:
         try:
-            return helper.execute(run_id, session.kernel_id(), code, launch)
+            kernel = session.kernel_id()
+            with naming(run_id), Hold():
+                return helper.execute(run_id, kernel, code, launch)
         except errors.NoConnection as error:
             if anew or session.kernel() is not None:
                 raise errors.UsageError(

@@ -21,6 +21,7 @@ from ..models.base import ErrorInfo
 from ..models.runs import Run, Stopped, Truncated
 from ..sessions.session import Session
 from ..system import logs
+from ..system.interrupts import naming
 from . import classify
 from .scripts import as_script, name_files
 
@@ -71,12 +72,13 @@ def kernel_run(
     finally:
         if connection is None:
             channels.close()
-    document = run_document(session, outcome, output.filename)
-    _fill(document, collector, session)
-    if on_displays is not None:
-        on_displays(collector.displays)
-    if output.folder is not None:
-        document.outputs = outputs.write_files(output.folder, collector.displays)
+    with naming(outcome.execution.msg_id):
+        document = run_document(session, outcome, output.filename)
+        _fill(document, collector, session)
+        if on_displays is not None:
+            on_displays(collector.displays)
+        if output.folder is not None:
+            document.outputs = outputs.write_files(output.folder, collector.displays)
     return document
 
 
@@ -93,12 +95,13 @@ def watched_run(
     outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=_recorder(session))
     raised = outcome.execution.raised
     outcome.language = session.language_in(connection.kernel_id)
-    if raised is not None and outcome.is_python and classify.needs_bases(raised.name):
-        outcome.bases = connection.exception_bases()
-    if outcome.steps:
-        logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
-    if outcome.execution.death is not None:
-        session.await_recording()
+    with naming(outcome.execution.msg_id):
+        if raised is not None and outcome.is_python and classify.needs_bases(raised.name):
+            outcome.bases = connection.exception_bases()
+        if outcome.steps:
+            logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
+        if outcome.execution.death is not None:
+            session.await_recording()
     return outcome
 
 

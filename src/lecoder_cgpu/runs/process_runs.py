@@ -15,6 +15,7 @@ from ..models.jobs import JobDocument
 from ..models.runs import ProcessRef, Run, Stopped
 from ..sessions.session import Session
 from ..system import redaction
+from ..system.interrupts import naming
 from . import classify
 from .process_watch import ProcessRun
 
@@ -50,8 +51,9 @@ def process_run(
     kept = _Output(on_output, output)
     run = ProcessRun(session, command, kept.take, stdin=stdin, wait=wait, detach=detach)
     run.start(launch)
-    run.until_finished()
-    return _process_document(session, run, kept)
+    with naming(run.id):
+        run.until_finished()
+        return _process_document(session, run, kept)
 
 
 def attached_run(

@@ -21,6 +21,7 @@ from ..jupyter.messages import new_run_id
 from ..models.base import Timing, timestamp
 from ..net.retry import reconnect
 from ..sessions.session import Session
+from ..system.interrupts import Hold, naming
 
 RECONNECT_FOR = 75.0  # seconds of trying to reach the runtime again
 ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
@@ -34,6 +35,7 @@ class ProcessRun:
     `state`: the last known state. None or `running` after `until_finished` means that contact was lost.
     `left`: the client stopped watching as it was told, and the command goes on.
     `interrupted`: the exit status for the signal with which the user ended the client; None when nobody did.
+    `early`: the interrupt that came while the command was started, until it is dealt with.
 
     Args:
         run_id: the id of an existing run; a fresh one if None.
@@ -71,6 +73,7 @@ class ProcessRun:
         self._escalate_at: float | None = None
         self._tell_at: float | None = None
         self._helper: Helper | None = None
+        self.early: KeyboardInterrupt | None = None
 
     @property
     def timing(self) -> Timing:
@@ -87,9 +90,17 @@ class ProcessRun:
 
         def start(helper: Helper) -> RunState:
             self._sent_at = datetime.now(UTC)
-            return helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
+            with Hold(), naming(self.id):  # one that was started must not be left to itself
+                self.state = helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
+            return self.state
 
-        self._helper, self.state = self.session.start_with_helper(start)
+        try:
+            self._helper, self.state = self.session.start_with_helper(start)
+        except KeyboardInterrupt as interrupt:
+            if self.state is None:
+                raise
+            with naming(self.id):
+                self.early, self._helper = interrupt, self.session.connect_helper()
         if launch.timeout is not None:
             self._tell_at = time.monotonic() + launch.timeout + TOLD
 
@@ -110,21 +121,28 @@ class ProcessRun:
     def until_finished(self) -> None:
         """Deliver the output until the command has ended, or nothing more can be learnt."""
         assert self._helper is not None
-        while True:
-            try:
-                if self._step():
-                    break
-            except KeyboardInterrupt as interrupt:
-                if not self._interrupt(errors.interrupted_status(interrupt)):
-                    break
-            except errors.ConnectionFailed as error:
-                if not self._reconnect(error):
-                    break
-            except errors.NotFoundError as error:  # another runtime, or the run was removed
-                self.problem = error
-                break
-        self._ended_at = datetime.now(UTC)
-        self._helper.close()
+        with Hold() as hold:
+            while self._goes_on(hold):
+                pass
+            self._ended_at = datetime.now(UTC)
+            self._helper.close()
+
+    def _goes_on(self, hold: Hold) -> bool:
+        """Follow for a while, or take care of what has come between; False when there is nothing more to follow."""
+        try:
+            with hold.open():
+                if self.early is not None:
+                    early, self.early = self.early, None
+                    raise early
+                return not self._step()
+        except KeyboardInterrupt as interrupt:
+            return self._interrupt(errors.interrupted_status(interrupt))
+        except errors.ConnectionFailed as error:
+            with hold.open():
+                return self._reconnect(error)
+        except errors.NotFoundError as error:  # another runtime, or the run was removed
+            self.problem = error
+            return False
 
     def _step(self) -> bool:
         """Follow for a while; True when the run is over."""

@@ -21,6 +21,7 @@ from ..models.history import HistoryRuntime
 from ..models.runs import Run
 from ..store import leases
 from ..system import logs
+from ..system.interrupts import Unwatched
 
 if TYPE_CHECKING:
     from ..helper.documents import RunState
@@ -84,17 +85,28 @@ def remember_restart(session: Session) -> None:
         remember(session, Run(status="ok", error_code=0, exit_code=0, mode="kernel"), "kernel restart")
 
 
-def remember_interrupted(
-    session: Session, command: str, mode: Literal["kernel", "terminal"], interrupt: KeyboardInterrupt
-) -> None:
-    """Write down a run that was interrupted before it was started, as while a runtime was asked for."""
-    run = Run(status="abort", error_code=0, exit_code=0, mode=mode)
+def interrupted_run(mode: Literal["kernel", "terminal"], interrupt: KeyboardInterrupt) -> Run:
+    """The document of a run that was interrupted before it was started, or while nobody took care of it."""
     status = errors.interrupted_status(interrupt)
-    error = errors.RuntimeFailure(
-        "interrupted before it was started", name="Interrupted", hint="repeat the same command", exit_status=status
-    )
-    run.fail(error, "abort")
+    run = Run(status="abort", error_code=0, exit_code=0, mode=mode)
+    if isinstance(interrupt, Unwatched):
+        run.run_id, run.output_complete = interrupt.run, False
+        run.next = f"lecoder-cgpu run --attach {interrupt.run}"
+        error = errors.RuntimeFailure(
+            "interrupted; how the work ends is not known here", name="Interrupted", hint=run.next, exit_status=status
+        )
+        run.fail(error, "unknown")
+    else:
+        error = errors.RuntimeFailure(
+            "interrupted before it was started", name="Interrupted", hint="repeat the same command", exit_status=status
+        )
+        run.fail(error, "abort")
     run.interrupted = True
+    return run
+
+
+def remember_interrupted(session: Session, command: str, run: Run) -> None:
+    """Write down a run that was interrupted before it was started, as while a runtime was asked for."""
     with _harmless():
         remember(session, run, command)
 
