@@ -30,7 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from lecoder_cgpu.sessions import keeper_process
 from lecoder_cgpu.testing.colab import FakeColab
 from lecoder_cgpu.testing.state import Switches
-from tests.support import hollow
+from tests.support import clock, hollow
 from tests.support.cli import Cli
 from tests.support.life import DISTURBANCES, LIMIT, Command, Machine, Moment, Step, World
 from tests.support.wait import wait_until
@@ -57,6 +57,8 @@ STARTS = (
     ("run", "--detach", "sleep 60"),
     ("run", "--cpu", "--new-runtime", "true"),
     ("run", "--rm", "--cpu", "true"),
+    ("sessions", "ensure", "a", "--cpu", "--idle-release", "2s"),
+    ("run", "--cpu", "--max-runtime", "3s", "true"),
 )
 ENDS = (
     ("sessions", "close"),
@@ -66,6 +68,8 @@ ENDS = (
     ("sessions", "close", "--orphans"),
 )
 KILLS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
+CLOCKS = (2400, -2400, 0)  # by how many seconds a machine's clock may be wrong
+KILL_LIMIT = 3.0  # seconds after which a command is killed wherever it is
 
 machines = st.sampled_from((0, 0, 0, 1))
 any_command = st.sampled_from((*STARTS, *STARTS, *ENDS, *LOOKS[:3]))
@@ -74,6 +78,19 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for processes that are not its children (Linux)"),
     pytest.mark.timeout(600),
 ]
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A signal for a command: how many requests after its start it comes, and how many seconds later.
+
+    `path`: a part of the paths of the requests that count.
+    """
+
+    number: int
+    requests: int
+    pause: float
+    path: str = ""
 
 
 @dataclass
@@ -100,7 +117,11 @@ class Stage:
             variables = {"SSL_CERT_FILE": str(self.folder / "authority.pem")}  # quicker to read than the system's
             cli = Cli(self.folder / f"{self.sequences}-{name}", variables)
             self.colab.configure(cli.home / "config", account=account)
-            world.machines.append(Machine(name, cli))
+            machine = Machine(name, cli)
+            if (library := clock.library(self.folder)) is not None:
+                machine.clock = clock.Clock(cli.home / "clock", library)
+                cli.variables |= machine.clock.variables
+            world.machines.append(machine)
         return world
 
 
@@ -156,22 +177,16 @@ class LifeCycle(RuleBasedStateMachine):
         (done,) = self.run_all([(machine, words)])
         return done
 
-    def run_all(
-        self, orders: list[tuple[Machine, tuple[str, ...]]], kill: tuple[int, int, int] | None = None
-    ) -> list[Step]:
-        """Run commands at the same time, and judge them.
-
-        Args:
-            kill: a signal for the first, how many requests after its start it comes, and how many milliseconds later.
-        """
+    def run_all(self, orders: list[tuple[Machine, tuple[str, ...]]], kill: Kill | None = None) -> list[Step]:
+        """Run commands at the same time, and judge them. `kill` is for the first."""
         assert self.world is not None
         before, quiet, number = self.world.now(), self.world.quiet, None
         requests = len(self.world.colab.requests)
         started = [machine.start(words) for machine, words in orders]
         self.started += started
         self.stage.figures["commands"] += len(started)
-        if kill is not None and self.kill(started[0], requests + kill[1], kill[0], kill[2] / 1000):
-            number = kill[0]
+        if kill is not None and self.kill(started[0], kill, requests):
+            number = kill.number
         codes = [command.wait(LIMIT) for command in started]
         after = self.world.now()
         alone = len(orders) == 1 and not any(keeper_process.read(item.state) for item in self.world.machines)
@@ -191,18 +206,20 @@ class LifeCycle(RuleBasedStateMachine):
             self.judge_one(done)
         return done
 
-    def kill(self, command: Command, requests: int, number: int, pause: float) -> bool:
-        """Send a signal once Google has seen so many requests; False if the command ended before."""
+    def kill(self, command: Command, kill: Kill, begin: int) -> bool:
+        """Send a signal in time; False if the command ended before. `begin`: where its requests begin in the log."""
         assert self.world is not None
-        until = time.monotonic() + 20
-        while len(self.world.colab.requests) < requests and time.monotonic() < until:
+        until, requests = time.monotonic() + KILL_LIMIT, self.world.colab.requests
+        while sum(kill.path in request.path for request in requests[begin:]) < kill.requests:
             if command.wait(0.003) is not None:
                 return False
-        if command.wait(pause) is not None:
+            if time.monotonic() > until:
+                break
+        if command.wait(kill.pause) is not None:
             return False
-        self.world.note(f"    {signal.Signals(number).name}")
+        self.world.note(f"    {signal.Signals(kill.number).name}")
         self.stage.figures["kills"] += 1
-        command.process.send_signal(number)
+        command.process.send_signal(kill.number)
         return True
 
     def learn(self, before: Moment, after: Moment, done: list[Step]) -> None:
@@ -282,13 +299,13 @@ class LifeCycle(RuleBasedStateMachine):
     @step
     def is_killed(self, at: int, words: tuple[str, ...], number: int, requests: int, pause: int) -> None:
         assert self.world is not None
-        self.run_all([(self.world.machines[at], words)], (number, requests, pause))
+        self.run_all([(self.world.machines[at], words)], Kill(number, requests, pause / 1000))
 
     @rule(at=machines, words=any_command, number=st.sampled_from(KILLS), pause=st.integers(100, 1500))
     @step
     def is_killed_later(self, at: int, words: tuple[str, ...], number: int, pause: int) -> None:
         assert self.world is not None
-        self.run_all([(self.world.machines[at], words)], (number, 1, pause))
+        self.run_all([(self.world.machines[at], words)], Kill(number, 1, pause / 1000))
 
     @rule(at=machines, words=st.sampled_from(ENDS[:4]), number=st.sampled_from(KILLS))
     @step
@@ -297,7 +314,7 @@ class LifeCycle(RuleBasedStateMachine):
         switches = self.world.colab.switches
         earlier, switches.unassign = switches.unassign, "hangs"
         try:
-            self.run_all([(self.world.machines[at], words)], (number, 4, 500))
+            self.run_all([(self.world.machines[at], words)], Kill(number, 2, 0.2, "/unassign/"))
         finally:
             switches.unassign = earlier
 
@@ -325,6 +342,24 @@ class LifeCycle(RuleBasedStateMachine):
         elif (found := keeper_process.read(machine.state)) is not None and keeper_process.is_alive(found):
             self.stage.figures["kills"] += 1
             os.kill(found.pid, signal.SIGKILL)
+
+    @rule(at=machines, which=st.integers(0, 3))
+    @step
+    def adopts(self, at: int, which: int) -> None:
+        """A machine takes over what the account holds: a browser's runtime, or the other machine's."""
+        assert self.world is not None
+        held = self.world.held()
+        endpoint = held[which % len(held)] if held else "m-s-nothing"
+        done = self.run(self.world.machines[at], ("sessions", "adopt", endpoint, "--name", f"taken-{which}"))
+        if done.code == 0:
+            self.world.adopted.add(endpoint)
+
+    @rule(at=machines, seconds=st.sampled_from(CLOCKS))
+    @step
+    def clock(self, at: int, seconds: int) -> None:
+        """The clock of a machine is set, before or back."""
+        assert self.world is not None
+        self.world.machines[at].set_clock(seconds)
 
     @rule(what=st.sampled_from(DISTURBANCES), which=st.integers(0, 3))
     @step
@@ -375,11 +410,12 @@ class LifeCycle(RuleBasedStateMachine):
         assert not left, f"{', '.join(left)} lives after everything was closed"
 
     def shorten(self, machine: Machine) -> None:
-        """Every session may be idle for a second from now on."""
+        """Every session may be idle for a second from now on, but for those that a limit of theirs has ended."""
         for record in machine.records():
             kind = ("--gpu", "T4") if record.variant == "GPU" else ("--cpu",)
             done = self.run(machine, ("sessions", "ensure", record.name, *kind, "--idle-release", "1s"))
-            assert done.code == 0, "a session that is held cannot be used"
+            ended = done.code == 69 and json.loads(done.out)["error"]["name"] == "LeaseEnded"
+            assert done.code == 0 or ended, "a session that is held cannot be used"
 
     def clear(self) -> None:
         """Leave nothing for the next sequence."""

@@ -52,7 +52,7 @@ UNDERSTOOD = {"stdin", "stdout", "stderr", "cwd", "bufsize", "start_new_session"
 
 def can_fork(environment: Mapping[str, str], options: Mapping[str, Any]) -> bool:
     """Whether a command with this environment and these options of `Popen` is the same when it is forked."""
-    names = {*environment, *os.environ} - {"PYTHONPATH"}
+    names = {*environment, *os.environ} - {"PYTHONPATH", "LD_PRELOAD"}
     odd = [name for name in names if name.startswith(READ_AT_START) and environment.get(name) != os.environ.get(name)]
     measured = any(name.startswith("COV") for name in environment)  # the coverage of each command by itself
     wanted = os.environ.get("LECODER_CGPU_TEST_FORKS") != "off" and hasattr(os, "pidfd_open")
@@ -75,6 +75,7 @@ class ForkedCommand(subprocess.Popen[bytes]):
     """A command whose process comes from the warm one. The warm process is its parent, and tells how it ended."""
 
     _handle: int | None = None
+    _warm: WarmProcess
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
         """What `Popen` calls to start the process, with the ends of the pipes at fixed places."""
@@ -82,7 +83,8 @@ class ForkedCommand(subprocess.Popen[bytes]):
         cwd, environment, pipes = rest[4], rest[5], rest[9:15]
         files = [own if number == -1 else number for own, number in enumerate(pipes[::2][:1] + pipes[3::2])]
         order = {"words": args, "environment": environment, "cwd": os.fspath(cwd or Path.cwd()), "session": rest[20]}
-        self.pid = warm_process().ask(order, files)
+        self._warm = warm_process((environment or os.environ).get("LD_PRELOAD", ""))
+        self.pid = self._warm.ask(order, files)
         self._handle = os.pidfd_open(self.pid)  # it is not reaped before we ask for it
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
@@ -94,7 +96,7 @@ class ForkedCommand(subprocess.Popen[bytes]):
             return 0, 0
         os.close(self._handle)
         self._handle = None
-        return self.pid, warm_process().ask({"reap": self.pid})
+        return self.pid, self._warm.ask({"reap": self.pid})
 
     def _internal_poll(self, _deadstate: int | None = None, **_ignored: Any) -> int | None:
         if self.returncode is None and self._waitpid_lock.acquire(False):  # type: ignore[attr-defined]
@@ -112,9 +114,9 @@ class ForkedCommand(subprocess.Popen[bytes]):
 
 
 class WarmProcess:
-    """The process that has everything imported. It ends with this one."""
+    """The process that has everything imported, and a library preloaded if that is named. It ends with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: str) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
         with theirs:
@@ -122,6 +124,7 @@ class WarmProcess:
                 [sys.executable, "-m", __name__, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 cwd=REPOSITORY,
+                env={**os.environ, "LD_PRELOAD": preload} if preload else None,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -145,8 +148,8 @@ class WarmProcess:
 
 
 @cache
-def warm_process() -> WarmProcess:
-    process = WarmProcess()
+def warm_process(preload: str = "") -> WarmProcess:
+    process = WarmProcess(preload)
     atexit.register(process.close)
     return process
 

@@ -20,6 +20,7 @@ from lecoder_cgpu.testing.state import Account
 from lecoder_cgpu.testing.vms import VM
 
 from .cli import Cli
+from .clock import Clock
 
 LIMIT = 100.0  # seconds for any command, on a busy machine
 GONE = re.compile(r"runtime of session '([^']+)'(?: \([^)]*\))? (?:is|was) gone")
@@ -97,6 +98,7 @@ class Machine:
     cli: Cli
     unaware: set[str] = field(default_factory=set)
     commands: int = 0
+    clock: Clock | None = None  # None where it cannot be set
 
     @property
     def state(self) -> Path:
@@ -104,6 +106,11 @@ class Machine:
 
     def records(self) -> list[Record]:
         return Store(self.state).records()
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the clock so many seconds before or behind the time, where that can be done."""
+        if self.clock is not None:
+            self.clock.wrong_by(seconds)
 
     def start(self, words: tuple[str, ...]) -> Command:
         """Start a command that answers with a document."""
@@ -124,6 +131,7 @@ class World:
     journal: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
     logged_in: bool = True
+    adopted: set[str] = field(default_factory=set)  # endpoints that a machine has taken over
 
     def note(self, text: str) -> None:
         self.journal.append(f"{time.monotonic() - self.began:7.2f}  {text}")
@@ -136,8 +144,14 @@ class World:
 
     def _live(self) -> tuple[dict[str, VM], int]:
         world = self.colab.world
-        found = {vm.endpoint: vm for vm in world.of(self.account) if vm.origin == "client"}
+        ours = [vm for vm in world.of(self.account) if vm.origin == "client" or vm.endpoint in self.adopted]
+        found = {vm.endpoint: vm for vm in ours}
         return found, len(world.ended) + len(world.vms)
+
+    def held(self) -> list[str]:
+        """Every runtime of the account, a browser's too, in the order in which they were started."""
+        held = self.colab.call(lambda: list(self.colab.world.of(self.account)))
+        return [vm.endpoint for vm in sorted(held, key=lambda vm: vm.number)]
 
     def settled(self, problem: Callable[[Moment], str | None]) -> None:
         """Fail with a problem that stays: what is read here is not of one moment while a keeper works."""
@@ -236,6 +250,8 @@ class World:
         switches = self.colab.switches
         switches.blink, switches.linger, switches.unassign = 0, 0.0, "works"
         self.colab.advance(3700)  # what lingers is gone
+        for machine in self.machines:
+            machine.set_clock(0)
         if not self.logged_in:
             self.log_in()
 

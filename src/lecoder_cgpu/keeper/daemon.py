@@ -66,7 +66,7 @@ class KeeperDaemon:
         import filelock
 
         atomic_files.ensure_dir(self.state_dir)
-        began = time.time()
+        stops = keeper_process.stops(self.state_dir)
         alone = keeper_process.alone(self.state_dir, PLACE_WAIT)
         try:
             alone.acquire()
@@ -74,7 +74,7 @@ class KeeperDaemon:
             logs.current().info("KEEPER", "there is another one")
             return
         try:
-            if keeper_process.was_stopped(self.state_dir, began):
+            if keeper_process.stops(self.state_dir) != stops:
                 logs.current().info("KEEPER", "was stopped while it waited for its place")
                 return
             logs.current().info("KEEPER", "begins", {"interval": self.interval})

@@ -118,7 +118,7 @@ def new_record(pid: int) -> KeeperRecord:
 def stop(state_dir: Path) -> bool:
     """End the keeper in order; False when there was none.
 
-    One that waits to take its place (see `was_stopped`), or whose record another one has replaced, ends, too.
+    One that waits to take its place (see `stops`), or whose record another one has replaced, ends, too.
 
     Raises:
         errors.ConfigError: the folder is unusable, or a keeper goes on.
@@ -149,11 +149,11 @@ def alone(state_dir: Path, timeout: float) -> BaseFileLock:
     return filelock.FileLock(state_dir / "keeper.lock", timeout=timeout, mode=0o600)
 
 
-def was_stopped(state_dir: Path, since: float) -> bool:
-    """Whether `stop` was called after a Unix time."""
+def stops(state_dir: Path) -> int:
+    """A number that is another one after each call of `stop`. No time: the clock may be set meanwhile."""
     with contextlib.suppress(OSError):
-        return _stop_mark(state_dir).stat().st_mtime >= since
-    return False
+        return _stop_mark(state_dir).stat().st_mtime_ns
+    return 0
 
 
 def _stop_mark(state_dir: Path) -> Path:

@@ -112,7 +112,7 @@ class Unassign(TunnelHandler):
             self.page(503, "Error 503 (Service Unavailable)")
             return
         if self.world.switches.unassign == "hangs":
-            await self.world.silence(self.request.connection)
+            await self.world.silence(self.request.connection, lambda: self.world.switches.unassign == "hangs")
             return
         self.world.release(vm)
         self.nothing(204)

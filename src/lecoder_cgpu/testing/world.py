@@ -84,11 +84,12 @@ class World:
         """Do something after the present answer was sent."""
         asyncio.get_running_loop().call_later(0.05, action, *arguments)
 
-    async def silence(self, connection: Any) -> None:
-        """Wait until the client gives up."""
+    async def silence(self, connection: Any, hangs: Callable[[], bool] = lambda: True) -> None:
+        """Wait until the client gives up, or `hangs` is false; then the connection is closed without an answer."""
         stream = connection.stream
-        while not stream.closed():
+        while hangs() and not stream.closed():
             await asyncio.sleep(0.05)
+        stream.close()
 
     def granted(self, account: Account, client: str) -> frozenset[str]:
         """What the account has allowed the client so far."""
