@@ -110,6 +110,7 @@ class App:
         from ..sessions.manager import SessionManager
 
         retry.tell = self.printer.note
+        self.printer.watch_waits()
         return SessionManager(
             self.config,
             notify=self.printer.notify,

@@ -115,6 +115,7 @@ class Printer:
         self._answered = False
         self._notices: list[str] = []
         self._lock = threading.Lock()
+        self._reports: list[object] = []  # of what is waited for, that go on; those of copies, too
 
     @property
     def colour(self) -> bool:
@@ -284,8 +285,13 @@ class Printer:
             return
         from rich.console import Console
 
-        with Console(stderr=True, no_color=not config.colour_allowed(), markup=False).status(printable(text)):
-            yield
+        report = object()
+        self._reports.append(report)
+        try:
+            with Console(stderr=True, no_color=not config.colour_allowed(), markup=False).status(printable(text)):
+                yield
+        finally:
+            self._reports.remove(report)
 
     @contextlib.contextmanager
     def reporting(self, state: Callable[[], str]) -> Any:
@@ -301,8 +307,30 @@ class Printer:
             if looks % 3 == 2 and (text := state()):  # after 20 s, 50 s, 80 s, …
                 self.note(f"{text} {time.monotonic() - began:.0f} s so far")
 
-        with every(WAIT_LOOK, report, patience=0.0):
-            yield
+        self._reports.append(report)
+        try:
+            with every(WAIT_LOOK, report, patience=0.0):
+                yield
+        finally:
+            self._reports.remove(report)
+
+    def watch_waits(self) -> Callable[[], None]:
+        """From now on, tell of every wait (see `system.waits`) that takes long and that nothing else tells of. Returns
+        what ends that."""
+        over = threading.Event()
+        threading.Thread(target=self._tell_waits, args=(over,), daemon=True).start()
+        return over.set
+
+    def _tell_waits(self, over: threading.Event) -> None:
+        from ..system import waits
+
+        told = 0.0
+        while not over.wait(WAIT_LOOK):
+            wait, now = waits.longest(), time.monotonic()
+            if wait is None or self._reports or wait[1] < 2 * WAIT_LOOK or now - told < 2.5 * WAIT_LOOK:
+                continue
+            told = now
+            self.note(f"waiting for {wait[0]}; {wait[1]:.0f} s so far")
 
     def ask(self, prompt: str, password: bool) -> str | None:
         """A line from the person at the terminal, None at its end (Ctrl-D). Only called in human mode."""

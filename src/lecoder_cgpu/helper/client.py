@@ -16,6 +16,7 @@ import msgspec
 
 from .. import errors
 from ..jupyter import messages
+from ..system import waits
 from . import answers, bootstrap
 from .documents import Chunk, Hello, Lease, Report, RunState, Update
 from .launch import DEFAULT, Launch
@@ -367,7 +368,8 @@ class Helper:
         limit: float | None = CALL_LIMIT
         while limit is not None:
             try:
-                answer = answers.answer_of(self._exchange(expression, code, limit))
+                with waits.on("an answer of the helper on the runtime"):
+                    answer = answers.answer_of(self._exchange(expression, code, limit))
             except errors.ConnectionFailed as error:
                 if code and self.close_code == TOO_BIG:
                     raise errors.HelperFailed(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .. import __version__, config, errors
-from ..system import logs
+from ..system import logs, waits
 from . import answers, proxies
 from .failures import Refusal, jupyter_error, retry_after, status_error, unreachable
 from .retry import persist
@@ -165,8 +165,9 @@ class Http:
             idle = httpx2.Timeout(limit, connect=CONNECT_TIMEOUT)
             request = self._client.build_request(method, self.base_url + path, timeout=idle, **options)
             clock = answers.Clock(limit, int(request.headers.get("content-length", 0)))
-            answer = answers.begun(self._client, request, clock, what)
-            content = answers.body(answer, clock, what, most)
+            with waits.on(f"an answer to {what}"):
+                answer = answers.begun(self._client, request, clock, what)
+                content = answers.body(answer, clock, what, most)
         except httpx2.ReadTimeout as error:
             logs.current().debug("HTTP", what, {"error": "no answer"})
             raise answers.too_slow(what) from error
@@ -334,7 +335,7 @@ def exchange(
     clock = answers.Clock(timeout, len(content or b""))
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
-        with _client_for(url, timeout=timeout, verify=tls_context(ca)) as client:
+        with waits.on(f"an answer to {what}"), _client_for(url, timeout=timeout, verify=tls_context(ca)) as client:
             answer = answers.begun(
                 client, client.build_request(method, url, content=content, headers=sent), clock, what
             )

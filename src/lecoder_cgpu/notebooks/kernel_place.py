@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .. import errors
+from ..system import waits
 
 if TYPE_CHECKING:
     from ..jupyter.kernel_channels import KernelConnection
@@ -83,7 +84,8 @@ def enter(connection: KernelConnection, place: Place) -> None:
     """
     if not place.is_given:
         return
-    answer = connection.evaluate(place.entering(), ENTER_WAIT)
+    with waits.on("the kernel, which may be busy with other code"):
+        answer = connection.evaluate(place.entering(), ENTER_WAIT)
     if answer is None:
         raise errors.RuntimeFailure(
             "the kernel could not be given a folder and variables: it is busy, or does not run Python",

@@ -20,6 +20,7 @@ from ..jupyter import messages
 from ..models.base import ErrorInfo
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..sessions.session import Session
+from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
 from . import classify, endings, job_names, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
@@ -393,9 +394,10 @@ class Jobs:
     def _is_gone(self, run: str, limit: float) -> bool:
         """Wait until a job has ended and nothing of it lives, at most `limit` seconds; whether that is so."""
         deadline = time.monotonic() + limit
-        self.wait(run, limit)
-        while not (gone := self._show(run).gone) and time.monotonic() < deadline:
-            time.sleep(LOOK)
+        with waits.on(f"the end of {run}"):
+            self.wait(run, limit)
+            while not (gone := self._show(run).gone) and time.monotonic() < deadline:
+                time.sleep(LOOK)
         return gone
 
     def remove(self, key: str) -> str:

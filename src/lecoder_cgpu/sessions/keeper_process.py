@@ -21,7 +21,7 @@ import msgspec
 from .. import __version__, config, errors
 from ..models.base import now
 from ..models.keeper import KeeperRecord
-from ..system import atomic_files, logs, process_identity, redaction
+from ..system import atomic_files, logs, process_identity, redaction, waits
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -177,7 +177,8 @@ def _end(found: KeeperRecord) -> None:
         with contextlib.suppress(OSError):
             os.kill(found.pid, number)
         deadline = time.monotonic() + limit
-        while is_alive(found) and time.monotonic() < deadline:
-            time.sleep(POLL)
+        with waits.on("the end of another keeper"):
+            while is_alive(found) and time.monotonic() < deadline:
+                time.sleep(POLL)
         if not is_alive(found):
             return

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from .. import errors
-from . import process_identity
+from . import process_identity, waits
 
 T = TypeVar("T")
 
@@ -211,8 +211,13 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
     ensure_dir(path.parent)
     guard = path.with_name(path.name + ".lock")
     try:
-        with filelock.FileLock(guard, timeout=wait, mode=0o600):
+        held = filelock.FileLock(guard, timeout=wait, mode=0o600)
+        with waits.on(f"another process, which holds {guard}"):
+            held.acquire()
+        try:
             yield
+        finally:
+            held.release()
     except filelock.Timeout as error:
         raise errors.LockHeld(
             f"{guard} has been held by another process for {wait:g} s",
