@@ -1,7 +1,8 @@
 """Settings and where each came from; the only module that reads environment variables.
 
-Precedence: command line, environment, `config.json`, default. Every value keeps its source, so that a wrong one
-can be traced. `config.json` is shared with the predecessor: keys we do not know are left alone.
+Precedence: command line, environment, the profile (`profiles.py`), `config.json`, default. Every value keeps its
+source, so that a wrong one can be traced. `config.json` is shared with the predecessor: keys we do not know are left
+alone.
 """
 
 from __future__ import annotations
@@ -11,21 +12,27 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import errors
+from . import errors, profiles
 from .backends import registry
 
 
 class Setting(NamedTuple):
-    """One setting: its `config.json` key, its environment variable and what it is for."""
+    """One setting: its `config.json` key, its environment variable and what it is for.
+
+    `private`: a profile with a login of its own does not take it from the profile `default`. The others are about this
+    installation, such as the OAuth client.
+    """
 
     key: str
     env: str
     help: str
     default: str | None = None
     secret: bool = False
+    private: bool = False
 
 
 SETTINGS = (
@@ -34,23 +41,28 @@ SETTINGS = (
         "LECODER_CGPU_BACKEND",
         "where runtimes come from: colab, jupyter, local, gateway or hub",
         registry.DEFAULT,
+        private=True,
     ),
-    Setting("jupyterUrl", "LECODER_CGPU_JUPYTER_URL", "address of a Jupyter server, for the jupyter backend"),
-    Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True),
-    Setting("hubUrl", "LECODER_CGPU_HUB_URL", "address of a JupyterHub, for the hub backend"),
-    Setting("hubToken", "LECODER_CGPU_HUB_TOKEN", "token of a user there", secret=True),
-    Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime"),
-    Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files"),
+    Setting(
+        "jupyterUrl", "LECODER_CGPU_JUPYTER_URL", "address of a Jupyter server, for the jupyter backend", private=True
+    ),
+    Setting("jupyterToken", "LECODER_CGPU_JUPYTER_TOKEN", "token of that server", secret=True, private=True),
+    Setting("hubUrl", "LECODER_CGPU_HUB_URL", "address of a JupyterHub, for the hub backend", private=True),
+    Setting("hubToken", "LECODER_CGPU_HUB_TOKEN", "token of a user there", secret=True, private=True),
+    Setting("localRoot", "LECODER_CGPU_LOCAL_ROOT", "working folder of the local runtime", private=True),
+    Setting("storageDir", "LECODER_CGPU_STORAGE_DIR", "folder of the state files", private=True),
     Setting("clientId", "LECODER_CGPU_CLIENT_ID", "your own OAuth client, see auth setup"),
     Setting("clientSecret", "LECODER_CGPU_CLIENT_SECRET", "its secret", secret=True),
-    Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials"),
+    Setting("auth", "LECODER_CGPU_AUTH", "adc: use Google's application default credentials", private=True),
     Setting(
         "refreshTokenIn",
         "LECODER_CGPU_REFRESH_TOKEN_IN",
         "keyring: keep new logins in the system's keyring instead of a file",
         "file",
     ),
-    Setting("colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel"),
+    Setting(
+        "colabApi", "LECODER_CGPU_COLAB_API", "Colab's control plane: tunnel, or the public API", "tunnel", private=True
+    ),
     Setting(
         "colabClientAgent", "LECODER_CGPU_COLAB_CLIENT_AGENT", "the name under which Colab sees us", "lecoder-cgpu"
     ),
@@ -105,6 +117,7 @@ _NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
 # Variables that are no settings: they say where the settings are, or how to print.
 VARIABLES = {
     "LECODER_CGPU_CONFIG_DIR": "folder of config.json and of state/",
+    "LECODER_CGPU_PROFILE": "the profile to act for, see profile list; --profile comes first",
     "LECODER_CGPU_DEBUG": "1 mirrors the debug log to stderr",
     "LECODER_CGPU_CREDENTIALS": "a login for machines: what auth export --ci prints, or the path of such a file",
     "GOOGLE_APPLICATION_CREDENTIALS": "path of Google's application default credentials",
@@ -122,6 +135,8 @@ UNATTENDED = ("CLAUDECODE", "CODEX_SANDBOX", "AI_AGENT", "CI")
 # What lives in the configuration folder (Linux; macOS and Windows have folders of their own, see `config_dir`).
 FILES = {
     "~/.config/lecoder-cgpu/config.json": "settings, and the OAuth client (id and secret)",
+    "~/.config/lecoder-cgpu/profiles.json": "the profiles, and which one is used",
+    "~/.config/lecoder-cgpu/profiles/NAME/": "config.json and state/ of a profile with a login of its own",
     "~/.config/lecoder-cgpu/state/session.json": "the login: refresh token, scopes, account",
     "~/.config/lecoder-cgpu/state/sessions.json": "the stored sessions",
     "~/.config/lecoder-cgpu/state/history.jsonl": "what was run, and how it ended",
@@ -143,7 +158,7 @@ EXTRAS = {
 
 
 class Value(NamedTuple):
-    """A setting's value and its source: `option`, `environment`, `config` or `default`."""
+    """A setting's value and its source: `option`, `environment`, `profile`, `config` or `default`."""
 
     value: str | None
     source: str
@@ -159,11 +174,30 @@ class Config:
 
     options: dict[str, str] = field(default_factory=dict)
     config_file: Path | None = None
+    profile_name: str | None = None  # None is the one of the environment, else the one that is stored
     _file: dict[str, Any] | None = None
+    _profile: profiles.Profile | None = None
+
+    @property
+    def profile(self) -> profiles.Profile:
+        """The profile that this invocation acts for, to its end, whatever is chosen meanwhile.
+
+        Raises:
+            errors.UsageError, errors.ConfigError: see `profiles.chosen`.
+        """
+        if self._profile is None:
+            variable = os.environ.get("LECODER_CGPU_PROFILE")
+            self._profile = profiles.chosen(config_dir(), self.profile_name, variable)
+        return self._profile
+
+    @property
+    def home(self) -> Path:
+        """The folder of the login that is used."""
+        return profiles.home(config_dir(), self.profile.login)
 
     @property
     def path(self) -> Path:
-        return self.config_file or config_dir() / "config.json"
+        return self.config_file or self.home / "config.json"
 
     @property
     def file(self) -> dict[str, Any]:
@@ -172,9 +206,19 @@ class Config:
             self._file = read(self.path, required=self.config_file is not None)
         return self._file
 
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        """The file of the profile `default`, for what is about this installation."""
+        return read(config_dir() / "config.json")
+
     def reload(self) -> None:
-        """Read the file again when it is needed next: it was changed."""
+        """Read the files again when they are needed next: they were changed."""
         self._file = None
+        self.__dict__.pop("_common", None)
+
+    def fixed(self) -> Config:
+        """The same settings in an object of its own, for the profile of this one, whatever is chosen meanwhile."""
+        return Config(dict(self.options), self.config_file, self.profile.name)
 
     def get(self, key: str) -> Value:
         setting = next(item for item in SETTINGS if item.key == key)
@@ -182,12 +226,17 @@ class Config:
             return Value(self.options[key], "option")
         if found := os.environ.get(setting.env):
             return Value(found, "environment")
-        found = self.file.get(key)
+        if found := self.profile.settings.get(key):
+            return Value(found, "profile")
+        path, found = self.path, self.file.get(key)
+        if found is None and not setting.private and self.profile.login != profiles.DEFAULT and not self.config_file:
+            path = config_dir() / "config.json"
+            found = self._common.get(key)
         if found is not None:
             if not isinstance(found, str):
                 raise errors.ConfigError(
-                    f"{self.path}: {key} must be a string, not {type(found).__name__}",
-                    hint=f'write it in quotes in {self.path}: "{key}": "…"',
+                    f"{path}: {key} must be a string, not {type(found).__name__}",
+                    hint=f'write it in quotes in {path}: "{key}": "…"',
                 )
             if found == _NEVER_CALLED.get(key):
                 return Value(setting.default, "default")
@@ -199,7 +248,7 @@ class Config:
         """The backend's name, checked against the list of those there are."""
         chosen = self.get("backend")
         if not registry.is_known(chosen.value):
-            error = errors.ConfigError if chosen.source == "config" else errors.UsageError
+            error = errors.ConfigError if chosen.source in ("config", "profile") else errors.UsageError
             raise error(
                 f"unknown backend {chosen.value!r} (from {chosen.source})",
                 hint="--backend " + "|".join(registry.names()),
@@ -213,9 +262,15 @@ class Config:
 
     @property
     def state_dir(self) -> Path:
-        """The folder of the state files; a relative `storageDir` is taken from the folder of `config.json`."""
-        chosen = self.get("storageDir").value
-        return self.path.parent / Path(chosen).expanduser() if chosen else config_dir() / "state"
+        """The folder of the state files; a relative `storageDir` is taken from the folder of `config.json`.
+
+        One that the environment names for every profile has a folder for each login.
+        """
+        chosen, source = self.get("storageDir")
+        if chosen is None:
+            return self.home / "state"
+        named = self.path.parent / Path(chosen).expanduser()
+        return named if source == "config" else profiles.home(named, self.profile.login)
 
 
 def config_dir() -> Path:
@@ -281,12 +336,16 @@ def oauthlib(*, plain_http: bool) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(profile: str | None = None) -> dict[str, str]:
     """The environment for a process that we start ourselves on this machine.
 
     If this process belongs to a run of a runtime, that process does not: its environment lacks the run's mark.
+
+    Args:
+        profile: the profile that commands of ours in that process act for.
     """
-    return {name: value for name, value in os.environ.items() if name != "LECODER_CGPU_RUN"}
+    more = {} if profile is None else {"LECODER_CGPU_PROFILE": profile}
+    return {name: value for name, value in os.environ.items() if name != "LECODER_CGPU_RUN"} | more
 
 
 # What a process of ours may show in its environment: what finds programs, folders, certificates and settings. All else

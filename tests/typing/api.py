@@ -8,7 +8,8 @@ from typing import Any, assert_type
 from lecoder_cgpu import Client, Job, Pool, Session, Stream, errors, remote
 from lecoder_cgpu.models.runs import Run
 
-client = Client(backend="local", notify=lambda text: None)
+client = Client(backend="local", profile="work", notify=lambda text: None)
+assert_type(client.profile, str)
 session = client.session()
 assert_type(session, Session)
 assert_type(client.session("lab"), Session)

@@ -47,13 +47,16 @@ INSTRUCTIONS = (
 )
 
 
-def serve(allowed: Sequence[str] = (), session: str | None = None) -> None:
+def serve(settings: config.Config, allowed: Sequence[str] = (), session: str | None = None) -> None:
     """Serve until stdin is closed, or a signal comes.
 
     Args:
+        settings: those of the command; its profile is that of every call, whichever is chosen meanwhile.
         allowed: folders here that tools may touch, beside the client's roots.
         session: the session to use, by its name or id; else the first that a call uses or ensures.
     """
+    global _settings
+    _settings = settings.fixed()
     _allowed[:] = allowed
     _desk.session = session
     anyio.run(_serve)
@@ -146,11 +149,16 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
     return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work)
 
 
+def _client() -> Client:
+    """A client for one call, which reads the settings anew."""
+    return Client(_settings.options.get("backend"), profile=_settings.profile.name, config_file=_settings.config_file)
+
+
 class _Work:
     """One call in a thread of its own."""
 
     def __init__(self, tool: Tool, arguments: dict[str, Any], places: Places, turn: Turn | None) -> None:
-        self.call = Call(Client(), places, _desk)
+        self.call = Call(_client(), places, _desk)
         if turn is not None:
             self.call.begun = turn.leave
         self.done = threading.Event()
@@ -190,9 +198,10 @@ async def _places(context: ServerRequestContext[Any], tool: Tool) -> Places:
             with anyio.fail_after(ROOTS_WITHIN):
                 found = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
             roots = [url2pathname(urlsplit(str(root.uri)).path) for root in found.roots]
-    return Places(roots, _allowed, [config.config_dir(), config.Config().state_dir])
+    return Places(roots, _allowed, [config.config_dir(), _settings.fixed().state_dir])
 
 
+_settings = config.Config()  # of the command, see `serve`
 _allowed: list[str] = []  # by a person, see `serve`
 _desk = Desk()
 _queue = Queue()

@@ -30,22 +30,35 @@ class Client:
     Args:
         backend: `colab`, `jupyter`, `local` or another that is installed. None is the one of the environment or
             `config.json`.
+        profile: the profile to act for, with its login, sessions, history and defaults (`lecoder-cgpu profile`). None
+            is the one of the environment, else the one that `profile use` has chosen.
         config_file: another `config.json`.
         notify: called with a sentence that the user should read (a new kernel was started, …).
+
+    Raises:
+        errors.UsageError: there is no such profile. errors.ConfigError: `profiles.json` cannot be used.
     """
 
     def __init__(
         self,
         backend: str | None = None,
         *,
+        profile: str | None = None,
         config_file: str | Path | None = None,
         notify: Callable[[str], None] | None = None,
     ) -> None:
         config = Config(
             options={} if backend is None else {"backend": backend},
             config_file=None if config_file is None else Path(config_file).expanduser(),
+            profile_name=profile,
         )
+        self._profile = config.profile
         self._client = SessionManager(config, notify=notify)
+
+    @property
+    def profile(self) -> str:
+        """The name of the profile that it acts for, to its end."""
+        return self._profile.name
 
     @property
     def _now(self) -> SessionManager:

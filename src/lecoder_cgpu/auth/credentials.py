@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, field
 
-from .. import config, errors
+from .. import config, errors, profiles
 from ..models.base import Optional
 from ..models.login import OAuthClient
 from ..models.status import Account
@@ -108,12 +108,16 @@ def no_client(settings: config.Config) -> errors.AuthError:
 def change_config(settings: config.Config, changes: dict[str, str | None]) -> None:
     """Set keys of `config.json` (None removes one); all others stay as they are.
 
-    The two origins that the predecessor insists on are added where they are missing.
+    The two origins that the predecessor insists on are added where they are missing, but not in the file of a profile,
+    which the predecessor never reads, and which would no longer take them from the profile `default`.
     """
+    origins = {
+        "colabApiDomain": "https://colab.research.google.com",
+        "colabGapiDomain": "https://colab.pa.googleapis.com",
+    }
     with state.lock(settings.path):
         content = {
-            "colabApiDomain": "https://colab.research.google.com",
-            "colabGapiDomain": "https://colab.pa.googleapis.com",
+            **(origins if settings.profile.login == profiles.DEFAULT else {}),
             **config.read(settings.path),
             **changes,
         }

@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET
 
-from .. import config, errors
+from .. import errors
+from ..models.base import UNKNOWN_ACCOUNT
 from ..models.login import StoredLogin
 from ..models.status import Account
 from ..net import http
@@ -23,7 +24,7 @@ from .credentials import Source
 from .login_files import KEYRING, Token
 from .tokens import TIMEOUT, Login, mint, origin
 
-UNKNOWN = Account(id="unknown", label="unknown")
+UNKNOWN = Account(id=UNKNOWN_ACCOUNT, label=UNKNOWN_ACCOUNT)
 
 
 def as_the_predecessor(granted: list[str]) -> list[str]:
@@ -178,7 +179,9 @@ def use_adc(login: Login) -> None:
     Raises:
         errors.ConfigError: there are none. errors.AuthError: they do not allow it. In both cases nothing has changed.
     """
-    trial = Login(config.Config({**login.config.options, "auth": "adc"}, login.config.config_file), login.files.folder)
+    settings = login.config.fixed()
+    settings.options["auth"] = "adc"
+    trial = Login(settings, login.files.folder)
     check(trial)
     credentials.change_config(login.config, {"auth": "adc"})
 

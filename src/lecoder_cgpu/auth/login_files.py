@@ -94,6 +94,13 @@ class Files:
             redaction.protect(found.refresh_token)
         return found
 
+    def account(self) -> Account | None:
+        """Whose login is stored, without its token; None if nobody is logged in, or the file is damaged."""
+        with contextlib.suppress(errors.ConfigError):
+            found = self._read_session()
+            return None if found is None else found.account
+        return None
+
     def _read_session(self) -> StoredLogin | None:
         return _read(self.session, StoredLogin, "lecoder-cgpu auth login, or auth-import what was exported before")
 

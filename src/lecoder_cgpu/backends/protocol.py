@@ -33,7 +33,8 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
     """What kind of runtime a command asked for. Nothing given: whatever session is in use.
 
     `gpu` and `tpu` are names, the best first; an empty tuple of TPUs means any, None that none was asked for.
-    `patience` is for how many seconds to wait for a machine to become free, `limits` are those of the lease.
+    `patience` is for how many seconds to wait for a machine to become free (None: nothing was said), `limits` are those
+    of the lease.
     `kernel_name` is the kernel of the session, by the name of its kernelspec; every runtime may have it.
     `server_options` are those of a JupyterHub's server.
     """
@@ -43,7 +44,7 @@ class RuntimeRequest(Struct, frozen=True, kw_only=True):
     gpu: tuple[str, ...] = ()
     high_ram: bool = False
     new: bool = False
-    patience: float = 0.0
+    patience: float | None = None
     limits: Limits = Limits()
     kernel_name: str | None = None
     server_options: dict[str, Any] = field(default_factory=dict)

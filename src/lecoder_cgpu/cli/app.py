@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from .. import config, errors
+from .. import config, errors, profiles
 from ..backends import registry
 
 if TYPE_CHECKING:
+    from ..models.base import Failure
     from ..sessions.manager import SessionManager
     from ..system.logs import Log
     from .output import Billing, Printer
@@ -52,6 +53,8 @@ COMMANDS = {
     "kernel": ("kernel", "List the kernels; show, interrupt or restart the session's."),
     "logs": ("logs", "Show what was run, and how it ended."),
     "debug": ("debug", "Show the tool's own log."),
+    "profile": ("profile", "Keep several accounts apart, or options under a name."),
+    "config": ("config", "Show and change settings."),
     "doctor": ("doctor", "Check the installation, the login, the network and every session."),
     "mcp": ("mcp", "Serve coding agents over the Model Context Protocol."),
     "skill": ("skill", "Print the page that teaches a coding agent to use this tool."),
@@ -76,6 +79,7 @@ class App:
     options: dict[str, str] = field(default_factory=dict)
     config_file: str | None = None
     session: str | None = None
+    profile: str | None = None
 
     @cached_property
     def log(self) -> Log:
@@ -86,12 +90,12 @@ class App:
 
         for setting in config.SETTINGS:
             if setting.secret:
-                with contextlib.suppress(errors.ConfigError):
+                with contextlib.suppress(errors.ConfigError, errors.UsageError):
                     redaction.protect(self.config.get(setting.key).value)
         mirror = self.printer.note if config.debug() else None
         try:
             log = logs.Log(self.config.state_dir / "logs", mirror)
-        except errors.ConfigError:
+        except (errors.ConfigError, errors.UsageError):
             return logs.current()
         logs.install(log)
         log.info("COMMAND", "start", {"arguments": shown(self.arguments), "version": __version__})
@@ -102,7 +106,7 @@ class App:
         from pathlib import Path
 
         path = Path(self.config_file).expanduser() if self.config_file else None
-        return config.Config(options=self.options, config_file=path)
+        return config.Config(options=self.options, config_file=path, profile_name=self.profile)
 
     @cached_property
     def client(self) -> SessionManager:
@@ -130,6 +134,17 @@ class App:
         found = {lifecycle.billing(record) for record in stored if self.client.leased(record.backend) is not None}
         return "running" if "running" in found else "unknown" if "unknown" in found else "none"
 
+    def whose(self, document: Failure) -> None:
+        """Say in the document of a failure for which profile the command acted, and for whose account. Asks nobody."""
+        from ..sessions import operations
+
+        with contextlib.suppress(errors.Error):
+            if (name := self.config.profile.name) != profiles.DEFAULT:
+                document.profile = name
+            lender = self.client.leased(self.client.chosen)
+            if lender is not None and lender.has_account():
+                document.account = operations.holder(lender).id
+
 
 class BackendName(click.Choice[str]):
     """The name of a backend: one of those listed in help and messages, or one that an installed package brings."""
@@ -150,6 +165,8 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
             app.config_file = value
         case "session_key":
             app.session = value
+        case "profile_name":
+            app.profile = app.printer.profile = value
         case "no_input":
             app.printer.no_input = True
 
@@ -200,6 +217,17 @@ def _help(context: click.Context, parameter: click.Parameter, value: bool) -> No
         context.exit()
 
 
+def complete_profile(context: click.Context, parameter: click.Parameter, begun: str) -> list[Any]:
+    """The names of profiles that a shell may complete a word to."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        known = profiles.read(config.config_dir() / profiles.FILE)["profiles"]
+    except errors.ConfigError:
+        return []
+    return [CompletionItem(name) for name in sorted({profiles.DEFAULT, *known}) if name.startswith(begun)]
+
+
 def common_options() -> list[click.Option]:
     """The options that every command takes, before or after its name."""
     return [
@@ -215,6 +243,10 @@ def common_options() -> list[click.Option]:
         click.Option(
             ["-c", "--config", "config_file"], metavar="PATH", expose_value=False, callback=_remember, is_eager=True,
             help="Use this file instead of config.json.",
+        ),
+        click.Option(
+            ["--profile", "profile_name"], metavar="NAME", expose_value=False, callback=_remember, is_eager=True,
+            shell_complete=complete_profile, help="Act for this profile (see `profile list`).",
         ),
         click.Option(
             ["--no-input"], is_flag=True, expose_value=False, callback=_remember, is_eager=True,
@@ -264,12 +296,16 @@ class Group(_Helpful, click.Group):
 
 
 def shown(arguments: Sequence[str]) -> list[str]:
-    """The arguments as the log may keep them: without the values of --env, and without a login to import."""
+    """The arguments as the log may keep them: without the values of --env and of settings, and without a login to
+    import."""
     from ..system import redaction
 
     kept = redaction.words(arguments)
     if "auth-import" in kept or ("auth" in kept and "import" in kept):
         return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
+    if "config" in kept and "set" in kept:
+        at = kept.index("set") + 2
+        kept[at:] = [word if word.startswith("-") else "***" for word in kept[at:]]
     for position, word in enumerate(kept):
         attached = word.startswith("--env=")
         if attached or (position and kept[position - 1] in ("-e", "--env")):

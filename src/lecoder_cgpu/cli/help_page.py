@@ -26,7 +26,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
     "Runtimes and money": ("status", "top", "sessions", "gpus", "usage", "keeper", "policy"),
     "Notebooks": ("notebook", "open", "colab"),
     "History": ("logs", "debug"),
-    "Login": ("auth", "doctor"),
+    "Login": ("auth", "profile", "config", "doctor"),
     "For tools": (
         "forward", "serve", "ssh", "ssh-config", "mcp", "skill", "reference", "completion", "upgrade",
     ),
@@ -34,7 +34,7 @@ GROUPS: Mapping[str, Sequence[str]] = {
 OLD_NAMES = ("copy", "auth-export", "auth-import", "logout")
 
 # The options of a command in groups; those of every day first. What stands nowhere comes last.
-EVERYWHERE = ("--session", "--json", "--backend", "--config", "--no-input", "--help")
+EVERYWHERE = ("--session", "--json", "--backend", "--profile", "--config", "--no-input", "--help")
 OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "run": {
         "Options of every day": (
@@ -104,6 +104,9 @@ NEXT: Mapping[str, str] = {
     "auth-export": "auth status",
     "auth-import": "auth status",
     "logout": "auth login",
+    "profile": "status",
+    "profile create": "auth login",
+    "config": "config show",
     "doctor": "status",
     "forward": "open",
     "serve": "status",

@@ -22,21 +22,26 @@ STDERR = 2  # stdout is for our answer
 
 
 def finish(
-    printer: Printer, command: str | None, document: Run | JobDocument | NotebookRun, run_id: str | Optional
+    printer: Printer,
+    command: str | None,
+    document: Run | JobDocument | NotebookRun,
+    run_id: str | Optional,
+    profile: str,
 ) -> None:
     """Execute the hook, if there is one and the run has ended (or its end can no longer be known), and note in the
     document what became of it. Our own exit status stays that of the run.
 
     The command is a line for this machine's shell. It finds in its environment LECODER_CGPU_RUN_ID,
     LECODER_CGPU_STATUS (ok, error, abort or unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and
-    LECODER_CGPU_SESSION. What it prints goes to stderr.
+    LECODER_CGPU_SESSION, and in LECODER_CGPU_PROFILE the profile that this command acts for. What it prints goes to
+    stderr.
     """
     if command is None or run_id is UNSET or document.status == "running":
         return
     session = document.session.name if isinstance(document.session, SessionRef) else ""
     hook = document.hook = Hook(command=command)
     environment = {
-        **config.child_environment(),
+        **config.child_environment(profile),
         "LECODER_CGPU_RUN_ID": str(run_id),
         "LECODER_CGPU_STATUS": document.status,
         "LECODER_CGPU_EXIT_CODE": str(document.exit_code),

@@ -71,7 +71,7 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         _log_end(app, status, None, answer.document)
     except errors.Error as error:
         _log_end(app, error.exit_status, error)
-        status = printer.failure(error, app.billing)
+        status = printer.failure(error, app.billing, app.whose)
     except KeyboardInterrupt as interrupt:
         status = errors.interrupted_status(interrupt)
         interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
@@ -81,13 +81,13 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         _log_end(app, status, interrupted)
         mode = None if printer.mode == "human" else parse.watched_run(arguments)
         if mode is None:
-            printer.failure(interrupted, app.billing)
+            printer.failure(interrupted, app.billing, app.whose)
         else:
             printer.answer(_interrupted_run(mode, interrupt, app))
     except Exception as error:
         told = faults.of_this_machine(error)
         _log_end(app, told.exit_status, error)
-        status = printer.failure(told, app.billing)
+        status = printer.failure(told, app.billing, app.whose)
     return status
 
 

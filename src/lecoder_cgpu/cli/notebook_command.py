@@ -268,7 +268,7 @@ class Invocation:
             work_files.fetch(printer, session, self.options["pull"], self.place.cwd, document)
         self._remember(session, document)
         session.used()
-        hook.finish(printer, self.options["on_finish"], document, document.run_id)
+        hook.finish(printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.printer.mode == "human":
             notebooks.tell(printer, document)
         document.notice = self.printer.notice or UNSET

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from .. import config, errors
-from . import standard_streams
+from . import own_commands, standard_streams
 
 Mode = Literal["human", "json", "events"]
 Billing = Literal["running", "none", "unknown"]
@@ -110,6 +110,7 @@ class Printer:
         self.out_is_terminal = sys.stdout.isatty()
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self.no_input = False  # --no-input
+        self.profile: str | None = None  # --profile
         self.reader_gone = False
         self._on_stderr = False
         self._answered = False
@@ -201,6 +202,8 @@ class Printer:
         may come while the first is on its way."""
         import msgspec
 
+        if self.profile is not None:
+            own_commands.address(document, self.profile)
         encoded = _json(document)
         if self.mode == "json":
             encoded = msgspec.json.format(encoded, indent=2)
@@ -210,18 +213,28 @@ class Printer:
         self.write(encoded + b"\n")
         standard_streams.leave_to_system()
 
-    def failure(self, error: errors.Error, billing: Callable[[], Billing]) -> int:
+    def ours(self, text: str) -> str:
+        """A sentence of ours, in which each command that it names acts for the same profile as this one."""
+        return text if self.profile is None else own_commands.addressed(text, self.profile)
+
+    def failure(
+        self, error: errors.Error, billing: Callable[[], Billing], complete: Callable[[Any], None] | None = None
+    ) -> int:
         """Print a failure in the mode that was asked for and return its exit status.
 
         Args:
             billing: whether something costs money now; asked only for a document.
+            complete: writes into the document for whom the command acted.
         """
         if self.mode == "human":
             self.note(f"error: {error.message}")
             if error.hint:
                 self.note(f"hint: {error.hint}")
         else:
-            self.document(failure_document(error, billing(), self.notice))
+            document = failure_document(error, billing(), self.notice)
+            if complete is not None and not isinstance(error, errors.UsageError):
+                complete(document)
+            self.document(document)
         return error.exit_status
 
     def _human(self, content: str | Table) -> None:
@@ -265,7 +278,7 @@ class Printer:
         """A line for people, on stderr."""
         if text:
             with contextlib.suppress(OSError, ValueError):
-                print(printable(_told(text)), file=sys.stderr, flush=True)
+                print(printable(_told(self.ours(text))), file=sys.stderr, flush=True)
 
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""

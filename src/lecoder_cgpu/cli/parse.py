@@ -21,7 +21,7 @@ from typing import Literal
 from .script_files import calls_us
 
 # The options of the root command that take a value; the others are flags.
-ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend"})
+ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend", "--profile"})
 MODES = ("kernel", "terminal")
 
 # Options of `run`, and whether each takes a value. The command checks this table against its own declaration.
@@ -38,6 +38,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True, "--kernel-name": True,
     "--server-profile": True, "--server-option": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
+    "--profile": True,
     "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,
 }  # fmt: skip
 

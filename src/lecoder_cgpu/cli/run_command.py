@@ -374,7 +374,7 @@ class Invocation:
         document = run_display.earlier(
             self.printer, session, run_id, self.manner, wait=self.options["wait"], start=start
         )
-        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.printer.mode == "human":
             run_display.tell(self.printer, document, self.manner.outputs)
         return Answer(document, exit_status=document.exit_code, printed=True)
@@ -411,7 +411,7 @@ class Invocation:
         if self.script is None or alone is not None:
             local_script.advise(self.printer, self.words, document, alone)
         self._remember(session, document, command)
-        hook.finish(self.printer, self.options["on_finish"], document, document.run_id)
+        hook.finish(self.printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.own is not None:
             missing = own_runtime.unfetched(document.pulled, failed=failed)
             document.release = self.own.keep(missing) if missing else self.own.end()

@@ -147,7 +147,9 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
         tpu=None if tpu is None else () if tpu.strip().lower() in ANY else _list(tpu, "--tpu"),
         high_ram=options["high_ram"],
         new=options.get("new_runtime", False),
-        patience=duration(options["wait_for_capacity"], "--wait-for-capacity"),
+        patience=None
+        if options["wait_for_capacity"] is None
+        else duration(options["wait_for_capacity"], "--wait-for-capacity"),
         limits=Limits(
             idle=_limit(options["idle_release"], "--idle-release"),
             max_runtime=_limit(options["max_runtime"], "--max-runtime"),

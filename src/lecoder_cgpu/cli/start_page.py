@@ -30,6 +30,7 @@ def answer(app: App) -> Answer:
     leased = active is not None and app.client.leased(active.backend) is not None
     document = Start(
         version=__version__,
+        profile=app.config.profile.name,
         backend=app.config.get("backend").value or "",
         sessions=len(records),
         next=[NextStep(command=command, what=what) for command, what in _next(app, active, runs)],
@@ -43,6 +44,8 @@ def answer(app: App) -> Answer:
         lines.append(f"last run: {status}, {shown[:50]}{'…' if len(shown) > 50 else ''}")
     if problem is not None:
         lines.append(f"problem: {problem}")
+    for step in document.next:
+        step.command = app.printer.ours(step.command)
     width = max(len(step.command) for step in document.next)
     lines += ["", *(f"  {step.command:<{width}}   {step.what}" for step in document.next)]
     return Answer(document, lambda: "\n".join(lines))

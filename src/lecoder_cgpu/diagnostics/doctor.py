@@ -6,6 +6,7 @@ mends it. No finding ever holds a secret: addresses lose their credentials, sett
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import ssl
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from .. import __version__, config, errors
+from .. import __version__, config, errors, profiles
 from ..auth import credentials
 from ..backends import registry
 from ..models.base import ErrorInfo, readable
@@ -58,6 +59,8 @@ def examine(client: SessionManager) -> Doctor:
         except OSError as error:
             findings.append(_finding(name, "problem", str(error)))
     document = Doctor(findings=findings)
+    with contextlib.suppress(errors.Error):
+        document.profile = client.config.profile.name
     worst = next((item for item in findings if item.level == "problem"), None)
     if worst is not None:
         hint = worst.fix if isinstance(worst.fix, str) else None
@@ -103,6 +106,10 @@ def _python(client: SessionManager) -> Iterator[Finding]:
 
 def _settings(client: SessionManager) -> Iterator[Finding]:
     settings = client.config
+    profile = settings.profile
+    if not profile.alone or profile.source != "default":
+        shares = f", with the login and sessions of {profile.login!r}" if profile.login != profile.name else ""
+        yield _finding("profile", "ok", f"{profile.name} (from {profile.source}){shares}")
     there = "" if settings.path.exists() else " (there is none; that is fine)"
     yield _finding("config", "ok", f"{settings.path}{there}")
     for setting in config.SETTINGS:
@@ -138,7 +145,7 @@ def _state(client: SessionManager) -> Iterator[Finding]:
         )
     else:
         yield _finding("disk", "ok", f"{readable(free)} free at {folder}")
-    for path in _readable_by_others(folder, client.config.path):
+    for path in _readable_by_others(folder, client.config.path, config.config_dir() / profiles.FILE):
         yield _finding("state", "problem", f"{path} can be read by others", f"chmod 600 {path}")
     for path in sorted(folder.glob("*.damaged-*")):
         yield _finding("state", "warning", f"a damaged file was set aside: {path}", f"look at it, then: rm {path}")
@@ -152,10 +159,10 @@ def _state(client: SessionManager) -> Iterator[Finding]:
         )
 
 
-def _readable_by_others(folder: Path, config_file: Path) -> list[Path]:
+def _readable_by_others(folder: Path, *settings: Path) -> list[Path]:
     if os.name != "posix":
         return []
-    files = [config_file, *(folder / name for name in ("session.json", "sessions.json", "token.json"))]
+    files = [*settings, *(folder / name for name in ("session.json", "sessions.json", "token.json"))]
     return [path for path in files if path.exists() and path.stat().st_mode & 0o077]
 
 

@@ -81,7 +81,8 @@ def readme_tables(reference: Reference) -> str:
 def _commands(commands: list[CommandReference]) -> str:
     parts = [
         NOTE,
-        "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend`, `--config` and `--no-input`, too.\n",
+        "\n# Commands\n\nEvery command takes `--json`, `--session`, `--backend`, `--profile`, `--config` and "
+        "`--no-input`, too.\n",
     ]
     for command in commands:
         parts.append(f"\n## {command.name}\n\n{command.summary}\n\n```text\n{command.usage}\n```\n")
@@ -94,7 +95,7 @@ def _commands(commands: list[CommandReference]) -> str:
     return "".join(parts)
 
 
-COMMON = ("--json", "--session", "--backend", "--config", "--no-input")
+COMMON = ("--json", "--session", "--backend", "--profile", "--config", "--no-input")
 
 
 def _names(option: OptionReference) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAMES = 60  # names of errors that one code may list
 TIMES = 5  # messages of one name
-COMMON_LINE = "Also: --json, -s/--session NAME, --backend NAME, -c/--config PATH, --no-input."
+COMMON_LINE = "Also: --json, -s/--session NAME, --backend NAME, --profile NAME, -c/--config PATH, --no-input."
 
 
 def names(reference: Reference) -> list[str]:

@@ -12,6 +12,8 @@ from ..errors import Error
 
 Optional = UnsetType  # `str | Optional` reads as "may be absent"
 
+UNKNOWN_ACCOUNT = "unknown"  # what documents say of an account that nobody has told us
+
 
 def now() -> str:
     """The current time as the predecessor writes it: UTC, milliseconds, `Z`."""
@@ -59,12 +61,15 @@ class ErrorInfo(Struct, kw_only=True):
 
 
 class Failure(Struct, kw_only=True):
-    """The document of a command that failed before it could answer."""
+    """The document of a command that failed before it could answer. `account` is the one that it acted for, where
+    runtimes belong to one; `profile` is there unless that is `default`."""
 
     status: Literal["error"] = "error"
     error_code: int = field(name="errorCode")
     exit_code: int = field(name="exitCode")
     error: ErrorInfo
+    account: str | Optional = UNSET
+    profile: str | Optional = UNSET
     notice: str | Optional = UNSET
 
 
@@ -85,11 +90,12 @@ class Timing(Struct):
 
 
 class SessionRef(Struct, kw_only=True):
-    """Which session a command used."""
+    """Which session a command used. `account` is for runtimes that belong to one: whose it is, or `unknown`."""
 
     id: str
     name: str
     backend: str
+    account: str | Optional = UNSET
 
 
 class Held(Struct, kw_only=True):

@@ -43,13 +43,15 @@ class LoginInfo(Struct, kw_only=True):
     """`auth status`, `auth check`, and a login or an import that succeeded.
 
     `source`: `session` (session.json), `adc` (application default credentials), `environment`
-    (LECODER_CGPU_CREDENTIALS) or `none`. `scopes` is what Google granted, absent if we have not asked yet;
-    `missingScopes` is what it did not grant. `policy` names the command that shows what Colab does not allow.
+    (LECODER_CGPU_CREDENTIALS) or `none`. `profile` is the one whose login it is. `scopes` is what Google granted,
+    absent if we have not asked yet; `missingScopes` is what it did not grant. `policy` names the command that shows
+    what Colab does not allow.
     """
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     authenticated: bool
+    profile: str = "default"
     source: Literal["session", "adc", "environment", "none"]
     account: Account | Optional = UNSET
     scopes: list[str] | Optional = UNSET
@@ -86,12 +88,15 @@ class LoginExport(Struct, kw_only=True):
 
 
 class LoggedOut(Struct, kw_only=True):
-    """`auth logout`: whether there was a login here, and whether Google has revoked it."""
+    """`auth logout`: whether there was a login here, whose (`unknown` if nobody has told), and whether Google has
+    revoked it."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     logged_out: bool = field(name="loggedOut")
     revoked: bool = False
+    account: Account | Optional = UNSET
+    profile: str = "default"
     notice: str | Optional = UNSET
 
 

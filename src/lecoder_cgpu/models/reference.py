@@ -114,6 +114,7 @@ class Doctor(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     exit_code: int = field(name="exitCode", default=0)
     error: ErrorInfo | Optional = UNSET
+    profile: str = "default"
     findings: list[Finding]
 
 

@@ -75,12 +75,14 @@ class SessionDocument(Struct, kw_only=True):
     (being allocated), `closing` (Colab was told to end it, and still lists it).
     `origin` is for Colab's runtimes: `ours`, or a runtime without a session here (`id` and `name` are its endpoint):
     started by this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell.
+    `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
     """
 
     id: str
     name: str
     label: str
     backend: str
+    account: str | Optional = UNSET
     runtime: RuntimeRef
     variant: str
     created_at: str | Optional = field(name="createdAt", default=UNSET)
@@ -120,6 +122,7 @@ class SessionSwitched(Struct, kw_only=True):
     switched: Literal[True] = True
     session_id: str = field(name="sessionId")
     label: str
+    account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -133,6 +136,7 @@ class SessionClosed(Struct, kw_only=True):
     deleted: Literal[True] = True
     session_id: str = field(name="sessionId")
     name: str
+    account: str | Optional = UNSET
     released: Literal["server", "kernels", "runtime", "requested", "nothing", "unknown"]
     kernels: list[str] = field(default_factory=list)
     ended: list[str] | Optional = UNSET

@@ -82,6 +82,8 @@ class RuntimeStatus(Struct, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
     `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
 
+    `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
+
     `gpu`, `gpus` and `runs` (the runs that have not ended) are null for a runtime that was not asked or did
     not answer. `remaining` names what ended runs have left in the background.
     """
@@ -92,6 +94,7 @@ class RuntimeStatus(Struct, kw_only=True):
     connected: bool
     backend: str
     session: str
+    account: str | Optional = UNSET
     gpu: Gpu | None = None
     gpus: list[Gpu] | None = None
     host: Host | Optional = UNSET
@@ -114,6 +117,13 @@ class ActiveSession(Struct, kw_only=True):
     name: str
 
 
+class HeldElsewhere(Struct, kw_only=True):
+    """Sessions of another profile whose runtimes cost, or may cost, as far as this machine knows."""
+
+    profile: str
+    sessions: list[str]
+
+
 class SessionCounts(Struct, kw_only=True):
     """How many sessions are stored, and in which state; `max` is null, for no limit is known."""
 
@@ -127,7 +137,8 @@ class SessionCounts(Struct, kw_only=True):
 
 
 class Account(Struct, kw_only=True):
-    """A Google account: its address, and the name that people read."""
+    """A Google account: its address, and the name that people read; `unknown` where nobody has told whose login it
+    is."""
 
     id: str
     label: str
@@ -164,6 +175,7 @@ class Accelerators(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     known: bool
+    account: Account | Optional = UNSET
     eligible_gpus: list[str] = field(name="eligibleGpus")
     ineligible_gpus: list[str] = field(name="ineligibleGpus")
     eligible_tpus: list[str] = field(name="eligibleTpus")
@@ -182,12 +194,14 @@ class Consent(Struct, kw_only=True):
 
 
 class Status(Struct, kw_only=True):
-    """The document of `status`. `authenticated` is about Google; other backends need no login.
+    """The document of `status`. `authenticated` is about Google; other backends need no login. `profile` is the one
+    that this command acts for, `heldElsewhere` what others hold that have a login of their own.
 
     `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
     """
 
     authenticated: bool
+    profile: str = "default"
     account: Account | Optional = UNSET
     tier: str | Optional = UNSET
     units: Units | Optional = UNSET
@@ -197,6 +211,7 @@ class Status(Struct, kw_only=True):
     ineligible_tpus: list[str] | Optional = field(name="ineligibleTpus", default=UNSET)
     runtimes: list[RuntimeStatus] = field(default_factory=list)
     sessions: SessionCounts
+    held_elsewhere: list[HeldElsewhere] | Optional = field(name="heldElsewhere", default=UNSET)
     backend: str
     problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"
@@ -236,6 +251,7 @@ class Start(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     version: str
+    profile: str = "default"
     backend: str
     sessions: int
     session: SessionRef | Optional = UNSET

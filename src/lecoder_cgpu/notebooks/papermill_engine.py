@@ -2,7 +2,7 @@
 
 papermill imports this module by the entry point `papermill.engine`, also when it uses another engine. So everything
 else is imported when a notebook runs. `papermill.execute_notebook(…, engine_name="lecoder-cgpu", session="NAME")`
-chooses a session by its name.
+chooses a session by its name, and `profile="NAME"` a profile.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         log_output: bool = False,
         execution_timeout: float | None = None,
         session: str | None = None,
+        profile: str | None = None,
         **options: Any,
     ) -> None:
         """Run the cells of `nb_man.nb`; see papermill's `Engine`.
@@ -51,6 +52,7 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         Args:
             execution_timeout: seconds for each cell.
             session: name or id of a stored session. Default: the active one, else a new one.
+            profile: the profile to act for. Default: that of the environment, else the one in use.
             options: of papermill; `stdout_file` and `stderr_file` get the output as it comes.
 
         Raises:
@@ -58,6 +60,7 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
                 of a cell, which papermill itself raises.
         """
         from .. import errors
+        from ..config import Config
         from ..models.base import ErrorInfo
         from ..sessions.manager import SessionManager
         from . import document, kernels, runs
@@ -67,11 +70,12 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         content = document.library().from_dict(nb_man.nb)  # a copy: ours has plain outputs, which papermill cannot read
         observer = _Reporter(nb_man, content, files, log_output)
         progress = runs.NotebookProgress(content, document.plan(content), observer)
-        with SessionManager(notify=logger.info).session(session) as opened:
+        settings = Config(profile_name=profile)
+        with SessionManager(settings, notify=logger.info).session(session) as opened:
             named = (nb_man.nb.metadata.get("kernelspec") or {}).get("name")
             kernels.choose(opened, nb_man.nb, "the notebook", kernel_name if named and kernel_name != named else None)
-            settings = NotebookOptions(cell_timeout=execution_timeout, save_every=nb_man.autosave_cell_every)
-            result = runs.run_notebook(opened, progress, "papermill", observer.save, settings)
+            manner = NotebookOptions(cell_timeout=execution_timeout, save_every=nb_man.autosave_cell_every)
+            result = runs.run_notebook(opened, progress, "papermill", observer.save, manner)
             opened.used()
         if result.interrupted is True:
             raise KeyboardInterrupt

@@ -78,6 +78,7 @@ def ensure(settings: config.Config, state_dir: Path, notify: Callable[[str], Non
 def _start(settings: config.Config, state_dir: Path) -> None:
     """Start a keeper and write down which process it is; the caller holds the lock."""
     where = ["--config", str(settings.config_file)] if settings.config_file is not None else []
+    where += ["--profile", settings.profile.login]  # whichever is chosen meanwhile
     # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
     detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
     shown, handed = config.keeper_environment()

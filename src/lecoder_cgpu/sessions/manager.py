@@ -129,6 +129,14 @@ class SessionManager:
         if any(lifecycle.billing(item) != "none" and self.leased(item.backend) is not None for item in records):
             self.keep()
 
+    def completed(self, wants: RuntimeRequest) -> RuntimeRequest:
+        """What is wanted, with what the profile asks for where that says nothing (`saved_requests`)."""
+        if not self.config.profile.request:
+            return wants
+        from .saved_requests import completed
+
+        return completed(wants, self.config.profile, self.backend(self.chosen), self.notify)
+
     # --- choosing a session ---
 
     def session(self, key: str | None = None, wants: RuntimeRequest | None = None) -> Session:
@@ -161,20 +169,21 @@ class SessionManager:
             self.limit(record, wants.limits)
             named = self.hold(record)
             named.wish = wants.kernel_name
-            named.terms = structs.replace(named.terms, patience=wants.patience)
+            named.terms = structs.replace(named.terms, patience=wants.patience or 0.0)
             return named
+        said, wants = wants.limits, self.completed(wants)
         record = None if wants.new else self._pick(self.store.records(), wants)
         if record is None:
             record, before = self._create(wants)
         else:
             before = None
-            self.limit(record, wants.limits)
+            self.limit(record, said if self.leased(record.backend) is None else wants.limits)
         self.report_damage()
         session = self.hold(record)
         if before is not None:  # said only once the runtime is there: until then it may be refused
             session.begun = f"{record.name} is the active session now, and no longer {before.name}"
         session.wish = wants.kernel_name
-        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        session.terms = structs.replace(session.terms, patience=wants.patience or 0.0, replace=True)
         return session
 
     def limit(self, record: Record, limits: Limits) -> None:
@@ -285,6 +294,7 @@ class SessionManager:
         from ..store import owners
 
         name = self.chosen
+        wants = self.completed(wants)
         self.check_kind(name, wants)
         backend = self.backend(name)
         if not backend.can_start_new():
@@ -299,7 +309,7 @@ class SessionManager:
             records.append(record)
         session = self.hold(record)
         session.wish = wants.kernel_name
-        session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+        session.terms = structs.replace(session.terms, patience=wants.patience or 0.0, replace=True)
         return session
 
     def check_kind(self, backend: str, wants: RuntimeRequest) -> None:

@@ -13,7 +13,9 @@ from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
+from ..models.base import UNKNOWN_ACCOUNT
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned, SessionsClosed
+from ..models.status import Account
 from ..store import leases, lifecycle
 from ..store.session_store import Record, check_name, insert
 from .session import Session
@@ -61,7 +63,7 @@ def list_sessions(manager: SessionManager) -> list[SessionDocument]:
         except errors.Error as error:
             manager.notify(f"{lender.label}'s own list of runtimes is not available: {error.message}")
         else:
-            documents += manager.each(lambda item, name=lender.name: _foreign(name, item), found)  # type: ignore[misc]
+            documents += manager.each(lambda item, lender=lender: _foreign(lender, item), found)  # type: ignore[misc]
     return documents
 
 
@@ -132,6 +134,7 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
         is_active=record.is_active,
         status=status,
         kernel=kernel,
+        account=record.account,
     )
     if manager.leased(record.backend) is not None:
         document.origin = "ours"
@@ -140,7 +143,12 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
     return document
 
 
-def _foreign(backend: str, found: HeldRuntime) -> SessionDocument:
+def holder(lender: Leased) -> Account:
+    """Whose account it is; `unknown` where that is not known here."""
+    return lender.holder() or Account(id=UNKNOWN_ACCOUNT, label=UNKNOWN_ACCOUNT)
+
+
+def _foreign(lender: Leased, found: HeldRuntime) -> SessionDocument:
     runtime = RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
     if found.url is not None:
         runtime.url = found.url
@@ -149,7 +157,8 @@ def _foreign(backend: str, found: HeldRuntime) -> SessionDocument:
         id=found.endpoint,
         name=found.endpoint,
         label=found.label,
-        backend=backend,
+        backend=lender.name,
+        account=holder(lender).id,
         runtime=runtime,
         variant=found.variant,
         is_active=False,
@@ -190,6 +199,8 @@ def ensure(manager: SessionManager, name: str, wants: RuntimeRequest) -> tuple[S
         errors.Error: see `Backend.obtain`.
     """
     check_name(name)
+    if all(item.name != name for item in manager.store.records()):
+        wants = manager.completed(wants)
     manager.check_kind(manager.chosen, wants)
     backend = manager.backend(manager.chosen)
     with manager.store.transaction() as records:
@@ -213,7 +224,7 @@ def ensure(manager: SessionManager, name: str, wants: RuntimeRequest) -> tuple[S
         backend.is_gone(record)  # looks, and notes what the listing says
     begun = isinstance(backend, Leased) and backend.state(record) not in ("asked", "booting")
     known = record.runtime.endpoint if begun or backend.find(record) is not None else ""
-    session.terms = structs.replace(session.terms, patience=wants.patience, replace=True)
+    session.terms = structs.replace(session.terms, patience=wants.patience or 0.0, replace=True)
     try:
         session.endpoint  # noqa: B018 - starts it
     except errors.Error:
@@ -271,7 +282,9 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
         manager.store.forget(record)  # another command may have begun to use the session again
     else:
         manager.store.remove(record.id)
-    return SessionClosed(session_id=record.id, name=record.name, released=released, kernels=kernels)
+    return SessionClosed(
+        session_id=record.id, name=record.name, released=released, kernels=kernels, account=record.account
+    )
 
 
 def close_sessions(manager: SessionManager, records: Sequence[Record]) -> SessionsClosed:

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from .. import errors
 from ..backends.protocol import Account, HeldRuntime, Leased
-from ..models.base import timestamp
+from ..models.base import UNKNOWN_ACCOUNT, timestamp
 from ..models.status import (
     Accelerators,
     ActiveSession,
@@ -28,15 +28,16 @@ from ..models.status import (
     Usage,
     Utilization,
 )
+from ..models.status import Account as AccountDocument
 from ..store import leases, lifecycle, rates
 from ..store.session_store import Record
 from . import operations
+from .profile_changes import held_elsewhere
 from .session import Session
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
     from ..helper.documents import GpuReport, Report
-    from ..models.status import Account as AccountDocument
     from .manager import SessionManager
 
 _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
@@ -65,6 +66,8 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
         ]
         runtimes = list(pool.map(lambda record: _runtime(manager, record), records))
     document = _document(manager, records, runtimes)
+    if not manager.config.profile.alone:
+        document.held_elsewhere = held_elsewhere(manager.config) or UNSET
     for number, (lender, account, listing) in enumerate(asked):
         if number == 0:  # the document has room for one account: that of the chosen backend comes first
             _add_account(document, lender, records, account.result(), listing.result())
@@ -92,7 +95,8 @@ def _document(manager: SessionManager, records: list[Record], runtimes: list[Run
     authenticated, account = _login(manager)
     return Status(
         authenticated=authenticated,
-        account=account or UNSET,
+        account=account or (AccountDocument(id=UNKNOWN_ACCOUNT, label=UNKNOWN_ACCOUNT) if authenticated else UNSET),
+        profile=manager.config.profile.name,
         runtimes=[runtimes[index] for index in order],
         sessions=counts,
         backend=manager.config.backend.value or "",
@@ -149,7 +153,7 @@ def _add_foreign(
     if isinstance(rows, errors.Error):
         return
     ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
-    document.runtimes += [_foreign(lender.name, item) for item in rows if item.endpoint not in ours]
+    document.runtimes += [_foreign(lender, item) for item in rows if item.endpoint not in ours]
     if len(rows) == 1 and not isinstance(found, errors.Error) and found.rate is not None:
         for runtime in document.runtimes:
             if runtime.backend == lender.name and runtime.endpoint == rows[0].endpoint:
@@ -165,13 +169,14 @@ def _granted_tier(lender: Leased, records: list[Record]) -> str | None:
     return next((item.tier for item in allocations if item is not None and item.tier), None)
 
 
-def _foreign(backend: str, item: HeldRuntime) -> RuntimeStatus:
+def _foreign(lender: Leased, item: HeldRuntime) -> RuntimeStatus:
     return RuntimeStatus(
         label=item.label,
         endpoint=item.endpoint,
         accelerator=item.accelerator,
         connected=False,
-        backend=backend,
+        backend=lender.name,
+        account=operations.holder(lender).id,
         session="",
         origin="elsewhere",
         problem=_FOREIGN.format(item.endpoint),
@@ -191,7 +196,7 @@ def usage(manager: SessionManager) -> Usage:
     ready = [record for record in records if record.backend == lender.name and lender.state(record) == "ready"]
     if account.rate is not None and account.assignments == 1 and len(ready) == 1:
         rates.learn(manager.state_dir, ready[0], account.rate)
-    return Usage(account=lender.holder() or UNSET, tier=tier or "unknown", units=units(account))
+    return Usage(account=operations.holder(lender), tier=tier or "unknown", units=units(account))
 
 
 def accelerators(manager: SessionManager) -> Accelerators:
@@ -200,8 +205,10 @@ def accelerators(manager: SessionManager) -> Accelerators:
     Raises:
         errors.AuthError: not logged in. errors.ConnectionFailed: the lender does not answer.
     """
-    account = manager.lender().account()
+    lender = manager.lender()
+    account = lender.account()
     return Accelerators(
+        account=operations.holder(lender),
         known=account.names is not None,
         eligible_gpus=account.gpus or [],
         ineligible_gpus=account.refused_gpus or [],
@@ -245,6 +252,7 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
         connected=False,
         backend=record.backend,
         session=record.name,
+        account=record.account,
     )
     leased = manager.leased(record.backend) is not None
     if leased:

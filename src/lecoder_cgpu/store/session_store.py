@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 from .. import errors
 from ..backends import registry
-from ..models.base import SessionRef, now
+from ..models.base import UNKNOWN_ACCOUNT, Optional, SessionRef, now
 from ..system import atomic_files as state
 from ..system import redaction
 
@@ -83,6 +83,7 @@ class Allocation(Struct, kw_only=True):
     keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
     was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
     interrupted; `askedAt` is when (Unix time) it last sent the request.
+    `account` is whose runtime it is, as far as that was known when the lender was last asked.
     """
 
     state: State = "asked"
@@ -102,6 +103,7 @@ class Allocation(Struct, kw_only=True):
     lost_at: str | None = field(name="lostAt", default=None)
     asker: str | None = None
     asked_at: float | None = field(name="askedAt", default=None)
+    account: str | None = None
 
 
 class Lease(Struct, kw_only=True):
@@ -179,7 +181,12 @@ class Record(Struct, kw_only=True):
 
     @property
     def ref(self) -> SessionRef:
-        return SessionRef(id=self.id, name=self.name, backend=self.backend)
+        return SessionRef(id=self.id, name=self.name, backend=self.backend, account=self.account)
+
+    @property
+    def account(self) -> str | Optional:
+        """Whose runtime it is, `unknown` where nobody has said; absent for a runtime that belongs to no account."""
+        return UNSET if self.allocation is None else self.allocation.account or UNKNOWN_ACCOUNT
 
 
 class Store:

@@ -99,6 +99,7 @@ class Allocator:
         records.take(record, found)
         if record.allocation is not None:
             record.allocation.state = stage
+            record.allocation.account = self._listing.holder() or record.allocation.account
         self.save(record)
 
     def save(self, record: Record) -> bool:
@@ -270,6 +271,7 @@ class Allocator:
             assert record.allocation is not None
             record.allocation.sent, record.allocation.asker = unanswered, terms.asker or None
             record.allocation.asked_at = time.time() if begins else record.allocation.asked_at
+            record.allocation.account = self._listing.holder()
             if not self.save(record) and begins:
                 raise self.closed_meanwhile(record)
 

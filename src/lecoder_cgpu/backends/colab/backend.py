@@ -227,6 +227,7 @@ class Backend(Leased):
         record.allocation = Allocation(
             state="ready",
             adopted=True,
+            account=self._listing.holder(),
             plane=self._listing.plane,
             high_memory=found.high_memory,
             variant=variant if variant in ("GPU", "TPU") else "DEFAULT",  # type: ignore[arg-type]

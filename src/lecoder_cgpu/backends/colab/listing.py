@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from ... import config, errors
+from ...models.base import UNKNOWN_ACCOUNT
 from ...store.session_store import Record
 from .model import Assignment
 from .records import plane_of
@@ -45,6 +46,14 @@ class Listing:
         from ...auth import tokens
 
         return tokens.login(self._settings, self._state_dir)
+
+    def holder(self) -> str | None:
+        """Whose account it is; None where that is not known here. Asks nobody."""
+        try:
+            account = self.login.account()
+        except errors.ConfigError:
+            return None
+        return None if account is None or account.id == UNKNOWN_ACCOUNT else account.id
 
     @cached_property
     def plane(self) -> str:

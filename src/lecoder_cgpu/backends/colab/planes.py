@@ -22,7 +22,7 @@ def chosen_plane(config: Config) -> str:
     """
     chosen = config.get("colabApi")
     if chosen.value not in PLANES:
-        error = errors.ConfigError if chosen.source == "config" else errors.UsageError
+        error = errors.ConfigError if chosen.source in ("config", "profile") else errors.UsageError
         raise error(
             f"unknown colabApi {chosen.value!r} (from {chosen.source})",
             hint="LECODER_CGPU_COLAB_API=tunnel, or LECODER_CGPU_COLAB_API=public",

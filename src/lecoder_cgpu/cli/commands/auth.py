@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -210,10 +211,12 @@ def _logged_in(app: App, *, first: bool) -> Answer:
 def _info(app: App, message: str | None = None, *, checked: bool = False) -> tuple[Any, Callable[[], str]]:
     """What is known about the login, without asking Google, and the same for people."""
     from ...auth import credentials
+    from ...auth import lifecycle as flows
 
     login = app.client.login
     document = LoginInfo(
         authenticated=False,
+        profile=app.config.profile.name,
         source="none",
         config_file=str(login.config.path),
         session_file=str(login.files.session),
@@ -231,7 +234,7 @@ def _info(app: App, message: str | None = None, *, checked: bool = False) -> tup
     else:
         document.authenticated = True
         document.source = source.kind
-        document.account = login.account() or UNSET
+        document.account = login.account() or flows.UNKNOWN
         scopes = login.scopes()
         if scopes is not None:
             document.scopes = sorted(scopes)
@@ -319,7 +322,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
             hint="give the path of the downloaded file: lecoder-cgpu auth setup client_secret_….json",
         ) from error
     given = credentials.decode_client(content)
-    if own is not None and own != given and not force:
+    if app.config.file.get("clientId") and own is not None and own != given and not force:
         raise errors.UsageError(
             f"{path} has another OAuth client already ({own.id})",
             name="ClientExists",
@@ -343,8 +346,14 @@ def logout(app: App, keep_grant: bool) -> Answer:
     from ... import config
     from ...auth import lifecycle as flows
 
-    found, revoked = flows.log_out(app.client.login, keep_grant=keep_grant)
-    document = LoggedOut(logged_out=found, revoked=revoked)
+    login = app.client.login
+    account = None
+    with contextlib.suppress(errors.ConfigError):  # what cannot be read can be forgotten all the same
+        account = login.account()
+    found, revoked = flows.log_out(login, keep_grant=keep_grant)
+    document = LoggedOut(logged_out=found, revoked=revoked, profile=app.config.profile.name)
+    if found:
+        document.account = account or flows.UNKNOWN
     if config.environment("LECODER_CGPU_CREDENTIALS") or config.environment("GOOGLE_APPLICATION_CREDENTIALS"):
         document.notice = "credentials in the environment still work; unset the variable"
     elif found and not revoked and not keep_grant:
@@ -352,7 +361,8 @@ def logout(app: App, keep_grant: bool) -> Answer:
 
     def text() -> str:
         notice = f"\n{document.notice}" if isinstance(document.notice, str) else ""
-        return ("logged out" if found else "there was no login") + notice
+        whose = f" of {document.account.id}" if isinstance(document.account, Account) and account else ""
+        return (f"logged out{whose}" if found else "there was no login") + notice
 
     return Answer(document, text)
 

@@ -193,7 +193,7 @@ def wait(
         fill(document)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
-    hook.finish(app.printer, on_finish, document, document.job.id)
+    hook.finish(app.printer, on_finish, document, document.job.id, app.config.profile.name)
     if options["give_back"]:
         release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
     return Answer(

@@ -28,6 +28,7 @@ def command(app: App, /, allow: tuple[str, ...]) -> Answer:
     lecoder-cgpu mcp
     lecoder-cgpu mcp --allow ~/data
     lecoder-cgpu --session train mcp
+    lecoder-cgpu --profile work mcp
     """
     try:
         from ...agents.mcp import serve
@@ -36,5 +37,5 @@ def command(app: App, /, allow: tuple[str, ...]) -> Answer:
             f"the MCP server needs {error.name}, which the extra 'mcp' installs",
             hint='pip install "lecoder-cgpu[mcp]"',
         ) from error
-    serve(allow, app.session)
+    serve(app.config, allow, app.session)
     return Answer(None, printed=True)

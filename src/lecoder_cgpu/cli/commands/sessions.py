@@ -197,7 +197,10 @@ def switch(app: App, session: str | None) -> Answer:
     """
     record = app.client.store.find(_key(app, session))
     app.client.store.activate(record.id)
-    return Answer(SessionSwitched(session_id=record.id, label=record.label), lambda: f"active: {record.name}")
+    return Answer(
+        SessionSwitched(session_id=record.id, label=record.label, account=record.account),
+        lambda: f"active: {record.name}",
+    )
 
 
 @command.command()
@@ -317,7 +320,7 @@ def _told(item: SessionClosed, label: str) -> str:
 
 def _end(lender: Leased, endpoint: str) -> SessionClosed:
     released = lender.release_endpoint(endpoint)
-    return SessionClosed(session_id=endpoint, name=endpoint, released=released)
+    return SessionClosed(session_id=endpoint, name=endpoint, released=released, account=operations.holder(lender).id)
 
 
 def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
@@ -329,7 +332,7 @@ def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
             raise
         app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
         app.client.store.remove(record.id)
-        return SessionClosed(session_id=record.id, name=record.name, released="unknown")
+        return SessionClosed(session_id=record.id, name=record.name, released="unknown", account=record.account)
 
 
 def _explain_failure(app: App, record: Record, error: errors.Error) -> None:

@@ -180,7 +180,15 @@ def options_for(app: App, session: Session, key: Path) -> list[tuple[str, str]]:
     proxy = [sys.executable, "-m", "lecoder_cgpu"]
     if app.config_file:
         proxy += ["--config", str(Path(app.config_file).expanduser().resolve())]
-    proxy += ["ssh", "--proxy", "--public-key", str(key.with_suffix(".pub")), session.record.name]
+    proxy += [
+        "--profile",
+        app.config.profile.name,
+        "ssh",
+        "--proxy",
+        "--public-key",
+        str(key.with_suffix(".pub")),
+        session.record.name,
+    ]
     moved = config.environment("LECODER_CGPU_CONFIG_DIR")
     if moved and sys.platform != "win32":  # an editor does not have our environment
         proxy = ["env", f"LECODER_CGPU_CONFIG_DIR={Path(moved).expanduser().resolve()}", *proxy]

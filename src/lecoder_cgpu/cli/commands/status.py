@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...models.base import UNKNOWN_ACCOUNT
 from ...models.keeper import LeaseInfo
 from ...models.sessions import KernelInfo
 from ...models.status import Account, Host, Loss, Memory, Units
@@ -30,11 +31,19 @@ def command(app: App) -> Answer:
     document = status.status(app.client, app.session)
     lender = app.client.leased(document.backend)
     lends = lender is not None and document.authenticated
-    return Answer(document, lambda: "\n".join(_lines(document, lends=lends)))
+    profile = app.config.profile
+
+    def text() -> str:
+        shares = f" (with the login of {profile.login})" if profile.login != profile.name else ""
+        first = [] if profile.alone else [f"profile      {profile.name}{shares}"]
+        return app.printer.ours("\n".join([*first, *_lines(document, lends=lends)]))
+
+    return Answer(document, text)
 
 
 def _lines(document: Status, *, lends: bool) -> list[str]:
-    who = f"logged in as {document.account.id}" if isinstance(document.account, Account) else "logged in"
+    known = isinstance(document.account, Account) and document.account.id != UNKNOWN_ACCOUNT
+    who = f"logged in as {document.account.id}" if known else "logged in, as whom is unknown"  # type: ignore[union-attr]
     lines = [f"google       {who if document.authenticated else 'not logged in'}"]
     if isinstance(document.problem, str):
         lines.append(f"problem      {document.problem}")
@@ -77,6 +86,12 @@ def _lines(document: Status, *, lends: bool) -> list[str]:
             for name, size in (("memory", host.memory), ("disk", host.disk)):
                 if isinstance(size, Memory):
                     lines.append(f"  {name:<10} {size.free} free of {size.total}")
+    for other in document.held_elsewhere if isinstance(document.held_elsewhere, list) else ():
+        lines.append("")
+        lines.append(
+            f"profile {other.profile} holds {', '.join(other.sessions)}, which may cost: "
+            f"lecoder-cgpu --profile {other.profile} status"
+        )
     if not document.runtimes:
         lines.append("")
         lines.append(f"no runtime is held; start with: {_first_step(document, lends=lends)}")
