@@ -106,3 +106,14 @@ def test_what_a_header_asks_for(lab: Cli, project: Path) -> None:
     (project / "never.py").write_text('# /// script\n# dependencies = ["msgspec>99999"]\n# ///\nprint("never")\n')
     failed = lab("run", "never.py", "--json")
     assert (failed.code, failed.json["errorCode"], failed.json["stdout"]) == (1, 1005, "")
+
+
+def test_a_script_for_another_python_is_told(lab: Cli, project: Path) -> None:
+    """It is run all the same: nobody but its author knows what the difference means."""
+    (project / "new.py").write_text('# /// script\n# requires-python = ">=3.99"\n# ///\nprint("ran")\n')
+    for words in (["new.py"], ["-k", "new.py"]):
+        run = lab("run", *words, "--json")
+        assert (run.code, run.json["stdout"]) == (0, "ran\n")
+        assert "new.py asks for Python >=3.99, and the runtime has 3." in run.json["notice"]
+    (project / "any.py").write_text('# /// script\n# requires-python = ">=3.8"\n# ///\nprint("ran")\n')
+    assert "notice" not in lab("run", "any.py", "--json").json

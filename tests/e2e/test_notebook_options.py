@@ -60,6 +60,47 @@ def test_the_folder_and_variables_are_there_while_the_notebook_runs(lab: Cli, tm
     assert told == []
 
 
+def test_variables_of_files_and_a_name(lab: Cli, tmp_path: Path) -> None:
+    """As `run` takes them: --env-file, --secrets-file, and a name for the job that can be used wherever an id is."""
+    (tmp_path / "plain.env").write_text("# colours\nexport COLOUR='deep red'\n")
+    (tmp_path / "hidden.env").write_text("KEY=s3cr3t-of-file\n")
+    source = write(tmp_path / "n.ipynb", code(STATE))
+    out, files = tmp_path / "out.ipynb", [f"--env-file={tmp_path / 'plain.env'}"]
+    files.append(f"--secrets-file={tmp_path / 'hidden.env'}")
+    watched = run(lab, source, *files, "-o", str(out), "--json")
+    assert watched.code == 0, watched
+    assert outputs(out)[0].endswith(" deep red of-file\n")
+    assert run(lab, source, *files, "--detach", "--name", "colours").code == 0
+    assert lab("job", "wait", "colours").code == 0
+    assert lab("notebook", "fetch", "colours", "-o", str(out), "--json").json["status"] == "ok"
+    assert outputs(out)[0].endswith(" deep red of-file\n")
+    assert "s3cr3t" not in lab("job", "list", "--json").out + lab("logs", "--json").out
+    for words, said in (
+        (["--name", "x"], "has no name"),
+        (["--detach", "--name", "run-x"], "cannot be the name"),
+        (["--env-file", str(source)], "line 1"),
+        (["--release"], "add --pull PATH"),
+        (["--release", "--pull", "x", "--rm"], "without --rm"),
+    ):
+        refused = run(lab, source, *words)
+        assert (refused.code, said in refused.err) == (2, True), refused
+
+
+def test_the_runtime_goes_back_once_the_results_are_here(cli: Cli, tmp_path: Path) -> None:
+    """--release gives back the session's, if all of them are; --rm its own, and keeps it for what is missing."""
+    source = write(tmp_path / "n.ipynb", code("open('made.txt', 'w').write('made')"))
+    line = ["--backend", "local", "run", str(source), "-o", str(tmp_path / "out.ipynb"), "--json"]
+    kept = cli(*line, "--release", "--pull", "nothing.txt").json
+    assert "not all results were fetched" in kept["release"]["reason"]
+    given = cli(*line, "--release", "--pull", f"made.txt:{tmp_path / 'got'}").json
+    assert (given["release"]["released"], (tmp_path / "got").read_text()) == ("server", "made")
+    assert cli("sessions", "list", "--json").json == []
+    own = cli(*line, "--rm", "--pull", f"made.txt:{tmp_path / 'again'}").json
+    assert (own["release"]["released"], (tmp_path / "again").read_text()) == ("server", "made")
+    assert "not all results" in cli(*line, "--rm", "--pull", "nothing.txt").json["release"]["reason"]
+    cli("sessions", "close", "--all")
+
+
 def test_a_folder_that_is_not_there(lab: Cli, tmp_path: Path) -> None:
     """It is a usage error, nothing runs, and the variables are gone again."""
     source = write(tmp_path / "n.ipynb", code("print('never')"))

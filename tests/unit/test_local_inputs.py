@@ -52,9 +52,25 @@ def test_header_of_a_script() -> None:
     assert script_header.read("print(1)\n# /// script\n", "x.py") == script_header.Header()
 
 
+def test_which_python_a_script_is_for() -> None:
+    """Pre-releases count; what is no version says nothing."""
+    header = script_header.Header(python=">=3.12")
+    versions = ("3.11.9", "3.12.0", "3.13.0rc1", "3.12.1+local", "odd")
+    assert [header.fits(item) for item in versions] == [False, True, True, True, True]
+    assert script_header.Header().fits("3.8.10")
+    assert (header.asks, script_header.Header().asks, script_header.Header(["rich"]).asks) == (True, False, True)
+
+
 @pytest.mark.parametrize(
     "content",
-    ["dependencies = 3", "dependencies = [1]", 'dependencies = ["-r x"]', "dependencies = [", 'requires-python = "x"'],
+    [
+        "dependencies = 3",
+        "dependencies = [1]",
+        'dependencies = ["-r x"]',
+        "dependencies = [",
+        'requires-python = "x"',
+        "requires-python = [3]",
+    ],
 )
 def test_bad_header(content: str) -> None:
     with pytest.raises(errors.UsageError, match=r"x\.py"):

@@ -129,12 +129,22 @@ def command(session: Session, script: Script, sync: str | None) -> list[str]:
 
 
 def install(printer: Printer, session: Session, script: Script) -> None:
-    """Install what the header of a script asks for, before it runs.
+    """Install what the header of a script asks for, before it runs, and tell if it is for another version of Python.
 
     Raises:
         errors.Error: its header makes no sense, or its packages could not be installed.
     """
     header = script.header
+    if header.python is not None:
+        helper = session.connect_helper()
+        try:
+            found = helper.hello().python
+        finally:
+            helper.close()
+        if not header.fits(found):
+            printer.notify(
+                f"{script.path} asks for Python {header.python}, and the runtime has {found}; it is run all the same"
+            )
     if header.dependencies:
         from . import auto_install
 

@@ -16,7 +16,7 @@ from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
 from ..sessions.session import Session
-from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, runtime_options, work_files
+from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, release, runtime_options, work_files
 from .app import App
 from .live import ProcessView, heartbeat
 from .output import Answer
@@ -77,10 +77,11 @@ class Invocation:
                 output_path=notebooks.shown(self.target),
             )
         self.wants = runtime_options.wants(options | {"kernel_name": None})  # the session keeps its own
-        self.secrets = dict(inputs.secret(item) for item in options["secret"])
-        variables = dict(inputs.variable(item) for item in options["env"])
+        self.secrets = inputs.secrets(options["secrets_file"], options["secret"])
+        variables = inputs.variables(options["env_file"], options["env"])
         self.place = Place(cwd=options["cwd"], variables=variables | self.secrets)
         self.synced: Synced | None = None
+        self.own: own_runtime.OwnRuntime | None = None
         self.saved: bool | errors.ConfigError = False
 
     def _check(self, name: str) -> None:
@@ -97,6 +98,21 @@ class Invocation:
                     )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
+        if options["name"] is not None:
+            if not options["detach"] and options["wait"] is None:
+                raise errors.UsageError(
+                    "a notebook that is watched to its end has no name",
+                    hint="add --detach or --wait TIME, or leave out --name",
+                )
+            from ..runs.job_names import check
+
+            check(options["name"])
+        if options["release"] and (options["detach"] or options["rm"] or not options["pull"]):
+            raise errors.UsageError(
+                "--release gives the runtime back once results were fetched, which this command does not do",
+                name="ConflictingOptions",
+                hint="add --pull PATH, without --rm; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
+            )
         for option, hint in _NEEDS_US.items():
             if options["detach"] and options[option]:
                 shown = {"output": "-o", "forward_stdin": "--stdin"}.get(option, "--" + option.replace("_", "-"))
@@ -150,6 +166,7 @@ class Invocation:
         if self.options["prepare_only"]:
             return self._prepared()
         with own_runtime.scope(self.app, self.wants, wanted=self.options["rm"]) as own:
+            self.own = own
             return self._on(self.app.client.session(self.app.session, self.wants) if own is None else own.session())
 
     def _on(self, session: Session) -> Answer:
@@ -178,7 +195,7 @@ class Invocation:
             self.language = language
             if self.parameters:
                 notebook.write_parameters(content, self.steps, self.parameters, language)
-        for option in ("cwd", "sync", "env", "secret", "auto_install"):
+        for option in ("cwd", "sync", "env", "env_file", "secret", "secrets_file", "auto_install"):
             if self.options[option]:
                 session.require_python(f"--{option.replace('_', '-')}")
 
@@ -207,6 +224,7 @@ class Invocation:
             self._options(),
             key=self.options["key"],
             pull=self.options["pull"] or None,
+            job_name=self.options["name"],
         )
         try:
             secrets = list(self.secrets.values())
@@ -262,6 +280,7 @@ class Invocation:
     def _finished(self, session: Session, document: NotebookRun) -> Answer:
         """Fetch results, and tell how it ended."""
         printer = self.printer if self.target is not None else self.printer.on_stderr()
+        failed = document.status != "ok"  # by itself, and not for want of a result
         if self.synced is not None:
             document.synced = self.synced
         if self.options["pull"] and document.status != "running":
@@ -269,6 +288,11 @@ class Invocation:
         self._remember(session, document)
         session.used()
         hook.finish(printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
+        if self.own is not None:
+            missing = own_runtime.unfetched(document.pulled, failed=failed)
+            document.release = self.own.keep(missing) if missing else self.own.end()
+        if self.options["release"]:
+            release.after_results(printer, self.app.client, session, document, str(document.job_id or document.run_id))
         if self.printer.mode == "human":
             notebooks.tell(printer, document)
         document.notice = self.printer.notice or UNSET

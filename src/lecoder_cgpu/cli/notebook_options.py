@@ -70,12 +70,19 @@ _OPTIONS = (
         "--secret", multiple=True, metavar="NAME",
         help="The same, and the value appears nowhere. NAME: its value here; NAME=-: from stdin.",
     ),
+    click.option("--env-file", multiple=True, metavar="FILE", help="Variables from a file of this machine (dotenv)."),
+    click.option(
+        "--secrets-file", multiple=True, metavar="FILE", help="The same for --secret: values that appear nowhere."
+    ),
     click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run the cell again."),
     click.option(
         "--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id."
     ),
     click.option(
         "--key", metavar="KEY", help="With --detach: the same key and notebook is the same job, however often."
+    ),
+    click.option(
+        "--name", metavar="NAME", help="What `job …` may call it: names need not be unique, the newest is meant."
     ),
     click.option(
         "--on-finish", metavar="COMMAND", help="Execute this here when the run has ended (see `job wait --help`)."
@@ -89,6 +96,9 @@ _OPTIONS = (
     ),
     max_output_option,
     own_runtime.option,
+    click.option(
+        "--release", is_flag=True, help="With --pull: release the runtime once all results were fetched."
+    ),
     runtime_options.runtime_options(new=True),
     click.option("--kernel-name", metavar="NAME", help="The kernel to run it in, whatever the notebook says itself."),
     click.option("-v", "--verbose", is_flag=True, help="Tell on stderr which session is used."),

@@ -13,11 +13,12 @@ from .output import Printer
 
 if TYPE_CHECKING:
     from ..models.jobs import JobDocument
+    from ..models.notebooks import NotebookRun
     from ..models.runs import Run
 
 
 def after_results(
-    printer: Printer, client: SessionManager, session: Session, document: Run | JobDocument, run_id: str
+    printer: Printer, client: SessionManager, session: Session, document: Run | JobDocument | NotebookRun, run_id: str
 ) -> None:
     """Release the runtime and forget the session, if the work has ended, results were declared with --pull, all of them
     are here, and nothing else is at work there. The document says what was done, or why not."""
@@ -35,7 +36,7 @@ def after_results(
         printer.note(f"warning: the runtime was not released: {reason}")
 
 
-def _kept(document: Run | JobDocument) -> str | None:
+def _kept(document: Run | JobDocument | NotebookRun) -> str | None:
     if document.status in ("running", "unknown"):
         return "the work is not known to have ended"
     pulled = document.pulled

@@ -130,9 +130,9 @@ class Invocation:
             )
         code, filename = inputs.code(self.words, self.file)
         script = None if filename is None else local_script.Script(filename, code.encode(), list(self.arguments))
-        needs = bool(script and script.header.dependencies)  # a header that makes no sense is refused before anything
+        header = None if script is None else script.header  # one that makes no sense is refused before anything
         if self.options["detach"]:
-            if needs:
+            if header is not None and header.dependencies:
                 raise errors.UsageError(
                     "nothing is installed for code that a kernel executes as a job",
                     name="ConflictingOptions",
@@ -141,7 +141,7 @@ class Invocation:
             return self._detach_code(code, filename)
         self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         session = self._session()
-        if script is not None and needs:
+        if script is not None and header is not None and header.asks:
             local_script.install(self.printer, session, script)
         for option in ("secret", "secrets_file", "auto_install"):
             if self.options[option]:
@@ -208,7 +208,7 @@ class Invocation:
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         script = self.script or local_script.named(self.words, self.options["sync"])
-        self.needs = script if script is not None and script.header.dependencies else None
+        self.needs = script if script is not None and script.header.asks else None
         if self.options["detach"]:
             return self._detach(command, environment)
         session = self._session()

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, field
 from ..errors import Error
 from .base import ErrorInfo, Held, Optional, SessionRef, Timing
 from .files import Synced
-from .runs import ClearEvent, DisplayEvent, HeartbeatEvent, Hook, NoticeEvent, Pulled, StreamEvent, Truncated
+from .runs import ClearEvent, DisplayEvent, HeartbeatEvent, Hook, NoticeEvent, Pulled, Release, StreamEvent, Truncated
 
 LAST_OUTPUT = 500  # characters of a line that a document repeats
 
@@ -75,6 +75,7 @@ class NotebookRun(Struct, kw_only=True):
     hook: Hook | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    release: Release | Optional = UNSET
     held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET
 

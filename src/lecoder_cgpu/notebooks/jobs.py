@@ -78,6 +78,7 @@ def start(
     *,
     key: str | None = None,
     pull: Sequence[str] | None = None,
+    job_name: str | None = None,
 ) -> JobStarted:
     """Start a planned notebook as a job in the session's kernel.
 
@@ -85,7 +86,7 @@ def start(
         name: of the notebook, for people.
         options: limits, and what the code finds. Nobody answers `input()` or installs what is missing.
         key: makes the start idempotent: the same key with the same notebook is the same job.
-        pull: results that are noted with the job, for `job wait`.
+        pull: results that are noted with the job, for `job wait`. job_name: what people may call the job.
 
     Raises:
         errors.UsageError: (`NoSharedMachine`) the server keeps its kernels where the helper does not reach them.
@@ -131,7 +132,8 @@ def start(
     digest = sha256(msgspec.json.encode(described)).hexdigest()
     time, idle = options.timeout, options.idle_timeout
     hidden = [value for value in place.variables.values() if redaction.is_called_secret(value)]
-    launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=key, pull=pull, hidden=hidden)
+    named = job_name or key
+    launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=named, pull=pull, hidden=hidden)
     kernel_id = kernel.id
     state = remote_programs.start(
         session,

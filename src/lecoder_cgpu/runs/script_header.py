@@ -18,6 +18,23 @@ class Header:
     dependencies: list[str] = field(default_factory=list)
     python: str | None = None
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to look after before the script runs."""
+        return bool(self.dependencies) or self.python is not None
+
+    def fits(self, version: str) -> bool:
+        """Whether a version of Python is one that the script is for; also where that cannot be told."""
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion, Version
+
+        if self.python is None:
+            return True
+        try:
+            return SpecifierSet(self.python).contains(Version(version), prereleases=True)
+        except InvalidVersion:
+            return True
+
 
 def read(text: str, origin: str) -> Header:
     """The header of a script; an empty one when there is none.
@@ -58,7 +75,7 @@ def read(text: str, origin: str) -> Header:
     python = content.get("requires-python")
     try:
         if python is not None:
-            SpecifierSet(python)
-    except (InvalidSpecifier, TypeError, AttributeError):
+            SpecifierSet(python if isinstance(python, str) else "?")
+    except InvalidSpecifier:
         raise refuse(f"has a requires-python that is no version: {python!r}") from None
     return Header(dependencies=found, python=python)
