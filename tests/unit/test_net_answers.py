@@ -90,6 +90,20 @@ def test_one_byte_after_the_other(server: RawServer, content: bytes) -> None:
     assert time.monotonic() - began < 15
 
 
+PIECE = head("206 Part", content_range="bytes 0-99999/100000")
+
+
+@pytest.mark.parametrize(("begin", "rest"), [(b"", b"HTTP/1.1 206 Part"), (b"", PIECE), (PIECE, b"x")])
+def test_a_file_that_drips(monkeypatch: pytest.MonkeyPatch, server: RawServer, begin: bytes, rest: bytes) -> None:
+    """A piece of a file is limited as a whole, too, from this machine as well: its head, and its body."""
+    monkeypatch.setattr("lecoder_cgpu.net.http.ANSWER", 0.5)
+    server.say = lambda: itertools.chain([begin], slowly(rest))
+    began = time.monotonic()
+    with pytest.raises(errors.ReadTimeout, match="not answered in time"):
+        list(Http(server.url, {}).read("files/x", 0, 100_000))
+    assert time.monotonic() - began < 10
+
+
 def test_a_long_answer_that_comes_fast_enough(monkeypatch: pytest.MonkeyPatch, server: RawServer) -> None:
     """The limit is for answers that do not come, not for slow lines."""
     monkeypatch.setattr(answers, "SLOWEST", 1)

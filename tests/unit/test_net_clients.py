@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.net import failures
+from lecoder_cgpu.net import failures, websocket
 from lecoder_cgpu.net.http import Http, exchange, is_loopback
 from lecoder_cgpu.net.websocket import WebSocket
 from tests.support.wait import wait_until
@@ -201,7 +201,7 @@ def echo(connection: ServerConnection) -> None:
         if frame == "bye":
             connection.close(4000)
             return
-        connection.send(frame)
+        connection.send([b"x" * (400 << 10)] * 3 if frame == b"in pieces" else frame)
 
 
 @pytest.fixture
@@ -231,6 +231,21 @@ def test_a_closed_socket_says_so(echoing: str) -> None:
             opened.receive(5)
         assert raised.value.name == "ConnectionClosed"
         assert opened.close_code == 4000
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_message_of_any_size_is_not_taken(monkeypatch: pytest.MonkeyPatch, echoing: str, pieces: int) -> None:
+    """Beyond the limit it is an error that names the server; in several frames, too."""
+    monkeypatch.setattr(websocket, "LARGEST", 1 << 20)
+    with contextlib.closing(WebSocket.connect(echoing, {})) as opened:
+        opened.send(b"x" * (1 << 20))
+        assert len(opened.receive(5) or "") == 1 << 20
+        opened.send(b"in pieces" if pieces > 1 else b"x" * ((1 << 20) + 1))
+        with pytest.raises(
+            errors.UnexpectedAnswer, match=r"^127\.0\.0\.1:\d+ sent a message of more than 1 MiB"
+        ) as raised:
+            opened.receive(5)
+        assert raised.value.code == 1006
 
 
 def test_a_socket_is_closed_in_order() -> None:

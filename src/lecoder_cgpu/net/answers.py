@@ -6,7 +6,9 @@ Whoever decodes an answer need not fear what only damaged JSON has: bytes that a
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 import threading
 import time
 import zlib
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST = 4 << 20  # bytes of an answer, unpacked, unless its reader expects more
 SLOWEST = 4 << 10  # bytes per second that an answer, or a request, has to make beyond its time limit
+PACE = 0.01  # seconds that a deadline is looked at after it may have passed
 DEEPEST = 100  # objects and lists in one another
 ENCODING = "gzip"  # the one that we ask for: it is unpacked here, piece by piece
 
@@ -56,6 +59,32 @@ class Clock:
     def left(self, received: int = 0) -> float:
         """Seconds that are left after so many bytes of the answer."""
         return self._end + received / SLOWEST - time.monotonic()
+
+
+class Deadline:
+    """Ends a connection whose answer does not keep up with its clock. The head, or a read of the standard library, may
+    come byte by byte for ever: each byte is in time there."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.connection: socket.socket | None = None
+        self._closed = threading.Event()
+        self.received = 0  # bytes of the body
+        self.passed = False
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(max(self._clock.left(self.received), 0.0) + PACE):
+            if self._clock.left(self.received) < 0:
+                self.passed = True
+                if self.connection is not None:
+                    with contextlib.suppress(OSError):
+                        self.connection.shutdown(socket.SHUT_RDWR)
+                return
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._closed.set()
 
 
 def begun(client: httpx2.Client, request: httpx2.Request, clock: Clock, what: str) -> httpx2.Response:

@@ -231,10 +231,15 @@ class Http:
         import http.client
 
         parts = urlsplit(self.base_url)
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER)
+        deadline = answers.Deadline(answers.Clock(ANSWER))
         try:
+            connection.connect()
+            deadline.connection = connection.sock  # kept: the library hands it on to the answer
             connection.request("GET", parts.path + path, headers={**self._headers, **headers})
             answer = connection.getresponse()
+            if deadline.passed:  # then the head was cut, and what is there of it may look whole
+                raise answers.too_slow(what)
             _check_piece(what, answer, wanted, lambda: answer.read(2000).decode("utf-8", "replace"))
             left = wanted[1] - wanted[0]
             piece = memoryview(bytearray(PIECE))
@@ -243,10 +248,12 @@ class Http:
                 if not got:
                     raise ConnectionResetError("the connection ended before the file did")
                 left -= got
+                deadline.received += got
                 yield piece[:got]
         except (http.client.HTTPException, OSError) as error:
-            raise unreachable(self.base_url, error) from error
+            raise answers.too_slow(what) if deadline.passed else unreachable(self.base_url, error) from error
         finally:
+            deadline.close()
             connection.close()
 
     def events(self, path: str, limit: float) -> Iterator[bytes]:

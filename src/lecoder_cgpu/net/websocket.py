@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
 PING_TIMEOUT = 20.0
+TOO_BIG = 1009  # the close code for a message that is too large
+LARGEST = 256 << 20  # bytes of a message: a kernel may send hundreds of megabytes in one (protocol J18)
 CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
 STUCK_WAIT = 0.5  # seconds after which a frame that is still being sent is given up for the close
 _QUIET = logging.NullHandler()
@@ -37,7 +39,7 @@ def reset_when_closed(connection: socket.socket) -> None:
 
 
 class WebSocket:
-    """A WebSocket to a Jupyter server: text or binary frames of any size, pings, and our errors."""
+    """A WebSocket to a Jupyter server: text or binary frames, pings, and our errors."""
 
     def __init__(self, connection: ClientConnection, url: str) -> None:
         self._connection = connection
@@ -94,7 +96,7 @@ class WebSocket:
                 subprotocols=[Subprotocol(name) for name in subprotocols] or None,
                 ssl=context,
                 compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
-                max_size=None,  # protocol J18
+                max_size=LARGEST,
                 open_timeout=timeout,
                 close_timeout=CLOSE_WAIT,
                 ping_interval=PING_INTERVAL,
@@ -207,6 +209,12 @@ class WebSocket:
 
     def _closed(self, error: BaseException) -> errors.ConnectionFailed:
         logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
+        sent = getattr(error, "sent", None)
+        if sent is not None and sent.code == TOO_BIG:
+            return errors.UnexpectedAnswer(
+                f"{urlsplit(self._url).netloc} sent a message of more than {LARGEST >> 20} MiB, which was not taken",
+                hint="if it comes from code of yours: print less at once",
+            )
         return errors.ConnectionFailed(
             f"the connection to {urlsplit(self._url).netloc} was closed: {error}",
             name="ConnectionClosed",
