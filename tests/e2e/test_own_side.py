@@ -221,16 +221,21 @@ def test_what_a_killed_writer_left_is_removed(lab: Cli) -> None:
 
 
 def test_bytes_that_are_no_text(lab: Cli) -> None:
-    """They are refused before anything is sent, with what to do instead; and that works."""
+    """A process takes any bytes, as arguments and in variables; where text alone is taken, they are refused."""
+    show = "python3 -c 'import os, sys; print(os.fsencode(sys.argv[1]), os.environb.get(b\"A\"))'"
+    code, out, err = shell(lab, f"A=$'\\xff' cgpu run -e A -- {show} $'\\xe9'; cgpu run $'printf \\xff' | od -An -tx1")
+    assert (code, out) == (0, "b'\\xe9' b'\\xff'\n ff\n"), err
+    ran = "A=$'\\xff' cgpu run --json --detach --secret A --key b echo $'\\xe9'"
+    first, again = json.loads(shell(lab, ran)[1]), json.loads(shell(lab, ran)[1])
+    assert first["jobId"] == again["jobId"]
+    listed = json.loads(shell(lab, "cgpu job list --json")[1])["jobs"][0]
+    assert listed["command"] == ["echo", "\\xe9"]
     for line in (
-        "python3 -c 'print(1)' $'\\xe9.txt'",
-        "$'echo \\xff'",
-        "-m kernel $'1 # \\xff'",
-        "--env A=$'\\xff' true",
+        "run -m kernel $'1 # \\xff'",
+        "notebook run -e A=$'\\xff' n.ipynb",
     ):
-        code, out, _ = shell(lab, f"cgpu run --json {line}")
-        assert (code, json.loads(out)["error"]["name"]) == (2, "NotText"), line
-    assert shell(lab, "cgpu run \"printf %s $'\\xe9.txt' | wc -c\"")[:2] == (0, "5\n")
+        code, out, _ = shell(lab, f"cd '{lab.home}'; echo '{{\"cells\": []}}' > n.ipynb; cgpu {line} --json")
+        assert (code, json.loads(out)["errorCode"]) == (2, 2006), (line, out)
 
 
 def test_a_machine_that_gives_little(cli: Cli, tmp_path: Path) -> None:

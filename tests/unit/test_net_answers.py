@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 import tracemalloc
 import zlib
@@ -125,6 +126,20 @@ def test_what_is_packed_well(server: RawServer) -> None:
         [head(content_encoding="gzip")], packed([b'{"a": ', b"[" * 50, b"]" * 50, b"}"])
     )
     assert Http(server.url, {}).request("GET", "") == b'{"a": ' + b"[" * 50 + b"]" * 50 + b"}"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (r'["\ud800", "\uDC00x"]', ["\ufffd", "\ufffdx"]),
+        (r'["\ud83d\ude00"]', ["\U0001f600"]),
+        (r'["\\ud800"]', [r"\ud800"]),
+        (r'["\\\ud800"]', ["\\\ufffd"]),
+    ],
+)
+def test_half_characters(said: str, meant: list[str]) -> None:
+    """Escapes that no file could hold become the sign for that; all others stay."""
+    assert json.loads(answers.whole_characters(said)) == meant
 
 
 def test_brackets_in_text_are_no_depth() -> None:

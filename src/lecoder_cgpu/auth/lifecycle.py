@@ -17,7 +17,7 @@ from .. import errors
 from ..models.base import UNKNOWN_ACCOUNT
 from ..models.login import StoredLogin
 from ..models.status import Account
-from ..net import http
+from ..net import answers, http
 from ..system import logs
 from . import credentials, system_keyring
 from .credentials import Source
@@ -123,7 +123,7 @@ def revoke(login: Login, token: str) -> bool:
 
 def _object(reply: http.Reply) -> dict[str, Any]:
     with contextlib.suppress(ValueError):
-        content = json.loads(reply.data)
+        content = json.loads(answers.whole_characters(reply.data.decode("utf-8", "replace")))
         if isinstance(content, dict):
             return content
     return {}

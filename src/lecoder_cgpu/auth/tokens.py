@@ -7,6 +7,7 @@ only when a token must be minted, which is once an hour.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ import msgspec
 
 from .. import errors
 from ..config import Config
-from ..net import http
+from ..net import answers, http
 from ..system import logs
 from . import credentials
 from .credentials import Source
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MARGIN = 300.0  # seconds before its end at which a token is replaced
 LIFETIME = 3600.0  # seconds that a token lives when Google does not say
+LONGEST = 366 * 86400.0  # seconds; more is no lifetime
 TIMEOUT = 20.0  # seconds for one request to the token service
 
 
@@ -242,9 +244,10 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
                 reply = http.exchange(method, url, content=content, headers=headers, timeout=timeout or TIMEOUT)
             except errors.ConnectionFailed as error:
                 raise google.auth.exceptions.TransportError(error) from error  # type: ignore[no-untyped-call]
+            text = answers.whole_characters(reply.data.decode("utf-8", "replace"))
             with contextlib.suppress(ValueError):
-                self.answer = json.loads(reply.data)
-            return reply
+                self.answer = json.loads(text)
+            return dataclasses.replace(reply, data=text.encode())  # google-auth reads it by itself
 
     request = Request()
     moment = time.time()
@@ -260,7 +263,7 @@ def mint(source: Source, config: Config) -> tuple[Token, str | None]:
         ) from error
     except google.auth.exceptions.RefreshError as error:
         raise refusal(request.answer, error, source) from error
-    except (TypeError, AttributeError) as error:  # what google-auth raises for a portal's page with status 200
+    except (TypeError, AttributeError, ArithmeticError) as error:  # of google-auth: no such answer
         raise refusal(None, error) from error
     except (google.auth.exceptions.GoogleAuthError, ValueError) as error:
         raise errors.ConfigError(
@@ -314,9 +317,9 @@ def lifetime(answer: Mapping[str, Any]) -> float:
     """How many seconds the token of this answer lives. The number may come as text."""
     try:
         seconds = float(answer.get("expires_in", LIFETIME))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return LIFETIME
-    return seconds if seconds > 0 else LIFETIME
+    return seconds if 0 < seconds <= LONGEST else LIFETIME
 
 
 def refusal(answer: Any, error: Exception, source: Source | None = None) -> errors.Error:

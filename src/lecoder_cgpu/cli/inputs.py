@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import errors
@@ -118,7 +118,6 @@ def variable(item: str) -> tuple[str, str]:
 
     name, separator, value = item.partition("=")
     _check_name(name, "--env")
-    check_text([value or config.environment(name) or ""], f"the value of --env {name}")
     if separator:
         return name, value
     local = config.environment(name)
@@ -185,15 +184,24 @@ def secret(item: str) -> tuple[str, str]:
             else f"pipe it in, or export {name} and use --secret {name}",
         )
     redaction.protect(value, called_secret=True)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise errors.UsageError(
-            f"--secret {name}: its value is no UTF-8",
-            name="NotText",
-            hint=f"encode it (base64), and decode it on the runtime; then: --secret {name}",
-        ) from None
     return name, value
+
+
+def check_variables(variables: Mapping[str, str], option: str) -> None:
+    """Refuse values that are no UTF-8, for a kernel, which takes text. A process takes any bytes.
+
+    Raises:
+        errors.UsageError: it does not show the value, which may be a secret.
+    """
+    for name, value in variables.items():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise errors.UsageError(
+                f"{option} {name}: its value is no UTF-8, and a kernel takes text alone",
+                name="NotText",
+                hint=f"encode it (base64), and decode it on the runtime; then: {option} {name}",
+            ) from None
 
 
 def check_text(words: Sequence[str], what: str) -> None:

@@ -79,6 +79,8 @@ class Invocation:
         self.wants = runtime_options.wants(options | {"kernel_name": None})  # the session keeps its own
         self.secrets = inputs.secrets(options["secrets_file"], options["secret"])
         variables = inputs.variables(options["env_file"], options["env"])
+        inputs.check_variables(self.secrets, "--secret")
+        inputs.check_variables(variables, "--env")
         self.place = Place(cwd=options["cwd"], variables=variables | self.secrets)
         self.synced: Synced | None = None
         self.own: own_runtime.OwnRuntime | None = None

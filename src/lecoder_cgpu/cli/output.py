@@ -93,7 +93,12 @@ def _json(document: Any) -> bytes:
     """As JSON, in which what terminals obey is always escaped: JSON itself demands that of a part only."""
     import msgspec
 
-    encoded = msgspec.json.encode(document)
+    try:
+        encoded = msgspec.json.encode(document)
+    except UnicodeEncodeError:  # bytes of a name that are no UTF-8, or half a character from outside
+        from ..system import redaction
+
+        encoded = msgspec.json.encode(redaction.all_encodable(msgspec.to_builtins(document, str_keys=True)))
     return _UNSEEN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), encoded)
 
 

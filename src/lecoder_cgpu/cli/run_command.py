@@ -37,7 +37,6 @@ class Invocation:
     def __init__(self, app: App, words: Sequence[str], options: dict[str, Any]) -> None:
         self.app = app
         self.printer = app.printer
-        inputs.check_text(words, "the code" if options["kernel"] else "the command")
         self.options = options
         self.mode: Literal["kernel", "terminal"] = "terminal"
         if options["kernel"] or options["mode"] == "kernel":
@@ -47,6 +46,8 @@ class Invocation:
                 "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
             )
         kernel = self.mode == "kernel"
+        if kernel:
+            inputs.check_text(words, "the code")
         self.words, self.file, self.arguments = local_script.divide(words, options, kernel=kernel)
         self.script = None if kernel else local_script.given(words, options["sync"])
         self.wants = runtime_options.wants(options)
@@ -140,6 +141,7 @@ class Invocation:
                 )
             return self._detach_code(code, filename)
         self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
+        inputs.check_variables(self.secrets, "--secret")
         session = self._session()
         if script is not None and header is not None and header.asks:
             local_script.install(self.printer, session, script)

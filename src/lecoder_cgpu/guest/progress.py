@@ -36,8 +36,8 @@ def of(run: Run) -> dict[str, Any] | None:
     if latest is None:
         return None
     _, stream, size = latest
-    text = run.read(stream, max(size - TAIL, 0), TAIL).decode("utf-8", "replace")
-    shown = run.shown(_ANSI.sub("", text))
+    text = run.read(stream, max(size - TAIL, 0), TAIL).decode("utf-8", "surrogateescape")
+    shown = run.shown(_ANSI.sub("", text)).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", shown) if line.strip()]
     if not lines:
         return None

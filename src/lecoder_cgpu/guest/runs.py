@@ -289,11 +289,21 @@ class Feeder:
                 return
 
 
+def as_text(value: Any) -> Any:
+    """A name, a word or a list of them as a message can have them: bytes that are no UTF-8 as `\\xff`."""
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _spelled(secrets: Iterable[str]) -> re.Pattern[str]:
     """Finds secrets as they may stand in output: also percent-encoded, escaped as in JSON, or one line of several."""
     forms: set[str] = set()
     for secret in secrets:
-        forms |= {secret, secret.strip() or secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}
+        coded = secret.encode("utf-8", "surrogateescape")
+        forms |= {secret, secret.strip() or secret, quote(coded, safe=""), quote(coded), quote_plus(coded)}
         forms |= {
             json.dumps(secret)[1:-1],
             json.dumps(secret, ensure_ascii=False)[1:-1],

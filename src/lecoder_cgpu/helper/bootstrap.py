@@ -7,8 +7,12 @@ nothing of that name and brings its own, and two versions live side by side.
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 GUEST = Path(__file__).parents[1] / "guest"
 
@@ -87,6 +91,17 @@ def code() -> str:
 
     blob = base64.b64encode(zlib.compress(json.dumps(sources()).encode(), 9)).decode()
     return f"{_LOADER}\ntry:\n    _lecoder_load({module_name()!r}, {blob!r})\nfinally:\n    del _lecoder_load\n"
+
+
+def encode(method: str, arguments: dict[str, Any]) -> str:
+    """A call as JSON."""
+    request = {"method": method, **arguments}
+    try:
+        return msgspec.json.encode(request).decode()
+    except (
+        UnicodeEncodeError
+    ):  # bytes that are no UTF-8, each as half of a surrogate pair; there they become bytes again
+        return json.dumps(request)
 
 
 def call(text: str) -> str:

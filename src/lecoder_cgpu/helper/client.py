@@ -311,7 +311,7 @@ class Helper:
 
     def post(self, method: str, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
         """Send a call without waiting, from any thread; `on_reply` gets the answer from within `receive`."""
-        request = self._request(bootstrap.call(_encode(method, arguments)))
+        request = self._request(bootstrap.call(bootstrap.encode(method, arguments)))
 
         def take(message: messages.Message) -> None:
             try:
@@ -362,7 +362,7 @@ class Helper:
     # --- the wire ---
 
     def _call(self, kind: type[T], method: str, /, **arguments: Any) -> T:
-        expression = bootstrap.call(_encode(method, arguments))
+        expression = bootstrap.call(bootstrap.encode(method, arguments))
         code = ""
         limits = iter(AFTER_RESTART)
         limit: float | None = CALL_LIMIT
@@ -425,10 +425,6 @@ class Helper:
 
 def _files_type() -> str:
     return f"{bootstrap.module_name()}_files"
-
-
-def _encode(method: str, arguments: dict[str, Any]) -> str:
-    return msgspec.json.encode({"method": method, **arguments}).decode()
 
 
 def _text(data: bytes) -> str:

@@ -27,6 +27,9 @@ DEEPEST = 100  # objects and lists in one another
 ENCODING = "gzip"  # the one that we ask for: it is unpacked here, piece by piece
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_HALVES = re.compile(
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
@@ -163,6 +166,11 @@ def pieces(answer: httpx2.Response, clock: Clock, what: str) -> Iterator[bytes]:
             more = bool(rest) or len(unpacked) == MOST
     if unpack is not None and received and not unpack.eof:
         raise unreadable(what, "cannot be unpacked: its end is missing")
+
+
+def whole_characters(text: str) -> str:
+    """JSON without escapes of half a character (`\\ud800`): no file, header or document can hold what they mean."""
+    return _HALVES.sub(lambda found: r"\ufffd" if found["half"] else found[0], text) if "\\ud" in text.lower() else text
 
 
 def check_json(content: bytes, what: str) -> None:

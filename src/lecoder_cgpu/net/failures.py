@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from .. import errors
-from . import proxies
+from . import answers, proxies
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
@@ -87,7 +87,7 @@ def _excerpt(body: str) -> str:
     with contextlib.suppress(ValueError):
         import json
 
-        content = json.loads(text)
+        content = json.loads(answers.whole_characters(text))
         if isinstance(content, dict):
             text = str(content.get("message") or content.get("reason") or "")
     return " ".join(text.split())[:200]

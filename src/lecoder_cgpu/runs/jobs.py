@@ -3,6 +3,7 @@ that knows the session can ask for them."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -98,7 +99,10 @@ def _id(key: str | None) -> str:
 
 
 def _digest(described: list[Any]) -> str:
-    return sha256(msgspec.json.encode(described)).hexdigest()
+    try:
+        return sha256(msgspec.json.encode(described)).hexdigest()
+    except UnicodeEncodeError:  # an argument or a variable has bytes that are no UTF-8
+        return sha256(json.dumps(described).encode()).hexdigest()
 
 
 def _started(session: Session, state: RunState, launch: Launch) -> JobStarted:

@@ -174,3 +174,12 @@ def _is_secret_key(key: object) -> bool:
 def encodable(text: str) -> str:
     """Escape lone surrogates, which undecodable arguments contain."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def all_encodable(value: Any) -> Any:
+    """The same of every text in plain JSON; a byte that is no UTF-8 becomes `\\xff`."""
+    if isinstance(value, dict):
+        return {all_encodable(key): all_encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [all_encodable(item) for item in value]
+    return re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", encodable(value)) if isinstance(value, str) else value

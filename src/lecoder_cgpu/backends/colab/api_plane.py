@@ -18,7 +18,7 @@ import msgspec
 from ... import errors
 from ...system import logs
 from . import control, model
-from .calls import Google, Tokens, detail_reason
+from .calls import Google, Tokens, detail_reason, listed
 from .control import Ask, Grant, Propagation
 from .model import Account, Assignment, ProxyInfo
 from .web_plane import WebPlane
@@ -146,8 +146,8 @@ class ApiPlane:
             return None
 
     def assignments(self) -> list[Assignment]:
-        rows = self._object("GET", "v1beta/runtimes").get("runtimes") or []
-        found = [_runtime(row) for row in _rows(rows)]
+        rows = listed(self._google.call("GET", "v1beta/runtimes"), "runtimes")
+        found = [_runtime(row) for row in rows]
         return [item for item in found if item is not None]
 
     def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from ... import errors
+from ...net import answers
 from ...net.failures import Refusal
 from ...net.http import Http
 
@@ -85,7 +86,7 @@ def decode(body: bytes, what: str) -> Any:
     Raises:
         errors.ConnectionFailed: it is not JSON.
     """
-    text = body.decode("utf-8-sig", "replace").strip()
+    text = answers.whole_characters(body.decode("utf-8-sig", "replace")).strip()
     if text.startswith(")]}'"):
         text = text[4:].removeprefix(",").lstrip("\r\n")
     if not text:
@@ -97,6 +98,20 @@ def decode(body: bytes, what: str) -> Any:
             f"{what}: the answer is not what Colab sends: {text[:200]!r}",
             hint="is the address of Colab set by hand? lecoder-cgpu debug tail shows the requests",
         ) from None
+
+
+def listed(answer: Any, key: str) -> list[dict[str, Any]]:
+    """The rows of a listing; none where the key is absent.
+
+    Raises:
+        errors.UnexpectedAnswer: it is no listing, from which nothing follows: least of all that a runtime is not in it.
+    """
+    rows = answer.get(key, []) if isinstance(answer, dict) else answer
+    if not isinstance(answer, dict) or not isinstance(rows, list):
+        raise errors.UnexpectedAnswer(
+            f"Colab's listing of {key} is none: {str(rows)[:80]!r}", hint="lecoder-cgpu debug tail shows the requests"
+        )
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def _number(text: str) -> float:
@@ -194,7 +209,7 @@ def google_reason(body: str) -> tuple[str, str]:
     if not text or text.startswith("<"):
         return "", ""
     try:
-        content = json.loads(text.removeprefix(")]}'"))
+        content = json.loads(answers.whole_characters(text.removeprefix(")]}'")))
     except ValueError:
         return " ".join(text.split())[:200], ""
     if isinstance(content, list):

@@ -16,7 +16,7 @@ from ...net import retry
 from ...net.retry import persist, transient
 from ...system import logs
 from . import control, model
-from .calls import Google, Tokens
+from .calls import Google, Tokens, listed
 from .control import Ask, Grant, Propagation
 from .model import Account, Assignment, ProxyInfo
 
@@ -132,8 +132,8 @@ class WebPlane:
         return _assignment(self._object("GET", "tun/m/assign", params=_assign_params(ask)))
 
     def assignments(self) -> list[Assignment]:
-        rows = self._object("GET", "tun/m/assignments", params={"authuser": "0"}).get("assignments")
-        found = [_assignment(row, listed=True) for row in rows or () if isinstance(row, dict)]
+        rows = listed(self._object("GET", "tun/m/assignments", params={"authuser": "0"}), "assignments")
+        found = [_assignment(row, listed=True) for row in rows]
         return [item for item in found if item is not None]
 
     def proxy(self, endpoint: str, port: int = model.SERVER_PORT) -> ProxyInfo:

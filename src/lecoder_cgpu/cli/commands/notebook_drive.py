@@ -67,7 +67,9 @@ def _colab_name(drive: Drive, file: File) -> str | None:
     """The name in the notebook's own metadata; None when it cannot be read."""
     try:
         name = json.loads(drive.download(file.id))["metadata"]["colab"]["name"]
-    except (errors.NotFoundError, errors.ConnectionFailed, ValueError, KeyError, TypeError):
+        if isinstance(name, str):
+            name.encode()  # fails for half a character
+    except (errors.NotFoundError, errors.ConnectionFailed, ValueError, KeyError, TypeError, RecursionError):
         return None
     return name if isinstance(name, str) else None
 
