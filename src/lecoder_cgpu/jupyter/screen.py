@@ -225,7 +225,7 @@ class Screen:
         if final == "m":
             self._style = styled(self._style, parameters)
             return
-        numbers = [int(part[:6]) if part[:6].isdigit() else 0 for part in parameters.split(";")]
+        numbers = [int(part[:6]) if part[:6].isdecimal() else 0 for part in parameters.split(";")]
         count = max(numbers[0], 1)
         if final in _MOVES:
             self._move(*_MOVES[final](self._y, self._column(), count))

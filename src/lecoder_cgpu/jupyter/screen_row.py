@@ -161,7 +161,7 @@ def styled(style: str, parameters: str) -> str:
     """A style, as the codes that set it, after these codes of an escape sequence."""
     codes = {_slot(code): code for code in re.findall(r"[34]8;5;\d+|[34]8;2;\d+;\d+;\d+|[\d:]+", style)}
     for code in re.findall(r"[34]8[;:]5[;:]\d+|[34]8[;:]2[;:][\d:]*\d+;?\d*;?\d*|[\d:]+", parameters) or ["0"]:
-        number = int(code[:6]) if code[:6].isdigit() else -1
+        number = int(code[:6]) if code[:6].isdecimal() else -1
         if number == 0:
             codes.clear()
         elif number in _OFF:
@@ -177,7 +177,7 @@ def styled(style: str, parameters: str) -> str:
 def _slot(code: str) -> str:
     """What a code sets: two codes with the same answer replace each other."""
     head = re.split("[;:]", code)[0]
-    number = int(head) if head.isdigit() and len(head) < 4 else 0
+    number = int(head) if head.isdecimal() and len(head) < 4 else 0
     if number in (*range(30, 39), *range(90, 98)):
         return "foreground"
     if number in (*range(40, 49), *range(100, 108)):

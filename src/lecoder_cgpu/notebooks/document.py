@@ -187,7 +187,7 @@ def _place(cells: Sequence[Any], name: str) -> int:
     for place, cell in enumerate(cells):
         if cell.get("id") == name:
             return place
-    if name.isdigit() and int(name) < len(cells):
+    if name.isdecimal() and len(name) < 10 and int(name) < len(cells):
         return int(name)
     raise errors.UsageError(
         f"there is no cell {name!r}: the notebook has {len(cells)}, counted from 0",

@@ -20,6 +20,7 @@ from .. import errors
 from ..auth import credentials
 from ..auth.tokens import Login, origin
 from ..net import answers, http
+from ..net.failures import retry_after
 from ..net.retry import RETRY_AFTER_MOST, persist
 
 T = TypeVar("T")
@@ -318,15 +319,13 @@ def refusal(reply: http.Reply, identity: str | None = None) -> errors.Error:
     if reply.status == 401:
         return errors.TokenRefused(f"Google refuses the login: {said}", hint="lecoder-cgpu auth login --force")
     if reasons & _RATE or reply.status == 429:
-        wait = reply.headers.get("retry-after") or ""
+        wait = retry_after(reply.headers.get("retry-after"))
         return errors.QuotaError(
             f"Google wants fewer requests to Drive: {said}",
             name="RateLimited",
             retryable=True,
-            hint=f"wait {wait} s, then repeat the same command"
-            if wait.isdigit()
-            else "repeat the same command in a minute",
-            retry_after=float(wait) if wait.isdigit() else None,
+            hint="repeat the same command in " + ("a minute" if wait is None else f"{wait:.0f} s"),
+            retry_after=wait,
         )
     if reply.status == 403:
         return _forbidden(reasons, said, identity)

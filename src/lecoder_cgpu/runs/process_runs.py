@@ -246,4 +246,4 @@ def signal_number(name: str) -> int:
     if name in _SIGNALS:
         return _SIGNALS[name]
     digits = name.removeprefix("SIG")
-    return int(digits) if digits.isdigit() else 0
+    return int(digits) if digits.isdecimal() and len(digits) < 4 else 0

@@ -122,7 +122,7 @@ def variant(value: Any, accelerator_name: str) -> str:
             return "DEFAULT"
         return "TPU" if is_tpu(accelerator_name) else "GPU"
     text = str(value).strip().upper().removeprefix("VARIANT_")
-    if text.isdigit():
+    if text.isdecimal() and len(text) < 4:
         return _VARIANTS.get(int(text), text)
     return "DEFAULT" if text in _CPU else text
 
@@ -130,7 +130,7 @@ def variant(value: Any, accelerator_name: str) -> str:
 def high_memory(value: Any) -> bool:
     """Whether a machine shape is the one with much memory, in any plane's spelling."""
     text = str(value if value is not None else "").strip().upper()
-    if text.isdigit():
+    if text.isdecimal() and len(text) < 4:
         return int(text) > 0
     return text.removeprefix("SHAPE_").replace("_", "") in _HIGH_MEMORY
 
@@ -214,7 +214,7 @@ def _names(value: Any) -> list[str] | None:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

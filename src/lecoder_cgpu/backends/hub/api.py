@@ -152,7 +152,8 @@ class Hub:
             errors.CapacityError: (`SpawnFailed`) the Hub refuses, with its own words.
         """
         major = self.version().partition(".")[0]
-        body: dict[str, Any] = {"user_options": options} if not major.isdigit() or int(major) >= 6 else options
+        old = major.isdecimal() and len(major) < 4 and int(major) < 6
+        body: dict[str, Any] = options if old else {"user_options": options}
         self._http.request("POST", _path(user, server), json=body, timeout=START_ANSWER)
 
     def stop(self, user: str, server: str) -> None:
