@@ -19,7 +19,7 @@ from lecoder_cgpu.sessions.manager import SessionManager
 from lecoder_cgpu.system import atomic_files
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
-from tests.support.colab import logged_in
+from tests.support.colab import logged_in, without_kernels
 from tests.support.wait import wait_until
 
 JSON = {"Content-Type": "application/json"}
@@ -168,6 +168,20 @@ def test_a_runtime_in_the_place_of_a_lost_one(hollow: FakeColab, cli: Cli) -> No
     assert stored(cli)[0]["colab"]["unlisted"] is None
 
 
+def test_a_start_that_was_killed_while_it_booted(hollow: FakeColab, cli: Cli) -> None:
+    """The listing sees when it has booted; nobody has to use it for that."""
+    hollow.mend()
+    hollow.fail("GET /api/kernels", times=None, status=502)
+    create = cli.start("sessions", "create", "a", "--cpu")
+    wait_until(lambda: hollow.count("GET /api/kernels") > 0)
+    create.kill()
+    create.communicate()
+    assert cli("sessions", "list", "--json").json[0]["status"] == "starting"
+    hollow.mend()
+    without_kernels(hollow)
+    assert cli("sessions", "list", "--json").json[0]["status"] == "active"
+
+
 def test_a_close_that_hangs(hollow: FakeColab, cli: Cli) -> None:
     """Ctrl-C ends the waiting; the runtime is held and costs until it is confirmed that it ended."""
     cli("sessions", "create", "a", "--cpu")
@@ -178,6 +192,7 @@ def test_a_close_that_hangs(hollow: FakeColab, cli: Cli) -> None:
     out, _ = close.communicate(timeout=60)
     assert (close.returncode, json.loads(out)["error"]["billing"]) == (130, "running")
     assert len(hollow.vms) == 1
+    assert "session a (Colab DEFAULT) is being given back, which is not confirmed: it may still cost" in cli().out
     hollow.switches.unassign = "works"
     assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
     assert hollow.vms == {}

@@ -41,8 +41,10 @@ def line(found: list[Held]) -> str:
         parts = [f"{item.session}, {item.label}" for item in certain]
         rates = [item.units_per_hour for item in certain]
         known = [rate for rate in rates if rate is not None]
-        if len(known) == len(rates):
-            parts.append(f"{'together ' if len(known) > 1 else ''}{round(sum(known), 4):g} units an hour")
+        if known:
+            together = "together " if len(rates) > 1 else ""
+            least = "" if len(known) == len(rates) else "at least "
+            parts.append(f"{together}{least}{round(sum(known), 4):g} units an hour")
         idle = [item.idle_seconds for item in certain]
         if len(idle) == 1 and idle[0] is not None:
             parts.append(f"released after {duration(idle[0])} without work")

@@ -56,6 +56,8 @@ def _standing(document: Start, active: Record | None, *, leased: bool) -> str:
         return f"no runtime is held; the next one comes from {document.backend}"
     more = f", and {document.sessions - 1} more" if document.sessions > 1 else ""
     name = f"session {active.name} ({active.label if leased else active.backend})"
+    if lifecycle.stage(active) == "closing":
+        return f"{name} is being given back, which is not confirmed: it may still cost{more}"
     if not lifecycle.is_gone(active):
         return f"{name} is in use{more}"
     why = f", for {active.lease.why}" if active.lease is not None and active.lease.why else ""
@@ -73,7 +75,12 @@ def _is_logged_in(app: App) -> bool:
 def _next(app: App, active: Record | None, runs: list[HistoryEntry]) -> list[tuple[str, str]]:
     chosen = app.client.leased(app.config.get("backend").value or "")
     steps: list[tuple[str, str]]
-    if active is not None and lifecycle.is_gone(active):
+    if active is not None and lifecycle.stage(active) == "closing":
+        steps = [
+            (f"lecoder-cgpu sessions close {active.name}", "give it back now"),
+            ("lecoder-cgpu sessions list", "what is held"),
+        ]
+    elif active is not None and lifecycle.is_gone(active):
         steps = [
             (f"lecoder-cgpu sessions ensure {active.name}", "a new runtime under that name"),
             ("lecoder-cgpu sessions clean", "forget what is gone"),

@@ -171,10 +171,10 @@ class Allocator:
         elif found == "unlisted":
             assert record.allocation is not None
             if lifecycle.waits(record.allocation, time.time(), self.loss_pause) == 0:
-                self.advance(record, "answered" if self._answers(record) else "silent")
+                self.advance(record, "answered" if self.answers(record) else "silent")
         return listed
 
-    def _answers(self, record: Record) -> bool:
+    def answers(self, record: Record) -> bool:
         """Whether the runtime answers, under the stored token, which may be stale (protocol C30), or another."""
         agent = self._settings.client_agent
         if record.runtime.proxy is not None and self._probe(records.endpoint(record, agent)) is None:
@@ -211,7 +211,7 @@ class Allocator:
         """
         told = False
         while lifecycle.stage(record) == "unlisted":
-            if self._answers(record):
+            if self.answers(record):
                 self.advance(record, "answered")
                 return
             if self.look(record) is not None or lifecycle.stage(record) != "unlisted":
@@ -279,8 +279,7 @@ class Allocator:
         until = time.monotonic() + terms.patience
 
         def again(error: errors.Error) -> bool | float:
-            nonlocal unanswered, pause
-            nonlocal short
+            nonlocal unanswered, pause, short
             refused = isinstance(error, (errors.QuotaError, errors.BlockedError))
             waits = not refused and isinstance(error, (errors.CapacityError, errors.RateLimited))
             unanswered = unanswered and not (refused or waits)

@@ -127,6 +127,9 @@ class Backend(Leased):
     def is_gone(self, record: Record) -> bool:
         if lifecycle.stage(record) != "closing":
             self._allocator.look(record)
+        # The command that waited for its boot may have been killed.
+        if lifecycle.stage(record) == "booting" and self._allocator.answers(record):
+            self._allocator.advance(record, "answered")
         return self.known_gone(record)
 
     def refresh_endpoint(self, record: Record, error: errors.Error) -> Endpoint | None:
