@@ -130,12 +130,31 @@ def test_sigterm_interrupts_and_exits_with_143(lab: Cli) -> None:
 
 
 def test_kernel_death_is_seen_and_the_next_run_works(lab: Cli) -> None:
-    """A crash ends the run within seconds with what it printed before."""
-    document = kernel(lab, "import os, time\nprint('last words', flush=True)\ntime.sleep(0.5)\nos._exit(1)")
+    """A crash ends the run within seconds, with what the kernel had not sent yet (protocol J45)."""
+    document = kernel(
+        lab, "import ctypes, sys\nprint('last words')\nprint('\u00e9', file=sys.stderr)\nctypes.string_at(0)"
+    )
     assert document["error"]["name"] == "KernelDied"
     assert document["errorCode"] == 1002
-    assert document["stdout"] == "last words\n"
+    assert (document["stdout"], document["stderr"]) == ("last words\n", "\u00e9\n")
+    assert document["outputComplete"] is False
     assert kernel(lab, "print('alive')")["stdout"] == "alive\n"
+
+
+def test_all_that_a_killed_kernel_printed_is_there(lab: Cli) -> None:
+    """More than the ring holds, of which a part was sent; another process' text is not taken for the kernel's."""
+    code = (
+        "import os, signal\n"
+        "if not (child := os.fork()): print('x', end='', flush=True); os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "for number in range(60_000): print('line', number)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    result = lab("run", "-m", "kernel", code)
+    assert result.out.removeprefix("x") == "".join(f"line {number}\n" for number in range(60_000))
+    job = lab("run", "-m", "kernel", "--detach", "import os\nprint('begun', end='')\nos._exit(0)").out.strip()
+    assert lab("job", "wait", job).code == 1
+    assert lab("job", "logs", job).out == "begun"
 
 
 def test_a_kernel_that_its_server_ended_is_lost(lab: Cli, jupyter: JupyterServer) -> None:

@@ -36,7 +36,7 @@ class Message(NamedTuple):
 
     @property
     def id(self) -> str:
-        return _field(_ID, self.header)
+        return header_id(self.header)
 
     @property
     def parent_id(self) -> str:
@@ -67,6 +67,11 @@ def load(part: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def header_id(header: bytes) -> str:
+    """The id of the message with that header."""
+    return _field(_ID, header)
 
 
 def _field(pattern: re.Pattern[bytes], header: bytes) -> str:

@@ -37,6 +37,7 @@ before it is written. A caller waits for that in `settle`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -44,7 +45,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import executor
+from . import executor, last_words
 from .kernel_sockets import KernelSockets, Message, load, message
 from .processes import identity, kernel_process, send_signal, signal_name
 from .recording import Recording, is_recorded
@@ -82,6 +83,7 @@ class Recorder(threading.Thread):
         self.subscribed = threading.Event()
         self._since = 0.0
         self._folder = folder
+        self._held = os.path.join(os.path.dirname(folder), "printed-" + kernel)
         self._active = active
         self._ended = ended
         self.busy = False
@@ -164,6 +166,8 @@ class Recorder(threading.Thread):
                     return
         self._kernel_died()
         self._sockets.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._held)
 
     def _record(self) -> None:
         """Record until the server has forgotten the kernel."""
@@ -292,7 +296,8 @@ class Recorder(threading.Thread):
         self._examine_adopted()
         # The kernel gets it after everything that it was given before, and before what our callers send next.
         self._probe = os.urandom(16).hex()
-        sockets.execute(self._probe, PREPARE if is_python else "", silent=True)
+        prepare = PREPARE + last_words.hold(self._held) if is_python else ""
+        sockets.execute(self._probe, prepare, silent=True)
         self._since = time.monotonic()
         self.subscribed.set()
         return True
@@ -423,6 +428,7 @@ class Recorder(threading.Thread):
         self._expected.clear()
         self._late.clear()
         for recording, known in doomed.values():
+            recording.add_lost(last_words.lost(self._held, recording.id, recording.arrived))
             recording.finish(died=DIED, **known)
             self._ended()
         self._sockets.renew_shell()

@@ -8,13 +8,14 @@ Runs on the runtime as a part of the helper (Python 3.8 and newer, standard libr
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
 from typing import Any
 
 from . import output_order, usage
-from .kernel_sockets import load
+from .kernel_sockets import header_id, load
 from .processes import identity, lives
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
@@ -74,6 +75,10 @@ class Numbers:
             self._seen += 1
             self._requests.add(request)
 
+    def is_own(self, msg_id: str) -> bool:
+        """Whether a message comes from where the first of the run came from, and not from a forked process."""
+        return not self._seen or _numbered(msg_id)[0] == self._source
+
     def missing(self) -> int:
         """How many messages between the first and the last of the run were certainly missed."""
         return max(self._last - self._first + 1 - self._seen - 1 - len(self._requests) - self.unsent, 0)
@@ -108,6 +113,7 @@ class Recording:
         self.numbers = Numbers()
         self._files: dict[str, Any] = {}
         self._sizes = {name: self._size(name) for name in ("messages", "stdout", "stderr", output_order.FILE)}
+        self._of_others = {"stdout": 0, "stderr": 0}  # bytes of forked processes
         self._ordered = output_order.may_begin(folder)
         self._limit = limit()
         self._dropped = 0
@@ -176,8 +182,23 @@ class Recording:
             name = "stderr" if found.get("name") == "stderr" else "stdout"
             text = str(found.get("text", "")).encode("utf-8", "surrogatepass")
             self._write(name, text)
+            if not self.numbers.is_own(header_id(header)):
+                self._of_others[name] += len(text)
             if self._ordered and text:
                 self._write(output_order.FILE, output_order.entry(name, len(text)))
+
+    @property
+    def arrived(self) -> dict[str, int]:
+        """How many bytes of each stream the kernel's own process has sent."""
+        return {name: self._sizes[name] + self._dropped - self._of_others[name] for name in ("stdout", "stderr")}
+
+    def add_lost(self, texts: dict[str, bytes]) -> None:
+        """Add what the kernel had printed and not sent, by stream, as if it had come in messages of the run."""
+        for name, text in texts.items():
+            header = {"msg_id": os.urandom(16).hex(), "msg_type": "stream", "date": timestamp(time.time())}
+            content = {"name": name, "text": text.decode("utf-8", "replace")}
+            parts: tuple[dict[str, str], ...] = (header, {"msg_id": self.id}, {}, content)
+            self.add("stream", *(json.dumps(part).encode() for part in parts))
 
     def _write(self, name: str, data: bytes) -> None:
         file = self._files.get(name)

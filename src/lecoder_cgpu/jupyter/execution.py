@@ -98,6 +98,11 @@ class Execution:
         return self.death is not None or self.status == "aborted" or (self.replied and self.idle)
 
     @property
+    def died_silently(self) -> bool:
+        """Whether the kernel's process ended before it could say how the code did."""
+        return self.death is not None and not self.replied
+
+    @property
     def missing(self) -> int:
         """How many messages of the kernel were lost. Always 0 for a kernel that does not number its messages."""
         return self._numbers.missing

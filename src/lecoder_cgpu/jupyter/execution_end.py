@@ -154,6 +154,6 @@ class Ending:
         outcome.steps.append("what the connection lost was read from the recording on the runtime")
         if not state.execution.replied and outcome.problem is None:
             state.execution.conclude(whole=not outcome.dropped)
-            outcome.unknown = state.execution.status is None
+            outcome.unknown = state.execution.status is None and state.execution.death is None
             if outcome.unknown:
                 outcome.steps.append("the kernel's reply was lost, and nothing else tells whether the code failed")

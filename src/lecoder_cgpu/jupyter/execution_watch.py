@@ -335,8 +335,8 @@ class Watch:
         if state.execution.missing and state.source is Source.SOCKET_ONLY:
             outcome.dropped = True
             outcome.steps.append(f"{state.execution.missing} messages of the kernel were lost on the way")
-        elif state.execution.missing:
-            state.read_on()
+        elif state.execution.missing or state.execution.died_silently:
+            state.read_on()  # the runtime may know what a dead kernel had printed and not sent
         if self._given_up:
             state.close()
         else:

@@ -300,7 +300,7 @@ def _may_have_more(outcome: Outcome) -> bool:
     """Whether the kernel may have lost text that it had not sent: it died, or was interrupted and is one of those that
     send what code has printed only when that is done (IRkernel)."""
     execution = outcome.execution
-    if execution.death is not None and not execution.replied:
+    if execution.died_silently:
         return True
     return not outcome.is_python and (outcome.interrupted is not None or outcome.stopped_by is not None)
 
