@@ -190,7 +190,7 @@ def test_a_server_that_stays_away(jupyter: JupyterServer, tmp_path: Path, monkey
             proxy.close()
 
     with files_of(SessionManager(Config()), progress) as files:
-        files._service._channel._patience = 1.0  # type: ignore[attr-defined]
+        files.service._channel._patience = 1.0  # type: ignore[attr-defined]
         with pytest.raises(errors.ConnectionFailed) as caught:
             files.upload([str(source)], "away/never")
     assert caught.value.name == "ContactLost"

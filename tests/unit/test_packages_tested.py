@@ -21,7 +21,7 @@ TESTS = {
     "cli": ("test_hints", "test_parse", "test_watch"),
     "diagnostics": ("test_doctor", "test_installation"),
     "docgen": ("test_docgen", "test_errors"),
-    "files": ("test_file_service", "test_sync_plan", "test_trees"),
+    "files": ("test_file_service", "test_generations", "test_moments", "test_sync_plan", "test_trees"),
     "guest": ("test_executor", "test_guest_parts", "test_lease_guard", "test_recorder", "test_supervisor"),
     "helper": ("test_file_errors", "test_follow", "test_helper_answers", "test_launch"),
     "history": ("test_history", "test_history_images", "test_history_page"),

@@ -40,7 +40,9 @@ OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "Options of every day": (
             "--sync", "--pull", "--gpu", "--cpu", "--mode", "--file", "--detach", "--timeout", "--session", "--json",
         ),
-        "Watch and leave": ("--wait", "--on-disconnect", "--attach", "--from", "--key", "--name", "--on-finish"),
+        "Watch and leave": (
+            "--every", "--wait", "--on-disconnect", "--attach", "--from", "--key", "--name", "--on-finish",
+        ),
         "Input, folder and packages": ("--stdin", "--cwd", "--auto-install", "--kernel", "--kernel-name"),
         "Variables and secrets": ("--env", "--env-file", "--secret", "--secrets-file"),
         "Output": (

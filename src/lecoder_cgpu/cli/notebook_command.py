@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from .. import errors
 from ..models.notebooks import NotebookRun
@@ -136,6 +136,7 @@ class Invocation:
                 hint="leave out --rm or --detach",
             )
         work_files.check(options["sync"], options["pull"])
+        self.pulling = work_files.pulling(options)
 
     def _target(self, name: str, parameters: dict[str, Any]) -> Path | str | None:
         """Where the executed notebook goes: a file, or an address; None is stdout."""
@@ -233,6 +234,9 @@ class Invocation:
             records.remember_job(session, document, f"notebook {self.source.name}", "kernel", secrets=secrets)
         except errors.ConfigError as error:
             self.printer.notify(f"the run was not written to the history: {error.message}")
+        if self.pulling is not None:
+            self.pulling = structs.replace(self.pulling, owner=document.job_id, folder=self.place.cwd)
+            work_files.leave_to_keeper(self.app, session, self.pulling, self.options["pull"], document.job_id)
         session.used()
         return document
 
@@ -270,7 +274,10 @@ class Invocation:
         options = self._options(
             install=repair, on_input=inputs.line_from_pipe if self.options["forward_stdin"] else None
         )
-        with heartbeat(printer, view.offsets, self.options["heartbeat"]):
+        with (
+            heartbeat(printer, view.offsets, self.options["heartbeat"]),
+            work_files.while_it_runs(self.app, session, self.pulling, self.place.cwd),
+        ):
             document = runs.run_notebook(session, progress, self.source.name, self._save, options)
         self._write(document)
         if self.options["in_place"] and self.source.drive_id is not None:
@@ -286,7 +293,7 @@ class Invocation:
         if self.synced is not None:
             document.synced = self.synced
         if self.options["pull"] and document.status != "running":
-            work_files.fetch(printer, session, self.options["pull"], self.place.cwd, document)
+            work_files.fetch(printer, session, self.options["pull"], self.place.cwd, document, self.pulling)
         self._remember(session, document)
         session.used()
         hook.finish(printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from . import display_options, durations, own_runtime, runtime_options
+from . import display_options, durations, own_runtime, runtime_options, work_files
 
 SAVE_EVERY = 30.0  # seconds
 _SECONDS = durations.POSITIVE
@@ -62,6 +62,7 @@ _OPTIONS = (
     click.option(
         "--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`)."
     ),
+    work_files.every_option,
     click.option(
         "-e", "--env", multiple=True, metavar="NAME[=VALUE]",
         help="Set a variable while the notebook runs; NAME alone takes its value from here.",

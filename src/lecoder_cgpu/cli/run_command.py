@@ -19,7 +19,7 @@ from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..runs.scripts import around
 from ..sessions.session import Session
-from . import hook, inputs, local_script, own_runtime, release, run_display, runtime_options, work_files
+from . import hook, inputs, local_script, own_runtime, release, run_checks, run_display, runtime_options, work_files
 from .app import App
 from .live import KernelView, ProcessView, heartbeat
 from .output import Answer
@@ -61,28 +61,8 @@ class Invocation:
         self.needs: local_script.Script | None = None  # whose packages are installed before it runs
         own_runtime.check(options)
         work_files.check(options["sync"], options["pull"])
-        if (options["wait"] is not None or self.detach_on_signal) and options["forward_stdin"]:
-            raise errors.UsageError(
-                "work that goes on after this command cannot read its stdin",
-                hint="leave out --stdin, or --wait and --on-disconnect",
-                name="ConflictingOptions",
-            )
-        if options["release"] and (options["detach"] or options["attach"] or not options["pull"]):
-            raise errors.UsageError(
-                "--release gives the runtime back once results were fetched, which this command does not do",
-                name="ConflictingOptions",
-                hint="add --pull PATH; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
-            )
-        if options["key"] is not None and not options["detach"]:
-            raise errors.UsageError("--key is for jobs", hint="add --detach")
-        if options["name"] is not None:
-            if self.mode == "kernel" and not options["detach"]:
-                raise errors.UsageError("code that is watched has no name", hint="add --detach, or leave out --name")
-            from ..runs.job_names import check
-
-            check(options["name"])
-        if options["start"] and options["attach"] is None:
-            raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
+        self.pulling = work_files.pulling(options)
+        run_checks.together(options, kernel=kernel)
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
         self.manner = run_display.RenderOptions(
             raw=options["raw"],
@@ -163,7 +143,10 @@ class Invocation:
         manner = self.manner
         view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
         try:
-            with heartbeat(self.printer, view.offsets, manner.heartbeat):
+            with (
+                heartbeat(self.printer, view.offsets, manner.heartbeat),
+                work_files.while_it_runs(self.app, session, self.pulling, self.cwd),
+            ):
                 document = kernel_runs.kernel_run(
                     session,
                     code,
@@ -246,7 +229,10 @@ class Invocation:
         view = ProcessView(self.printer)
         try:
             command = self._placed(session, command)
-            with heartbeat(self.printer, view.offsets, self.manner.heartbeat):
+            with (
+                heartbeat(self.printer, view.offsets, self.manner.heartbeat),
+                work_files.while_it_runs(self.app, session, self.pulling, self.cwd),
+            ):
                 document = process_runs.process_run(
                     session,
                     command,
@@ -291,7 +277,7 @@ class Invocation:
                 "this command leaves before a job has outputs to write",
                 hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
             )
-        self._check_leaving()
+        run_checks.leaving(self.options)
         session = self._session()
         launch = self._launch(pull=self.options["pull"])
         if filename is not None and session.language() == PYTHON:
@@ -303,7 +289,7 @@ class Invocation:
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
         from ..runs import jobs
 
-        self._check_leaving()
+        run_checks.leaving(self.options)
         session = self._session()
         shown = command if isinstance(command, str) else " ".join(command)
         with self._noting_interruption(session, shown):
@@ -312,28 +298,11 @@ class Invocation:
             document = jobs.start(session, placed, launch, key=self.options["key"])
         return self._left(session, document, shown, "terminal")
 
-    def _check_leaving(self) -> None:
-        if self.options["auto_install"]:
-            raise errors.UsageError(
-                "--detach leaves before anything could be repaired",
-                name="ConflictingOptions",
-                hint="install it first: lecoder-cgpu install PACKAGE",
-            )
-        if self.options["forward_stdin"]:
-            raise errors.UsageError(
-                "a job cannot read our stdin, because this command leaves", hint="leave out --stdin or --detach"
-            )
-        if self.options["on_finish"]:
-            raise errors.UsageError(
-                "--detach leaves before the job ends, so --on-finish would never be executed",
-                name="ConflictingOptions",
-                hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
-            )
-
     def _left(
         self, session: Session, document: JobStarted, command: str, mode: Literal["kernel", "terminal"]
     ) -> Answer:
         """Write down that a job was started, and answer with its id."""
+        self._leave_pulling(session, document.job_id)
         with self._telling_unwritten():
             records.remember_job(session, document, command, mode, secrets=list(self.secrets.values()))
         session.used()
@@ -357,10 +326,16 @@ class Invocation:
         if not specs or not isinstance(document.run_id, str):
             return
         if document.status == "running":
+            self._leave_pulling(session, document.run_id)
             told = " ".join(f"--pull {spec}" for spec in specs)
             self.printer.notify(f"nothing was fetched yet; later: lecoder-cgpu job wait {document.run_id} {told}")
             return
-        work_files.fetch(self.printer, session, specs, self.cwd, document)
+        work_files.fetch(self.printer, session, specs, self.cwd, document, self.pulling)
+
+    def _leave_pulling(self, session: Session, run: str) -> None:
+        """Have the keeper go on with what --every wants of a run that nobody watches any more."""
+        wanted = self.pulling and structs.replace(self.pulling, folder=self.cwd)
+        work_files.leave_to_keeper(self.app, session, wanted, self.options["pull"], run)
 
     # --- earlier runs ---
 

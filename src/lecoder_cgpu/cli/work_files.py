@@ -1,16 +1,24 @@
-"""`--sync` and `--pull`: the files that work needs, and its results."""
+"""`--sync`, `--pull` and `--every`: the files that work needs, and its results."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
+from .. import errors
+from ..jupyter.messages import new_run_id
 from ..sessions.session import Session
+from . import durations
+from .app import App
 from .live import tell_pulled
 from .output import Printer, counted
 
 if TYPE_CHECKING:
+    from ..files.pulling import Pulling
     from ..models.files import Synced
     from ..models.notebooks import NotebookRun
     from ..models.runs import Run
@@ -33,6 +41,85 @@ def check(sync: str | None, pull: Sequence[str]) -> None:
             split_pull(spec)
 
 
+def every_option(function: Any) -> Any:
+    """Add `--every` to a command."""
+    import click
+
+    return click.option(
+        "--every",
+        type=durations.POSITIVE,
+        metavar="TIME",
+        help="Fetch what --pull names again and again while the work goes on: each time a whole copy of one moment.",
+    )(function)
+
+
+def pulling(options: dict[str, Any]) -> Pulling | None:
+    """What `--pull` and `--every` declare; None without `--every`.
+
+    Raises:
+        errors.UsageError: there is nothing to fetch, or no place for it.
+    """
+    if options["every"] is None:
+        return None
+    if not options["pull"]:
+        raise errors.UsageError(
+            "--every says how often --pull fetches, and there is no --pull",
+            name="ConflictingOptions",
+            hint="add --pull PATH[:LOCAL], or leave out --every",
+        )
+    if options.get("attach"):
+        raise errors.UsageError(
+            "--attach starts nothing, so --every has nothing to fetch from", hint="leave out --every"
+        )
+    from ..files.pulling import declared
+
+    return declared(options["pull"], options["every"], new_run_id())
+
+
+def while_it_runs(
+    app: App, session: Session, wanted: Pulling | None, folder: str | None
+) -> AbstractContextManager[None]:
+    """Fetch what is wanted at its interval while the body runs.
+
+    Args:
+        folder: there, where relative paths start.
+    """
+    from contextlib import nullcontext
+
+    if wanted is None:
+        return nullcontext()
+    from ..files.pulling import while_it_runs as fetching
+
+    def opened() -> Session:
+        return app.client.hold(app.client.store.get(session.record.id) or session.record)
+
+    return fetching(opened, structs.replace(wanted, folder=folder), app.printer.notify)
+
+
+def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: Sequence[str], run: str) -> None:
+    """Have the keeper fetch what is wanted of a job.
+
+    Args:
+        specs: what was typed. run: the job.
+    """
+    if wanted is None:
+        return
+    import time
+
+    from ..files import pull_plans
+    from ..sessions import keeper_process
+
+    state_dir = app.client.state_dir
+    pull_plans.tidy(state_dir, time.time())
+    if pull_plans.find(state_dir, run) is not None:  # the same job, started again under its key
+        return
+    plan = pull_plans.PullPlan(run=run, session=session.record.id, specs=list(specs), pulling=wanted, tried=time.time())
+    pull_plans.write(state_dir, plan)
+    if app.config.get("keeper").value == "off":
+        app.printer.notify("the keeper is switched off, so results are fetched by `job wait` only")
+    keeper_process.ensure(app.config, state_dir, app.printer.notify)
+
+
 def send(printer: Printer, session: Session, folder: str, cwd: str | None) -> tuple[Synced, str]:
     """Send what is new in a local folder; returns what was done, and the folder on the runtime to work in.
 
@@ -50,13 +137,28 @@ def send(printer: Printer, session: Session, folder: str, cwd: str | None) -> tu
 
 
 def fetch(
-    printer: Printer, session: Session, specs: Sequence[str], cwd: str | None, document: Run | NotebookRun
+    printer: Printer,
+    session: Session,
+    specs: Sequence[str],
+    cwd: str | None,
+    document: Run | NotebookRun,
+    wanted: Pulling | None = None,
 ) -> None:
-    """Fetch results, also of work that failed. The document tells of each, and fails if all else went well."""
+    """Fetch results, also of work that failed. The document tells of each, and fails if all else went well.
+
+    Args:
+        wanted: what --every declares; its last generation is fetched.
+    """
     from ..files import results
 
     with printer.waiting("fetching results …"):
-        document.pulled = results.pull(session, specs, cwd)
+        if wanted is None:
+            document.pulled = results.pull(session, specs, cwd)
+        else:
+            from ..files import pulling
+
+            last = structs.replace(wanted, folder=cwd)
+            document.pulled = pulling.fetch(session, last, printer.notify, wait=pulling.LOCK_WAIT)
     problem = results.pull_problem(document.pulled, cwd)
     if problem is not None and document.status == "ok":
         document.fail(problem)

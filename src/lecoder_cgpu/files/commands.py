@@ -73,12 +73,12 @@ class Storage:
 
     def __init__(self, session: Session, progress: Progress | None = None, service: Service | None = None) -> None:
         self.session = session
-        self._service = self._open() if service is None else service
-        hello = self._service.hello
+        self.service = self._open() if service is None else service
+        hello = self.service.hello
         endpoint = session.endpoint
-        self._upload = Upload(self._service, progress)
-        self._download = Download(
-            self._service,
+        self.uploads = Upload(self.service, progress)
+        self.downloads = Download(
+            self.service,
             progress,
             read_range=None if hello is None else range_reader(session.server, hello, endpoint.folder),
             parallel=not is_loopback(endpoint.url),
@@ -114,7 +114,7 @@ class Storage:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._service.close()
+        self.service.close()
 
     # --- up and down ---
 
@@ -139,7 +139,7 @@ class Storage:
         for source in chosen:
             name = plan.local_name(source)
             where = plan.remote_join(target, name) if into and name else target
-            copy = self._upload.tree if os.path.isdir(source) else self._upload.file
+            copy = self.uploads.tree if os.path.isdir(source) else self.uploads.file
             results.append(copy(source, where))
         return self._document("upload", results, began)
 
@@ -165,7 +165,7 @@ class Storage:
                     trees.write_all(file.fileno(), data)
             os.chmod(spool, 0o644)
             with in_use(self.session):
-                result = self._upload.file(spool, target)
+                result = self.uploads.file(spool, target)
         result.source = "-"
         return self._document("upload", [result], began)
 
@@ -193,14 +193,14 @@ class Storage:
                 _check_local(name)
             where = os.path.join(target, name) if into and name else target
             if stat.is_folder:
-                results.append(self._download.tree(source, where, below=target if into and name else None))
+                results.append(self.downloads.tree(source, where, below=target if into and name else None))
             else:
-                results.append(self._download.file(source, where, stat=stat))
+                results.append(self.downloads.file(source, where, stat=stat))
         return self._document("download", results, began)
 
     def _expand(self, source: str) -> list[_Source]:
         """What a path or a pattern on the runtime stands for."""
-        stat = self._service.stat(source)
+        stat = self.service.stat(source)
         if stat.entry is not None:
             if not (stat.is_file or stat.is_folder):
                 raise errors.UsageError(
@@ -211,19 +211,19 @@ class Storage:
         if plan.has_magic(source):
             for item in self._glob(source):
                 if item.kind in (trees.FILE, trees.FOLDER):
-                    found.append(_Source(item.name, self._service.stat(item.name)))
+                    found.append(_Source(item.name, self.service.stat(item.name)))
         if not found:
             raise _missing(source)
         return found
 
     def _glob(self, pattern: str) -> list[Entry]:
         """What matches a pattern on the runtime."""
-        found = self._service.glob(pattern)
+        found = self.service.glob(pattern)
         patterns.check_answers(pattern, [item.name for item in found])
         return found
 
     def _is_folder(self, path: str) -> bool:
-        return self._service.stat(path).is_folder
+        return self.service.stat(path).is_folder
 
     # --- looking, reading, removing ---
 
@@ -234,14 +234,14 @@ class Storage:
             errors.NotFoundError: nothing is there.
         """
         path = plan.clean_remote(path)
-        stat = self._service.stat(path)
+        stat = self.service.stat(path)
         if stat.entry is None:
             lines = self._glob(path) if plan.has_magic(path) else []
             if not lines:
                 raise _missing(path)
             shown = path
         elif stat.is_folder:
-            lines, shown = self._service.list_folder(path), stat.path
+            lines, shown = self.service.list_folder(path), stat.path
         else:
             lines, shown = [stat.entry._replace(name=path)], stat.path
         return FileList(
@@ -273,17 +273,17 @@ class Storage:
 
             starts = range(0, entry.size, READ)
             parts = (Part(start, min(READ, entry.size - start)) for start in starts)
-            self._service.read_parts(real, parts, done)
+            self.service.read_parts(real, parts, done)
             return offset
         # The size of a device or a file of /proc is known only at its end.
-        while data := self._service.read(real, offset, READ):
+        while data := self.service.read(real, offset, READ):
             write(bytes(data))
             offset += len(data)
         return offset
 
     def _file(self, path: str) -> tuple[Entry, str]:
         """The entry and the real path of something that is no folder."""
-        stat = self._service.stat(plan.clean_remote(path))
+        stat = self.service.stat(plan.clean_remote(path))
         if stat.entry is None:
             raise _missing(path)
         if stat.is_folder:
@@ -312,10 +312,10 @@ class Storage:
         removed, count = [], 0
         for target in targets:
             if target.is_folder:
-                count += self._service.remove(target.full)
+                count += self.service.remove(target.full)
             else:
                 parent, _, name = target.full.rpartition("/")
-                count += len(self._service.delete(parent or "/", [name]))
+                count += len(self.service.delete(parent or "/", [name]))
             removed.append(trees.shown(target.shown))
         return FilesRemoved(removed=removed, entries=count, session=self.session.record.ref)
 
@@ -326,7 +326,7 @@ class Storage:
                 name="IsADirectory",
                 hint=f"delete it with all it holds: lecoder-cgpu rm -r {target.shown}",
             )
-        hello = self._service.hello
+        hello = self.service.hello
         if target.full == "/" or (hello is not None and trees.is_inside(hello.cwd, target.full)):
             raise errors.UsageError(
                 f"{target.shown} holds the runtime's own working folder; it is not deleted",
@@ -337,12 +337,12 @@ class Storage:
     def _targets(self, path: str) -> Sequence[_Target]:
         """What a path or a pattern stands for. Links are not followed."""
         folder, _, name = path.rpartition("/")
-        stat = self._service.stat((folder or "/") if path.startswith("/") else folder or ".")
+        stat = self.service.stat((folder or "/") if path.startswith("/") else folder or ".")
         if not stat.is_folder:
             return []
         if path == "/" or name in ("", ".", ".."):
-            return [_Target(path, self._service.stat(path).real, True)]
-        for item in self._service.list_folder(stat.real):
+            return [_Target(path, self.service.stat(path).real, True)]
+        for item in self.service.list_folder(stat.real):
             if item.name == name:
                 return [_Target(path, plan.remote_join(stat.real, name), item.kind == trees.FOLDER)]
         if not plan.has_magic(path):
@@ -364,7 +364,7 @@ class Storage:
                 the hint says where.
         """
         entry, real = self._file(path)
-        edit = Edit(self._upload, self._download, self.session.notify)
+        edit = Edit(self.uploads, self.downloads, self.session.notify)
         saved, digest = edit.run(Stat(path, real, entry), editor)
         return FileEdited(path=path, saved=saved, sha256=digest, session=self.session.record.ref)
 
@@ -392,7 +392,7 @@ class Storage:
         Raises:
             errors.Error: something could not be done; what was done before is whole.
         """
-        sync = Sync(self._service, self._upload, self.session.record.ref, self.session.notify)
+        sync = Sync(self.service, self.uploads, self.session.record.ref, self.session.notify)
         return sync.run(local, plan.clean_remote(remote), checksum=checksum, delete=delete, dry_run=dry_run)
 
     # --- documents ---
@@ -402,7 +402,7 @@ class Storage:
     ) -> TransferDocument:
         seconds = round(time.monotonic() - began, 3)
         document = TransferDocument(action=action, session=self.session.record.ref, seconds=seconds)
-        document.verified = self._service.verifies
+        document.verified = self.service.verifies
         for result in results:
             item = TransferItem(
                 source=trees.shown(result.source),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -176,6 +177,38 @@ class Download(Transfer):
                     self._read_range = None
                     return
                 failures = 0 if sink.position > before else failures + 1
+
+    def beginning(self, remote: str, local: str, entry: Entry) -> str:
+        """Copy as much of a file as a listing says it has; the file may have grown since. Returns the SHA-256 in hex.
+
+        Args:
+            remote: its path there. local: its name here; what has that name is replaced.
+
+        Raises:
+            errors.TransferError: (`FileChanged`) it was written anew while it was read. errors.Error: not copied.
+        """
+        size = entry.size
+        with local_problems(local):
+            folder, name = Beneath(os.path.dirname(local)).place(os.path.basename(local))
+            part = _own_part(folder, transfer_key(remote, local))
+            if shutil.disk_usage(folder.path).free < size:
+                raise trees.Problem("DiskFull", f"{folder.path}: there is no room for {size} bytes")
+            try:
+                with os.fdopen(folder.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC), "r+b", buffering=0) as file:
+                    self._receive(file, remote, 0, size)
+                    file.seek(0)
+                    ours = hashlib.file_digest(file, "sha256").hexdigest()
+                theirs = self.service.start_hash(remote, size)()
+                if ours != (theirs or ours):
+                    raise error_of(trees.Problem("FileChanged", f"{remote}: it was changed while it was read"), THERE)
+                mode = None if entry.mode is None else permissions(entry.mode, umask())
+                folder.finish(part, None, mode if os.name == "posix" else None, entry.mtime)
+                folder.rename(part, folder, name)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    folder.unlink(part)
+                raise
+        return ours
 
     def tree(self, remote: str, local: str, *, below: str | None = None) -> TransferResult:
         """Copy a folder from the runtime, into the folder `local`, which is made when it is missing.

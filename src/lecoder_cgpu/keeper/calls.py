@@ -127,6 +127,7 @@ class Calls:
         self._tell = tell
         self._backends: dict[str, Leased | None] = {}
         self._sockets: dict[str, HeldSocket] = {}
+        self.before_release: Callable[[str], None] = lambda session: None  # told the session's id
 
     def held(self) -> tuple[StoredSession, ...]:
         """The stored sessions whose runtimes are held.
@@ -292,6 +293,8 @@ class Calls:
                 logs.current().info("KEEPER", f"{record.name}: not released, its limits or its use have changed")
                 return Outdated(record.id)
             logs.current().info("KEEPER", f"{record.name}: release, {why}")
+        if not owners.is_gone(record.owner):
+            self.before_release(record.id)
         done = backend.retire(record)
         # A session that a command closed is forgotten; one that its lease ended is kept.
         if done and (record.owner is not None or call.reason is None):

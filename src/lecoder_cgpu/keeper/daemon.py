@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import structs
 
 from .. import config, errors
+from ..files import pull_plans
 from ..models.base import now as utc_now
 from ..sessions import keeper_process
 from ..store.session_store import Store
@@ -24,6 +25,7 @@ from ..system import atomic_files, logs
 from .calls import Calls
 from .decisions import KeeperState, step
 from .events import Action, Call, CloseSocket, End, Event, Failed, Looked, Note, Report, Unreadable, Withdraw
+from .pulls import Pulls
 
 PLACE_WAIT = 10.0  # seconds in which another keeper may end
 LOOK = 1.0  # seconds between two looks whether something is due, or the stored sessions have changed
@@ -56,6 +58,8 @@ class KeeperDaemon:
         # Each event with how many calls it ends: one, or none if it comes by itself.
         self._events: queue.SimpleQueue[tuple[Event, int]] = queue.SimpleQueue()
         self._calls = Calls(settings, self._store, lambda event: self._events.put((event, 0)))
+        self._pulls = Pulls(settings, self._store, clock)
+        self._calls.before_release = self._pulls.before_release
         self._pool = ThreadPoolExecutor(max_workers=CALLS)
         self._under_way = 0
         self._seen: object = NEVER  # the version of the store that was read last
@@ -99,6 +103,7 @@ class KeeperDaemon:
 
     def close(self) -> None:
         """Wait for the calls that are under way, then close all sockets and connections."""
+        self._pulls.close()
         self._pool.shutdown(cancel_futures=True)
         self._calls.close()
 
@@ -122,6 +127,7 @@ class KeeperDaemon:
 
     def _look(self) -> None:
         """Read the stored sessions if they have changed."""
+        self._pulls.begin_due()
         version = self._version()
         if version == self._seen:
             return
@@ -134,7 +140,7 @@ class KeeperDaemon:
             self._step(Unreadable())
             return
         self._seen, self._unreadable = version, ""
-        self._step(Looked(held))
+        self._step(Looked(held, self._pulls.unfinished))
 
     def _stay_known(self) -> None:
         """Write the record again if it is gone, or names a keeper that was started beside this one. The lock says which
@@ -147,9 +153,12 @@ class KeeperDaemon:
                 keeper_process.write(self.state_dir, self.record)
 
     def _version(self) -> object:
-        with contextlib.suppress(OSError):
-            return self._store.path.stat().st_mtime_ns
-        return None
+        def changed(path: Path) -> int | None:
+            with contextlib.suppress(OSError):
+                return path.stat().st_mtime_ns
+            return None
+
+        return changed(self._store.path), changed(pull_plans.folder(self.state_dir))
 
     def _log(self, event: Event) -> None:
         known = (self.state.runtimes or {}).get(getattr(event, "session", ""))

@@ -8,10 +8,12 @@ once a second, since time passes.
 
 The keeper::
 
-    keeping ──nothing is held──────────> leaving ──still nothing──> End
+    keeping ──nothing is held(*)───────> leaving ──still nothing──> End
        ^                                    │
        └──────a session appeared────────────┘
     keeping ──no answer from a lender for a day──> giving up ──whatever is held──> End
+
+(*) and no results of jobs are to be fetched (`pulls.py`).
 
 In `leaving` the keeper has removed its record (`Withdraw`) and looks once more. A command writes its session first and
 looks for the record afterwards; so a command that still saw the record has written its session early enough.
@@ -137,6 +139,7 @@ class KeeperState(Struct, frozen=True, kw_only=True):
     unstored: tuple[CloseSocket, ...] = ()  # sockets of sessions that are not held any more
     looked: bool = False  # in this very step
     silent: bool = False
+    pulls: bool = False  # results of jobs are still to be fetched
     accounts_asked: dict[str, float] = {}  # by backend
     accounts_waiting: frozenset[str] = frozenset()
     reported: tuple[KeptSession, ...] | None = None
@@ -156,8 +159,8 @@ def step(state: KeeperState, event: Event | None, now: float) -> tuple[KeeperSta
 def learn(state: KeeperState, event: Event, now: float) -> KeeperState:
     """The state that takes an event into account."""
     match event:
-        case Looked(sessions):
-            return _look(state, sessions, now)
+        case Looked(sessions, pulls):
+            return structs.replace(_look(state, sessions, now), pulls=pulls)
         case Unreadable():
             return structs.replace(state, silent=_silent(state, now), looked=True)
         case AccountSeen(backend, rate):
@@ -293,7 +296,7 @@ def _ending(
     state: KeeperState, looked: bool, now: float
 ) -> tuple[Literal["keeping", "leaving", "giving up", "ended"], list[Action]]:
     """Whether the keeper goes on, and what it does when it does not."""
-    held = any(_held(runtime, now) for runtime in (state.runtimes or {}).values())
+    held = state.pulls or any(_held(runtime, now) for runtime in (state.runtimes or {}).values())
     if state.stage == "keeping":
         if state.silent:
             return "giving up", [Withdraw()]

@@ -47,9 +47,10 @@ class StoredSession(Struct, frozen=True, kw_only=True):
 
 
 class Looked(Struct, frozen=True):
-    """The session store was read; these sessions are held."""
+    """The session store was read; these sessions are held. `pulls`: results of jobs are still to be fetched."""
 
     sessions: tuple[StoredSession, ...]
+    pulls: bool = False
 
 
 class Unreadable(Struct, frozen=True):

@@ -90,12 +90,20 @@ class Hook(Struct, kw_only=True):
 
 
 class Pulled(Struct, kw_only=True):
-    """One result that `--pull` fetched, or the `error` that kept it."""
+    """One result that `--pull` fetched, or the `error` that kept it.
+
+    With `--every`, `generation` is the number of the one that is at `local`, `completeAt` when it was complete, and
+    `restless` names what changed all the time and is there as in the generation before. These also come beside an
+    `error`: then the last fetch failed, and an earlier generation is there.
+    """
 
     path: str
     local: str
     files: int = 0
     bytes: int = 0
+    generation: int | Optional = UNSET
+    complete_at: str | Optional = field(name="completeAt", default=UNSET)
+    restless: list[str] | Optional = UNSET
     error: ErrorInfo | Optional = UNSET
 
 

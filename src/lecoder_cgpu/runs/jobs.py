@@ -3,11 +3,12 @@ that knows the session can ask for them."""
 
 from __future__ import annotations
 
+import builtins
 import json
 import time
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, structs
@@ -26,6 +27,10 @@ from ..system.interrupts import Hold, Unwatched, naming
 from . import classify, endings, job_names, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
+
+if TYPE_CHECKING:
+    from ..files.pull_plans import PullPlan
+    from ..models.runs import Pulled
 
 
 def start(
@@ -287,17 +292,35 @@ class Jobs:
     def fetch(self, document: JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
         state = self._show(document.job.id)
-        specs = list(dict.fromkeys([*(state.pull or ()), *more]))
-        if not specs or not state.ended:
+        if not state.ended:
             return
-        from ..files import results
+        from ..files import pull_plans, results
 
-        document.pulled = results.pull(self.session, specs, state.cwd)
+        plan = pull_plans.find(self.session.store.folder, state.run)
+        again = [] if plan is None else plan.specs
+        specs = [spec for spec in dict.fromkeys([*(state.pull or ()), *more]) if spec not in again]
+        if plan is not None:
+            document.pulled = self._fetch_last(plan)
+        if specs:
+            earlier = document.pulled if isinstance(document.pulled, list) else []
+            document.pulled = [*earlier, *results.pull(self.session, specs, state.cwd)]
+        if not isinstance(document.pulled, list):
+            return
         problem = results.pull_problem(document.pulled, state.cwd)
         if problem is not None and document.status == "ok":
             document.status = "error"
             document.error_code, document.exit_code = problem.code, problem.exit_status
             document.error = ErrorInfo.of(problem)
+
+    def _fetch_last(self, plan: PullPlan) -> builtins.list[Pulled]:
+        """Fetch the last generation of what was declared with --every; the keeper has nothing more to do."""
+        from ..files import pull_plans, pulling
+
+        pulled = pulling.fetch(self.session, plan.pulling, self.session.notify, wait=pulling.LOCK_WAIT)
+        if all(item.error is UNSET for item in pulled):
+            done = pull_plans.after_fetch(plan, time.time(), finished=True, problem=None)
+            pull_plans.note(self.session.store.folder, done)
+        return pulled
 
     def document(self, state: RunState) -> JobDocument:
         """The document of a job, with the exit status of the command that shows it."""

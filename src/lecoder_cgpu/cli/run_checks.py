@@ -1,0 +1,60 @@
+"""Which options of `run` contradict each other: checked before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import errors
+
+
+def together(options: dict[str, Any], *, kernel: bool) -> None:
+    """Refuse options that make no sense together.
+
+    Args:
+        kernel: whether code is executed in a kernel.
+
+    Raises:
+        errors.UsageError
+    """
+    if (options["wait"] is not None or options["on_disconnect"] == "detach") and options["forward_stdin"]:
+        raise errors.UsageError(
+            "work that goes on after this command cannot read its stdin",
+            hint="leave out --stdin, or --wait and --on-disconnect",
+            name="ConflictingOptions",
+        )
+    if options["release"] and (options["detach"] or options["attach"] or not options["pull"]):
+        raise errors.UsageError(
+            "--release gives the runtime back once results were fetched, which this command does not do",
+            name="ConflictingOptions",
+            hint="add --pull PATH; for a job: lecoder-cgpu job wait JOB --pull PATH --release",
+        )
+    if options["key"] is not None and not options["detach"]:
+        raise errors.UsageError("--key is for jobs", hint="add --detach")
+    if options["name"] is not None:
+        if kernel and not options["detach"]:
+            raise errors.UsageError("code that is watched has no name", hint="add --detach, or leave out --name")
+        from ..runs.job_names import check
+
+        check(options["name"])
+    if options["start"] and options["attach"] is None:
+        raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
+
+
+def leaving(options: dict[str, Any]) -> None:
+    """Refuse what needs this command at the end of a job, when it has left."""
+    if options["auto_install"]:
+        raise errors.UsageError(
+            "--detach leaves before anything could be repaired",
+            name="ConflictingOptions",
+            hint="install it first: lecoder-cgpu install PACKAGE",
+        )
+    if options["forward_stdin"]:
+        raise errors.UsageError(
+            "a job cannot read our stdin, because this command leaves", hint="leave out --stdin or --detach"
+        )
+    if options["on_finish"]:
+        raise errors.UsageError(
+            "--detach leaves before the job ends, so --on-finish would never be executed",
+            name="ConflictingOptions",
+            hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
+        )

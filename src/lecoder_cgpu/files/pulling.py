@@ -1,0 +1,220 @@
+"""`--pull PATH --every TIME`: results that come home while the work goes on.
+
+`Pulling` is what one run has declared. Whoever watches the run fetches in a thread of its own (`while_it_runs`); for a
+job that nobody watches, the keeper does. A lock for each result sees to it that only one of them does at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from msgspec import Struct
+
+from .. import errors
+from ..guest import trees
+from ..models.base import ErrorInfo
+from ..models.runs import Pulled
+from ..sessions.session import Session
+from ..system import logs
+from . import plan
+from .commands import Storage
+from .fetch import Fetch, Tell, put_back
+from .generations import Generations, Manifest, resolve
+
+LEAST = 1.0  # seconds between two fetches
+LOCK_WAIT = 120.0  # seconds that a last fetch waits for another process, which is fetching the same
+PATIENCE = 30.0  # seconds that the end of the work waits for a fetch under way; the last fetch waits for its lock
+
+
+class Result(Struct):
+    """One result: its path there, and its absolute path here."""
+
+    path: str
+    local: str
+
+
+class Pulling(Struct, kw_only=True):
+    """What is fetched of a run, and how often.
+
+    Attributes:
+        owner: the run's id, or what stands for all attempts of a job. folder: there, where relative paths start.
+        every: seconds between two fetches.
+    """
+
+    owner: str
+    results: list[Result]
+    every: float
+    folder: str | None = None
+
+
+def declared(specs: Sequence[str], every: float, owner: str) -> Pulling:
+    """What `--pull PATH[:LOCAL]` and `--every` stand for, with the local names checked.
+
+    Raises:
+        errors.UsageError: a name is taken by something else, or twice, or cannot be chosen.
+    """
+    results: list[Result] = []
+    for spec in specs:
+        path, local = plan.split_pull(spec)
+        name = plan.remote_name(path)
+        if plan.has_magic(path) or not (name or local):
+            raise errors.UsageError(
+                f"--pull {spec}: with --every, one file or folder is fetched, which has a name",
+                name="NotOnePath",
+                hint="--pull FOLDER[:LOCAL] --every 5m; --pull .:LOCAL for the working folder",
+            )
+        target = resolve(local, name) if name else resolve(str(local).rstrip("/"), "")
+        Generations(target).claim()
+        if any(target == item.local or trees.is_inside(target, item.local) for item in results):
+            raise errors.UsageError(
+                f"--pull {spec}: {target} is the place of another result",
+                name="ConflictingOptions",
+                hint="give each a LOCAL of its own: --pull PATH:LOCAL",
+            )
+        results.append(Result(path, target))
+    return Pulling(owner=owner, results=results, every=max(every, LEAST))
+
+
+def fetch(
+    session: Session, pulling: Pulling, tell: Tell, *, wait: float = 0.0, pause: Callable[[float], None] = time.sleep
+) -> list[Pulled]:
+    """Fetch a generation of each result. One that fails does not keep the others back; each tells its own error.
+
+    Args:
+        wait: seconds to wait for another process that fetches the same.
+    """
+    try:
+        with Storage(session) as storage:
+            return [_fetch_one(storage, pulling, item, tell, wait, pause) for item in pulling.results]
+    except errors.Error as error:  # the runtime cannot be reached
+        return [_described(item, error=error) for item in pulling.results]
+
+
+def _fetch_one(
+    storage: Storage, pulling: Pulling, item: Result, tell: Tell, wait: float, pause: Callable[[float], None]
+) -> Pulled:
+    import filelock
+
+    store = Generations(item.local)
+    try:
+        with store.lock().acquire(timeout=wait):
+            manifest = Fetch(storage, store, plan.under(pulling.folder, item.path), pulling.owner, tell, pause).run()
+    except filelock.Timeout:
+        busy = errors.TransferError(f"another process is fetching {item.path}", name="Busy", retryable=True)
+        return _described(item, error=busy)
+    except errors.Error as error:
+        logs.current().warn("FILES", f"pull of {item.path}: {error.message}")
+        return _described(item, error=error, owner=pulling.owner)
+    return _described(item, manifest)
+
+
+def _described(
+    item: Result, manifest: Manifest | None = None, *, error: errors.Error | None = None, owner: str | None = None
+) -> Pulled:
+    pulled = Pulled(path=item.path, local=item.local)
+    if error is not None:
+        pulled.error = ErrorInfo.of(error)
+        with contextlib.suppress(errors.Error):
+            manifest = Generations(item.local).current()
+        if manifest is not None and owner is not None and manifest.owner != owner:
+            manifest = None
+    if manifest is not None:
+        files = [line for line in manifest.lines if line.kind == trees.FILE]
+        pulled.files, pulled.bytes = len(files), sum(line.size for line in files)
+        pulled.generation, pulled.complete_at = manifest.number, manifest.at
+        if manifest.restless:
+            pulled.restless = manifest.restless
+    return pulled
+
+
+def is_only_missing(pulled: Pulled) -> bool:
+    """Whether nothing is there to fetch yet."""
+    return isinstance(pulled.error, ErrorInfo) and pulled.error.name == "FileNotFound"
+
+
+def restore(session: Session, pulling: Pulling) -> list[str]:
+    """Put the newest generation of each result back where the work looks for it; returns the paths that were.
+
+    Raises:
+        errors.Error: not all was put back.
+    """
+    done = []
+    with Storage(session) as storage:
+        for item in pulling.results:
+            store = Generations(item.local)
+            with store.lock().acquire(timeout=LOCK_WAIT):
+                store.recover()
+                found = store.current()
+                if found is not None and found.owner == pulling.owner:
+                    put_back(storage, store, plan.under(pulling.folder, item.path))
+                    done.append(item.path)
+    return done
+
+
+def newest(pulling: Pulling) -> int:
+    """How many generations of this work there have been, over all results."""
+    found = [Generations(item.local).current() for item in pulling.results]
+    return sum(item.number for item in found if item is not None and item.owner == pulling.owner)
+
+
+class Teller:
+    """Tells each thing once, until it has changed: a problem that lasts is not told every five minutes."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._told: set[str] = set()
+        self._problems: dict[str, str] = {}
+
+    def say(self, text: str) -> None:
+        """Tell a fact."""
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+    def results(self, pulled: Sequence[Pulled]) -> None:
+        """Tell which results could not be fetched, and which can be again. What is not there yet is no problem."""
+        for item in pulled:
+            before = self._problems.pop(item.path, None)
+            if isinstance(item.error, ErrorInfo) and not is_only_missing(item) and item.error.name != "Busy":
+                self._problems[item.path] = item.error.message
+                if item.error.message != before:
+                    self._tell(f"{item.path} was not fetched, and the run goes on: {item.error.message}")
+            elif before is not None and item.error is None:
+                self._tell(f"{item.path} is fetched again")
+
+
+@contextlib.contextmanager
+def while_it_runs(open_session: Callable[[], Session], pulling: Pulling | None, tell: Tell) -> Iterator[None]:
+    """Fetch at the interval, in a thread of its own, while the body runs. Nothing that goes wrong ends the body.
+
+    Args:
+        open_session: makes a session for that thread.
+    """
+    if pulling is None:
+        yield
+        return
+    ended = threading.Event()
+    teller = Teller(tell)
+
+    def pause(seconds: float) -> None:
+        if ended.wait(seconds):
+            raise errors.TransferError("the work has ended meanwhile", name="Busy")
+
+    def work() -> None:
+        while not ended.wait(pulling.every):
+            try:
+                with open_session() as session:
+                    teller.results(fetch(session, pulling, teller.say, pause=pause))
+            except errors.Error as error:
+                logs.current().warn("FILES", f"a fetch failed: {error.message}")
+
+    thread = threading.Thread(target=work, name="pulling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(PATIENCE)
