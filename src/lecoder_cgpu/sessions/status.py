@@ -32,7 +32,6 @@ from ..models.status import Account as AccountDocument
 from ..store import leases, lifecycle, rates
 from ..store.session_store import Record
 from . import operations
-from .profile_changes import held_elsewhere
 from .session import Session
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
         runtimes = list(pool.map(lambda record: _runtime(manager, record), records))
     document = _document(manager, records, runtimes)
     if not manager.config.profile.alone:
+        from .profile_changes import held_elsewhere
+
         document.held_elsewhere = held_elsewhere(manager.config) or UNSET
     for number, (lender, account, listing) in enumerate(asked):
         if number == 0:  # the document has room for one account: that of the chosen backend comes first
