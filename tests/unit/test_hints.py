@@ -59,7 +59,7 @@ INSTRUCTIONS = {
     "leave out cwd and environment; in Python: os.chdir, os.environ",
     "leave out open files, locks and connections; open them inside the function",
     "leave that call out when the code runs without one",
-    "list packages as texts, in square brackets: # dependencies = [...]",
+    'packages are texts in []: # dependencies = ["rich"]; versions one: # requires-python = ">=3.10"',
     "look at X; the next command starts with no sessions",
     "make the same call again to wait for it",
     "name a code cell, such as X",

@@ -19,6 +19,7 @@ HERE = {"HOME_DIR": "/home/ada"}
         ("", {}),
         ("# only a comment\n\n", {}),
         ("A=1\nB = two words \n", {"A": "1", "B": "two words"}),
+        ("  A=1\n\texport B = 2\n", {"A": "1", "B": "2"}),
         ("export A=1\r\nB=2\r\n", {"A": "1", "B": "2"}),
         ("A=x#y\nB=x #y\nC=#z\n", {"A": "x#y", "B": "x", "C": ""}),
         ("A='$HOME ${B} \\n'\n", {"A": "$HOME ${B} \\n"}),

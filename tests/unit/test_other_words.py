@@ -8,7 +8,7 @@ import click
 import pytest
 
 from lecoder_cgpu.cli.app import COMMANDS, root
-from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_here
+from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here
 from tests.support.cli import Cli
 
 WORDS = sorted(OTHER_WORDS)
@@ -52,11 +52,31 @@ def test_the_words_of_other_tools(typed: str, here: str | None) -> None:
     assert called_here(typed) == here
 
 
+@pytest.mark.parametrize(
+    ("typed", "here"),
+    [
+        ("sessions stop", "close"), ("sessions ls", "list"), ("sessions rm", "close"), ("sessions start", "create"),
+        ("sessions use", "switch"), ("sessions attach", "adopt"), ("sessions info", "list"), ("job cancel", "kill"),
+        ("job stop", "kill"), ("job status", "show"), ("job ls", "list"), ("job tail", "logs"),
+        ("auth whoami", "status"), ("auth revoke", "logout"), ("notebook exec", "run"), ("kernel stop", "interrupt"),
+        ("keeper start", "run"),
+        ("profile add", "create"), ("profile remove", "delete"), ("profile switch", "use"), ("profile show", "list"),
+        ("profile current", "list"), ("profile mv", "rename"), ("profile edit", "set"), ("config list", "show"),
+        ("config rm", "unset"), ("config edit", "set"), ("profile xyzzy", None),
+    ],
+)  # fmt: skip
+def test_words_of_other_tools_behind_the_name_of_a_group(typed: str, here: str | None) -> None:
+    group, (word,) = found(typed.split())
+    assert isinstance(group, click.Group)
+    assert called_below(word, group.commands) == here
+
+
 def test_the_command_is_told(cli: Cli) -> None:
     """In words for people, and as the suggestion of the document; exit status 2, and nothing else is done."""
     told = cli("stop", "my")
     assert (told.code, told.out) == (2, "")
     assert "it is called 'sessions close' here" in told.err
+    assert "it is called 'job kill' here" in cli("job", "cancel", "x").err
     assert json.loads(cli("--json", "stop").out)["error"]["suggestion"] == "lecoder-cgpu sessions close"
 
 

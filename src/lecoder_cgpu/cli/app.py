@@ -289,6 +289,16 @@ class Group(_Helpful, click.Group):
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         help_page.write_subcommands(formatter, [(name, item) for name, item in found if item is not None])
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if type(self) is not Root and args and not args[0].startswith("-") and args[0] not in self.commands:
+            from .other_words import called_below
+
+            if (here := called_below(args[0], self.commands)) is not None:
+                raise _called(f"{_path(context)} {args[0]}", f"{_path(context)} {here}")
+        return super().resolve_command(context, args)
+
     def invoke(self, context: click.Context) -> Any:
         if self.invoke_without_command and type(self) is Group:
             context.ensure_object(App).log  # noqa: B018
@@ -346,17 +356,22 @@ class Root(Group):
         help_page.write_commands(formatter, {name: text for name, (_, text) in COMMANDS.items()})
 
 
+def _called(typed: str, here: str) -> errors.UsageError:
+    return errors.UsageError(
+        f"there is no command {typed!r}; it is called {here!r} here", hint=" ".join(("lecoder-cgpu", here))
+    )
+
+
 def _no_command(context: click.Context, word: str) -> NoReturn:
     """Refuse a word that is no command, with the command that other tools call so, or with the nearest one."""
     import difflib
 
     from .other_words import called_here
 
-    message = f"there is no command {word!r}"
     if (here := called_here(word)) is not None:
-        raise errors.UsageError(f"{message}; it is called {here!r} here", hint=" ".join(("lecoder-cgpu", here)))
+        raise _called(word, here)
     near = difflib.get_close_matches(word, COMMANDS, n=1)
-    context.fail(message + (f"; did you mean {near[0]!r}?" if near else ""))
+    context.fail(f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 # What Google's colab, docker, kubectl, gh, modal, runpod and sky call it -> the words to type here.
 OTHER_WORDS = {
     "exec": "run",
@@ -71,6 +73,31 @@ OTHER_WORDS = {
     "self-update": "upgrade",
     "version": "--version",
 }
+
+
+# Words for the same thing behind the name of a group, the best first: `sessions stop` is `sessions close`.
+_ALIKE = (
+    ("list", "show", "ls", "all"),
+    ("show", "status", "get", "info", "describe", "inspect", "view", "list", "current", "whoami"),
+    (
+        "close", "kill", "stop", "delete", "unset", "logout", "clean", "interrupt", "rm", "remove", "del", "end",
+        "cancel", "terminate", "destroy", "revoke", "drop", "forget",
+    ),
+    ("create", "ensure", "run", "new", "add", "make", "start", "up", "init", "launch"),
+    ("switch", "use", "activate", "select", "choose", "checkout"),
+    ("rename", "mv", "move"),
+    ("run", "exec", "execute"),
+    ("logs", "log", "tail", "output", "follow"),
+    ("set", "update", "change", "edit", "put"),
+    ("adopt", "attach", "take"),
+)  # fmt: skip
+
+
+def called_below(word: str, known: Collection[str]) -> str | None:
+    """Which of a group's commands another word means; None if it is no such word."""
+    word = word.lower().strip("-")
+    alike = (name for words in _ALIKE if word in words for name in words)
+    return next((name for name in alike if name in known), None)
 
 
 def called_here(word: str) -> str | None:

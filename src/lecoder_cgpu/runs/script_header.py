@@ -51,7 +51,7 @@ def read(text: str, origin: str) -> Header:
         return errors.UsageError(
             f"{origin}: the header (# /// script) {what}",
             name="BadScriptHeader",
-            hint="list packages as texts, in square brackets: # dependencies = [...]",
+            hint='packages are texts in []: # dependencies = ["rich"]; versions one: # requires-python = ">=3.10"',
         )
 
     if len(blocks) > 1:
