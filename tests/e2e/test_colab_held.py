@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from lecoder_cgpu.sessions import operations
 from lecoder_cgpu.sessions.manager import SessionManager
 from lecoder_cgpu.system import atomic_files
 from lecoder_cgpu.testing.colab import FakeColab
+from tests.support import clock
 from tests.support.cli import Cli
 from tests.support.colab import logged_in, without_kernels
 from tests.support.wait import wait_until
@@ -168,6 +170,28 @@ def test_a_runtime_in_the_place_of_a_lost_one(hollow: FakeColab, cli: Cli) -> No
     assert stored(cli)[0]["colab"]["unlisted"] is None
 
 
+def test_the_lease_of_an_earlier_runtime_does_not_end_the_next(hollow: FakeColab, cli: Cli) -> None:
+    """The keeper sees the new runtime while it boots."""
+    cli("sessions", "create", "a", "--cpu")
+    hollow.kill()
+    (record,) = stored(cli)
+    record["colab"]["state"] = "lost"
+    record["lease"] |= {"began": time.time() - 7200, "ended": "idle", "why": "it had no work for 60 min"}
+    record["createdAt"] = record["lastUsedAt"] = "2026-01-01T00:00:00.000Z"
+    (cli.state / "sessions.json").write_text(json.dumps([record]))
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.4"}
+    hollow.mend()
+    hollow.fail("GET /api/kernels", times=4, status=502)
+    hollow.fail("GET /api/kernels", times=None, body=b"[]", headers={"Content-Type": "application/json"})
+    again = cli("sessions", "ensure", "a", "--cpu", "--json")
+    assert again.json["fresh"], again
+    assert "ended" not in again.json["session"]["lease"]
+    time.sleep(1)
+    assert list(hollow.vms) == [again.json["session"]["runtime"]["endpoint"]]
+    assert not hollow.count("POST /tun/m/unassign/*")
+    cli("keeper", "stop")
+
+
 def test_a_start_that_was_killed_while_it_booted(hollow: FakeColab, cli: Cli) -> None:
     """The listing sees when it has booted; nobody has to use it for that."""
     hollow.mend()
@@ -305,13 +329,20 @@ def test_a_close_that_fails_starts_a_keeper(hollow: FakeColab, cli: Cli) -> None
     cli("keeper", "stop")
 
 
-def test_a_close_before_it_is_known_what_was_started(hollow: FakeColab, cli: Cli) -> None:
-    """The command that asked was killed, and Colab is still at work: nobody says that nothing was running."""
+@pytest.mark.parametrize("jump", [0, 2400, -2400])
+def test_a_close_before_it_is_known_what_was_started(hollow: FakeColab, cli: Cli, tmp_path: Path, jump: int) -> None:
+    """The command that asked was killed, and Colab is still at work: nobody says that nothing was running, even if the
+    clock was set meanwhile."""
+    if jump:
+        machine = clock.Clock(tmp_path / "clock", clock.library(tmp_path) or pytest.skip("needs a C compiler"))
+        cli.variables |= machine.variables
     hollow.fail("POST /tun/m/assign", hang=True)
     running = cli.start("sessions", "ensure", "a", "--cpu")
     wait_until(lambda: hollow.count("POST /tun/m/assign") == 1)
     running.kill()
     running.communicate()
+    if jump:
+        machine.wrong_by(jump)
     closed = cli("sessions", "close", "a", "--json")
     assert (closed.code, closed.json["error"]["name"]) == (74, "StartUnanswered")
     assert closed.json["error"]["billing"] == "unknown"

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lecoder_cgpu.auth.login_files import Files
 from lecoder_cgpu.backends.colab.web_plane import notebook_hash
 from lecoder_cgpu.store import lifecycle, owners
 from lecoder_cgpu.store.session_store import Record, Store
@@ -241,7 +242,8 @@ class World:
 
     def log_in(self) -> None:
         for machine in self.machines:
-            self.colab.configure(machine.cli.home / "config", account=self.account)
+            with Files(machine.state).lock():  # as `auth login` does: a keeper may be forgetting the login that ended
+                self.colab.configure(machine.cli.home / "config", account=self.account)
         self.logged_in = True
 
     def heal(self) -> None:

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.system.interrupts import Hold, Unwatched, naming
+from lecoder_cgpu.system.interrupts import Hold, Unwatched, behind, naming
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
@@ -71,6 +71,21 @@ def test_another_thread_is_left_alone() -> None:
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+class Interrupted:
+    """As if a signal came while a class with it is created."""
+
+    def __set_name__(self, owner: object, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_python_has_wrapped_is_one() -> None:
+    with pytest.raises((RuntimeError, KeyboardInterrupt)) as caught:
+        type("Made", (), {"field": Interrupted()})
+    assert isinstance(behind(caught.value), KeyboardInterrupt)
+    assert behind(RuntimeError("something else")) is None
+    assert behind(ValueError()) is None
 
 
 def test_an_interrupt_names_its_run() -> None:

@@ -6,11 +6,10 @@ import contextlib
 import io
 import signal
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__, errors
-from ..system import faults
-from ..system.interrupts import Unwatched
+from ..system import faults, interrupts
 from . import held, parse, standard_streams
 from .output import Answer, Printer, ReaderGone
 
@@ -73,32 +72,33 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
         _log_end(app, error.exit_status, error)
         status = printer.failure(error, app.billing, app.whose)
     except KeyboardInterrupt as interrupt:
-        status = errors.interrupted_status(interrupt)
-        interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
-        if isinstance(interrupt, Unwatched):
-            interrupted.message += f"; run {interrupt.run} was started, and may go on"
-            interrupted.hint = f"lecoder-cgpu job wait {interrupt.run}, or lecoder-cgpu job kill {interrupt.run}"
-        _log_end(app, status, interrupted)
-        mode = None if printer.mode == "human" else parse.watched_run(arguments)
-        if mode is None:
-            printer.failure(interrupted, app.billing, app.whose)
-        else:
-            printer.answer(_interrupted_run(mode, interrupt, app))
+        status = _interrupted(interrupt, app)
     except Exception as error:
+        if (behind := interrupts.behind(error)) is not None:
+            return _interrupted(behind, app)
         told = faults.of_this_machine(error)
         _log_end(app, told.exit_status, error)
         status = printer.failure(told, app.billing, app.whose)
     return status
 
 
-def _interrupted_run(mode: Literal["kernel", "terminal"], interrupt: KeyboardInterrupt, app: App) -> Answer:
-    """The document of a run that was interrupted before there was one."""
+def _interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
+    """Answer that a signal has ended the command; returns its exit status."""
+    printer, status = app.printer, errors.interrupted_status(interrupt)
+    interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
+    if isinstance(interrupt, interrupts.Unwatched):
+        interrupted.message += f"; run {interrupt.run} was started, and may go on"
+        interrupted.hint = f"lecoder-cgpu job wait {interrupt.run}, or lecoder-cgpu job kill {interrupt.run}"
+    _log_end(app, status, interrupted)
+    mode = None if printer.mode == "human" else parse.watched_run(app.arguments)
+    if mode is None:
+        return printer.failure(interrupted, app.billing, app.whose)
     from ..runs.records import interrupted_run
 
     document = interrupted_run(mode, interrupt)
     document.error.billing = app.billing()  # type: ignore[union-attr]
     held.fill(app, document)
-    return Answer(document, exit_status=document.exit_code, printed=True)
+    return printer.answer(Answer(document, exit_status=status, printed=True))
 
 
 def _dispatch(arguments: list[str], app: App) -> Answer:

@@ -18,7 +18,7 @@ from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpecs
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, session_store
-from ..system import logs
+from ..system import interrupts, logs
 from . import holdings, interrupted_start
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ class SessionRuntime:
         try:
             with self.waiting(f"starting {self.record.label} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
-        except KeyboardInterrupt:
-            interrupted_start.give_back(self)
+        except BaseException as error:
+            if interrupts.behind(error) is not None:
+                interrupted_start.give_back(self)
             raise
         if self.begun is not None:
             self.notify(self.begun)

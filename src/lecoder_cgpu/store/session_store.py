@@ -82,7 +82,7 @@ class Allocation(Struct, kw_only=True):
     `expires` is the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in
     keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
     was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
-    interrupted; `askedAt` is when (Unix time) it last sent the request.
+    interrupted; `askedAt` is when (Unix time) it last sent the request, `askedTick` the same by the monotonic clock.
     `account` is whose runtime it is, as far as that was known when the lender was last asked.
     """
 
@@ -103,6 +103,7 @@ class Allocation(Struct, kw_only=True):
     lost_at: str | None = field(name="lostAt", default=None)
     asker: str | None = None
     asked_at: float | None = field(name="askedAt", default=None)
+    asked_tick: float | None = field(name="askedTick", default=None)
     account: str | None = None
 
 

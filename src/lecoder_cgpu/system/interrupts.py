@@ -24,6 +24,15 @@ class Unwatched(KeyboardInterrupt):
         self.run = run
 
 
+def behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an exception is, or was made from: Python before 3.12 makes a RuntimeError of one that comes
+    while a class is created, as during an import. None when it is no interrupt."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ if isinstance(cause, RuntimeError) else None
+    return cause
+
+
 @contextlib.contextmanager
 def naming(run: str) -> Iterator[None]:
     """Make each interrupt of the body one that names a run."""

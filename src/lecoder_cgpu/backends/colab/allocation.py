@@ -7,6 +7,7 @@ sent. An answer that was lost is found again by the allocation's key.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from ...jupyter.endpoint import Endpoint
 from ...models.base import now as timestamp
 from ...net import retry
 from ...net.retry import RETRY_AFTER_MOST, persist
-from ...store import lifecycle
+from ...store import leases, lifecycle
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, logs
 from ..protocol import AcquireOptions
@@ -96,16 +97,23 @@ class Allocator:
 
     def write(self, record: Record, found: Assignment, stage: State) -> None:
         """Store what Colab gave, and how far the allocation got with it."""
+        granted = record.allocation is not None and record.allocation.state == "asked"
         records.take(record, found)
         if record.allocation is not None:
             record.allocation.state = stage
             record.allocation.account = self._listing.holder() or record.allocation.account
-        self.save(record)
+        self.save(record, granted=granted)
 
-    def save(self, record: Record) -> bool:
-        """Store what a backend changes of a record, nothing else; False if the session is not stored any more."""
+    def save(self, record: Record, *, granted: bool = False) -> bool:
+        """Store what a backend changes of a record, nothing else; False if the session is not stored any more.
+
+        Args:
+            granted: the lease begins now. That of an earlier runtime, which has ended, would end this one at once.
+        """
 
         def change(stored: Record) -> None:
+            if granted:
+                stored.lease = record.lease = leases.fresh(leases.lease_of(stored), time.time())
             stored.runtime, stored.allocation = record.runtime, record.allocation
             stored.variant, stored.label = record.variant, record.label
             if record.kernel is None:
@@ -233,16 +241,8 @@ class Allocator:
         """For how many seconds a request that was sent, and whose answer nobody has, may still bring a runtime."""
         if not allocation.sent or allocation.asked_at is None:
             return 0.0
-        return max(ASSIGN_LIMIT - abs(time.time() - allocation.asked_at), 0.0)
-
-    @staticmethod
-    def closed_meanwhile(record: Record) -> errors.Error:
-        """The error for a session that another command has closed."""
-        return errors.CapacityError(
-            f"session {record.name!r} was closed by another command",
-            name="AllocationFailed",
-            hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
-        )
+        wall, ticks = abs(time.time() - allocation.asked_at), time.monotonic() - (allocation.asked_tick or math.inf)
+        return max(ASSIGN_LIMIT - (wall if ticks < 0 else min(wall, ticks)), 0.0)  # below 0: started anew since
 
     def start_over(self, record: Record) -> None:
         """Make a lost record one for a new runtime, under a new key."""
@@ -270,10 +270,11 @@ class Allocator:
             unanswered = begins or earlier
             assert record.allocation is not None
             record.allocation.sent, record.allocation.asker = unanswered, terms.asker or None
-            record.allocation.asked_at = time.time() if begins else record.allocation.asked_at
+            if begins:
+                record.allocation.asked_at, record.allocation.asked_tick = time.time(), time.monotonic()
             record.allocation.account = self._listing.holder()
             if not self.save(record) and begins:
-                raise self.closed_meanwhile(record)
+                raise records.closed_meanwhile(record)
 
         pause, short = CAPACITY_PAUSE[0], SHORT_WAITS
         until = time.monotonic() + terms.patience

@@ -170,7 +170,7 @@ class Backend(Leased):
         """
         with self._allocator.exclusive(record):
             if self._allocator.reread(record) is None:
-                raise self._allocator.refusal(record) or self._allocator.closed_meanwhile(record)
+                raise self._allocator.refusal(record) or records.closed_meanwhile(record)
             if record.allocation is None:
                 record.allocation = records.of_predecessor(record)
             fresh = replaces = False

@@ -178,3 +178,12 @@ def unanswered(record: Record, left: float) -> errors.Error:
         name="StartUnanswered",
         hint=f"repeat later: lecoder-cgpu sessions close {record.name}",
     )
+
+
+def closed_meanwhile(record: Record) -> errors.Error:
+    """The error for a session that another command has closed."""
+    return errors.CapacityError(
+        f"session {record.name!r} was closed by another command",
+        name="AllocationFailed",
+        hint=f"ask for it again: lecoder-cgpu sessions ensure {record.name}",
+    )
