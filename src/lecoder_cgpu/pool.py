@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 from . import errors
 from .api.client import Client
 from .api.session import OnOutput, Session
-from .backends.protocol import Leased, RuntimeRequest
+from .backends.protocol import RuntimeRequest
 from .remote_functions import remote
-from .sessions import operations
+from .sessions import free_tier, operations
 from .store.session_store import Record
 
 T = TypeVar("T")
@@ -130,7 +130,10 @@ class Pool(Executor):
         if self._manager is not None:
             self._manager.check_kind(self._manager.chosen, self._wants)
             if self._limit > 1 and not several_free:
-                _refuse_several_free(self._manager.leased(self._manager.chosen))
+                free_tier.refuse_several(
+                    self._manager.leased(self._manager.chosen),
+                    "Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
+                )
         self._changed = threading.Condition()
         self._queue: deque[_Item] = deque()
         self._working: dict[_Item, _Work | None] = {}
@@ -419,21 +422,6 @@ def check_python(answer: str) -> None:
             f"a function of Python {here} cannot be executed by the runtime's Python {there}",
             name="PythonMismatch",
             hint=f"run this program with Python {there}, or use Session.run",
-        )
-
-
-def _refuse_several_free(backend: Leased | None) -> None:
-    if backend is None or backend.restrictions is None:
-        return
-    try:
-        account = backend.account()
-    except errors.Error:
-        return  # asking for a runtime meets the same, and says it
-    if not account.balance and account.tier in ("free", None):
-        raise errors.UsageError(
-            "the terms of the lender restrict several free runtimes at once",
-            name="FreeTier",
-            hint="Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
         )
 
 

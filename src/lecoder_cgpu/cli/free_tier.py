@@ -13,6 +13,7 @@ import click
 
 from .. import errors
 from ..backends.protocol import Leased
+from ..sessions import free_tier
 from ..sessions.session import Session
 from .app import App
 
@@ -45,7 +46,8 @@ def check(app: App, session: Session, what: str, understood: bool, command: str)
     except errors.Error as error:
         app.printer.notify(f"{terms}. (The account could not be looked at: {error.message})")
         return
-    if account.tier is None and account.balance is None:
+    free = free_tier.is_free(account)
+    if free is None:
         app.printer.notify(terms)
-    elif not account.balance and account.tier in ("free", None):
+    elif free:
         raise errors.UsageError(terms, name="FreeTier", hint=f"{command} {OPTION}")
