@@ -116,6 +116,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--to",
         "--token-stdin",
         "--wait",
+        "--yes",
     }
     wordings: dict[str, set[str | None]] = {}
     for command in COMMANDS.values():

@@ -21,8 +21,8 @@ ROOT = Path(lecoder_cgpu.__file__).parent
 # From the ground up: a package, or a module of the root, imports only what stands above it here.
 PACKAGES = (
     "errors", "models", "profiles", "config", "guest", "system", "net", "jupyter", "helper", "auth", "store",
-    "backends", "sessions", "files", "history", "runs", "notebooks", "api", "remote_functions", "pool", "agents",
-    "ports", "diagnostics", "docgen", "keeper", "cli", "reference", "testing",
+    "backends", "sessions", "files", "history", "runs", "notebooks", "sweeps", "api", "remote_functions", "pool",
+    "agents", "ports", "diagnostics", "docgen", "keeper", "cli", "reference", "testing",
 )  # fmt: skip
 LEVEL = {name: number for number, name in enumerate(PACKAGES)}
 

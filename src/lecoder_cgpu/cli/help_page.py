@@ -21,7 +21,7 @@ WIDEST = 80
 
 # The commands in the order in which they are shown. One that stands in no group is an old name, and hidden.
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Run": ("run", "job", "connect", "install", "kernel"),
+    "Run": ("run", "job", "sweep", "connect", "install", "kernel"),
     "Files": ("upload", "download", "sync", "ls", "cat", "edit", "rm"),
     "Runtimes and money": ("status", "top", "sessions", "gpus", "usage", "keeper", "policy"),
     "Notebooks": ("notebook", "open", "colab"),
@@ -66,6 +66,10 @@ NEXT: Mapping[str, str] = {
     "job show": "job logs JOB -f",
     "job wait": "job result JOB",
     "job logs": "job wait JOB",
+    "sweep": "sweep status",
+    "sweep status": "sweep resume",
+    "sweep wait": "sweep status",
+    "sweep kill": "sweep resume",
     "connect": "job list",
     "install": "run python train.py",
     "kernel": "run -m kernel CODE",

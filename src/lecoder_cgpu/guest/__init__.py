@@ -13,7 +13,8 @@
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
   `leftovers` tells both whether what ended runs left in the background is at work. `hub_activity` tells a JupyterHub
   that work goes on. Without the helper,
-  `notebook_driver` runs a notebook, `installer` installs packages, and `port_tunnel` is the far end of forwarded ports.
+  `notebook_driver` runs a notebook, `installer` installs packages, `port_tunnel` is the far end of forwarded ports, and
+  `item_folder` gives each item of a sweep a folder of its own.
 Sent there as source by `helper/bootstrap.py`, so it is written for Python 3.8, the standard library and pyzmq. What
 Colab's machines have is protocol C38.
 Who may use it: `helper/` packs it; `files/` lists, packs and unpacks with it on this machine, too.

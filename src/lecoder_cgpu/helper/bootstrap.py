@@ -24,7 +24,7 @@ PARTS = (  # each imports only earlier ones
 )  # fmt: skip
 
 # Executed on the runtime as processes of their own, or in a kernel of their own.
-PROGRAMS = ("notebook_driver", "installer", "port_tunnel")
+PROGRAMS = ("notebook_driver", "installer", "port_tunnel", "item_folder")
 
 # Executed in the kernel, in names of its own so that nothing of it stays in the kernel's namespace.
 _LOADER = """
