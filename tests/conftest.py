@@ -33,6 +33,7 @@ SEEDS = {"chaos_seed": 25, "life_seed": 30}  # how many there are without `--cha
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which of the random runs of tests/chaos to do, and how long each of tests/fuzz goes on."""
     parser.addoption("--chaos", metavar="N", help="random runs of each kind: the seeds 0 to N-1, or FIRST:END")
+    parser.addoption("--kills", type=int, default=8, metavar="N", help="how many commands of a day are killed")
     parser.addoption(
         "--fuzz", type=float, default=0, metavar="SECONDS", help="for each of tests/fuzz; 0: some examples"
     )
@@ -44,6 +45,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name in metafunc.fixturenames:
             first, _, end = (metafunc.config.getoption("--chaos") or str(number)).rpartition(":")
             metafunc.parametrize(name, range(int(first or 0), int(end)))
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How many commands tests/chaos/test_day_of_kills.py kills."""
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture
