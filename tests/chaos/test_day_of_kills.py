@@ -33,7 +33,7 @@ DAY = (
     ("run", "-s", "k1", "--detach", "--key", "j", "sleep 1; echo done"), ("job", "wait", "j", "-s", "k1"),
     ("job", "list", "-s", "k1"), ("sync", "-s", "k1", "folder", "synced"), ("download", "-s", "k1", "synced", "down/"),
     ("logs",), ("auth", "check"), ("usage",), ("status",), ("sessions", "list"), ("kernel", "restart", "-s", "k1"),
-    ("sessions", "use", "k1"), ("sessions", "close", "k1", "--no-input"), ("run", "--rm", "--cpu", "true"),
+    ("sessions", "switch", "k1"), ("sessions", "close", "k1", "--no-input"), ("run", "--rm", "--cpu", "true"),
     ("sessions", "ensure", "k1", "--gpu", "T4"), ("sessions", "close", "--all", "--no-input"), ("sessions", "clean"),
 )  # fmt: skip
 

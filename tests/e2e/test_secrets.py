@@ -8,15 +8,19 @@ from __future__ import annotations
 import base64
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from mcp import Client as McpClient
 
 from lecoder_cgpu.testing.colab import FakeColab
+from tests.e2e.test_auth import visit
+from tests.e2e.test_mcp import serve
 from tests.support.cli import Cli, Result
+from tests.support.notebooks import code, write
 
 MARK = "Mark3d"  # in every secret of the user
 # The files whose purpose is to hold a login, a client or a runtime's token; all are 0600.
@@ -95,6 +99,83 @@ def process_leaks(secrets: set[str], cli: Cli) -> list[str]:
     return found
 
 
+Do = Callable[..., Result]
+
+
+def failures(do: Do) -> None:
+    """Failures of every kind that has a secret at hand: addresses, tokens, proxies, answers that are pasted."""
+    nobody = "127.0.0.1:9"
+    add = ("sessions", "add", "x", "--url", f"http://{nobody}/")
+    for line, options in (
+        ((*add, "--token-stdin"), {"stdin": f"{MARK}-20".encode()}),
+        ((*add, "--password-stdin"), {"stdin": f"{MARK}-21".encode()}),
+        (("--backend", "jupyter", "run", "true"), {"env": jupyter(f"http://{nobody}/", f"{MARK}-22")}),
+        (("--backend", "jupyter", "run", "true"), {"env": jupyter(f"http://{nobody}/?token={MARK}-23", "")}),
+        (("sessions", "add", "x", "--hub", f"http://u:{MARK}-24@{nobody}/"), {}),
+        (("notebook", "run", f"https://u:{MARK}-25@{nobody}/x.ipynb?token={MARK}-26"), {}),
+        (("notebook", "list"), {"env": proxied(f"http://u:{MARK}-27@{nobody}")}),
+        (("doctor", "--json"), {"env": proxied(f"socks5://u:{MARK}-28@{nobody}")}),
+        (("upgrade", "--check"), {"env": proxied(f"http://u:{MARK}-29@{nobody}")}),
+        (("auth", "login", "--finish", "nosuchflow", "--code-stdin"), {"stdin": f"4/0{MARK}-30".encode()}),
+        (("auth", "import"), {"stdin": f'{{"refreshToken": "{MARK}-31"}}'.encode()}),
+        (("run", "--secret", "API=-", "--no-such-option"), {"stdin": f"{MARK}-32\n".encode()}),
+    ):
+        assert do(*line, **options).code != 0 or line[0] == "upgrade", line
+    assert do("sessions", "switch", "colab").code == 0
+
+
+def jupyter(url: str, token: str) -> dict[str, str]:
+    return {"LECODER_CGPU_JUPYTER_URL": url, "LECODER_CGPU_JUPYTER_TOKEN": token}
+
+
+def proxied(url: str) -> dict[str, str]:
+    return {"HTTPS_PROXY": url, "ALL_PROXY": url, "LECODER_CGPU_GOOGLE_APIS_DOMAIN": "https://nobody.example"}
+
+
+def printed(do: Do, folder: Path) -> None:
+    """Programs that print their secret: lists do not show it, and the logs of the job, which do, are not asked for."""
+    jobs = [do("run", "--detach", "--secret", "API", 'echo "$API"; echo "ValueError: $API" >&2; exit 4').out.strip()]
+    source = write(folder / "n.ipynb", code("import os; print(os.environ['API'])"))
+    jobs.append(do("notebook", "run", str(source), "--detach", "--secret", "API").out.strip())
+    for job in jobs:
+        do("job", "wait", job)
+        do("job", "show", job, "--json")
+    do("sessions", "list", "--json")
+
+
+def login_in_two_steps(colab: FakeColab, do: Do) -> set[str]:
+    """Log in anew; returns the codes that passed through a person's hands."""
+    started = do("auth", "login", "--force", "--start", "--json").json
+    address = visit(started["url"])
+    (found,) = parse_qs(urlsplit(address).query)["code"]
+    wrong = address.replace(quote(found, safe=""), f"4%2F0{MARK}-33")
+    assert do("auth", "login", "--finish", started["flowId"], "--code-stdin", stdin=wrong.encode()).code != 0
+    started = do("auth", "login", "--force", "--start", "--json").json
+    address = visit(started["url"])
+    (found,) = parse_qs(urlsplit(address).query)["code"]
+    assert do("auth", "login", "--finish", started["flowId"], "--code-stdin", stdin=address.encode()).code == 0
+    return {found}
+
+
+def agents(day: Cli, seen: list[Result]) -> None:
+    """The same through the Model Context Protocol: what it answers counts as a stream."""
+
+    async def body(client: McpClient) -> None:
+        for name, arguments in (
+            ("run", {"command": f"true --password {MARK}-40; DB_PASSWORD={MARK}-41 false"}),
+            ("run", {"command": f"true --token {MARK}-42", "detach": True}),
+            ("run", {"code": f"api_key = '{MARK}-43'; 1/0"}),
+            ("ensure", {"name": f"--token={MARK}-44"}),
+            ("status", {}),
+            ("history", {}),
+        ):
+            result = await client.call_tool(name, arguments)
+            text = "".join(item.text for item in result.content if item.type == "text")
+            seen.append(Result(0, text.replace(f"{MARK}-43'; 1/0", ""), ""))  # the exception quotes the agent's line
+
+    serve(day, body)
+
+
 @pytest.mark.timeout(600)
 def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: Path) -> None:
     seen: list[Result] = []
@@ -116,6 +197,10 @@ def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: P
     assert do("run", "--cpu", "--secret", "API", 'test "${#API}" = 16 && exit 3').code == 3
     for refused in (("--secret", f"API={MARK}-1"), (f"--secret=API={MARK}-2",)):
         assert do("run", *refused, "true").code == 2
+    failures(do)
+    printed(do, tmp_path)
+    secrets |= login_in_two_steps(colab, do)
+    agents(day, seen)
     command = f"python3 -c pass --password {MARK}-3; DB_PASSWORD={MARK}-4 true; "
     command += f": postgres://u:{MARK}-5@h/db; : --api-key={MARK}-6"
     assert do("run", command).code == 0
@@ -129,16 +214,22 @@ def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: P
         assert do(*failing).code != 0
     colab.fail("* /tun/m/*", times=2, status=500, body=f"{refresh} said".encode())
     do("sessions", "list", "--json")
-    for line in (("job", "list", "--json"), ("job", "list"), ("logs", "--json"), ("status", "--json"), ("doctor",),
-                 ("sessions", "list", "--json"), ("debug", "tail", "-n", "500"), ("keeper", "status")):  # fmt: skip
+    page = str(day.home / "page.html")
+    for line in (("job", "list", "--json"), ("job", "list"), ("logs", "--json"), ("logs", "--html", page),
+                 ("doctor",), ("status", "--json"),
+                 ("sessions", "list", "--json"), ("debug", "tail", "-n", "500"), ("keeper", "status"),
+                 ("debug", "show", "--json", "-n", "1000")):  # fmt: skip
         do(*line)
-    forward = day.start("forward", "8123:0")
-    assert forward.stderr
-    forward.stderr.readline()
-    secrets |= stored_secrets(day)
-    processes = process_leaks(secrets, day)
-    forward.send_signal(signal.SIGINT)
-    out, err = forward.communicate(timeout=60)
-    assert processes == []
-    seen.append(Result(forward.returncode, out.decode(), err.decode()))
+    for left in (("forward", "8123:0"), ("forward", "8124:8124", "--via", "proxy"),
+                 ("run", "--secret", "API", "echo begun >&2; sleep 60")):  # fmt: skip
+        running = day.start(*left)
+        assert running.stderr
+        running.stderr.readline()
+        secrets |= stored_secrets(day)
+        processes = process_leaks(secrets, day)
+        running.send_signal(signal.SIGINT if left[0] == "forward" else signal.SIGKILL)
+        out, err = running.communicate(timeout=60)
+        assert processes == []
+        seen.append(Result(running.returncode, out.decode(), err.decode()))
+    do("job", "list")  # completes what the killed command left open
     assert leaks(secrets, seen, day.home) == []

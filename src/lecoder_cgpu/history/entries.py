@@ -418,9 +418,9 @@ def entry_from_run(
         entry.session, entry.session_id = run.session.name, run.session.id
     if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
-        entry.traceback = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text
-        entry.error = HistoryError(
-            ename=kept(run.error.name), evalue=kept(run.error.message), traceback=entry.traceback
-        )
+        bounded_lines = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text
+        entry.traceback = [redaction.hide(line) for line in bounded_lines]  # it quotes code, as the command does
+        message = redaction.hide(kept(run.error.message))
+        entry.error = HistoryError(ename=kept(run.error.name), evalue=message, traceback=entry.traceback)
         entry.error_category = run.error.category
     return entry
