@@ -346,3 +346,14 @@ def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest
         session.restart_kernel()
         assert session.connect_helper().hello().pid != stuck
     assert lab("run", "echo again").out == "again\n"
+
+
+def test_what_a_task_prints_after_its_run(lab: Cli) -> None:
+    """It stands with the run that left the task behind, and a later run says so."""
+    code = "import asyncio\nasync def f():\n    await go.wait()\n    print('late')\ngo = asyncio.Event()\n"
+    run = kernel(lab, code + "t = asyncio.create_task(f())\nprint('first')")["runId"]
+    later = kernel(lab, "go.set(); await t\nprint('second')")
+    assert (later["stdout"], later["lateOutputOf"]) == ("second\n", [run])
+    assert lab("job", "logs", run).out == "first\nlate\n"
+    run = kernel(lab, code + "t = asyncio.create_task(f())")["runId"]
+    assert f"{run}, which ended before, has printed more" in lab("run", "-m", "kernel", "go.set(); await t").err

@@ -133,6 +133,9 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         printer.note(INCOMPLETE)
     if isinstance(document.shell_exit, int):
         printer.note(f"warning: a shell command (!) of the code ended with exit status {document.shell_exit}")
+    if not isinstance(document.late_output_of, type(UNSET)):
+        for run in document.late_output_of:
+            printer.note(f"{run}, which ended before, has printed more meanwhile: lecoder-cgpu job logs {run}")
     _tell_images(printer, document)
     if document.status == "running":
         assert isinstance(document.run_id, str)

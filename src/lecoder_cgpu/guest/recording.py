@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from . import output_order, usage
-from .kernel_sockets import header_id, load
+from .kernel_sockets import Message, header_id, load
 from .processes import identity, lives
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
@@ -119,6 +119,7 @@ class Recording:
         self._dropped = 0
         self.passed_over = 0  # messages that made no sense and may have been of this run
         self._reply: dict[str, Any] | None = None
+        self._result: dict[str, Any] | None = None
         self._started = time.time()
         self._started_text = (before or {}).get("started") or timestamp(self._started)
         self.began_at = self.written_at = time.monotonic()
@@ -255,7 +256,19 @@ class Recording:
             "shellExit": shell_exit if type(shell_exit) is int else None,
             **known,
         }
+        self._result = result
         write_json(os.path.join(self.folder, "result.json"), result)
+
+    def add_late(self, kind: str, taken: Message) -> None:
+        """Add what came after the end: tasks and threads that the code left behind go on printing."""
+        if kind in _BULKY and self._result is not None:
+            before = self._sizes["messages"]
+            self.add(kind, *taken)
+            self.rest()
+            late = self._sizes["messages"] - before
+            self._result["lateBytes"] = self._result.get("lateBytes", 0) + late
+            self._result["stdoutBytes"], self._result["stderrBytes"] = self._sizes["stdout"], self._sizes["stderr"]
+            write_json(os.path.join(self.folder, "result.json"), self._result)
 
     def lose(self, reason: str) -> None:
         """Write that it will never be known how the run ended."""

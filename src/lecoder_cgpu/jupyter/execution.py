@@ -33,6 +33,8 @@ EXECUTION_TYPES = frozenset(
 
 GONE = "the kernel is gone"  # the server does not know it any more: it was ended there, or the server was restarted
 _CLASS = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
+_RUN = re.compile(r"run-[0-9a-f]{16}")
+MOST_LATE = 20  # runs that are named because they printed late
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
 ORDERED = _OUTPUTS | {"comm_open", "comm_msg"}  # what these mean depends on the messages before them
@@ -71,6 +73,7 @@ class Execution:
         self.unreadable = 0  # frames that came meanwhile and were no messages
         self._odd: set[str] = set()
         self._damaged: set[str] = set()  # own messages that were not UTF-8, until they come once more
+        self.late: list[str] = []  # earlier runs whose tasks and threads have printed meanwhile
         self.widgets = Widgets(msg_id)
         self._numbers = MessageNumbers(msg_id)
 
@@ -129,6 +132,7 @@ class Execution:
         if message.type == "status" and self._is_death(message):
             return None
         if message.parent != self.msg_id:
+            self._note_late(message)
             return None
         content = message.content
         if not message.repaired:
@@ -174,6 +178,13 @@ class Execution:
                 self.inputs += 1
                 return messages.InputRequested(str(content.get("prompt", "")), bool(content.get("password")))
         return None
+
+    def _note_late(self, message: messages.Message) -> None:
+        """While this run is executed, no other one is; what another one shows now, it shows after its end."""
+        run, executed = message.parent, self._taken_up and not self.idle
+        late = executed and message.type in _OUTPUTS and _RUN.fullmatch(run) is not None
+        if late and run not in self.late and len(self.late) < MOST_LATE:
+            self.late.append(run)
 
     @property
     def passed_over(self) -> int:

@@ -142,6 +142,8 @@ class Run(Struct, kw_only=True):
     `autoInstalled` names what --auto-install has installed; the document then describes the second run.
     `order`, with `--order`, tells in which order everything was shown; with `--raw` and `--max-output 0`, its bytes
     cut the streams exactly.
+    `lateOutputOf` names earlier runs of this kernel whose tasks or threads printed while this one ran; it stands with
+    their output.
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
@@ -173,6 +175,7 @@ class Run(Struct, kw_only=True):
     bytes_dropped: int | Optional = field(name="bytesDropped", default=UNSET)
     passed_over: int | Optional = field(name="passedOver", default=UNSET)
     shell_exit: int | Optional = field(name="shellExit", default=UNSET)
+    late_output_of: list[str] | Optional = field(name="lateOutputOf", default=UNSET)
     truncated: Truncated | Optional = UNSET
     stdout_base64: str | Optional = field(name="stdoutBase64", default=UNSET)
     stderr_base64: str | Optional = field(name="stderrBase64", default=UNSET)

@@ -321,6 +321,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
     )
     if execution.shell_exit is not None:
         document.shell_exit = execution.shell_exit
+    document.late_output_of = execution.late or UNSET
     if execution.passed_over:
         document.passed_over = execution.passed_over
     if outcome.bytes_dropped:
