@@ -41,6 +41,7 @@ JSON = st.recursive(
         ("4", ""),
         ("Tesla T4", "T4"),
         ("T4 GPU", "T4"),
+        ("NVIDIA L4 Tensor Core GPU", "L4"),
         ("A100 80GB", "A100"),
         ("NVIDIA A100-SXM4-40GB", "A100"),
         ("NVIDIA H100 80GB HBM3", "H100"),

@@ -98,7 +98,7 @@ def test_which_words_are_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert parse.split_run(["-f", "train.py", "--", "3"]).separated
 
 
-@pytest.mark.parametrize("word", ["tpu", "TPU", "any", "v5e", "v5e-1", "V28", "tpu v2-8", "v5e-1,v6e-1"])
+@pytest.mark.parametrize("word", ["tpu", "TPU", "any", "v5e", "v5e-1", "V28", "tpu v2-8", "v5e-1,v6e-1", "T4"])
 def test_a_kind_of_tpu_is_no_command(word: str) -> None:
     assert parse.split_run(["--tpu", word, "nvidia-smi"]) == parse.Split(["--tpu", word], ["nvidia-smi"])
 

@@ -87,7 +87,7 @@ def accelerator(value: Any) -> str:
 
 # What people write before an accelerator's name, and behind it: makers, sizes of memory, kinds of boards.
 _MAKERS = re.compile(r"(?:(?:NVIDIA|GOOGLE|CLOUD|TESLA|QUADRO|GEFORCE|TPU|GPU)(?:[\s_-]+|(?=[A-Z]?\d)))+")
-_BOARDS = re.compile(r"(?:[\s_-]+(?:\d+\s*GI?B?|PCIE?|SXM\d?|NVL|HBM\d?E?|GPU|TPU))+$")
+_BOARDS = re.compile(r"(?:[\s_-]+(?:\d+\s*GI?B?|PCIE?|SXM\d?|NVL|HBM\d?E?|TENSOR|CORE|GPU|TPU))+$")
 # Cards under the names that their maker gave them, and kinds of TPUs without their size -> Colab's names.
 _ALSO = {
     **dict.fromkeys(("RTXPRO6000", "RTXPRO6000BLACKWELL", "RTXPRO6000BLACKWELLSERVEREDITION", "RTX6000"), "G4"),

@@ -63,6 +63,8 @@ def names(typed: tuple[str, ...], kind: str) -> list[str]:
         name = model.typed_accelerator(text)
         if not name:
             known = ", ".join(model.GPUS if kind == "GPU" else model.TPUS)
+            if kind == "GPU" and "TPU" in text.upper():
+                raise errors.UsageError(f"{text} is not a GPU", name="UnknownAccelerator", hint="use --tpu")
             raise errors.UsageError(
                 f"{text!r} is no accelerator's name (Colab has, for example: {known})",
                 name="UnknownAccelerator",

@@ -55,7 +55,9 @@ def _part(reference: Reference, words: tuple[str, ...]) -> ReferencePart:
     if found is None:
         import difflib
 
-        near = difflib.get_close_matches(name, parts.names(reference), n=3)
+        kind = words[0] + " " if words[0] in ("error", "setting") else ""
+        known = [item.removeprefix(kind) for item in parts.names(reference) if item.startswith(kind)]
+        near = [kind + item for item in difflib.get_close_matches(name, known, n=3)]
         raise errors.NotFoundError(
             f"there is no {name!r} in the reference",
             hint="lecoder-cgpu reference " + " or ".join(near or ["COMMAND", "error CODE", "setting NAME"]),
