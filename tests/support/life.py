@@ -424,7 +424,11 @@ class Step:
             endpoint = document["session"]["runtime"]["endpoint"]
             if self.alone:
                 assert endpoint in self.ever, "the session's runtime does not live"
-                assert document["fresh"] == (endpoint not in self.before.live), "it is not true whether it was started"
+                known = self.before.record(self.machine, self.words[2])
+                begun = known is None or lifecycle.stage(known) not in ("asked", "booting")  # else nobody has used it
+                if begun:
+                    was = endpoint in self.before.live
+                    assert document["fresh"] == (not was), "it is not true whether it was started"
         elif self.is_("usage") and self.alone and self.began == 0:
             # The fake counts a browser's runtimes, too.
             assert document["units"].get("runtimes", 0) >= len(self.throughout), "a runtime is not counted"

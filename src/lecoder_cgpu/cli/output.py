@@ -345,7 +345,7 @@ class Printer:
         told = 0.0
         while not over.wait(WAIT_LOOK):
             wait, now = waits.longest(), time.monotonic()
-            if wait is None or self._reports or wait[1] < 2 * WAIT_LOOK or now - told < 2.5 * WAIT_LOOK:
+            if wait is None or self._reports or wait[1] < 1.5 * WAIT_LOOK or now - told < 2.5 * WAIT_LOOK:
                 continue
             told = now
             self.note(f"waiting for {wait[0]}; {wait[1]:.0f} s so far")
