@@ -254,3 +254,10 @@ def test_an_open_umask(lab: Cli, tmp_path: Path) -> None:
     assert shell(lab, f"umask 0; cgpu run true; cgpu logs --html '{page}'")[0] == 0
     for path in (page, *lab.state.rglob("*")):
         assert not path.lstat().st_mode & 0o002, path
+
+
+def test_a_file_of_settings_that_is_not_there(cli: Cli) -> None:
+    """Whatever the command is about, the file is named."""
+    for line in (("--config", "nope"), ("usage", "--config", "nope")):
+        result = cli(*line, "--json")
+        assert (result.code, "nope" in result.json["error"]["message"]) == (78, True), result

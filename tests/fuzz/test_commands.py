@@ -15,7 +15,8 @@ from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli, Result
 from tests.support.colab import logged_in
 from tests.support.fuzz import VALUES, Choices, Fuzz
-from tests.support.garbler import Garbler, garbler, places, replaced
+from tests.support.garbler import Garbler, encode, garbler, places, replaced
+from tests.support.notebooks import code, text, write
 from tests.support.servers import JupyterServer
 
 FURTHER: tuple[Any, ...] = (
@@ -106,3 +107,95 @@ def test_a_jupyter_server(fuzz: Fuzz, jupyter: JupyterServer, tmp_path: Path) ->
 
         fuzz("jupyter_commands", check)
         print(f"commands and a Jupyter server: {fuzz.runs}, {between.answers} answers")
+
+
+# --- what lies on this machine -----------------------------------------------------------------------------------
+
+STATE = ("sessions.json", "session.json", "token.json", "history.jsonl", "../config.json")
+READERS = (
+    ("status", "--json"), ("sessions", "list", "--json"), ("logs", "--json"), ("auth", "status", "--json"), ("logs",),
+    ("sessions", "list"), ("run", "--json", "true"), ("keeper", "status", "--json"), ("usage", "--json"),
+    ("sessions", "rename", "colab", "b", "--json"), ("job", "list", "--json"), ("sessions", "clean", "--json"),
+)  # fmt: skip
+
+
+def damaged(choices: Choices, content: bytes) -> bytes:
+    """A file with one odd value in its JSON, or with other bytes in it."""
+    kind = choices.below(4)
+    if kind == 0:
+        at = choices.below(max(len(content), 1))
+        return content[:at] + choices.raw(20) + content[at + choices.below(30) :]
+    lines = content.splitlines() or [b"{}"]
+    try:
+        documents = [json.loads(content)]
+    except ValueError:
+        documents = [json.loads(line) for line in lines]
+    which = choices.below(len(documents))
+    found = list(places(documents[which]))
+    documents[which] = replaced(documents[which], found[choices.below(len(found))], choices.pick((*VALUES, *FURTHER)))
+    return b"\n".join(map(encode, documents))
+
+
+def test_state_files(fuzz: Fuzz, colab: FakeColab, colab_cli: Cli) -> None:
+    """Files of ours that a crash, another version or a person has changed."""
+    colab.switches.keep_alive = "empty"
+    for line in (("run", "--cpu", "true"), ("run", "exit 3"), ("auth", "check")):
+        colab_cli(*line)
+    sound = {name: (colab_cli.state / name).read_bytes() for name in STATE}
+
+    def check(choices: Choices) -> None:
+        for name, content in sound.items():
+            (colab_cli.state / name).write_bytes(content)
+        name, line = choices.pick(STATE), choices.pick(READERS)
+        (colab_cli.state / name).write_bytes(damaged(choices, sound[name]))
+        judge(colab_cli(*line), (name, *line))
+
+    fuzz("state_files", check)
+    print(f"commands and state files: {fuzz.runs}")
+
+
+def test_notebooks(fuzz: Fuzz, cli: Cli, tmp_path: Path) -> None:
+    """Notebooks that no program has written."""
+    cells = [code("x = 1", "parameters"), code("x"), text("# title")]
+    sound = write(tmp_path / "sound.ipynb", *cells).read_bytes()
+    path = tmp_path / "n.ipynb"
+    nowhere = {"LECODER_CGPU_BACKEND": "jupyter", "LECODER_CGPU_JUPYTER_URL": "http://127.0.0.1:1/"}
+
+    def check(choices: Choices) -> None:
+        path.write_bytes(damaged(choices, sound))
+        line = choices.pick(
+            (
+                ("notebook", "parameters", str(path), "--json"),
+                ("notebook", "convert", str(path), "-o", str(tmp_path / "n.py"), "--force", "--json"),
+                ("notebook", "run", str(path), "-p", "x=2", "--json"),
+            )
+        )
+        judge(cli(*line, env=nowhere), line)
+
+    fuzz("notebooks", check)
+    print(f"commands and notebooks: {fuzz.runs}")
+
+
+ARGUMENTS = (
+    "run", "job", "sessions", "logs", "ls", "auth", "notebook", "-m", "kernel", "--json", "-s", "--session", "--", "-",
+    "", "-e", "A=", "=", "--env=A=\udcff", "\udce9", "-1", "99999999999999999999", "1e999", "nan", "²", "--timeout",
+    "--tail", "--gpu", "T4", "--from", "stdout=²", "a" * 5000, "\x1b]52;c;eA==\x07", "--help", "--version", "list",
+    "show", "wait", "add", "ensure", "--url", "http://[", "http://127.0.0.1:1/", "--idle-release", "1²", "-o", "/",
+    "..", "--cwd", "\u202e", "--pull", "a:b:c", "--key", "--name", "--limit", "--since", "9999-99-99", "-n", "--config",
+    "/dev/null", "--backend", "jupyter", "local", "convert", "--sync", "/proc", "mcp", "forward", "0", "70000", "8000:",
+    "reference",
+)  # fmt: skip
+WORLDLY = {"mcp", "local", "install", "connect"}  # they start something, or wait for input
+
+
+def test_arguments(fuzz: Fuzz, cli: Cli) -> None:
+    """Words in any order: an error of usage, or what they ask for."""
+    nowhere = {"LECODER_CGPU_BACKEND": "jupyter", "LECODER_CGPU_JUPYTER_URL": "http://127.0.0.1:1/"}
+
+    def check(choices: Choices) -> None:
+        line = tuple(choices.pick(ARGUMENTS) for _ in range(1 + choices.below(6)))
+        if not WORLDLY & set(line):
+            judge(cli(*line, env=nowhere), line)
+
+    fuzz("arguments", check)
+    print(f"arguments: {fuzz.runs}")

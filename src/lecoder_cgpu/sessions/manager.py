@@ -104,9 +104,10 @@ class SessionManager:
         return backend if isinstance(backend, Leased) else None
 
     def lender(self) -> Leased:
-        """The leased backend whose account commands like `usage` are about: the chosen one, else the usual one."""
-        found = self.leased(self.chosen) or self.leased(registry.DEFAULT)
-        assert found is not None, "the usual backend is leased"
+        """The leased backend whose account commands like `usage` are about: the chosen one, else the usual one. Raises
+        errors.ConfigError if the settings cannot be read."""
+        found = self.leased(self.chosen) or self.backend(registry.DEFAULT)
+        assert isinstance(found, Leased), "the usual backend is leased"
         return found
 
     def hold(self, record: Record) -> Session:
