@@ -132,7 +132,7 @@ class Pool(Executor):
             if self._limit > 1 and not several_free:
                 free_tier.refuse_several(
                     self._manager.leased(self._manager.chosen),
-                    "Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
+                    hint="Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
                 )
         self._changed = threading.Condition()
         self._queue: deque[_Item] = deque()

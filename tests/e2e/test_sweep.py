@@ -133,6 +133,8 @@ def test_ending(two: Cli, place: Path) -> None:
     assert document["counts"] == document["counts"] | {"killed": 2, "pending": 6, "running": 0}
     fast = valid(two(*sweep(two, place, "--name", "fast", "-s", "A", "-p", "x=bad,1,2", "--fail-fast")), 1)
     assert fast["counts"] == fast["counts"] | {"failed": 1, "pending": 2}
+    again = valid(two(*sweep(two, place, "--name", "again", "-s", "B", "-p", "x=bad,1", "--retries", "1")), 1)
+    assert [(item["state"], item["attempts"]) for item in again["items"]] == [("failed", 2), ("done", 1)]
 
 
 @pytest.mark.slow
@@ -188,6 +190,28 @@ def test_an_account_that_allows_fewer(colab: FakeColab, colab_cli: Cli) -> None:
     assert done["counts"] == done["counts"] | {"items": 4, "done": 4}
     assert "the sweep goes on with 1 of 4 runtimes: Colab allows" in done["notice"]
     assert "held" not in done
+    assert colab_cli("sessions", "list", "--json").json == []
+
+
+@pytest.mark.slow
+def test_a_runtime_that_colab_takes(colab: FakeColab, colab_cli: Cli, place: Path) -> None:
+    """What ran on it is run again, on a new one; what takes two with it has failed, and takes no third."""
+    colab.switches.lost = "404"
+    line = sweep(colab_cli, place, "--name", "taken", "-p", "x=1,2", "-j", "1", "--cpu", wanted="later")
+    client = colab_cli.start(*line)
+    wait_until(lambda: logged(place) == ["1"], 90)
+    colab.kill()
+    wait_until(lambda: logged(place) == ["1", "1"], 90)
+    colab.kill()
+    wait_until(lambda: logged(place) == ["1", "1", "2"], 90)
+    (place / "later").touch()
+    out, err = client.communicate(timeout=100)
+    document = json.loads(out)
+    jsonschema.validate(document, SCHEMA)
+    assert (client.returncode, document["error"]["name"]) == (1, "ItemsFailed"), err
+    first, second = document["items"]
+    assert (first["state"], first["losses"], first["error"]) == ("failed", 2, "2 runtimes were lost with it")
+    assert (second["state"], second["attempts"]) == ("done", 1)
     assert colab_cli("sessions", "list", "--json").json == []
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.guest import item_folder
 from lecoder_cgpu.sweeps import code, grid, identity, standing, template
 from lecoder_cgpu.sweeps.identity import Identity
 from lecoder_cgpu.sweeps.store import Note
@@ -226,3 +228,24 @@ def test_an_item_that_takes_two_runtimes_with_it_has_failed() -> None:
     one.take(Note(key=key, state="started", attempt=2, session="C"))
     one.take(Note(key=key, state="void", attempt=2, session="C"))
     assert (one.state, one.attempt) == ("pending", 1)
+
+
+def test_a_folder_of_its_own(tmp_path: Path) -> None:
+    """Small files are copied, large ones share their content, links stay; what an earlier attempt has left goes."""
+    sent = tmp_path / "code"
+    (sent / "lib").mkdir(parents=True)
+    (sent / "lib" / "small.py").write_text("1")
+    (sent / "run.sh").write_text("#!/bin/sh")
+    (sent / "run.sh").chmod(0o755)
+    (sent / "large").write_bytes(b"x" * item_folder.LINKED)
+    (sent / "link").symlink_to("lib/small.py")
+    mine = tmp_path / "items" / "0123"
+    mine.mkdir(parents=True)
+    (mine / "left").touch()
+    item_folder.make(str(mine), str(sent))
+    assert sorted(path.name for path in mine.iterdir()) == ["large", "lib", "link", "run.sh"]
+    (mine / "lib" / "small.py").write_text("2")
+    assert ((sent / "lib" / "small.py").read_text(), (mine / "link").read_text()) == ("1", "2")
+    assert os.access(mine / "run.sh", os.X_OK)
+    assert (mine / "large").stat().st_size == item_folder.LINKED
+    assert [path.name for path in mine.parent.iterdir()] == ["0123"]

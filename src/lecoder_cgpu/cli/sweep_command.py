@@ -15,7 +15,6 @@ from .. import errors
 from ..models.base import ErrorInfo
 from ..models.base import now as utc_now
 from ..sessions import free_tier as terms
-from ..store.session_store import check_name
 from ..sweeps import code, elsewhere, identity, places, store, template
 from ..sweeps import grid as grids
 from ..sweeps import standing as standings_of
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ..models.sweeps import SweepDocument
     from ..sessions.manager import SessionManager
 
-LONGEST = 40  # characters of a name: sessions are called after it
 LOOK = 0.5  # seconds between looks at what another process does
 STOPS_WITHIN = 60.0  # seconds in which another process ends its jobs
 # The options with which a sweep's own runtimes are started, by the names of their values.
@@ -92,9 +90,7 @@ class Sweep:
         sent = None if folder is None else code.snapshot(folder, own, self.notify)
         made = Identity(command=words, code=sent, request=request)
         name = options["name"] or f"sweep-{made.id[:8]}"
-        if len(name) > LONGEST:
-            raise errors.UsageError(f"--name {name[:LONGEST]}… is too long", hint=f"at most {LONGEST} characters")
-        check_name(name)
+        store.check(name)
         sweep = SweepFolder(self.app.client.state_dir, name)
         known = sweep.definition() if sweep.exists else None
         if known is not None:
@@ -294,7 +290,7 @@ class Sweep:
         given = self.options.get("sessions") or self.app.session
         folder = self.app.client.state_dir
         if name is not None and given is not None:
-            check_name(name)
+            store.check(name)
             sweep = SweepFolder(folder, name)
             if not sweep.exists:
                 names = [self.app.client.existing(part.strip()).record.name for part in given.split(",")]

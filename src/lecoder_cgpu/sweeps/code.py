@@ -136,13 +136,13 @@ def kept(sweep: Path, code: dict[str, str] | None) -> str:
         raise errors.UsageError(
             "the code of the sweep is not on this machine, so it cannot be sent to another runtime",
             name="CodeMissing",
-            hint="go on where the sweep was started, or on sessions that have it",
+            hint="go on where it was started; or on a session that has it: lecoder-cgpu sweep resume -s NAME",
         )
     now = snapshot(str(target))
     if code is not None and now != code:
         raise errors.UsageError(
             f"the code of the sweep was changed since it began: {changed(code, now)}",
             name="CodeChanged",
-            hint="large files are shared with the originals: put them back; or start it under another name",
+            hint="large files are shared with the originals: put them back; or start it as another sweep: --name NAME",
         )
     return str(target)

@@ -33,7 +33,7 @@ def fetch(manager: SessionManager, sweep: SweepFolder, sessions: Sequence[str]) 
                 raise errors.UsageError(
                     f"{name} has several sweeps of the name {sweep.name!r}: {', '.join(found)}",
                     name="AmbiguousSweep",
-                    hint="repeat the command that started it: the same command line is the same sweep",
+                    hint="the command line that started it finds the right one; add -s NAME to that",
                 )
             if found:
                 definition = _read(storage, f"{FOLDER}/{found[0]}", sweep)
@@ -54,6 +54,8 @@ def _read(storage: Storage, folder: str, sweep: SweepFolder) -> Definition:
     try:
         definition = state.decode(content[DEFINITION], Definition)
     except state.Damaged as error:
-        raise errors.ConfigError(f"{folder}/{DEFINITION} on the runtime is damaged: {error}") from error
+        raise errors.ConfigError(
+            f"{folder}/{DEFINITION} on the runtime is damaged: {error}", hint=f"lecoder-cgpu rm -r {folder}"
+        ) from error
     sweep.add_values(decoded(content[ITEMS], dict[str, str]))
     return definition

@@ -21,6 +21,7 @@ from .. import errors
 ASKED = 100_000  # items above which the user is asked first
 MOST = 5_000_000  # items of one sweep
 KEY = "key"  # the name that stands for an item's key in the command
+LINE = """each line is a JSON object, as by: echo '{"lr": 0.1, "seed": 0}' >> FILE.jsonl; --from FILE.jsonl"""
 SHOWN = 12  # values that the expansion names
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -173,7 +174,9 @@ def check_name(name: str, where: str) -> None:
         errors.UsageError
     """
     if name == KEY:
-        raise errors.UsageError(f"{where}: {{{KEY}}} is the item's own key", hint=f"call the parameter {KEY}_")
+        raise errors.UsageError(
+            f"{where}: {{{KEY}}} is the item's own key", hint=f"call the parameter otherwise: -p {KEY}_=A,B"
+        )
     if not _NAME.fullmatch(name):
         raise errors.UsageError(
             f"{where}: {name!r} cannot be the name of a parameter", hint="letters, digits and _: -p learning_rate=0.1"
@@ -219,7 +222,9 @@ def _range(name: str, token: str) -> Sequence[str]:
 
 def _too_many(count: int) -> errors.UsageError:
     return errors.UsageError(
-        f"{count} items are more than one sweep may have ({MOST})", name="TooManyItems", hint="divide the values"
+        f"{count} items are more than one sweep may have ({MOST})",
+        name="TooManyItems",
+        hint="divide the values among several sweeps: -p seed=0..99999",
     )
 
 
@@ -255,7 +260,7 @@ def _lines(file: str) -> tuple[list[Mapping[str, str]], list[int]]:
     except OSError as error:
         raise errors.UsageError(f"{file} cannot be read: {error.strerror}", hint="--from FILE.jsonl") from error
     if not found:
-        raise errors.UsageError(f"{file} has no lines", hint='each line is a JSON object: {"lr": 0.1, "seed": 0}')
+        raise errors.UsageError(f"{file} has no lines", hint=LINE)
     return list(found.values()), doubled
 
 
@@ -267,20 +272,18 @@ def _line(file: str, number: int, text: str) -> dict[str, str]:
             text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=lambda found: _Pairs(found)
         )
     except (ValueError, RecursionError) as error:
-        raise errors.UsageError(
-            f"{where} is not JSON: {error}", name="BadLine", hint='each line is an object: {"lr": 0.1, "seed": 0}'
-        ) from None
+        raise errors.UsageError(f"{where} is not JSON: {error}", name="BadLine", hint=LINE) from None
     if not isinstance(pairs, _Pairs) or not pairs.pairs:
         raise errors.UsageError(
             f"{where} is not an object with values",
             name="BadLine",
-            hint='each line is an object: {"lr": 0.1, "seed": 0}',
+            hint=LINE,
         )
     values: dict[str, str] = {}
     for name, value in pairs.pairs:
         check_name(name, where)
         if name in values:
-            raise errors.UsageError(f"{where} gives {name} twice", name="BadLine", hint=f"leave out one {name}")
+            raise errors.UsageError(f"{where} gives {name} twice", name="BadLine", hint=f"leave out one {name}; {LINE}")
         values[name] = _text(where, name, value)
     return values
 
@@ -299,7 +302,7 @@ def _text(where: str, name: str, value: Any) -> str:
     raise errors.UsageError(
         f"{where}: the value of {name} is neither text nor a number",
         name="BadLine",
-        hint='a list or an object can be given as text: "[1, 2]"',
+        hint=f"a list or an object can be given as text; {LINE}",
     )
 
 
@@ -311,5 +314,5 @@ def _check_names(file: str, number: int, names: list[str], first: list[str]) -> 
         raise errors.UsageError(
             f"{file}, line {number} {what}",
             name="BadLine",
-            hint=f"each line gives {', '.join(first)}, and nothing else",
+            hint=f"give {', '.join(first)} in each line, and nothing else; --from FILE.jsonl",
         )

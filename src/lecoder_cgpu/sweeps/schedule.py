@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
+from ..net.retry import persist
 from .places import Place, kill
 from .standing import LOSSES, Standing
 from .store import Definition, Note, SweepFolder
@@ -21,6 +22,8 @@ from .store import Definition, Note, SweepFolder
 if TYPE_CHECKING:
     from ..sessions.manager import SessionManager
 
+WAITS = 3  # attempts to see an item to its end, where the connection or a transfer fails
+LEAVES = 20.0  # seconds that places which are being opened have to end, when nothing is to be started any more
 LOOK = 0.3  # seconds between looks whether somebody wants it to stop
 
 
@@ -60,7 +63,7 @@ class Schedule:
         self._working: dict[Standing, Place] = {}
         self._serving = 0
         self._stopping = False
-        self._failed = False
+        self._stopped_at: float | None = None
         self.problem: errors.Error | None = None  # why it could not do all of it
         self.bug: BaseException | None = None
 
@@ -80,7 +83,7 @@ class Schedule:
             threading.Thread(target=self._serve, args=(place,), name=f"sweep-{place.name}", daemon=True).start()
         try:
             with self._changed:
-                while self._serving:
+                while self._serving and not self._is_left():
                     self._changed.wait(LOOK)
                     if deadline is not None and time.monotonic() >= deadline:
                         self._stopping = True
@@ -98,9 +101,13 @@ class Schedule:
         if self.bug is not None:
             raise self.bug
 
+    def _is_left(self) -> bool:
+        """Whether it was stopped, and only places that are being opened are left, which may take hours."""
+        return self._stopped_at is not None and not self._working and time.monotonic() > self._stopped_at + LEAVES
+
     def _stop(self) -> None:
         """Start nothing more, and end what runs."""
-        self._stopping = True
+        self._stopping, self._stopped_at = True, time.monotonic()
         running = [one for one in self._working if one.state == "running"]
         self._changed.notify_all()
         if running:
@@ -191,7 +198,7 @@ class Schedule:
         problem: errors.Error | None = None
         note: Note | None = None
         try:
-            note = place.wait(standing)
+            note = persist(lambda: place.wait(standing), again=lambda error: _may_pass(place, error), attempts=WAITS)
         except errors.Error as error:
             problem = error
         lost = problem is not None and place.is_lost()
@@ -239,7 +246,6 @@ class Schedule:
 
     def _fail_fast(self) -> None:
         if self._definition.fail_fast and not self._stopping:
-            self._failed = True
             self._stop()
 
     def _retire(self, place: Place, problem: errors.Error | None) -> None:
@@ -260,6 +266,11 @@ class Schedule:
         if problem is not None and place.is_own and not place.is_open:
             with contextlib.suppress(errors.Error):
                 place.give_back()
+
+
+def _may_pass(place: Place, error: errors.Error) -> bool:
+    """Whether what failed on the way to a runtime is worth another attempt."""
+    return isinstance(error, (errors.ConnectionFailed, errors.TransferError)) and not place.is_lost()
 
 
 def _why(standing: Standing) -> str:

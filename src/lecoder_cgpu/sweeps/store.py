@@ -7,6 +7,7 @@ before a job is started, and one when it has ended. Lines are only added, so a c
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,6 @@ import msgspec
 from msgspec import Struct, field
 
 from .. import errors
-from ..store.session_store import check_name
 from ..system import atomic_files as state
 from ..system import jsonl
 from . import grid
@@ -23,6 +23,7 @@ from .grid import Item
 from .identity import Identity
 
 DEFINITION, ITEMS, PROGRESS = "sweep.json", "items.jsonl", "progress.jsonl"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 STOP = "stop"  # a file: whoever works on the sweep is to end
 
 
@@ -180,6 +181,19 @@ def decoded(content: bytes | None, kind: Any) -> list[Any]:
     return found
 
 
+def check(name: str) -> None:
+    """Refuse what could not name a folder, or the sessions that are called after the sweep.
+
+    Raises:
+        errors.UsageError
+    """
+    if not _NAME.fullmatch(name):
+        raise errors.UsageError(
+            f"{name[:60]!r} cannot be the name of a sweep",
+            hint="at most 40 letters, digits, '.', '_' and '-', beginning with a letter or digit: --name train-1",
+        )
+
+
 def names(state_dir: Path) -> list[str]:
     """The sweeps that are stored here, the newest first."""
     found = list((state_dir / "sweeps").glob(f"*/{DEFINITION}"))
@@ -198,9 +212,9 @@ def chosen(state_dir: Path, name: str | None) -> SweepFolder:
             raise errors.NotFoundError(
                 "there is no sweep here",
                 name="SweepNotFound",
-                hint="lecoder-cgpu sweep -p seed=0..4 -j 2 -- python train.py --seed {seed}",
+                hint="lecoder-cgpu sweep start -p seed=0..4 -j 2 -- python train.py {seed}",
             )
         name = known[0]
     else:
-        check_name(name)
+        check(name)
     return SweepFolder(state_dir, name)

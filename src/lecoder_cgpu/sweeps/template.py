@@ -93,7 +93,7 @@ def check(texts: Iterable[str], names: Sequence[str]) -> None:
                 raise errors.UsageError(
                     f"{found[0]} is not a parameter; did you mean {{{meant}}}?",
                     name="UnknownParameter",
-                    hint=f"the parameters are {', '.join(known)}; to keep it as it is: {{{found[0]}}}",
+                    hint=f"the parameters are {', '.join(known)} (another: -p NAME=A,B); else write {{{found[0]}}}",
                 )
 
 
