@@ -109,6 +109,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--outputs",
         "--pull",
         "--release",
+        "--retries",
         "--secret",
         "--start",
         "--stdin",

@@ -41,8 +41,9 @@ OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "--sync", "--pull", "--gpu", "--cpu", "--mode", "--file", "--detach", "--timeout", "--session", "--json",
         ),
         "Watch and leave": (
-            "--every", "--wait", "--on-disconnect", "--attach", "--from", "--key", "--name", "--on-finish",
+            "--wait", "--on-disconnect", "--attach", "--from", "--key", "--name", "--on-finish",
         ),
+        "Runtimes that are lost": ("--every", "--restarts", "--retries", "--retry-on"),
         "Input, folder and packages": ("--stdin", "--cwd", "--auto-install", "--kernel", "--kernel-name"),
         "Variables and secrets": ("--env", "--env-file", "--secret", "--secrets-file"),
         "Output": (

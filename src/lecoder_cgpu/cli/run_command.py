@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,7 +20,18 @@ from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..runs.scripts import around
 from ..sessions.session import Session
-from . import hook, inputs, local_script, own_runtime, release, run_checks, run_display, runtime_options, work_files
+from . import (
+    hook,
+    inputs,
+    local_script,
+    own_runtime,
+    release,
+    restarts,
+    run_checks,
+    run_display,
+    runtime_options,
+    work_files,
+)
 from .app import App
 from .live import KernelView, ProcessView, heartbeat
 from .output import Answer
@@ -63,6 +75,7 @@ class Invocation:
         work_files.check(options["sync"], options["pull"])
         self.pulling = work_files.pulling(options)
         run_checks.together(options, kernel=kernel)
+        self.attempts = restarts.of(app, options, self.pulling, self.wants, kernel=kernel)
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
         self.manner = run_display.RenderOptions(
             raw=options["raw"],
@@ -200,7 +213,14 @@ class Invocation:
         once = partial(self._process_once, session, command, environment)
         shown = command if isinstance(command, str) else " ".join(command)
         with self._noting_interruption(session, shown):
-            document = self._repaired(session, once, shown)
+            if self.attempts is None:
+                document = self._repaired(session, once, shown)
+            else:
+                session, document = self.attempts.run(
+                    session,
+                    lambda chosen: self._process_once(chosen, command, environment),
+                    lambda chosen, past: self._remember(chosen, past, shown),
+                )
         return self._finish(session, document, shown)
 
     def _command(self) -> str | list[str]:
@@ -229,6 +249,8 @@ class Invocation:
         view = ProcessView(self.printer)
         try:
             command = self._placed(session, command)
+            if self.attempts is not None:
+                environment = environment | self.attempts.variables(session, self.cwd)
             with (
                 heartbeat(self.printer, view.offsets, self.manner.heartbeat),
                 work_files.while_it_runs(self.app, session, self.pulling, self.cwd),
@@ -317,7 +339,8 @@ class Invocation:
         folder = self.options["sync"]
         if folder is None:
             return
-        sent, self.cwd = work_files.send(self.printer, session, folder, self.options["cwd"])
+        source = None if self.attempts is None else self.attempts.sources(os.path.expanduser(folder))
+        sent, self.cwd = work_files.send(self.printer, session, folder, self.options["cwd"], source=source)
         self.synced = sent if self.synced is None else self.synced.with_more(sent)
 
     def _pull(self, session: Session, document: Run) -> None:

@@ -120,8 +120,13 @@ def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: S
     keeper_process.ensure(app.config, state_dir, app.printer.notify)
 
 
-def send(printer: Printer, session: Session, folder: str, cwd: str | None) -> tuple[Synced, str]:
+def send(
+    printer: Printer, session: Session, folder: str, cwd: str | None, *, source: str | None = None
+) -> tuple[Synced, str]:
     """Send what is new in a local folder; returns what was done, and the folder on the runtime to work in.
+
+    Args:
+        source: a copy of the folder that is sent in its place.
 
     Raises:
         errors.Error: not all of it was sent.
@@ -130,7 +135,7 @@ def send(printer: Printer, session: Session, folder: str, cwd: str | None) -> tu
 
     local = os.path.expanduser(folder)
     with printer.waiting(f"sending {folder} …"), commands.Storage(session) as opened:
-        synced = opened.sync(local, plan.source_name(local))
+        synced = opened.sync(source or local, plan.source_name(local))
     if printer.mode == "human":
         printer.note(f"synced: {counted(synced.sent, 'file')} to {synced.remote}")
     return synced, plan.under(synced.remote, cwd or "")

@@ -212,6 +212,7 @@ class Fetch:
             self._tell(
                 f"{', '.join(restless[:5])} in {self._remote} changed all the time, and was left as it was before"
             )
+        self._pause(0)  # the work may have ended, and its runtime may be another one by now
         if earlier is not None and made == before:
             return earlier
         if not self._folder and not made:

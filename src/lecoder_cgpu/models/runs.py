@@ -132,6 +132,26 @@ class ShownError(Struct, kw_only=True):
     traceback: list[str] = field(default_factory=list)
 
 
+class Attempt(Struct, kw_only=True):
+    """One attempt of a command that was run several times (`--restarts`, `--retries`).
+
+    `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `ended` (by the user
+    or a limit), `refused` (it was not started) or `unknown`. `resumed`: fetched results had been put back for it.
+    """
+
+    number: int
+    cause: Literal["finished", "failed", "lost", "unknown", "ended", "refused"]
+    resumed: bool = False
+    session: str | Optional = UNSET
+    accelerator: str | Optional = UNSET
+    run_id: str | Optional | None = field(name="runId", default=UNSET)
+    timing: Timing | Optional = UNSET
+    exit_code: int | Optional = field(name="exitCode", default=UNSET)
+    error: ErrorInfo | Optional = UNSET
+    stdout: str | Optional = UNSET
+    stderr: str | Optional = UNSET
+
+
 class Run(Struct, kw_only=True):
     """The document of `run`, in both modes.
 
@@ -144,6 +164,7 @@ class Run(Struct, kw_only=True):
     cut the streams exactly.
     `lateOutputOf` names earlier runs of this kernel whose tasks or threads printed while this one ran; it stands with
     their output.
+    `attempts`, if there were several, tells of each; all else is about the last one.
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
@@ -185,6 +206,7 @@ class Run(Struct, kw_only=True):
     release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    attempts: list[Attempt] | Optional = UNSET
     next: str | Optional = UNSET
     held: list[Held] | Optional = UNSET
     notice: str | Optional = UNSET

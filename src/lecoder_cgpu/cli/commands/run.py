@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import display_options, durations, own_runtime, parse, runtime_options, work_files
+from .. import display_options, durations, own_runtime, parse, restarts, runtime_options, work_files
 from ..app import App, Command
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class RunCommand(Command):
 @click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
 @work_files.every_option
+@restarts.options
 @own_runtime.option
 @click.option("--release", is_flag=True, help="With --pull: release the runtime once all results were fetched.")
 @click.option(

@@ -1,0 +1,161 @@
+"""`--restarts` and `--retries`: work that outlives its runtime."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lecoder_cgpu.testing.colab import FakeColab
+from tests.contract.test_documents import validate
+from tests.support.cli import Cli
+from tests.support.wait import wait_until
+
+# Sums seeded numbers, and saves the state of its random numbers with each checkpoint, which a pointer names.
+TRAINING = """
+import json, os, random, shutil, sys, time
+seen = {name[13:]: value for name, value in os.environ.items() if name.startswith("LECODER_CGPU_")}
+print("attempt", seen["ATTEMPT"], seen.get("RESUME"), seen["JOB_ID"], file=sys.stderr, flush=True)
+chance, total, step = random.Random(7), 0.0, 0
+if "RESUME" in seen and os.path.exists("out/latest"):
+    folder = open("out/latest").read()
+    state = [json.load(open(f"out/{folder}/{part}")) for part in ("step", "total", "chance")]
+    step, total = state[:2]
+    chance.setstate((state[2][0], tuple(state[2][1]), state[2][2]))
+while step < STEPS:
+    step, total = step + 1, total + chance.random()
+    time.sleep(0.1)
+    if step % 10 == 0:
+        os.makedirs(f"out/c{step}", exist_ok=True)
+        for part, value in (("step", step), ("total", total), ("chance", chance.getstate())):
+            json.dump(value, open(f"out/c{step}/{part}", "w"))
+        open("latest.tmp", "w").write(f"c{step}")
+        os.replace("latest.tmp", "out/latest")
+        shutil.rmtree(f"out/c{step - 20}", ignore_errors=True)
+print(step, repr(total), flush=True)
+"""
+
+
+def expected(steps: int) -> str:
+    chance = random.Random(7)
+    total = 0.0
+    for _ in range(steps):
+        total += chance.random()
+    return f"{steps} {total!r}\n"
+
+
+def written(tmp_path: Path, steps: int) -> Path:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "train.py").write_text(TRAINING.replace("STEPS", str(steps)))
+    return source
+
+
+def generation(place: Path) -> int:
+    record = place.parent / f".{place.name}.lecoder-part" / "current"
+    return int(json.loads(record.read_text())["number"]) if record.exists() else 0
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Cli]:
+    command = Cli(tmp_path, {"LECODER_CGPU_BACKEND": "local"})
+    yield command
+    assert command("sessions", "close", "--all").code == 0
+
+
+def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path) -> None:
+    """Two losses: the same result as without; the files of the first attempt, even if they were broken here since; one
+    id for all attempts; nothing held twice."""
+    source, place = written(tmp_path, 120), tmp_path / "results"
+    colab.switches.lost = "404"
+    running = colab_cli.start(
+        "run", "--rm", "--json", "--restarts", "5", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "python3", "train.py",
+    )  # fmt: skip
+    most = 0
+    for number in (1, 2):
+        before = generation(place)
+        wait_until(lambda before=before: generation(place) > before and bool(colab.vms))  # type: ignore[misc]
+        most = max(most, len(colab.vms))
+        (source / "train.py").write_text(f"broken({number}")
+        colab.kill()
+    out, err = running.communicate(timeout=150)
+    document = json.loads(out)
+    validate(document, "run")
+    assert (running.returncode, document["stdout"]) == (0, expected(120)), (document, err)
+    causes = [(item["cause"], item["resumed"]) for item in document["attempts"]]
+    assert causes == [("lost", False), ("lost", True), ("finished", True)]
+    told = [item["stderr"].split()[:4] for item in document["attempts"]]
+    assert [words[1:3] for words in told] == [["1", "None"], ["2", "1"], ["3", "1"]]
+    assert len({words[3] for words in told}) == 1
+    assert most == 1
+    assert colab.vms == {}
+    assert document["release"]["released"] is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: int) -> None:
+    """Lost at random moments, also while another runtime is asked for, or results are put back: the same result, never
+    two runtimes, and nothing held at the end."""
+    chance = random.Random(seed)
+    source, place = written(tmp_path, 70), tmp_path / "results"
+    colab.switches.lost = chance.choice(("404", "refused"))
+    running = colab_cli.start(
+        "run", "--rm", "--json", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "python3", "train.py",
+    )  # fmt: skip
+    most, losses = 0, 0
+    wait_until(lambda: generation(place) > 0)
+    due = time.monotonic() + chance.uniform(0.0, 2.0)
+    until = time.monotonic() + 120
+    while running.poll() is None:
+        assert time.monotonic() < until
+        most = max(most, len(colab.vms))
+        if losses < 2 and time.monotonic() > due and colab.vms:
+            colab.kill()
+            losses += 1
+            due = time.monotonic() + chance.uniform(2.0, 8.0)
+        time.sleep(0.05)
+    out, err = running.communicate()
+    document = json.loads(out)
+    assert (running.returncode, document["stdout"]) == (0, expected(70)), (document, err)
+    causes = [item["cause"] for item in document.get("attempts", [])]
+    assert losses == 0 or causes == ["lost"] * (len(causes) - 1) + ["finished"], document
+    assert most == 1
+    assert colab.vms == {}
+
+
+def test_what_is_not_run_again(local: Cli, tmp_path: Path) -> None:
+    """The program's own failure under --restarts, a failure at once under --retries, and what the user ends."""
+    once = local("run", "--json", "--restarts", "3", "exit 5")
+    assert (once.code, "attempts" in once.json) == (5, False), once
+    early = local("run", "--json", "--retries", "3", "exit 5")
+    assert early.code == 5
+    assert "of its own running time, and would do so again" in early.err
+    running = local.start("run", "--json", "--restarts", "3", "--name", "long", "sleep 60")
+    wait_until(lambda: any(job["state"] == "running" for job in local("job", "list", "--json").json["jobs"]))
+    assert local("job", "kill", "long").code == 0
+    document: dict[str, Any] = json.loads(running.communicate(timeout=30)[0])
+    assert (document["stopped"]["by"], "attempts" in document) == ("kill", False), document
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--restarts", "unlimited"),
+        ("--restarts", "many"),
+        ("--retry-on", "3"),
+        ("--restarts", "2", "--detach"),
+        ("--restarts", "2", "-m", "kernel"),
+        ("--retries", "2", "--wait", "5"),
+    ],
+)
+def test_what_makes_no_sense(cli: Cli, words: tuple[str, ...]) -> None:
+    """Refused before anything is asked for."""
+    refused = cli("run", "--json", *words, "true")
+    assert (refused.code, refused.json["errorCode"]) == (2, 1006) or refused.json["error"]["category"] == "usage"

@@ -1,0 +1,64 @@
+"""When work is run again, and when that would be a loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lecoder_cgpu.runs.attempts import BARREN, LONGEST_PAUSE, Past, Policy, decide
+
+
+def lost(*, fresh: bool = True) -> Past:
+    return Past(cause="lost", ran=600.0, fresh=fresh)
+
+
+def failed(**more: Any) -> Past:
+    values: dict[str, Any] = {"cause": "failed", "ran": 600.0, "fresh": True, "exit_code": 1}
+    return Past(**values | more)
+
+
+def test_only_what_is_certain_and_allowed() -> None:
+    """Losses under --restarts, failures under --retries; never what is unknown, or what the user ended."""
+    everything = Policy(restarts=None, retries=99)
+    for cause in ("finished", "unknown", "ended", "refused"):
+        assert not decide(everything, [Past(cause=cause, ran=600.0, fresh=True)]).again
+    assert not decide(Policy(retries=3), [lost()]).again
+    assert not decide(Policy(restarts=3), [failed()]).again
+    assert decide(Policy(restarts=1), [lost()]).again
+    assert decide(Policy(retries=1), [failed()]).again
+
+
+def test_numbers_count_each_by_itself() -> None:
+    """N losses and M failures are allowed, in any order; unlimited is without end while results come home."""
+    policy = Policy(restarts=2, retries=1)
+    assert decide(policy, [lost(), failed(), lost()]).again
+    used = decide(policy, [lost(), failed(), lost(), lost()])
+    assert (used.again, used.why) == (False, "its runtime was lost 3 times, and --restarts allows 2")
+    assert decide(policy, [failed(), failed()]).why == "it has failed 2 times, and --retries allows 1"
+    assert decide(Policy(restarts=None), [lost()] * 500).again
+
+
+@pytest.mark.parametrize(
+    ("past", "why"),
+    [
+        (failed(ran=59.0), "it failed after 59 s of its own running time, and would do so again"),
+        (failed(exit_code=2), "exit status 2 is not among those of --retry-on"),
+        (failed(error="ModuleNotFoundError"), "ModuleNotFoundError would come again"),
+    ],
+)
+def test_failures_that_would_come_again(past: Past, why: str) -> None:
+    """A program that fails at once, with another status, or for its own text, is not run again."""
+    assert decide(Policy(retries=9, retry_on=frozenset({1})), [past]).why == why
+
+
+def test_crash_loops_end() -> None:
+    """Three attempts in a row without a new generation are enough, of whatever kind; one that brought some begins the
+    count anew. Pauses double meanwhile."""
+    policy = Policy(restarts=None, retries=9)
+    barren = [lost(fresh=False)] * (BARREN - 1)
+    assert decide(policy, barren).again
+    assert "3 attempts in a row brought no new generation" in decide(policy, [*barren, lost(fresh=False)]).why
+    assert not decide(policy, [lost(fresh=False), failed(fresh=False), lost(fresh=False)]).again
+    assert decide(policy, [*barren, lost(), *barren]).again
+    assert decide(policy, [lost()]).pause < decide(policy, barren).pause <= LONGEST_PAUSE
