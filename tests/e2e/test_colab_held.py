@@ -247,7 +247,10 @@ def test_a_full_account_tells_what_it_holds(hollow: FakeColab, cli: Cli) -> None
     assert [error["name"] for error in errors] == ["TooManyRuntimes"] * 3
     assert all(other.endpoint in error["message"] for error in errors)
     assert f"sessions adopt {other.endpoint} --name NAME" in errors[0]["suggestion"]
-    assert cli("sessions", "adopt", other.endpoint, "--name", "mine").code == 0
+    running = [cli.start("sessions", "adopt", other.endpoint, "--name", f"mine-{n}", "--json") for n in range(3)]
+    documents = [json.loads(process.communicate(timeout=90)[0]) for process in running]
+    assert sorted(document.get("error", {}).get("name", "") for document in documents) == ["", *["SessionExists"] * 2]
+    assert len(stored(cli)) == 1
 
 
 def test_orphans(colab: FakeColab, cli: Cli, tmp_path: Any) -> None:

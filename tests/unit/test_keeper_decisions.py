@@ -33,6 +33,7 @@ from lecoder_cgpu.keeper.events import (
     Release,
     Released,
     Report,
+    SetBack,
     SocketEnded,
     SocketOpened,
     StoredSession,
@@ -545,6 +546,21 @@ def test_silence_ends_nothing(data: st.DataObject) -> None:
                     silence.append(WorkSeen(call.session, None))
                 world.step(data.draw(st.sampled_from(silence)))
     assert world.released == {}
+
+
+def test_a_clock_that_was_set_back_makes_no_lease_longer() -> None:
+    """What is later than now is corrected, here and in the store, and idleness counts from now."""
+    ahead = session(kernel=None, lease=Lease(began=BEGAN + 2400, idle=600.0), used=BEGAN + 2500)
+    keeper = Keeper(ahead)
+    assert SetBack("a") in keeper.begun
+    keeper.look(session(kernel=None, lease=Lease(began=BEGAN, idle=600.0), used=BEGAN))
+    assert SetBack("a") not in keeper.after(1)
+    assert not any(isinstance(action, Release) for action in keeper.after(600))
+    assert any(isinstance(action, Release) for action in keeper.after(INTERVAL))
+
+
+def test_a_clock_that_differs_a_little_is_left_alone() -> None:
+    assert SetBack("a") not in Keeper(session(used=BEGAN + 30)).begun
 
 
 @given(st.data(), st.sampled_from(["token", "ping", "listing", "work", "socket"]))

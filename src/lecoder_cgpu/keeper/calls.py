@@ -21,6 +21,7 @@ from ..backends import registry
 from ..backends.protocol import Leased
 from ..config import Config
 from ..jupyter.messages import new_id
+from ..models.base import timestamp
 from ..runs import records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
@@ -269,6 +270,21 @@ class Calls:
             elif stored.lease.began == lease.began:
                 stored.lease.last_work, stored.lease.units = lease.last_work, lease.units
 
+        self._store.change(session, change)
+
+    def set_back(self, session: str, now: float) -> None:
+        """Let nothing of a lease, and no use, be later than now.
+
+        Raises:
+            errors.ConfigError: the store cannot be written.
+        """
+
+        def change(stored: Record) -> None:
+            stored.lease = leases.not_ahead(leases.lease_of(stored), now)
+            if (leases.moment(stored.last_used_at) or 0.0) > now:
+                stored.last_used_at = timestamp(datetime.fromtimestamp(now, UTC))
+
+        logs.current().info("KEEPER", "the clock was set back", {"session": session})
         self._store.change(session, change)
 
     def _release(self, record: Record, backend: Leased, call: Release) -> Event:

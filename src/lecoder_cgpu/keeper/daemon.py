@@ -24,7 +24,7 @@ from ..store.session_store import Store
 from ..system import atomic_files, logs
 from .calls import Calls
 from .decisions import KeeperState, step
-from .events import Action, Call, CloseSocket, End, Event, Failed, Looked, Note, Report, Unreadable, Withdraw
+from .events import Action, Call, CloseSocket, End, Event, Failed, Looked, Note, Report, SetBack, Unreadable, Withdraw
 from .pulls import Pulls
 
 PLACE_WAIT = 10.0  # seconds in which another keeper may end
@@ -181,6 +181,8 @@ class KeeperDaemon:
         match action:
             case Note(session, lease):
                 self._calls.note(session, lease)
+            case SetBack(session):
+                self._calls.set_back(session, self.clock())
             case CloseSocket(session):
                 self._calls.close_socket(session)
             case Report(sessions):

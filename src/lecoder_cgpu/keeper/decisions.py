@@ -81,6 +81,7 @@ from .events import (
     Release,
     Released,
     Report,
+    SetBack,
     SocketEnded,
     SocketOpened,
     StoredSession,
@@ -337,6 +338,9 @@ def _decide(runtime: RuntimeState, interval: float, now: float) -> tuple[Runtime
     if runtime.stored.kernel is None and runtime.stored.stage == "kept":
         runtime = structs.replace(runtime, working=False, fresh=True)  # nothing was ever started on it
     actions: list[Action] = []
+    if leases.is_ahead(runtime.lease, runtime.stored.used, now):
+        runtime = structs.replace(runtime, lease=leases.not_ahead(runtime.lease, now))
+        actions.append(SetBack(runtime.stored.id))
     if _is_over(runtime.gone, interval, now):
         actions += _due(runtime, interval, now)
     asked = dict(runtime.asked)

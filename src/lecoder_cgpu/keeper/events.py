@@ -215,6 +215,12 @@ class Note(Struct, frozen=True):
     lease: Lease
 
 
+class SetBack(Struct, frozen=True):
+    """Write down that nothing of a session's lease and use is later than now: the clock was set back."""
+
+    session: str
+
+
 class Report(Struct, frozen=True):
     """Write the keeper's record."""
 
@@ -231,4 +237,4 @@ class End(Struct, frozen=True):
     why: str
 
 
-Action = Call | CloseSocket | Note | Report | Withdraw | End
+Action = Call | CloseSocket | Note | SetBack | Report | Withdraw | End

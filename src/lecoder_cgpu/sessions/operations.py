@@ -17,7 +17,7 @@ from ..models.base import UNKNOWN_ACCOUNT
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned, SessionsClosed
 from ..models.status import Account
 from ..store import leases, lifecycle
-from ..store.session_store import Record, check_name, insert
+from ..store.session_store import Record, check_name, check_unheld, insert
 from .session import Session
 
 if TYPE_CHECKING:
@@ -244,15 +244,9 @@ def adopt(manager: SessionManager, endpoint: str, name: str) -> Session:
         errors.NotFoundError: the account holds no such runtime. errors.UsageError: it has a session, or a bad name.
     """
     check_name(name)
-    held = next((item for item in manager.store.records() if item.runtime.endpoint == endpoint), None)
-    if held is not None:
-        raise errors.UsageError(
-            f"session {held.name!r} holds that runtime already",
-            name="SessionExists",
-            hint=f"lecoder-cgpu sessions switch {held.name}",
-        )
+    check_unheld(manager.store.records(), endpoint)
     record = manager.lender().adopt(endpoint, name)
-    manager.store.add(record)
+    manager.store.add(record, sole=True)
     return manager.hold(record)
 
 

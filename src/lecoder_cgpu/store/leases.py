@@ -22,6 +22,9 @@ Limit = Literal["idle", "runtime", "units"]
 Reason = Literal["idle", "runtime", "units", "owner"]  # a limit, or that the command it was started for is gone
 
 
+AHEAD = 60.0  # seconds by which a moment may be later than now: clocks of machines that share a folder differ
+
+
 class Limits(Struct, frozen=True, kw_only=True):
     """What a user wants changed of a lease: seconds and compute units, None for no limit, unset for no change."""
 
@@ -84,6 +87,18 @@ def over(
 def last_active(lease: Lease, used: float | None) -> float:
     """When the runtime was last at work or in use, as far as it is known."""
     return max(lease.began, lease.last_work or 0.0, used or 0.0)
+
+
+def is_ahead(lease: Lease, used: float | None, now: float) -> bool:
+    """Whether a moment of the lease, or `used`, is later than now: the clock was set back. A lease would last longer by
+    as much."""
+    return last_active(lease, used) > now + AHEAD
+
+
+def not_ahead(lease: Lease, now: float) -> Lease:
+    """The lease without such moments."""
+    last_work = None if lease.last_work is None else min(lease.last_work, now)
+    return structs.replace(lease, began=min(lease.began, now), last_work=last_work)
 
 
 def described(lease: Lease, reason: Reason) -> str:

@@ -272,14 +272,16 @@ class Store:
         """The session that plain commands use."""
         return next((record for record in self.records() if record.is_active), None)
 
-    def add(self, record: Record, *, replace: bool = False) -> None:
+    def add(self, record: Record, *, replace: bool = False, sole: bool = False) -> None:
         """Store a new session and make it the active one.
 
         Raises:
-            errors.UsageError: the name is taken (without `replace`) or malformed.
+            errors.UsageError: the name is taken (without `replace`) or malformed, or with `sole` the runtime is held.
         """
         check_name(record.name)
         with self.transaction() as records:
+            if sole:
+                check_unheld(records, record.runtime.endpoint)
             taken = next((item for item in records if item.name == record.name), None)
             if taken is not None:
                 if not replace:
@@ -376,6 +378,21 @@ class Store:
                 stored.last_used_at = moment
 
             self.change(record.id, change)
+
+
+def check_unheld(records: list[Record], endpoint: str) -> None:
+    """Refuse a second session for a runtime.
+
+    Raises:
+        errors.UsageError: it has one.
+    """
+    held = next((item for item in records if item.runtime.endpoint == endpoint), None)
+    if held is not None:
+        raise errors.UsageError(
+            f"session {held.name!r} holds that runtime already",
+            name="SessionExists",
+            hint=f"lecoder-cgpu sessions switch {held.name}",
+        )
 
 
 def insert(records: list[Record], record: Record) -> None:
