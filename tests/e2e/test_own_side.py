@@ -261,3 +261,14 @@ def test_a_file_of_settings_that_is_not_there(cli: Cli) -> None:
     for line in (("--config", "nope"), ("usage", "--config", "nope")):
         result = cli(*line, "--json")
         assert (result.code, "nope" in result.json["error"]["message"]) == (78, True), result
+
+
+def test_names_begin_no_line_of_their_own(lab: Cli, tmp_path: Path) -> None:
+    """A name with ends of lines in it cannot pass for an error or a hint of ours; what --pull leaves out is told."""
+    made = "mkdir -p ends; mkfifo $'ends/a\\nhint: evil'; printf x > $'ends/b\\rerror: evil'; ln -s / ends/out"
+    code, out, err = shell(
+        lab,
+        f"cd '{tmp_path}'; cgpu run --pull ends:got \"{made}\"; cgpu download ends got2; cgpu cat $'x\\nhint: evil'",
+    )
+    assert (code, "skipped: out: a link that leads out of the folder" in err) == (66, True), err
+    assert not [line for line in (out + err).splitlines() if line.startswith(("hint: evil", "error: evil"))]

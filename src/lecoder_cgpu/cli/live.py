@@ -17,6 +17,7 @@ from ..models.base import now as utc_now
 from ..models.runs import ClearEvent, DisplayEvent, FailureEvent, HeartbeatEvent, NoticeEvent, StreamEvent
 from ..system.periodic import every
 from .output import WAIT_LOOK, Printer, ReaderGone
+from .plain_text import in_a_line, indented
 
 
 class Offsets:
@@ -67,9 +68,11 @@ def tell_pulled(printer: Printer, pulled: object) -> None:
     """Tell people what was fetched, and what was not."""
     for item in pulled if isinstance(pulled, list) else ():
         if isinstance(item.error, ErrorInfo):
-            printer.note(f"error: {item.path} was not fetched: {item.error.message}")
+            printer.note(f"error: {in_a_line(item.path)} was not fetched: {indented(item.error.message)}")
         else:
-            printer.note(f"fetched: {item.path} -> {item.local}")
+            for left in item.skipped or ():
+                printer.note(f"skipped: {in_a_line(left.path)}: {left.reason}")
+            printer.note(f"fetched: {in_a_line(item.path)} -> {in_a_line(item.local)}")
 
 
 class KernelView:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from .. import config, errors
 from . import own_commands, standard_streams
+from .plain_text import indented, printable
 
 Mode = Literal["human", "json", "events"]
 Billing = Literal["running", "none", "unknown"]
@@ -59,27 +60,7 @@ class ReaderGone(KeyboardInterrupt):
     number = 13  # SIGPIPE
 
 
-# What a terminal would obey and no reader would see: control characters, escape sequences of both kinds, and what turns
-# the direction of writing around. Halves of surrogate pairs stand for bytes that are no UTF-8.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNSEEN_JSON = re.compile(b"\xc2[\x80-\x9f]|\xe2(?:\x80[\xaa-\xae]|\x81[\xa6-\xa9])|\x7f")
-
-
-def printable(text: str) -> str:
-    """Text of any origin as people may see it: what would act on a terminal becomes `\\x1b` and the like.
-
-    All that this module writes passes through here, but for answers that are bytes: the program's own output.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return _UNSEEN.sub(_escaped, text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    number = ord(found[0])
-    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name or an argument
-        return f"\\x{number - 0xDC00:02x}"
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
 
 
 def _told(text: str) -> str:
@@ -232,9 +213,9 @@ class Printer:
             complete: writes into the document for whom the command acted.
         """
         if self.mode == "human":
-            self.note(f"error: {error.message}")
+            self.note(f"error: {indented(error.message)}")
             if error.hint:
-                self.note(f"hint: {error.hint}")
+                self.note(f"hint: {indented(error.hint)}")
         else:
             document = failure_document(error, billing(), self.notice)
             if complete is not None and not isinstance(error, errors.UsageError):
@@ -288,7 +269,7 @@ class Printer:
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
         self._notices.append(_told(text))
-        self.note(f"note: {text}")
+        self.note(f"note: {indented(text)}")
 
     @property
     def notice(self) -> str | None:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from .. import config
-from .output import printable
+from .plain_text import printable
 
 PATIENCE = 0.5  # seconds before anything is drawn
 

@@ -40,6 +40,7 @@ def _pull_one(storage: Storage, spec: str, folder: str | None) -> Pulled:
         logs.current().error("FILES", f"pull of {remote}: {error.message}")
     else:
         pulled.files, pulled.bytes = document.files, document.bytes
+        pulled.skipped = document.skipped or UNSET
         if len(document.items) == 1:
             pulled.local = document.items[0].target
     return pulled

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, field
 
 from ..errors import EXIT_STOPPED_WAITING, Error
 from .base import ErrorInfo, Held, Optional, SessionRef, Timing
-from .files import Synced
+from .files import Skipped, Synced
 
 
 class DisplayData(Struct, kw_only=True):
@@ -90,7 +90,7 @@ class Hook(Struct, kw_only=True):
 
 
 class Pulled(Struct, kw_only=True):
-    """One result that `--pull` fetched, or the `error` that kept it.
+    """One result that `--pull` fetched, or the `error` that kept it. What was left out of it is in `skipped`.
 
     With `--every`, `generation` is the number of the one that is at `local`, `completeAt` when it was complete, and
     `restless` names what changed all the time and is there as in the generation before. These also come beside an
@@ -104,6 +104,7 @@ class Pulled(Struct, kw_only=True):
     generation: int | Optional = UNSET
     complete_at: str | Optional = field(name="completeAt", default=UNSET)
     restless: list[str] | Optional = UNSET
+    skipped: list[Skipped] | Optional = UNSET
     error: ErrorInfo | Optional = UNSET
 
 

@@ -19,6 +19,7 @@ from ...files.plan import check_folder, expand, source_name
 from ...models.files import FileContent
 from ..app import App, Command
 from ..output import Answer, Table, counted
+from ..plain_text import in_a_line
 
 if TYPE_CHECKING:
     from ...files.transfer import Progress
@@ -140,8 +141,8 @@ def _sources(paths: Sequence[str], target: str | None) -> tuple[list[str], str |
 
 def _summary(app: App, document: Transfer) -> str:
     for item in document.skipped:
-        app.printer.note(f"skipped: {item.path}: {item.reason}")
-    lines = [f"{item.source} -> {item.target}" for item in document.items]
+        app.printer.note(f"skipped: {in_a_line(item.path)}: {item.reason}")
+    lines = [f"{in_a_line(item.source)} -> {in_a_line(item.target)}" for item in document.items]
     return "\n".join([*lines, f"{counted(document.files, 'file')}, {_size(document.bytes)}, {document.seconds:.1f} s"])
 
 
@@ -219,15 +220,15 @@ def _watch(
                 document.bytes += again.bytes
                 document.deleted += again.deleted
                 document.unchanged, document.changes = again.unchanged, again.changes
-                app.printer.note("; ".join(f"{item.action} {item.path}" for item in again.changes[:5]))
+                app.printer.note("; ".join(f"{item.action} {in_a_line(item.path)}" for item in again.changes[:5]))
     except KeyboardInterrupt:
         app.printer.note("stopped watching")
 
 
 def _sync_summary(app: App, document: Synced) -> str:
     for item in document.skipped:
-        app.printer.note(f"skipped: {item.path}: {item.reason}")
-    lines = [f"{change.action} {change.path}" for change in document.changes] if document.dry_run else []
+        app.printer.note(f"skipped: {in_a_line(item.path)}: {item.reason}")
+    lines = [f"{change.action} {in_a_line(change.path)}" for change in document.changes] if document.dry_run else []
     told = "would be " if document.dry_run else ""
     return "\n".join(
         [
@@ -384,4 +385,4 @@ def rm(app: App, paths: Sequence[str], recursive: bool, force: bool) -> Answer:
     with _storage(app) as files:
         document = files.remove(paths, recursive=recursive, missing_ok=force)
     _finish(app, document)
-    return Answer(document, lambda: "\n".join(f"removed {path}" for path in document.removed))
+    return Answer(document, lambda: "\n".join(f"removed {in_a_line(path)}" for path in document.removed))
