@@ -58,6 +58,7 @@ def test_two_accounts_are_kept_apart(hollow: FakeColab, colab_cli: Cli) -> None:
     assert (here.json["profile"], here.json["account"]["id"], here.json["runtimes"]) == ("default", ada, [])
     assert here.json["heldElsewhere"] == [{"profile": "work", "sessions": ["one"]}]
     assert "profile work holds one, which may cost" in cli("status").out
+    assert cli("doctor", "--json").json["account"] == ada
     for line in (["usage"], ["gpus"], ["auth", "status"]):
         assert cli(*line, "--json").json["account"]["id"] == ada
         assert cli("--profile", "work", *line, "--json").json["account"]["id"] == boss
@@ -207,7 +208,9 @@ def test_the_keeper_acts_for_the_profile_that_started_it(colab: FakeColab, colab
     cli.variables["LECODER_CGPU_KEEPER"] = "on"
     cli.variables["LECODER_CGPU_KEEPER_INTERVAL"] = "0.2"
     cli("profile", "use", "work")
-    assert cli("sessions", "create", "one", "--gpu", "T4").code == 0
+    run = cli("run", "--gpu", "T4", "--json", "true")
+    assert (run.code, run.json["session"]["account"]) == (0, "boss@work.example"), run
+    assert [item["account"] for item in cli("logs", "--json").json] == ["boss@work.example"]
     cli("profile", "use", "default")
     state = cli.home / "config" / "profiles" / "work" / "state"
 
@@ -216,8 +219,10 @@ def test_the_keeper_acts_for_the_profile_that_started_it(colab: FakeColab, colab
         return [] if found is None else [(item.session, item.ping) for item in found.sessions]
 
     try:
-        wait_until(lambda: pings() == [("one", "ok")])
-        assert cli("--profile", "work", "keeper", "status", "--json").json["running"] is True
+        wait_until(lambda: pings() == [("colab", "ok")])
+        kept = cli("--profile", "work", "keeper", "status", "--json").json
+        assert (kept["running"], kept["profile"]) == (True, "work")
+        assert kept["sessions"][0]["account"] == "boss@work.example"
         assert cli("keeper", "status", "--json").json["running"] is False
     finally:
         cli("--profile", "work", "sessions", "close", "--all")
@@ -312,6 +317,14 @@ def test_settings_belong_to_the_profile(cli: Cli) -> None:
     assert settings(cli, "--profile", "work")["colabApi"] == ("public", "config")
     assert settings(cli, "--profile", "here")["backend"] == ("local", "profile")
     assert (settings(cli)["colabApi"][1], settings(cli)["backend"][1]) == ("default", "default")
+    cli("profile", "set", "work", "--backend", "hub")
+    assert settings(cli, "--profile", "work")["backend"] == ("hub", "profile")
+    cli("--profile", "work", "config", "set", "backend", "jupyter")
+    assert settings(cli, "--profile", "work")["backend"] == ("jupyter", "config")
+    cli("--profile", "work", "config", "unset", "backend")
+    assert settings(cli, "--profile", "work")["backend"] == ("colab", "default")
+    assert cli("config", "unset", "backend").code == 0
+    assert not (cli.home / "config" / "config.json").exists()
     assert cli("--profile", "here", "config", "unset", "backend").code == 0
     assert settings(cli, "--profile", "here")["backend"] == ("colab", "default")
     refused = failed(cli("--profile", "here", "config", "set", "storageDir", "x", "--json"))

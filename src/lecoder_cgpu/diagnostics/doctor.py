@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from .. import __version__, config, errors, profiles
 from ..auth import credentials
 from ..backends import registry
-from ..models.base import ErrorInfo, readable
+from ..models.base import UNKNOWN_ACCOUNT, ErrorInfo, readable
 from ..models.reference import Doctor, Finding
 from ..net import http, proxies
 from ..sessions import keeper_process
@@ -55,12 +55,16 @@ def examine(client: SessionManager) -> Doctor:
         try:
             findings += check(client)
         except errors.Error as error:
-            findings.append(_finding(name, "problem", error.message, error.hint))
+            if all(item.message != error.message for item in findings):  # what hinders all checks is said once
+                findings.append(_finding(name, "problem", error.message, error.hint))
         except OSError as error:
             findings.append(_finding(name, "problem", str(error)))
     document = Doctor(findings=findings)
     with contextlib.suppress(errors.Error):
         document.profile = client.config.profile.name
+        if client.login.is_logged_in():
+            account = client.login.account()
+            document.account = UNKNOWN_ACCOUNT if account is None else account.id
     worst = next((item for item in findings if item.level == "problem"), None)
     if worst is not None:
         hint = worst.fix if isinstance(worst.fix, str) else None

@@ -416,6 +416,7 @@ def entry_from_run(
     )
     if isinstance(run.session, SessionRef):
         entry.session, entry.session_id = run.session.name, run.session.id
+        entry.account = run.session.account
     if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
         bounded_lines = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text

@@ -38,6 +38,7 @@ class HistoryEntry(Struct, kw_only=True):
     `status` is `lost` when the runtime was gone before it was learned here how the run ended. `learned` is when this
     machine learned the end of a run that it had not watched to its end: such a line replaces the earlier one with the
     same `id`. `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then.
+    `account` is whose runtime it was, or `unknown`, where runtimes belong to an account.
     """
 
     status: str
@@ -58,6 +59,7 @@ class HistoryEntry(Struct, kw_only=True):
     exit_code: int | Optional = field(name="exitCode", default=UNSET)
     session: str | Optional = UNSET
     session_id: str | Optional = field(name="sessionId", default=UNSET)
+    account: str | Optional = UNSET
     run_id: str | Optional = field(name="runId", default=UNSET)
     job_name: str | Optional = field(name="jobName", default=UNSET)
     output_bytes: int | Optional = field(name="outputBytes", default=UNSET)

@@ -23,10 +23,12 @@ class LeaseInfo(Struct, kw_only=True):
 
 
 class KeptSession(Struct, kw_only=True):
-    """What the keeper last saw of a session. `ping` is the last ping's result; `socket`: it holds a kernel's socket."""
+    """What the keeper last saw of a session. `ping` is the last ping's result; `socket`: it holds a kernel's socket.
+    `account` is whose runtime it is, or `unknown`."""
 
     session: str
     endpoint: str
+    account: str | Optional = UNSET
     ping: str
     work: Literal["running", "none", "unknown"]
     socket: bool = False
@@ -45,10 +47,11 @@ class KeeperRecord(Struct, kw_only=True):
 
 
 class KeeperStatus(Struct, kw_only=True):
-    """`keeper status`."""
+    """`keeper status`, of the keeper of the profile in use."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+    profile: str = "default"
     running: bool
     pid: int | Optional = UNSET
     started: str | Optional = UNSET

@@ -108,13 +108,15 @@ class Finding(Struct, kw_only=True):
 
 
 class Doctor(Struct, kw_only=True):
-    """`doctor`. `status` is `error` when one of the findings is a problem; `error` describes the first problem."""
+    """`doctor`. `status` is `error` when one of the findings is a problem; `error` describes the first problem.
+    `account` is whose login it is, or `unknown`; absent where nobody is logged in."""
 
     status: Literal["ok", "error"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     exit_code: int = field(name="exitCode", default=0)
     error: ErrorInfo | Optional = UNSET
     profile: str = "default"
+    account: str | Optional = UNSET
     findings: list[Finding]
 
 

@@ -85,7 +85,10 @@ def change(settings: Config, setting: Setting, value: str | None) -> OneSetting:
             )
         profile_changes.set_settings(profile.name, {setting.key: value})
     else:
-        credentials.change_config(settings, {setting.key: value})
+        if setting.key in profile.settings:  # saved by `profile set`; its place is config.json from now on
+            profile_changes.set_settings(profile.name, {setting.key: None})
+        if value is not None or setting.key in settings.file:
+            credentials.change_config(settings, {setting.key: value})
     return get(settings.fixed(), setting.key)
 
 

@@ -34,10 +34,13 @@ def status(app: App) -> Answer:
     """
     found = keeper_process.read(app.client.state_dir)
     alive = keeper_process.is_alive(found)
-    document = KeeperStatus(running=alive)
+    document = KeeperStatus(running=alive, profile=app.config.profile.name)
     if found is not None:
         document.pid, document.started, document.version = found.pid, found.started, found.version
         document.beat, document.sessions = found.beat, found.sessions
+        accounts = {record.name: record.account for record in app.client.store.records()}
+        for item in document.sessions:
+            item.account = accounts.get(item.session, UNSET)
         if not alive:
             document.problem = "it died; the next command that uses a Colab session starts another"
 
