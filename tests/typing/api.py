@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, assert_type
 
 from lecoder_cgpu import Client, Job, Pool, Session, Stream, errors, remote
+from lecoder_cgpu.models.base import SessionRef
+from lecoder_cgpu.models.files import FileList, FilesRemoved, Synced, Transfer
+from lecoder_cgpu.models.history import HistoryEntry
+from lecoder_cgpu.models.jobs import Job as JobInfo
+from lecoder_cgpu.models.notebooks import Install, NotebookRun
 from lecoder_cgpu.models.runs import Run
+from lecoder_cgpu.models.sessions import (
+    KernelChoice,
+    KernelInfo,
+    SessionAdded,
+    SessionClosed,
+    SessionDocument,
+    SessionsClosed,
+)
+from lecoder_cgpu.models.status import Accelerators, Status, Usage
 
 client = Client(backend="local", profile="work", notify=lambda text: None)
 assert_type(client.profile, str)
@@ -14,6 +29,33 @@ session = client.session()
 assert_type(session, Session)
 assert_type(client.session("lab"), Session)
 assert_type(client.session(gpu="T4", new=True), Session)
+
+assert_type(client.ensure("train", gpu="L4,T4", kernel_name="python3"), SessionAdded)
+assert_type(client.add_server("lab", "https://lab.example.org/", "token", replace=True), Session)
+assert_type(client.add_local("here", Path()), Session)
+assert_type(client.adopt("gpu-t4-s-1", "mine"), Session)
+assert_type(client.sessions(), list[SessionDocument])
+assert_type(client.close("train", "lab"), SessionsClosed)
+assert_type(client.close_all(), SessionsClosed)
+assert_type(client.usage(), Usage)
+assert_type(client.gpus(), Accelerators)
+assert_type(client.status(), Status)
+assert_type(client.history(10, status="error"), list[HistoryEntry])
+assert_type(client.find_run("run-0123456789abcdef"), HistoryEntry | None)
+
+assert_type(session.ref, SessionRef)
+assert_type(session.kernel(), KernelInfo)
+assert_type(session.kernels(), list[KernelChoice])
+assert_type(session.install("rich"), Install)
+assert_type(session.upload("data", Path("more"), to="there", progress=None), Transfer)
+assert_type(session.download("there/*", to=Path()), Transfer)
+assert_type(session.sync(".", "project"), Synced)
+assert_type(session.list_files(), FileList)
+assert_type(session.read_file("there/data"), bytes)
+assert_type(session.remove_files("there", recursive=True), FilesRemoved)
+assert_type(session.run_notebook("train.ipynb", parameters={"lr": 0.01}), NotebookRun)
+assert_type(session.start_notebook(Path("train.ipynb"), key="nightly"), Job)
+assert_type(session.fetch_notebook("run-0123456789abcdef", "out.ipynb"), NotebookRun)
 
 run = session.run("print(1)", timeout=60, check=True)
 assert_type(run, Run)
@@ -33,6 +75,10 @@ assert_type(job, Job)
 assert_type(job.wait(100).state, str)
 assert_type(job.logs("stderr", offset=-100), bytes)
 assert_type(job.result(), Run)
+assert_type(job.kill(), bool)
+assert_type(session.find_job("nightly"), Job)
+assert_type(session.jobs(), list[JobInfo])
+assert_type(session.close(), SessionClosed)
 
 try:
     session.run("1/0", check=True)
