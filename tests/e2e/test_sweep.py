@@ -19,6 +19,8 @@ from tests.support.cli import Cli, Result
 from tests.support.servers import JupyterServer
 from tests.support.wait import wait_until
 
+pytestmark = pytest.mark.slow  # each waits for runtimes that start
+
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "sweep.json").read_text())
 
 # Writes what it was given, into its own folder and into a log that all items share.
@@ -96,6 +98,10 @@ def test_from_start_to_end(two: Cli, place: Path) -> None:
     assert {item["values"]["x"]: item["attempts"] for item in more["items"]} == {"1": 1, "2": 1, "bad": 2, "3": 1}
     assert logged(place) == ["1", "2", "3", "bad", "bad"]
     assert two("sweep", "status").out.count("\tdone\t") == 4
+    entries = [entry for entry in two("logs", "--json").json if "work.py" in entry["command"]]
+    assert sorted(entry["status"] for entry in entries) == ["error", "ok", "ok", "ok", "ok"]
+    typo = two("sweep", "statos")
+    assert (typo.code, "status" in typo.err) == (2, True)
     (place / "code" / "work.py").write_text(WORK + "# changed\n")
     other = two(*sweep(two, place, "--name", "one", "-s", "A,B", "-p", "x=1"))
     assert other.code == 2
@@ -137,7 +143,6 @@ def test_ending(two: Cli, place: Path) -> None:
     assert [(item["state"], item["attempts"]) for item in again["items"]] == [("failed", 2), ("done", 1)]
 
 
-@pytest.mark.slow
 def test_a_lost_runtime(two: Cli, place: Path) -> None:
     """The items of a runtime that is killed are done by the other: each has exactly one result."""
     assert two("sessions", "ensure", "C").code == 0
@@ -156,7 +161,6 @@ def test_a_lost_runtime(two: Cli, place: Path) -> None:
     assert len(list((place / "results").glob("*/x"))) == 8
 
 
-@pytest.mark.slow
 def test_from_another_machine(jupyter: JupyterServer, place: Path, tmp_path: Path) -> None:
     """Who knows the session finds the sweep there, and goes on with it."""
     here, there = Cli(tmp_path / "here"), Cli(tmp_path / "there")
@@ -180,7 +184,6 @@ def test_from_another_machine(jupyter: JupyterServer, place: Path, tmp_path: Pat
     assert logged(place) == ["1", "2", "3"]
 
 
-@pytest.mark.slow
 def test_an_account_that_allows_fewer(colab: FakeColab, colab_cli: Cli) -> None:
     """Four free runtimes need a word; then as many are used as there are, which is told, and given back."""
     line = ["-p", "x=1..4", "-j", "4", "--cpu", "--json", "--", "echo", "{x}"]
@@ -193,7 +196,6 @@ def test_an_account_that_allows_fewer(colab: FakeColab, colab_cli: Cli) -> None:
     assert colab_cli("sessions", "list", "--json").json == []
 
 
-@pytest.mark.slow
 def test_a_runtime_that_colab_takes(colab: FakeColab, colab_cli: Cli, place: Path) -> None:
     """What ran on it is run again, on a new one; what takes two with it has failed, and takes no third."""
     colab.switches.lost = "404"
@@ -215,7 +217,6 @@ def test_a_runtime_that_colab_takes(colab: FakeColab, colab_cli: Cli, place: Pat
     assert colab_cli("sessions", "list", "--json").json == []
 
 
-@pytest.mark.slow
 def test_the_page(tmp_path: Path) -> None:
     """The commands of docs/beyond-one-machine.md do what it says."""
     cli = Cli(tmp_path / "home")

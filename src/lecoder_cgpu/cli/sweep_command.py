@@ -122,7 +122,7 @@ class Sweep:
             sweep.write(definition)
             fresh = sweep.add(grid)
             if known is not None:
-                self.printer.note(f"{name} is there already; {fresh} of these items are new")
+                self.printer.note(f"{name} is there already; new items: {fresh}")
             return self._go_on(sweep, sessions, count)
 
     def _grid(self, words: list[str]) -> grids.Grid:

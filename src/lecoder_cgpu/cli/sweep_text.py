@@ -49,10 +49,12 @@ def judge(found: SweepDocument) -> None:
     """Set the status and the exit status by the items."""
     counts = found.counts
     if counts.failed:
+        first = next(one for one in found.items if one.state == "failed")
         failed = errors.RuntimeFailure(
             f"{counts.failed} of {counts.items} items failed",
             name="ItemsFailed",
-            hint=f"lecoder-cgpu sweep status {found.name}; then: lecoder-cgpu sweep resume {found.name} --retry-failed",
+            hint=f"what the first one said: lecoder-cgpu job logs {first.job_id} --session {first.session}; "
+            f"to run them again: lecoder-cgpu sweep resume {found.name} --retry-failed",
         )
         fail(found, failed)
     if counts.done + counts.failed < counts.items:

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,7 @@ from ..helper.launch import Launch
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
 from ..net.http import is_loopback
-from ..runs import job_names, jobs, process_runs
+from ..runs import job_names, jobs, process_runs, records
 from ..sessions import operations
 from . import template
 from .code import kept
@@ -45,7 +46,7 @@ LISTED = 10_000  # jobs of a runtime among which those of a sweep are looked for
 
 _NAME = re.compile(r".*/([0-9a-f]{16})(?: (\d{1,6}))?")  # of a job: the item's key and the attempt
 
-_one_machine = threading.Lock()  # sessions on this machine may share a folder
+_servers: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)  # sessions of one server share a folder
 
 
 def base(definition: Definition) -> str:
@@ -116,8 +117,9 @@ class Place:
         if self.takes:
             with contextlib.closing(session.connect_helper()) as helper:
                 self._python = helper.hello().executable
-            alone = _one_machine if is_loopback(session.endpoint.url) else contextlib.nullcontext()
-            with alone, Storage(session) as storage:
+            url = session.endpoint.url
+            # Servers on this machine may have the same working folder.
+            with _servers["" if is_loopback(url) else url], Storage(session) as storage:
                 self._send(storage)
         self._session = session
 
@@ -184,6 +186,8 @@ class Place:
             launch,
             key=job_key(definition, item.key, standing.attempt),
         )
+        with contextlib.suppress(errors.ConfigError):  # a history that cannot be written ends no work
+            records.remember_job(self.session, started, template.shown(definition.identity.command, item), "terminal")
         return started.job_id
 
     def wait(self, standing: Standing) -> Note:

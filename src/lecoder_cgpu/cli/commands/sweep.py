@@ -36,14 +36,15 @@ class SweepGroup(Group):
 
 
 def _names_a_command(args: list[str], names: Any) -> bool:
-    """Whether a word of ours comes first, behind options that every command has; or nothing but a plea for help."""
+    """Whether a word of ours comes first, behind options that every command has, or what is probably meant as one; or
+    nothing but a plea for help."""
     position = 0
     while position < len(args):
         word = args[position]
         if word in ("-h", "--help"):
             return True
         if not word.startswith("-"):
-            return word in names
+            return word in names or "--" not in args
         length = PASSED_OVER.get(word.partition("=")[0])
         if length is None:
             return False
