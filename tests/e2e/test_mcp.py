@@ -173,6 +173,8 @@ def test_files_that_an_agent_may_not_touch(lab: Cli, tmp_path: Path, has_roots: 
             assert refused.is_error
             assert document_of(refused)["error"]["name"] in ("OutsideRoots", "OwnFolder")
         assert not (tmp_path / "out.txt").exists()
+        nul = document_of(await client.call_tool("push", {"sources": ["in.txt\0"]}))
+        assert (nul["errorCode"], "NUL" in nul["error"]["message"]) == (2006, True)
 
     serve(lab, body, roots=[tmp_path / "work"] if has_roots else None)
 

@@ -91,4 +91,15 @@ def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Any:
         raise errors.UsageError(
             f"{tool.name}: {error}", hint=f"see the inputSchema of {tool.name} in tools/list"
         ) from error
+    for name, value in arguments.items():
+        if name != "code" and _has_nul(value):
+            raise errors.UsageError(
+                f"{tool.name}: {name} has a NUL character, which no name and no command can have", hint="leave it out"
+            )
     return tool.function(call, checked)
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_nul, (*value, *value.values())))
+    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value

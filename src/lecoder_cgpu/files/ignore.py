@@ -6,6 +6,7 @@ and lines that mean nothing are passed over with a notice, as git does. No patte
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -119,7 +120,7 @@ class Ignore:
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except OSError as error:
-            if os.path.islink(path):
+            if os.path.islink(path) or error.errno == errno.ENXIO:  # a link to itself, or a socket
                 self._tell(f"{shown}: passed over: {error.strerror}")
                 return ""
             raise error_of(trees.problem(error, shown), HERE) from error
