@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from lecoder_cgpu.files.generations import Generations
 from tests.support.cli import Cli
 from tests.support.wait import wait_until
 
@@ -62,9 +63,10 @@ def test_a_watched_run(lab: Cli, tmp_path: Path) -> None:
     seen: set[int] = set()
 
     def second() -> bool:
-        if committed(place) and place.exists():
-            seen.add(whole(place))
-        return committed(place) >= 2
+        with Generations(place).lock().acquire(timeout=30):  # no fetch replaces it meanwhile
+            if (place / "latest").exists():  # the first one may be earlier than the first checkpoint
+                seen.add(whole(place))
+        return len(seen) >= 2
 
     wait_until(second, limit=60)
     lab("run", "touch src/stop")
@@ -72,7 +74,7 @@ def test_a_watched_run(lab: Cli, tmp_path: Path) -> None:
     document = json.loads(out)
     (pulled,) = document["pulled"]
     assert running.returncode == 0, (document, err)
-    assert pulled["generation"] >= 3
+    assert pulled["generation"] >= 2
     assert pulled["local"] == str(place)
     assert whole(place) >= max(seen)
     assert "pipe" in err.decode()
@@ -102,6 +104,29 @@ def test_a_job_that_nobody_watches(lab: Cli, tmp_path: Path) -> None:
         (pulled,) = waited.json["pulled"]
         assert (pulled["local"], "error" in pulled) == (str(place), False)
         assert whole(place) == last
+    finally:
+        lab("keeper", "stop")
+        lab.variables["LECODER_CGPU_KEEPER"] = "off"
+
+
+def test_a_watched_run_whose_command_is_killed(lab: Cli, tmp_path: Path) -> None:
+    """The work goes on, and the keeper fetches in place of the command, to the end."""
+    source, place = prepared(lab, tmp_path), tmp_path / "results"
+    lab.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    lab("run", "rm -rf src")
+    try:
+        running = lab.start(
+            "run", "--sync", str(source), "--pull", f"out:{place}", "--every", "1", "python3", "train.py"
+        )
+        wait_until(lambda: committed(place) >= 1)
+        running.kill()
+        running.communicate()
+        reached = committed(place)
+        wait_until(lambda: committed(place) >= reached + 2)
+        lab("run", "touch src/stop")
+        wait_until(lambda: lab("keeper", "status", "--json").json["running"] is False)
+        log = lab("run", "tail -n 1 src/out/log.txt").out
+        assert whole(place) == int(log)
     finally:
         lab("keeper", "stop")
         lab.variables["LECODER_CGPU_KEEPER"] = "off"

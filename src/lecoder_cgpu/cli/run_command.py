@@ -14,6 +14,7 @@ from msgspec import UNSET, structs
 
 from .. import errors
 from ..jupyter.kernelspecs import PYTHON
+from ..jupyter.messages import new_run_id
 from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
@@ -251,15 +252,16 @@ class Invocation:
             command = self._placed(session, command)
             if self.attempts is not None:
                 environment = environment | self.attempts.variables(session, self.cwd)
+            run = None if self.pulling is None else new_run_id()
             with (
                 heartbeat(self.printer, view.offsets, self.manner.heartbeat),
-                work_files.while_it_runs(self.app, session, self.pulling, self.cwd),
+                work_files.while_it_runs(self.app, session, self.pulling, self.cwd, run),
             ):
                 document = process_runs.process_run(
                     session,
                     command,
                     view.show,
-                    self._launch(environment),
+                    structs.replace(self._launch(environment), run_id=run),
                     output=self.manner.output(self.printer, streamed=True),
                     stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
                     wait=self.options["wait"],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..models.files import Synced
     from ..models.notebooks import NotebookRun
     from ..models.runs import Run
+    from ..store.session_store import Owner
 
 
 def check(sync: str | None, pull: Sequence[str]) -> None:
@@ -76,24 +77,35 @@ def pulling(options: dict[str, Any]) -> Pulling | None:
     return declared(options["pull"], options["every"], new_run_id())
 
 
+@contextlib.contextmanager
 def while_it_runs(
-    app: App, session: Session, wanted: Pulling | None, folder: str | None
-) -> AbstractContextManager[None]:
+    app: App, session: Session, wanted: Pulling | None, folder: str | None, run: str | None = None
+) -> Iterator[None]:
     """Fetch what is wanted at its interval while the body runs.
 
     Args:
-        folder: there, where relative paths start.
+        folder: there, where relative paths start. run: the run, for the keeper, which goes on should we be killed.
     """
-    from contextlib import nullcontext
-
     if wanted is None:
-        return nullcontext()
+        yield
+        return
+    from ..files import pull_plans
     from ..files.pulling import while_it_runs as fetching
+    from ..store import owners
 
     def opened() -> Session:
         return app.client.hold(app.client.store.get(session.record.id) or session.record)
 
-    return fetching(opened, structs.replace(wanted, folder=folder), app.printer.notify)
+    wanted = structs.replace(wanted, folder=folder)
+    if run is not None and app.config.get("keeper").value != "off":
+        with contextlib.suppress(errors.ConfigError):  # the run matters more
+            _plan(app, session, wanted, (), run, owners.this_process())
+    try:
+        with fetching(opened, wanted, app.printer.notify):
+            yield
+    finally:
+        if run is not None:
+            pull_plans.remove(app.client.state_dir, run)
 
 
 def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: Sequence[str], run: str) -> None:
@@ -104,6 +116,19 @@ def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: S
     """
     if wanted is None:
         return
+    from ..files import pull_plans
+
+    if pull_plans.find(app.client.state_dir, run) is not None:  # the same job, started again under its key
+        return
+    if app.config.get("keeper").value == "off":
+        app.printer.notify("the keeper is switched off, so results are fetched by `job wait` only")
+    _plan(app, session, wanted, specs, run)
+
+
+def _plan(
+    app: App, session: Session, wanted: Pulling, specs: Sequence[str], run: str, watcher: Owner | None = None
+) -> None:
+    """Write down what is fetched of a run, and make sure that the keeper is there."""
     import time
 
     from ..files import pull_plans
@@ -111,12 +136,10 @@ def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: S
 
     state_dir = app.client.state_dir
     pull_plans.tidy(state_dir, time.time())
-    if pull_plans.find(state_dir, run) is not None:  # the same job, started again under its key
-        return
-    plan = pull_plans.PullPlan(run=run, session=session.record.id, specs=list(specs), pulling=wanted, tried=time.time())
+    plan = pull_plans.PullPlan(
+        run=run, session=session.record.id, specs=list(specs), pulling=wanted, tried=time.time(), watcher=watcher
+    )
     pull_plans.write(state_dir, plan)
-    if app.config.get("keeper").value == "off":
-        app.printer.notify("the keeper is switched off, so results are fetched by `job wait` only")
     keeper_process.ensure(app.config, state_dir, app.printer.notify)
 
 

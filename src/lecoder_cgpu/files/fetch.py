@@ -107,7 +107,7 @@ class Fetch:
         raise errors.TransferError(
             f"{self._remote} changes all the time ({', '.join(verdict.restless[:5])}), so no moment of it was caught",
             name="NeverSettled",
-            hint="write to another name and rename it when it is complete; what was fetched before is kept",
+            hint="write to another name, and rename what is complete: mv NAME.tmp NAME; what was fetched before is kept",
         )
 
     def _list(self, stat: Stat | None = None) -> dict[str, Entry]:
@@ -159,7 +159,9 @@ class Fetch:
             for item in records
         ):
             raise errors.UnexpectedAnswer(
-                f"{self._remote}: the runtime sent other files than those that were asked for", retryable=False
+                f"{self._remote}: the runtime sent other files than those that were asked for",
+                retryable=False,
+                hint="nothing of it was kept; repeat the same command",
             )
         with local_problems(self._store.staging):
             unpack(packed.content)
@@ -253,7 +255,7 @@ def put_back(storage: Storage, store: Generations, remote: str) -> Manifest | No
                 raise errors.TransferError(
                     f"{path} is not what was fetched: it was changed here",
                     name="GenerationChanged",
-                    hint="the generation before it lies beside it, in the folder that ends with .lecoder-part/previous",
+                    hint=f"the generation before it: ls {store.previous}",
                 )
     if manifest.folder:
         entries = [entry for entry in plan.scan(str(store.target)) if entry.name in held]

@@ -100,6 +100,11 @@ class Generations:
         """Where the next generation is put together."""
         return str(self._staging)
 
+    @property
+    def previous(self) -> str:
+        """Where the generation before the newest lies, if there is one."""
+        return str(self._previous)
+
     def lock(self) -> BaseFileLock:
         """Held by the one process that fetches.
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
+from ..store.session_store import Owner
 from ..system import atomic_files, logs
 from .pulling import Pulling
 
@@ -24,6 +25,7 @@ class PullPlan(Struct, kw_only=True):
     """What is fetched of one job.
 
     Attributes:
+        watcher: the process that watches the run and fetches by itself; nobody else does while it lives.
         run: the job. session: the id of its session. specs: what was declared, as it was typed.
         tried: when it was last fetched (Unix time), or the job was started. failed: fetches since the job's end.
         ended: nothing more is fetched by itself, and why, where that was not the job's end.
@@ -38,6 +40,7 @@ class PullPlan(Struct, kw_only=True):
     failed: int = 0
     ended: bool = False
     why: str | None = None
+    watcher: Owner | None = None
     problem: str | None = None
 
 
@@ -111,6 +114,12 @@ def _read(path: Path) -> PullPlan | None:
     except (OSError, atomic_files.Damaged) as error:
         logs.current().warn("FILES", f"{path} cannot be read: {error}")
         return None
+
+
+def remove(state_dir: Path, run: str) -> None:
+    """Forget a plan."""
+    with contextlib.suppress(OSError):
+        (folder(state_dir) / f"{run}.json").unlink(missing_ok=True)
 
 
 def note(state_dir: Path, plan: PullPlan) -> None:

@@ -103,7 +103,9 @@ def _fetch_one(
         with store.lock().acquire(timeout=wait):
             manifest = Fetch(storage, store, plan.under(pulling.folder, item.path), pulling.owner, tell, pause).run()
     except filelock.Timeout:
-        busy = errors.TransferError(f"another process is fetching {item.path}", name="Busy", retryable=True)
+        busy = errors.TransferError(
+            f"another process is fetching {item.path}", name="Busy", retryable=True, hint="repeat the same command"
+        )
         return _described(item, error=busy)
     except errors.Error as error:
         logs.current().warn("FILES", f"pull of {item.path}: {error.message}")
@@ -201,7 +203,9 @@ def while_it_runs(open_session: Callable[[], Session], pulling: Pulling | None, 
 
     def pause(seconds: float) -> None:
         if ended.wait(seconds):
-            raise errors.TransferError("the work has ended meanwhile", name="Busy")
+            raise errors.TransferError(
+                "the work has ended meanwhile", name="Busy", hint="lecoder-cgpu download PATH fetches what is there now"
+            )
 
     def work() -> None:
         while not ended.wait(pulling.every):

@@ -23,6 +23,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     `digest`: of the input; starting the same run id with another digest is refused.
     `name`: of a job, by which people may call it; two jobs may have the same.
     `around`: Python that a kernel executes before and after the code, and of which nobody sees anything.
+    `run_id`: of a process; a fresh one is made where it is None.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
 
     None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
@@ -38,6 +39,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     name: str | None = None
     around: tuple[str, str] | None = None
     pull: Sequence[str] | None = None
+    run_id: str | None = None
 
     def __post_init__(self) -> None:
         redaction.protect(*(self.secrets or {}).values(), called_secret=True)

@@ -21,6 +21,7 @@ from ..files.pull_plans import PullPlan
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
 from ..sessions.session import Session
+from ..store import owners
 from ..store.session_store import Record, Store
 from ..system import logs
 
@@ -53,7 +54,8 @@ class Pulls:
         """Begin what is due."""
         now = self._clock()
         for plan in pull_plans.unfinished(self._store.folder):
-            if not pull_plans.is_due(plan, now):
+            watched = plan.watcher is not None and not owners.is_gone(plan.watcher)
+            if watched or not pull_plans.is_due(plan, now):
                 continue
             with self._lock:
                 if plan.run in self._under_way:
@@ -98,7 +100,7 @@ class Pulls:
 
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
-            raise errors.TransferError("the keeper ends", name="Busy")
+            raise errors.TransferError("the keeper ends", name="Busy", hint="lecoder-cgpu job wait JOB")
 
     @staticmethod
     def _log(text: str) -> None:

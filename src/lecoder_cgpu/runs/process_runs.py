@@ -49,7 +49,7 @@ def process_run(
         errors.Error: nothing was started. What happens after that is in the document.
     """
     kept = _Output(on_output, output)
-    run = ProcessRun(session, command, kept.take, stdin=stdin, wait=wait, detach=detach)
+    run = ProcessRun(session, command, kept.take, run_id=launch.run_id, stdin=stdin, wait=wait, detach=detach)
     run.start(launch)
     with naming(run.id):
         run.until_finished()
