@@ -107,7 +107,7 @@ class Fetch:
         raise errors.TransferError(
             f"{self._remote} changes all the time ({', '.join(verdict.restless[:5])}), so no moment of it was caught",
             name="NeverSettled",
-            hint="write to another name, and rename what is complete: mv NAME.tmp NAME; what was fetched before is kept",
+            hint="write to another name, and rename what is complete: mv NAME.tmp NAME; the one before is kept",
         )
 
     def _list(self, stat: Stat | None = None) -> dict[str, Entry]:
