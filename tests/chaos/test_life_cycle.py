@@ -69,6 +69,7 @@ ENDS = (
 )
 KILLS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 CLOCKS = (2400, -2400, 0)  # by how many seconds a machine's clock may be wrong
+SLOWEST_START = 2.0  # seconds; by then, whatever was asked for is there
 KILL_LIMIT = 3.0  # seconds after which a command is killed wherever it is
 
 machines = st.sampled_from((0, 0, 0, 1))
@@ -401,6 +402,10 @@ class LifeCycle(RuleBasedStateMachine):
                 closed = self.run(machine, ("sessions", "close", "--all"))
                 if closed.code == 0 or not json.loads(closed.out)["error"]["retryable"]:
                     break  # else a keeper is at work on it, and the user is told to repeat it
+            if closed.code == 74 and json.loads(closed.out)["error"]["name"] == "StartUnanswered":
+                # Killed between writing down that it asks and asking: for four minutes nobody here can know.
+                time.sleep(SLOWEST_START)
+                closed = self.run(machine, ("sessions", "close", "--all", "--force"))
             assert closed.code == 0, "not everything could be closed"
             left = set(self.world.now().of(machine))
             assert not left, f"{', '.join(left)} lives after everything was closed"
