@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu.system.redaction import redact, spellings
+from lecoder_cgpu.system.redaction import hide, redact, spellings, words
 
 # `*` is what secrets are replaced by.
 SECRETS = st.text(st.characters(exclude_characters="*"), min_size=6, max_size=30)
@@ -143,8 +143,44 @@ def test_numbers_and_flags_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a.", "://", "a@", "token ", "eyJaaaaaaaa-", "Bearer", "authorization:", "-----BEGIN ", "?token", " \t"]
+    "piece",
+    [
+        "a.",
+        "://",
+        "a@",
+        "token ",
+        "eyJaaaaaaaa-",
+        "Bearer",
+        "authorization:",
+        "-----BEGIN ",
+        "?token",
+        " \t",
+        "login x ",
+        "-u a",
+    ],
 )
 def test_large_texts_are_no_trap(piece: str) -> None:
     """Half a megabyte made to confuse the patterns is dealt with; work that grows with the square would never end."""
     assert redact(piece * (500_000 // len(piece)))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "curl -u ada:PW https://h/x",
+        "curl --user ada:PW https://h/x",
+        "sshpass -p PW ssh h",
+        "sshpass -pPW ssh h",
+        "docker login -u ada -p PW registry",
+        "tool --pass PW",
+        "tool --auth PW",
+        "tool AccountKey=PW",
+    ],
+)
+def test_passwords_of_well_known_commands(command: str) -> None:
+    """As one text and as words; other words of the command stay."""
+    assert "PW" not in hide(command)
+    assert "PW" not in " ".join(words(command.split()))
+    harmless = "git log -p; docker run -u 1000 -p 80:80 x; python t.py --pass-through 3"
+    assert hide(harmless) == harmless
+    assert words(harmless.split()) == harmless.split()

@@ -44,24 +44,28 @@ _LABELLED = (
         re.I,
     ),
     re.compile(
-        r"(?P<head>(?:token|secret|passw(?:or)?d|passphrase|(?:_|\b)pass|(?:_|\b)pw|(?:api|access|private)[_-]?key)"
+        r"(?P<head>(?:token|secret|passw(?:or)?d|passphrase|(?:_|\b)pass|(?:_|\b)pw|(?:api|access|private|account|shared)[_-]?key)"
         r"\\*[\"']?\s{0,5}[:=]\s{0,5})"
         r"(?:(?P<open>b?\\*[\"'])[^\"'\r\n]+|[^\s\"'&,;}]+)",
         re.I,
     ),
     # An option and its value as two words; one that ends in -stdin has none.
     re.compile(
-        r"(?P<head>(?<![\w-])(?!--?secret\s)--?[\w-]{0,40}(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key)\s{1,5})"
+        r"(?P<head>(?<![\w-])(?!--?secret\s)--?[\w-]{0,40}(?:token|secret|passw(?:or)?d|passphrase|pass|auth|api[_-]?key)\s{1,5})"
         r"(?:(?P<open>\\*[\"'])[^\"'\r\n]+|[^\s\"'-][^\s\"']*)",
         re.I,
     ),
+    # A name and a password in one word, and the commands that call a password -p.
+    re.compile(r"(?P<head>(?<![\w-])(?:-u|--(?:proxy-)?user)[\s=]{1,5}\\*[\"']?[^\s:\"']{1,100}:)[^\s\"']+"),
+    re.compile(r"(?P<head>\b(?:sshpass|login)\s(?:[^\s;|&]{1,100}\s{1,5}){0,5}-p\s{0,5})[^\s\"';]+"),
     re.compile(r"(?P<head>(?<![\w-])--secret[\s=]{1,5}\w{1,200}=)(?!-(?:\s|$))[^\s\"']+"),
     re.compile(r"(?P<head>\b(?:Bearer|Basic)\s{1,5})[^\s\"'&,}]{4,}", re.I),
     re.compile(r"(?P<head>\btoken\s{1,5})(?=[^\s]{0,200}[0-9_])[\w.~+/=-]{8,}", re.I),
 )
 
 
-_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|credentials?)", re.I)
+_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw(?:or)?d|passphrase|pass|auth|api[_-]?key|credentials?)", re.I)
+_USER = re.compile(r"-u|--(?:proxy-)?user")
 SHORTEST = 6  # characters of a secret that is protected without being called one: shorter ones are ordinary words
 
 _protected: set[str] = set()
@@ -118,6 +122,12 @@ def words(command: Sequence[str]) -> list[str]:
         follows = command[position + 1]
         if _OPTION.fullmatch(word) and not follows.startswith("-") and not (word == "--secret" and "=" not in follows):
             shown[position + 1] = follows.partition("=")[0] + "=" + MASK if word == "--secret" else MASK
+        elif word == "-p" and {"login", "sshpass"} & set(command[:position]):
+            shown[position + 1] = MASK
+        elif word == "sshpass" and follows.startswith("-p"):
+            shown[position + 1] = "-p" if follows == "-p" else "-p" + MASK
+        elif _USER.fullmatch(word) and ":" in follows:
+            shown[position + 1] = follows.partition(":")[0] + ":" + MASK
     return shown
 
 
