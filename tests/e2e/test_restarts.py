@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,6 +144,19 @@ def test_what_is_not_run_again(local: Cli, tmp_path: Path) -> None:
     assert local("job", "kill", "long").code == 0
     document: dict[str, Any] = json.loads(running.communicate(timeout=30)[0])
     assert (document["stopped"]["by"], "attempts" in document) == ("kill", False), document
+
+
+def test_a_server_that_dies_on_a_machine_that_stays(local: Cli, tmp_path: Path) -> None:
+    """The program may live on there, so it is not run a second time beside the first."""
+    mark = tmp_path / "mark"
+    running = local.start("run", "--json", "--restarts", "3", f"echo x >> {mark}; sleep 4; echo y >> {mark}")
+    wait_until(mark.exists)
+    (server,) = (local.state / "local").glob("*/server.json")
+    os.kill(int(json.loads(server.read_text())["pid"]), signal.SIGKILL)
+    document: dict[str, Any] = json.loads(running.communicate(timeout=150)[0])
+    assert (document["status"], "attempts" in document) == ("unknown", False), document
+    wait_until(lambda: mark.read_text().endswith("y\n"))
+    assert mark.read_text() == "x\ny\n"
 
 
 @pytest.mark.parametrize(

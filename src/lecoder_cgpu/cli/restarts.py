@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET, structs
 
 from .. import errors
+from ..backends.protocol import Leased
 from ..jupyter.messages import new_run_id
 from ..models.base import ErrorInfo
 from ..models.runs import Attempt
@@ -266,6 +267,8 @@ class Attempts:
         otherwise: attempts.Cause = "unknown" if document.status == "unknown" else "refused"
         if error is None or error.category not in (errors.LostError.category, errors.ConnectionFailed.category):
             return "ended" if error is not None and error.category == errors.BudgetError.category else otherwise
+        if not isinstance(session.backend, Leased):
+            return otherwise  # the program may live on when the server of a machine that stays has died
         until = time.monotonic() + VERDICT
         while True:
             stored = self._app.client.store.get(session.record.id)
