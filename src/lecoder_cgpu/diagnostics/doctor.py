@@ -209,7 +209,10 @@ def _login(client: SessionManager) -> Iterator[Finding]:
         yield _finding("login", level, "not logged in to Google", credentials.login_steps(client.config))
         return
     account = login.account()
-    yield _finding("login", "ok", f"logged in as {account.id}" if account else "logged in")
+    known = account is not None and account.id != UNKNOWN_ACCOUNT
+    yield _finding(
+        "login", "ok", f"logged in as {account.id}" if account and known else "logged in, as whom is unknown"
+    )
     login.access_token()  # asks Google if the cached one is old
     yield _finding("login", "ok", "Google gives access tokens for it")
     granted = login.scopes()

@@ -13,7 +13,7 @@ import click
 from msgspec import UNSET, Struct
 
 from ... import errors
-from ...models.base import timestamp
+from ...models.base import UNKNOWN_ACCOUNT, timestamp
 from ...models.login import ClientSetup, LoggedOut, LoginExport, LoginInfo, LoginStarted
 from ...models.status import Account
 from .. import durations
@@ -252,7 +252,8 @@ def _text(document: LoginInfo, steps: str) -> str:
     if not document.authenticated:
         return f"not logged in ({document.notice})\nlog in with: {steps}"
     account = document.account
-    who = f" as {account.label} <{account.id}>" if isinstance(account, Account) else ""
+    known = isinstance(account, Account) and account.id != UNKNOWN_ACCOUNT
+    who = f" as {account.label} <{account.id}>" if known else ", as whom is unknown"  # type: ignore[union-attr]
     where = {
         "session": "",
         "adc": ", by application default credentials",
@@ -289,8 +290,10 @@ def check(app: App) -> Answer:
     """
     from ...auth import lifecycle as flows
 
-    flows.check(app.client.login)
-    return Answer(*_info(app, "the login works", checked=True))
+    token = flows.check(app.client.login)
+    document, text = _info(app, "the login works", checked=True)
+    document.account = token.account or document.account  # credentials of the environment are never stored
+    return Answer(document, text)
 
 
 @command.command(name="setup")
@@ -361,8 +364,7 @@ def logout(app: App, keep_grant: bool) -> Answer:
 
     def text() -> str:
         notice = f"\n{document.notice}" if isinstance(document.notice, str) else ""
-        whose = f" of {document.account.id}" if isinstance(document.account, Account) and account else ""
-        return (f"logged out{whose}" if found else "there was no login") + notice
+        return ("logged out" if found else "there was no login") + notice
 
     return Answer(document, text)
 
