@@ -278,9 +278,13 @@ class Sweep:
             document.exit_code = exit_status
         if self.printer.mode == "human":
             self.printer.note(sweep_text.summary(document))
+            said = ""
             if isinstance(document.error, ErrorInfo) and document.exit_code:
+                said = document.error.suggestion or ""
                 self.printer.note(f"error: {document.error.message}")
-                self.printer.note(f"hint: {document.error.suggestion}" if document.error.suggestion else "")
+                self.printer.note(f"hint: {said}" if said else "")
+            if isinstance(document.next, str) and document.interrupted is UNSET and document.next not in said:
+                self.printer.note(f"to go on: {document.next}")
         return Answer(document, lambda: sweep_text.table(document), exit_status=document.exit_code)
 
     # --- looking, waiting, ending ---
