@@ -103,10 +103,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare signals, the choice of tests, and bytecode for the commands that tests start."""
     _restore_signals()
-    if hasattr(config, "workerinput"):
-        return  # a worker of pytest-xdist has inherited the rest
     _run_named_files_whole(config)
-    _keep_bytecode(config)
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has inherited it
+        _keep_bytecode(config)
 
 
 @pytest.hookimpl(optionalhook=True)
