@@ -120,7 +120,9 @@ def test_success(lab: Cli, jupyter: JupyterServer, schema: str, line: list[str],
     (jupyter.root / "contract" / "file").write_text("x")
     notebook = write(lab.home / "hello.ipynb", code("print('hello')"))
     line = [word.format(name=lab.home.name, home=lab.home, notebook=notebook) for word in line]
-    result = lab("--json", *line) if place == "before" else lab(*line, "--json")
+    end = line.index("--") if "--" in line else len(line)  # what follows is the command's own
+    line.insert(0 if place == "before" else end, "--json")
+    result = lab(*line)
     assert result.code == 0, result
     validate(result.json, schema)
 
