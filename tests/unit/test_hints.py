@@ -23,8 +23,6 @@ INSTRUCTIONS = {
     "encode it (base64), and decode it on the runtime; then: X X",
     "if it comes from code of yours: print less at once",
     "leave it out",
-    "the generation before it lies beside it, in the folder that ends with .lecoder-part/previous",
-    "write to another name and rename it when it is complete; what was fetched before is kept",
     "Client.session(kernel_name='python3')",
     "Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",
     "Pool([session, …]), or Pool(client=Client('local'), count=4)",
