@@ -225,7 +225,9 @@ def test_the_audience_of_a_token() -> None:
         (Refusal(503, "x"), errors.ConnectionFailed, "Http503"),
         (Refusal(418, "x"), errors.ConnectionFailed, "Http418"),
         (Refusal(302, "x", location="https://accounts.google.com/x"), errors.Unauthorized, "Unauthorized"),
+        (Refusal(302, "x", location="/o/oauth2/v2/auth?x"), errors.Unauthorized, "Unauthorized"),
         (Refusal(302, "x", location="http://hotspot/"), errors.UnexpectedAnswer, "UnexpectedAnswer"),
+        (Refusal(302, "x", location="http://[::bad\x1b]5/"), errors.UnexpectedAnswer, "UnexpectedAnswer"),
         (Refusal(200, "x", "<html>", page=True), errors.UnexpectedAnswer, "UnexpectedAnswer"),
     ],
 )
@@ -236,6 +238,16 @@ def test_refusals(refusal: Refusal, kind: type[errors.Error], name: str) -> None
     assert error.hint
     assert error.retryable is (refusal.status == 429 or refusal.status >= 500)
     assert error.retry_after == refusal.retry_after
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"assignments": True}, {"assignments": {}}, "x"])
+def test_a_listing_that_is_none(answer: object) -> None:
+    """It says nothing, least of all that a runtime is not in it; one without rows is `{}` or has an empty list."""
+    if answer == {}:
+        assert calls.listed(answer, "assignments") == []
+        return
+    with pytest.raises(errors.UnexpectedAnswer, match="assignments"):
+        calls.listed(answer, "assignments")
 
 
 @pytest.mark.parametrize(

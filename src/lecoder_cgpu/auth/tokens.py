@@ -325,7 +325,7 @@ def lifetime(answer: Mapping[str, Any]) -> float:
 def refusal(answer: Any, error: Exception, source: Source | None = None) -> errors.Error:
     """The error for an answer of the token service that holds no token (RFC 6749 §5.2)."""
     said = answer.get("error") if isinstance(answer, dict) else None
-    detail = str(answer.get("error_description") or said) if isinstance(answer, dict) else ""
+    detail = str(answer.get("error_description") or said or "") if isinstance(answer, dict) else ""
     if said == "invalid_grant":
         hint = f"log in again: {credentials.LOGIN} {credentials.OTHERWISE}"
         if source is not None and source.kind == "environment":

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from ... import errors
 from ...net import answers
@@ -18,6 +18,7 @@ from ...net.http import Http
 
 READ_TIMEOUT = 30.0  # seconds
 PAUSE = 0.5  # seconds before an idempotent request is repeated
+_CONSENT = re.compile(r"(?:https?://[^/?#\s]*)?/o/oauth2")  # the path of the consent page
 LOGIN_HINT = "lecoder-cgpu auth login"
 
 
@@ -161,7 +162,7 @@ def _google_error(refusal: Refusal) -> errors.Error:
 def _elsewhere(refusal: Refusal) -> errors.Error:
     """A web page or a redirect where an answer should be: Google's accounts ask for a login (protocol C27)."""
     where = refusal.location or refusal.body
-    if "accounts.google" in where or "ServiceLogin" in where or urlsplit(where).path.startswith("/o/oauth2"):
+    if "accounts.google" in where or "ServiceLogin" in where or _CONSENT.match(where):
         return errors.Unauthorized(
             f"{refusal.what}: Google asks for a login (HTTP {refusal.status})",
             hint=f"{LOGIN_HINT} --force",

@@ -175,14 +175,16 @@ class WebPlane:
         try:
             answer = self._object("GET", "tun/m/ccu-info", params={"authuser": "0"})
         except errors.Forbidden:
-            pass
+            return self._user_info() or Account()
         except (errors.NotFoundError, errors.ConnectionFailed) as error:
             logs.current().info("COLAB", f"ccu-info: {error.message}")
             if isinstance(error, errors.ConnectionFailed) and error.retryable:
                 raise
-        else:
-            return model.account_from_ccu(answer)
-        return self._user_info() or Account()
+            found = self._user_info()
+            if found is None and isinstance(error, errors.UnexpectedAnswer):
+                raise  # nothing is known, and this is why
+            return found or Account()
+        return model.account_from_ccu(answer)
 
     def tier(self) -> str | None:
         found = self._user_info()
