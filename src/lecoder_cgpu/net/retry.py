@@ -128,3 +128,10 @@ def reconnect(action: Callable[[], T], *, again: Again, limit: float | None) -> 
             _reconnecting.reset(inside)
 
     return persist(once, again=again, attempts=None, limit=limit, pause=RECONNECT_PAUSE, longest=RECONNECT_LONGEST)
+
+
+def jittered(pause: float) -> float:
+    """Nearly that many seconds, so that not all who wait come back at once."""
+    import random
+
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311

@@ -18,10 +18,10 @@ from ... import config, errors
 from ...jupyter.endpoint import Endpoint
 from ...models.base import now as timestamp
 from ...net import retry
-from ...net.retry import RETRY_AFTER_MOST, persist
+from ...net.retry import RETRY_AFTER_MOST, jittered, persist
 from ...store import leases, lifecycle
 from ...store.session_store import Allocation, Record, State, Store
-from ...system import atomic_files, logs
+from ...system import atomic_files, interrupts, logs
 from ..protocol import AcquireOptions
 from . import model, records, refusals
 from .control import Ask
@@ -273,7 +273,13 @@ class Allocator:
             if begins:
                 record.allocation.asked_at, record.allocation.asked_tick = time.time(), time.monotonic()
             record.allocation.account = self._listing.holder()
-            if not self.save(record) and begins:
+            try:
+                with interrupts.Hold():
+                    stored = self.save(record)
+            except KeyboardInterrupt:
+                unanswered = record.allocation.sent = earlier  # nothing is sent then
+                raise
+            if not stored and begins:
                 raise records.closed_meanwhile(record)
 
         pause, short = CAPACITY_PAUSE[0], SHORT_WAITS
@@ -284,7 +290,7 @@ class Allocator:
             refused = isinstance(error, (errors.QuotaError, errors.BlockedError))
             waits = not refused and isinstance(error, (errors.CapacityError, errors.RateLimited))
             unanswered = unanswered and not (refused or waits)
-            wait = error.retry_after or _jittered(pause)
+            wait = error.retry_after or jittered(pause)
             if isinstance(error, errors.RateLimited) and error.retry_after and wait <= RETRY_AFTER_MOST and short > 0:
                 short -= 1
                 terms.tell(f"{error.message}; asking again in {wait:.0f} s")
@@ -438,10 +444,3 @@ class Allocator:
         self.write(
             record, self._listing.with_proxy(record, listed), record.allocation.state if record.allocation else "ready"
         )
-
-
-def _jittered(pause: float) -> float:
-    """Nearly that many seconds, so that not all who wait come back at once."""
-    import random
-
-    return pause * random.uniform(0.8, 1.2)  # noqa: S311
