@@ -302,6 +302,18 @@ class VerifyFailed(TransferError):
     retryable = True
 
 
+class FileChanged(TransferError):
+    """A file was written while it was read."""
+
+
+class PermissionDenied(TransferError):
+    """The system does not allow it."""
+
+
+class FetchBusy(TransferError):
+    """Somebody else fetches the same now, or it is not the time for it any more."""
+
+
 class PageLost(TransferError):
     """A listing that comes in pages has to be asked for again."""
 
@@ -336,6 +348,10 @@ class NoClient(AuthError):
 
 class NoConnection(UsageError):
     """The kernel is out of the helper's reach."""
+
+
+class OtherKindOfFile(UsageError):
+    """A file where a folder was expected, or the reverse, or neither of them."""
 
 
 class NoStdin(UsageError):

@@ -13,7 +13,7 @@ from lecoder_cgpu.helper.file_errors import HERE, THERE, error_of
     ("name", "kind"),
     [
         ("FileNotFound", errors.NotFoundError),
-        ("NotADirectory", errors.UsageError),
+        ("NotADirectory", errors.OtherKindOfFile),
         ("DiskFull", errors.TransferError),
         ("VerifyFailed", errors.VerifyFailed),
         ("SomethingNew", errors.TransferError),  # of a later helper

@@ -34,6 +34,7 @@ TESTS = {
     "runs": ("test_attempts", "test_explain", "test_installs", "test_recording", "test_runs"),
     "sessions": ("test_sessions_choice",),
     "store": ("test_leases", "test_owners", "test_sessions"),
+    "sweeps": ("test_sweep_items",),
     "system": ("test_atomic_files", "test_logs", "test_process_identity", "test_redaction"),
     "testing": ("test_fake_colab", "test_fake_drive", "test_fake_oauth"),
 }

@@ -26,7 +26,7 @@ from .transfer import local_problems
 Tell = Callable[[str], None]
 
 # Of one file, these say that it has changed or gone; the next listing tells which.
-_MOVED = frozenset(("FileChanged", "FileNotFound", "IsADirectory", "NotADirectory", "NotAFile"))
+_MOVED = (errors.FileChanged, errors.NotFoundError, errors.OtherKindOfFile)
 
 
 class Fetch:
@@ -169,9 +169,10 @@ class Fetch:
             self._held[item.name] = Held(by_name[item.name], item.digest.hex() if item.is_file else "")
         changed = []
         for problem in packed.problems:
-            if problem.name == "FileChanged" and problem.entry in by_name:
+            error = error_of(trees.Problem(problem.name, problem.message), THERE)
+            if problem.entry in by_name and isinstance(error, errors.FileChanged):
                 changed.append(by_name[problem.entry])
-            elif problem.name not in _MOVED and problem.entry in by_name:
+            elif problem.entry in by_name and not isinstance(error, _MOVED):
                 self._refuse(problem.entry, problem.message)
         return changed
 
@@ -181,13 +182,10 @@ class Fetch:
             local = trees.join(self._store.staging, entry.name) if entry.name else self._store.staging
         try:
             self._held[entry.name] = Held(entry, self._downloads.beginning(remote, local, entry))
-        except (errors.TransferError, errors.NotFoundError, errors.UsageError) as error:
-            if error.name in _MOVED:
-                return
-            if error.name == "PermissionDenied":
-                self._refuse(entry.name, error.message)
-                return
-            raise
+        except _MOVED:
+            pass
+        except errors.PermissionDenied as error:
+            self._refuse(entry.name, error.message)
 
     def _refuse(self, name: str, why: str) -> None:
         if name not in self._refused:

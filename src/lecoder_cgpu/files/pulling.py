@@ -103,8 +103,8 @@ def _fetch_one(
         with store.lock().acquire(timeout=wait):
             manifest = Fetch(storage, store, plan.under(pulling.folder, item.path), pulling.owner, tell, pause).run()
     except filelock.Timeout:
-        busy = errors.TransferError(
-            f"another process is fetching {item.path}", name="Busy", retryable=True, hint="repeat the same command"
+        busy = errors.FetchBusy(
+            f"another process is fetching {item.path}", retryable=True, hint="repeat the same command"
         )
         return _described(item, error=busy)
     except errors.Error as error:
@@ -134,7 +134,7 @@ def _described(
 
 def is_only_missing(pulled: Pulled) -> bool:
     """Whether nothing is there to fetch yet."""
-    return isinstance(pulled.error, ErrorInfo) and pulled.error.name == "FileNotFound"
+    return isinstance(pulled.error, ErrorInfo) and pulled.error.category == errors.NotFoundError.category
 
 
 def restore(session: Session, pulling: Pulling) -> list[str]:
@@ -180,7 +180,11 @@ class Teller:
         """Tell which results could not be fetched, and which can be again. What is not there yet is no problem."""
         for item in pulled:
             before = self._problems.pop(item.path, None)
-            if isinstance(item.error, ErrorInfo) and not is_only_missing(item) and item.error.name != "Busy":
+            if (
+                isinstance(item.error, ErrorInfo)
+                and not is_only_missing(item)
+                and not item.error.stands_for(errors.FetchBusy)
+            ):
                 self._problems[item.path] = item.error.message
                 if item.error.message != before:
                     self._tell(f"{item.path} was not fetched, and the run goes on: {item.error.message}")
@@ -203,8 +207,8 @@ def while_it_runs(open_session: Callable[[], Session], pulling: Pulling | None, 
 
     def pause(seconds: float) -> None:
         if ended.wait(seconds):
-            raise errors.TransferError(
-                "the work has ended meanwhile", name="Busy", hint="lecoder-cgpu download PATH fetches what is there now"
+            raise errors.FetchBusy(
+                "the work has ended meanwhile", hint="lecoder-cgpu download PATH fetches what is there now"
             )
 
     def work() -> None:

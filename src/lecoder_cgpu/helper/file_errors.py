@@ -10,14 +10,16 @@ HERE, THERE = "here", "on the runtime"
 # The class for each name of a `trees.Problem`. Any other name is a transfer that failed.
 KINDS: dict[str, type[errors.Error]] = {
     "FileNotFound": errors.NotFoundError,
-    "IsADirectory": errors.UsageError,
-    "NotADirectory": errors.UsageError,
+    "IsADirectory": errors.OtherKindOfFile,
+    "NotADirectory": errors.OtherKindOfFile,
     "FileExists": errors.UsageError,
     "UnsafeName": errors.UsageError,
     "NameTooLong": errors.UsageError,
     "FolderNotEmpty": errors.UsageError,
-    "NotAFile": errors.UsageError,
+    "NotAFile": errors.OtherKindOfFile,
     "IsALink": errors.UsageError,
+    "FileChanged": errors.FileChanged,
+    "PermissionDenied": errors.PermissionDenied,
     "VerifyFailed": errors.VerifyFailed,
     "PageLost": errors.PageLost,
     "HelperFailed": errors.InternalError,
@@ -46,6 +48,6 @@ def error_of(problem: trees.Problem, where: str) -> errors.Error:
         "FileNotFound": f"see what is there: {listing}",
     }
     hint = hints.get(problem.name)
-    if hint is None and kind is errors.UsageError:
+    if hint is None and issubclass(kind, errors.UsageError):
         hint = f"give another path; see what is there: {listing}"
     return kind(f"{problem.message} ({where})", name=problem.name, hint=hint)

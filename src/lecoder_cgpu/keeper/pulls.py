@@ -100,7 +100,7 @@ class Pulls:
 
     def _pause(self, seconds: float) -> None:
         if self._stopping.wait(seconds):
-            raise errors.TransferError("the keeper ends", name="Busy", hint="lecoder-cgpu job wait JOB")
+            raise errors.FetchBusy("the keeper ends", hint="lecoder-cgpu job wait JOB")
 
     @staticmethod
     def _log(text: str) -> None:

@@ -59,6 +59,10 @@ class ErrorInfo(Struct, kw_only=True):
             suggestion=error.hint or UNSET,
         )
 
+    def stands_for(self, kind: type[Error]) -> bool:
+        """Whether it was an error of this class that has kept its class' name."""
+        return self.name == kind.__name__
+
 
 class Failure(Struct, kw_only=True):
     """The document of a command that failed before it could answer. `account` is the one that it acted for, where
