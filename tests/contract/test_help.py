@@ -18,7 +18,7 @@ def every(command: click.Command, *path: str) -> Iterator[tuple[str, click.Comma
     """A command and those below it, with the words that name them."""
     yield " ".join(path), command
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = click.Context(command, **command.context_settings)
         for name in command.list_commands(context):
             found = command.get_command(context, name)
             assert found is not None
@@ -76,7 +76,7 @@ def test_a_wrong_example_is_seen(words: list[str], parses: click.Group) -> None:
 def test_help_can_be_read(name: str) -> None:
     """Lines fit, and every option says what it does and what its value is."""
     command = COMMANDS[name]
-    context = click.Context(command, info_name=name, max_content_width=100)
+    context = click.Context(command, info_name=name, max_content_width=100, **command.context_settings)
     assert [line for line in command.get_help(context).splitlines() if len(line) > 100] == []
     for option in (item for item in command.params if isinstance(item, click.Option)):
         assert option.help

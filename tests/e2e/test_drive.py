@@ -231,7 +231,7 @@ def test_a_pause_that_is_too_long_is_left_to_the_user(user: Cli, google: FakeCol
     assert time.monotonic() - began < 20
     assert (refused["error"]["name"], refused["error"]["suggestion"]) == (
         "RateLimited",
-        "wait 3600 s, then repeat the same command",
+        "repeat the same command in 3600 s",
     )
 
 

@@ -38,7 +38,7 @@ def test_bad_input(cli: Cli, hub: Hub) -> None:
     """Whatever cannot be is told before anything starts, each with its own sentence; nothing is stored."""
     refused(add(cli, hub, "ann", token="wrong"), 77, "TokenRefused")
     refused(add(cli, hub, "ann", url=f"{hub.url}user/bob/lab"), 2, "ForeignServer")
-    refused(add(cli, hub, "ann", url="http://127.0.0.1:9/"), 74, "ConnectionRefused")
+    refused(add(cli, hub, "ann", url="http://127.0.0.1:1/"), 74, "ConnectionRefused")
     asked = refused(add(cli, hub, "ann"), 2, "ServerNotRunning")
     assert "--start" in asked["suggestion"]
     poor = add(cli, hub, "ann", "--server", "gpu", token=hub.token_for("ann", "read:users!user=ann"))

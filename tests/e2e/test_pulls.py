@@ -29,6 +29,7 @@ while not os.path.exists("stop") or number < 3:
     if number >= 2:
         shutil.rmtree(f"out/c{number - 2}")
     number += 1
+    time.sleep(0.7)
 """
 
 

@@ -60,7 +60,7 @@ def test_what_has_to_be_copied() -> None:
 def test_a_round(after: list[Entry], restless: list[str]) -> None:
     """Whole when nothing changed, came or went; once more otherwise. The unit is the top-level entry."""
     before = listing(file("a/1"), file("b"))
-    verdict = judge(1, before, listing(*after), copies(file("a/1"), file("b")))
+    verdict = judge(1, [before, listing(*after)], copies(file("a/1"), file("b")))
     assert (verdict.outcome, verdict.restless) == ("again" if restless else "whole", restless)
 
 
@@ -68,23 +68,24 @@ def test_a_log_that_grows_keeps_nothing_back() -> None:
     """A file that only grew counts as its beginning, at once if growing is its way, else when the rounds are over."""
     before, after = listing(file("log"), file("model")), listing(file("log", 5, 2), file("model"))
     held = copies(file("log"), file("model"))
-    assert judge(1, before, after, held, beginnings={"log"}, known={"log"}).outcome == "whole"
-    assert judge(1, before, after, held, beginnings={"log"}).outcome == "again"
-    assert judge(moments.ROUNDS, before, after, held, beginnings={"log"}).outcome == "whole"
-    assert judge(1, before, after, held, known={"log"}).outcome == "again"  # it did not only grow
+    assert judge(1, [before, after], held, beginnings={"log"}, known={"log"}).outcome == "whole"
+    assert judge(1, [before, after], held, beginnings={"log"}).outcome == "again"
+    assert judge(moments.ROUNDS, [before, after], held, beginnings={"log"}).outcome == "whole"
+    assert judge(1, [before, after], held, known={"log"}).outcome == "again"  # it did not only grow
 
 
 def test_a_unit_that_never_rests() -> None:
-    """The others are kept if they were calm for the whole last round; otherwise there is no moment to keep."""
+    """The others are kept if they were calm for the last two rounds; otherwise there is no moment to keep."""
     last = moments.ROUNDS
     before, after = listing(file("busy", 1, 5), file("calm")), listing(file("busy", 1, 6), file("calm"))
     held = copies(file("busy", 1, 5), file("calm"))
-    verdict = judge(last, before, after, held)
+    verdict = judge(last, [before, before, after], held)
     assert (verdict.outcome, verdict.restless) == ("partly", ["busy"])
-    assert judge(last, listing(file("busy", 1, 5), file("calm", 1, 0)), after, held).outcome == "never"
-    assert judge(
-        last, listing(file("busy", 1, 5)), listing(file("busy", 1, 6)), copies(file("busy", 1, 5))
-    ).outcome == ("never")
+    moved = listing(file("busy", 1, 5), file("calm", 1, 0))
+    assert judge(last, [before, moved, after], held).outcome == "never"
+    assert judge(last, [moved, before, after], held).outcome == "never"
+    alone = [listing(file("busy", 1, 5)), listing(file("busy", 1, 6))]
+    assert judge(last, alone, copies(file("busy", 1, 5))).outcome == "never"
     earlier = copies(file("busy", 1, 2), file("calm", 1, 0), file("gone"))
     made = settled(held, earlier, ["busy"])
     assert {name: item.entry.mtime for name, item in made.items()} == {"busy": 2, "calm": 1, "gone": 1}
@@ -119,11 +120,20 @@ def test_what_is_committed_always_loads(seed: int) -> None:
             if entry is not None:
                 world[name] = entry._replace(mtime=clock)
 
+    def scan() -> dict[str, Entry]:
+        """A listing takes a while: what comes meanwhile is seen only where it has not looked yet."""
+        found: dict[str, Entry] = {}
+        for name in sorted({moments.unit(name) for name in world}):
+            found |= {at: entry for at, entry in world.items() if moments.unit(at) == name}
+            goes_on(chance.choice((0, 0, 0, 1, 3)))
+        return found
+
     newest: dict[str, Held] = {}
     committed = 0
     while waiting:
         goes_on(9)
-        before = dict(world)
+        before = scan()
+        listings = [before]
         held = {name: item for name, item in newest.items() if name in before}
         held = {name: item for name, item in held.items() if moments.is_same(before[name], item)}
         for number in range(1, moments.ROUNDS + 1):
@@ -132,8 +142,8 @@ def test_what_is_committed_always_loads(seed: int) -> None:
                 held.pop(entry.name, None)
                 if world.get(entry.name) == entry:
                     held[entry.name] = Held(entry)
-            after = dict(world)
-            verdict = judge(number, before, after, held, known=newest)
+            listings.append(after := scan())
+            verdict = judge(number, listings, held, known=newest)
             if verdict.outcome in ("whole", "partly"):
                 newest = settled(held, newest, verdict.restless)
                 committed += 1

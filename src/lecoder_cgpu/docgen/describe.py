@@ -69,7 +69,7 @@ def describe(root: click.Group) -> Reference:
 
 
 def _commands(root: click.Group) -> Iterator[CommandReference]:
-    context = click.Context(root, info_name="lecoder-cgpu")
+    context = click.Context(root, info_name="lecoder-cgpu", **root.context_settings)
     for name in root.list_commands(context):
         command = root.get_command(context, name)
         assert command is not None
@@ -78,7 +78,7 @@ def _commands(root: click.Group) -> Iterator[CommandReference]:
 
 
 def _with_children(command: click.Command, parent: click.Context, name: str) -> Iterator[CommandReference]:
-    context = click.Context(command, info_name=name, parent=parent)
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     yield _command(command, context)
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):

@@ -89,13 +89,14 @@ class Fetch:
 
     def _rounds(self, listing: dict[str, Entry], before: dict[str, Held], earlier: Manifest | None) -> Manifest:
         beginnings: set[str] = set()
+        listings = [listing]
         for number in range(1, moments.ROUNDS + 1):
-            wanted = moments.missing(listing, self._held, self._refused)
+            wanted = moments.missing(listings[-1], self._held, self._refused)
             self._take([entry for entry in wanted if not (entry.name in beginnings and entry.name in before)])
-            after = self._list()
+            listings = [*listings[-2:], after := self._list()]
             beginnings = self._beginnings(after)
             verdict = moments.judge(
-                number, listing, after, self._held, beginnings=beginnings, known=before, refused=self._refused
+                number, listings, self._held, beginnings=beginnings, known=before, refused=self._refused
             )
             if verdict.outcome in ("whole", "partly"):
                 return self._commit(before, earlier, verdict.restless)
@@ -103,7 +104,6 @@ class Fetch:
                 break
             self._pause(moments.PAUSES[min(number, len(moments.PAUSES)) - 1])
             self._held = {name: item for name, item in self._held.items() if name in after}
-            listing = after
         raise errors.TransferError(
             f"{self._remote} changes all the time ({', '.join(verdict.restless[:5])}), so no moment of it was caught",
             name="NeverSettled",

@@ -8,10 +8,11 @@ with the last listing::
     no rounds are left                                ──> "partly" or "never", see below
 
 The unit is a top-level entry of the folder (`unit`): a checkpoint is often a folder of several files, and is one. Units
-that change all the time must not keep the others back. After the last round, the units that did not change during
-that whole round, from one listing to the next, are one moment of their own ("partly"). The restless ones stay as they
-were in the generation before, of which nothing is deleted then. If every unit is restless, there is nothing to keep
-("never").
+that change all the time must not keep the others back. After the last round, the units that did not change during that
+whole round and the one before are one moment of their own ("partly"): a listing takes a while, and what two in a row
+have seen was there before the second began, as was everything that had been written earlier. The restless ones stay as
+they were in the generation before, of which nothing is deleted then. If every unit is restless, there is nothing to
+keep ("never").
 
 A file that only grew counts as its beginning: so a log is always settled. Only hashes can tell that it *only* grew
 (`grown`, which the caller compares with the runtime). A file that is new and growing may be half of a checkpoint, so
@@ -20,7 +21,7 @@ rounds are spent on it first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -112,8 +113,7 @@ def changed(
 
 def judge(
     number: int,
-    before: Listing,
-    after: Listing,
+    listings: Sequence[Listing],
     held: Holding,
     *,
     beginnings: Collection[str] = (),
@@ -124,11 +124,13 @@ def judge(
     """What a round has come to.
 
     Args:
-        number: of this round, from 1. before: the listing by which it copied. after: the one that followed.
+        number: of this round, from 1.
+        listings: so far, the last two of them from before and after this round's copying.
         held: what is here after it.
         beginnings: see `changed`. known: files that were in the generation before, so that growing is their way.
         refused: see `missing`.
     """
+    after = listings[-1]
     restless = changed(after, held, beginnings=beginnings, refused=refused)
     young = [name for name in beginnings if name not in known]
     if not restless and not (young and number < rounds):
@@ -136,7 +138,8 @@ def judge(
     if number < rounds:
         return Verdict("again", sorted({*restless, *map(unit, young)}))
     calm = {unit(name) for name in held} - set(restless)
-    moved = {unit(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    recent = listings[-3:]
+    moved = {unit(name) for name in set().union(*recent) if any(seen.get(name) != after.get(name) for seen in recent)}
     moved -= {unit(name) for name in beginnings}
     if calm and not calm & moved:
         return Verdict("partly", restless)

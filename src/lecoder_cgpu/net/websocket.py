@@ -209,8 +209,8 @@ class WebSocket:
 
     def _closed(self, error: BaseException) -> errors.ConnectionFailed:
         logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
-        sent = getattr(error, "sent", None)
-        if sent is not None and sent.code == TOO_BIG:
+        sent, received = getattr(error, "sent", None), getattr(error, "rcvd", None)
+        if sent is not None and sent.code == TOO_BIG and received is None:  # else we only repeated the peer's code
             return errors.UnexpectedAnswer(
                 f"{urlsplit(self._url).netloc} sent a message of more than {LARGEST >> 20} MiB, which was not taken",
                 hint="if it comes from code of yours: print less at once",
