@@ -173,7 +173,7 @@ def _readable_by_others(folder: Path, *settings: Path) -> list[Path]:
 def _environment(client: SessionManager) -> Iterator[Finding]:
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"):
         if value := config.environment(name):
-            yield _finding("proxy", "ok", f"{name} = {_without_credentials(value)}")
+            yield _finding("proxy", "ok", f"{name} = {proxies.shown(value)}")
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         value = config.environment(name)
         if value and not Path(value).exists():

@@ -38,7 +38,7 @@ def used_for(url: str) -> UsedProxy | None:
     Loopback addresses never go through one.
     """
     found = _found(url)
-    return None if found is None else UsedProxy(_address(found[0]), found[1])
+    return None if found is None else UsedProxy(shown(found[0]), found[1])
 
 
 def whole_address(url: str) -> str | None:
@@ -66,8 +66,8 @@ def _found(url: str) -> tuple[str, str] | None:
     return None
 
 
-def _address(value: str) -> str:
-    """A proxy's address as it may be shown."""
+def shown(value: str) -> str:
+    """A proxy's address as it may be shown: without user and password, whatever is in them."""
     scheme, mark, rest = value.rpartition("://")
     return scheme + mark + rest.rpartition("@")[2].rstrip("/")
 
@@ -92,12 +92,27 @@ def check(url: str) -> None:
         usable = bool(parts.hostname) and (parts.port or 1) > 0 and parts.scheme in _SCHEMES
     except ValueError:
         usable = False
+    if usable and not _is_escaped(whole_address(url) or "", used.address):
+        raise errors.ConfigError(
+            f"{used.variable} has characters in its user or password that an address cannot have there",
+            name="BadProxy",
+            hint=f"write / as %2F, # as %23, ? as %3F, @ as %40: export {used.variable}=http://USER:PASSWORD@HOST:PORT",
+        )
     if not usable:
         raise errors.ConfigError(
             f"{used.variable} is no address of a proxy: {used.address!r}",
             name="BadProxy",
             hint=f"export {used.variable}=http://HOST:PORT",
         )
+
+
+def _is_escaped(whole: str, shown: str) -> bool:
+    """Whether an address with user and password names the same host as without them."""
+    try:
+        parts, known = urlsplit(whole), urlsplit(shown if "://" in shown else f"//{shown}")
+        return (parts.hostname, parts.port) == (known.hostname, known.port)
+    except ValueError:
+        return False
 
 
 def missing_package(url: str) -> errors.Error:

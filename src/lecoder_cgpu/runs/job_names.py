@@ -49,6 +49,10 @@ def choose(session: Session, states: Sequence[RunState], text: str) -> RunState:
     Raises:
         errors.UsageError: several ids begin so. errors.NotFoundError, errors.LostError: see `missing`.
     """
+    if not text.strip():
+        raise errors.UsageError(
+            "the name of the job is empty", hint="lecoder-cgpu job list shows them; is a variable of the shell not set?"
+        )
     for state in states:
         if state.name == text:
             return state

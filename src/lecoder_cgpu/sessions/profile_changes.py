@@ -271,6 +271,12 @@ def rename(used: Config, name: str, to: str) -> ProfileDocument:
                 "the profile 'default' is the configuration folder itself, and keeps its name",
                 hint="lecoder-cgpu profile create NAME",
             )
+        if used.profile.name == name and stored.active != name:
+            raise errors.UsageError(
+                f"profile {name!r} is the one in use here, and would not be found any more",
+                name="ProfileInUse",
+                hint="without --profile: unset LECODER_CGPU_PROFILE",
+            )
         _check_new(
             StoredProfiles(profiles={item: value for item, value in stored.profiles.items() if item != name}), to
         )
@@ -325,11 +331,13 @@ def delete(used: Config, name: str, *, login: bool) -> ProfileDocument:
                 hint="its login: lecoder-cgpu --profile default logout; "
                 "its runtimes: lecoder-cgpu --profile default sessions close --all",
             )
-        if stored.active == name:
+        if name in (stored.active, used.profile.name):
             raise errors.UsageError(
                 f"profile {name!r} is the one in use, and another account is never chosen by itself",
                 name="ProfileInUse",
-                hint="first: lecoder-cgpu profile use default",
+                hint="first: lecoder-cgpu profile use default"
+                if stored.active == name
+                else "without --profile: unset LECODER_CGPU_PROFILE",
             )
         sharing = [item for item, other in stored.profiles.items() if other.shares == name]
         if sharing:

@@ -61,7 +61,7 @@ def folder(definition: Definition, key: str, attempt: int) -> str:
 
 def job_key(definition: Definition, key: str, attempt: int) -> str:
     """What the job of an attempt is called by its makers; its id derives from that."""
-    return f"sweep {definition.identity.id} {key} {attempt}"
+    return f"sweep {definition.name} {definition.identity.id} {key} {attempt}"
 
 
 def job_id(definition: Definition, key: str, attempt: int) -> str:
