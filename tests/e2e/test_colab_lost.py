@@ -120,6 +120,7 @@ def test_released_and_still_listed(hollow: FakeColab, cli: Cli) -> None:
     assert closed["closed"][0]["released"] == "requested"
     assert len(closed["held"]) == 1
     assert cli("sessions", "list", "--json").json[0]["status"] == "closing"
+    assert "still lists it" in cli("status", "--json").json["runtimes"][0]["problem"]
     hollow.requests.clear()
     assert cli("sessions", "ensure", "b", "--cpu", "--json").json["fresh"] is True
     assert [item["name"] for item in stored(cli) if item["isActive"]] == ["b"]

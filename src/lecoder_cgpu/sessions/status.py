@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
 GONE = "the runtime is gone"
+ENDING = "its end was accepted, and the account still lists it; it may cost until it is gone"
 CLOSING = "it is being given back, which is not confirmed: it may still cost; again: lecoder-cgpu sessions close {}"
 UNLISTED = "the lender does not list the runtime now; it may still be there, and cost"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
@@ -265,11 +266,13 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
     if leased:
         document.origin = "ours"
     try:
-        if session.is_lost():
-            _lose(document, manager, record)
+        lost = session.is_lost()  # asks, and notes what is found
+        stored = manager.store.get(record.id) or record
+        if lifecycle.stage(stored) == "closing":
+            document.problem = ENDING if lifecycle.is_accepted(stored) else CLOSING.format(record.name)
             return document
-        if lifecycle.stage(record) == "closing":
-            document.problem = CLOSING.format(record.name)
+        if lost:
+            _lose(document, manager, record)
             return document
         if lifecycle.stage(record) == "unlisted":
             document.problem = UNLISTED
