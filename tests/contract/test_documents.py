@@ -258,6 +258,7 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["sweep", "kill", "x"], 2005, 66),
         (["job", "wait"], 2006, 2),
         (["job", "kill", "x", "--all"], 2006, 2),
+        (["run", "--detach", "--key", " ", "true"], 2006, 2),
         (["job", "wait", "x", "y", "--release"], 2006, 2),
         (["job", "logs", "x", "--tail", "1", "--from", "2"], 2006, 2),
         (["notebook"], 2006, 2),

@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.server import ServerConnection, serve
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.net import failures, websocket
+from lecoder_cgpu.net import failures, proxies, websocket
 from lecoder_cgpu.net.http import Http, exchange, is_loopback
 from lecoder_cgpu.net.websocket import WebSocket
 from tests.support.wait import wait_until
@@ -295,3 +295,33 @@ def test_a_handshake_that_is_refused(served: tuple[str, list[str]]) -> None:
             WebSocket.connect(url + path, {})
     with pytest.raises(errors.UsageError):
         WebSocket.connect("ws://", {})
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kind", "said"),
+    [
+        (None, errors.MissingExtra, "truststore"),
+        ("http://127.0.0.1:1", errors.MissingExtra, "truststore"),
+        ("socks5://127.0.0.1:1", errors.ConfigError, "is a SOCKS proxy"),
+    ],
+)
+def test_a_missing_package_is_named(
+    proxy: str | None, kind: type[errors.Error], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where a SOCKS proxy is used, it is that which lacks something."""
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    if proxy is not None:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+    error = proxies.missing_package("https://example.org/", ImportError("No module named 'truststore'"))
+    assert type(error) is kind
+    assert said in error.message
+
+
+def test_a_password_that_is_not_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and no part of it is shown."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:sec/ret@127.0.0.1:1")
+    with pytest.raises(errors.ConfigError, match="user or password") as caught:
+        proxies.check("https://example.org/")
+    assert "sec" not in caught.value.message + str(caught.value.hint)
+    assert proxies.shown("user:sec#ret@127.0.0.1:1") == "127.0.0.1:1"

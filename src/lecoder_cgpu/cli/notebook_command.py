@@ -100,6 +100,10 @@ class Invocation:
                     )
         if options["key"] is not None and not options["detach"]:
             raise errors.UsageError("--key is for jobs", hint="add --detach")
+        if options["key"] is not None:
+            from ..runs.job_names import check_key
+
+            check_key(options["key"])
         if options["name"] is not None:
             if not options["detach"] and options["wait"] is None:
                 raise errors.UsageError(

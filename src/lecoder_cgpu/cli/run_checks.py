@@ -30,6 +30,10 @@ def together(options: dict[str, Any], *, kernel: bool) -> None:
         )
     if options["key"] is not None and not options["detach"]:
         raise errors.UsageError("--key is for jobs", hint="add --detach")
+    if options["key"] is not None:
+        from ..runs.job_names import check_key
+
+        check_key(options["key"])
     if options["name"] is not None:
         if kernel and not options["detach"]:
             raise errors.UsageError("code that is watched has no name", hint="add --detach, or leave out --name")

@@ -77,7 +77,7 @@ def _client_for(url: str, **options: Any) -> httpx2.Client:
     try:
         return httpx2.Client(trust_env=not is_loopback(url), **options)
     except ImportError as error:
-        raise proxies.missing_package(url) from error
+        raise proxies.missing_package(url, error) from error
     except ValueError as error:  # of its scheme
         raise proxies.unusable(url, error) from error
 

@@ -115,12 +115,16 @@ def _is_escaped(whole: str, shown: str) -> bool:
         return False
 
 
-def missing_package(url: str) -> errors.Error:
-    """The error for a proxy that needs a package which is not installed."""
+def missing_package(url: str, error: ImportError) -> errors.Error:
+    """The error for a package that is not installed: one that a SOCKS proxy needs, or one of our own."""
     used = used_for(url)
+    if used is None or not used.address.lower().startswith("socks"):
+        return errors.MissingExtra(
+            f"a package that connections need cannot be imported: {error}",
+            hint="pip install --force-reinstall lecoder-cgpu",
+        )
     return errors.ConfigError(
-        f"{used.shown if used else 'a proxy of the environment'} is a SOCKS proxy, and the packages that speak to such "
-        "are not installed",
+        f"{used.shown} is a SOCKS proxy, and the packages that speak to such are not installed",
         name="NoSocks",
         hint=SOCKS_HINT,
     )

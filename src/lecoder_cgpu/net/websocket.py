@@ -119,7 +119,7 @@ class WebSocket:
                 raise failures.no_upgrade(response.status_code, where) from error
             raise failures.status_error(response.status_code, where, body) from error
         except ImportError as error:
-            raise proxies.missing_package(url) from error
+            raise proxies.missing_package(url, error) from error
         except (OSError, EOFError, WebSocketException) as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
             if isinstance(error, InvalidURI):
@@ -210,7 +210,8 @@ class WebSocket:
     def _closed(self, error: BaseException) -> errors.ConnectionFailed:
         logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
         sent, received = getattr(error, "sent", None), getattr(error, "rcvd", None)
-        if sent is not None and sent.code == TOO_BIG and received is None:  # else we only repeated the peer's code
+        is_ours = received is None or str(LARGEST) in getattr(sent, "reason", "")  # else we repeated the peer's code
+        if sent is not None and sent.code == TOO_BIG and is_ours:
             return errors.UnexpectedAnswer(
                 f"{urlsplit(self._url).netloc} sent a message of more than {LARGEST >> 20} MiB, which was not taken",
                 hint="if it comes from code of yours: print less at once",

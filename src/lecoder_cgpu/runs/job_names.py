@@ -39,6 +39,16 @@ def check(name: str) -> None:
         )
 
 
+def check_key(key: str) -> None:
+    """Refuse a key that says nothing: an unset variable would start the same work twice.
+
+    Raises:
+        errors.UsageError
+    """
+    if not key.strip():
+        raise errors.UsageError("--key is empty", hint="give the work a name of yours, such as --key train-1")
+
+
 def choose(session: Session, states: Sequence[RunState], text: str) -> RunState:
     """The run that is meant.
 

@@ -100,7 +100,10 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
 
 
 def _id(key: str | None) -> str:
-    return job_names.key_id(key) if key else messages.new_run_id()
+    if key is None:
+        return messages.new_run_id()
+    job_names.check_key(key)
+    return job_names.key_id(key)
 
 
 def _digest(described: list[Any]) -> str:
