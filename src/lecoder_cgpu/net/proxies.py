@@ -69,7 +69,7 @@ def _found(url: str) -> tuple[str, str] | None:
 def shown(value: str) -> str:
     """A proxy's address as it may be shown: without user and password, whatever is in them."""
     scheme, mark, rest = value.rpartition("://")
-    return scheme + mark + rest.rpartition("@")[2].rstrip("/")
+    return scheme + mark + re.split(r"[?#]", rest.rpartition("@")[2])[0].rstrip("/")
 
 
 def check(url: str) -> None:
