@@ -152,6 +152,8 @@ class Ending:
             outcome.dropped = True
             outcome.steps.append(f"{end.passed - state.seen_before} messages were lost unnoticed")
         outcome.steps.append("what the connection lost was read from the recording on the runtime")
+        if not state.execution.replied and state.execution.death is None:
+            state.execution.death = end.died
         if not state.execution.replied and outcome.problem is None:
             state.execution.conclude(whole=not outcome.dropped)
             outcome.unknown = state.execution.status is None and state.execution.death is None

@@ -12,6 +12,7 @@ from .. import errors
 from ..system.interrupts import Hold
 from . import messages
 from . import watch_events as ev
+from .execution import GONE
 from .execution_watch import Watch
 from .outcome import Outcome
 from .watch_limits import WatchLimits
@@ -34,6 +35,7 @@ class ReadableRecording(Protocol):
     ended: bool
     bytes_dropped: int
     passed: int
+    died: str | None
 
     def pull(self) -> list[messages.Message]: ...
     def is_incomplete(self, inputs: int = 0) -> bool: ...
@@ -96,6 +98,14 @@ class WatchDriver:
                         self._outcome.completed = datetime.now(UTC)
         finally:
             self._close_recording()
+        self._ask_a_last_time()
+
+    def _ask_a_last_time(self) -> None:
+        """A run whose end nobody has seen ended with its kernel where the server has forgotten that."""
+        outcome = self._outcome
+        if outcome.unknown and outcome.execution.death is None and outcome.interrupted is None and not outcome.problem:
+            outcome.execution.death = self._death(None)
+            outcome.unknown = outcome.execution.death is None
 
     def _proceed(self, hold: Hold, action: ev.Action | None) -> list[ev.Event]:
         """Do an action, or wait; what came of it. Here the user may interrupt."""
@@ -222,7 +232,18 @@ class WatchDriver:
         if not recording.ended:
             return ev.Pulled(messages)
         incomplete = recording.is_incomplete(self._outcome.execution.inputs)
-        return ev.Pulled(messages, ev.RecordedEnd(incomplete, recording.bytes_dropped, recording.passed))
+        died = self._death(recording.died) if recording.died else None
+        return ev.Pulled(messages, ev.RecordedEnd(incomplete, recording.bytes_dropped, recording.passed, died))
+
+    def _death(self, how: str | None) -> str | None:
+        """How the kernel ended: by itself, or with its server, which has forgotten it then."""
+        try:
+            self._connection.server.kernel(self._connection.kernel_id)
+        except errors.NotFoundError:
+            return GONE
+        except errors.Error:
+            pass  # nothing is known but the process' end
+        return how
 
     def _close_recording(self) -> None:
         if self._recording is not None:

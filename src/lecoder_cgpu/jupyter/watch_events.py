@@ -90,12 +90,14 @@ class RecordedEnd(Struct, frozen=True):
     """What a recording that has ended says of the whole run.
 
     `incomplete`: output is missing in the recording, too. `bytes_dropped`: how much the recorder left out.
-    `passed`: how many messages it has up to the one after which it was opened.
+    `passed`: how many messages it has up to the one after which it was opened. `died`: how the kernel's process ended
+    before the code did, where it has.
     """
 
     incomplete: bool = False
     bytes_dropped: int = 0
     passed: int = 0
+    died: str | None = None
 
 
 class Pulled(Struct, frozen=True):

@@ -60,6 +60,7 @@ class RecordingReader:
         self.bytes_dropped = 0
         self.headless = False  # the recorder came while the code ran already
         self.incomplete = False  # something is missing between what was recorded
+        self.died: str | None = None  # how the kernel's process ended before the code did
         self.passed_over = 0  # lines that are no messages
         self.messages_missing = 0  # with the requests for input
         self.state: RunState | None = None  # what the runtime said last
@@ -158,6 +159,7 @@ class RecordingReader:
             self.bytes_dropped = result.bytes_dropped
             self.incomplete = self.incomplete or result.gap
             self.messages_missing = result.messages_missing
+            self.died = result.died
             self.passed_over += result.passed_over
             milliseconds = round(1000 * result.seconds)
             self.timing = Timing(result.started, result.ended, milliseconds)
