@@ -262,11 +262,8 @@ class Recording:
     def add_late(self, kind: str, taken: Message) -> None:
         """Add what came after the end: tasks and threads that the code left behind go on printing."""
         if kind in _BULKY and self._result is not None:
-            before = self._sizes["messages"]
             self.add(kind, *taken)
             self.rest()
-            late = self._sizes["messages"] - before
-            self._result["lateBytes"] = self._result.get("lateBytes", 0) + late
             self._result["stdoutBytes"], self._result["stderrBytes"] = self._sizes["stdout"], self._sizes["stderr"]
             write_json(os.path.join(self.folder, "result.json"), self._result)
 
