@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import execution_end, execution_watch, watch_state
+from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter import watch_events as ev
 from lecoder_cgpu.jupyter.watch_limits import WatchLimits
 from lecoder_cgpu.jupyter.watch_state import Phase, Source
@@ -545,6 +547,33 @@ def test_a_recorder_that_missed_what_the_socket_brought() -> None:
     course.give(ev.Pulled([two, four, *ending], ev.RecordedEnd(incomplete=True, passed=3)))
     assert end(course)[1] == "ok"
     assert (course.text, course.outcome.dropped) == ("onetwothreefour", False)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_message_whose_id_was_damaged_is_shown_once(ahead: bool) -> None:
+    """The recording brings it under its true id; the socket may bring it before that, or after."""
+    busy, began, one, two, three, four, *ending = numbered("one", "two", "three", "four")
+    damaged = msgspec.structs.replace(two, header=wire._Header(msg_id="k_\ufffd", msg_type="stream"), repaired=True)
+    course = Course(recorded=True)
+    course.give(busy, began, one)
+    if ahead:
+        course.give(ev.Disconnected(DROP), ev.Reconnected(), ev.RecordingOpened(), ev.Pulled([two]))
+        course.give(damaged, three, four, reply(8), *ending)
+    else:
+        course.give(damaged, three, four, reply(8), *ending, ev.RecordingOpened(), ev.Pulled([two]))
+    course.give(ev.Pulled([three, four, *ending], ev.RecordedEnd(passed=3)))
+    assert end(course)[1] == "ok"
+    assert (course.text, course.outcome.dropped) == ("onetwothreefour", False)
+
+
+def test_a_damaged_message_that_no_recording_brings_again_is_shown() -> None:
+    """What is left of it is better than nothing, and the run does not count as complete."""
+    busy, began, one, two, *ending = numbered("one", "two")
+    damaged = msgspec.structs.replace(two, header=wire._Header(msg_id="k_\ufffd", msg_type="stream"), repaired=True)
+    course = Course(recorded=True)
+    course.give(busy, began, one, damaged, ev.RecordingUnreadable(errors.NotFoundError("gone")), reply(6), *ending)
+    assert end(course)[1] == "ok"
+    assert (course.text, course.outcome.dropped) == ("onetwo", True)
 
 
 def test_a_dead_kernel_records_no_end() -> None:

@@ -71,7 +71,7 @@ class MessageNumbers:
         number = message.number
         if number is None or number == self._high:
             return
-        if message.repaired and (not message.parent or "\ufffd" in message.header.msg_id + message.parent):
+        if message.lost_its_id or (message.repaired and (not message.parent or "\ufffd" in message.parent)):
             return  # nobody can tell whose it is, so that its number stays missing until it comes undamaged
         source = message.header.msg_id.rpartition("_")[0]
         own = message.parent == self._own

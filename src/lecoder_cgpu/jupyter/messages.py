@@ -62,6 +62,11 @@ class Message(Struct, kw_only=True):
         """The running number that a Python kernel gives its messages (protocol J7); None for other kernels."""
         return number_of(self.header.msg_id)
 
+    @property
+    def lost_its_id(self) -> bool:
+        """Whether the id was damaged, so that the same message may come elsewhere under another one."""
+        return self.repaired and "\ufffd" in self.header.msg_id
+
 
 def number_of(msg_id: str) -> int | None:
     """The running number at the end of a message's id; None if there is none."""

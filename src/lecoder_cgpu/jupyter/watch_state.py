@@ -168,9 +168,13 @@ class WatchState:
             self._give_up_recording()
 
     def _release(self, end: str | None = None) -> None:
-        """Show what was held: all of it, or what came before the message of that id, which is dropped."""
+        """Show what was held: all of it, or what came before the message of that id, which is dropped.
+
+        What the recording has passed and not brought, it had missed. A message whose id was damaged on the way is no
+        such one: the recording brought it under its true id.
+        """
         for message in _drop_up_to(self._held, end):
-            if message.header.msg_id != end:
+            if message.header.msg_id != end and not (end is not None and message.lost_its_id):
                 self._show(message)
         if not self._held:
             self._held_bytes = 0
