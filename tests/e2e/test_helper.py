@@ -394,7 +394,7 @@ def test_time_limit(place: Place, helper: Helper) -> None:
     """A time limit is kept on the runtime, whoever listens."""
     state, _ = run(place, helper, "sleep 60", Launch(timeout=0.3))
     assert state.result is not None
-    assert (state.result.timed_out, state.result.killed_by) == (True, ["SIGINT"])
+    assert (state.result.timed_out, state.result.killed_by) == (True, ["SIGTERM"])
 
 
 def test_report(helper: Helper) -> None:

@@ -62,7 +62,7 @@ def test_silence_ends_work(lab: Cli, mode: str) -> None:
     result = lab("run", "--idle-timeout", "2", *SILENT[mode], "--json")
     validate(result.json, "run")
     assert (result.code, result.json["errorCode"], result.json["stdout"]) == (75, 1003, "a\n")
-    step = "SIGINT" if mode == "process" else "interrupt"
+    step = "SIGTERM" if mode == "process" else "interrupt"
     assert result.json["stopped"]["by"] == "idle-timeout"
     assert result.json["stopped"]["steps"][0] == step
     assert "--idle-timeout" in result.json["error"]["suggestion"]
@@ -89,7 +89,7 @@ def test_escalation_says_what_it_did(lab: Cli) -> None:
     wait_for(lambda: lab("job", "logs", job).out == "begun\n")
     killed = lab("job", "kill", job, "--escalate", "--grace", "0.5", "--json").json
     validate(killed, "job")
-    assert killed["job"]["stopped"] == {"by": "kill", "steps": ["SIGINT", "SIGTERM", "SIGKILL"]}
+    assert killed["job"]["stopped"] == {"by": "kill", "steps": ["SIGTERM", "SIGKILL"]}
     assert killed["job"]["exitCode"] == 137
 
 

@@ -182,21 +182,37 @@ def test_bound_of_a_stream(supervised: Supervised) -> None:
 
 
 def test_time_limit(supervised: Supervised) -> None:
-    """At its time limit a process is interrupted, and the result says so."""
+    """At its time limit a process gets SIGTERM, and the result says so."""
     supervised.start("sleep", "60", timeout=0.2)
     result = supervised.result()
-    assert (result["signal"], result["timedOut"], result["killedBy"]) == ("SIGINT", True, ["SIGINT"])
+    assert (result["signal"], result["timedOut"], result["killedBy"]) == ("SIGTERM", True, ["SIGTERM"])
 
 
 def test_time_limit_escalates(supervised: Supervised) -> None:
-    """A process that ignores SIGINT and SIGTERM is killed, with every step recorded."""
-    supervised.start("bash", "-c", "trap '' INT TERM; while :; do sleep 0.1; done", timeout=0.3, grace=0.2)
+    """A process that ignores SIGTERM is killed, with every step recorded."""
+    supervised.start("bash", "-c", "trap '' TERM; while :; do sleep 0.1; done", timeout=0.3, grace=0.2)
     result = supervised.result()
-    assert (result["signal"], result["killedBy"]) == ("SIGKILL", ["SIGINT", "SIGTERM", "SIGKILL"])
+    assert (result["signal"], result["killedBy"]) == ("SIGKILL", ["SIGTERM", "SIGKILL"])
+
+
+@pytest.mark.parametrize("limit", ["timeout", "idleTimeout"])
+def test_a_checkpoint_handler_is_reached(supervised: Supervised, limit: str) -> None:
+    """A program that saves its work on SIGTERM is not interrupted before, and has its time."""
+    code = (
+        "import signal, sys, time\n"
+        "def save(*_): time.sleep(0.5); print('saved'); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "try: time.sleep(60)\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    supervised.start(sys.executable, "-c", code, **{limit: 1.5})
+    result = supervised.result()
+    assert supervised.output() == b"saved\n"
+    assert (result["exit"], result["timedOut"], result["killedBy"]) == (0, True, ["SIGTERM"])
 
 
 def test_time_limit_reaches_the_whole_group(supervised: Supervised) -> None:
-    """A background child that ignores the interrupt does not survive the time limit."""
+    """A background child does not survive the time limit."""
     supervised.start("bash", "-c", "sleep 60 & echo $!; wait", timeout=0.3, grace=0.3)
     assert supervised.result()["timedOut"] is True
     child = int(supervised.output())

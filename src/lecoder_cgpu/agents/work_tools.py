@@ -46,7 +46,7 @@ def run(call: Call, arguments: given.RunArguments) -> Run:
         arguments.command, cwd=arguments.cwd, environment=arguments.environment, timeout=arguments.timeout
     )
     call.begun()
-    call.stoppable(lambda: job.kill("SIGINT"))
+    call.stoppable(job.kill)
     document = job.result(on_output=call.see_bytes, wait=arguments.wait, max_output=arguments.max_output)
     _remember(session, document, _shown(arguments.command))
     return document

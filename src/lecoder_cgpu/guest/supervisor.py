@@ -27,8 +27,8 @@ and with them `order` (see `output_order`).
   processes lives (see `run_processes`). A process that not even SIGKILL ends is named as `remaining`, too.
 
 `result.json` is written when the run is over and its pipes are drained, so the sizes in it count everything that was
-written by then. When a limit is reached, one thread sends SIGINT, SIGTERM and SIGKILL to all processes of the run, with
-a grace between them.
+written by then. When a limit is reached, one thread sends SIGTERM to all processes of the run, as `timeout` does, and
+SIGKILL when they have had their time to save their work.
 
 Only Linux was tested. On Windows there are no process groups to signal and no way to see how full a pipe is: signals
 go to the main process alone, and draining waits for the pumps for a moment instead.
@@ -54,11 +54,11 @@ from .run_processes import ENDING, Process, RunProcesses, named
 from .state_files import read_signals, timestamp, write_json
 
 STREAM_LIMIT = 8 << 30  # bytes kept of one stream
-GRACE = 5.0  # seconds between the steps of ending a process
+GRACE = 30.0  # seconds that a run has to save its work after SIGTERM
 AFTER_SIGNAL = 600.0  # seconds: a command that exits later than that after a signal has ended by itself
 AFTER_KILL = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
 LOOKS = (0.02, 0.25)  # seconds between two looks at what still lives, at first and at most
-STEPS = ("SIGINT", "SIGTERM", "SIGKILL")
+STEPS = ("SIGTERM", "SIGKILL")
 
 
 class Supervisor:
@@ -266,7 +266,7 @@ class Supervisor:
             if self.killed_by:
                 return self.killed_by[-1]
         if self.stopped_by:
-            return "SIGINT"  # is being sent
+            return STEPS[0]  # is being sent
         path = os.path.join(self.folder, "signals")
         try:
             if left - os.stat(path).st_mtime > AFTER_SIGNAL:

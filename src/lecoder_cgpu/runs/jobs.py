@@ -184,8 +184,8 @@ def exit_status(state: RunState) -> int | None:
 
 
 LOOK = 0.2  # seconds between looks at processes that have to end
-GRACE = 5.0  # seconds that a job has to react to a signal before the next harder one
-HARDER = {"process": ("SIGINT", "SIGTERM", "SIGKILL"), "kernel": ("SIGINT", "SIGKILL")}
+GRACE = 10.0  # seconds that a job has to react to a signal before the next harder one
+HARDER = {"process": ("SIGTERM", "SIGKILL"), "kernel": ("SIGINT", "SIGKILL")}
 
 
 class Jobs:
@@ -403,10 +403,10 @@ class Jobs:
         """
         state = self.find(key)
         steps = HARDER.get(state.kind, HARDER["process"])
-        first = signal or (steps[0] if escalate or state.kind == "kernel" else "SIGTERM")
+        first = signal or steps[0]
         sent = self._helper.signal(state.run, first)
         if escalate and sent:
-            harder = steps[steps.index(first) + 1 :] if first in steps else steps[1:]
+            harder = steps[steps.index(first) + 1 :] if first in steps else steps
             for step in harder:
                 if self._is_gone(state.run, grace):
                     break

@@ -1,8 +1,9 @@
 """The client's side of one process run.
 
 The run is started once: its id makes a second start harmless. A `Follower` delivers its output, and goes on where it
-stopped when the connection was replaced. The user's interrupt sends SIGINT; while the command does not end, SIGTERM and
-SIGKILL follow after STEP seconds each. The second interrupt ends the watching, and the command goes on.
+stopped when the connection was replaced. Who ends the client ends the command: Ctrl-C is passed on as SIGINT, and
+SIGTERM and SIGHUP as SIGTERM, which a program may take as the order to save its work. While the command does not end,
+the next harder signal follows (`STEPS`). The second interrupt ends the watching, and the command goes on.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from ..system.interrupts import Hold, naming
 
 RECONNECT_FOR = 75.0  # seconds of trying to reach the runtime again
 ESCALATE = ("SIGINT", "SIGTERM", "SIGKILL")
-STEP = 5.0  # seconds that the command has to react to each of these
+STEPS = {"SIGINT": (5.0, 10.0, 5.0), "SIGTERM": (0.0, 30.0, 5.0)}  # seconds for each of these, by how it begins
+ORDERS = (143, 129)  # exit statuses for SIGTERM and SIGHUP: who sends them is no person who waits
 TOLD = 2.0  # seconds after which it is said that a command which was told to end is waited for
 
 
@@ -71,6 +73,7 @@ class ProcessRun:
         self._sent_at = datetime.now(UTC)
         self._ended_at: datetime | None = None
         self._escalate_at: float | None = None
+        self._first = ESCALATE[0]
         self._tell_at: float | None = None
         self._helper: Helper | None = None
         self.early: KeyboardInterrupt | None = None
@@ -190,6 +193,8 @@ class ProcessRun:
             self.steps.append("stopped watching; the command goes on")
             self.state = None
             return False
+        if status in ORDERS:
+            self._first = "SIGTERM"
         self._signal_next()
         self._tell_at = time.monotonic() + TOLD
         return True
@@ -198,12 +203,13 @@ class ProcessRun:
         """Send the next of the escalating signals."""
         assert self._helper is not None
         sent = [step for step in self.steps if step in ESCALATE]
-        if len(sent) == len(ESCALATE):
+        at = ESCALATE.index(sent[-1]) + 1 if sent else ESCALATE.index(self._first)
+        if at == len(ESCALATE):
             self._escalate_at = None
             return
-        name = ESCALATE[len(sent)]
+        name = ESCALATE[at]
         self.steps.append(name)
-        self._escalate_at = time.monotonic() + STEP
+        self._escalate_at = time.monotonic() + STEPS[self._first][at]
         try:
             self._helper.signal(self.id, name, by="interrupt")
         except errors.ConnectionFailed as error:

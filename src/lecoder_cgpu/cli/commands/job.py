@@ -333,7 +333,7 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
 @click.argument("names", nargs=-1, metavar="JOB...")
 @click.option("--all", "everything", is_flag=True, help="Every job that has not ended.")
 @click.option("--signal", metavar="NAME", help="Which signal, such as SIGINT. Default: SIGTERM.")
-@click.option("--escalate", is_flag=True, help="SIGINT, then SIGTERM, then SIGKILL, until nothing of it lives.")
+@click.option("--escalate", is_flag=True, help="SIGTERM, then SIGKILL, until nothing of it lives.")
 @click.option(
     "--grace",
     type=durations.TIME,
