@@ -39,6 +39,7 @@ def forwarded(cli: Cli, *words: str) -> Iterator[Forward]:
         yield running
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
+        assert out, (process.returncode, err)
         running.document, running.err, running.status = json.loads(out), err.decode(), process.returncode
     finally:
         process.kill()

@@ -12,6 +12,7 @@ import pytest
 from .cli import Cli
 
 LIMIT = 60.0  # seconds
+SILENCE = 0.3  # seconds that the system may take to hand on what an ended command has written
 
 
 class Pty:
@@ -43,7 +44,12 @@ class Pty:
         os.write(self.controller, text)
 
     def end(self) -> int:
+        """Wait for the end; what was written until then is in `seen`."""
+        import select
+
         self.wait(lambda: self.process.poll() is not None)
+        while select.select([self.controller], [], [], SILENCE)[0]:
+            self.seen += os.read(self.controller, 65536)
         return self.process.returncode
 
     def close(self) -> None:
