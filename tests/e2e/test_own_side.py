@@ -86,6 +86,31 @@ run()
     assert document["error"]["name"] == "Interrupted"
 
 
+@pytest.mark.parametrize(("signals", "name"), [(1, "SessionNotFound"), (2, "Interrupted")])
+def test_a_signal_at_the_last_moment(cli: Cli, signals: int, name: str) -> None:
+    """What was decided is said; a second signal ends the cleaning up, and is answered with a document, too."""
+    code = """
+import os, signal, sys
+from lecoder_cgpu.__main__ import run
+left = %d
+def profile(frame, event, argument):
+    global left
+    if event == "call" and left and frame.f_code.co_name == "failure_document":
+        while left:
+            left -= 1
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.setprofile(profile)
+run()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code % signals, "status", "-s", "nosuch", "--json"], env=cli.environment(),
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    validate(document, "failure")
+    assert (document["error"]["name"], document["exitCode"]) == (name, done.returncode)
+
+
 def _odd_server(answer: dict[str, Any]) -> Any:
     """A server that answers every request with this failure."""
     import http.server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__, errors
@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         if arguments in (["--version"], ["-V"], ["-v"]):
             return _version(printer)
         return _invoke(arguments, printer)
-    except KeyboardInterrupt as interrupt:  # a second Ctrl-C while we were cleaning up
-        return errors.interrupted_status(interrupt)
+    except KeyboardInterrupt as interrupt:  # a second signal while we were cleaning up, or one before there was an App
+        return _answer_shortly(printer, interrupt)
 
 
 def _version(printer: Printer) -> int:
@@ -54,36 +54,77 @@ def _invoke(arguments: list[str], printer: Printer) -> int:
     from .app import App
 
     app = App(printer, arguments)
-    status: int
     try:
         standard_streams.release_signals()
         answer = _dispatch(arguments, app)
-        info: Any = getattr(answer.document, "error", None)
-        if printer.mode != "human" and hasattr(info, "billing"):
-            info.billing = app.billing()
-        held_now = held.fill(app, answer.document)
-        status = printer.answer(answer)
-        if printer.mode == "human":
-            printer.note(held.line(held_now))
-        if printer.reader_gone:  # the work may have ended well by itself, but what it printed was not read
-            status = errors.interrupted_status(ReaderGone())
-        _log_end(app, status, None, answer.document)
+        return _undisturbed(printer, lambda: _answered(answer, app))
     except errors.Error as error:
-        _log_end(app, error.exit_status, error)
-        status = printer.failure(error, app.billing, app.whose)
+        return _failed(error, error, app)
     except KeyboardInterrupt as interrupt:
-        status = _interrupted(interrupt, app)
+        return _interrupted(interrupt, app)
     except Exception as error:
         if (behind := interrupts.behind(error)) is not None:
             return _interrupted(behind, app)
-        told = faults.of_this_machine(error)
-        _log_end(app, told.exit_status, error)
-        status = printer.failure(told, app.billing, app.whose)
+        return _failed(faults.of_this_machine(error), error, app)
+
+
+def _undisturbed(printer: Printer, end: Callable[[], int]) -> int:
+    """Do what ends a command, and return its exit status. A signal that comes meanwhile changes nothing of what the
+    document says; the second one is not kept back."""
+    if printer.mode == "human":
+        return end()
+    status = None
+    try:
+        with interrupts.Hold():
+            status = end()
+    except KeyboardInterrupt:
+        if status is None:
+            raise
+    return status
+
+
+def _answered(answer: Answer, app: App) -> int:
+    printer = app.printer
+    info: Any = getattr(answer.document, "error", None)
+    if printer.mode != "human" and hasattr(info, "billing"):
+        info.billing = app.billing()
+    held_now = held.fill(app, answer.document)
+    status = printer.answer(answer)
+    if printer.mode == "human":
+        printer.note(held.line(held_now))
+    if printer.reader_gone:  # the work may have ended well by itself, but what it printed was not read
+        status = errors.interrupted_status(ReaderGone())
+    _log_end(app, status, None, answer.document)
+    return status
+
+
+def _failed(told: errors.Error, cause: Exception, app: App) -> int:
+    """Answer that the command has failed; `cause` is what the log is to tell of."""
+
+    def end() -> int:
+        _log_end(app, told.exit_status, cause)
+        return app.printer.failure(told, app.billing, app.whose)
+
+    return _undisturbed(app.printer, end)
+
+
+def _answer_shortly(printer: Printer, interrupt: KeyboardInterrupt) -> int:
+    """Answer a signal at once, if nothing was answered yet: nobody is asked what is held."""
+    status = errors.interrupted_status(interrupt)
+    if printer.mode == "human":
+        return status
+    interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
+    with contextlib.suppress(KeyboardInterrupt):
+        _undisturbed(printer, lambda: printer.failure(interrupted, lambda: "unknown"))
     return status
 
 
 def _interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     """Answer that a signal has ended the command; returns its exit status."""
+    return _undisturbed(app.printer, lambda: _answer_interrupted(interrupt, app))
+
+
+def _answer_interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     printer, status = app.printer, errors.interrupted_status(interrupt)
     interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
     if isinstance(interrupt, interrupts.Unwatched):
