@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -13,16 +15,23 @@ from lecoder_cgpu import errors
 from lecoder_cgpu.net import proxies
 from lecoder_cgpu.net.http import Http, exchange
 from lecoder_cgpu.net.websocket import WebSocket
+from tests.support.cli import Cli
 from tests.support.servers import start_server
 
 VARIABLES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 Serve = Callable[[socket.socket], None]
 
 
+# The libraries leave the socket of a connection that fails at a proxy to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture(autouse=True)
-def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    yield
+    gc.collect()  # here, and not in the next test
 
 
 @pytest.fixture
@@ -101,8 +110,6 @@ def test_socks(listening: Callable[[Serve], int], tmp_path: Path, monkeypatch: p
     assert asked == [there.encode()] * 2
 
 
-# The library for SOCKS leaves the socket of a failed connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its failure is its own, with its variable and without its password; and one that no client can use is refused."""
     closed = socket.create_server(("127.0.0.1", 0))
@@ -110,12 +117,19 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
     closed.close()
     login = listening(answering(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"))
     refusing = listening(answering(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n"))
+    odd = listening(answering(b"SSH-2.0-OpenSSH_9.9\r\n\r\n"))
+    leaving = listening(answering(b""))
     cases: list[tuple[str, str, type[errors.Error]]] = [
         (f"http://ada:s3cret@127.0.0.1:{nobody}", "ProxyRefused", errors.ConnectionFailed),
         (f"socks5://127.0.0.1:{nobody}", "ProxyRefused", errors.ConnectionFailed),
         ("http://proxy.invalid:3128", "ProxyUnknown", errors.ConnectionFailed),
         (f"http://127.0.0.1:{login}", "ProxyLogin", errors.ConnectionFailed),
         (f"http://127.0.0.1:{refusing}", "ProxyRefused", errors.ConnectionFailed),
+        (f"http://127.0.0.1:{odd}", "ProxyRefused", errors.ConnectionFailed),
+        (f"https://127.0.0.1:{odd}", "ProxyRefused", errors.ConnectionFailed),
+        (f"socks5://127.0.0.1:{odd}", "ProxyRefused", errors.ConnectionFailed),
+        (f"http://127.0.0.1:{leaving}", "ProxyRefused", errors.ConnectionFailed),
+        (f"socks5://127.0.0.1:{leaving}", "ProxyRefused", errors.ConnectionFailed),
         ("http://wpad.example.org/proxy.pac", "ProxyIsPac", errors.ConfigError),
         ("gopher://127.0.0.1:70", "BadProxy", errors.ConfigError),
         ("http://127.0.0.1:99999", "BadProxy", errors.ConfigError),
@@ -135,6 +149,37 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
     monkeypatch.setenv("NO_PROXY", "colab.example.org")
     assert proxies.used_for("https://colab.example.org/x") is None
     assert proxies.used_for("https://127.0.0.1/x") is None
+
+
+def test_a_failure_behind_a_proxy(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails behind the tunnel is not called the proxy's; it is named as the way."""
+    tunnel = listening(answering(b"HTTP/1.1 200 Connection established\r\n\r\n"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{tunnel}")
+    with pytest.raises(errors.ConnectionFailed, match=r"colab\.example\.org, through the proxy http") as caught:
+        exchange("GET", "https://colab.example.org/x", timeout=20)
+    assert caught.value.name == "ConnectionFailed"
+
+
+def test_commands_behind_a_proxy_that_wants_a_login(
+    listening: Callable[[Serve], int], colab_cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they are about is not known, and that is an error; the doctor does not praise a login that nobody saw."""
+    assert colab_cli("usage").code == 0
+    config = colab_cli.home / "config" / "config.json"
+    known = json.loads(config.read_text())
+    config.write_text(json.dumps(known | {"colabApiDomain": "https://colab.example.org"}))
+    port = listening(answering(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n"))
+    env = {"HTTPS_PROXY": f"http://127.0.0.1:{port}"}
+    for words in (["usage"], ["gpus"], ["sessions", "close", "--all"]):
+        answer = colab_cli(*words, "--json", env=env)
+        assert (answer.code, answer.json["error"]["name"]) == (74, "ProxyLogin"), answer
+    assert "is not known" in colab_cli("status", env=env).out
+    config.write_text(json.dumps(known | {"oauthDomain": "https://oauth.example.org"}))
+    found = colab_cli("doctor", "--json", env=env).json["findings"]
+    assert [item["level"] for item in found if item["check"] == "login"] == ["ok", "problem"], found
+    found = colab_cli("doctor", "--json", env={"HTTPS_PROXY": "http://wpad/proxy.pac"}).json["findings"]
+    problems = [item["message"] for item in found if item["level"] == "problem"]
+    assert [("PAC" in item, "nothing answers" in item) for item in problems] == [(True, False)] * 2, problems
 
 
 def test_socks_without_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:

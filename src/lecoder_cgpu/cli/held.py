@@ -58,17 +58,22 @@ def line(found: list[Held]) -> str:
 
 
 def tell_account(app: App, document: SessionsClosed, names: Sequence[str]) -> None:
-    """Say what the accounts hold after a close, by their own listings."""
+    """Say what the accounts hold after a close, by their own listings.
+
+    Raises:
+        errors.Error: an account did not say, so that it may hold something that costs.
+    """
     from ..sessions import operations
 
     lenders = operations.lenders(app.client, app.client.store.records())
     asked = dict.fromkeys([*names, *(lender.name for lender in lenders)])
     if not any(app.client.leased(name) is not None for name in asked):
         return
-    still = operations.held(app.client, asked)
-    if still is None:
-        app.printer.notify("whether the account holds anything else is not known: Colab did not say")
-        return
+    try:
+        still = operations.held(app.client, asked)
+    except errors.Error as error:
+        error.message = f"whether the account holds anything else is not known: {error.message}"
+        raise
     document.held, document.whole_account = still, True
     app.printer.notify(
         "the account still holds: " + ", ".join(still) if still else "the account holds no runtime any more"

@@ -45,6 +45,7 @@ def examine(client: SessionManager) -> Doctor:
         _settings,
         _state,
         _environment,
+        _proxies,
         _login,
         _servers,
         _keeper,
@@ -209,12 +210,18 @@ def _login(client: SessionManager) -> Iterator[Finding]:
         yield _finding("login", level, "not logged in to Google", credentials.login_steps(client.config))
         return
     account = login.account()
-    known = account is not None and account.id != UNKNOWN_ACCOUNT
+    named = account is not None and account.id != UNKNOWN_ACCOUNT
     yield _finding(
-        "login", "ok", f"logged in as {account.id}" if account and known else "logged in, as whom is unknown"
+        "login", "ok", f"logged in as {account.id}" if account and named else "logged in, as whom is unknown"
     )
-    login.access_token()  # asks Google if the cached one is old
-    yield _finding("login", "ok", "Google gives access tokens for it")
+    known = login.known_token()
+    try:  # a token that is kept says nothing of Google
+        login.token(rejected=None if known is None else known.access_token)
+    except (errors.ConnectionFailed, errors.ConfigError) as error:
+        why = f"whether Google takes the login is not known: {error.message}"
+        yield _finding("login", "problem", why, error.hint)
+    else:
+        yield _finding("login", "ok", "Google gives access tokens for it")
     granted = login.scopes()
     for scope, what in WANTED_SCOPES.items():
         if granted is not None and scope not in granted:
@@ -235,15 +242,45 @@ def _wants_account(client: SessionManager) -> bool:
     return chosen and client.leased(client.chosen) is not None
 
 
-def _servers(client: SessionManager) -> Iterator[Finding]:
-    """The lender's services, if sessions may use them: whether they can be reached, and what their clock says."""
+def _origins(client: SessionManager) -> list[str]:
+    """The addresses of the lender's services, if sessions may use them."""
     lender = client.lender()
-    if not (lender.has_account() or _wants_account(client)):
-        return
-    origins = lender.services()
-    for used in dict.fromkeys(filter(None, map(proxies.used_for, origins))):
-        yield from _hop(used)
-    yield from (found for findings in client.each(lambda origin: list(_probe(origin)), origins) for found in findings)
+    return list(lender.services()) if lender.has_account() or _wants_account(client) else []
+
+
+def _proxies(client: SessionManager) -> Iterator[Finding]:
+    """The proxies through which these services are reached: whether they can be used, and take connections."""
+    told = set()
+    for origin in _origins(client):
+        used = proxies.used_for(origin)
+        if used is None or used in told:
+            continue
+        told.add(used)
+        refusal = _refusal(origin)
+        if refusal is None:
+            yield from _hop(used)
+        else:
+            yield _finding("proxy", "problem", refusal.message, refusal.hint)
+
+
+def _refusal(origin: str) -> errors.ConfigError | None:
+    """Why no client of ours can use the proxy for an address; None if there is none, or it can be used."""
+    try:
+        proxies.check(origin)
+    except errors.ConfigError as error:
+        return error
+    return None
+
+
+def _servers(client: SessionManager) -> Iterator[Finding]:
+    """The services: whether they can be reached, and what their clock says. What hinders all of them is said once."""
+    told = set()
+    origins = [origin for origin in _origins(client) if _refusal(origin) is None]
+    for findings in client.each(lambda origin: list(_probe(origin)), origins):
+        for found in findings:
+            if found.message not in told:
+                yield found
+            told.add(found.message)
 
 
 def _probe(origin: str) -> Iterator[Finding]:

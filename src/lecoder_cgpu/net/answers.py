@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from . import proxies
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +104,8 @@ def begun(client: httpx2.Client, request: httpx2.Request, clock: Clock, what: st
 
     def send() -> None:
         try:
-            answer = client.send(request, stream=True)
+            with proxies.speaking():
+                answer = client.send(request, stream=True)
             outcome.append(answer)
             if late.is_set():
                 answer.close()
@@ -115,7 +117,7 @@ def begun(client: httpx2.Client, request: httpx2.Request, clock: Clock, what: st
     thread.join(max(clock.left(), 0.0))
     if not outcome:
         late.set()
-        raise too_slow(what)
+        raise proxies.silent(request) or too_slow(what)
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     answer: httpx2.Response = outcome[0]

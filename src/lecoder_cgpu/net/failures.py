@@ -120,10 +120,13 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
             f"{where}: nothing listens there (connection refused)",
             hint="start the server there; the addresses in use: lecoder-cgpu sessions list",
         )
+    if (used := proxies.used_for(url)) is not None:
+        where += f", through {used.shown}"
     if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
         return errors.ConnectionTimeout(f"{where}: no answer in time", hint=UNREACHED)
     reason = str(cause or error) or type(error).__name__
-    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=UNREACHED)
+    hint = UNREACHED if used is None else proxies.correction(used)
+    return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=hint)
 
 
 def no_upgrade(status: int, what: str) -> errors.Error:

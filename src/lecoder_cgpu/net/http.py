@@ -75,7 +75,7 @@ def _client_for(url: str, **options: Any) -> httpx2.Client:
 
     proxies.check(url)
     try:
-        return httpx2.Client(trust_env=not is_loopback(url), **options)
+        return httpx2.Client(trust_env=not is_loopback(url), event_hooks={"request": [proxies.follow]}, **options)
     except ImportError as error:
         raise proxies.missing_package(url, error) from error
     except ValueError as error:  # of its scheme
@@ -170,7 +170,7 @@ class Http:
                 content = answers.body(answer, clock, what, most)
         except httpx2.ReadTimeout as error:
             logs.current().debug("HTTP", what, {"error": "no answer"})
-            raise answers.too_slow(what) from error
+            raise proxies.silent(error.request) or answers.too_slow(what) from error
         except httpx2.HTTPError as error:
             logs.current().debug("HTTP", what, {"error": str(error)})
             raise unreachable(self.base_url, error) from error
@@ -379,7 +379,7 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
     )
     content = bytearray()
     try:
-        with client, client.stream("GET", url) as answer:
+        with client, proxies.speaking(), client.stream("GET", url) as answer:
             logs.current().debug("HTTP", f"GET {shown}", {"status": answer.status_code})
             if answer.url.scheme == "http" and not is_loopback(str(answer.url)):
                 raise errors.ConnectionFailed(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import config, errors
+
+if TYPE_CHECKING:
+    import httpx2
 
 SOCKS_HINT = "pip install 'lecoder-cgpu[socks]', or give an HTTP proxy in HTTPS_PROXY"
 _SECURE = ("https", "wss")
@@ -26,6 +31,10 @@ class UsedProxy(NamedTuple):
         parts = urlsplit(self.address if "://" in self.address else f"http://{self.address}")
         usual = {"https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080, "socks": 1080}
         return parts.hostname or "", parts.port or usual.get(parts.scheme, 80)
+
+    @property
+    def is_socks(self) -> bool:
+        return self.address.lower().startswith("socks")
 
     @property
     def shown(self) -> str:
@@ -118,7 +127,7 @@ def _is_escaped(whole: str, shown: str) -> bool:
 def missing_package(url: str, error: ImportError) -> errors.Error:
     """The error for a package that is not installed: one that a SOCKS proxy needs, or one of our own."""
     used = used_for(url)
-    if used is None or not used.address.lower().startswith("socks"):
+    if used is None or not used.is_socks:
         return errors.MissingExtra(
             f"a package that connections need cannot be imported: {error}",
             hint="pip install --force-reinstall lecoder-cgpu",
@@ -140,6 +149,59 @@ def unusable(url: str, error: ValueError) -> errors.Error:
     )
 
 
+class Way:
+    """How far a request came on its way through a proxy, as its connection tells (the extension `trace`)."""
+
+    def __init__(self, *, tunnels: bool) -> None:
+        self.passed = False  # the proxy has done its part: what fails now, fails behind it
+        self._tunnels = tunnels
+
+    def __call__(self, name: str, info: dict[str, Any]) -> None:
+        beyond = getattr(info.get("request"), "method", b"CONNECT") != b"CONNECT"
+        if name in ("proxy.start_tls.started", "socks.start_tls.started") or (self._tunnels and beyond):
+            self.passed = True
+
+
+def follow(request: httpx2.Request) -> None:
+    """Note on a request how far it comes, if it goes through a proxy."""
+    url = str(request.url)
+    if (used := used_for(url)) is not None:
+        request.extensions["trace"] = Way(tunnels=urlsplit(url).scheme in _SECURE or used.is_socks)
+
+
+def way(request: object) -> Way | None:
+    """How far a request came; None if it went through no proxy."""
+    found = getattr(request, "extensions", {}).get("trace")
+    return found if isinstance(found, Way) else None
+
+
+@contextlib.contextmanager
+def speaking() -> Iterator[None]:
+    """Raise what the SOCKS library says of a proxy's odd words as the client's error, which it is not by itself.
+
+    Raises:
+        httpx2.ProxyError
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "socksio":
+            raise
+        import httpx2
+
+        raise httpx2.ProxyError("it does not speak SOCKS:") from error
+
+
+def silent(request: httpx2.Request) -> errors.ConnectionFailed | None:
+    """The error for a request that a proxy has not passed on in time; None if it has, or there is none."""
+    url, found = str(request.url), way(request)
+    if found is None or found.passed or (used := used_for(url)) is None:
+        return None
+    return errors.ConnectionTimeout(
+        f"{used.shown} did not connect to {urlsplit(url).hostname} in time", name="ProxySilent", hint=correction(used)
+    )
+
+
 def failure(url: str, error: BaseException, cause: BaseException | None) -> errors.ConnectionFailed | None:
     """The error for a connection that failed at its proxy; None if it goes through none, or failed behind it."""
     import socket
@@ -147,7 +209,7 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
     used = used_for(url)
     if used is None:
         return None
-    said = " ".join(f"{error} {error.__cause__ or ''} {cause or ''}".split())
+    said = _said(error, cause)
     status = re.search(r"\b([45]\d\d)\b", said) if "roxy" in type(error).__name__ or "CONNECT" in said else None
     response = getattr(error, "response", None)
     number = int(status[1]) if status else getattr(response, "status_code", 0)
@@ -161,13 +223,27 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
         return errors.NameResolution(
             f"{used.shown}: there is no host of that name", name="ProxyUnknown", hint=correction(used)
         )
-    if number or "roxy" in type(error).__name__:
+    plain = used.address.startswith("https:") and "WRONG_VERSION" in said
+    if plain:
+        said = "it speaks no TLS, which https:// in its address demands"
+    request = getattr(error, "_request", None)
+    found = way(request)
+    if found is not None and not found.passed and "Timeout" in type(error).__name__:
+        return silent(request)  # type: ignore[arg-type]
+    if number or plain or "roxy" in type(error).__name__ or (found is not None and not found.passed):
         return errors.ConnectionFailed(
             f"{used.shown} did not connect to {urlsplit(url).hostname}: {said[:200]}",
             name="ProxyRefused",
             hint=correction(used),
         )
     return None
+
+
+def _said(error: BaseException, cause: BaseException | None) -> str:
+    """What an error and its causes say, each once, in one line that a terminal may show."""
+    texts = (" ".join(str(item or "").split()) for item in (error, error.__cause__, cause))
+    said = " ".join(dict.fromkeys(filter(None, texts))) or type(error).__name__
+    return "".join(sign if sign.isprintable() else "?" for sign in said)
 
 
 def needs_login(used: UsedProxy) -> errors.ConnectionFailed:
@@ -183,4 +259,7 @@ def needs_login(used: UsedProxy) -> errors.ConnectionFailed:
 def correction(used: UsedProxy) -> str:
     """What to do about a proxy that does not work."""
     name = used.variable
-    return f"start the proxy, or correct it: export {name}=http://HOST:PORT; to go without one: unset {name}"
+    return (
+        f"start the proxy, or correct its scheme, host or port: export {name}=http://HOST:PORT; "
+        f"to go without one: unset {name}"
+    )

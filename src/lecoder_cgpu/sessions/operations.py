@@ -6,6 +6,7 @@ holds are listed too, with their origin, and are never ended unless the user nam
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -299,9 +300,8 @@ def close_sessions(manager: SessionManager, records: Sequence[Record]) -> Sessio
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
-    still = held(manager, dict.fromkeys(record.backend for record in records))
-    if still is not None:
-        document.held = still
+    with contextlib.suppress(errors.Error):  # then nothing is said of it
+        document.held = held(manager, dict.fromkeys(record.backend for record in records))
     return document
 
 
@@ -341,19 +341,20 @@ def rate(lender: Leased) -> float | None:
         return None
 
 
-def held(manager: SessionManager, backends: Iterable[str]) -> list[str] | None:
+def held(manager: SessionManager, backends: Iterable[str]) -> list[str]:
     """The runtimes that the accounts of these backends hold, or may hold, by endpoint: those that the lenders list, and
-    those of sessions here that no lender has accepted to end. None when a lender does not say."""
+    those of sessions here that no lender has accepted to end.
+
+    Raises:
+        errors.Error: a lender does not say.
+    """
     found: list[str] = []
     records = manager.store.records()
     for name in backends:
         lender = manager.leased(name)
         if lender is None:
             continue
-        try:
-            found += [item.endpoint for item in lender.runtimes()]
-        except errors.Error:
-            return None
+        found += [item.endpoint for item in lender.runtimes()]
         ours = [record for record in records if record.backend == name]
         found += [
             record.runtime.endpoint for record in ours if lifecycle.is_held(record) and not lifecycle.is_gone(record)

@@ -181,7 +181,7 @@ class WebPlane:
             if isinstance(error, errors.ConnectionFailed) and error.retryable:
                 raise
             found = self._user_info()
-            if found is None and isinstance(error, errors.UnexpectedAnswer):
+            if found is None and isinstance(error, errors.ConnectionFailed):
                 raise  # nothing is known, and this is why
             return found or Account()
         return model.account_from_ccu(answer)

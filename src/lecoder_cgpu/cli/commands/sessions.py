@@ -250,16 +250,27 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
                 app.printer.notify(failure.message)
             failure = error
     if failure is not None:
-        for line in told:
-            app.printer.notify(line)
+        _tell(app, told)
         raise failure
     _tell_active(app, active)
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
     if everything or any(item.released in ("runtime", "requested") for item in closed):
-        held.tell_account(app, document, names)
+        try:
+            held.tell_account(app, document, names)
+        except errors.Error as error:
+            if everything:  # which it did not prove
+                _tell(app, told)
+                raise
+            app.printer.notify(error.message)
     return Answer(document, lambda: "\n".join(told) or EMPTY)
+
+
+def _tell(app: App, lines: list[str]) -> None:
+    """Say what was closed, where the answer is an error."""
+    for line in lines:
+        app.printer.notify(line)
 
 
 def _agreed(app: App, record: Record) -> list[str]:

@@ -94,7 +94,10 @@ def _lines(document: Status, *, lends: bool) -> list[str]:
         )
     if not document.runtimes:
         lines.append("")
-        lines.append(f"no runtime is held; start with: {_first_step(document, lends=lends)}")
+        if isinstance(document.problem, str):
+            lines.append("whether the account holds a runtime is not known; what is wrong: lecoder-cgpu doctor")
+        else:
+            lines.append(f"no runtime is held; start with: {_first_step(document, lends=lends)}")
     return lines
 
 
