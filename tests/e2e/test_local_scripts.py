@@ -43,6 +43,42 @@ def test_a_script_of_this_machine(lab: Cli, project: Path) -> None:
     assert (outside.code, outside.json["errorCode"]) == (2, 2006)
 
 
+def test_options_behind_a_script_are_its_own(lab: Cli, project: Path) -> None:
+    """That `run` has them as well is said in a line on stderr, and in the document."""
+    given = lab("run", "train.py", "--name", "x", "--timeout", "1")
+    assert given.out == "['--name', 'x', '--timeout', '1'] __main__\n"
+    assert "--name and --timeout go to train.py" in given.err
+    answer = lab("run", "--json", "-k", "train.py", "--gpu", "T4").json
+    assert (answer["stdout"], "--gpu goes to" in answer["notice"]) == ("['--gpu', 'T4'] __main__\n", True)
+    assert lab("run", "train.py", "--", "--json").out == "['--json'] __main__\n"
+    taken = lab("run", "train.py", "--json").json
+    assert (taken["stdout"], "notice" in taken) == ("[] __main__\n", False)
+    (project / "speaks.py").write_text(f"# Usage: [--json]\n{SHOW}")
+    assert "run speaks.py -- --json" in lab("run", "speaks.py", "--json").json["notice"]
+    inner = lab("run", "--sync", str(project), "beside.py")
+    assert inner.code == 0
+
+
+def test_no_runtime_is_started_for_a_script_that_is_nowhere(colab_cli: Cli, project: Path) -> None:
+    for words in (
+        ["run", "trian.py"],
+        ["run", "--rm", "--gpu", "T4", "trian.py"],
+        ["run", "python", "trian.py"],
+        ["run", "--detach", "--sync", ".", "python trian.py"],
+        ["run", "-k", "trian.py"],
+        ["run", "-k", "-f", "trian.py"],
+        ["run", "python", "train.py"],
+        ["sweep", "-p", "a=1", "-y", "--", "python", "trian.py", "{a}"],
+    ):
+        answer = colab_cli(*words) if words[0] == "sweep" else colab_cli(words[0], "--json", *words[1:])
+        assert answer.code == 66, answer
+        assert "-f" in words or "train.py" in answer.out + answer.err, "what was probably meant"
+    assert colab_cli("sessions", "list", "--json").json == []
+    assert colab_cli("run", "--cpu", "--", "trian.py").code == 127
+    assert "did you mean train.py" in colab_cli("run", "trian.py").err
+    colab_cli("sessions", "close", "--all")
+
+
 def test_a_script_in_another_coding(lab: Cli, project: Path) -> None:
     """Python itself reads it; the kernel takes text alone, and says so."""
     (project / "latin.py").write_bytes(b"# coding: latin-1\nprint(ascii('\xe9'))\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu.cli import parse
+from lecoder_cgpu.cli import missing_scripts, parse
 from lecoder_cgpu.cli.commands import connect, run, sessions
 
 
@@ -54,6 +56,68 @@ def test_division(line: list[str], ours: list[str], remote: list[str]) -> None:
     """Every word goes where the rule sends it."""
     split = parse.split_run(line)
     assert (split.ours, split.remote) == (ours, remote)
+
+
+@pytest.mark.parametrize(
+    ("line", "ours", "remote", "passed"),
+    [
+        ("train.py --name x --gpu T4", "", "train.py --name x --gpu T4", "--name --gpu"),
+        ("train.py --lr 1 --json", "", "train.py --lr 1 --json", "--json"),
+        ("train.py --json --lr 1", "", "train.py --json --lr 1", "--json"),
+        ("--json train.py --json --key=4", "--json", "train.py --json --key=4", "--key"),
+        ("train.py -- --json", "", "train.py -- --json", ""),
+        ("train.py --epochs 3 -v -s x", "", "train.py --epochs 3 -v -s x", ""),
+        ("-k train.py --timeout 3", "-k", "train.py --timeout 3", "--timeout"),
+        ("--sync src inner.py --key 1", "--sync src", "inner.py --key 1", "--key"),
+        ("--sync=src ./inner.py --key=1", "--sync=src", "./inner.py --key=1", "--key"),
+        # Every command takes a single --json behind its words.
+        ("train.py --json", "--json", "train.py", ""),
+        ("-k train.py --json", "-k --json", "train.py", ""),
+        # What names no script of this machine, and the code of a file.
+        ("inner.py --json", "--json", "inner.py", ""),
+        ("-k -f train.py --json", "-k -f train.py --json", "", ""),
+        ("python train.py --json", "", "python train.py --json", ""),
+    ],
+)
+def test_what_stands_behind_a_script_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, ours: str, remote: str, passed: str
+) -> None:
+    """Whatever it is called; what `run` has as well is told."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "src").mkdir()
+    for name in ("train.py", "src/inner.py"):
+        (tmp_path / name).touch()
+    split = parse.split_run(line.split())
+    assert (split.ours, split.remote, split.passed) == (ours.split(), remote.split(), passed.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "kernel", "script"),
+    [
+        (["trian.py"], False, "trian.py"),
+        (["./go.sh", "-x"], False, "./go.sh"),
+        (["python", "-u", "a/b.py", "x.py"], False, "a/b.py"),
+        (["python3 train.py --lr 0.1"], False, "train.py"),
+        (["bash", "go.sh"], False, "go.sh"),
+        (["trian.py"], True, "trian.py"),
+        (["python", "-m", "pytest", "x.py"], False, None),
+        (["python", "-c", "x.py"], False, None),
+        (["python", "/opt/x.py"], False, None),
+        (["../x.py"], False, None),
+        (["cd src && python x.py"], False, None),
+        (["python train_{a}.py"], False, None),
+        (["echo 'x.py"], False, None),
+        (["cat", "x.py"], False, None),
+        (["import x", "x.py"], True, None),
+        (["print('x.py')"], True, None),
+        (["nvidia-smi"], False, None),
+        ([""], False, None),
+        ([], False, None),
+    ],
+)
+def test_which_script_a_command_executes(words: list[str], kernel: bool, script: str | None) -> None:
+    """Only what certainly is one, in the working folder: a new runtime is refused for it if nothing sends it."""
+    assert missing_scripts.named(words, kernel=kernel) == script
 
 
 @given(st.lists(st.sampled_from(["--json", "-s", "--", "ls", "a b", "-m", "kernel", "--timeout", "5", "-x", "-", ""])))

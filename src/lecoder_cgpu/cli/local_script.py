@@ -15,7 +15,9 @@ from .. import errors
 from ..models.base import ErrorInfo
 from ..system import redaction
 from . import inputs
-from .script_files import is_script
+from .missing_scripts import PYTHONS, near
+from .missing_scripts import named as named_script
+from .script_files import found, is_script
 
 if TYPE_CHECKING:
     from ..models.runs import Run
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from ..sessions.session import Session
     from .output import Printer
 
-PYTHONS = ("python", "python3")
 FOLDER = "scripts"  # below the folder of this tool on the runtime
 
 
@@ -50,15 +51,30 @@ class Script:
 def given(words: Sequence[str], sync: str | None) -> Script | None:
     """The script that a command of these words is about; None if it is about none of this machine.
 
-    With `--sync`, a script that is executable there (`./train.py`) is left to its own first line.
+    With `--sync`, it may be named as seen from the folder that is sent, and one that is executable there (`./train.py`)
+    is left to its own first line.
     """
-    if not words or not is_script(words[0]):
+    if not words or (path := found(words[0], sync)) is None:
         return None
-    if sync is not None and words[0].startswith("./") and os.access(words[0], os.X_OK):
+    if sync is not None and words[0].startswith("./") and os.access(path, os.X_OK):
         return None
     if sync is not None:
-        _inside(words[0], sync)
-    return Script(words[0], inputs.file_content(words[0]), _arguments(words))
+        _inside(path, sync)
+    return Script(path, inputs.file_content(path), _arguments(words))
+
+
+def divided(path: str, behind: Sequence[str]) -> str:
+    """What is said of options behind a script that `run` has as well: they are the script's. Where there are none: that
+    a single `--json` is ours, which is said only of a script that speaks of `--json` itself."""
+    if behind:
+        goes = "go" if len(behind) > 1 else "goes"
+        return (
+            f"{' and '.join(behind)} {goes} to {path}; options of this tool stand before it: "
+            f"lecoder-cgpu run {behind[0]} … {path}"
+        )
+    if b"--json" not in inputs.file_content(path):
+        return ""
+    return f"--json is for this command; to give it to {path}: lecoder-cgpu run {path} -- --json"
 
 
 def _arguments(words: Sequence[str]) -> list[str]:
@@ -89,7 +105,7 @@ def divide(
     file: str | None = options["file"]
     if kernel and file not in (None, "-") and options["separated"]:
         return [], file, tuple(words)
-    if kernel and file is None and words and is_script(words[0]) and (options["separated"] or " " not in words[0]):
+    if kernel and file is None and words and is_script(words[0]):
         return [], words[0], _arguments(words)
     return list(words), file, ()
 
@@ -171,10 +187,16 @@ def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script 
         advice = f"{lacks[1]} lies beside {alone.path}, which was sent alone: lecoder-cgpu run --sync {beside} {shown}"
     else:
         missing = any(part in said for part in ("can't open file", "No such file or directory", "command not found"))
-        if not missing or not rest or not is_script(rest[0]):
+        if not missing or not rest:
+            return
+        name = named_script(words, kernel=False)
+        meant = None if name is None or is_script(rest[0]) else near(name, ".")
+        if meant is None and not is_script(rest[0]):
             return
         advice = (
-            f"{rest[0]} is on this machine, not there: lecoder-cgpu run {shown}; with its folder: "
+            f"there is no {name} here either; did you mean {meant}? lecoder-cgpu run {meant}"
+            if meant is not None
+            else f"{rest[0]} is on this machine, not there: lecoder-cgpu run {shown}; with its folder: "
             f"lecoder-cgpu run --sync . {shown}"
         )
     document.error.suggestion = advice

@@ -1,13 +1,16 @@
 """Which words of the command line are ours and which belong to the remote command. Pure.
 
 Options before the first word of the remote command are ours. What follows it is ours only when all of it is options
-that `run` knows; otherwise all of it belongs to the remote command, and `--` settles any doubt. Two refinements keep
+that `run` knows; otherwise all of it belongs to the remote command, and `--` settles any doubt. Some refinements keep
 the rule from taking what was not meant for us:
 
 * behind a plain word (`ls -s /`, `python3 -c 'print(1)'`) a short option belongs to the remote command, but for
   `-m kernel` and `-m terminal`; behind a word with white space (a whole shell command) it is ours, since such a
   command takes no further arguments;
 * in kernel mode the arguments are lines of code, so options of `run` at the end of the line are always ours.
+
+What follows the name of a script of this machine is the script's, whatever it is called, as behind `python train.py`:
+but for a single `--json`, which every command takes there. Both are told.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .script_files import calls_us
+from .script_files import calls_us, found
 
 # The options of the root command that take a value; the others are flags.
 ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend", "--profile"})
@@ -68,11 +71,15 @@ class Split:
     """`ours` are options for `run`, `remote` the words of the remote command (or the code).
 
     `separated`: they are certainly meant for it, because `--` or the name of a script that calls us stands before them.
+    `passed`: the names of options that `run` has as well, and that go to a script which stands before them.
+    `taken`: a `--json` behind a script is ours.
     """
 
     ours: list[str] = field(default_factory=list)
     remote: list[str] = field(default_factory=list)
     separated: bool = False
+    passed: list[str] = field(default_factory=list)
+    taken: bool = False
 
 
 def split_run(arguments: Sequence[str]) -> Split:
@@ -96,10 +103,34 @@ def split_run(arguments: Sequence[str]) -> Split:
     words = list(arguments[position:])
     if not words:
         return split
+    if not {"-f", "--file"} & set(split.ours) and found(words[0], _value_of("--sync", split.ours)) is not None:
+        if words[1:] == ["--json"] and not calls_us(words[0]) and "--json" not in split.ours:
+            return Split(ours=[*split.ours, "--json"], remote=words[:1], taken=True)
+        split.remote, split.passed = words, [] if calls_us(words[0]) else _names_of_ours(words[1:], split.ours)
+        return split
     start = _tail_start(words, kernel=_is_kernel(split.ours))
     split.ours += words[start:]
     split.remote = words[:start]
     return split
+
+
+def _value_of(option: str, ours: Sequence[str]) -> str | None:
+    """The last value of an option among words of ours."""
+    value = None
+    for position, word in enumerate(ours):
+        if word.startswith(f"{option}="):
+            value = word.partition("=")[2]
+        elif position and ours[position - 1] == option:
+            value = word
+    return value
+
+
+def _names_of_ours(words: Sequence[str], given: Sequence[str]) -> list[str]:
+    """The long options of `run` among words for a script, up to `--`, without those that `run` was given before."""
+    until = words.index("--") if "--" in words else len(words)
+    names = (word.partition("=")[0] for word in words[:until] if word.startswith("--"))
+    taken = {word.partition("=")[0] for word in given}
+    return list(dict.fromkeys(name for name in names if name in RUN_OPTIONS and name not in taken))
 
 
 def is_notebook(arguments: Sequence[str]) -> bool:

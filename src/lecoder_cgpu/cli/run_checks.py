@@ -44,6 +44,41 @@ def together(options: dict[str, Any], *, kernel: bool) -> None:
         raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
 
 
+def of_code(options: dict[str, Any]) -> None:
+    """Refuse what code in a kernel cannot have."""
+    for option in ("cwd", "env", "env_file", "sync"):
+        if options[option]:
+            given = option.replace("_", "-")
+            raise errors.UsageError(
+                f"--{given} is for commands; a kernel keeps its own environment",
+                hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{given}",
+            )
+    leaves = options["wait"] is not None or options["on_disconnect"] == "detach"
+    limited = options["timeout"] is not None or options["idle_timeout"] is not None
+    if leaves and limited and not options["detach"]:
+        raise errors.UsageError(
+            "the time limit of code in a kernel is kept by this command, which may leave before",
+            name="ConflictingOptions",
+            hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
+        )
+
+
+def of_command(options: dict[str, Any]) -> None:
+    """Refuse what only code in a kernel can have."""
+    if options["kernel_name"] is not None:
+        raise errors.UsageError(
+            "--kernel-name chooses what runs code, and this is a command",
+            name="ConflictingOptions",
+            hint="add -m kernel, or leave out --kernel-name",
+        )
+    if options["file"] is not None:
+        raise errors.UsageError(
+            "--file is for Python in the kernel", hint=f"lecoder-cgpu run -m kernel -f {options['file']}"
+        )
+    if options["outputs"] is not None:
+        raise errors.UsageError("--outputs is for kernel mode", hint="add -m kernel")
+
+
 def leaving(options: dict[str, Any]) -> None:
     """Refuse what needs this command at the end of a job, when it has left."""
     if options["auto_install"]:

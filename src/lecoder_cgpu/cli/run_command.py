@@ -20,17 +20,20 @@ from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
 from ..runs.scripts import around
+from ..sessions import starts
 from ..sessions.session import Session
 from . import (
     hook,
     inputs,
     local_script,
+    missing_scripts,
     own_runtime,
     release,
     restarts,
     run_checks,
     run_display,
     runtime_options,
+    script_files,
     work_files,
 )
 from .app import App
@@ -61,8 +64,13 @@ class Invocation:
         kernel = self.mode == "kernel"
         if kernel:
             inputs.check_text(words, "the code")
+        work_files.check(options["sync"], options["pull"])
         self.words, self.file, self.arguments = local_script.divide(words, options, kernel=kernel)
         self.script = None if kernel else local_script.given(words, options["sync"])
+        if (options["behind"] or options["taken"]) and (
+            told := local_script.divided(script_files.found(words[0], options["sync"]) or "", options["behind"])
+        ):
+            self.printer.notify(told)
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.displays: list[DisplayData] = []  # whole, for the history
@@ -73,7 +81,6 @@ class Invocation:
         self.document: Run | None = None  # as far as it is known how the run ended
         self.needs: local_script.Script | None = None  # whose packages are installed before it runs
         own_runtime.check(options)
-        work_files.check(options["sync"], options["pull"])
         self.pulling = work_files.pulling(options)
         run_checks.together(options, kernel=kernel)
         self.attempts = restarts.of(app, options, self.pulling, self.wants, kernel=kernel)
@@ -108,21 +115,7 @@ class Invocation:
     # --- kernel mode ---
 
     def kernel(self) -> Answer:
-        for option in ("cwd", "env", "env_file", "sync"):
-            if self.options[option]:
-                given = option.replace("_", "-")
-                raise errors.UsageError(
-                    f"--{given} is for commands; a kernel keeps its own environment",
-                    hint=f"set it in Python (os.environ, os.chdir), or leave out -m kernel to use --{given}",
-                )
-        leaves = self.options["wait"] is not None or self.detach_on_signal
-        limited = self.options["timeout"] is not None or self.options["idle_timeout"] is not None
-        if leaves and limited and not self.options["detach"]:
-            raise errors.UsageError(
-                "the time limit of code in a kernel is kept by this command, which may leave before",
-                name="ConflictingOptions",
-                hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
-            )
+        run_checks.of_code(self.options)
         code, filename = inputs.code(self.words, self.file)
         script = None if filename is None else local_script.Script(filename, code.encode(), list(self.arguments))
         header = None if script is None else script.header  # one that makes no sense is refused before anything
@@ -191,18 +184,7 @@ class Invocation:
     # --- terminal mode ---
 
     def process(self) -> Answer:
-        if self.options["kernel_name"] is not None:
-            raise errors.UsageError(
-                "--kernel-name chooses what runs code, and this is a command",
-                name="ConflictingOptions",
-                hint="add -m kernel, or leave out --kernel-name",
-            )
-        if self.options["file"] is not None:
-            raise errors.UsageError(
-                "--file is for Python in the kernel", hint=f"lecoder-cgpu run -m kernel -f {self.options['file']}"
-            )
-        if self.options["outputs"] is not None:
-            raise errors.UsageError("--outputs is for kernel mode", hint="add -m kernel")
+        run_checks.of_command(self.options)
         command = self._command()
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
@@ -396,8 +378,11 @@ class Invocation:
         return auto_install.repaired(self.printer, session, once, record)
 
     def _session(self) -> Session:
-        own = self.own
-        session = self.app.client.session(self.app.session, self.wants) if own is None else own.session()
+        own, client = self.own, self.app.client
+        elsewhere = self.script is not None or self.options["separated"] or self.cwd is not None
+        if not elsewhere and (own is not None or starts.starts(client, self.app.session, self.wants)):
+            missing_scripts.check(self.words, self.options["sync"], kernel=self.mode == "kernel")
+        session = client.session(self.app.session, self.wants) if own is None else own.session()
         if self.options["verbose"]:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")
         return session

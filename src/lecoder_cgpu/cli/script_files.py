@@ -18,6 +18,15 @@ def is_script(word: str) -> bool:
         return False
 
 
+def found(word: str, sync: str | None) -> str | None:
+    """The path of the script that the first word of a command names: seen from here, or from the folder that is sent.
+
+    None if there is none.
+    """
+    beside = None if sync is None or os.path.isabs(word) else os.path.join(os.path.expanduser(sync), word)
+    return next((path for path in (word, beside) if path is not None and is_script(path)), None)
+
+
 def calls_us(word: str) -> bool:
     """Whether a file's first line has this tool execute it: `#!/usr/bin/env -S lecoder-cgpu run --gpu L4`.
 

@@ -23,7 +23,7 @@ from ..sweeps.joblog import JobLog
 from ..sweeps.standing import Standing
 from ..sweeps.store import Definition, SweepFolder
 from ..sweeps.work import Work
-from . import free_tier, runtime_options, sweep_text, work_files
+from . import free_tier, missing_scripts, runtime_options, sweep_text, work_files
 from .app import App
 from .output import Answer
 
@@ -85,6 +85,8 @@ class Sweep:
             wants = self.app.client.completed(wants)
         request = {} if sessions else {"--backend": backend, **dict.fromkeys(wants.options, "")}
         work_files.check(options["sync"], ())
+        if backend is not None and self.app.client.leased(backend) is not None:
+            missing_scripts.check(words, options["sync"], sweep=True)
         folder = None if options["sync"] is None else os.path.abspath(os.path.expanduser(options["sync"]))
         own = None if folder is None else code.outputs(folder, os.getcwd(), options["pull"], options["joblog"])
         sent = None if folder is None else code.snapshot(folder, own, self.notify)

@@ -173,7 +173,7 @@ class SessionManager:
             named.terms = structs.replace(named.terms, patience=wants.patience or 0.0)
             return named
         said, wants = wants.limits, self.completed(wants)
-        record = None if wants.new else self._pick(self.store.records(), wants)
+        record = None if wants.new else self.pick(self.store.records(), wants)
         if record is None:
             record, before = self._create(wants)
         else:
@@ -208,7 +208,7 @@ class SessionManager:
         Raises:
             errors.NotFoundError: there is none. errors.LostError: its runtime is gone.
         """
-        record = self._named(key) if key is not None else self._pick(self.store.records(), RuntimeRequest())
+        record = self._named(key) if key is not None else self.pick(self.store.records(), RuntimeRequest())
         if record is None:
             raise errors.NotFoundError(
                 "there is no session in use",
@@ -242,7 +242,7 @@ class SessionManager:
             )
         return record
 
-    def _pick(self, records: list[Record], wants: RuntimeRequest) -> Record | None:
+    def pick(self, records: list[Record], wants: RuntimeRequest) -> Record | None:
         """The stored session that fits, None when none does. It is the active one if that fits, else the most recent
         one that does. If the user chose a backend, only that backend's sessions count.
 
@@ -275,7 +275,7 @@ class SessionManager:
                 hint="leave out --new-runtime; for a fresh kernel: lecoder-cgpu kernel restart",
             )
         with self.store.transaction() as records:
-            existing = None if wants.new else self._pick(records, wants)
+            existing = None if wants.new else self.pick(records, wants)
             if existing is not None:
                 return existing, None
             record = backend.create(free_name(name, records), wants)

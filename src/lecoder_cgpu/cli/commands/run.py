@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..output import Answer
 
 
-SEPARATED = "lecoder_cgpu.separated"
+SPLIT = "lecoder_cgpu.split"
 
 
 class RunCommand(Command):
@@ -31,7 +31,7 @@ class RunCommand(Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
-        context.meta[SEPARATED] = split.separated
+        context.meta[SPLIT] = split
         return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
 
 
@@ -39,7 +39,8 @@ class RunCommand(Command):
     cls=RunCommand,
     options_metavar="[OPTIONS]",
     epilog="Options come before the command, or behind it if it is a single word or code; `--` ends them: "
-    "run --json -- python train.py --json",
+    "run --json -- python train.py --json. What stands behind a script of this machine is the script's, "
+    "but for a single --json: run train.py --epochs 3; run train.py -- --json.",
 )
 @click.argument("words", nargs=-1, metavar="COMMAND...")
 @click.option(
@@ -147,7 +148,8 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     """
     from ..run_command import Invocation
 
-    options["separated"] = click.get_current_context().meta.get(SEPARATED, False)
+    split: parse.Split = click.get_current_context().meta.get(SPLIT, parse.Split())
+    options |= {"separated": split.separated, "behind": split.passed, "taken": split.taken}
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
         return invocation.attach(options["attach"])
