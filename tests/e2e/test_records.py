@@ -100,15 +100,60 @@ def test_secrets_of_a_job_stay_out(shared: Cli) -> None:
     assert "quite-a-secret-value" not in (shared.state / "history.jsonl").read_text()
 
 
-def test_a_closed_session_loses_what_ran_on_it(local: Cli) -> None:
+def test_a_close_says_what_it_ended(local: Cli) -> None:
+    """What ran is said to be ended by it, and what had ended before, unseen, keeps its own end. Nothing is lost."""
+    done = started(local, "exit 3")
+    kernel = started(local, "-m", "kernel", "import time; time.sleep(100)")
     job = started(local, "sleep 100")
-    assert local("sessions", "close").code == 0
-    (entry,) = entries(local, "--status", "error")
-    assert (entry["runId"], entry["status"], entry["error"]["ename"]) == (job, "lost", "RunLost")
-    assert entry["exitCode"] == 74
-    assert "was closed" in entry["error"]["evalue"]
-    assert local("logs", "--stats", "--json").json["failedExecutions"] == 1
+    wait_until(lambda: local("job", "logs", done, "--json").json["job"]["state"] == "exited")
+    closed = local("sessions", "close", "--json").json["closed"]
+    assert sorted(closed[0]["ended"]) == sorted([job, kernel])
+    found = {entry["runId"]: entry for entry in entries(local)}
+    for run in (job, kernel):
+        entry = found[run]
+        assert (entry["status"], entry["error"]["ename"]) == ("error", "Stopped"), entry
+        assert entry["stopped"] == {"by": "close", "steps": []}
+        assert "exitCode" not in entry, "it is not known"
+    assert (found[done]["status"], found[done]["exitCode"]) == ("error", 3)
+    assert "stopped" not in found[done]
+    assert local("logs", "--stats", "--json").json["failedExecutions"] == 3
     assert entries(local, "--status", "running") == []
+
+
+MODES = {
+    "process": ("echo begun; sleep 3; echo done",),
+    "kernel": ("-m", "kernel", "import time\nprint('begun', flush=True); time.sleep(3); print('done')"),
+}
+
+
+def test_a_killed_watcher_leaves_its_record(local: Cli) -> None:
+    """It is written at the start, in the order of the starts, and completed by whoever learns the end."""
+    for words in MODES.values():
+        watcher = local.start("run", "--events", *words, bufsize=0)
+        assert watcher.stdout
+        assert b"begun" in watcher.stdout.readline()
+        watcher.kill()
+        watcher.communicate()
+    left = entries(local)
+    assert [(item["status"], item["mode"]) for item in left] == [("running", "kernel"), ("running", "terminal")]
+    assert not {"exitCode", "errorCode", "learned"} & set(left[0])
+    assert local("run", "echo between").code == 0
+    wait_until(lambda: all(job["state"] == "exited" for job in local("job", "list", "--json").json["jobs"]))
+    found = entries(local)
+    assert [item["timestamp"] for item in found[1:]] == [item["timestamp"] for item in left]
+    assert [item["stdout"] for item in found] == ["between\n", "begun\ndone\n", "begun\ndone\n"]
+    assert {(item["status"], item["exitCode"], "watcher" in item) for item in found} == {("ok", 0, False)}
+
+
+def test_what_ends_well_when_it_is_stopped_says_so(shared: Cli) -> None:
+    """A program that saves its work on SIGTERM and exits with 0 has not done all that it was to do."""
+    job = started(shared, "trap 'echo saved; exit 0' TERM; echo begun; while :; do sleep 0.1; done")
+    wait_until(lambda: shared("job", "logs", job).out == "begun\n")
+    assert shared("job", "kill", job).code == 0
+    assert shared("job", "wait", job).out == f"{job} exited 0 (stopped: kill)\n"
+    (entry,) = entries(shared, "-n", "1")
+    assert (entry["status"], entry["stopped"]) == ("ok", {"by": "kill", "steps": ["SIGTERM"]})
+    assert "stopped (kill)" in shared("logs", "-n", "1").out
 
 
 def test_restarts_are_in_the_record(shared: Cli) -> None:

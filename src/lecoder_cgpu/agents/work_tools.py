@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
+from ..api.job import Job as RunningJob
 from ..api.session import Session
 from ..jupyter import messages, outputs
 from ..jupyter.watch_limits import WatchLimits
@@ -19,6 +20,7 @@ from ..models.runs import Run
 from ..runs import job_output, kernel_runs, records
 from ..runs.installs import KIND as INSTALLER
 from ..runs.jobs import describe
+from ..runs.run_record import RunRecord
 from . import arguments as given
 from .desk import Call
 
@@ -42,24 +44,19 @@ def run(call: Call, arguments: given.RunArguments) -> Run:
     if arguments.kernel_name is not None:
         raise errors.UsageError("kernel_name is for code", hint="leave out kernel_name, or give code")
     session = call.session(arguments.session)
-    job = session.job(
+    started = session.start(
         arguments.command, cwd=arguments.cwd, environment=arguments.environment, timeout=arguments.timeout
     )
     call.begun()
+    job = RunningJob(session, started.job_id)
     call.stoppable(job.kill)
-    document = job.result(on_output=call.see_bytes, wait=arguments.wait, max_output=arguments.max_output)
-    _remember(session, document, _shown(arguments.command))
-    return document
+    with contextlib.suppress(errors.Error):
+        records.remember_job(session._hold(), started, _shown(arguments.command), "terminal")
+    return job.result(on_output=call.see_bytes, wait=arguments.wait, max_output=arguments.max_output)
 
 
 def _shown(command: str | list[str]) -> str:
     return command if isinstance(command, str) else " ".join(command)
-
-
-def _remember(session: Session, document: Run, command: str) -> None:
-    """Write a run down in the history, where a person looks for it; that this fails spoils no run."""
-    with contextlib.suppress(errors.Error):
-        records.remember(session._hold(), document, command)
 
 
 def _run_code(call: Call, session: Session, arguments: given.RunArguments) -> Run:
@@ -75,18 +72,20 @@ def _run_code(call: Call, session: Session, arguments: given.RunArguments) -> Ru
         connection = held.connect_kernel()
         connection.on_start = call.begun  # only then: a busy kernel takes up the code of several clients in any order
         call.stoppable(lambda: held.server.interrupt(connection.kernel_id))
+        record = RunRecord(held.notify, "kernel")
         try:
-            document = kernel_runs.kernel_run(
-                held,
-                arguments.code,
-                see,
-                limits=WatchLimits(timeout=arguments.timeout, wait=arguments.wait),
-                output=outputs.OutputOptions(max_output=arguments.max_output, inline=False),
-                connection=connection,
-            )
+            with record.beginning(held, arguments.code):
+                document = kernel_runs.kernel_run(
+                    held,
+                    arguments.code,
+                    see,
+                    limits=WatchLimits(timeout=arguments.timeout, wait=arguments.wait),
+                    output=outputs.OutputOptions(max_output=arguments.max_output, inline=False),
+                    connection=connection,
+                )
         finally:
             connection.close()
-    _remember(session, document, arguments.code)
+        record.end(held, document, arguments.code)
     return document
 
 

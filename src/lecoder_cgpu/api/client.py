@@ -11,7 +11,7 @@ from ..backends.protocol import RuntimeRequest, ServerRequest
 from ..config import Config
 from ..history.entries import History
 from ..models.sessions import SessionAdded
-from ..runs import records
+from ..runs import closing, records
 from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions import status as overview
@@ -154,7 +154,7 @@ class Client:
         Raises:
             errors.NotFoundError: there is no such session. errors.Error: see `close_all`.
         """
-        return operations.close_sessions(self._now, [self._client.store.find(name) for name in names])
+        return closing.close_sessions(self._now, [self._client.store.find(name) for name in names])
 
     def close_all(self) -> SessionsClosed:
         """Release the runtimes of all sessions and forget these. `held` of the result is what the accounts still hold,
@@ -163,7 +163,7 @@ class Client:
         Raises:
             errors.Error: the first failure. The other runtimes are released all the same.
         """
-        return operations.close_sessions(self._now, self._client.store.records())
+        return closing.close_sessions(self._now, self._client.store.records())
 
     def usage(self) -> Usage:
         """What the account has left, and what it burns.

@@ -13,6 +13,7 @@ from ..notebooks import jobs, kernels, papermill_metadata, remembered, runs, scr
 from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
+from ..runs.run_record import RunRecord
 
 if TYPE_CHECKING:
     from ..jupyter.messages import Event
@@ -104,11 +105,13 @@ class Prepared:
         def save() -> None:
             notebook.save(self.content, target)
 
-        document = runs.run_notebook(self.held, progress, self.name, save, self.wanted.options)
+        record = RunRecord(self.held.notify, "kernel")
+        with record.beginning(self.held, f"notebook {self.name}", parts=True):
+            document = runs.run_notebook(self.held, progress, self.name, save, self.wanted.options)
         save()
         document.output = str(target)
-        run, displays = remembered.run_of(document, self.content)
-        records.remember(self.held, run, f"notebook {self.name}", displays=displays)
+        run, record.displays = remembered.run_of(document, self.content)
+        record.end(self.held, run, f"notebook {self.name}")
         return document
 
     def start(self, key: str | None, pull: Sequence[str] | None) -> JobStarted:

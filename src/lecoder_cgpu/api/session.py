@@ -12,9 +12,8 @@ from ..helper.launch import Launch
 from ..jupyter import messages
 from ..jupyter.outputs import OutputOptions
 from ..jupyter.watch_limits import WatchLimits
-from ..runs import kernel_runs, process_runs
+from ..runs import closing, kernel_runs, process_runs
 from ..runs.jobs import Jobs, start
-from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions.manager import SessionManager
 from ..store.session_store import Record
@@ -419,7 +418,7 @@ class Session:
         Raises:
             errors.Error: the runtime could not be released; the session is kept.
         """
-        return operations.close(self._client, self._client.store.find(self.id))
+        return closing.close(self._client, self._client.store.find(self.id))
 
     def _hold(self) -> runtime.Session:
         """The session as it is stored now. Another process may have started a kernel or renewed a token."""

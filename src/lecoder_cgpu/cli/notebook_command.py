@@ -15,6 +15,7 @@ from ..notebooks import inspection, kernels, papermill_metadata, remembered, rem
 from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import records
+from ..runs.run_record import RunRecord
 from ..sessions.session import Session
 from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, release, runtime_options, work_files
 from .app import App
@@ -77,7 +78,8 @@ class Invocation:
                 output_path=notebooks.shown(self.target),
             )
         self.wants = runtime_options.wants(options | {"kernel_name": None})  # the session keeps its own
-        self.secrets = inputs.secrets(options["secrets_file"], options["secret"])
+        self.record = RunRecord(self.printer.notify, "kernel")
+        self.secrets = self.record.secrets = inputs.secrets(options["secrets_file"], options["secret"])
         variables = inputs.variables(options["env_file"], options["env"])
         inputs.check_variables(self.secrets, "--secret")
         inputs.check_variables(variables, "--env")
@@ -281,6 +283,7 @@ class Invocation:
         with (
             heartbeat(printer, view.offsets, self.options["heartbeat"]),
             work_files.while_it_runs(self.app, session, self.pulling, self.place.cwd),
+            self.record.beginning(session, f"notebook {self.source.name}", parts=True),
         ):
             document = runs.run_notebook(session, progress, self.source.name, self._save, options)
         self._write(document)
@@ -356,8 +359,5 @@ class Invocation:
         if document.job_id is not UNSET:
             records.note_outputs(session, run, displays)
             return
-        secrets = list(self.secrets.values())
-        try:
-            records.remember(session, run, f"notebook {document.notebook}", secrets=secrets, displays=displays)
-        except errors.ConfigError as error:
-            self.printer.notify(f"the run was not written to the history: {error.message}")
+        self.record.displays = displays
+        self.record.end(session, run, f"notebook {document.notebook}")

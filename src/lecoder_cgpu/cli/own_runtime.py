@@ -57,7 +57,7 @@ class OwnRuntime:
         return self._release
 
     def _close(self, release: Release) -> None:
-        from ..sessions import operations
+        from ..runs import closing
 
         client = self._app.client
         record = None if self._session is None else client.store.get(self._session.record.id)
@@ -65,7 +65,7 @@ class OwnRuntime:
             release.released = "nothing"
             return
         try:
-            release.released = operations.close(client, record).released
+            release.released = closing.close(client, record).released
         except errors.Error as error:
             release.reason = error.message
             self._app.printer.notify(

@@ -25,10 +25,10 @@ def after_results(
     reason = _kept(document) or _others(session, run_id)
     outcome = document.release = Release()
     if reason is None:
-        from ..sessions import operations
+        from ..runs import closing
 
         try:
-            outcome.released = operations.close(client, session.record).released
+            outcome.released = closing.close(client, session.record).released
         except errors.Error as error:
             reason = error.message
     if reason is not None:

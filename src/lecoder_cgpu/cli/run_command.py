@@ -19,6 +19,7 @@ from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
+from ..runs.run_record import RunRecord
 from ..runs.scripts import around
 from ..sessions import starts
 from ..sessions.session import Session
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from ..helper.launch import Launch
     from ..models.files import Synced
     from ..models.jobs import JobStarted
-    from ..models.runs import DisplayData
 
 
 class Invocation:
@@ -57,6 +57,7 @@ class Invocation:
         self.mode: Literal["kernel", "terminal"] = "terminal"
         if options["kernel"] or options["mode"] == "kernel":
             self.mode = "kernel"
+        self.record = RunRecord(self.printer.notify, self.mode)
         if options["kernel"] and options["mode"] == "terminal":
             raise errors.UsageError(
                 "--kernel and --mode terminal contradict each other", hint="leave out --kernel or --mode"
@@ -73,7 +74,6 @@ class Invocation:
             self.printer.notify(told)
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
-        self.displays: list[DisplayData] = []  # whole, for the history
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: Synced | None = None
@@ -127,7 +127,7 @@ class Invocation:
                     hint=f"as a process it does: lecoder-cgpu run --detach {filename}",
                 )
             return self._detach_code(code, filename)
-        self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
+        self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         inputs.check_variables(self.secrets, "--secret")
         session = self._session()
         if script is not None and header is not None and header.asks:
@@ -153,6 +153,7 @@ class Invocation:
             with (
                 heartbeat(self.printer, view.offsets, manner.heartbeat),
                 work_files.while_it_runs(self.app, session, self.pulling, self.cwd),
+                self.record.beginning(session, code),
             ):
                 document = kernel_runs.kernel_run(
                     session,
@@ -166,7 +167,7 @@ class Invocation:
                     ),
                     output=manner.output(self.printer, filename=filename, arguments=self.arguments),
                     on_input=self._input_source(),
-                    on_displays=lambda shown: self.displays.extend(shown),
+                    on_displays=lambda shown: self.record.displays.extend(shown),
                 )
         except errors.Error as error:
             return Run.not_started(error, "kernel")
@@ -187,7 +188,7 @@ class Invocation:
         run_checks.of_command(self.options)
         command = self._command()
         environment = inputs.variables(self.options["env_file"], self.options["env"])
-        self.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
+        self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         script = self.script or local_script.named(self.words, self.options["sync"])
         self.needs = script if script is not None and script.header.asks else None
         if self.options["detach"]:
@@ -230,6 +231,7 @@ class Invocation:
         from ..runs import process_runs
 
         view = ProcessView(self.printer)
+        shown = command if isinstance(command, str) else " ".join(command)
         try:
             command = self._placed(session, command)
             if self.attempts is not None:
@@ -238,6 +240,7 @@ class Invocation:
             with (
                 heartbeat(self.printer, view.offsets, self.manner.heartbeat),
                 work_files.while_it_runs(self.app, session, self.pulling, self.cwd, run),
+                self.record.beginning(session, shown),
             ):
                 document = process_runs.process_run(
                     session,
@@ -309,7 +312,7 @@ class Invocation:
     ) -> Answer:
         """Write down that a job was started, and answer with its id."""
         self._leave_pulling(session, document.job_id)
-        with self._telling_unwritten():
+        with self.record.telling_unwritten():
             records.remember_job(session, document, command, mode, secrets=list(self.secrets.values()))
         session.used()
         if self.printer.mode == "human":
@@ -373,7 +376,7 @@ class Invocation:
 
         def record(first: Run) -> None:
             self._remember(session, first, command)
-            self.displays = []
+            self.record.displays = []
 
         return auto_install.repaired(self.printer, session, once, record)
 
@@ -411,8 +414,7 @@ class Invocation:
 
     def _remember(self, session: Session, document: Run, command: str) -> None:
         document.session = session.record.ref
-        with self._telling_unwritten():
-            records.remember(session, document, command, secrets=list(self.secrets.values()), displays=self.displays)
+        self.record.end(session, document, command)
         session.used()
 
     @contextlib.contextmanager
@@ -421,13 +423,5 @@ class Invocation:
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            self.document = records.interrupted_run(self.mode, interrupt)
-            records.remember_interrupted(session, command, self.document)
+            self.document = self.record.interrupted(session, command, interrupt)
             raise
-
-    @contextlib.contextmanager
-    def _telling_unwritten(self) -> Iterator[None]:
-        try:
-            yield
-        except errors.ConfigError as error:
-            self.printer.notify(f"the run was not written to the history: {error.message}")

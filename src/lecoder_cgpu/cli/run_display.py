@@ -150,6 +150,9 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         printer.note(f"to end that: lecoder-cgpu job kill --escalate {document.run_id}")
     error = document.error
     if isinstance(error, type(UNSET)):
+        if isinstance(document.stopped, Stopped):
+            by, steps = document.stopped.by, ", ".join(document.stopped.steps)
+            printer.note(f"stopped before its time ({by}: {steps}); it then ended with exit status 0")
         return
     if document.interrupted is True and document.status == "error":
         printer.note("interrupted" + _steps(document))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import __version__, errors
 from ..history.entries import History
 from ..models.status import NextStep, Start
-from ..store import lifecycle
+from ..store import lifecycle, owners
 from ..store.session_store import Record, Store
 from .output import Answer
 
@@ -41,6 +41,8 @@ def answer(app: App) -> Answer:
     if runs:
         shown = " ".join(runs[0].command.split())
         status = "detached" if runs[0].status == "running" else runs[0].status  # the history does not hear of its end
+        if status == "detached" and runs[0].watcher and not owners.is_gone(runs[0].watcher):
+            status = "running"
         lines.append(f"last run: {status}, {shown[:50]}{'…' if len(shown) > 50 else ''}")
     if problem is not None:
         lines.append(f"problem: {problem}")

@@ -1,8 +1,8 @@
 """What was run and how it ended: `state/history.jsonl`, one JSON object a line, readable from the predecessor's files.
 
-Appending is one write and takes no lock. The end of a run that its client had left is a second line with the same id,
-which readers show in the place of the first. When the file is large it becomes a segment of its own beside it; readers
-go from the newest line backwards and on into the segments, and read no more than they need.
+Appending is one write and takes no lock. A run is written down when it begins; its end is a second line with the same
+id, which readers show in the place of the first. When the file is large it becomes a segment of its own beside it;
+readers go from the newest line backwards and on into the segments, and read no more than they need.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class History:
             most: bytes of the history that are read, from its end.
         """
         for entry, _ in self._backwards():
-            if entry.status in UNSETTLED and isinstance(entry.run_id, str):
+            if entry.status in UNSETTLED and (isinstance(entry.run_id, str) or entry.watcher is not UNSET):
                 yield entry
             if self.bytes_read > most:
                 return
@@ -413,6 +413,7 @@ def entry_from_run(
         stderr=kept(stderr),
         output_bytes=run.output_bytes or _size(run.stdout) + _size(stderr),
         display_data=[reference(display) for display in shown_displays],
+        stopped=run.stopped,
     )
     if isinstance(run.session, SessionRef):
         entry.session, entry.session_id = run.session.name, run.session.id

@@ -17,6 +17,7 @@ from ..jupyter import outputs
 from ..jupyter.screen import render
 from ..models.base import Timing
 from ..models.history import HistoryError
+from ..models.runs import Stopped
 
 if TYPE_CHECKING:
     from ..models.history import HistoryEntry, StoredDisplay
@@ -114,6 +115,8 @@ def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: in
         facts.append(entry.run_id)
     if isinstance(entry.exit_code, int) and entry.exit_code:
         facts.append(f"exit status {entry.exit_code}")
+    if isinstance(entry.stopped, Stopped):
+        facts.append(f"stopped ({entry.stopped.by})")
     parts = [f'<article class="{kind}">', f'<header><span class="status">{_text(entry.status)}</span>']
     parts += [f'<span class="quiet">{_text(fact)}</span>' for fact in facts if fact]
     if milliseconds is not None:

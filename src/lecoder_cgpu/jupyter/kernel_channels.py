@@ -93,6 +93,7 @@ class KernelConnection:
         self.responder: Responder | None = None
         self._sent = ("", 0)  # the last request that nothing has come for yet, and its bytes
         self.unreadable = 0  # frames that were no messages
+        self.on_send: Callable[[str], None] = lambda run: None  # called with its id before an execution is sent
         self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
         self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
 
@@ -122,6 +123,7 @@ class KernelConnection:
         outcome.execution.on_start = self.on_start
         early: KeyboardInterrupt | None = None
         sent = False
+        self.on_send(request.msg_id)
         try:
             with Hold():
                 self._send(request)

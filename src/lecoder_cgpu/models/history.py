@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import Optional, Timing
+from .runs import Stopped
 
 
 class HistoryError(Struct, kw_only=True):
@@ -32,13 +33,23 @@ class StoredDisplay(Struct, kw_only=True):
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+class Watcher(Struct, kw_only=True):
+    """A process of a machine, which another one that has its id later has another `identity` than."""
+
+    pid: int
+    identity: str
+    host: str
+
+
 class HistoryEntry(Struct, kw_only=True):
     """One line of `state/history.jsonl`; the predecessor's lines decode into it too.
 
-    `status` is `lost` when the runtime was gone before it was learned here how the run ended. `learned` is when this
-    machine learned the end of a run that it had not watched to its end: such a line replaces the earlier one with the
-    same `id`. `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then.
-    `account` is whose runtime it was, or `unknown`, where runtimes belong to an account.
+    A run is written down when it begins, as `running`, and again when its end is known: a line with `learned`, the time
+    of that, replaces the earlier one with the same `id`. `timestamp` is when it began. `status` is `lost` when the
+    runtime was gone before it was learned here how the run ended. `stopped` says what was done to end it early, also if
+    it then ended well. `watcher` is the process that watches a run which is `running`.
+    `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then. `account` is
+    whose runtime it was, or `unknown`, where runtimes belong to an account.
     """
 
     status: str
@@ -64,6 +75,8 @@ class HistoryEntry(Struct, kw_only=True):
     job_name: str | Optional = field(name="jobName", default=UNSET)
     output_bytes: int | Optional = field(name="outputBytes", default=UNSET)
     output_kept: bool | Optional = field(name="outputKept", default=UNSET)
+    stopped: Stopped | Optional = UNSET
+    watcher: Watcher | Optional = UNSET
     learned: str | Optional = UNSET
 
 

@@ -215,6 +215,8 @@ class Jobs:
         """The newest jobs. What the history here says of them is completed."""
         states = self._helper.runs(limit)
         records.note_ends(self, states)
+        if len(states) < limit:  # these are all that it knows
+            records.note_missing(self.session, {state.run for state in states})
         return JobList(jobs=[self._described(state) for state in states], session=self.session.record.ref)
 
     def add_gpus(self, jobs: Sequence[Job]) -> Sequence[GpuReport]:

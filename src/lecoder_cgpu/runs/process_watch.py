@@ -93,6 +93,7 @@ class ProcessRun:
 
         def start(helper: Helper) -> RunState:
             self._sent_at = datetime.now(UTC)
+            self.session.on_send(self.id)
             with Hold(), naming(self.id):  # one that was started must not be left to itself
                 self.state = helper.start(self.id, self.command, launch, stdin=self._takes_stdin)
             return self.state

@@ -1,13 +1,14 @@
-"""What the history says of runs: written when they are watched to their end, and completed when they were left alone.
+"""What the history says of runs: written when they begin, and completed when their end is known.
 
-Whoever learns the end of a run that its client had left (a wait, a list, a look, the keeper) completes its entry. A run
-whose runtime is gone before that is `lost`. The history is on this machine, so nobody is asked for it.
+Who watches a run completes its entry. If its client has left it, or was killed, whoever learns its end does so (a wait,
+a list, a look, the keeper, a close). A run whose runtime is gone before that is `lost`. The history is on this machine,
+so nobody is asked for it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -17,9 +18,9 @@ from .. import errors
 from ..history.entries import MAX_TEXT, UNSETTLED, History, entry_from_run, shown_by
 from ..models.base import ErrorInfo, Timing, timestamp
 from ..models.base import now as utc_now
-from ..models.history import HistoryRuntime
-from ..models.runs import Run
-from ..store import leases
+from ..models.history import HistoryRuntime, Watcher
+from ..models.runs import Run, Stopped
+from ..store import leases, owners
 from ..system import logs
 from ..system.interrupts import Unwatched
 
@@ -36,6 +37,37 @@ if TYPE_CHECKING:
 LONG_BYTES = 20 * 2**20  # how much of the history is searched for a run that somebody asks for
 
 
+def begin(
+    session: Session,
+    run_id: str | None,
+    command: str,
+    mode: Literal["kernel", "terminal"],
+    *,
+    secrets: Sequence[str] = (),
+) -> HistoryEntry | None:
+    """Write down that this process is about to start a run and to watch it, so that it is known whatever happens here.
+
+    Args:
+        run_id: its id; None for what has none, as a notebook whose cells are sent one by one.
+        secrets: values that must not be written.
+
+    Returns:
+        The entry, for `remember`; None if it could not be written, which `remember` reports.
+    """
+    run = Run(status="running", error_code=0, exit_code=0, mode=mode, session=session.record.ref)
+    if run_id is not None:
+        run.run_id = run_id
+    entry = _unended(entry_from_run(run, command, _runtime(session), secrets))
+    entry.watcher = Watcher(**structs.asdict(owners.this_process()))
+    if secrets:
+        entry.output_kept = False
+    try:
+        History(session.store.folder).append(entry)
+    except errors.ConfigError:
+        return None
+    return entry
+
+
 def remember(
     session: Session,
     run: Run,
@@ -43,17 +75,21 @@ def remember(
     *,
     secrets: Sequence[str] = (),
     displays: Sequence[DisplayData] | None = None,
+    begun: HistoryEntry | None = None,
 ) -> None:
     """Write a run down.
 
     Args:
         secrets: values that must not be written. displays: the rich outputs, where the document does not hold them all.
+        begun: its entry, if its beginning was written down.
 
     Raises:
         errors.ConfigError: the history cannot be written.
     """
     run.session = session.record.ref
     entry = entry_from_run(run, command, _runtime(session), secrets, displays)
+    if begun is not None:
+        entry.id, entry.timestamp, entry.learned = begun.id, begun.timestamp, utc_now()
     History(session.store.folder).append(entry, shown_by(run) if displays is None else displays)
 
 
@@ -70,13 +106,17 @@ def remember_job(
     if known is not None and _is_of(known, session) and (known.status == "running" or job.job.state == "exited"):
         return
     run = Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=job.job_id, session=session.record.ref)
-    entry = entry_from_run(run, command, _runtime(session), secrets)
-    # How it ends is not known: the exit status of a run that goes on would be a lie.
-    entry.exit_code = entry.error_code = entry.output_bytes = UNSET
+    entry = _unended(entry_from_run(run, command, _runtime(session), secrets))
     entry.job_name = job.job.name
     if secrets:
         entry.output_kept = False
     history.append(entry)
+
+
+def _unended(entry: HistoryEntry) -> HistoryEntry:
+    """An entry without what is not known of a run that goes on; an exit status would be a lie."""
+    entry.exit_code = entry.error_code = entry.output_bytes = UNSET
+    return entry
 
 
 def remember_restart(session: Session) -> None:
@@ -105,10 +145,10 @@ def interrupted_run(mode: Literal["kernel", "terminal"], interrupt: KeyboardInte
     return run
 
 
-def remember_interrupted(session: Session, command: str, run: Run) -> None:
+def remember_interrupted(session: Session, command: str, run: Run, begun: HistoryEntry | None = None) -> None:
     """Write down a run that was interrupted before it was started, as while a runtime was asked for."""
     with _harmless():
-        remember(session, run, command)
+        remember(session, run, command, begun=begun)
 
 
 def _runtime(session: Session) -> HistoryRuntime:
@@ -192,6 +232,7 @@ def _run_of(document: JobDocument, entry: HistoryEntry, jobs: Jobs) -> Run:
         run_id=job.id,
         error=document.error,
         output_bytes=job.stdout_bytes + job.stderr_bytes,
+        stopped=job.stopped,
     )
     started = job.started if isinstance(job.started, str) else job.created
     if isinstance(started, str) and isinstance(job.ended, str) and isinstance(job.seconds, float):
@@ -223,7 +264,8 @@ def _complete(session: Session, entry: HistoryEntry, run: Run) -> None:
 
 
 def settle(manager: SessionManager) -> None:
-    """Say of every run that was left alone on a runtime that is known to be gone that it is lost. Asks nobody."""
+    """Say of every run that was left alone on a runtime that is known to be gone that it is lost, and of what nothing
+    but a process here could finish, and that is gone, that its end is unknown. Asks nobody."""
     history = History(manager.state_dir)
     with _harmless():
         left = [entry for entry in history.unsettled() if entry.status == "running"]
@@ -234,6 +276,41 @@ def settle(manager: SessionManager) -> None:
             why = _loss(manager, entry, stored)
             if why is not None:
                 history.append(lost(entry, why))
+            elif not isinstance(entry.run_id, str) and owners.is_gone(entry.watcher or None):
+                history.append(_unwatched(entry, "the command that executed it was killed"))
+
+
+def _unwatched(entry: HistoryEntry, why: str) -> HistoryEntry:
+    """The entry of a run whose end nobody can know, because the process was killed that executed or watched it."""
+    run = Run(status="unknown", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)
+    run.fail(errors.LostError(why, name="Unwatched", hint="repeat the same command"), "unknown")
+    return structs.replace(_in_place_of(entry, run), exit_code=UNSET, output_bytes=UNSET)
+
+
+def note_missing(session: Session, known: Container[str]) -> None:
+    """Complete the entries of runs that the session's runtime, which knows these, does not know: their client was
+    killed before it had started them."""
+    history = History(session.store.folder)
+    with _harmless():
+        for entry in history.unsettled():
+            ours = entry.status == "running" and isinstance(entry.run_id, str) and _is_of(entry, session)
+            if ours and entry.run_id not in known and owners.is_gone(entry.watcher or None):
+                why = "the runtime knows nothing of it, and the command that was to start and to watch it was killed"
+                history.append(_unwatched(entry, why))
+
+
+def note_closed(session: Session, runs: Container[str]) -> None:
+    """Complete the entries of these runs, which went on when the user closed their session."""
+    history = History(session.store.folder)
+    with _harmless():
+        for entry in history.unsettled():
+            if entry.status != "running" or entry.run_id not in runs or not _is_of(entry, session):
+                continue
+            why = f"it was ended when session {session.record.name!r} was closed"
+            run = Run(status="error", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)
+            run.fail(errors.RuntimeFailure(why, name="Stopped"))
+            run.stopped = Stopped(by="close", steps=[])
+            history.append(structs.replace(_in_place_of(entry, run), exit_code=UNSET, output_bytes=UNSET))
 
 
 def lost(entry: HistoryEntry, why: str) -> HistoryEntry:
@@ -267,7 +344,7 @@ def _loss(manager: SessionManager, entry: HistoryEntry, stored: Sequence[Record]
     )
     record = next(filter(same, stored), None)
     if record is None:
-        return f"session {entry.session!r} was closed before it was learned how the run ended"
+        return f"session {entry.session!r} was closed, which ended the run if it had not ended before"
     lease = leases.lease_of(record)
     if record.lease is not None and entry.timestamp < timestamp(datetime.fromtimestamp(lease.began, UTC)):
         return f"the run was on an earlier runtime of session {record.name!r}, which is gone"

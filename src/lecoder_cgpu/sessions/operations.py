@@ -6,8 +6,7 @@ holds are listed too, with their origin, and are never ended unless the user nam
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, structs
@@ -15,7 +14,7 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
 from ..models.base import UNKNOWN_ACCOUNT
-from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned, SessionsClosed
+from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..models.status import Account
 from ..store import leases, lifecycle
 from ..store.session_store import Record, check_name, check_unheld, insert
@@ -280,29 +279,6 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
     return SessionClosed(
         session_id=record.id, name=record.name, released=released, kernels=kernels, account=record.account
     )
-
-
-def close_sessions(manager: SessionManager, records: Sequence[Record]) -> SessionsClosed:
-    """Close these sessions. The accounts are asked afterwards what they still hold.
-
-    Raises:
-        errors.Error: the first failure. The others are closed all the same.
-    """
-    closed: list[SessionClosed] = []
-    failure: errors.Error | None = None
-    for record in records:
-        try:
-            closed.append(close(manager, record))
-        except errors.Error as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    document = SessionsClosed(deleted=bool(closed), closed=closed)
-    if closed:
-        document.session_id = closed[0].session_id
-    with contextlib.suppress(errors.Error):  # then nothing is said of it
-        document.held = held(manager, dict.fromkeys(record.backend for record in records))
-    return document
 
 
 def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:

@@ -55,6 +55,7 @@ class SessionRuntime:
         self.begun: str | None = None  # to be told when the runtime is there
         self.agree: Callable[[str], bool] = lambda question: False  # asks a person, where one is there
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
+        self.on_send: Callable[[str], None] = lambda run: None  # told the id of a run before it is sent
         self._noted_at: float | None = None
         self.used_at = 0.0  # by the monotonic clock
 

@@ -173,6 +173,7 @@ class Session(SessionRuntime):
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         connection = self._on_the_runtime(self._connect_kernel)
+        connection.on_send = lambda run: self.on_send(run)
         may = partial(consents.agrees, self)
         connection.responder = self.backend.responder(self.record, self.secrets, self.notify, may)
         return connection

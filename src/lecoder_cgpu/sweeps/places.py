@@ -27,8 +27,7 @@ from ..helper.launch import Launch
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
 from ..net.http import is_loopback
-from ..runs import job_names, jobs, process_runs, records
-from ..sessions import operations
+from ..runs import closing, job_names, jobs, process_runs, records
 from . import template
 from .code import kept
 from .store import DEFINITION, ITEMS, Definition, Note
@@ -168,7 +167,7 @@ class Place:
         """
         record = next((item for item in self._manager.store.records() if item.name == self.name), None)
         if self.is_own and record is not None:
-            operations.close(self._manager, record)
+            closing.close(self._manager, record)
 
     # --- one item ---
 
@@ -215,9 +214,12 @@ class Place:
         if result is not None:
             note.seconds, note.signal = round(result.seconds, 3), result.signal
         note.exit = jobs.exit_status(state)
+        stopped = process_runs.stopped_by(state)
+        if stopped is not None and stopped.by in ENDERS:  # also if it then ended well: its work is not complete
+            note.state = "killed"
+        elif document.status != "ok":
+            note.state = "failed"
         if document.status != "ok":
-            stopped = process_runs.stopped_by(state)
-            note.state = "killed" if stopped is not None and stopped.by in ENDERS else "failed"
             note.error = document.error.message if isinstance(document.error, ErrorInfo) else None
         return note
 

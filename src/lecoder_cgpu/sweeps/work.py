@@ -10,8 +10,7 @@ import msgspec
 
 from .. import errors
 from ..helper.documents import RunState
-from ..runs import jobs, process_runs
-from ..sessions import operations
+from ..runs import closing, jobs, process_runs
 from . import standing as standings_of
 from .places import ENDERS, Place, found_jobs
 from .schedule import Schedule
@@ -197,7 +196,7 @@ class Work:
                 self._notify(f"the runtime of {record.name} is kept: it may have results that were not fetched")
                 continue
             try:
-                operations.close(self.manager, record)
+                closing.close(self.manager, record)
             except errors.Error as error:
                 self._notify(
                     f"the runtime of session {record.name!r} may still be held: {error.message}; "

@@ -204,7 +204,9 @@ def wait(
 
 
 def _ended(document: JobDocument) -> str:
-    return f"{document.job.id} {document.job.state} {job_text.status(document.job)}".rstrip()
+    line = f"{document.job.id} {document.job.state} {job_text.status(document.job)}".rstrip()
+    stopped = document.job.stopped
+    return f"{line} (stopped: {stopped.by})" if isinstance(stopped, Stopped) else line
 
 
 def _each(documents: JobDocuments, line: Callable[[JobDocument], str]) -> str:

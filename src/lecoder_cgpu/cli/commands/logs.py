@@ -14,6 +14,7 @@ from ... import errors
 from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
+from ...models.runs import Stopped
 from .. import display_options, run_display
 from ..app import App, Group
 from ..output import Answer, Table
@@ -181,6 +182,8 @@ def _lines(entry: HistoryEntry) -> list[str]:
     for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
         if value is not UNSET:
             lines.append(f"  {label:<9} {value}")
+    if isinstance(entry.stopped, Stopped):
+        lines.append(f"  stopped   {': '.join(filter(None, (entry.stopped.by, ', '.join(entry.stopped.steps))))}")
     for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
         if text:
             lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
@@ -260,4 +263,6 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
         shown += " …"
     took = f"{entry.timing.duration_ms / 1000:.1f} s" if isinstance(entry.timing, Timing) else "-"
     failed = entry.error.ename if isinstance(entry.error, HistoryError) else ""
+    if not failed and isinstance(entry.stopped, Stopped):
+        failed = f"stopped ({entry.stopped.by})"
     return entry.status, entry.timestamp[:19].replace("T", " "), entry.mode, took, shown, failed

@@ -18,6 +18,7 @@ from ..output import Answer, Table, counted
 
 if TYPE_CHECKING:
     from ...backends.protocol import Leased
+    from ...helper.documents import RunState
     from ...models.sessions import SessionDocument
 
 EMPTY = "There are no sessions."
@@ -240,10 +241,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
     active = client.store.active()
     for item, name in zip(found, names, strict=True):
         try:
-            ended = _agreed(app, item) if isinstance(item, Record) else []
             closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(*item))
-            if ended:
-                closed[-1].ended = ended
             told.append(_told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name))
         except errors.Error as error:  # the others may cost money, so they are closed all the same
             if failure is not None:
@@ -273,25 +271,25 @@ def _tell(app: App, lines: list[str]) -> None:
         app.printer.notify(line)
 
 
-def _agreed(app: App, record: Record) -> list[str]:
+def _agreed(app: App, record: Record) -> list[RunState]:
     """The runs that closing a session ends. A person is asked first; elsewhere they are named.
 
     Raises:
         errors.UsageError: the person does not want that.
     """
-    from ...sessions import work
+    from ...runs import closing
 
-    running = work.unfinished(app.client, record)
+    running = closing.unfinished(app.client, record)
     if not running:
         return []
-    shown = [f"{run} ({' '.join(command.split())[:40]})" for run, command in running]
+    shown = [f"{state.run} ({closing.words_of(state)[:40]})" for state in running]
     what = f"{counted(len(running), 'run')} on {record.name}: {', '.join(shown[:5])}{', …' if len(shown) > 5 else ''}"
     if app.printer.may_ask and not app.printer.agrees(f"This ends {what}. Close it? [y/N] "):
         raise errors.UsageError(
             f"{record.name} was not closed", name="NotConfirmed", hint="to close it unasked: add --no-input"
         )
     app.printer.notify(f"closing ends {what}")
-    return [run for run, _ in running]
+    return running
 
 
 def _tell_active(app: App, before: Record | None) -> None:
@@ -335,8 +333,11 @@ def _end(lender: Leased, endpoint: str) -> SessionClosed:
 
 
 def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
+    from ...runs import closing
+
+    running = _agreed(app, record)
     try:
-        return operations.close(app.client, record)
+        return closing.close(app.client, record, running)
     except errors.Error as error:
         if not force:
             _explain_failure(app, record, error)

@@ -1,0 +1,114 @@
+"""Sessions given back, and what becomes of the runs that went on there: the history says that the close ended them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import errors
+from ..models.sessions import SessionClosed, SessionsClosed
+from ..sessions import operations
+from ..system import logs
+from . import records
+from .jobs import GRACE, LOOK, Jobs
+from .process_runs import shown
+
+if TYPE_CHECKING:
+    from ..helper.documents import RunState
+    from ..sessions.manager import SessionManager
+    from ..sessions.session import Session
+    from ..store.session_store import Record
+
+
+def unfinished(manager: SessionManager, record: Record) -> list[RunState]:
+    """The runs that are under way on a session's runtime. The history is completed by those that have ended. Empty if
+    it has no helper of ours, or cannot be asked: nobody may be kept from giving a runtime back."""
+    if record.helper is None:
+        return []
+    session = manager.hold_or_none(record)
+    if session is None or session.known_gone():
+        return []
+    try:
+        with session:
+            if session.backend.find(record) is None:
+                return []
+            with Jobs(session) as jobs:
+                states = jobs.helper.runs()
+                records.note_ends(jobs, states)
+                return [state for state in states if not state.ended]
+    except errors.Error as error:
+        logs.current().info("SESSION", f"what runs on {record.name} is not known: {error.message}")
+        return []
+
+
+def words_of(state: RunState) -> str:
+    """What a run executes, in one line."""
+    command = shown(state)
+    return " ".join((command if isinstance(command, str) else " ".join(command)).split())
+
+
+def close(manager: SessionManager, record: Record, running: Sequence[RunState] | None = None) -> SessionClosed:
+    """Release a session's runtime as far as it is ours, then forget the session; see `operations.close`.
+
+    Args:
+        running: what is under way there, if that was just asked.
+
+    Raises:
+        errors.Error: the runtime could not be told; the session is kept then.
+    """
+    if running is None:
+        running = unfinished(manager, record)
+    session = manager.hold(record)
+    processes = [state.run for state in running if state.kind != "kernel"]
+    if processes and not session.backend.owns(record):
+        with session, manager.waiting(f"ending the runs of {record.name} …"):
+            _end(session, processes)
+    closed = operations.close(manager, record)
+    if running:
+        closed.ended = [state.run for state in running]
+        records.note_closed(session, closed.ended)
+    return closed
+
+
+def _end(session: Session, runs: Sequence[str]) -> None:
+    """End commands on a server that goes on without us, and learn how they ended. That this fails keeps no session."""
+    try:
+        with Jobs(session) as jobs:
+            for run in runs:
+                jobs.helper.signal(run, "SIGTERM", by="close")
+            deadline = time.monotonic() + GRACE
+            while (left := [run for run in runs if not jobs.helper.show(run).gone]) and time.monotonic() < deadline:
+                time.sleep(LOOK)
+            for run in left:
+                jobs.helper.signal(run, "SIGKILL", by="close")
+            deadline = time.monotonic() + GRACE
+            while not all(state.ended for state in map(jobs.helper.show, runs)) and time.monotonic() < deadline:
+                time.sleep(LOOK)
+            records.note_ends(jobs, [jobs.helper.show(run) for run in runs])
+    except errors.Error as error:
+        session.notify(f"whether the runs of {session.record.name} were ended is not known: {error.message}")
+
+
+def close_sessions(manager: SessionManager, stored: Sequence[Record]) -> SessionsClosed:
+    """Close these sessions. The accounts are asked afterwards what they still hold.
+
+    Raises:
+        errors.Error: the first failure. The others are closed all the same.
+    """
+    closed: list[SessionClosed] = []
+    failure: errors.Error | None = None
+    for record in stored:
+        try:
+            closed.append(close(manager, record))
+        except errors.Error as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+    document = SessionsClosed(deleted=bool(closed), closed=closed)
+    if closed:
+        document.session_id = closed[0].session_id
+    with contextlib.suppress(errors.Error):  # then nothing is said of it
+        document.held = operations.held(manager, dict.fromkeys(record.backend for record in stored))
+    return document
