@@ -17,6 +17,9 @@ from pathlib import Path
 
 START_TIMEOUT = 60
 
+# jupyter_server as it starts itself, without a grammar that takes most of its import: see system/quick_imports.py.
+STOCK = "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_server.serverapp import main; main()"
+
 
 @dataclass(frozen=True)
 class JupyterServer:
@@ -50,8 +53,8 @@ def start_server(
         process = subprocess.Popen(
             [
                 python,
-                "-m",
-                "jupyter_server",
+                "-c",
+                STOCK,
                 "--ip=127.0.0.1",
                 f"--port={port}",
                 "--ServerApp.port_retries=0",

@@ -11,9 +11,13 @@ import shutil
 from typing import Any
 
 import zmq
-from jupyter_core.paths import jupyter_config_dir
-from jupyter_server.serverapp import ServerApp
-from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+
+from ..system.quick_imports import without_address_grammar
+
+with without_address_grammar():
+    from jupyter_core.paths import jupyter_config_dir
+    from jupyter_server.serverapp import ServerApp
+    from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 
 class KernelManager(AsyncMappingKernelManager):

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Any
 from .. import errors
 from ..jupyter import messages
 from ..jupyter.kernelspecs import PYTHON
+from ..system import quick_imports
 from . import repair
 from .syntax import source
 
@@ -34,17 +34,9 @@ STOPS = "stop-on-error"
 
 @cache
 def library() -> Any:
-    """nbformat. If jupyter_server is installed, importing nbformat would compile the grammar of international addresses
-    (0.7 s of 0.9 s) for checks that are not used here. Without that grammar, it leaves these checks out."""
-    grammar = "rfc3987_syntax"
-    hidden = grammar not in sys.modules
-    if hidden:
-        sys.modules[grammar] = None  # type: ignore[assignment]  # importing it fails, as if it were not installed
-    try:
+    """nbformat, imported late and quickly."""
+    with quick_imports.without_address_grammar():
         import nbformat.validator
-    finally:
-        if hidden:
-            del sys.modules[grammar]
     return nbformat
 
 

@@ -44,6 +44,8 @@ LATE = (
 
 
 def main() -> None:
+    # Not installed, as far as jsonschema can see: most of the import is a grammar that no server of a VM needs.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     import jupyter_server.serverapp
 
     for name in LATE:
