@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz", type=float, default=0, metavar="SECONDS", help="for each of tests/fuzz; 0: some examples"
     )
+    parser.addoption("--not-the-default-subset", action="store_true", help="leave out what `pytest` alone has run")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -124,7 +125,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow by its place, begin with it, and give random input the time that was asked for."""
     for item in items:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
@@ -135,6 +136,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(seconds * 2 + 180))
     # What takes long must not come last, when the other processes have nothing left to do.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if config.getoption("--not-the-default-subset"):
+        first_quick = next(
+            (place for place, item in enumerate(items) if not item.get_closest_marker("slow")), len(items)
+        )
+        config.hook.pytest_deselected(items=items[first_quick:])
+        del items[first_quick:]
 
 
 def _restore_signals() -> None:
