@@ -21,7 +21,7 @@ def failed(**more: Any) -> Past:
 def test_only_what_is_certain_and_allowed() -> None:
     """Losses under --restarts, failures under --retries; never what is unknown, or what the user ended."""
     everything = Policy(restarts=None, retries=99)
-    for cause in ("finished", "unknown", "ended", "refused"):
+    for cause in ("finished", "unknown", "killed", "limit", "refused"):
         assert not decide(everything, [Past(cause=cause, ran=600.0, fresh=True)]).again
     assert not decide(Policy(retries=3), [lost()]).again
     assert not decide(Policy(restarts=3), [failed()]).again

@@ -101,13 +101,15 @@ class AcquireOptions(Struct, frozen=True, kw_only=True):
 
     `tell` hears what the user should know meanwhile; `patience` is for how many seconds a machine may be waited for;
     `replace` allows another runtime in the place of one that is gone, where that costs money. `asker` is an id of the
-    command, which a leased backend stores with the allocation before it asks.
+    command, which a leased backend stores with the allocation before it asks. `key` is a UUID under which the other
+    runtime is asked for, so that whoever asks for it finds the same one; empty for a fresh key.
     """
 
     tell: Callable[[str], None] = _nobody
     patience: float = 0.0
     replace: bool = False
     asker: str = ""
+    key: str = ""
 
 
 class Upstream(Struct, frozen=True):

@@ -19,19 +19,17 @@ from .. import errors
 from ..backends.protocol import Leased
 from ..jupyter.messages import new_run_id
 from ..models.base import ErrorInfo
-from ..models.runs import Attempt
-from ..runs import attempts
+from ..models.runs import Attempt, Stopped
+from ..runs import attempts, losses
 from ..runs.attempts import Past, Policy
 from ..sessions.session import Session
-from ..store import leases, lifecycle
-from ..store.leases import Limits
+from ..store import leases
 from ..system import logs
 
 if TYPE_CHECKING:
     from ..backends.protocol import RuntimeRequest
     from ..files.pulling import Pulling
     from ..models.runs import Run
-    from ..store.session_store import Record
     from .app import App
 
 VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
@@ -139,7 +137,7 @@ class Attempts:
         self._notes: list[Attempt] = []
         self._resumed = False
         self._elsewhere = False  # this attempt is on another runtime than the one before
-        self._spent = (0.0, 0.0)  # seconds and units of the runtimes that were lost
+        self._spent = losses.Spent()  # by the runtimes that were lost
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._copy: str | None = None
 
@@ -245,13 +243,12 @@ class Attempts:
         cause: attempts.Cause = "failed"
         if document.status == "ok":
             cause = "finished"
-        elif (
-            document.status == "running"
-            or document.interrupted is True
-            or document.stopped is not UNSET
-            or document.timed_out is True
-        ):
-            cause = "ended"
+        elif isinstance(document.stopped, Stopped) and document.interrupted is not True:
+            cause = losses.ended_by(document.stopped)
+        elif document.timed_out is True:
+            cause = "limit"
+        elif document.status == "running" or document.interrupted is True:
+            cause = "killed"
         elif document.status == "unknown" or document.run_id is UNSET:
             cause = self._verdict(session, document, error)
         return Past(
@@ -266,16 +263,14 @@ class Attempts:
         """What became of an attempt whose end we have not seen, or that could not be started."""
         otherwise: attempts.Cause = "unknown" if document.status == "unknown" else "refused"
         if error is None or error.category not in (errors.LostError.category, errors.ConnectionFailed.category):
-            return "ended" if error is not None and error.category == errors.BudgetError.category else otherwise
+            return "limit" if error is not None and error.category == errors.BudgetError.category else otherwise
         if not isinstance(session.backend, Leased):
             return otherwise  # the program may live on when the server of a machine that stays has died
         until = time.monotonic() + VERDICT
         while True:
-            stored = self._app.client.store.get(session.record.id)
-            if stored is None or lifecycle.stage(stored) in ("closing", "released") or _is_over(stored):
-                return "ended"
-            if session.is_lost():
-                return "lost"
+            found = losses.fate(session)
+            if found is not None:
+                return found
             if time.monotonic() > until:
                 return otherwise
             time.sleep(VERDICT_PAUSE)
@@ -311,25 +306,12 @@ class Attempts:
     def _within_limits(self, session: Session) -> bool:
         """Whether the limits over all attempts leave something. The next runtime gets the rest of them."""
         stored = self._app.client.store.get(session.record.id)
-        limits = self._limits
-        if stored is None or (limits.max_runtime in (UNSET, None) and limits.max_units in (UNSET, None)):
-            return stored is not None
-        lease = leases.lease_of(stored)
-        self._spent = (self._spent[0] + max(time.time() - lease.began, 0.0), self._spent[1] + lease.units)
-        seconds = limits.max_runtime - self._spent[0] if isinstance(limits.max_runtime, float) else None
-        units = limits.max_units - self._spent[1] if isinstance(limits.max_units, float) else None
-        if any(left is not None and left <= 0 for left in (seconds, units)):
+        if stored is None:
             return False
-
-        def change(record: Record) -> None:
-            record.lease = leases.changed(leases.lease_of(record), Limits(max_runtime=seconds, max_units=units))
-
-        self._app.client.store.change(stored.id, change)
-        logs.current().info("RUN", "limits of the next runtime", {"seconds": seconds, "units": units})
+        self._spent = self._spent.and_of(stored)
+        left = losses.left_of(self._limits, self._spent)
+        if left is None:
+            return False
+        losses.allow(self._app.client.store, stored.id, left)
+        logs.current().info("RUN", "limits of the next runtime", {"seconds": left.max_runtime, "units": left.max_units})
         return True
-
-
-def _is_over(record: Record) -> bool:
-    """Whether a limit of the lease has ended the runtime, or could have."""
-    lease = leases.lease_of(record)
-    return lease.ended is not None or leases.over(lease, time.time(), working=None) is not None

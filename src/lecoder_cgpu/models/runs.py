@@ -136,12 +136,13 @@ class ShownError(Struct, kw_only=True):
 class Attempt(Struct, kw_only=True):
     """One attempt of a command that was run several times (`--restarts`, `--retries`).
 
-    `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `ended` (by the user
-    or a limit), `refused` (it was not started) or `unknown`. `resumed`: fetched results had been put back for it.
+    `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `killed` (by
+    somebody), `limit` (one that was set has ended it), `refused` (it was not started) or `unknown`. It is absent while
+    an attempt of a job is under way. `resumed`: fetched results had been put back for it.
     """
 
     number: int
-    cause: Literal["finished", "failed", "lost", "unknown", "ended", "refused"]
+    cause: Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused"] | Optional = UNSET
     resumed: bool = False
     session: str | Optional = UNSET
     accelerator: str | Optional = UNSET

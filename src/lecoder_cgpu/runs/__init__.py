@@ -5,8 +5,8 @@ runs without us (`job_names`: what they are called, `all_jobs`: those of all ses
 told to end, `job_output` what these wrote, `recording` what the runtime kept of a run, `records` what the history says
 of it (`run_record`: of one that is watched), `classify` turns an exception into a code and advice, `languages` knows
 the exceptions of other languages, `scripts` is about code of a file (`script_header`: what it needs), `installs`
-installs packages, `remote_programs` starts programs of ours there. `attempts` decides whether work is run again, and
-`closing` gives a session back with what runs there.
+installs packages, `remote_programs` starts programs of ours there, and `closing` gives a session back with what runs
+there. `attempts` decides whether work is run again, `losses` what became of its runtime.
 Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """

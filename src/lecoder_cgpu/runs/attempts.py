@@ -6,7 +6,8 @@ One attempt is one run of the same command with the same files. What became of i
     failed     the program ended by itself, with another status than 0
     lost       the runtime is certainly gone, earlier than a limit could have ended it, and the program had not ended
     unknown    nobody can tell: it may still be at work. It is never run again by itself
-    ended      by the user, or by a limit that the user set
+    killed     somebody has ended it, or its session
+    limit      a limit that the user set has ended it: on its time, its silence, or of its lease
     refused    it could not be started
 
 `--restarts` is for the lost ones, `--retries` for the failed ones. Neither goes on for ever: a program that fails
@@ -21,7 +22,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Cause = Literal["finished", "failed", "lost", "unknown", "ended", "refused"]
+Cause = Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused"]
 
 EARLY = 60.0  # seconds of running time within which a failure is the program's way
 BARREN = 3  # attempts in a row without a new generation

@@ -244,12 +244,12 @@ class Allocator:
         wall, ticks = abs(time.time() - allocation.asked_at), time.monotonic() - (allocation.asked_tick or math.inf)
         return max(ASSIGN_LIMIT - (wall if ticks < 0 else min(wall, ticks)), 0.0)  # below 0: started anew since
 
-    def start_over(self, record: Record) -> None:
-        """Make a lost record one for a new runtime, under a new key."""
+    def start_over(self, record: Record, key: str = "") -> None:
+        """Make a lost record one for a new runtime, under this key, or a fresh one."""
         assert record.allocation is not None
         ended = lifecycle.stage(record) == "released"
         record.allocation = lifecycle.after(record.allocation, "renewed", time.time(), ended=ended)
-        record.allocation.key, record.allocation.plane = records.new_key(), self._listing.plane
+        record.allocation.key, record.allocation.plane = key or records.new_key(), self._listing.plane
         record.allocation.sent = record.allocation.adopted = False
         record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None

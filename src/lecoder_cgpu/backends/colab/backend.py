@@ -186,7 +186,7 @@ class Backend(Leased):
                     raise records.lost(record)
                 terms.tell(f"{records.lost(record).message}, and all that was on it; a new one is started")
                 replaces = True
-                self._allocator.start_over(record)
+                self._allocator.start_over(record, terms.key)
             if record.allocation.state == "asked":
                 self._allocator.write(record, self._allocator.assign(record, terms, replaces=replaces), "booting")
                 fresh = True
