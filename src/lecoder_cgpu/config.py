@@ -76,6 +76,7 @@ SETTINGS = (
     Setting(
         "lossPause", "LECODER_CGPU_LOSS_PAUSE", "seconds that Colab's listing lacks a lost runtime, at least", "60"
     ),
+    Setting("restartPause", "LECODER_CGPU_RESTART_PAUSE", "seconds between a job's loss and its next attempt", "60"),
     Setting(
         "assignPause", "LECODER_CGPU_ASSIGN_PAUSE", "seconds before a failed request for a runtime is repeated", "10"
     ),
@@ -139,6 +140,7 @@ FILES = {
     "~/.config/lecoder-cgpu/profiles/NAME/": "config.json and state/ of a profile with a login of its own",
     "~/.config/lecoder-cgpu/state/session.json": "the login: refresh token, scopes, account",
     "~/.config/lecoder-cgpu/state/sessions.json": "the stored sessions",
+    "~/.config/lecoder-cgpu/state/jobs/": "jobs that may be run again, and the files that they were sent with",
     "~/.config/lecoder-cgpu/state/history.jsonl": "what was run, and how it ended",
     "~/.config/lecoder-cgpu/state/logs/": "the debug log",
     "~/.config/lecoder-cgpu/state/colab/": "locks of the Colab sessions",

@@ -118,6 +118,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--token-stdin",
         "--wait",
         "--yes",
+        "--sync",
     }
     wordings: dict[str, set[str | None]] = {}
     for command in COMMANDS.values():

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 STDERR = 2  # stdout is for our answer
 
 
+def restarting(printer: Printer, command: str | None, document: JobDocument, profile: str) -> None:
+    """Execute the hook because a job is about to be run again; in its environment, LECODER_CGPU_EVENT is `restart`."""
+    if command is not None:
+        _execute(printer, Hook(command=command), document, document.job.id, profile, "restart")
+
+
 def finish(
     printer: Printer,
     command: str | None,
@@ -33,16 +39,23 @@ def finish(
 
     The command is a line for this machine's shell. It finds in its environment LECODER_CGPU_RUN_ID,
     LECODER_CGPU_STATUS (ok, error, abort or unknown), LECODER_CGPU_EXIT_CODE, LECODER_CGPU_ERROR_CODE and
-    LECODER_CGPU_SESSION, and in LECODER_CGPU_PROFILE the profile that this command acts for. What it prints goes to
-    stderr.
+    LECODER_CGPU_SESSION, in LECODER_CGPU_PROFILE the profile that this command acts for, and in LECODER_CGPU_EVENT
+    `end`. What it prints goes to stderr.
     """
     if command is None or run_id is UNSET or document.status == "running":
         return
+    document.hook = Hook(command=command)
+    _execute(printer, document.hook, document, str(run_id), profile, "end")
+
+
+def _execute(
+    printer: Printer, hook: Hook, document: Run | JobDocument | NotebookRun, run_id: str, profile: str, event: str
+) -> None:
     session = document.session.name if isinstance(document.session, SessionRef) else ""
-    hook = document.hook = Hook(command=command)
     environment = {
         **config.child_environment(profile),
-        "LECODER_CGPU_RUN_ID": str(run_id),
+        "LECODER_CGPU_EVENT": event,
+        "LECODER_CGPU_RUN_ID": run_id,
         "LECODER_CGPU_STATUS": document.status,
         "LECODER_CGPU_EXIT_CODE": str(document.exit_code),
         "LECODER_CGPU_ERROR_CODE": str(document.error_code),
@@ -50,7 +63,7 @@ def finish(
     }
     try:
         done = subprocess.run(  # noqa: S602 - a shell line is what the user gave
-            command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR, check=False
+            hook.command, shell=True, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR, check=False
         )
         hook.exit_code = done.returncode
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..models.base import readable
-from ..models.jobs import Job, JobUsage, Progress
+from ..models.jobs import Job, JobDocument, JobUsage, Progress
 from ..models.runs import Stopped
 
 
@@ -64,6 +64,7 @@ def lines(job: Job) -> list[str]:
         ("started", text(job.started)),
         ("ended", text(job.ended)),
         ("reason", text(job.reason)),
+        ("restarts", text(job.restarts_at)),
     ):
         if value:
             found.append(f"  {label:<9} {value}")
@@ -71,6 +72,18 @@ def lines(job: Job) -> list[str]:
     if job.state == "running" and stopped:
         found.append(f"  to end it lecoder-cgpu job kill --escalate {job.id}")
     return found
+
+
+def attempts(document: JobDocument) -> list[str]:
+    """A line for each attempt of a job that may be run again."""
+    found = document.attempts if isinstance(document.attempts, list) else []
+    told = []
+    for item in found:
+        cause = item.cause if isinstance(item.cause, str) else "under way"
+        more = [f"exit {item.exit_code}"] if isinstance(item.exit_code, int) else []
+        more += ["results put back"] if item.resumed else []
+        told.append(f"  attempt {item.number} {', '.join([f'{cause} on {text(item.session)}', *more])}")
+    return told
 
 
 def remaining(job: Job, label: str) -> list[str]:

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from ..runs.script_header import Header
     from ..sessions.session import Session
     from .output import Printer
-
-FOLDER = "scripts"  # below the folder of this tool on the runtime
 
 
 @dataclass(frozen=True)
@@ -129,18 +126,9 @@ def command(session: Session, script: Script, sync: str | None) -> list[str]:
     """
     if sync is not None:
         return ["python", _inside(script.path, sync), *script.arguments]
-    from ..files import commands
+    from ..runs import job_sources
 
-    path = Path(script.path).expanduser()
-    digest = sha256(script.content).hexdigest()[:12]
-    helper = session.connect_helper()
-    try:
-        home = helper.hello().home
-    finally:
-        helper.close()
-    with commands.Storage(session) as opened:
-        target = f"{home}/{FOLDER}/{digest}/{path.name}"
-        opened.upload([str(path)], target)
+    target = job_sources.send_script(session, Path(script.path).expanduser(), script.content)
     return ["python", target, *script.arguments]
 
 

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 VERDICT_PAUSE = 3.0  # seconds between two questions
-CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runtime while none is free: first, longest
-CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 
 
 def options(function: Any) -> Any:
@@ -90,7 +88,6 @@ def policy(options: dict[str, Any], *, kernel: bool) -> Policy | None:
         return None
     against = {
         "-m kernel": kernel,
-        "--detach": options["detach"],
         "--attach": options["attach"],
         "--wait": options["wait"] is not None,
         "--on-disconnect detach": options["on_disconnect"] == "detach",
@@ -100,7 +97,7 @@ def policy(options: dict[str, Any], *, kernel: bool) -> Policy | None:
     for name, given in against.items():
         if given:
             raise errors.UsageError(
-                f"only a command that is watched is run again, so --restarts and --retries do not go with {name}",
+                f"only a command is run again, watched or detached, so --restarts and --retries do not go with {name}",
                 name="ConflictingOptions",
                 hint=f"leave out {name}, or --restarts and --retries",
             )
@@ -110,13 +107,13 @@ def policy(options: dict[str, Any], *, kernel: bool) -> Policy | None:
 def of(
     app: App, options: dict[str, Any], pulling: Pulling | None, wants: RuntimeRequest, *, kernel: bool
 ) -> Attempts | None:
-    """The attempts of a command; None if it is to run once.
+    """The attempts of a command that is watched; None if it is to run once, or is detached (`kept_jobs`).
 
     Raises:
         errors.UsageError: see `policy`.
     """
     allowed = policy(options, kernel=kernel)
-    return None if allowed is None else Attempts(app, allowed, pulling, wants)
+    return None if allowed is None or options["detach"] else Attempts(app, allowed, pulling, wants)
 
 
 class Attempts:
@@ -207,8 +204,8 @@ class Attempts:
 
     def _started(self, session: Session, once: Callable[[Session], Run]) -> Run:
         """An attempt. A later one waits for a machine as long as none is free."""
-        pause, longest = CAPACITY_PAUSES
-        until = time.monotonic() + CAPACITY_LIMIT
+        pause, longest = attempts.CAPACITY_PAUSES
+        until = time.monotonic() + attempts.CAPACITY_LIMIT
         while True:
             document = once(session)
             error = document.error

@@ -97,3 +97,18 @@ def leaving(options: dict[str, Any]) -> None:
             name="ConflictingOptions",
             hint="lecoder-cgpu job wait JOB --on-finish COMMAND",
         )
+
+
+def code_leaving(options: dict[str, Any]) -> None:
+    """The same for code that a kernel executes as a job."""
+    if options["secret"]:
+        raise errors.UsageError(
+            "a job cannot answer code that asks for a secret, because this command has left by then",
+            hint="leave out --detach, or -m kernel",
+        )
+    if options["outputs"]:
+        raise errors.UsageError(
+            "this command leaves before a job has outputs to write",
+            hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
+        )
+    leaving(options)

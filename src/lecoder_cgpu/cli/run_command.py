@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..helper.launch import Launch
     from ..models.files import Synced
     from ..models.jobs import JobStarted
+    from .kept_jobs import KeptJob
 
 
 class Invocation:
@@ -84,6 +85,7 @@ class Invocation:
         self.pulling = work_files.pulling(options)
         run_checks.together(options, kernel=kernel)
         self.attempts = restarts.of(app, options, self.pulling, self.wants, kernel=kernel)
+        self.kept: KeptJob | None = None
         outputs_dir = Path(options["outputs"]).expanduser() if options["outputs"] else None
         self.manner = run_display.RenderOptions(
             raw=options["raw"],
@@ -246,7 +248,7 @@ class Invocation:
                     session,
                     command,
                     view.show,
-                    structs.replace(self._launch(environment), run_id=run),
+                    self._launch(environment, run=run),
                     output=self.manner.output(self.printer, streamed=True),
                     stdin=sys.stdin.buffer if self.options["forward_stdin"] else None,
                     wait=self.options["wait"],
@@ -259,7 +261,9 @@ class Invocation:
 
     # --- jobs ---
 
-    def _launch(self, environment: dict[str, str] | None = None, *, pull: Sequence[str] | None = None) -> Launch:
+    def _launch(
+        self, environment: dict[str, str] | None = None, *, pull: Sequence[str] | None = None, run: str | None = None
+    ) -> Launch:
         """What a run is started with; without `pull`, this invocation fetches the results itself."""
         from ..helper.launch import Launch
 
@@ -271,22 +275,13 @@ class Invocation:
             idle_timeout=self.options["idle_timeout"],
             name=self.options["name"],
             pull=pull,
+            run_id=run,
         )
 
     def _detach_code(self, code: str, filename: str | None) -> Answer:
         from ..runs import jobs
 
-        if self.options["secret"]:
-            raise errors.UsageError(
-                "a job cannot answer code that asks for a secret, because this command has left by then",
-                hint="leave out --detach, or -m kernel",
-            )
-        if self.options["outputs"]:
-            raise errors.UsageError(
-                "this command leaves before a job has outputs to write",
-                hint="leave out --outputs; when it has ended: lecoder-cgpu job result JOB --outputs DIR",
-            )
-        run_checks.leaving(self.options)
+        run_checks.code_leaving(self.options)
         session = self._session()
         launch = self._launch(pull=self.options["pull"])
         if filename is not None and session.language() == PYTHON:
@@ -297,14 +292,22 @@ class Invocation:
 
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
         from ..runs import jobs
+        from .kept_jobs import KeptJob
 
         run_checks.leaving(self.options)
+        allowed = restarts.policy(self.options, kernel=False)
+        kept = self.kept = KeptJob(self.app, self.options, allowed, self.pulling, self.wants)
+        work = kept.work(command, environment, self.secrets, self.needs)
+        if (earlier := kept.earlier(work)) is not None:
+            return Answer(earlier, lambda: earlier.job_id)
         session = self._session()
         shown = command if isinstance(command, str) else " ".join(command)
+        alone = self.script if self.options["sync"] is None else None
         with self._noting_interruption(session, shown):
             placed = self._placed(session, command)
-            launch = self._launch(environment, pull=self.options["pull"])
+            launch = self._launch(environment | kept.variables(session), pull=self.options["pull"], run=kept.job)
             document = jobs.start(session, placed, launch, key=self.options["key"])
+        kept.write(session, structs.replace(work, command=placed), self.cwd, alone)
         return self._left(session, document, shown, "terminal")
 
     def _left(
@@ -326,7 +329,8 @@ class Invocation:
         folder = self.options["sync"]
         if folder is None:
             return
-        source = None if self.attempts is None else self.attempts.sources(os.path.expanduser(folder))
+        keeper = self.attempts or self.kept
+        source = None if keeper is None else keeper.sources(os.path.expanduser(folder))
         sent, self.cwd = work_files.send(self.printer, session, folder, self.options["cwd"], source=source)
         self.synced = sent if self.synced is None else self.synced.with_more(sent)
 

@@ -1,7 +1,7 @@
 """The keeper's process: does what `decisions.py` decides, and reports what came of it.
 
-It reads the stored sessions, never starts a runtime or a kernel, and ends only what a lease tells it to. Every event
-and every decision is in the debug log.
+It reads the stored sessions, and ends only what a lease tells it to. It starts runtimes only for jobs that were lost
+with theirs, if they may be run again (`restarts.py`). Every event and every decision is in the debug log.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from msgspec import structs
 from .. import config, errors
 from ..files import pull_plans
 from ..models.base import now as utc_now
+from ..runs import job_plans
 from ..sessions import keeper_process
 from ..store.session_store import Store
 from ..system import atomic_files, logs
@@ -26,6 +27,7 @@ from .calls import Calls
 from .decisions import KeeperState, step
 from .events import Action, Call, CloseSocket, End, Event, Failed, Looked, Note, Report, SetBack, Unreadable, Withdraw
 from .pulls import Pulls
+from .restarts import Restarts
 
 PLACE_WAIT = 10.0  # seconds in which another keeper may end
 LOOK = 1.0  # seconds between two looks whether something is due, or the stored sessions have changed
@@ -59,7 +61,8 @@ class KeeperDaemon:
         self._events: queue.SimpleQueue[tuple[Event, int]] = queue.SimpleQueue()
         self._calls = Calls(settings, self._store, lambda event: self._events.put((event, 0)))
         self._pulls = Pulls(settings, self._store, clock)
-        self._calls.before_release = self._pulls.before_release
+        self._restarts = Restarts(settings, self._store, interval, clock)
+        self._calls.before_release = self._before_release
         self._pool = ThreadPoolExecutor(max_workers=CALLS)
         self._under_way = 0
         self._seen: object = NEVER  # the version of the store that was read last
@@ -103,6 +106,7 @@ class KeeperDaemon:
 
     def close(self) -> None:
         """Wait for the calls that are under way, then close all sockets and connections."""
+        self._restarts.close()
         self._pulls.close()
         self._pool.shutdown(cancel_futures=True)
         self._calls.close()
@@ -128,6 +132,7 @@ class KeeperDaemon:
     def _look(self) -> None:
         """Read the stored sessions if they have changed."""
         self._pulls.begin_due()
+        self._restarts.begin_due()
         version = self._version()
         if version == self._seen:
             return
@@ -140,7 +145,12 @@ class KeeperDaemon:
             self._step(Unreadable())
             return
         self._seen, self._unreadable = version, ""
-        self._step(Looked(held, self._pulls.unfinished))
+        self._step(Looked(held, self._pulls.unfinished or self._restarts.unfinished))
+
+    def _before_release(self, session: str) -> None:
+        """What is to be known of a session's jobs before its runtime is released."""
+        self._restarts.before_release(session)
+        self._pulls.before_release(session)
 
     def _stay_known(self) -> None:
         """Write the record again if it is gone, or names a keeper that was started beside this one. The lock says which
@@ -158,7 +168,8 @@ class KeeperDaemon:
                 return path.stat().st_mtime_ns
             return None
 
-        return changed(self._store.path), changed(pull_plans.folder(self.state_dir))
+        folders = (pull_plans.folder(self.state_dir), job_plans.folder(self.state_dir))
+        return changed(self._store.path), *map(changed, folders)
 
     def _log(self, event: Event) -> None:
         known = (self.state.runtimes or {}).get(getattr(event, "session", ""))

@@ -47,7 +47,7 @@ class StoredSession(Struct, frozen=True, kw_only=True):
 
 
 class Looked(Struct, frozen=True):
-    """The session store was read; these sessions are held. `pulls`: results of jobs are still to be fetched."""
+    """The session store was read; these sessions are held. `pulls`: jobs are to be fetched from, or looked after."""
 
     sessions: tuple[StoredSession, ...]
     pulls: bool = False

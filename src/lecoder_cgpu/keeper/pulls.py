@@ -21,7 +21,7 @@ from ..files.pull_plans import PullPlan
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
 from ..sessions.session import Session
-from ..store import owners
+from ..store import lifecycle, owners
 from ..store.session_store import Record, Store
 from ..system import logs
 
@@ -77,6 +77,8 @@ class Pulls:
         record = self._store.get(plan.session)
         if record is None:
             return pull_plans.over(plan, self._clock(), "its session was closed")
+        if lifecycle.stage(record) == "closing":  # asking for its runtime would take it back
+            return pull_plans.over(plan, self._clock(), "its session is being closed")
         try:
             with self._session(record) as session:
                 helper = session.connect_helper()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import ErrorInfo, Held, Optional, SessionRef
-from .runs import Hook, ProcessRef, Pulled, Release, Stopped, Truncated
+from .runs import Attempt, Hook, ProcessRef, Pulled, Release, Stopped, Truncated
 from .sessions import SessionAdded
 from .status import Gpu
 
@@ -36,7 +36,9 @@ class JobUsage(Struct, kw_only=True):
 
 class Job(Struct, kw_only=True):
     """A run as the runtime knows it. `state`: starting, queued (code that waits for its kernel), running, exited, or
-    unknown with the `reason`.
+    unknown with the `reason`. A job that may be run again (`--restarts`, `--retries`) is also `restarting` (its next
+    attempt begins at `restartsAt`), `waiting` (for what the `reason` says) or `lost` (with its runtime, for good). All
+    that is said of such a job is about the attempt with the number `attempt`.
 
     `exitCode` is the exit status of `job wait`, absent until we know that the job has ended; sizes are in bytes.
     `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
@@ -62,6 +64,8 @@ class Job(Struct, kw_only=True):
     pid: int | Optional = UNSET
     alive: bool | Optional = UNSET
     reason: str | Optional = UNSET
+    attempt: int | Optional = UNSET
+    restarts_at: str | Optional = field(name="restartsAt", default=UNSET)
     stopped: Stopped | Optional = UNSET
     remaining: list[ProcessRef] | Optional = UNSET
     heartbeat: str | Optional = UNSET
@@ -93,6 +97,7 @@ class JobDocument(Struct, kw_only=True):
     offsets of `--from` on, as a terminal would show them, with head and tail when they are long (`truncated` has the
     sizes and the command that prints all); `lastLine` is the last line printed so far. The next look goes on at
     `nextOffset` (stdout) and `stderrNextOffset`. `next` is the command to go on with while the job runs.
+    `attempts` tells of each attempt of a job that may be run again.
     """
 
     status: Literal["ok", "error", "running", "unknown"] = "ok"
@@ -114,6 +119,7 @@ class JobDocument(Struct, kw_only=True):
     hook: Hook | Optional = UNSET
     release: Release | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    attempts: list[Attempt] | Optional = UNSET
     held: list[Held] | Optional = UNSET
 
 

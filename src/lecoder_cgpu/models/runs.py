@@ -138,7 +138,8 @@ class Attempt(Struct, kw_only=True):
 
     `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `killed` (by
     somebody), `limit` (one that was set has ended it), `refused` (it was not started) or `unknown`. It is absent while
-    an attempt of a job is under way. `resumed`: fetched results had been put back for it.
+    an attempt of a job is under way. `resumed`: fetched results had been put back for it. `units` is what the runtime
+    of a lost attempt had cost, where that was counted.
     """
 
     number: int
@@ -150,6 +151,7 @@ class Attempt(Struct, kw_only=True):
     timing: Timing | Optional = UNSET
     exit_code: int | Optional = field(name="exitCode", default=UNSET)
     error: ErrorInfo | Optional = UNSET
+    units: float | Optional = UNSET
     stdout: str | Optional = UNSET
     stderr: str | Optional = UNSET
 

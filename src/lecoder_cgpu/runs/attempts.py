@@ -27,6 +27,8 @@ Cause = Literal["finished", "failed", "lost", "unknown", "killed", "limit", "ref
 EARLY = 60.0  # seconds of running time within which a failure is the program's way
 BARREN = 3  # attempts in a row without a new generation
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # seconds before another attempt; doubled until results come home again
+CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runtime while none is free: first, longest
+CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 
 # Failures that trying again cannot mend, by the names that `classify` gives them.
 HOPELESS = frozenset(

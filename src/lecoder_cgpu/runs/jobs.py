@@ -24,7 +24,7 @@ from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progr
 from ..sessions.session import Session
 from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
-from . import classify, endings, job_names, kernel_runs, records
+from . import classify, endings, job_names, job_plans, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
@@ -55,7 +55,7 @@ def start(
         launch.timeout,
         launch.idle_timeout,
     ]
-    run = ProcessRun(session, command, lambda stream, data: None, run_id=_id(key))
+    run = ProcessRun(session, command, lambda stream, data: None, run_id=launch.run_id or _id(key))
     launch = structs.replace(launch, digest=_digest(described), name=launch.name or key)
     run.start(launch)
     run.close()
@@ -199,6 +199,7 @@ class Jobs:
         self.session = session
         self._helper: Helper = helper or session.connect_helper()
         self._pids: dict[str, list[int]] = {}  # of running jobs
+        self.attempt: int | None = None  # which attempt of a job is meant that is run again; None is the last
 
     @property
     def helper(self) -> Helper:
@@ -245,6 +246,8 @@ class Jobs:
         return state
 
     def _find(self, key: str) -> RunState:
+        plan = job_plans.find(self.session.store.folder, key)
+        key = key if plan is None else plan.run_called(key, self.attempt)
         if job_names.is_id(key):
             try:
                 return self._show(key)
@@ -296,7 +299,7 @@ class Jobs:
 
     def fetch(self, document: JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""
-        state = self._show(document.job.id)
+        state = self._find(document.job.id)
         if not state.ended:
             return
         from ..files import pull_plans, results

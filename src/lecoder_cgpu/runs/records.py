@@ -26,6 +26,7 @@ from ..system.interrupts import Unwatched
 
 if TYPE_CHECKING:
     from ..helper.documents import RunState
+    from ..models.base import Optional
     from ..models.history import HistoryEntry
     from ..models.jobs import JobDocument, JobStarted
     from ..models.runs import DisplayData
@@ -117,6 +118,22 @@ def _unended(entry: HistoryEntry) -> HistoryEntry:
     """An entry without what is not known of a run that goes on; an exit status would be a lie."""
     entry.exit_code = entry.error_code = entry.output_bytes = UNSET
     return entry
+
+
+def remember_attempt(session: Session, run: str, command: str, name: str | Optional, *, kept: bool) -> None:
+    """Write down that another attempt of a job was started. That this fails spoils no job.
+
+    Args:
+        kept: whether its output may be written down when it has ended.
+    """
+    document = Run(status="running", error_code=0, exit_code=0, mode="terminal", run_id=run, session=session.record.ref)
+    entry = _unended(entry_from_run(document, command, _runtime(session)))
+    entry.job_name = name
+    if not kept:
+        entry.output_kept = False
+    with _harmless():
+        if History(session.store.folder).find(run) is None:
+            History(session.store.folder).append(entry)
 
 
 def remember_restart(session: Session) -> None:

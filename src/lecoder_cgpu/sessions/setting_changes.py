@@ -20,7 +20,7 @@ CHOICES = {
     "refreshTokenIn": ("file", "keyring"),
     "auth": ("adc",),
 }
-NUMBERS = ("keeperInterval", "lossPause", "assignPause")
+NUMBERS = ("keeperInterval", "lossPause", "restartPause", "assignPause")
 # What belongs to a login and its sessions, and is therefore that of the profile whose login it is.
 OF_THE_LOGIN = ("storageDir", "auth", "refreshTokenIn", "clientId", "clientSecret")
 

@@ -10,16 +10,16 @@ from msgspec import UNSET
 
 from ... import errors
 from ...files import plan
-from ...models.base import Done
-from ...models.jobs import JobLogs
+from ...models.jobs import JobList, JobLogs
 from ...models.runs import Stopped
 from ...runs import all_jobs, job_output
 from ...runs.jobs import GRACE, Jobs, describe
 from ...sessions.status import gpu_document
-from .. import display_options, durations, hook, inputs, job_text, release, run_display, several_jobs
+from .. import display_options, durations, hook, inputs, job_text, planned_jobs, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import ProcessView, tell_pulled
 from ..output import BUDGET, Answer, Table
+from . import job_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,15 @@ def command() -> None:
     """
 
 
-def _jobs(app: App) -> Jobs:
+def _jobs(app: App, name: str | None = None, attempt: int | None = None) -> Jobs:
+    """The jobs of the session in use; of that of a job which is run again, if it is named."""
+    plan = None if name is None else planned_jobs.find(app, name)
+    if plan is not None:
+        return planned_jobs.on_runtime(app, plan, attempt)
+    if attempt not in (None, 1):
+        raise errors.UsageError(
+            f"{name} has one attempt", name="NoSuchAttempt", hint="--attempt is for jobs with --restarts or --retries"
+        )
     return Jobs(app.client.existing(app.session))
 
 
@@ -72,9 +80,9 @@ def list_(app: App, limit: int, all_sessions: bool) -> Answer:
         for item in document.unasked or ():
             where = item.session if isinstance(item.session, str) else item.endpoint
             app.printer.notify(f"{where} was not asked: {item.error.message}")
+        document = planned_jobs.listed(app, document, everywhere=True)
     else:
-        with _jobs(app) as jobs:
-            document = all_jobs.of(jobs, limit)
+        document = _here(app, limit)
 
     def row(job: Job) -> tuple[str, ...]:
         created = job_text.text(job.created)[:19].replace("T", " ")
@@ -94,6 +102,22 @@ def list_(app: App, limit: int, all_sessions: bool) -> Answer:
     return Answer(document, lambda: Table(headers, [row(job) for job in document.jobs], empty="There are no jobs."))
 
 
+def _here(app: App, limit: int) -> JobList:
+    """The jobs of the session in use, with those that are between two runtimes."""
+    session = app.client.existing(app.session, gone=True)
+    try:
+        with _jobs(app) as jobs:
+            document = all_jobs.of(jobs, limit)
+    except errors.Error:
+        document = planned_jobs.listed(
+            app, JobList(jobs=[], session=session.record.ref), everywhere=False, session=session.record.id
+        )
+        if not document.jobs:
+            raise
+        return document
+    return planned_jobs.listed(app, document, everywhere=False, session=session.record.id)
+
+
 @command.command()
 @click.argument("job")
 @click.pass_obj
@@ -106,12 +130,16 @@ def show(app: App, job: str) -> Answer:
     lecoder-cgpu job show run-0123456789abcdef
     lecoder-cgpu job show run-0123456789abcdef --json | jq .job.state
     """
-    with _jobs(app) as jobs:
-        document = jobs.document(jobs.find(job))
-        if document.job.usage:
-            document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
+    plan = planned_jobs.find(app, job)
+    if plan is not None:
+        document = planned_jobs.show(app, plan)
+    else:
+        with _jobs(app) as jobs:
+            document = jobs.document(jobs.find(job))
+            if document.job.usage:
+                document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
     document.exit_code = 0
-    return Answer(document, lambda: "\n".join(job_text.lines(document.job)))
+    return Answer(document, lambda: "\n".join([*job_text.lines(document.job), *job_text.attempts(document)]))
 
 
 @command.command()
@@ -175,6 +203,10 @@ def wait(
     offsets = inputs.offsets(options["start"])
     for spec in pull:
         plan.split_pull(spec)
+    planned = None if several else planned_jobs.find(app, names[0])
+    if planned is not None:
+        document = planned_jobs.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
+        return Answer(document, lambda: _ended(document), exit_status=document.exit_code)
     with _jobs(app) as jobs:
 
         def fill(document: JobDocument) -> None:
@@ -228,6 +260,7 @@ def _each(documents: JobDocuments, line: Callable[[JobDocument], str]) -> str:
     help="The most that are printed. Default with --json: 1 MiB.",
 )
 @click.option("-n", "--tail", type=click.IntRange(min=0), metavar="NUMBER", help="Begin at the last lines.")
+@click.option("--attempt", type=click.IntRange(min=1), metavar="NUMBER", help="Of which attempt; the last by default.")
 @click.pass_obj
 def logs(
     app: App,
@@ -237,6 +270,7 @@ def logs(
     start: int,
     limit: int | None,
     tail: int | None,
+    attempt: int | None,
 ) -> Answer:
     """Print a job's output, stdout and stderr in the order in which it wrote to them. With --json, one stream from an
     offset on, and the offset to go on from.
@@ -256,7 +290,7 @@ def logs(
         raise errors.UsageError(
             "--tail says where to begin; it goes with neither --from nor --bytes", hint="leave out --tail"
         )
-    with _jobs(app) as jobs:
+    with _jobs(app, job, attempt) as jobs:
         if tail is not None and (stream or app.printer.mode == "json"):
             start = job_output.last_lines(jobs, job, stream or "stdout", tail)
         if app.printer.mode == "json":
@@ -308,9 +342,8 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
     lecoder-cgpu job result run-0123456789abcdef --json
     lecoder-cgpu job result run-0123456789abcdef --outputs plots
     """
-    session = app.client.existing(app.session)
-    with Jobs(session) as jobs:
-        state = jobs.find(job)
+    with _jobs(app, job) as jobs:
+        session, state = jobs.session, jobs.find(job)
         if not state.ended:
             return Answer(
                 jobs.document(state),
@@ -364,6 +397,11 @@ def kill(
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     several_jobs.check(names, everything=everything)
+    plan = planned_jobs.find(app, names[0]) if len(names) == 1 else None
+    if plan is not None:
+        key = plan.job
+        document = planned_jobs.kill(app, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace))
+        return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
     with _jobs(app) as jobs:
         if len(names) != 1:
             runs = several_jobs.chosen(jobs, names, everything=everything)
@@ -381,15 +419,5 @@ def _killed(document: JobDocument) -> str:
     return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
 
 
-@command.command()
-@click.argument("names", nargs=-1, required=True, metavar="JOB...")
-@click.pass_obj
-def rm(app: App, names: tuple[str, ...]) -> Answer:
-    """Delete finished jobs with their output.
-
-    \b
-    lecoder-cgpu job rm run-0123456789abcdef
-    """
-    with _jobs(app) as jobs:
-        removed = [jobs.remove(name) for name in names]
-    return Answer(Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
+for _more in (job_again.rm, job_again.retry):
+    command.add_command(_more)

@@ -1,0 +1,55 @@
+"""`job rm` and `job retry`: jobs that have ended, deleted or run again."""
+
+from __future__ import annotations
+
+import click
+
+from ...models.base import Done
+from ...runs.jobs import Jobs
+from .. import inputs, planned_jobs
+from ..app import App, Command
+from ..output import Answer
+
+
+@click.command(cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="JOB...")
+@click.pass_obj
+def rm(app: App, names: tuple[str, ...]) -> Answer:
+    """Delete finished jobs with their output.
+
+    \b
+    lecoder-cgpu job rm run-0123456789abcdef
+    """
+    removed = []
+    for name in names:
+        plan = planned_jobs.find(app, name)
+        if plan is not None:
+            removed.append(planned_jobs.remove(app, plan))
+            continue
+        with Jobs(app.client.existing(app.session)) as jobs:
+            removed.append(jobs.remove(name))
+    return Answer(Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
+
+
+@click.command(cls=Command)
+@click.argument("job")
+@click.option(
+    "--sync", is_flag=True, help="Send the folder of --sync as it is now, not as it was for the first attempt."
+)
+@click.option("--secret", multiple=True, metavar="NAME", help="A variable that is stored nowhere: see `run --secret`.")
+@click.pass_obj
+def retry(app: App, job: str, sync: bool, secret: tuple[str, ...]) -> Answer:
+    """Run a job again that has failed, was lost or ended, or of which nobody knows how it ended.
+
+    It keeps its id; this is its next attempt, with the files of the first one and the results that were fetched last.
+    It runs on its session, which gets another runtime if its own is gone. Only the machine that started it can do this.
+
+    \b
+    lecoder-cgpu job retry run-0123456789abcdef
+    lecoder-cgpu job retry run-0123456789abcdef --sync --secret HF_TOKEN
+    """
+    with app.printer.waiting("starting it again …"):
+        document = planned_jobs.retried(app, job, sync=sync, secrets=inputs.secrets((), secret))
+    if app.printer.mode == "human":
+        app.printer.note(f"attempt {document.job.attempt} of {document.job.id}; to wait for it: {document.next}")
+    return Answer(document, lambda: document.job.id)

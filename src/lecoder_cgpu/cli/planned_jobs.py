@@ -1,0 +1,332 @@
+"""`job …` for jobs that may be run again: one job, whatever runtime its attempt is on, or on none."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, structs
+
+from .. import errors
+from ..backends.protocol import Leased
+from ..models.base import ErrorInfo
+from ..models.jobs import JobDocument
+from ..runs import job_output, job_plans, job_views
+from ..runs.job_plans import JobPlan
+from ..runs.job_steps import Steps
+from ..runs.jobs import Jobs
+from ..system import logs
+from . import hook, release
+from .live import tell_pulled
+
+if TYPE_CHECKING:
+    from ..models.jobs import JobList
+    from ..sessions.session import Session
+    from .app import App
+
+LOOK = 1.0  # seconds between two looks at a job that is about to be run again
+SLICE = 30.0  # seconds for which an attempt is followed before it is asked what became of the job
+KILL_WAIT = 900.0  # seconds that a start which is under way may take before a job is ended
+
+
+def find(app: App, name: str) -> JobPlan | None:
+    """The job of that name, if it may be run again; None for all others."""
+    if app.session is not None:
+        record = app.client.store.find(app.session)
+        plan = job_plans.find(app.client.state_dir, name)
+        return plan if plan is not None and plan.session == record.id else None
+    return job_plans.find(app.client.state_dir, name)
+
+
+def on_runtime(app: App, plan: JobPlan, number: int | None = None) -> Jobs:
+    """The jobs of the runtime that an attempt is on, or was.
+
+    Raises:
+        errors.LostError: that runtime is gone. errors.Error: it cannot be reached.
+    """
+    run = plan.run_called(plan.job, number)
+    item = next(item for item in plan.tries if item.run == run)
+    record = app.client.store.get(item.session)
+    if record is None or record.runtime.endpoint != item.endpoint:
+        which = plan.tries.index(item) + 1
+        raise errors.LostError(
+            f"what attempt {which} of {plan.job} printed was lost with its runtime",
+            name="RunLost",
+            hint=f"what is known of it: lecoder-cgpu job show {plan.job}",
+        )
+    jobs = Jobs(app.client.existing(record.id))
+    jobs.attempt = number
+    return jobs
+
+
+def show(app: App, plan: JobPlan) -> JobDocument:
+    """The document of a job, as its runtime knows it, or its plan."""
+    if plan.state in ("running", "ended") and plan.last.cause in (None, "finished", "failed", "killed", "limit"):
+        with contextlib.suppress(errors.Error), on_runtime(app, plan) as jobs:
+            found = job_views.labelled(jobs.document(jobs.find(plan.job)), plan)
+            if plan.why:
+                found.job.reason = plan.why
+            return found
+    return job_views.document(plan, app.client.store)
+
+
+def listed(app: App, document: JobList, *, everywhere: bool, session: str | None = None) -> JobList:
+    """A list of jobs in which those that are run again stand once, under their own ids.
+
+    Args:
+        everywhere: of all sessions; else of the one with the id `session`.
+    """
+    plans = [plan for plan in job_plans.plans(app.client.state_dir) if plan.kept]
+    if not everywhere:
+        plans = [plan for plan in plans if plan.session == session]
+    document.jobs = job_views.merged(document.jobs, plans)
+    for job in document.jobs:
+        if not everywhere:
+            job.session = UNSET
+    return document
+
+
+# --- waiting ---
+
+
+class Waiting:
+    """Waits for a job over all of its attempts.
+
+    Args:
+        tell: told of losses and other attempts. event: called when another attempt is due, with the job's document.
+    """
+
+    def __init__(self, app: App, plan: JobPlan, tell: Callable[[str], None], event: Callable[[JobDocument], None]):
+        self._app = app
+        self._job = plan.job
+        self._tell = tell
+        self._event = event
+        self._said = len(plan.tries) if plan.state == "running" else 0
+        self._acts = app.config.get("keeper").value == "off"
+        self._steps = Steps(app.client)
+        self.interrupted: int | None = None
+
+    def wait(self, timeout: float | None) -> JobPlan:
+        """Wait for its end, at most `timeout` seconds. Ctrl-C ends the waiting only."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            plan = self._look()
+            self._say(plan)
+            left = None if deadline is None else deadline - time.monotonic()
+            if plan.state in ("ended", "waiting") or (left is not None and left <= 0):
+                return plan
+            pause = SLICE if left is None else min(left, SLICE)
+            try:
+                if plan.state != "running" or not self._follow(plan, pause):
+                    time.sleep(min(pause, LOOK))
+            except KeyboardInterrupt as interrupt:
+                self.interrupted = errors.interrupted_status(interrupt)
+            if self.interrupted is not None:
+                return plan
+
+    def _look(self) -> JobPlan:
+        """How it stands. Without a keeper, what is due is done here."""
+        if not self._acts:
+            self._app.client.keep()
+        plan = job_plans.read(self._app.client.state_dir, self._job)
+        if plan is not None and (self._acts or plan.state == "running"):
+            plan = self._steps.step(self._job) if self._acts else plan
+        if plan is None:
+            raise errors.NotFoundError(
+                f"job {self._job} was removed meanwhile", name="JobNotFound", hint="lecoder-cgpu job list"
+            )
+        return plan
+
+    def _follow(self, plan: JobPlan, limit: float) -> bool:
+        """Wait for the end of the attempt that is under way; False if there is nothing to follow now."""
+        try:
+            with on_runtime(self._app, plan) as jobs:
+                document = jobs.wait(plan.job, limit, self._tell)
+        except errors.Error:
+            return False
+        if document.interrupted is True:
+            self.interrupted = document.exit_code
+        if document.status != "running" and not self._acts and self.interrupted is None:
+            self._steps.step(self._job)  # its end is known: nobody has to wait for the keeper's next round
+        return document.status == "running"
+
+    def _say(self, plan: JobPlan) -> None:
+        number = len(plan.tries)
+        if plan.state == "pausing" and self._said != -number:
+            self._said = -number
+            cause = plan.last.cause or "ended"
+            left = max((plan.due or 0.0) - time.time(), 0.0)
+            self._tell(f"attempt {number} is over ({cause}); restarting in {left:.0f} s: job kill {plan.job} stops it")
+            self._event(job_views.document(plan, self._app.client.store))
+        elif plan.state == "running" and self._said not in (0, number):
+            self._tell(f"attempt {number} of {plan.job} runs on {plan.last.name}")
+            self._said = number
+        elif self._said == 0 and plan.state == "running":
+            self._said = number
+
+
+def wait(app: App, plan: JobPlan, timeout: float | None, pull: tuple[str, ...], options: dict[str, Any]) -> JobDocument:
+    """`job wait`: what became of a job, and what was done about it.
+
+    Args:
+        timeout: seconds to wait at most. pull: further results. options: of the command, with `offsets` to show from.
+    """
+    on_finish: str | None = options["on_finish"]
+
+    def event(document: JobDocument) -> None:
+        hook.restarting(app.printer, on_finish, document, app.config.profile.name)
+
+    waiting = Waiting(app, plan, app.printer.notify, event)
+    with app.printer.waiting(f"waiting for {plan.job} …"):
+        plan = waiting.wait(timeout)
+    document, session = ended(app, plan, pull, options["offsets"], options["max_output"] or None)
+    if waiting.interrupted is not None:
+        document.interrupted, document.exit_code = True, waiting.interrupted
+    if app.printer.mode == "human":
+        tell_pulled(app.printer, document.pulled)
+        ours = document.status == "unknown" or plan.outcome is not None or plan.state == "waiting"
+        if ours and isinstance(document.error, ErrorInfo):
+            app.printer.note(f"{document.error.message}\nhint: {document.error.suggestion}")
+    hook.finish(app.printer, on_finish, document, plan.job, app.config.profile.name)
+    if options["give_back"] and session is not None:
+        release.after_results(app.printer, app.client, session, document, plan.last.run)
+    return document
+
+
+def kill(app: App, plan: JobPlan, one: Callable[[Jobs], JobDocument]) -> JobDocument:
+    """End a job: its attempt, if one is under way, and there is no other.
+
+    Args:
+        one: sends the signals.
+    """
+    folder = app.client.state_dir
+    if plan.state == "ended":
+        with contextlib.suppress(errors.Error), on_runtime(app, plan) as jobs:
+            return job_views.labelled(one(jobs), plan)
+    else:
+        job_plans.stop(folder, plan.job)
+    with job_plans.alone(folder, plan.job, KILL_WAIT) as ours:
+        found = job_plans.read(folder, plan.job) or plan
+        if ours and found.state in ("pausing", "waiting"):
+            found = structs.replace(
+                found, state="ended", due=None, why="it was ended by job kill", outcome=None, changed=time.time()
+            )
+            job_plans.write(folder, found)
+    if found.state == "running":
+        with on_runtime(app, found) as jobs:
+            killed = one(jobs)
+        Steps(app.client).step(found.job)
+        return job_views.labelled(killed, job_plans.read(folder, found.job) or found)
+    document = job_views.document(found, app.client.store)
+    document.status, document.exit_code, document.sent = "ok", 0, False
+    document.error, document.error_code = UNSET, 0
+    return document
+
+
+def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | None) -> JobPlan:
+    """Run a job again that has ended, or that waits, under its own id as the next attempt.
+
+    Args:
+        secrets: values by name. source: a folder that is sent in place of the one that was.
+
+    Raises:
+        errors.UsageError: (`JobRuns`) it has not ended. errors.Error: it could not be started.
+    """
+    from ..runs import job_sources
+
+    folder = app.client.state_dir
+    steps = Steps(app.client, secrets)
+    with job_plans.alone(folder, plan.job, KILL_WAIT):
+        plan = job_plans.read(folder, plan.job) or plan
+        if plan.state == "running":
+            plan = steps.look(plan)
+        if plan.state == "running":
+            raise errors.UsageError(
+                f"{plan.job} has not ended, as far as is known",
+                name="JobRuns",
+                hint=f"lecoder-cgpu job wait {plan.job}; or end it first: lecoder-cgpu job kill {plan.job}",
+            )
+        if source is not None:
+            job_sources.renew(folder, plan, source)
+        record = app.client.store.get(plan.session)
+        held = None if record is None else app.client.hold(record)
+        gone = held is not None and isinstance(held.backend, Leased) and held.is_lost()
+        plan = structs.replace(
+            plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, changed=time.time()
+        )
+        plan.work.secrets = sorted({*plan.work.secrets, *secrets})
+        job_plans.go_on(folder, plan.job)
+        job_plans.write(folder, plan)
+    found = steps.step(plan.job) or plan
+    if found.state == "ended" and len(found.tries) == len(plan.tries):
+        problem = steps.problem or errors.LostError(
+            found.why or "it could not be started", hint="repeat the same command that started it"
+        )
+        raise problem
+    return found
+
+
+def retried(app: App, name: str, *, sync: bool, secrets: Mapping[str, str]) -> JobDocument:
+    """`job retry`: the document of the job with its next attempt.
+
+    Raises:
+        errors.NotFoundError: this machine did not start it. See `retry` for others.
+    """
+    plan = find(app, name) or job_plans.plain(app.client.state_dir, name)
+    if plan is None:
+        raise errors.NotFoundError(
+            f"this machine has not started a job {name!r} that it could run again",
+            name="JobNotFound",
+            hint="only commands of `run --detach` can be run again, where they were started; or repeat that command",
+        )
+    plan = retry(app, plan, secrets, plan.work.source if sync else None)
+    if app.config.get("keeper").value != "off":
+        app.client.keep()
+    document = job_views.document(plan, app.client.store)
+    document.exit_code = 0
+    return document
+
+
+def ended(
+    app: App, plan: JobPlan, pull: Sequence[str], offsets: tuple[int, int], most: int | None
+) -> tuple[JobDocument, Session | None]:
+    """What `job wait` answers with, and the session if its runtime could be asked: results are fetched then."""
+    document, session = None, None
+    try:
+        with on_runtime(app, plan) as jobs:
+            document = jobs.document(jobs.find(plan.job))
+            if plan.state != "pausing":
+                jobs.fetch(document, pull)
+            if app.printer.mode != "human":
+                job_output.show_ends(jobs, document, offsets, most)
+            document, session = job_views.labelled(document, plan), jobs.session
+    except errors.Error as error:
+        logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
+    known = job_views.document(plan, app.client.store)
+    if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown"):
+        document = known
+    if plan.outcome is not None:
+        document.exit_code = plan.outcome
+    if plan.state == "waiting" and plan.why:
+        document.error = ErrorInfo.of(
+            errors.UsageError(f"the job waits: {plan.why}", name="JobWaits", hint=plan.why.partition(": ")[2])
+        )
+    return document, session
+
+
+def remove(app: App, plan: JobPlan) -> str:
+    """Delete a job that has ended, with its output; returns its id.
+
+    Raises:
+        errors.UsageError: it has not ended.
+    """
+    if plan.state != "ended":
+        raise errors.UsageError(
+            f"{plan.job} has not ended", name="JobRuns", hint=f"end it first: lecoder-cgpu job kill {plan.job}"
+        )
+    with contextlib.suppress(errors.LostError, errors.NotFoundError), on_runtime(app, plan) as jobs:
+        jobs.remove(plan.job)
+    job_plans.remove(app.client.state_dir, plan.job)
+    return plan.job

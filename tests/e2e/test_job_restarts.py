@@ -1,0 +1,141 @@
+"""`run --detach --restarts` and `job retry`: jobs that outlive their runtime, whoever looks after them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lecoder_cgpu.runs import job_plans
+from lecoder_cgpu.runs.attempts import Policy
+from lecoder_cgpu.runs.job_plans import JobPlan, Try, Work
+from lecoder_cgpu.testing.colab import FakeColab
+from tests.contract.test_documents import validate
+from tests.support.cli import Cli
+from tests.support.wait import wait_until
+
+from .test_restarts import expected, generation, written
+
+PACE = {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "1", "LECODER_CGPU_RESTART_PAUSE": "1"}
+
+
+@pytest.fixture
+def kept(colab: FakeColab, colab_cli: Cli) -> Iterator[Cli]:
+    """A command line with a keeper that looks every second."""
+    colab.switches.lost = "404"
+    colab_cli.variables |= PACE
+    yield colab_cli
+    colab_cli("sessions", "close", "--all")
+    colab_cli("keeper", "stop")
+
+
+def shown(cli: Cli, job: str) -> dict[str, Any]:
+    document: dict[str, Any] = cli("job", "show", job, "--json").json
+    return document
+
+
+def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Path) -> None:
+    """The keeper runs it again elsewhere: one id, the files of the first attempt, the last generation, the same result;
+    `job` commands follow it."""
+    source, place = written(tmp_path, 120), tmp_path / "results"
+    started = kept(
+        "run", "--detach", "--json", "--restarts", "5", "--name", "train", "--sync", str(source),
+        "--pull", f"out:{place}", "--every", "1", "python3", "train.py",
+    )  # fmt: skip
+    assert started.code == 0, started
+    job, most = started.json["jobId"], 0
+    for number in (1, 2):
+        before = generation(place)
+        wait_until(lambda before=before: generation(place) > before and bool(colab.vms))  # type: ignore[misc]
+        most = max(most, len(colab.vms))
+        (source / "train.py").write_text(f"broken({number}")
+        colab.kill()
+        wait_until(lambda number=number: shown(kept, "train")["job"]["attempt"] > number)  # type: ignore[misc]
+    listed = kept("job", "list", "--json")
+    assert [item["id"] for item in listed.json["jobs"]] == [job], listed
+    waited = kept("job", "wait", job, "--json")
+    document = waited.json
+    validate(document, "job")
+    assert (waited.code, document["stdout"]) == (0, expected(120)), waited
+    assert document["job"]["id"] == job
+    causes = [(item.get("cause"), item["resumed"]) for item in document["attempts"]]
+    assert causes == [("lost", False), ("lost", True), ("finished", True)], document
+    assert document["stderr"].split() == ["attempt", "3", "1", job]
+    lost = kept("job", "logs", job, "--attempt", "1")
+    assert (lost.code, "lost with its runtime" in lost.err) == (74, True), lost
+    assert most == 1
+    assert len(colab.vms) == 1
+    assert document["pulled"][0]["local"] == str(place)
+
+
+def test_a_job_that_waits_for_its_secret(colab: FakeColab, kept: Cli) -> None:
+    """Secrets are stored nowhere: a job that was lost waits for them, holds nothing, and says what to do."""
+    kept.variables["TOKEN"] = "abc-" + "def"
+    command = (
+        "printf '%s %s ' $LECODER_CGPU_ATTEMPT $LECODER_CGPU_JOB_ID; test $LECODER_CGPU_ATTEMPT = 2 || sleep 600; "
+    )
+    started = kept("run", "--detach", "--restarts", "1", "--secret", "TOKEN", f"{command} printf $TOKEN | wc -c")
+    assert started.code == 0, started
+    job = started.out.strip()
+    colab.kill()
+    waited = kept("job", "wait", job)
+    assert (waited.code, f"job retry {job} --secret TOKEN" in waited.err) == (124, True), waited
+    assert colab.vms == {}
+    stored = b"".join(path.read_bytes() for path in kept.state.rglob("*") if path.is_file())
+    assert b"abc-" + b"def" not in stored
+    again = kept("job", "retry", job, "--secret", "TOKEN", "--json")
+    assert (again.code, again.json["job"]["attempt"]) == (0, 2), again
+    done = kept("job", "wait", job, "--json")
+    assert (done.code, done.json["stdout"].split()) == (0, ["2", job, "7"]), done
+    assert [item["cause"] for item in done.json["attempts"]] == ["lost", "finished"]
+
+
+def test_a_failed_job_again(cli: Cli, tmp_path: Path) -> None:
+    """`job retry` runs any job again that has failed, with the files as they are now, if that is wanted."""
+    cli.variables["LECODER_CGPU_BACKEND"] = "local"
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "word").write_text("exit 3\n")
+    started = cli("run", "--detach", "--name", "w", "--sync", str(source), "sh word")
+    job = started.out.strip()
+    try:
+        assert cli("job", "wait", job).code == 3
+        (source / "word").write_text("echo well\n")
+        refused = cli("job", "retry", "w", "--json")
+        assert (refused.code, refused.json["error"]["name"]) == (66, "FilesNotKept"), refused
+        again = cli("job", "retry", "w", "--sync", "--json")
+        assert (again.code, again.json["job"]["id"], again.json["job"]["attempt"]) == (0, job, 2), again
+        done = cli("job", "wait", job, "--json")
+        assert (done.code, done.json["stdout"], done.json["job"]["id"]) == (0, "well\n", job), done
+        causes = [(item["cause"], item.get("exitCode")) for item in done.json["attempts"]]
+        assert causes == [("failed", 3), ("finished", 0)]
+        assert cli("job", "logs", job, "--attempt", "1").code == 0
+        assert "no attempt 3" in cli("job", "logs", job, "--attempt", "3").err
+        assert "has not ended" not in cli("job", "rm", job).err
+    finally:
+        assert cli("sessions", "close", "--all").code == 0
+
+
+def test_a_job_between_two_runtimes(cli: Cli) -> None:
+    """It is shown, waited for and ended, though there is nothing to ask."""
+    now = time.time()
+    job = "run-0123456789abcdef"
+    lost = Try(run=job, session="s", name="gpu", began=now - 90, seen=now - 10, over=now, cause="lost", endpoint="e")
+    plan = JobPlan(
+        job=job, name="train", work=Work(command="train", typed="train"), policy=Policy(restarts=3), tries=[lost],
+        state="pausing", due=now + 3600, elsewhere=True, changed=now,
+    )  # fmt: skip
+    job_plans.write(cli.state, plan)
+    shown_now = cli("job", "show", "train", "--json")
+    assert (shown_now.code, shown_now.json["job"]["state"]) == (0, "restarting"), shown_now
+    assert shown_now.json["job"]["restartsAt"]
+    waited = cli("job", "wait", job, "--timeout", "0")
+    assert (waited.code, f"job kill {job} stops it" in waited.err) == (124, True), waited
+    killed = cli("job", "kill", "train", "--json")
+    assert (killed.code, killed.json["sent"]) == (0, False), killed
+    ended = cli("job", "wait", job, "--json")
+    assert (ended.code, ended.json["status"], ended.json["job"]["state"]) == (74, "unknown", "lost"), ended
+    assert ended.json["attempts"][0]["cause"] == "lost"
