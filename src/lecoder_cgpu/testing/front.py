@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
@@ -28,6 +28,7 @@ PIECE = 1 << 18
 PARAMETER = "colab-runtime-proxy-token"
 OURS = ("/api/colab/", "/colab/")  # not served by the Jupyter server
 STATES = ("/api/kernels", "/api/sessions")
+_PORT_PATH = re.compile(r"/_proxy/(\d{1,5})(/.*)")
 
 
 @dataclass
@@ -181,6 +182,8 @@ class Front:
                 await _answer(reader, writer, log, int(switches.boot_mode))
         elif port != PORT:
             await self._pass(exchange, token, port, None)
+        elif switches.port_paths and (found := _PORT_PATH.fullmatch(path)) is not None:
+            await self._pass(replace(exchange, path=found[2]), token, int(found[1]), None)
         elif (status := self._refuses(head, path)) is not None:
             await _answer(reader, writer, log, status)
         elif await self._too_many_kernels(head, path):

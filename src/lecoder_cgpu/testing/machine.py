@@ -92,7 +92,7 @@ class Machine:
             "--ServerApp.port_retries=0",
             "--ServerApp.open_browser=False",
             "--ServerApp.allow_root=True",
-            "--ServerApp.jpserver_extensions={}",
+            f"--ServerApp.jpserver_extensions={{'jupyter_server_terminals': {terminals}}}",
             "--ServerApp.disable_check_xsrf=True",
             "--ServerApp.allow_origin=*",
             "--ServerApp.allow_remote_access=True",

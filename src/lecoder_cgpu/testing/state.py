@@ -61,6 +61,7 @@ class Switches:
     proxy_exp_skew: float = 0.0  # seconds added to `exp` inside the token, which is not used
     opaque_tokens: bool = False
     other_ports: bool = True  # whether there are proxy tokens for other ports than that of the Jupyter server
+    port_paths: bool = False  # whether /_proxy/PORT/ leads to a port of the machine
     stale_status: int = 404  # of a proxy token that is wrong, missing or old; 401 and 403 are seen too
     lost: Literal["alternate", "404", "refused"] = "alternate"  # how the proxy of a lost VM behaves
     cut_on_expiry: bool = True  # whether a socket ends with the token that opened it
