@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from .. import errors
 from ..net.http import CONNECT_TIMEOUT, Http
-from ..net.websocket import WebSocket
+from ..net.websocket import PING_INTERVAL, WebSocket
 from .endpoint import Endpoint
 from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
 from .messages import V1_SUBPROTOCOL
@@ -198,19 +198,20 @@ class Server:
         headers: dict[str, str] | None = None,
         subprotocols: Sequence[str] = (),
         timeout: float = CONNECT_TIMEOUT,
+        ping_interval: float | None = PING_INTERVAL,
     ) -> WebSocket:
-        """Open a socket to any path of the server. `headers` are sent in addition to those of the endpoint."""
-        return self._renewing(lambda: self._open_socket(path, query, headers or {}, subprotocols, timeout))
+        """Open a socket to any path of the server. `headers` are sent in addition to those of the endpoint; the rest is
+        as in `WebSocket.connect`."""
+        options: dict[str, Any] = {"subprotocols": subprotocols, "timeout": timeout, "ping_interval": ping_interval}
+        return self._renewing(lambda: self._open_socket(path, query, headers or {}, **options))
 
-    def _open_socket(
-        self, path: str, query: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float
-    ) -> WebSocket:
+    def _open_socket(self, path: str, query: str, headers: dict[str, str], **options: Any) -> WebSocket:
         parts = urlsplit(self.endpoint.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
         url = urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
         all_headers = {**self.endpoint.headers, **headers}
         ca = self.endpoint.ca
-        return WebSocket.connect(url, all_headers, subprotocols=subprotocols, timeout=timeout, ca=ca)
+        return WebSocket.connect(url, all_headers, ca=ca, **options)
 
     def start_terminal(self, options: dict[str, Any]) -> str:
         """Start a shell behind a pseudo-terminal, and return the terminal's name.

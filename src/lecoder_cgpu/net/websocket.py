@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class WebSocket:
         subprotocols: Sequence[str] = (),
         timeout: float | None = None,
         ca: str | None = None,
+        ping_interval: float | None = PING_INTERVAL,
     ) -> WebSocket:
         """Open a socket. A handshake that fails for a transient reason is repeated.
 
@@ -66,17 +68,24 @@ class WebSocket:
             subprotocols: those that we speak, best first; the server may choose one or none.
             timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
             ca: see `net.http.Http`.
+            ping_interval: seconds between pings, None for none.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
         context = tls_context(ca) if url.startswith("wss:") else None
-        return persist(lambda: cls._once(url, headers, subprotocols, seconds, context))
+        return persist(lambda: cls._once(url, headers, subprotocols, seconds, context, ping_interval))
 
     @classmethod
     def _once(
-        cls, url: str, headers: dict[str, str], subprotocols: Sequence[str], timeout: float, context: SSLContext | None
+        cls,
+        url: str,
+        headers: dict[str, str],
+        subprotocols: Sequence[str],
+        timeout: float,
+        context: SSLContext | None,
+        interval: float | None = PING_INTERVAL,
     ) -> WebSocket:
         from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
         from websockets.sync.client import connect
@@ -99,7 +108,7 @@ class WebSocket:
                 max_size=LARGEST,
                 open_timeout=timeout,
                 close_timeout=CLOSE_WAIT,
-                ping_interval=PING_INTERVAL,
+                ping_interval=interval,
                 ping_timeout=PING_TIMEOUT,
                 proxy=None if is_loopback(url) else proxies.whole_address(url) or True,
                 logger=logger,
@@ -160,6 +169,21 @@ class WebSocket:
             raise self._closed(error) from error
         self._acknowledge_at_once()
         return frame
+
+    def ping(self, timeout: float) -> float | None:
+        """The seconds after which the peer answers a ping; None if it does not within `timeout` seconds.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        from websockets.exceptions import ConnectionClosed
+
+        began = time.monotonic()
+        try:
+            answered = self._connection.ping()
+        except (ConnectionClosed, OSError) as error:
+            raise self._closed(error) from error
+        return time.monotonic() - began if answered.wait(timeout) else None
 
     @property
     def close_code(self) -> int | None:
