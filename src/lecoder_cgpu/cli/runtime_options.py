@@ -46,6 +46,9 @@ def attach_tpu(arguments: Sequence[str]) -> list[str]:
     return attached
 
 
+gpu_option = click.option(
+    "--gpu", metavar="NAME[,NAME…]", help="Ask for a GPU: T4, L4, A100 …; of several, the first that is free."
+)
 kernel_option = click.option(
     "--kernel-name",
     metavar="NAME",
@@ -56,9 +59,7 @@ kernel_option = click.option(
 def runtime_options(*, new: bool) -> Callable[[F], F]:
     """Add the options to a command; `new` with `--new-runtime`."""
     added = [
-        click.option(
-            "--gpu", metavar="NAME[,NAME…]", help="Ask for a GPU: T4, L4, A100 …; of several, the first that is free."
-        ),
+        gpu_option,
         click.option("--tpu", metavar="[NAME]", help="Ask for a TPU, or for that kind of TPU: v5e-1, v6e-1."),
         click.option("--cpu", is_flag=True, help="Ask for a runtime without accelerator."),
         click.option("--high-ram", is_flag=True, help="Ask for a machine with much memory."),
@@ -158,6 +159,17 @@ def wants(options: dict[str, Any]) -> RuntimeRequest:
         kernel_name=options.get("kernel_name") or None,
         server_options=chosen_options(options),
     )
+
+
+def gpus(text: str | None) -> RuntimeRequest:
+    """What `--gpu` alone asks for; without it, a runtime without accelerator.
+
+    Raises:
+        errors.UsageError: the list has no names.
+    """
+    from ..backends.protocol import RuntimeRequest
+
+    return RuntimeRequest(cpu=text is None, gpu=_list(text, "--gpu"))
 
 
 def _limit(text: str | None, option: str) -> float | UnsetType | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...diagnostics import doctor
+from ... import errors
+from .. import free_tier, runtime_options
 from ..app import App, Command
 from ..output import Answer
 
@@ -17,16 +18,39 @@ MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
 
 @click.command(cls=Command)
+@click.option("--field", is_flag=True, help="Look how one real Colab runtime behaves, in less than five minutes.")
+@runtime_options.gpu_option
+@click.option("--yes", is_flag=True, help="With --field: start the runtime without asking, as scripts have to.")
+@click.option("--long", is_flag=True, help="With --field: also how long silent sockets live, for 20 minutes more.")
+@click.option("--report", metavar="FILE", help="With --field: write a report that can be posted.")
+@click.option(
+    "--facts", metavar="NO[,NO…]", help="With --field: look only at these facts of docs/protocol.md: C35,J22."
+)
+@free_tier.understood_option
 @click.pass_obj
-def command(app: App) -> Answer:
+def command(app: App, /, field: bool, **options: Any) -> Answer:
     """Check the installation, the settings, the login, the network and every session.
 
     Exit status 78 when there is a problem. Never prints a secret.
 
+    With --field, a runtime is started (without a GPU unless --gpu asks for one), looked at, and given back whatever
+    happens; with --session, that of a session is looked at and stays. See docs/field-check.md.
+
     \b
     lecoder-cgpu doctor
     lecoder-cgpu doctor --json
+    lecoder-cgpu doctor --field --report field.md
     """
+    if field:
+        from .. import field_check
+
+        return field_check.answer(app, options)
+    for name, value in options.items():
+        if value:
+            shown = free_tier.OPTION if name == "understood" else f"--{name}"
+            raise errors.UsageError(f"{shown} goes with --field", hint="lecoder-cgpu doctor --field")
+    from ...diagnostics import doctor
+
     document = doctor.examine(app.client)
     return Answer(document, lambda: "\n".join(_lines(document.findings)), exit_status=document.exit_code)
 
