@@ -34,6 +34,7 @@ pathlib.Path("out").mkdir()
 pathlib.Path("out/x").write_text(f"{x} {os.environ['LECODER_CGPU_PARAM_x']} {os.environ['LECODER_CGPU_SWEEP_KEY']}")
 while not (shared / wanted).exists():
     time.sleep(0.05)
+print(x, "ended")
 sys.exit(3 if x == "bad" and not (shared / "mended").exists() else 0)
 """
 
@@ -87,6 +88,8 @@ def test_from_start_to_end(two: Cli, place: Path) -> None:
         ("bad", "failed", 3),
     ]
     assert first["counts"] == first["counts"] | {"items": 3, "done": 2, "failed": 1}
+    assert Path(first["items"][2]["output"]).read_text() == "bad ended\n"
+    assert first["items"][2]["output"] in first["error"]["suggestion"]
     for item in first["items"]:
         x, key = item["values"]["x"], item["key"]
         assert (place / "results" / key / "x").read_text() == f"{x} {x} {key}"

@@ -62,7 +62,13 @@ class Sweep:
         chosen = self.app.config.fixed()
         if backend is not None:
             chosen.options["backend"] = backend
-        return SessionManager(chosen, notify=self.notify)
+        return SessionManager(
+            chosen, notify=self.notify, announce=self._announce if self.printer.shows_a_person else None
+        )
+
+    def _announce(self, text: str) -> None:
+        with self._lock:
+            self.printer.note(text)
 
     def notify(self, text: str) -> None:
         with self._lock:
@@ -114,7 +120,7 @@ class Sweep:
         )
         if options["dry_run"]:
             standings = list(standings_of.of(grid, ()).values())
-            document = sweep_text.document(definition, standings, grid)
+            document = sweep_text.document(sweep, definition, standings, grid)
             document.status, document.exit_code, document.next, document.dry_run = "ok", 0, UNSET, True
             document.notice = self.printer.notice or UNSET
             return Answer(document, lambda: sweep_text.commands(document))
@@ -263,7 +269,7 @@ class Sweep:
         if interrupted is None and (starts or not standing):
             with self.printer.waiting("giving back the runtimes …"):
                 work.give_back()
-        document = sweep_text.document(work.definition, work.standings)
+        document = sweep_text.document(work.sweep, work.definition, work.standings)
         if work.problem is not None and standing:
             sweep_text.fail(document, work.problem)
         if interrupted is not None:
@@ -312,7 +318,7 @@ class Sweep:
         if not sweep.is_worked_on():
             with self.printer.waiting("asking the sessions …"):
                 work.look(keep=False, adopt=False)
-        document = sweep_text.document(work.definition, work.standings)
+        document = sweep_text.document(work.sweep, work.definition, work.standings)
         return self._told(document, 0)
 
     def wait(self, name: str | None) -> Answer:
@@ -324,7 +330,9 @@ class Sweep:
             while sweep.is_worked_on():
                 if deadline is not None and time.monotonic() >= deadline:
                     work = Work(self.manager(None), sweep, self.notify)
-                    return self._told(sweep_text.document(work.definition, work.standings), errors.EXIT_STOPPED_WAITING)
+                    return self._told(
+                        sweep_text.document(work.sweep, work.definition, work.standings), errors.EXIT_STOPPED_WAITING
+                    )
                 time.sleep(LOOK)
         if deadline is not None:
             self.options["timeout"] = max(deadline - time.monotonic(), 0.0)
@@ -347,7 +355,7 @@ class Sweep:
                     self.notify(f"it may go on: {said}")
                 work.look(adopt=False)
                 work.give_back()
-        document = sweep_text.document(work.definition, work.standings)
+        document = sweep_text.document(work.sweep, work.definition, work.standings)
         left = document.counts.running + document.counts.unreached
         return self._told(document, errors.EXIT_STOPPED_WAITING if left else 0)
 

@@ -19,13 +19,16 @@ from .output import Table
 
 if TYPE_CHECKING:
     from ..sweeps.grid import Grid
-    from ..sweeps.store import Definition
+    from ..sweeps.store import Definition, SweepFolder
 
 
-def document(definition: Definition, standings: Sequence[Standing], grid: Grid | None = None) -> SweepDocument:
+def document(
+    sweep: SweepFolder, definition: Definition, standings: Sequence[Standing], grid: Grid | None = None
+) -> SweepDocument:
     """What is known of a sweep. Its status is that of its items alone.
 
     Args:
+        sweep: what is stored of it.
         grid: what was typed; None where the items alone are known.
     """
     counts = standings_of.counts_of(standings)
@@ -34,7 +37,7 @@ def document(definition: Definition, standings: Sequence[Standing], grid: Grid |
         id=definition.identity.id,
         command=definition.identity.command,
         counts=counts,
-        items=[item(definition, one) for one in standings],
+        items=[item(sweep, definition, one) for one in standings],
         sessions=list(definition.sessions),
     )
     if grid is not None:
@@ -50,10 +53,11 @@ def judge(found: SweepDocument) -> None:
     counts = found.counts
     if counts.failed:
         first = next(one for one in found.items if one.state == "failed")
+        there = first.output or f"lecoder-cgpu job logs {first.job_id} --session {first.session}"
         failed = errors.RuntimeFailure(
             f"{counts.failed} of {counts.items} items failed",
             name="ItemsFailed",
-            hint=f"what the first one said: lecoder-cgpu job logs {first.job_id} --session {first.session}; "
+            hint=f"what the first one printed: {there}; "
             f"to run them again: lecoder-cgpu sweep resume {found.name} --retry-failed",
         )
         fail(found, failed)
@@ -69,7 +73,7 @@ def fail(found: SweepDocument, error: errors.Error) -> None:
     found.error = ErrorInfo.of(error)
 
 
-def item(definition: Definition, one: Standing) -> SweepItem:
+def item(sweep: SweepFolder, definition: Definition, one: Standing) -> SweepItem:
     """One item with what became of it."""
     found = SweepItem(
         key=one.item.key,
@@ -83,6 +87,8 @@ def item(definition: Definition, one: Standing) -> SweepItem:
         found.session = one.session or UNSET
         found.job_id = job_id(definition, one.item.key, one.attempt)
         found.folder = folder(definition, one.item.key, one.attempt)
+        kept = sweep.output(one.item.key, one.attempt)
+        found.output = str(kept) if kept.exists() else UNSET
     if one.started is not None:
         found.started = timestamp(datetime.fromtimestamp(one.started, UTC))
     found.exit_code = UNSET if one.exit is None else one.exit

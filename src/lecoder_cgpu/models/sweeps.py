@@ -39,8 +39,8 @@ class SweepItem(Struct, kw_only=True):
 
     `state`: pending, running, done, failed, killed (it was ended before its time; `resume` runs it again), or unreached
     (the runtime that has it cannot be asked now). `attempts` are the jobs that were started for it; `jobId` is the last
-    one, on the runtime of `session`, and `folder` where it worked there. `started` is by our clock, `seconds` by the
-    runtime's.
+    one, on the runtime of `session`, and `folder` where it worked there. `output` is a file here with what it printed
+    last, at most 256 KiB of each stream. `started` is by our clock, `seconds` by the runtime's.
     """
 
     key: str
@@ -53,6 +53,7 @@ class SweepItem(Struct, kw_only=True):
     session: str | Optional = UNSET
     job_id: str | Optional = field(name="jobId", default=UNSET)
     folder: str | Optional = UNSET
+    output: str | Optional = UNSET
     exit_code: int | Optional = field(name="exitCode", default=UNSET)
     signal: str | Optional = UNSET
     started: str | Optional = UNSET

@@ -13,7 +13,6 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,10 +26,11 @@ from ..helper.launch import Launch
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
 from ..net.http import is_loopback
-from ..runs import closing, job_names, jobs, process_runs, records
+from ..runs import closing, job_names, job_output, jobs, process_runs, records
+from ..system import atomic_files
 from . import template
 from .code import kept
-from .store import DEFINITION, ITEMS, Definition, Note
+from .store import DEFINITION, ITEMS, Definition, Note, SweepFolder
 
 if TYPE_CHECKING:
     from ..helper.documents import RunState
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 FOLDER = "lecoder-sweeps"  # on the runtime, in its working folder
 PROGRAM = "item_folder"
 ENDERS = ("kill", "interrupt", "close", "lease")  # on whose behalf a job is ended that is to run again
+KEPT = 1 << 18  # bytes of each stream of a job that are kept here
 LISTED = 10_000  # jobs of a runtime among which those of a sweep are looked for
 
 _NAME = re.compile(r".*/([0-9a-f]{16})(?: (\d{1,6}))?")  # of a job: the item's key and the attempt
@@ -72,7 +73,7 @@ class Place:
     """A session that executes items.
 
     Args:
-        stored: the folder with what is stored of the sweep here. name: of the session.
+        sweep: what is stored of the sweep here. name: of the session.
         own: whether it was made for the sweep, so that its runtime is started, and given back.
         patience: seconds to wait for a free machine.
         items: all of the sweep, which are written beside the code, for other machines.
@@ -83,7 +84,7 @@ class Place:
         self,
         manager: SessionManager,
         definition: Definition,
-        stored: Path,
+        sweep: SweepFolder,
         name: str,
         *,
         own: bool,
@@ -97,7 +98,7 @@ class Place:
         self.keeps = False  # it has, or may have, results that were not fetched
         self._manager = manager
         self._definition = definition
-        self._stored = stored
+        self._sweep = sweep
         self._patience = patience
         self._items = items
         self._session: Session | None = None
@@ -132,7 +133,7 @@ class Place:
         """Send the code, unless the runtime has it whole already, and what other machines need to know."""
         definition = self._definition
         if definition.folder is not None and not _has(storage, f"{base(definition)}/{DEFINITION}"):
-            storage.sync(kept(self._stored, definition.identity.code), f"{base(definition)}/code")
+            storage.sync(kept(self._sweep.path, definition.identity.code), f"{base(definition)}/code")
         for name, content in (
             (f"{PROGRAM}.py", bootstrap.program(PROGRAM).encode()),
             (ITEMS, self._items),
@@ -201,10 +202,21 @@ class Place:
                 left = opened.kill(run, escalate=True)
                 if left.exit_code:
                     self.session.notify(f"{run} has left processes on {self.name} that could not be ended")
+            if note.state == "failed" or self.is_own:
+                self._keep_output(opened, run, note)
         self.session.used()
         if note.state != "killed" and definition.pull:
             self._fetch(standing, note)
         return note
+
+    def _keep_output(self, opened: jobs.Jobs, run: str, note: Note) -> None:
+        """Keep what a job printed last: its runtime may be given back before anybody asks."""
+        pieces: list[bytes] = []
+        job_output.read_both(opened, run, lambda _, data: pieces.append(data), -KEPT, None)
+        try:
+            atomic_files.write_atomic(self._sweep.output(note.key, note.attempt), b"".join(pieces))
+        except errors.ConfigError as error:  # no room here ends no work
+            self.session.notify(f"the output of {run} is not kept here: {error.message}")
 
     def _note(self, opened: jobs.Jobs, state: RunState, standing: Standing) -> Note:
         """What is to be noted of a job that has ended."""

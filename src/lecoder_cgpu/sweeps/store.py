@@ -2,6 +2,7 @@
 
 `sweep.json` says what it is, `items.jsonl` which items it has, and `progress.jsonl` what became of their jobs: one line
 before a job is started, and one when it has ended. Lines are only added, so a client that is killed leaves the truth.
+`output/` has what jobs printed last, as it outlives their runtimes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .grid import Item
 from .identity import Identity
 
 DEFINITION, ITEMS, PROGRESS = "sweep.json", "items.jsonl", "progress.jsonl"
+OUTPUT = "output"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 STOP = "stop"  # a file: whoever works on the sweep is to end
 
@@ -126,6 +128,10 @@ class SweepFolder:
     def add_values(self, found: Iterable[dict[str, str]]) -> int:
         """The same as `add`, by the values of each item."""
         return self.add(map(grid.item, found))
+
+    def output(self, key: str, attempt: int) -> Path:
+        """Where the last output of an attempt at an item is kept, once it has ended."""
+        return self.path / OUTPUT / (f"{key}.{attempt + 1}" if attempt else key)
 
     def note(self, note: Note) -> None:
         """Add a line to the progress."""

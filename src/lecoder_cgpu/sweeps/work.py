@@ -31,7 +31,7 @@ class Work:
 
     def __init__(self, manager: SessionManager, sweep: SweepFolder, notify: Callable[[str], None]) -> None:
         self.manager = manager
-        self._sweep = sweep
+        self.sweep = sweep
         self._notify = notify
         self.definition: Definition = sweep.definition()
         self.standings: list[Standing] = []
@@ -41,7 +41,7 @@ class Work:
 
     def read(self) -> None:
         """Take up what was noted here."""
-        self.standings = list(standings_of.of(self._sweep.items(), self._sweep.notes()).values())
+        self.standings = list(standings_of.of(self.sweep.items(), self.sweep.notes()).values())
 
     # --- what the runtimes know ---
 
@@ -84,7 +84,7 @@ class Work:
             if state == "lost" and one.losses + 1 >= LOSSES:
                 note.error = f"{LOSSES} runtimes were lost with it"
             if keep:
-                self._sweep.note(note)
+                self.sweep.note(note)
             one.take(note)
 
     @staticmethod
@@ -106,7 +106,7 @@ class Work:
             note.seconds = None if state.result is None else round(state.result.seconds, 3)
             one.take(note)
             if keep and not self.definition.pull:
-                self._sweep.note(note)
+                self.sweep.note(note)
 
     # --- working ---
 
@@ -145,13 +145,13 @@ class Work:
         listening = [name for name in self.definition.sessions if name in busy and name not in usable]
         known = set(self.definition.sessions)
         self.definition.sessions += [name for name in usable if name not in known]
-        self._sweep.write(self.definition)
+        self.sweep.write(self.definition)
         items = b"".join(msgspec.json.encode(one.item.values) + b"\n" for one in self.standings)
         self._places = [
             Place(
                 self.manager,
                 self.definition,
-                self._sweep.path,
+                self.sweep,
                 name,
                 own=name in self.definition.made,
                 patience=wants.patience or 0.0,
@@ -161,7 +161,7 @@ class Work:
             for name in (*usable, *listening)
         ]
         schedule = Schedule(
-            self.manager, self._sweep, self.definition, self.standings, self._places, tell=tell, notify=self._notify
+            self.manager, self.sweep, self.definition, self.standings, self._places, tell=tell, notify=self._notify
         )
         try:
             schedule.run(limit)
