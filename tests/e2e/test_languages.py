@@ -15,6 +15,7 @@ from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.kernels import BASH, R, install
 from tests.support.servers import JupyterServer, start_server
+from tests.support.wait import wait_until
 
 pytest.importorskip("bash_kernel", reason="bash_kernel is not installed here")
 
@@ -119,6 +120,26 @@ def test_a_time_limit(shared: Cli) -> None:
     assert (ended.code, ended.json["error"]["name"]) == (75, "TimeLimit"), ended
     assert "interrupted" in ended.json["error"]["message"]
     assert shared("run", "-m", "kernel", "echo $kept").out == "1\n"
+
+
+def test_an_interrupted_kernel_of_r(shared: Cli) -> None:
+    """It says `abort`, and nothing of an exception; the next run works, and the list of jobs has the watched one's
+    end, which only its own command was told."""
+    job = shared("run", "-m", "kernel", "--kernel-name", R, "--detach", "Sys.sleep(600)").out.strip()
+    wait_until(lambda: shown(shared, job))
+    assert shared("job", "kill", job).code == 0
+    attached = shared("run", "--attach", job, "--json").json
+    assert (attached["status"], attached["error"]["name"]) == ("error", "KeyboardInterrupt")
+    assert "was interrupted" in attached["error"]["suggestion"]
+    assert shared("run", "-m", "kernel", "next_one").out == "R: next_one\n"
+    assert shared("run", "-m", "kernel", 'stop("told")').code == 1
+    ends = {item["command"]: item.get("exitCode") for item in shared("job", "list", "--json").json["jobs"]}
+    assert (ends["next_one"], ends['stop("told")']) == (0, 1)
+
+
+def shown(cli: Cli, job: str) -> bool:
+    """Whether a job has printed something."""
+    return bool(cli("job", "show", job, "--json").json["job"]["stdoutBytes"])
 
 
 def test_a_job_and_a_command(shared: Cli) -> None:

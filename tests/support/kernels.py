@@ -1,7 +1,8 @@
 """Kernels of other languages than Python for tests: bash (`bash_kernel`), and one that says it is R.
 
 The second is a program of this file on ipykernel's base class, as most small kernels are. It shows the code that it
-gets, fails for `stop("TEXT")` as IRkernel does, and knows the names that were set by `NAME = VALUE`.
+gets, fails for `stop("TEXT")` as IRkernel does, and says of a `Sys.sleep(SECONDS)` that was interrupted what IRkernel
+says: `abort`, without an exception, an output or a count.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ class RLike(Kernel):
             error = {"ename": "ERROR", "evalue": f"Error in f(): {found[1]}\n", "traceback": ["Traceback:", "1. f()"]}
             send(self.iopub_socket, "error", error)
             return {"status": "error", "execution_count": self.execution_count, **error}
+        if found := re.search(r"Sys\.sleep\((.*?)\)", code):
+            try:
+                time.sleep(float(found[1]))
+            except KeyboardInterrupt:
+                return {"status": "abort"}
         return {"status": "ok", "execution_count": self.execution_count, "payload": [], "user_expressions": {}}
 
     async def do_is_complete(self, code: str) -> dict[str, Any]:

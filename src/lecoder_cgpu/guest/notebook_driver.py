@@ -253,7 +253,7 @@ class Driver:
                     status = found.get("status")
                     if status in ("aborted", "abort") and begun:  # so do some kernels say that they were interrupted
                         raised = {"ename": "KeyboardInterrupt", "evalue": ""}
-                    elif status == "aborted":
+                    elif status in ("aborted", "abort"):
                         raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
                     elif status != "ok":
                         raised = shown if shown and found.get("ename") in (None, "", "NoneType") else found

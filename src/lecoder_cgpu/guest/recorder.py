@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING
 from . import executor, last_words
 from .kernel_sockets import KernelSockets, Message, load, message
 from .processes import identity, kernel_process, send_signal, signal_name
-from .recording import Recording, is_recorded
+from .recording import EndedRuns, Recording, is_recorded
 from .reply_notes import NOTE, PREPARE
 from .state_files import read_json
 
@@ -64,7 +64,6 @@ LONGEST_PAUSE = 10.0  # seconds; a recorder that has failed so often in a row th
 TICK = 1.0  # seconds between looks at runs without news
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 DIED = "the kernel died or was restarted"
-MOST_OVER = 100  # ended runs whose late output is still taken
 REPLY_WITHIN = 2.0  # seconds in which the reply to a job comes after its `idle`
 
 
@@ -92,7 +91,7 @@ class Recorder(threading.Thread):
         self._runs: dict[str, Recording] = {}
         self._expected: dict[str, Recording] = {}
         self._late: dict[str, tuple[float, Message]] = {}  # the `idle` of jobs whose reply has not come yet
-        self._over: dict[str, Recording] = {}  # the last ones that have ended; what they left behind may print
+        self.over = EndedRuns()
         self._foreign: set[str] = set()  # runs that another helper records
         self._probe: str | None = None
         self._mark: str | None = None
@@ -318,8 +317,8 @@ class Recorder(threading.Thread):
             self._active()
         if run == self._mark:
             self._mark = "seen"
-        if run in self._over:
-            self._over[run].add_late(kind, taken)
+        if (over := self.over.get(run)) is not None:
+            over.add_late(kind, taken)
             return
         recording = self._recording(run) if _RUN_ID.fullmatch(run) else None
         if recording is None:
@@ -380,9 +379,7 @@ class Recorder(threading.Thread):
             self._expected[recording.id] = recording
         else:
             recording.finish(**known)
-            self._over[recording.id] = recording
-            if len(self._over) > MOST_OVER:
-                del self._over[next(iter(self._over))]
+            self.over.add(recording)
             self._ended()
 
     def _replied(self, parts: list[bytes]) -> None:

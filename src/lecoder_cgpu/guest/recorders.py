@@ -18,6 +18,7 @@ from .state_files import read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from .executor import KernelCode
 
@@ -74,6 +75,11 @@ class Recorders:
         if settle and not recorder.settle():
             return 0.0
         return recorder.seconds()
+
+    def conclude(self, kernel: str, run: str, reply: dict[str, Any]) -> None:
+        """Note what a client says of how a run ended."""
+        if (recorder := self._recorders.get(kernel)) is not None:
+            recorder.over.tell(run, reply)
 
     def execute(
         self, kernel: str, run: str, folder: str, code: KernelCode, limits: tuple[float | None, float | None]

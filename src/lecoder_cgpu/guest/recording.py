@@ -26,6 +26,7 @@ IDLE_CLOSE = 5.0  # seconds after which the files of a run without news are clos
 PREVIEW = 400  # characters of the code that lists show
 TRACEBACK = 64 << 10  # characters kept of a traceback in the result
 HELPER = __package__  # says whose run it is: helpers of several versions may live in one process
+MOST_OVER = 100  # ended runs whose late output is still taken
 FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,15})\Z", re.DOTALL)
 _BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
@@ -259,6 +260,19 @@ class Recording:
         self._result = result
         write_json(os.path.join(self.folder, "result.json"), result)
 
+    def decide(self, reply: dict[str, Any]) -> None:
+        """Take a client's word for how the code ended, if nothing else has told (protocol J36)."""
+        result = self._result
+        if result is None or result["verdict"] != "unknown":
+            return
+        good = reply.get("status") == "ok"
+        result.update(
+            exit=0 if good and not result.get("died") else 1,
+            verdict="ok" if good else "error",
+            error=None if good else _exception(reply),
+        )
+        write_json(os.path.join(self.folder, "result.json"), result)
+
     def add_late(self, kind: str, taken: Message) -> None:
         """Add what came after the end: tasks and threads that the code left behind go on printing."""
         if kind in _BULKY and self._result is not None:
@@ -279,6 +293,35 @@ class Recording:
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(self.folder, name))
             self._sizes[name] = 0
+
+
+class EndedRuns:
+    """The last runs of a kernel that have ended: what they left behind may print, and a client may tell their end."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, Recording] = {}
+        self._words: dict[str, dict[str, Any]] = {}
+
+    def get(self, run: str) -> Recording | None:
+        return self._runs.get(run)
+
+    def add(self, recording: Recording) -> None:
+        self._keep(self._runs, recording.id, recording)
+        if (word := self._words.pop(recording.id, None)) is not None:
+            recording.decide(word)
+
+    def tell(self, run: str, reply: dict[str, Any]) -> None:
+        """Note what a client says of a run, which may not have ended here. May be called in any thread."""
+        self._keep(self._words, run, reply)
+        if (recording := self._runs.get(run)) is not None:
+            recording.decide(reply)
+            self._words.pop(run, None)
+
+    @staticmethod
+    def _keep(kept: dict[str, Any], run: str, item: Any) -> None:
+        kept[run] = item
+        if len(kept) > MOST_OVER:
+            kept.pop(next(iter(kept)), None)
 
 
 def _exception(found: dict[str, Any]) -> dict[str, Any]:

@@ -256,6 +256,10 @@ class Service:
         """Record what a kernel publishes for our runs, from now on."""
         return {"seconds": self._recorders.record(kernel, settle)}
 
+    def conclude(self, kernel: str, run: str, reply: dict[str, Any]) -> dict[str, Any]:
+        self._recorders.conclude(kernel, run, reply)
+        return {}
+
     def use(self) -> dict[str, Any]:
         """Note that the runtime is in use in a way that its helper does not see: a tunnel, a terminal, a transfer."""
         return {}

@@ -228,6 +228,10 @@ class Helper:
         """
         return self._call(answers.Recorded, "record", kernel=kernel, settle=settle).seconds
 
+    def conclude(self, kernel: str, run: str, reply: dict[str, Any]) -> None:
+        """Tell how a run ended whose kernel does not publish its replies (protocol J36)."""
+        self._call(answers.Nothing, "conclude", kernel=kernel, run=run, reply=reply)
+
     def keep_awake(self, wanted: bool) -> None:
         """Say whether a JupyterHub is told that work goes on."""
         self._call(answers.Nothing, "keep_awake", wanted=wanted)

@@ -96,6 +96,11 @@ class Execution:
     def replied(self) -> bool:
         return self.status is not None
 
+    def verdict(self) -> dict[str, Any]:
+        """What the kernel's reply says of the end, as a reply does."""
+        raised = self.raised or Raised("", "", [])
+        return {"status": self.status, "ename": raised.name, "evalue": raised.message, "traceback": raised.traceback}
+
     @property
     def finished(self) -> bool:
         return self.death is not None or self.status == "aborted" or (self.replied and self.idle)

@@ -356,7 +356,7 @@ def _suggestion(failure: type[errors.Error], name: str, message: str) -> str | N
     if name == "NameError":
         return "define or import it first; names live in the kernel only until it is restarted"
     if name == "KeyboardInterrupt":
-        return "the code was interrupted; repeat the same command if that was not intended"
+        return languages.INTERRUPTED
     if name == "FileNotFoundError":
         return "relative paths start in the runtime's working folder, not on this machine: lecoder-cgpu ls shows it"
     if name == "PermissionError":

@@ -100,8 +100,7 @@ def watched_run(
             outcome.bases = connection.exception_bases()
         if outcome.steps:
             logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
-        if outcome.execution.death is not None:
-            session.await_recording()
+        session.note_end(outcome.execution, published=outcome.is_python)
     return outcome
 
 

@@ -10,6 +10,7 @@ import re
 from .. import errors
 from ..jupyter.kernelspecs import PYTHON
 
+INTERRUPTED = "the code was interrupted; repeat the same command if that was not intended"
 _MEMORY = "use less memory at once, free what is not needed (lecoder-cgpu kernel restart), or use a bigger machine"
 _NAMES = "define it first; names live in the kernel only until it is restarted"
 _MODULE = "check the module's name and version in the import"
@@ -55,6 +56,8 @@ def meaning(language: str, name: str, message: str) -> tuple[type[errors.Error],
     for pattern, failure, advice in _ROWS.get(language, ()):
         if found := re.search(pattern, text):
             return failure, advice.format(*found.groups()) or _ADVICE.get(failure)
+    if name == "KeyboardInterrupt":
+        return errors.RuntimeFailure, INTERRUPTED
     return errors.RuntimeFailure, "read the message and the traceback: they say where it failed"
 
 

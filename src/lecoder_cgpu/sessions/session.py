@@ -22,6 +22,7 @@ from . import consents
 from .runtime import Notify, SessionRuntime, Waiting, is_refused_kernel, known_as_ours
 
 if TYPE_CHECKING:
+    from ..jupyter.execution import Execution
     from ..models.sessions import KernelChoice, KernelInfo
 
 __all__ = ["Notify", "Session", "Waiting"]
@@ -296,6 +297,21 @@ class Session(SessionRuntime):
         """After the kernel's process was replaced, wait until the new one is recorded, too."""
         if self.kernel_record is not None and self.kernel_record.recorded:
             self._start_recording(self.kernel_record.id)
+
+    def note_end(self, run: Execution, *, published: bool) -> None:
+        """Have a new process recorded, or, where the kernel has not `published` its reply, its end (protocol J36)."""
+        if run.death is not None:
+            self.await_recording()
+        if self.kernel_record is None or not self.kernel_record.recorded or published or not run.replied:
+            return
+        try:
+            helper = self._connect_helper()
+            try:
+                helper.conclude(self.kernel_record.id, run.msg_id, run.verdict())
+            finally:
+                helper.close()
+        except errors.Error as error:
+            logs.current().warn("RUN", f"its end is not in the recording: {error.message}", {"run": run.msg_id})
 
     def restart_kernel(self) -> Kernel | None:
         """Restart the kernel, and return it as it is then.
