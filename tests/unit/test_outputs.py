@@ -162,6 +162,9 @@ def test_an_error_has_a_budget() -> None:
     assert isinstance(short.error, ErrorInfo)
     assert short.error.traceback == ["a", "b"]
     assert short.truncated is UNSET
+    short.error.name = "E" * 200_000
+    outputs.Collector(outputs.OutputOptions(max_output=200)).fill(short)
+    assert len(short.error.name) < 300
 
 
 @given(st.text(max_size=300), st.lists(st.text(max_size=200), max_size=6), st.integers(2, 100))

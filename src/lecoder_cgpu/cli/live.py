@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -79,8 +80,9 @@ class KernelView:
     """Shows the events of a kernel run.
 
     On a terminal, carriage returns and colour go through, and `clear_output` and display updates redraw. In a pipe,
-    lines come when they are complete, without escape sequences, and of a display that is updated only the last state
-    is printed, at the end. With `raw`, text goes through untouched. Events hold binary outputs only with `inline`.
+    lines come when they are complete, without escape sequences, and of a display that is updated, or that stands in an
+    Output widget that is cleared (as rich draws its bars), only the last state is printed, at the end. With `raw`, text
+    goes through untouched. Events hold binary outputs only with `inline`.
     """
 
     def __init__(
@@ -96,6 +98,8 @@ class KernelView:
         self._clear_on_next = False
         self._widget: str | None = None  # the Output widget that captures what comes
         self._pending: dict[str, tuple[str, str | None]] = {}  # display id -> its latest text, and whose it is
+        self._redrawn: set[str | None] = set()  # the Output widgets that were cleared
+        self._unnamed = itertools.count()
         self._last_display: tuple[str, str] | None = None
         self._failure: messages.Failure | None = None  # the last output, which may be what ends the code
 
@@ -109,8 +113,7 @@ class KernelView:
     def finish(self, ended_by: object = None) -> None:
         """Show what was held back; `ended_by` is the error of the document, which is told apart."""
         failure, self._failure = self._failure, None
-        told = isinstance(ended_by, ErrorInfo) and bool(ended_by.traceback) and failure is not None
-        if failure is not None and not told:
+        if failure is not None and not (isinstance(ended_by, ErrorInfo) and _tells(ended_by, failure)):
             self._write_failure(failure)
         for name, feed in self._feeds.items():
             if rest := feed.flush():
@@ -139,7 +142,9 @@ class KernelView:
             case messages.Failure(name=name, message=message, traceback=traceback):
                 limit = outputs.ERROR_LIMIT
                 lines = outputs.cut_text(strip_ansi("\n".join(traceback)), limit).split("\n") if traceback else []
-                return FailureEvent(name=name, message=outputs.cut_text(message, limit), traceback=lines)
+                return FailureEvent(
+                    name=outputs.short_name(name), message=outputs.cut_text(message, limit), traceback=lines
+                )
             case messages.Dropped(notice=notice):
                 return NoticeEvent(text=f"the server left out output: {notice.splitlines()[0]}")
         raise TypeError(event)
@@ -167,8 +172,10 @@ class KernelView:
                 self._display(event)
             case messages.Clear(wait=True):
                 self._clear_on_next = True
+                self._note_redrawn()
             case messages.Clear():
                 self._clear()
+                self._note_redrawn()
 
     def _write_failure(self, failure: messages.Failure) -> None:
         exception = failure.name
@@ -182,15 +189,23 @@ class KernelView:
             text = render(text)
         text += "\n" if text else ""
         key = event.display_id
-        if key is not None and not self._terminal and not self._raw:
-            self._pending[key] = (text, event.widget)
-            return
+        if not self._terminal and not self._raw:
+            if key is None and event.widget in self._redrawn:
+                self._clear_if_due()
+                key = f"{event.widget} {next(self._unnamed)}"
+            if key is not None:
+                self._pending[key] = (text, event.widget)
+                return
         if event.update and self._terminal and self._last_display is not None and self._last_display[0] == key:
             self._rub_out(self._last_display[1])
         else:
             self._clear_if_due()
         self._write("stdout", text)
         self._last_display = (key, text) if key is not None else None
+
+    def _note_redrawn(self) -> None:
+        if self._widget is not None:
+            self._redrawn.add(self._widget)
 
     def _clear_if_due(self) -> None:
         if self._clear_on_next:
@@ -278,6 +293,20 @@ class ProcessView:
         else:
             event.base64 = b64encode(content).decode()
         self._printer.event(event)
+
+
+def failure_text(error: ErrorInfo) -> str:
+    """The traceback, and the message where the kernel has left it out of that; "" without a traceback."""
+    if not isinstance(error.traceback, list) or not error.traceback:
+        return ""
+    text = "\n".join(error.traceback)
+    told = error.name in text or error.message.split("\n", 1)[0][:40] in text
+    return text if told else f"{text}\n{error.name}: {error.message}"
+
+
+def _tells(error: ErrorInfo, failure: messages.Failure) -> bool:
+    """Whether whoever reads the error needs nothing of the last output: bash's have neither a name nor a traceback."""
+    return bool(error.traceback) or (not failure.traceback and failure.name in ("", error.name))
 
 
 def as_text(data: dict[str, Any]) -> str:

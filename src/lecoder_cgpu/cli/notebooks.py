@@ -20,7 +20,7 @@ from ..notebooks import remote, scripts
 from .app import App
 from .display_options import INCOMPLETE
 from .inputs import file_content
-from .live import KernelView, Offsets
+from .live import KernelView, Offsets, failure_text
 from .output import Printer
 from .parse import IN_DRIVE
 
@@ -196,8 +196,7 @@ class NotebookView:
         if self._printer.mode == "events":
             self._printer.event(CellEvent(cell=result))
         elif self._printer.mode == "human" and isinstance(result.error, ErrorInfo):
-            lines = result.error.traceback
-            text = "\n".join(lines) if isinstance(lines, list) and lines else f"error: {result.error.message}"
+            text = failure_text(result.error) or f"error: {result.error.message}"
             self._printer.note(
                 text + ("\n(allowed by the cell's tag or --allow-error)" if result.allowed is True else "")
             )

@@ -29,7 +29,7 @@ from ..models.history import HistoryRuntime
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from .app import App
-from .live import KernelView
+from .live import KernelView, failure_text
 from .output import Printer
 from .pictures import Pictures, protocol
 
@@ -191,10 +191,7 @@ class Repl:
         error = document.error
         if not isinstance(error, ErrorInfo):
             return
-        if isinstance(error.traceback, list) and error.traceback:
-            self.screen.note("\n".join(error.traceback))
-        else:
-            self.screen.note(f"error: {error.name}: {error.message}")
+        self.screen.note(failure_text(error) or f"error: {error.name}: {error.message}")
         if isinstance(error.suggestion, str) and error.category != "runtime":
             self.screen.note(f"hint: {error.suggestion}")
 

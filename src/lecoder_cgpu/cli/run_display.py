@@ -15,7 +15,7 @@ from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
 from .display_options import HEARTBEAT, INCOMPLETE
-from .live import KernelView, ProcessView, heartbeat
+from .live import KernelView, ProcessView, failure_text, heartbeat
 from .output import Printer
 
 if TYPE_CHECKING:
@@ -158,9 +158,9 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
         printer.note("interrupted" + _steps(document))
         return
     told = _speaks_for_itself(document)
-    if isinstance(error.traceback, list) and error.traceback:
+    if text := failure_text(error):
         if document.mode == "kernel":  # a process has written its own
-            printer.note("\n".join(error.traceback))
+            printer.note(text)
             truncated = document.truncated
             if isinstance(truncated, Truncated) and truncated.error_bytes and isinstance(truncated.get, str):
                 printer.note(f"all of the error: {truncated.get}")

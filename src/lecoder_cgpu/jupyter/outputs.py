@@ -72,6 +72,7 @@ class OutputOptions(Struct, frozen=True, kw_only=True):
 DEFAULT = OutputOptions()
 SHOWN_ERRORS = 1000  # exceptions that are kept, the first and the last ones
 ERROR_LIMIT = 64 << 10  # bytes of an error's message, and of its traceback
+NAME_LIMIT = 200  # characters of an exception's name
 
 
 class _Segment:
@@ -222,6 +223,7 @@ def bound_error(error: ErrorInfo | ShownError | Optional, limit: int | None) -> 
     if limit is None or not isinstance(error, ErrorInfo | ShownError):
         return 0
     limit = min(limit, ERROR_LIMIT)
+    error.name = short_name(error.name)
     lines = error.traceback if isinstance(error.traceback, list) else []
     sizes = [len(line.encode("utf-8", "surrogatepass")) for line in (error.message, *lines)]
     if sizes[0] <= limit and sum(sizes[1:]) <= limit:
@@ -233,6 +235,11 @@ def bound_error(error: ErrorInfo | ShownError | Optional, limit: int | None) -> 
         frames = cut_text("\n".join(lines[:-1]), limit - limit // 2)
         error.traceback = [*([frames] if frames else []), last]
     return sum(sizes)
+
+
+def short_name(name: str) -> str:
+    """The name of an exception, which is a text of any length for a kernel, as far as anybody would read it."""
+    return name if len(name) <= NAME_LIMIT else name[:NAME_LIMIT] + "…"
 
 
 def cut_text(text: str, limit: int) -> str:
