@@ -59,6 +59,7 @@ def test_notebooks(lab: Cli, tmp_path: Path, detached: bool) -> None:
     assert [output.output_type for output in cells[0]] == ["error", "stream", "error", "stream"]
     assert [output.get("evalue") for output in cells[0]] == ["1", None, "2", None]
     assert cells[1][-1].ename == "ExceptionGroup"
+    assert "ExceptionGroup: g" in cells[1][-1].traceback[0]  # viewers show nothing else
     assert cells[2] == []
     cells = run_notebook(lab, tmp_path, [HANDLED, "import sys\nsys.exit(0)"], detached, 0)
     assert cells[1][0].ename == "SystemExit"

@@ -66,6 +66,7 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         from . import document, kernels, runs
         from .options import NotebookOptions
 
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # papermill shows what libraries tell of each request
         files = {"stdout": options.get("stdout_file"), "stderr": options.get("stderr_file")}
         content = document.library().from_dict(nb_man.nb)  # a copy: ours has plain outputs, which papermill cannot read
         observer = _Reporter(nb_man, content, files, log_output)

@@ -116,7 +116,9 @@ class NotebookProgress:
         if shown or run.status == "ok":  # sys.exit(0), too
             pass
         elif raised is not None:
-            self._outputs.fail(raised.name, raised.message, raised.traceback)
+            # Viewers show nothing but the traceback, which not every kernel, and no exception group, brings.
+            told = raised.traceback or [f"{raised.name}: {raised.message}"]
+            self._outputs.fail(raised.name, raised.message, told)
         elif isinstance(run.error, ErrorInfo):
             self._outputs.fail(run.error.name, run.error.message, [f"{run.error.name}: {run.error.message}"])
         self._outputs.put(step.cell, run.execution_count)
