@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.cli import dotenv, parse, script_files
+from lecoder_cgpu.cli import dotenv, parse, run_checks, script_files
 from lecoder_cgpu.runs import script_header
 
 HERE = {"HOME_DIR": "/home/ada"}
@@ -105,3 +105,10 @@ def test_a_kind_of_tpu_is_no_command(word: str) -> None:
 
 def test_a_command_is_no_kind_of_tpu() -> None:
     assert parse.split_run(["--tpu", "vi", "x"]) == parse.Split(["--tpu"], ["vi", "x"])
+
+
+def test_a_dash_is_no_command() -> None:
+    """A shell would say that it does not find it; the hint names what reads from a pipe."""
+    with pytest.raises(errors.UsageError, match="no command") as caught:
+        run_checks.of_command({"kernel_name": None}, ["-"])
+    assert "notebook run -" in (caught.value.hint or "")

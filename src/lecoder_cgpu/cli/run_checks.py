@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from .. import errors
@@ -63,8 +64,14 @@ def of_code(options: dict[str, Any]) -> None:
         )
 
 
-def of_command(options: dict[str, Any]) -> None:
-    """Refuse what only code in a kernel can have."""
+def of_command(options: dict[str, Any], words: Sequence[str]) -> None:
+    """Refuse what only code in a kernel can have, and what a shell would not find."""
+    if list(words) == ["-"]:
+        raise errors.UsageError(
+            "- is no command",
+            hint="a command comes through a pipe without it; a notebook: lecoder-cgpu notebook run -; "
+            "code: lecoder-cgpu run -m kernel -f -",
+        )
     if options["kernel_name"] is not None:
         raise errors.UsageError(
             "--kernel-name chooses what runs code, and this is a command",

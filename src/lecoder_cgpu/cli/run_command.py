@@ -187,7 +187,7 @@ class Invocation:
     # --- terminal mode ---
 
     def process(self) -> Answer:
-        run_checks.of_command(self.options)
+        run_checks.of_command(self.options, self.words)
         command = self._command()
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
