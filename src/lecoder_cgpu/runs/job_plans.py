@@ -69,6 +69,7 @@ class Try(Struct, kw_only=True):
     units: float = 0.0
     put_back: bool = False
     output: int | None = None  # bytes that it had printed when it was last seen
+    warned: bool = False  # its stop file was made
 
     @property
     def past(self) -> Past:

@@ -7,6 +7,7 @@ was begun and not written down is found again by the names that derive from the 
 from __future__ import annotations
 
 import contextlib
+import io
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -16,10 +17,11 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..backends.protocol import Leased
 from ..files import pull_plans, pulling
+from ..files.commands import Storage
 from ..helper.launch import Launch
 from ..models.base import ErrorInfo
 from ..models.runs import Stopped
-from ..store import leases, lifecycle
+from ..store import leases, lifecycle, rates
 from ..system import logs
 from . import attempts, job_plans, job_sources, losses, records
 from .job_plans import JobPlan, Try
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from ..sessions.session import Session
     from ..store.session_store import Record
 
+NOTICE = 180.0  # seconds before a limit ends an attempt at which its stop file appears; a quarter of a short limit
 AWAY = 3600.0  # seconds unseen after which a lender may have ended a runtime because its work was done
 
 
@@ -97,6 +100,7 @@ class Steps:
                     if state.ended:
                         records.note_ends(jobs, [state])
                         return self._ended(plan, state, jobs.document(state))
+                    warned = last.warned or self._warned(plan, record, session, jobs)
             except errors.LostError:
                 return self._gone(plan, self._manager.store.get(last.session) or record, session)
             except errors.NotFoundError:
@@ -106,7 +110,18 @@ class Steps:
                 stored = self._manager.store.get(last.session)
                 return plan if stored is None else self._gone(plan, stored, session)
         output = (state.stdout_size or 0) + (state.stderr_size or 0)
-        return _with_last(plan, structs.replace(last, seen=self._clock(), output=output))
+        return _with_last(plan, structs.replace(last, seen=self._clock(), output=output, warned=warned))
+
+    def _warned(self, plan: JobPlan, record: Record, session: Session, jobs: Jobs) -> bool:
+        """Create the stop file of an attempt if a limit is about to end it; whether that was done."""
+        left = _left_before_a_limit(plan, record, rates.read(self._folder), self._clock())
+        if left is None or not plan.policy:
+            return False
+        path = stop_file(jobs.helper.hello().home, plan.last.run)
+        with Storage(session) as storage:
+            storage.upload_stream(io.BytesIO(f"a limit ends this attempt in about {left:.0f} s\n".encode()), path)
+        logs.current().info("RUN", f"{plan.job}: a limit is near, and {path} says so")
+        return True
 
     def _gone(self, plan: JobPlan, record: Record, session: Session) -> JobPlan:
         """The plan when the runtime of its attempt is not there, or may not be."""
@@ -271,6 +286,21 @@ class Steps:
             outcome=None,
             changed=self._clock(),
         )
+
+
+def _left_before_a_limit(plan: JobPlan, record: Record, known: rates.Rates, now: float) -> float | None:
+    """Seconds until a limit ends an attempt, if these are few; else None. For a limit on cost, a rate must be known."""
+    lease, timeout = leases.lease_of(record), plan.work.timeout
+    limits = []
+    if lease.max_runtime is not None:
+        limits.append((lease.began + lease.max_runtime - now, lease.max_runtime))
+    if timeout is not None:
+        limits.append((plan.last.began + timeout - now, timeout))
+    rate = known.get(rates.kind(record), 0.0)
+    if lease.max_units is not None and rate > 0:
+        limits.append((3600 * (lease.max_units - lease.units) / rate, 3600 * lease.max_units / rate))
+    near = [left for left, whole in limits if left < min(NOTICE, whole / 4)]
+    return max(min(near), 0.0) if near else None
 
 
 def attempt(session: Session, run: str, now: float, before: int = 0, *, put_back: bool = False) -> Try:
