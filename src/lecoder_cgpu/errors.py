@@ -240,6 +240,10 @@ class ServerError(ConnectionFailed):
     """A server failed (HTTP 5xx), or asked for fewer requests (429)."""
 
 
+class RuntimeLost(LostError):
+    """A runtime is gone, with the work that was on it."""
+
+
 class Unlisted(ConnectionFailed):
     """The lender's listing lacks the runtime, and it is not known yet whether the runtime is gone."""
 

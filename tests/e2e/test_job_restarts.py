@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,3 +145,85 @@ def test_a_job_between_two_runtimes(cli: Cli) -> None:
     ended = cli("job", "wait", job, "--json")
     assert (ended.code, ended.json["status"], ended.json["job"]["state"]) == (74, "unknown", "lost"), ended
     assert ended.json["attempts"][0]["cause"] == "lost"
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: Path, seed: int) -> None:
+    """The runtime is lost, and the keeper is killed, at random moments, also while it starts another attempt: the same
+    result, never two runtimes, each attempt once."""
+    chance = random.Random(seed)
+    source, place = written(tmp_path, 70), tmp_path / "results"
+    started = kept(
+        "run", "--detach", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "python3", "train.py",
+    )  # fmt: skip
+    job, most, losses, kills = started.out.strip(), 0, 0, 0
+    waiting = kept.start("job", "wait", job, "--json")
+    wait_until(lambda: generation(place) > 0)
+    due, until = time.monotonic() + chance.uniform(0.0, 2.0), time.monotonic() + 150
+    while waiting.poll() is None:
+        assert time.monotonic() < until, kept("job", "show", job)
+        most = max(most, len(colab.vms))
+        if time.monotonic() > due and losses < 2 and colab.vms:
+            colab.kill()
+            losses, due = losses + 1, time.monotonic() + chance.uniform(0.5, 5.0)
+        elif time.monotonic() > due and kills < losses:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(json.loads((kept.state / "keeper.json").read_text())["pid"], signal.SIGKILL)
+            kills, due = kills + 1, time.monotonic() + chance.uniform(3.0, 6.0)
+        time.sleep(0.05)
+    document = json.loads(waiting.communicate()[0])
+    assert (waiting.returncode, document["stdout"]) == (0, expected(70)), document
+    causes = [item["cause"] for item in document["attempts"]]
+    assert causes == ["lost"] * (len(causes) - 1) + ["finished"], document
+    assert most == 1
+
+
+def test_two_machines_that_act_at_once(colab: FakeColab, kept: Cli, tmp_path: Path) -> None:
+    """Two keepers with one login and the same job, in two state folders: one runtime, and one process."""
+    kept.variables["LECODER_CGPU_RESTART_PAUSE"] = "300"
+    mark = "echo $LECODER_CGPU_ATTEMPT >> started; sleep 600"
+    started = kept("run", "--detach", "--restarts", "1", mark)
+    job = started.out.strip()
+    colab.kill()
+    wait_until(lambda: shown(kept, job)["job"]["state"] == "restarting")
+    kept("keeper", "stop")
+    shutil.copytree(kept.home, tmp_path / "other")
+    other = Cli(tmp_path / "other", dict(kept.variables))
+    for cli in (kept, other):
+        path = cli.state / "jobs" / f"{job}.json"
+        plan = json.loads(path.read_text())
+        path.write_text(json.dumps(plan | {"due": time.time()}))
+    keepers = [cli.start("keeper", "run") for cli in (kept, other)]
+    try:
+        for cli in (kept, other):
+            wait_until(lambda cli=cli: shown(cli, job)["job"]["attempt"] == 2)  # type: ignore[misc]
+        assert len(colab.vms) == 1
+        assert kept("run", "cat started").out == "2\n"
+        assert {shown(cli, job)["attempts"][1]["runId"] for cli in (kept, other)} == {job_plans.run_id(job, 2)}
+    finally:
+        for keeper in keepers:
+            keeper.terminate()
+            keeper.communicate(timeout=30)
+
+
+def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
+    """The job may have ended before its runtime went, while nobody looked for longer than the lease: it is unknown, in
+    every document, and runs again only when it is told to."""
+    started = kept("run", "--detach", "--restarts", "5", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
+    job = started.out.strip()
+    kept("keeper", "stop")
+    path = kept.state / "jobs" / f"{job}.json"
+    plan = json.loads(path.read_text())
+    plan["tries"][0]["seen"] -= 4000
+    path.write_text(json.dumps(plan))
+    colab.kill()
+    waited = kept("job", "wait", job, "--json")
+    assert (waited.code, waited.json["status"], waited.json["job"]["state"]) == (74, "unknown", "unknown"), waited
+    assert f"job retry {job}" in waited.json["error"]["suggestion"]
+    assert [item["cause"] for item in waited.json["attempts"]] == ["unknown"]
+    assert kept("logs", "show", job, "--json").json["status"] == "unknown"
+    assert colab.vms == {}
+    assert kept("job", "retry", job).code == 0
+    done = kept("job", "wait", job, "--json")
+    assert [item["cause"] for item in done.json["attempts"]] == ["unknown", "finished"], done

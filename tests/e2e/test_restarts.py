@@ -98,6 +98,8 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
     assert most == 1
     assert colab.vms == {}
     assert document["release"]["released"] is not None
+    logged = {item["runId"]: item["status"] for item in colab_cli("logs", "--json").json if "runId" in item}
+    assert [logged[item["runId"]] for item in document["attempts"]] == ["lost", "lost", "ok"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -135,7 +137,9 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: i
 def test_what_is_not_run_again(local: Cli, tmp_path: Path) -> None:
     """The program's own failure under --restarts, a failure at once under --retries, and what the user ends."""
     once = local("run", "--json", "--restarts", "3", "exit 5")
-    assert (once.code, "attempts" in once.json) == (5, False), once
+    assert (once.code, [item["cause"] for item in once.json["attempts"]]) == (5, ["failed"]), once
+    unasked = local("run", "--json", "--no-restarts", "exit 5")
+    assert (unasked.code, "attempts" in unasked.json) == (5, False), unasked
     early = local("run", "--json", "--retries", "3", "exit 5")
     assert early.code == 5
     assert "of its own running time, and would do so again" in early.err
@@ -143,7 +147,7 @@ def test_what_is_not_run_again(local: Cli, tmp_path: Path) -> None:
     wait_until(lambda: any(job["state"] == "running" for job in local("job", "list", "--json").json["jobs"]))
     assert local("job", "kill", "long").code == 0
     document: dict[str, Any] = json.loads(running.communicate(timeout=30)[0])
-    assert (document["stopped"]["by"], "attempts" in document) == ("kill", False), document
+    assert (document["stopped"]["by"], document["attempts"][0]["cause"]) == ("kill", "killed"), document
 
 
 def test_a_server_that_dies_on_a_machine_that_stays(local: Cli, tmp_path: Path) -> None:
@@ -154,7 +158,7 @@ def test_a_server_that_dies_on_a_machine_that_stays(local: Cli, tmp_path: Path) 
     (server,) = (local.state / "local").glob("*/server.json")
     os.kill(int(json.loads(server.read_text())["pid"]), signal.SIGKILL)
     document: dict[str, Any] = json.loads(running.communicate(timeout=150)[0])
-    assert (document["status"], "attempts" in document) == ("unknown", False), document
+    assert (document["status"], [item["cause"] for item in document["attempts"]]) == ("unknown", ["unknown"]), document
     wait_until(lambda: mark.read_text().endswith("y\n"))
     assert mark.read_text() == "x\ny\n"
 
@@ -165,7 +169,7 @@ def test_a_server_that_dies_on_a_machine_that_stays(local: Cli, tmp_path: Path) 
         ("--restarts", "unlimited"),
         ("--restarts", "many"),
         ("--retry-on", "3"),
-        ("--restarts", "2", "--detach"),
+        ("--restarts", "2", "--no-restarts"),
         ("--restarts", "2", "-m", "kernel"),
         ("--retries", "2", "--wait", "5"),
     ],

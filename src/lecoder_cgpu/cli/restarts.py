@@ -53,6 +53,7 @@ def options(function: Any) -> Any:
             "--restarts", default="0", metavar="NUMBER",
             help="When the runtime is lost, run it again on another, up to so often; `unlimited` needs a limit.",
         ),
+        click.option("--no-restarts", is_flag=True, help="The same as --restarts 0, which is the default."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -66,6 +67,14 @@ def policy(options: dict[str, Any], *, kernel: bool) -> Policy | None:
     """
     limited = options["max_units"] is not None or options["max_runtime"] is not None
     text = options["restarts"]
+    if options["no_restarts"]:
+        if text != "0":
+            raise errors.UsageError(
+                f"--restarts {text} and --no-restarts contradict each other",
+                name="ConflictingOptions",
+                hint="leave out --no-restarts or --restarts",
+            )
+        text = "0"
     if text == "unlimited":
         if not limited:
             raise errors.UsageError(
@@ -184,6 +193,8 @@ class Attempts:
                 lost = self._past[-1].cause == "lost"
                 if decision.again and lost and not self._within_limits(session):
                     decision = attempts.Decision(False, "the limit over all attempts is reached")
+                if lost and document.status == "unknown":  # whatever was met first, it is certain by now
+                    document.fail(session.loss("the command ran", "repeat the same command"), "unknown")
                 self._note(session, document)
                 if not decision.again:
                     if decision.why:
@@ -198,8 +209,7 @@ class Attempts:
         finally:
             if self._copies is not None:
                 self._copies.cleanup()
-        if len(self._notes) > 1:
-            document.attempts = self._notes
+        document.attempts = self._notes
         return session, document
 
     def _started(self, session: Session, once: Callable[[Session], Run]) -> Run:

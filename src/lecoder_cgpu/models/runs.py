@@ -168,7 +168,7 @@ class Run(Struct, kw_only=True):
     cut the streams exactly.
     `lateOutputOf` names earlier runs of this kernel whose tasks or threads printed while this one ran; it stands with
     their output.
-    `attempts`, if there were several, tells of each; all else is about the last one.
+    `attempts` tells of each attempt of a command with --restarts or --retries; all else is about the last one.
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or

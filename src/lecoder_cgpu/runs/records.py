@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import UNSET, structs
 
 from .. import errors
+from ..backends.protocol import Leased
 from ..history.entries import MAX_TEXT, UNSETTLED, History, entry_from_run, shown_by
 from ..models.base import ErrorInfo, Timing, timestamp
 from ..models.base import now as utc_now
@@ -89,6 +90,9 @@ def remember(
     """
     run.session = session.record.ref
     entry = entry_from_run(run, command, _runtime(session), secrets, displays)
+    if run.status == "unknown" and isinstance(run.error, ErrorInfo) and isinstance(session.backend, Leased):
+        # Where machines are not rented, the work may live on when the server of one has died.
+        entry.status = "lost" if run.error.stands_for(errors.RuntimeLost) else entry.status
     if begun is not None:
         entry.id, entry.timestamp, entry.learned = begun.id, begun.timestamp, utc_now()
     History(session.store.folder).append(entry, shown_by(run) if displays is None else displays)
@@ -291,10 +295,24 @@ def settle(manager: SessionManager) -> None:
         stored = manager.store.records()
         for entry in left:
             why = _loss(manager, entry, stored)
-            if why is not None:
+            unknown = None if why is None else _unknown_to_its_job(manager, entry)
+            if unknown is not None:
+                history.append(_unwatched(entry, unknown))
+            elif why is not None:
                 history.append(lost(entry, why))
             elif not isinstance(entry.run_id, str) and owners.is_gone(entry.watcher or None):
                 history.append(_unwatched(entry, "the command that executed it was killed"))
+
+
+def _unknown_to_its_job(manager: SessionManager, entry: HistoryEntry) -> str | None:
+    """Why nobody knows how a run ended that is an attempt of a job; None if it is none, or was lost."""
+    from . import job_plans
+
+    plan = job_plans.find(manager.state_dir, str(entry.run_id))
+    tried = [] if plan is None else [item for item in plan.tries if item.run == entry.run_id]
+    if plan is None or not tried or tried[0].cause != "unknown":
+        return None
+    return plan.why or "nobody saw it when its runtime went: it may have ended before"
 
 
 def _unwatched(entry: HistoryEntry, why: str) -> HistoryEntry:

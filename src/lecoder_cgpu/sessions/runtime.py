@@ -375,10 +375,8 @@ class SessionRuntime:
             ended = leases.ended(self.record.name, stored.lease)
             ended.message = f"{ended.message}, while {what}"
             return ended
-        return errors.LostError(
-            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}",
-            name="RuntimeLost",
-            hint=hint,
+        return errors.RuntimeLost(
+            f"the runtime of session {self.record.name!r} is gone; it was lost while {what}", hint=hint
         )
 
     def reading_command(self, run_id: str) -> str:
