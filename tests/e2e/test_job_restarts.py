@@ -227,3 +227,22 @@ def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
     assert kept("job", "retry", job).code == 0
     done = kept("job", "wait", job, "--json")
     assert [item["cause"] for item in done.json["attempts"]] == ["unknown", "finished"], done
+
+
+def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
+    """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt."""
+    started = kept("run", "--detach", "--restarts", "1", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
+    job = started.out.strip()
+    busy = kept("keeper", "tick")
+    assert (busy.code, "the keeper runs" in busy.out) == (0, True), busy
+    kept("keeper", "stop")
+    kept.variables["LECODER_CGPU_KEEPER"] = "off"
+    colab.kill()
+
+    def over() -> bool:
+        assert kept("keeper", "tick").code == 0
+        return bool(shown(kept, job)["job"]["state"] == "exited")
+
+    wait_until(over)
+    assert [item["cause"] for item in shown(kept, job)["attempts"]] == ["lost", "finished"]
+    assert not (kept.state / "keeper.json").exists()

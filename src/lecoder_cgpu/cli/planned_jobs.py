@@ -65,7 +65,12 @@ def show(app: App, plan: JobPlan) -> JobDocument:
     """The document of a job, as its runtime knows it, or its plan."""
     if plan.state in ("running", "ended") and plan.last.cause in (None, "finished", "failed", "killed", "limit"):
         with contextlib.suppress(errors.Error), on_runtime(app, plan) as jobs:
-            found = job_views.labelled(jobs.document(jobs.find(plan.job)), plan)
+            document = jobs.document(jobs.find(plan.job))
+            if document.status != "running" and plan.state == "running":  # nobody has looked since
+                plan = Steps(app.client).step(plan.job) or plan
+            if plan.state == "pausing":
+                return job_views.document(plan, app.client.store)
+            found = job_views.labelled(document, plan)
             if plan.why:
                 found.job.reason = plan.why
             return found

@@ -103,9 +103,8 @@ class Storage:
             if isinstance(cause, errors.HelperDead):
                 self.session.replace_helper()
             if self.session.known_gone():
-                raise errors.LostError(
+                raise errors.RuntimeLost(
                     f"the runtime of session {self.session.record.name!r} is gone",
-                    name="RuntimeLost",
                     hint="lecoder-cgpu sessions list",
                 ) from cause
         return self.session.connect_helper()

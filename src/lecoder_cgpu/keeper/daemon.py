@@ -10,7 +10,7 @@ import contextlib
 import os
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from .restarts import Restarts
 
 PLACE_WAIT = 10.0  # seconds in which another keeper may end
 LOOK = 1.0  # seconds between two looks whether something is due, or the stored sessions have changed
+ROUND = 1800.0  # seconds that one round may take: a machine may be booted, and results fetched
 NEVER = object()
 CALLS = 32  # calls that may be under way at once: five for each of some six runtimes
 
@@ -70,24 +71,48 @@ class KeeperDaemon:
 
     def run(self) -> None:
         """Keep what is held until nothing is; returns at once when another keeper does so already."""
-        import filelock
-
-        atomic_files.ensure_dir(self.state_dir)
-        stops = keeper_process.stops(self.state_dir)
-        alone = keeper_process.alone(self.state_dir, PLACE_WAIT)
-        try:
-            alone.acquire()
-        except filelock.Timeout:
-            logs.current().info("KEEPER", "there is another one")
-            return
-        try:
-            if keeper_process.stops(self.state_dir) != stops:
-                logs.current().info("KEEPER", "was stopped while it waited for its place")
+        with self._alone(PLACE_WAIT) as ours:
+            if not ours:
                 return
             logs.current().info("KEEPER", "begins", {"interval": self.interval})
             keeper_process.write(self.state_dir, self.record)
             while self.state.stage != "ended":
                 self._take(min(LOOK, self.interval / 4))
+
+    def once(self) -> bool:
+        """Do one round and end, for whoever calls it again and again (cron, launchd, Task Scheduler); False when
+        another keeper does all that already."""
+        with self._alone(0.0) as ours:
+            if not ours:
+                return False
+            logs.current().info("KEEPER", "does one round")
+            self.tick()
+            deadline = time.monotonic() + ROUND
+            self._restarts.finish(deadline)
+            self._pulls.finish(deadline)
+            keeper_process.path(self.state_dir).unlink(missing_ok=True)
+            return True
+
+    @contextlib.contextmanager
+    def _alone(self, wait: float) -> Iterator[bool]:
+        """Be the only keeper in the body, and close everything after it; gives False where another one is."""
+        import filelock
+
+        atomic_files.ensure_dir(self.state_dir)
+        stops = keeper_process.stops(self.state_dir)
+        alone = keeper_process.alone(self.state_dir, wait)
+        try:
+            alone.acquire()
+        except filelock.Timeout:
+            logs.current().info("KEEPER", "there is another one")
+            yield False
+            return
+        try:
+            if keeper_process.stops(self.state_dir) != stops:
+                logs.current().info("KEEPER", "was stopped while it waited for its place")
+                yield False
+                return
+            yield True
         except KeyboardInterrupt:
             logs.current().info("KEEPER", "ends: told to")
             keeper_process.path(self.state_dir).unlink(missing_ok=True)

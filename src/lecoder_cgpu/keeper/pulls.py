@@ -26,6 +26,7 @@ from ..store.session_store import Record, Store
 from ..system import logs
 
 AT_ONCE = 4  # fetches under way at once
+POLL = 0.1  # seconds between two looks whether fetches have ended
 BEFORE_RELEASE = 120.0  # seconds that a last fetch may delay the release of a runtime
 
 
@@ -117,6 +118,11 @@ class Pulls:
         deadline = time.monotonic() + BEFORE_RELEASE
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
+
+    def finish(self, deadline: float) -> None:
+        """Wait until the fetches that were begun are done, or until a moment of `time.monotonic`."""
+        while self._under_way and time.monotonic() < deadline:
+            time.sleep(POLL)
 
     def close(self) -> None:
         """End: fetches under way are waited for; what they have not committed is left out."""

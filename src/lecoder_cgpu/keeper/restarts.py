@@ -79,6 +79,11 @@ class Restarts:
         for thread in threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
+    def finish(self, deadline: float) -> None:
+        """Wait until what was begun is done, or until a moment of `time.monotonic`."""
+        for thread in list(self._threads.values()):
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
     def close(self) -> None:
         """End. What is under way and has not ended in a few seconds is found again by the next keeper."""
         deadline = time.monotonic() + END_WAIT

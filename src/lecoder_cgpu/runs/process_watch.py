@@ -258,9 +258,8 @@ class ProcessRun:
                 "repeat the same command: it starts a new runtime; files of the old one are lost",
             )
         if isinstance(self.problem, errors.NotFoundError):
-            return errors.LostError(
+            return errors.RuntimeLost(
                 f"the runtime does not know the run any more: {self.problem.message} ({history})",
-                name="RuntimeLost",
                 hint="lecoder-cgpu status",
             )
         hint = f"lecoder-cgpu job wait {self.id} --session {self.session.record.name}"

@@ -217,9 +217,8 @@ class SessionManager:
             )
         session = self.hold(record)
         if not gone and session.known_gone():
-            raise errors.LostError(
+            raise errors.RuntimeLost(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
-                name="RuntimeLost",
                 hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
                 "or forget it: lecoder-cgpu sessions clean",
             )

@@ -147,9 +147,8 @@ def lost(record: Record) -> errors.Error:
         )
     if record.lease is not None and record.lease.ended is not None:
         return leases.ended(record.name, record.lease)
-    return errors.LostError(
+    return errors.RuntimeLost(
         f"the runtime of session {record.name!r} is gone",
-        name="RuntimeLost",
         hint=f"a new one: lecoder-cgpu sessions ensure {record.name}; or forget it: lecoder-cgpu sessions clean",
     )
 

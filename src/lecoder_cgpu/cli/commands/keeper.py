@@ -79,6 +79,31 @@ def run(app: App, settings_stdin: bool) -> Answer:
 
     if settings_stdin:
         keeper_process.take_handed()
+    KeeperDaemon(app.config, app.client.state_dir, _interval(app)).run()
+    return Answer(Done(message="nothing is held"), lambda: "nothing is held")
+
+
+@command.command()
+@click.pass_obj
+def tick(app: App) -> Answer:
+    """Do once what is due, and end: for cron, launchd or the Task Scheduler, where no process may stay.
+
+    Runtimes are pinged, their leases are looked at, results are fetched, and lost jobs are run again. While a keeper
+    runs, nothing is done. Colab's runtimes need it every minute or so.
+
+    \b
+    lecoder-cgpu keeper tick
+    """
+    from ...keeper.daemon import KeeperDaemon
+
+    with app.printer.waiting("doing what is due …"):
+        done = KeeperDaemon(app.config, app.client.state_dir, _interval(app)).once()
+    said = "what was due is done" if done else "the keeper runs, and does that"
+    return Answer(Done(message=said), lambda: said)
+
+
+def _interval(app: App) -> float:
+    """Seconds between the keeper's rounds."""
     interval = app.config.get("keeperInterval")
     try:
         seconds = float(interval.value or "")
@@ -89,5 +114,4 @@ def run(app: App, settings_stdin: bool) -> Answer:
             f"keeperInterval {interval.value!r} (from {interval.source}) is not a number of seconds",
             hint='"keeperInterval": "60" in config.json, or LECODER_CGPU_KEEPER_INTERVAL=60',
         )
-    KeeperDaemon(app.config, app.client.state_dir, seconds).run()
-    return Answer(Done(message="nothing is held"), lambda: "nothing is held")
+    return seconds
