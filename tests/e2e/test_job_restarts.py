@@ -120,7 +120,8 @@ def test_a_failed_job_again(cli: Cli, tmp_path: Path) -> None:
         assert causes == [("failed", 3), ("finished", 0)]
         assert cli("job", "logs", job, "--attempt", "1").code == 0
         assert "no attempt 3" in cli("job", "logs", job, "--attempt", "3").err
-        assert "has not ended" not in cli("job", "rm", job).err
+        assert cli("job", "rm", job).code == 0
+        assert cli("job", "list", "--json").json["jobs"] == []
     finally:
         assert cli("sessions", "close", "--all").code == 0
 
@@ -246,3 +247,16 @@ def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
     wait_until(over)
     assert [item["cause"] for item in shown(kept, job)["attempts"]] == ["lost", "finished"]
     assert not (kept.state / "keeper.json").exists()
+
+
+def test_a_limit_that_is_near(lab: Cli) -> None:
+    """The stop file of an attempt appears before its time is up, so that the program can save its work."""
+    lab.variables |= {**PACE}
+    command = "while [ ! -e $LECODER_CGPU_STOP_FILE ]; do sleep 0.1; done; echo saved"
+    try:
+        started = lab("run", "--detach", "--restarts", "1", "--timeout", "40", command)
+        done = lab("job", "wait", started.out.strip(), "--json")
+        assert (done.code, done.json["stdout"]) == (0, "saved\n"), done
+    finally:
+        lab("keeper", "stop")
+        lab.variables["LECODER_CGPU_KEEPER"] = "off"

@@ -331,7 +331,8 @@ def remove(app: App, plan: JobPlan) -> str:
         raise errors.UsageError(
             f"{plan.job} has not ended", name="JobRuns", hint=f"end it first: lecoder-cgpu job kill {plan.job}"
         )
-    with contextlib.suppress(errors.LostError, errors.NotFoundError), on_runtime(app, plan) as jobs:
-        jobs.remove(plan.job)
+    for number in range(1, len(plan.tries) + 1):
+        with contextlib.suppress(errors.LostError, errors.NotFoundError), on_runtime(app, plan, number) as jobs:
+            jobs.remove(plan.job)
     job_plans.remove(app.client.state_dir, plan.job)
     return plan.job

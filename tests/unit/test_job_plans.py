@@ -1,0 +1,111 @@
+"""Jobs that are run again: their names, and what documents say of them without any runtime."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lecoder_cgpu import errors
+from lecoder_cgpu.models.jobs import Job
+from lecoder_cgpu.runs import job_plans, job_views
+from lecoder_cgpu.runs.attempts import Policy
+from lecoder_cgpu.runs.job_names import key_id
+from lecoder_cgpu.runs.job_plans import JobPlan, Try, Work
+from lecoder_cgpu.store.session_store import Store
+
+JOB = "run-0123456789abcdef"
+
+
+def tried(number: int = 1, **more: Any) -> Try:
+    values: dict[str, Any] = {"session": "s", "name": "gpu", "began": 100.0, "seen": 200.0, "over": 300.0}
+    return Try(run=job_plans.run_id(JOB, number), **values | more)
+
+
+def planned(*tries: Try, **more: Any) -> JobPlan:
+    values: dict[str, Any] = {"job": JOB, "work": Work(command="train"), "policy": Policy(restarts=3)}
+    return JobPlan(tries=list(tries), **values | more)
+
+
+def test_names_derive_from_job_and_attempt() -> None:
+    """The same for whoever computes them, and different for each attempt. They are written in the plans of no version:
+    another value would start an attempt twice after an upgrade."""
+    assert job_plans.run_id(JOB, 1) == JOB
+    assert job_plans.run_id(JOB, 2) == "run-4a90c69600fd394d"
+    assert job_plans.runtime_key(JOB, 2) == "8fb7ca3b-3947-505e-a075-28e1998dc68c"
+    assert len({job_plans.runtime_key(JOB, number) for number in range(1, 50)}) == 49
+    assert str(uuid.UUID(job_plans.runtime_key(JOB, 3))) == job_plans.runtime_key(JOB, 3)
+
+
+def test_a_job_is_found_by_all_its_names(tmp_path: Path) -> None:
+    """By id, its beginning, the id of an attempt, name and key; one that never is run again is left to its runtime."""
+    plan = planned(tried(), tried(2), name="train")
+    job_plans.write(tmp_path, plan)
+    for text in (JOB, "run-0123", "0123", job_plans.run_id(JOB, 2), "train"):
+        found = job_plans.find(tmp_path, text)
+        assert found is not None, text
+        assert found.job == JOB
+    assert job_plans.find(tmp_path, "") is None
+    assert job_plans.find(tmp_path, "other") is None
+    assert plan.run_called("train") == plan.run_called(JOB) == job_plans.run_id(JOB, 2)
+    assert plan.run_called("train", 1) == JOB
+    with pytest.raises(errors.UsageError):
+        plan.run_called("train", 3)
+    keyed = key_id("k")
+    job_plans.write(tmp_path, JobPlan(job=keyed, work=Work(command="x"), tries=[tried()]))
+    assert job_plans.find(tmp_path, keyed) is None
+    assert job_plans.plain(tmp_path, "k") is not None
+    (tmp_path / "jobs" / f"{JOB}.json").write_text("{")
+    assert job_plans.find(tmp_path, JOB) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "more", "status", "code", "state"),
+    [
+        (tried(cause="finished", exit_code=0), {}, "ok", 0, "exited"),
+        (tried(cause="failed", exit_code=3), {}, "error", 3, "exited"),
+        (tried(cause="lost"), {}, "unknown", 74, "lost"),
+        (tried(cause="unknown"), {}, "unknown", 74, "unknown"),
+        (tried(cause="killed", exit_code=143), {}, "error", 143, "exited"),
+        (tried(cause="limit", exit_code=75), {}, "error", 75, "exited"),
+        (tried(cause="limit"), {}, "error", 75, "exited"),
+        (tried(cause="lost"), {"outcome": 75, "why": "the limit over all attempts is reached"}, "error", 75, "lost"),
+    ],
+)
+def test_how_a_job_ended(tmp_path: Path, last: Try, more: dict[str, Any], status: str, code: int, state: str) -> None:
+    """Status, exit status and state, as far as the plan knows them, agree with the last attempt."""
+    found = job_views.document(planned(last, state="ended", **more), Store(tmp_path))
+    assert (found.status, found.exit_code, found.job.state) == (status, code, state)
+    assert [item.cause for item in job_views.attempts_of(planned(last))] == [last.cause]
+    assert (found.error_code == 0) == (code == 0)
+
+
+def test_a_list_has_each_job_once() -> None:
+    """By its last attempt; one between two runtimes is there, too, and other jobs stay as they are."""
+    plan = planned(tried(cause="failed", exit_code=1), tried(2, over=None))
+    rows = [Job(id=run, state="running", kind="process") for run in (plan.last.run, "run-other", JOB)]
+    merged = job_views.merged(rows, [plan])
+    assert next((job.id, job.attempt) for job in merged) == (JOB, 2)
+    assert [job.id for job in merged] == [JOB, "run-other"]
+    pausing = planned(tried(cause="lost"), state="pausing", due=4000.0)
+    assert [job.state for job in job_views.merged([], [pausing])] == ["restarting"]
+
+
+def test_a_stopped_job(tmp_path: Path) -> None:
+    """The mark counts for every process at once, until the job is run again by hand."""
+    job_plans.write(tmp_path, planned(tried()))
+    assert not job_plans.is_stopped(tmp_path, JOB)
+    job_plans.stop(tmp_path, JOB)
+    assert job_plans.is_stopped(tmp_path, JOB)
+    job_plans.go_on(tmp_path, JOB)
+    assert not job_plans.is_stopped(tmp_path, JOB)
+    job_plans.remove(tmp_path, JOB)
+    assert job_plans.plans(tmp_path) == []
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    """The second does nothing, and does not wait."""
+    with job_plans.alone(tmp_path, JOB) as first, job_plans.alone(tmp_path, JOB) as second:
+        assert (first, second) == (True, False)
