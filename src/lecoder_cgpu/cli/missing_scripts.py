@@ -66,13 +66,12 @@ def check(words: Sequence[str], sync: str | None, *, kernel: bool = False, sweep
         return
     anyhow = "" if sweep else "; if it is there after all, put -- before the command"
     if not Path(sync or ".", name).expanduser().exists():
-        from ..files.plan import here
-
         meant = near(name, sync or ".")
+        guess = "" if meant is None else f"did you mean {meant}? "
         raise errors.NotFoundError(
             f"{name}: there is no such file {'here' if sync is None else f'in {sync}'}, nor on a new runtime",
             name="FileNotFound",
-            hint=(here(Path(sync or ".", name)) if meant is None else f"did you mean {meant}?") + anyhow,
+            hint=f"{guess}see what is there: ls {sync or '.'}{anyhow}",
         )
     if sync is not None:
         return
