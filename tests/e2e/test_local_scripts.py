@@ -140,8 +140,14 @@ def test_what_a_header_asks_for(lab: Cli, project: Path) -> None:
     assert lab("run", "good.py").out == "in\n"
     assert lab("run", "-k", "good.py").out == "in\n"
     (project / "never.py").write_text('# /// script\n# dependencies = ["msgspec>99999"]\n# ///\nprint("never")\n')
-    failed = lab("run", "never.py", "--json")
-    assert (failed.code, failed.json["errorCode"], failed.json["stdout"]) == (1, 1005, "")
+    never = (project / "never.py").read_bytes()
+    for failed in (
+        lab("run", "never.py", "--json"),
+        lab("run", "-k", "--json", stdin=never),
+        lab("run", "-k", "-f", "-", "--json", stdin=never),
+        lab("run", "-k", never.decode(), "--json"),
+    ):
+        assert (failed.code, failed.json["errorCode"], failed.json["stdout"]) == (1, 1005, "")
 
 
 def test_a_script_for_another_python_is_told(lab: Cli, project: Path) -> None:

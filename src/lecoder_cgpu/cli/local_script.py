@@ -40,9 +40,18 @@ class Script:
         Raises:
             errors.UsageError: its header makes no sense.
         """
-        from ..runs import script_header
+        return header_of(self.content.decode("utf-8-sig", "replace"), self.path)
 
-        return script_header.read(self.content.decode("utf-8-sig", "replace"), self.path)
+
+def header_of(code: str, origin: str) -> Header:
+    """What code says in its header that it needs; `origin` names it in messages.
+
+    Raises:
+        errors.UsageError: its header makes no sense.
+    """
+    from ..runs import script_header
+
+    return script_header.read(code, origin)
 
 
 def given(words: Sequence[str], sync: str | None) -> Script | None:
@@ -132,13 +141,15 @@ def command(session: Session, script: Script, sync: str | None) -> list[str]:
     return ["python", target, *script.arguments]
 
 
-def install(printer: Printer, session: Session, script: Script) -> None:
-    """Install what the header of a script asks for, before it runs, and tell if it is for another version of Python.
+def install(printer: Printer, session: Session, header: Header, origin: str) -> None:
+    """Install what a header asks for, before its code runs, and tell if that is for another version of Python.
+
+    Args:
+        origin: what has the header, for messages.
 
     Raises:
-        errors.Error: its header makes no sense, or its packages could not be installed.
+        errors.Error: the packages could not be installed.
     """
-    header = script.header
     if header.python is not None:
         helper = session.connect_helper()
         try:
@@ -147,12 +158,12 @@ def install(printer: Printer, session: Session, script: Script) -> None:
             helper.close()
         if not header.fits(found):
             printer.notify(
-                f"{script.path} asks for Python {header.python}, and the runtime has {found}; it is run all the same"
+                f"{origin} asks for Python {header.python}, and the runtime has {found}; it is run all the same"
             )
     if header.dependencies:
         from . import auto_install
 
-        auto_install.install_all(printer, session, header.dependencies, script.path)
+        auto_install.install_all(printer, session, header.dependencies, origin)
 
 
 def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script | None) -> None:

@@ -119,21 +119,22 @@ class Invocation:
     def kernel(self) -> Answer:
         run_checks.of_code(self.options)
         code, filename = inputs.code(self.words, self.file)
-        script = None if filename is None else local_script.Script(filename, code.encode(), list(self.arguments))
-        header = None if script is None else script.header  # one that makes no sense is refused before anything
+        origin = filename or "the code"
+        header = local_script.header_of(code, origin)  # one that makes no sense is refused before anything
         if self.options["detach"]:
-            if header is not None and header.dependencies:
+            if header.dependencies:
                 raise errors.UsageError(
                     "nothing is installed for code that a kernel executes as a job",
                     name="ConflictingOptions",
-                    hint=f"as a process it does: lecoder-cgpu run --detach {filename}",
+                    hint=f"as a process it is: lecoder-cgpu run --detach {filename or 'FILE.py'}",
                 )
             return self._detach_code(code, filename)
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         inputs.check_variables(self.secrets, "--secret")
         session = self._session()
-        if script is not None and header is not None and header.asks:
-            local_script.install(self.printer, session, script)
+        if header.asks:
+            session.require_python("a header (# /// script)")
+            local_script.install(self.printer, session, header, origin)
         for option in ("secret", "secrets_file", "auto_install"):
             if self.options[option]:
                 session.require_python(f"--{option.replace('_', '-')}")
@@ -226,7 +227,7 @@ class Invocation:
         """Send what the command needs; returns what is to be executed there."""
         self._sync(session)
         if self.needs is not None:
-            local_script.install(self.printer, session, self.needs)
+            local_script.install(self.printer, session, self.needs.header, self.needs.path)
         return command if self.script is None else local_script.command(session, self.script, self.options["sync"])
 
     def _process_once(self, session: Session, command: str | list[str], environment: dict[str, str]) -> Run:
