@@ -134,6 +134,9 @@ def test_jobs_of_all_sessions(lab: Cli) -> None:
         document = valid(lab("job", "list", "--all-sessions", "--json").json, "job-list")
         found = {item["id"]: item["session"] for item in document["jobs"]}
         assert (found[other], found[job] != "scratch", "unasked" in document) == ("scratch", True, False)
+        rows = [line.split("\t")[:3] for line in lab("job", "list", "--all-sessions").out.splitlines()]
+        assert [job, "mine", found[job]] in rows
+        assert [other, "", "scratch"] in rows
     finally:
         lab("sessions", "close", "scratch")
 
@@ -155,6 +158,14 @@ def test_a_key_starts_once(lab: Cli) -> None:
     assert lab("run", "cat count; rm count").out == "1\n"
     other = lab("run", "--detach", "--key", "once", "echo other", "--json")
     assert (other.code, other.json["error"]["name"]) == (2, "KeyConflict")
+    for words in ([count], ["-k", "1"]):
+        job = start(lab, "--key", f"named {words}", *words)
+        for name in ("first name", "second name"):
+            assert start(lab, "--key", f"named {words}", "--name", name, *words) == job
+        start(lab, "--key", f"named {words}", *words)  # without a name, it keeps its own
+        shown = lab("job", "show", "second name", "--json").json["job"]
+        assert (shown["id"], shown["name"]) == (job, "second name")
+        assert lab("job", "show", f"named {words}", "--json").json["job"]["id"] == job
 
 
 def test_killing_and_time_limits(lab: Cli) -> None:

@@ -242,6 +242,7 @@ class Service:
         described = {**run.state(), **{stream + "Size": run.size(stream) for stream in runs.STREAMS}}
         for name in ("name", "shell", "argv", "cwd", "pull", "code", "kernel", "timeout", "idleTimeout"):
             described[name] = spec.get(name)
+        described["name"] = (run.document("name.json") or spec).get("name")
         for name in ("shell", "argv", "cwd"):
             described[name] = runs.as_text(described[name])
         if described["state"] == "running":

@@ -115,7 +115,7 @@ class RunStore:
         folder = os.path.join(self.folder, run_id)
         secrets = {*(request.get("secrets") or {}).values(), *(request.get("hidden") or ())} - {""}
         if os.path.isdir(folder):
-            return self._same(self.find(run_id), request.get("digest"), secrets)
+            return self._same(self.find(run_id), request, secrets)
         cwd = os.path.join(self.cwd, os.path.expanduser(request.get("cwd") or ""))
         if not os.path.isdir(cwd):
             raise Failure("NotFound", f"there is no folder {cwd} on the runtime")
@@ -125,7 +125,7 @@ class RunStore:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
-            return self._same(self.find(run_id), request.get("digest"), secrets)
+            return self._same(self.find(run_id), request, secrets)
         spec = {
             "folder": folder,
             "argv": argv,
@@ -162,7 +162,7 @@ class RunStore:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
-            return self._same(self.find(run_id), request.get("digest")), False
+            return self._same(self.find(run_id), request), False
         note = {
             **self._note(request),
             "kind": "kernel",
@@ -176,16 +176,18 @@ class RunStore:
         return self.find(run_id), True
 
     @staticmethod
-    def _same(run: Run, digest: str | None, secrets: Iterable[str] = ()) -> Run:
-        """The run, if it was started with the same input.
+    def _same(run: Run, request: dict[str, Any], secrets: Iterable[str] = ()) -> Run:
+        """The run, if it was started with the same input. It takes the name that it is given now.
 
         Raises:
             Failure: (`KeyConflict`) it was started with other input.
         """
-        known = (run.document("spec.json") or {}).get("digest")
+        known, digest = (run.document("spec.json") or {}).get("digest"), request.get("digest")
         if digest is not None and known is not None and digest != known:
             raise Failure("KeyConflict", f"run {run.id!r} was started under that key with other input")
         run.secrets.update(secrets)
+        if request.get("renames"):  # beside `spec.json`, which others write as well
+            write_json(run.path("name.json"), {"name": request.get("name")})
         return run
 
     @staticmethod

@@ -22,6 +22,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     `idle_timeout`: seconds without output after which the run is ended.
     `digest`: of the input; starting the same run id with another digest is refused.
     `name`: of a job, by which people may call it; two jobs may have the same.
+    `renames`: whether a job that is there already, by its id and digest, takes the name.
     `around`: Python that a kernel executes before and after the code, and of which nobody sees anything.
     `run_id`: of a process; a fresh one is made where it is None.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
@@ -37,6 +38,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     idle_timeout: float | None = None
     digest: str | None = None
     name: str | None = None
+    renames: bool = False
     around: tuple[str, str] | None = None
     pull: Sequence[str] | None = None
     run_id: str | None = None
@@ -56,6 +58,7 @@ class Launch(Struct, frozen=True, kw_only=True):
             idleTimeout=self.idle_timeout,
             digest=self.digest,
             name=self.name,
+            renames=self.renames or None,
             around=self.around,
             pull=list(self.pull or ()) or None,
         )

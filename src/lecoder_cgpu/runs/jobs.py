@@ -56,7 +56,7 @@ def start(
         launch.idle_timeout,
     ]
     run = ProcessRun(session, command, lambda stream, data: None, run_id=launch.run_id or _id(key))
-    launch = structs.replace(launch, digest=_digest(described), name=launch.name or key)
+    launch = _called(launch, key, _digest(described))
     run.start(launch)
     run.close()
     assert run.state is not None
@@ -76,7 +76,7 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
     """
     run_id = _id(key)
     digest = _digest(["kernel", code, launch.timeout, launch.idle_timeout, *(launch.around or ())])
-    launch = structs.replace(launch, digest=digest, name=launch.name or key)
+    launch = _called(launch, key, digest)
 
     def execute(helper: Helper, *, anew: bool = False) -> RunState:
         try:
@@ -104,6 +104,11 @@ def _id(key: str | None) -> str:
         return messages.new_run_id()
     job_names.check_key(key)
     return job_names.key_id(key)
+
+
+def _called(launch: Launch, key: str | None, digest: str) -> Launch:
+    """What a job is started with, by its name, else by its key. A job of that key which is there takes another name."""
+    return structs.replace(launch, digest=digest, name=launch.name or key, renames=launch.name is not None)
 
 
 def _digest(described: list[Any]) -> str:
