@@ -35,11 +35,18 @@ def test_documents(cli: Cli) -> None:
         ("sessions-list", ["sessions", "list"]),
         ("sessions-switch", ["sessions", "switch", "b"]),
         ("sessions-clean", ["sessions", "clean"]),
+        ("sessions-stats", ["sessions", "list", "--stats"]),
+        ("notebook-stored", ["notebook", "create", "x"]),
+        ("notebook-list", ["notebook", "list"]),
+        ("auth-start", ["auth", "login", "--start"]),
         ("sessions-close", ["sessions", "close", "b"]),
     ):
         result = cli(*line, "--json")
         assert result.code == 0, (line, result)
         validate(result.json, schema)
+        if schema in ("sessions-clean", "sessions-stats", "notebook-list"):
+            whole = result.json if isinstance(result.json, dict) else result.json[0]
+            assert whole["account"] == "ada@example.com"
         assert cli(*line[:2], "--help").code == 0
     assert failed(cli("colab", "consent", "drive", "--json"))["errorCode"] == 2005
     assert failed(cli("sessions", "adopt", "x", "--name", "y", "--json"))["errorCode"] == 2005

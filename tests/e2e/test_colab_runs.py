@@ -367,11 +367,14 @@ def test_a_runtime_of_another_machine_is_adopted(warm: tuple[Cli, FakeColab], tm
     job = command("run", "--detach", "echo mine").out.strip()
     other = logged_in(Cli(tmp_path), colab)
     unheld = other("job", "list", "--all-sessions", "--json").json
-    assert [item["endpoint"] for item in unheld["unasked"]] == [colab.vm.endpoint]
+    found = [(item["endpoint"], item["account"]) for item in unheld["unasked"]]
+    assert found == [(colab.vm.endpoint, "ada@example.com")]
     adopted = other("sessions", "adopt", colab.vm.endpoint, "--name", "colab", "--json")
     assert adopted.json["session"]["status"] == "active", adopted
     validate(adopted.json, "sessions-adopt")
     assert [item["id"] for item in adopted.json["jobs"]][:1] == [job], "its jobs are told"
+    listed = other("job", "list", "--all-sessions", "--json").json["jobs"]
+    assert (job, "colab", "ada@example.com") in [(item["id"], item["session"], item["account"]) for item in listed]
     assert other("run", "-m", "kernel", "print(x + 1)").out == "42\n"  # the kernel is found by the session's name
     assert other("sessions", "adopt", colab.vm.endpoint, "--name", "again", "--json").json["errorCode"] == 2006
     assert other("sessions", "adopt", "gpu-t4-nothing", "--name", "x", "--json").json["errorCode"] == 2005

@@ -84,4 +84,5 @@ def test_help_is_a_word(cli: Cli) -> None:
     """`help COMMAND` prints what `COMMAND --help` prints, and `help` what `--help` prints."""
     for words in (["run"], ["sessions", "close"], []):
         assert cli("help", *words).out == cli(*words, "--help").out != ""
+    assert cli("help", "--json").json["message"] == cli("--help").out.rstrip("\n")
     assert cli("help", "nothing").code == 2

@@ -135,16 +135,25 @@ class App:
         found = {lifecycle.billing(record) for record in stored if self.client.leased(record.backend) is not None}
         return "running" if "running" in found else "unknown" if "unknown" in found else "none"
 
-    def whose(self, document: Failure) -> None:
-        """Say in the document of a failure for which profile the command acted, and for whose account. Asks nobody."""
+    @property
+    def account(self) -> str | None:
+        """Whose account the chosen backend's runtimes belong to, `unknown` if nobody has told; None if they do to none.
+
+        Raises:
+            errors.Error: the files of the login cannot be read.
+        """
         from ..sessions import operations
 
+        lender = self.client.leased(self.client.chosen)
+        return operations.holder(lender).id if lender is not None and lender.has_account() else None
+
+    def whose(self, document: Failure) -> None:
+        """Say in the document of a failure for which profile the command acted, and for whose account. Asks nobody."""
         with contextlib.suppress(errors.Error):
             if (name := self.config.profile.name) != profiles.DEFAULT:
                 document.profile = name
-            lender = self.client.leased(self.client.chosen)
-            if lender is not None and lender.has_account():
-                document.account = operations.holder(lender).id
+            if (account := self.account) is not None:
+                document.account = account
 
 
 class BackendName(click.Choice[str]):
@@ -344,7 +353,7 @@ class Root(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] == "help":
             args = [*[word for word in args[1:] if word != "help"], "--help"]
-            if len(args) == 1:  # of no command in particular
+            if all(word.startswith("-") for word in args):  # of no command in particular
                 click.echo(context.get_help())
                 context.exit()
         if args and args[0] not in COMMANDS:

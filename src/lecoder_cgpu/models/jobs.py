@@ -44,12 +44,14 @@ class Job(Struct, kw_only=True):
     `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
     job. `remaining` names the processes that live on after the command itself has ended: while the job is `running`,
     they are being ended; later, they are what it left in the background, or what could not be ended.
-    `name` is what `--name` or `--key` called it, and `session` the name of its session, in a list of several.
+    `name` is what `--name` or `--key` called it. In a list of several sessions, `session` is the name of its own, and
+    `account` whose runtime that is, or `unknown`, where runtimes belong to an account.
     """
 
     id: str
     name: str | Optional = UNSET
     session: str | Optional = UNSET
+    account: str | Optional = UNSET
     state: str
     kind: str
     command: str | list[str] | Optional = UNSET
@@ -138,10 +140,12 @@ class JobDocuments(Struct, kw_only=True):
 
 
 class Unasked(Struct, kw_only=True):
-    """A runtime whose jobs are not in a list: its `session`, or its `endpoint` if no session here holds it, and why."""
+    """A runtime whose jobs are not in a list: its `session`, or its `endpoint` if no session here holds it, and why.
+    `account`: see `Job`."""
 
     session: str | Optional = UNSET
     endpoint: str | Optional = UNSET
+    account: str | Optional = UNSET
     error: ErrorInfo
 
 

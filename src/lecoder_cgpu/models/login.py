@@ -67,7 +67,8 @@ class LoginInfo(Struct, kw_only=True):
 
 
 class LoginStarted(Struct, kw_only=True):
-    """`auth login --start`: a person opens `url`; `next` is the command that takes the answer on stdin."""
+    """`auth login --start`: a person opens `url`; `next` is the command that takes the answer on stdin. `profile` is
+    the one that gets the login, and `account` whose login that replaces, or `unknown`."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -75,6 +76,8 @@ class LoginStarted(Struct, kw_only=True):
     flow_id: str = field(name="flowId")
     expires_at: str = field(name="expiresAt")
     next: str
+    profile: str = "default"
+    account: str | Optional = UNSET
 
 
 class LoginExport(Struct, kw_only=True):

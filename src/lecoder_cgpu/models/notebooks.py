@@ -100,7 +100,8 @@ class NotebookRun(Struct, kw_only=True):
 
 
 class Notebook(Struct, kw_only=True):
-    """One entry of `notebook list`, as Drive has it; `colabName` is the name in the notebook itself, with --enrich."""
+    """One entry of `notebook list`, as Drive has it; `colabName` is the name in the notebook itself, with --enrich.
+    `account` is whose Drive it is, or `unknown`."""
 
     id: str
     name: str
@@ -108,6 +109,7 @@ class Notebook(Struct, kw_only=True):
     modified_time: str = field(name="modifiedTime")
     web_view_link: str | Optional = field(name="webViewLink", default=UNSET)
     colab_name: str | Optional = field(name="colabName", default=UNSET)
+    account: str | Optional = UNSET
 
 
 class NotebookStored(Notebook, kw_only=True):
@@ -125,6 +127,7 @@ class NotebookDeleted(Struct, kw_only=True):
     id: str
     name: str
     permanent: bool
+    account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 
@@ -136,6 +139,7 @@ class NotebookPulled(Struct, kw_only=True):
     name: str
     output: str
     bytes: int
+    account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 

@@ -96,7 +96,7 @@ class SessionDocument(Struct, kw_only=True):
 
 
 class SessionStats(Struct, kw_only=True):
-    """`sessions list --stats`."""
+    """`sessions list --stats`. `account` is the one whose runtimes are counted with the sessions, or `unknown`."""
 
     total_sessions: int = field(name="totalSessions")
     active_sessions: int = field(name="activeSessions")
@@ -104,6 +104,7 @@ class SessionStats(Struct, kw_only=True):
     stale_sessions: int = field(name="staleSessions")
     max_sessions: int | None = field(name="maxSessions", default=None)
     tier: str | None = None
+    account: str | Optional = UNSET
 
 
 class SessionAdded(Struct, kw_only=True):
@@ -160,11 +161,13 @@ class SessionsClosed(Struct, kw_only=True):
 
 
 class SessionsCleaned(Struct, kw_only=True):
-    """`sessions clean`: the ids of the records that were removed, and those kept because we could not tell."""
+    """`sessions clean`: the ids of the records that were removed, and those kept because we could not tell. `account`
+    is the one that was asked, or `unknown`."""
 
     removed: list[str]
     kept: list[str] = field(default_factory=list)
     dry_run: bool = field(name="dryRun", default=False)
+    account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
 

@@ -52,10 +52,10 @@ def of_all_sessions(manager: SessionManager, limit: int) -> JobList:
         try:
             with Jobs(manager.existing(record.id)) as jobs:
                 for job in of(jobs, limit).jobs:
-                    job.session = record.name
+                    job.session, job.account = record.name, record.account
                     found.append(job)
         except errors.Error as error:
-            unasked.append(Unasked(session=record.name, error=ErrorInfo.of(error)))
+            unasked.append(Unasked(session=record.name, account=record.account, error=ErrorInfo.of(error)))
     unasked += _without_session(manager)
     found.sort(key=lambda job: job.created if isinstance(job.created, str) else "", reverse=True)
     return JobList(jobs=found[:limit], unasked=unasked or UNSET)
@@ -66,10 +66,11 @@ def _without_session(manager: SessionManager) -> list[Unasked]:
     records = manager.store.records()
     found = []
     for lender in operations.lenders(manager, records):
+        account = operations.holder(lender).id
         try:
             others = operations.foreign(lender, records)
         except errors.Error as error:
-            found.append(Unasked(endpoint=lender.label, error=ErrorInfo.of(error)))
+            found.append(Unasked(endpoint=lender.label, account=account, error=ErrorInfo.of(error)))
             continue
         for item in others:
             problem = errors.NotFoundError(
@@ -77,5 +78,5 @@ def _without_session(manager: SessionManager) -> list[Unasked]:
                 name="SessionNotFound",
                 hint=f"take it over: lecoder-cgpu sessions adopt {item.endpoint} --name NAME",
             )
-            found.append(Unasked(endpoint=item.endpoint, error=ErrorInfo.of(problem)))
+            found.append(Unasked(endpoint=item.endpoint, account=account, error=ErrorInfo.of(problem)))
     return found

@@ -139,6 +139,8 @@ def _login(app: App, options: LoginOptions) -> Answer:
             flow_id=pending.id,
             expires_at=_moment(pending.expires_at),
             next=f"lecoder-cgpu auth login --finish {pending.id} --code-stdin --json",
+            profile=app.config.profile.login,
+            account=UNKNOWN_ACCOUNT if (before := login.account()) is None else before.id,
         )
         typed = f"lecoder-cgpu auth login --finish {pending.id} --code-stdin"
         return Answer(

@@ -86,10 +86,11 @@ def list_(app: App, limit: int, all_sessions: bool) -> Answer:
 
     def row(job: Job) -> tuple[str, ...]:
         created = job_text.text(job.created)[:19].replace("T", " ")
-        name = job_text.text(job.session) if all_sessions else job_text.text(job.name)
+        place = (job_text.text(job.session),) if all_sessions else ()
         return (
             job.id,
-            name,
+            job_text.text(job.name),
+            *place,
             job.state,
             job_text.status(job),
             created,
@@ -98,7 +99,8 @@ def list_(app: App, limit: int, all_sessions: bool) -> Answer:
             job_text.command(job),
         )
 
-    headers = ("ID", "SESSION" if all_sessions else "NAME", "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
+    place = ("SESSION",) if all_sessions else ()
+    headers = ("ID", "NAME", *place, "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
     return Answer(document, lambda: Table(headers, [row(job) for job in document.jobs], empty="There are no jobs."))
 
 

@@ -10,6 +10,7 @@ import click
 from msgspec import UNSET
 
 from ... import errors
+from ...models.base import UNKNOWN_ACCOUNT
 from ...models.notebooks import Notebook, NotebookDeleted, NotebookPulled, NotebookStored
 from ...notebooks.drive import ORDERS, Drive, File, id_of, link
 from ..app import App, Command
@@ -45,7 +46,7 @@ def list_(app: App, limit: int, order_by: str, enrich: bool, all_notebooks: bool
     """
     drive = Drive(app.client.login)
     files = drive.list(limit, order_by, everything=all_notebooks)
-    documents = [_describe(file) for file in files]
+    documents = [_describe(app, file) for file in files]
     if enrich:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -57,8 +58,15 @@ def list_(app: App, limit: int, order_by: str, enrich: bool, all_notebooks: bool
     return Answer(documents, lambda: Table(("ID", "NAME", "MODIFIED"), rows, empty=empty))
 
 
-def _describe(file: File) -> Notebook:
+def _account(app: App) -> str:
+    """Whose Drive it is."""
+    account = app.client.login.account()
+    return UNKNOWN_ACCOUNT if account is None else account.id
+
+
+def _describe(app: App, file: File) -> Notebook:
     document = Notebook(id=file.id, name=file.name, created_time=file.created_time, modified_time=file.modified_time)
+    document.account = _account(app)
     document.web_view_link = file.web_view_link or UNSET
     return document
 
@@ -106,7 +114,7 @@ def create(app: App, name: str, template: str) -> Answer:
         raise errors.UsageError(
             f"unknown template {template!r}", hint="--template default, gpu, tpu, or a file ending in .ipynb or .py"
         )
-    document = _describe(Drive(app.client.login).create(f"{title}.ipynb", content))
+    document = _describe(app, Drive(app.client.login).create(f"{title}.ipynb", content))
     document.colab_name = title
     return _stored(document)
 
@@ -119,6 +127,7 @@ def _stored(document: Notebook) -> Answer:
         modified_time=document.modified_time,
         web_view_link=document.web_view_link,
         colab_name=document.colab_name,
+        account=document.account,
         link=link(document.id),
     )
     return Answer(stored, lambda: f"{stored.id}\t{stored.name}")
@@ -151,7 +160,7 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
         drive.delete(file.id)
     else:
         drive.trash(file.id)
-    document = NotebookDeleted(id=file.id, name=file.name, permanent=permanent)
+    document = NotebookDeleted(id=file.id, name=file.name, permanent=permanent, account=_account(app))
     return Answer(document, lambda: f"{file.name}: " + ("deleted for good" if permanent else "moved to the bin"))
 
 
@@ -179,7 +188,7 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
         )
     content = drive.download(file.id)
     notebook_module.write(content, path)
-    document = NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content))
+    document = NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content), account=_account(app))
     return Answer(document, lambda: document.output)
 
 
@@ -206,7 +215,7 @@ def push(app: App, source: str, target: str | None, name: str | None) -> Answer:
         file = drive.replace(id_of(target), content)
     else:
         file = drive.create(_named(name or Path(source).stem), content)
-    return _stored(_describe(file))
+    return _stored(_describe(app, file))
 
 
 def _named(name: str) -> str:
@@ -225,7 +234,7 @@ def rename(app: App, notebook: str, name: str) -> Answer:
     """
     if not name.strip():
         raise errors.UsageError("a notebook needs a name", hint=f"lecoder-cgpu notebook rename {notebook} NAME")
-    return _stored(_describe(Drive(app.client.login).rename(id_of(notebook), _named(name))))
+    return _stored(_describe(app, Drive(app.client.login).rename(id_of(notebook), _named(name))))
 
 
 @click.command(cls=Command, name="open")
@@ -239,7 +248,7 @@ def open_(app: App, notebook: str, only_print: bool) -> Answer:
     lecoder-cgpu notebook open 1AbCdEf --print
     """
     file = Drive(app.client.login).get(id_of(notebook))
-    stored = _stored(_describe(file)).document
+    stored = _stored(_describe(app, file)).document
     if app.printer.mode == "human" and app.printer.out_is_terminal and not only_print:
         import webbrowser
 

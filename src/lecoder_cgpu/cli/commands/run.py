@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ... import errors
 from .. import display_options, durations, own_runtime, parse, restarts, runtime_options, work_files
 from ..app import App, Command
 
@@ -32,7 +33,15 @@ class RunCommand(Command):
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         split = parse.split_run(args)
         context.meta[SPLIT] = split
-        return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
+        try:
+            return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
+        except click.NoSuchOption as error:
+            if not {"-f", "--file"} & set(split.ours):
+                raise
+            raise errors.UsageError(
+                f"{error.format_message()} One for the file stands behind --",
+                hint=f"lecoder-cgpu run -m kernel -f FILE -- {error.option_name}",
+            ) from error
 
 
 @click.command(

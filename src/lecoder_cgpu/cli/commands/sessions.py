@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
 from ... import errors
 from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
@@ -49,7 +49,9 @@ def list_(app: App, stats: bool) -> Answer:
     """
     documents = operations.list_sessions(app.client)
     if stats:
-        return Answer(_stats(documents), lambda: _stats_text(documents))
+        document = _stats(documents)
+        document.account = app.account or UNSET
+        return Answer(document, lambda: _stats_text(documents))
     rows = [
         (
             "*" if item.is_active else "",
@@ -247,28 +249,23 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
             if failure is not None:
                 app.printer.notify(failure.message)
             failure = error
-    if failure is not None:
-        _tell(app, told)
-        raise failure
-    _tell_active(app, active)
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
-    if everything or any(item.released in ("runtime", "requested") for item in closed):
-        try:
-            held.tell_account(app, document, names)
-        except errors.Error as error:
-            if everything:  # which it did not prove
-                _tell(app, told)
-                raise
-            app.printer.notify(error.message)
+    if failure is None:
+        _tell_active(app, active)
+        if everything or any(item.released in ("runtime", "requested") for item in closed):
+            try:
+                held.tell_account(app, document, names)
+            except errors.Error as error:
+                failure = error if everything else None  # which it did not prove
+                if failure is None:
+                    app.printer.notify(error.message)
+    if failure is not None:
+        for line in told:
+            app.printer.notify(line)
+        raise failure
     return Answer(document, lambda: "\n".join(told) or EMPTY)
-
-
-def _tell(app: App, lines: list[str]) -> None:
-    """Say what was closed, where the answer is an error."""
-    for line in lines:
-        app.printer.notify(line)
 
 
 def _agreed(app: App, record: Record) -> list[RunState]:
@@ -381,6 +378,7 @@ def clean(app: App, dry_run: bool) -> Answer:
     lecoder-cgpu sessions clean
     """
     document = operations.clean(app.client, dry_run=dry_run)
+    document.account = app.account or UNSET
 
     def text() -> str:
         verb = "would remove" if dry_run else "removed"
