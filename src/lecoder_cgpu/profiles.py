@@ -139,6 +139,10 @@ def _is_owner(known: dict[str, Any], name: object) -> bool:
 
 
 def _damaged(path: Path, problem: str) -> errors.ConfigError:
+    import shlex
+
     return errors.ConfigError(
-        f"{path} cannot be used: {problem}", hint=f"repair it, or move it away: mv {path} {path}.bad"
+        f"{path} cannot be used: {problem}",
+        hint="repair it; or move it away, and every command acts for the default profile: "
+        f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.bad')}",
     )

@@ -46,6 +46,8 @@ JSON = st.recursive(
         ("NVIDIA A100-SXM4-40GB", "A100"),
         ("NVIDIA H100 80GB HBM3", "H100"),
         ("RTX PRO 6000", "G4"),
+        ("Colab GPU G4", "G4"),
+        ("Colab TPU V5E1", "V5E1"),
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "G4"),
         ("v5e", "V5E1"),
         ("v6e", "V6E1"),

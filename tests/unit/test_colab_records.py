@@ -43,6 +43,18 @@ def test_what_cannot_be_asked_for(wants: RuntimeRequest) -> None:
     assert caught.value.name == "UnknownAccelerator"
 
 
+@pytest.mark.parametrize("name", ["V9", "v5", "X", "T4", "V28", "K80"])
+def test_no_hint_leads_back(name: str) -> None:
+    """What one option calls the other kind's, the other option takes for a name."""
+    gpu, tpu = RuntimeRequest(gpu=(name,)), RuntimeRequest(tpu=(name,))
+    for wants, other, option in ((gpu, tpu, "--tpu"), (tpu, gpu, "--gpu")):
+        try:
+            records.allocation_for(wants)
+        except errors.UsageError as error:
+            if f"{option} {name}" in (error.hint or ""):
+                records.allocation_for(other)
+
+
 def test_what_colab_gave_is_written_down() -> None:
     """Address, token and accelerator come from the assignment; what a later listing leaves out stays as it was."""
     record = session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from lecoder_cgpu.testing import nursery
 from lecoder_cgpu.testing.colab import FakeColab
 from lecoder_cgpu.testing.state import COLAB, EMAIL
 from tests.support.google import XSSI, User, call, new_nbh
@@ -33,6 +35,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[FakeCola
     with FakeColab(tmp_path_factory.mktemp("colab")) as colab:
         user = User(colab)
         yield colab, user, user.assign(variant="GPU", accelerator="T4").json["runtimeProxyInfo"]
+
+
+def test_an_interpreter_without_a_server_is_refused_in_words(tmp_path: Path) -> None:
+    """`python -m lecoder_cgpu.testing.colab --python` says what is missing, with no traceback."""
+    assert nursery.problem(sys.executable) is None
+    assert "cannot be executed" in (nursery.problem(str(tmp_path / "python")) or "")
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    assert "pip install" in (nursery.problem(str(bare)) or "")
 
 
 def test_the_tunnel_is_strict(colab: FakeColab, user: User) -> None:

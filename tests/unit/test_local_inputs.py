@@ -37,8 +37,12 @@ def test_dotenv(text: str, found: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["A B", "=1", "1A=2", "A='x", 'A="x', "A='s3cret' s3cret", "NOT_SET_HERE", "A=s3cret\0", "- A=1"]
-)
+    "text",
+    [
+        "A B", "=1", "1A=2", "A='x", 'A="x', "A='s3cret' s3cret", "NOT_SET_HERE", "A=s3cret\0", "- A=1",
+        "export 9B=s3cret", "hf_s3cret", "s3cret more", "KEY: s3cret", "A-s3cret=1", "export s3cret-x==",
+    ],
+)  # fmt: skip
 def test_bad_dotenv(text: str) -> None:
     """The line is named, and no value is shown: it may be a secret."""
     with pytest.raises(errors.UsageError, match="line 3") as caught:

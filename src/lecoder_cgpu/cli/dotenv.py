@@ -56,15 +56,19 @@ def parse(text: str, origin: str, here: Callable[[str], str | None]) -> dict[str
             position = blank.end()
             continue
         head = _NAME.match(text, position)
-        if head is None:
-            raise refuse("this does not begin with the name of a variable")
+        line = _PLAIN.match(text, position)
+        assert line is not None
+        if head is None or (head[2] is None and "=" in line[0]):
+            before = "what stands before = is no name of a variable, which has letters, digits and _"
+            raise refuse(before if "=" in line[0] else "this line has no =")
         name, rest = head[1], head.end()
         if head[2] is None:
             if _AFTER.match(text, rest) is None:
-                raise refuse(f"there is no = behind {name}")
+                raise refuse("this line has no =")
             value = here(name)
-            if value is None:
-                raise refuse(f"{name} has no value, and is not set here")
+            if value is None:  # a name like no other may be a secret that stands there alone
+                called = name if name.isupper() else "this line"
+                raise refuse(f"{called} has no =, and is no variable that is set here")
         elif (quoted := _SINGLE.match(text, rest)) is not None:
             value, rest = quoted[1], quoted.end()
         elif (quoted := _DOUBLE.match(text, rest)) is not None:

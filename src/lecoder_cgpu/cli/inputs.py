@@ -17,7 +17,8 @@ def code(words: list[str], file: str | None) -> tuple[str, str | None]:
         raise errors.UsageError(
             "the code is given twice: with --file and as arguments",
             name="ConflictingOptions",
-            hint=f"leave out --file {file} or the arguments",
+            hint=f"arguments for the file stand behind --: lecoder-cgpu run -m kernel -f {file} -- ARGUMENTS; "
+            f"or leave out --file {file}, or the code",
         )
     if file == "-" or (file is None and words == ["-"]):
         return code_from_stdin(), None

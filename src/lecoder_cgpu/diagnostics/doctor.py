@@ -98,15 +98,6 @@ def _python(client: SessionManager) -> Iterator[Finding]:
     extras = installation.extras()
     there = ", ".join(name for name, installed in extras.items() if installed) or "none"
     yield _finding("extras", "ok", f"installed: {there}")
-    name = client.config.get("backend").value or ""
-    chosen = client.backend(name) if registry.is_known(name) else None
-    if chosen is not None and chosen.extra is not None and not extras[chosen.extra]:
-        yield _finding(
-            "extras",
-            "problem",
-            f"the {chosen.name} backend is chosen, and its extra is missing",
-            f'pip install "lecoder-cgpu[{chosen.extra}]"',
-        )
 
 
 def _settings(client: SessionManager) -> Iterator[Finding]:
@@ -124,6 +115,19 @@ def _settings(client: SessionManager) -> Iterator[Finding]:
             yield _finding("config", "ok", f"{setting.key} = {shown} (from {value.source})")
     chosen = settings.backend
     yield _finding("config", "ok", f"backend: {chosen.value} (from {chosen.source})")
+    yield from _extra(client, chosen.value or "", installation.extras())
+
+
+def _extra(client: SessionManager, name: str, extras: dict[str, bool]) -> Iterator[Finding]:
+    """Whether what the chosen backend needs is installed."""
+    chosen = client.backend(name) if registry.is_known(name) else None
+    if chosen is not None and chosen.extra is not None and not extras[chosen.extra]:
+        yield _finding(
+            "extras",
+            "problem",
+            f"the {chosen.name} backend is chosen, and its extra is missing",
+            f'pip install "lecoder-cgpu[{chosen.extra}]"',
+        )
 
 
 def _state(client: SessionManager) -> Iterator[Finding]:

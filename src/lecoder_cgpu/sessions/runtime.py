@@ -17,7 +17,7 @@ from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpecs
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
-from ..store import leases, session_store
+from ..store import leases, lifecycle, session_store
 from ..system import interrupts, logs
 from . import holdings, interrupted_start
 
@@ -75,7 +75,9 @@ class SessionRuntime:
         if self.keep is not None:
             self.keep()  # before anything is asked for: this process may be killed while it waits for the answer
         try:
-            with self.waiting(f"starting {self.record.label} …"):
+            looks = lifecycle.stage(self.record) == "unlisted"  # whether it is lost is not certain yet
+            what = f"looking for the runtime of {self.record.name}" if looks else f"starting {self.record.label}"
+            with self.waiting(f"{what} …"):
                 endpoint, fresh = self.backend.obtain(self.record, self.terms)
         except BaseException as error:
             if interrupts.behind(error) is not None:

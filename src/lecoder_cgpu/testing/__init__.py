@@ -8,6 +8,10 @@ Never here: anything that the command line or the library imports.
 """
 
 import importlib.util
+import sys
 
 if importlib.util.find_spec("tornado") is None:
-    raise ImportError("the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\"")
+    text = "the fake Colab needs the extra 'local': pip install \"lecoder-cgpu[local]\""
+    if sys.argv[:1] == ["-m"]:  # a person has started it
+        sys.exit(text)
+    raise ImportError(text)

@@ -316,6 +316,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.config_dir and (options.config_dir / "config.json").exists():
         parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
+    if (problem := nursery.problem(options.python)) is not None:
+        parser.error(problem)
     signal.signal(signal.SIGTERM, interrupt)
     with (
         FakeColab(options.runtimes_root, options.port, options.python) as colab,

@@ -72,3 +72,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def of(python: str) -> Nursery:
     """The one nursery for an interpreter."""
     return Nursery(python)
+
+
+def problem(python: str) -> str | None:
+    """Why an interpreter cannot run the servers of VMs; None if it can, as far as its packages tell."""
+    look = (
+        "import importlib.util, sys; sys.exit(sum(map(lambda name: not importlib.util.find_spec(name), sys.argv[1:])))"
+    )
+    try:
+        missing = subprocess.run(
+            [python, "-c", look, "jupyter_server", "ipykernel"], timeout=60, check=False
+        ).returncode
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{python} cannot be executed: {error}"
+    return f'{python} has no jupyter_server or ipykernel: pip install "lecoder-cgpu[local]"' if missing else None

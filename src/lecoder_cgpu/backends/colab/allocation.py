@@ -370,8 +370,8 @@ class Allocator:
             if name not in eligible and name not in refused:
                 import difflib
 
-                option = "tpu" if model.is_tpu(name) else "gpu"
                 near = difflib.get_close_matches(name, [*eligible, *refused], n=1, cutoff=0.5)
+                option = "tpu" if model.is_tpu(near[0] if near else name) else "gpu"
                 raise errors.UsageError(
                     f"there is no accelerator {typed.get(name, name)!r}; this account may use: {may}",
                     name="UnknownAccelerator",

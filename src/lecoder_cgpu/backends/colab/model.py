@@ -86,7 +86,7 @@ def accelerator(value: Any) -> str:
 
 
 # What people write before an accelerator's name, and behind it: makers, sizes of memory, kinds of boards.
-_MAKERS = re.compile(r"(?:(?:NVIDIA|GOOGLE|CLOUD|TESLA|QUADRO|GEFORCE|TPU|GPU)(?:[\s_-]+|(?=[A-Z]?\d)))+")
+_MAKERS = re.compile(r"(?:(?:NVIDIA|GOOGLE|COLAB|CLOUD|TESLA|QUADRO|GEFORCE|TPU|GPU)(?:[\s_-]+|(?=[A-Z]?\d)))+")
 _BOARDS = re.compile(r"(?:[\s_-]+(?:\d+\s*GI?B?|PCIE?|SXM\d?|NVL|HBM\d?E?|TENSOR|CORE|GPU|TPU))+$")
 # Cards under the names that their maker gave them, and kinds of TPUs without their size -> Colab's names.
 _ALSO = {
@@ -101,7 +101,7 @@ _ALSO = {
 
 def typed_accelerator(text: str) -> str:
     """The wire's spelling of an accelerator that people type: `t4`, `Tesla T4`, `A100 80GB`, `NVIDIA A100-SXM4-40GB`,
-    `RTX PRO 6000`, `v5e-1`, `TPU v2-8`; "" when it is not a name."""
+    `RTX PRO 6000`, `Colab GPU G4`, `v5e-1`, `TPU v2-8`; "" when it is not a name."""
     name = text.strip().upper()
     if (maker := _MAKERS.match(name)) is not None:
         name = name[maker.end() :]

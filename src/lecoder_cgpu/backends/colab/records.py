@@ -61,18 +61,19 @@ def names(typed: tuple[str, ...], kind: str) -> list[str]:
     found = []
     for text in typed:
         name = model.typed_accelerator(text)
-        if not name:
+        other = model.is_tpu(name) != (kind == "TPU")
+        if not name or (other and kind == "TPU" and name not in model.GPUS):
             known = ", ".join(model.GPUS if kind == "GPU" else model.TPUS)
             if kind == "GPU" and "TPU" in text.upper():
                 raise errors.UsageError(f"{text} is not a GPU", name="UnknownAccelerator", hint="use --tpu")
             raise errors.UsageError(
-                f"{text!r} is no accelerator's name (Colab has, for example: {known})",
+                f"{text!r} is no {kind}'s name (Colab has, for example: {known})",
                 name="UnknownAccelerator",
                 hint="what this account may use: lecoder-cgpu gpus",
             )
-        if model.is_tpu(name) != (kind == "TPU"):
-            other = "--tpu" if kind == "GPU" else "--gpu"
-            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {other} {text}")
+        if other:
+            option = "--tpu" if kind == "GPU" else "--gpu"
+            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {option} {text}")
         found.append(name)
     return found
 
