@@ -44,7 +44,7 @@ def near(name: str, folder: str) -> str | None:
 
     place = Path(folder).expanduser() / name
     try:
-        there = [item.name for item in place.parent.iterdir() if item.suffix.lower() in _ENDINGS]
+        there = [item.name for item in place.parent.iterdir() if item.suffix.lower() in _ENDINGS and item.is_file()]
     except OSError:
         return None
     found = difflib.get_close_matches(place.name, there, n=1)
