@@ -41,7 +41,6 @@ INSTRUCTIONS = {
     "check the address, and the credentials in the environment",
     "choose another place, or change the permissions",
     "did you mean --X X?",
-    "did you mean X?X",
     "download it yourself and give the file",
     "give PORT or PORT:LOCAL, with numbers up to 65535: 8000 or 8000:9000",
     "give a notebook as Jupyter or Colab saves it",

@@ -235,11 +235,20 @@ def watched_run(arguments: Sequence[str]) -> Literal["kernel", "terminal"] | Non
     return "kernel" if _is_kernel(ours) else "terminal"
 
 
+def _until_a_word(arguments: Sequence[str]) -> list[str]:
+    """The options before the first word that is none."""
+    position = 0
+    while position < len(arguments) and arguments[position].startswith("-"):
+        position += option_length(arguments[position:], {**RUN_OPTIONS, "--public-key": True}) or 1
+    return list(arguments[:position])
+
+
 def output_mode(arguments: Sequence[str]) -> str:
     """`json`, `events` or `human`: how to answer, known before anything else is parsed and even if parsing fails."""
     ours, command, rest = _command(arguments)
     if command == "run" and not is_notebook(rest):
         ours += split_run(rest).ours
     else:
+        rest = _until_a_word(rest) if command == "ssh" else rest  # behind the name, all belongs to OpenSSH
         ours += rest[: rest.index("--")] if "--" in rest else rest
     return "events" if "--events" in ours else "json" if "--json" in ours else "human"

@@ -155,7 +155,7 @@ name, and then stdout is exactly one JSON document, whatever happens.
 ## Runs
 
 `run -m kernel` is Python in a kernel that keeps its variables; `run` alone is a shell command or a program with its
-arguments, as a process of its own, with its true exit status. Options come before the command.
+arguments, as a process of its own, with its true exit status. Options come before the command, or the script.
 
 ```console
 $ lecoder-cgpu run -m kernel 'for i in range(3):

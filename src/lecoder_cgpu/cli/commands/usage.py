@@ -26,7 +26,8 @@ def command(app: App) -> Answer:
     lecoder-cgpu usage --json | jq .units.balance
     """
     document = status.usage(app.client)
-    return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *lines(document.units)]))
+    shown = lines(document.units) or ["units        Colab does not say"]
+    return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *shown]))
 
 
 def lines(units: Units) -> list[str]:
