@@ -67,7 +67,7 @@ def names(typed: tuple[str, ...], kind: str) -> list[str]:
             if kind == "GPU" and "TPU" in text.upper():
                 raise errors.UsageError(f"{text} is not a GPU", name="UnknownAccelerator", hint="use --tpu")
             raise errors.UsageError(
-                f"{text!r} is no {kind}'s name (Colab has, for example: {known})",
+                f"{text!r} is no accelerator's name (Colab has, for example: {known})",
                 name="UnknownAccelerator",
                 hint="what this account may use: lecoder-cgpu gpus",
             )
