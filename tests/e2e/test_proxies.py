@@ -102,12 +102,13 @@ def test_socks(listening: Callable[[Serve], int], tmp_path: Path, monkeypatch: p
     there = "lab.example.invalid"
     with start_server(tmp_path, "--ServerApp.allow_remote_access=True") as jupyter:
         port = listening(socks(int(jupyter.url.rpartition(":")[2].strip("/")), asked))
-        monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{port}")
         headers = {"Authorization": f"token {jupyter.token}"}
-        assert b"kernels" in Http(f"http://{there}/", headers).request("GET", "api/status")
-        connection = WebSocket.connect(f"ws://{there}/api/events/subscribe", headers)
-        connection.close()
-    assert asked == [there.encode()] * 2
+        for scheme in ("socks5h", "socks"):
+            monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{port}")
+            assert b"kernels" in Http(f"http://{there}/", headers).request("GET", "api/status")
+            connection = WebSocket.connect(f"ws://{there}/api/events/subscribe", headers)
+            connection.close()
+    assert asked == [there.encode()] * 4
 
 
 def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:

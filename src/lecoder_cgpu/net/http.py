@@ -74,6 +74,8 @@ def _client_for(url: str, **options: Any) -> httpx2.Client:
     import httpx2
 
     proxies.check(url)
+    if (address := proxies.respelled(url)) is not None:
+        options["proxy"] = address
     try:
         return httpx2.Client(trust_env=not is_loopback(url), event_hooks={"request": [proxies.follow]}, **options)
     except ImportError as error:

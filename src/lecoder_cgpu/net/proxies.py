@@ -56,7 +56,13 @@ def whole_address(url: str) -> str | None:
     if found is None:
         return None
     value = found[0] if "://" in found[0] else f"http://{found[0]}"
-    return re.sub("^socks://", "socks5://", value)
+    return re.sub("^socks://", "socks5h://", value)
+
+
+def respelled(url: str) -> str | None:
+    """The whole address of that proxy if the client for HTTP does not know its scheme as it stands (socks://)."""
+    found = _found(url)
+    return whole_address(url) if found is not None and found[0].startswith("socks://") else None
 
 
 def _found(url: str) -> tuple[str, str] | None:
@@ -145,7 +151,8 @@ def unusable(url: str, error: ValueError) -> errors.Error:
     return errors.ConfigError(
         f"{used.shown if used else 'a proxy of the environment'} cannot be used: {error}",
         name="BadProxy",
-        hint=f"export {used.variable if used else 'HTTPS_PROXY'}=http://HOST:PORT",
+        hint=f"export {used.variable if used else 'HTTPS_PROXY'}="
+        + ("socks5://HOST:PORT" if used is not None and used.is_socks else "http://HOST:PORT"),
     )
 
 
