@@ -56,7 +56,7 @@ def start(
         launch.idle_timeout,
     ]
     run = ProcessRun(session, command, lambda stream, data: None, run_id=launch.run_id or _id(key))
-    launch = _called(launch, key, _digest(described))
+    launch = _called(launch, key, described)
     run.start(launch)
     run.close()
     assert run.state is not None
@@ -75,8 +75,7 @@ def start_in_kernel(session: Session, code: str, launch: Launch = DEFAULT, *, ke
         errors.Error: nothing was started.
     """
     run_id = _id(key)
-    digest = _digest(["kernel", code, launch.timeout, launch.idle_timeout, *(launch.around or ())])
-    launch = _called(launch, key, digest)
+    launch = _called(launch, key, ["kernel", code, launch.timeout, launch.idle_timeout, *(launch.around or ())])
 
     def execute(helper: Helper, *, anew: bool = False) -> RunState:
         try:
@@ -106,9 +105,9 @@ def _id(key: str | None) -> str:
     return job_names.key_id(key)
 
 
-def _called(launch: Launch, key: str | None, digest: str) -> Launch:
+def _called(launch: Launch, key: str | None, described: list[Any]) -> Launch:
     """What a job is started with, by its name, else by its key. A job of that key which is there takes another name."""
-    return structs.replace(launch, digest=digest, name=launch.name or key, renames=launch.name is not None)
+    return structs.replace(launch, digest=_digest(described), name=launch.name or key, renames=launch.name is not None)
 
 
 def _digest(described: list[Any]) -> str:
