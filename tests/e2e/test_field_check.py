@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -212,6 +213,7 @@ def test_interrupted(switched: Callable[..., tuple[Cli, FakeColab]]) -> None:
 def test_agreement(switched: Callable[..., tuple[Cli, FakeColab]], pty_of: Callable[..., Pty]) -> None:
     """What it costs is said, and without a yes nothing is started."""
     command, colab = switched()
+    before = command("sessions", "list").out.splitlines()
     refused = command("doctor", "--field", "--gpu", "T4", "--json")
     assert failed(refused)["error"]["suggestion"] == "lecoder-cgpu doctor --field --yes --gpu T4"
     asked = pty_of(command, "doctor", "--field", "--facts", "C36")
@@ -220,7 +222,7 @@ def test_agreement(switched: Callable[..., tuple[Cli, FakeColab]], pty_of: Calla
     asked.type(b"n\n")
     assert asked.end() == 2
     assert colab.count("POST /tun/m/assign") == 0
-    assert len(command("sessions", "list").out.splitlines()) == 1
+    assert command("sessions", "list").out.splitlines() == before
 
 
 def test_refusals(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path) -> None:
@@ -244,3 +246,25 @@ def test_refusals(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path
         colab.account.tier, colab.account.balance = tier, balance
     assert all("on a free account" in item["why"] for item in free.values())
     assert colab.count("POST /tun/m/assign") == 0
+
+
+def test_what_is_learnt_is_kept(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path) -> None:
+    """The session remembers whether binary frames pass, and its files go so; nothing of the check is left there."""
+
+    def learnt() -> list[bool | None]:
+        stored = json.loads((command.state / "sessions.json").read_text())
+        return [item["resident"]["binary"] for item in stored if item["name"] == "held"]
+
+    command, colab = switched()
+    result = command("doctor", "--field", "-s", "held", "--facts", "C35,C60", "--json")
+    assert "MB/s up" in facts(result.json)["throughput"]["seen"]
+    assert learnt() == [True]
+    (tmp_path / "large").write_bytes(os.urandom(3_000_000))
+    assert command("upload", "-s", "held", str(tmp_path / "large"), "large").code == 0
+    assert command("download", "-s", "held", "large", str(tmp_path / "back")).code == 0
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "large").read_bytes()
+    colab.switches.binary = "closed"
+    command("doctor", "--field", "-s", "held", "--facts", "C35")
+    assert learnt() == [False]
+    assert command("upload", "-s", "held", str(tmp_path / "large"), "again").code == 0
+    assert "lecoder" not in command("ls", "-s", "held").out

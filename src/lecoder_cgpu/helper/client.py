@@ -253,8 +253,9 @@ class Helper:
         """
         buffers: tuple[bytes | memoryview, ...] = (header,) if data is None else (header, data)
         content = {}
-        if self._socket.subprotocol is None:
-            # An old server, or one before a gateway, which breaks off at binary frames (protocol J38).
+        if self._socket.subprotocol is None and not self.binary:
+            # An old server, or one before a gateway, which breaks off at binary frames (protocol J38), unless somebody
+            # has seen them pass there.
             content["parts"] = [base64.b64encode(part).decode() for part in buffers]
             buffers = ()
         request = messages.request(_files_type(), content, session=self._session_id, buffers=buffers)

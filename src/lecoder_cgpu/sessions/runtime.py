@@ -191,10 +191,10 @@ class SessionRuntime:
         channel = "control" if known is not None and known.shared else "shell"
         helper = Helper(self.server.open_channels(kernel_id, client_id), client_id, channel)
         helper.binary = None if known is None else known.binary
-        helper.on_binary = self._note_binary
+        helper.on_binary = self.note_binary
         return helper
 
-    def _note_binary(self, passes: bool) -> None:
+    def note_binary(self, passes: bool) -> None:
         """Remember whether binary frames pass, for the files of this runtime."""
 
         def change(record: session_store.Record) -> None:

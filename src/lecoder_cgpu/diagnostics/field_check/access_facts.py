@@ -35,7 +35,7 @@ answer = server.server_port
 # --- ports ---
 def _port(subject: Subject) -> int:
     if not subject.plan.ports:
-        raise NotSeen("not tried: on a free account Colab's terms restrict forwarded ports")
+        raise NotSeen("on a free account Colab's terms restrict forwarded ports")
     found = subject.compute(SERVE)
     if not isinstance(found, int):
         raise NotSeen("the answer makes no sense")

@@ -68,6 +68,7 @@ LAST = (
     Fact("C60", "throughput", "4 MiB within a minute", access_facts.throughput, 150.0),
     Fact("C46", "release from inside", "the runtime ends, and leaves the listing", lender_facts.release, 90.0),
 )
+BINARY = ("binary frames up", "binary frames down")
 NUMBERS = frozenset(fact.number for fact in (*FACTS, SILENCE, *LAST))
 
 
@@ -181,8 +182,16 @@ def _looked(subject: Subject, only: frozenset[str], began: float, progress: Call
             found.append(started(fact, whole).result())
     if not subject.own:
         _clean(subject)
+        _keep(subject, found)
     order = [fact.name for fact in (*FACTS, SILENCE, *LAST)]
     return sorted(found, key=lambda item: order.index(item.fact))
+
+
+def _keep(subject: Subject, found: list[FieldFact]) -> None:
+    """Keep with the session whether binary frames pass both ways, for its files (protocol C35)."""
+    states = [item.state for item in found if item.fact in BINARY and item.state != "not seen"]
+    if len(states) == len(BINARY):
+        subject.session.note_binary(all(state == "expected" for state in states))
 
 
 def _clean(subject: Subject) -> None:

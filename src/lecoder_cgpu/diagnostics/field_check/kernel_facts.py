@@ -129,7 +129,8 @@ def _stream(subject: Subject, code: str, text: str) -> tuple[int, bool]:
         found = line.ask(code, linger=QUIET, wait=FLOOD_LIMIT)
     came = sum(_text(message) == text for message in found.messages)
     if found.value is None and not came:
-        raise NotSeen("code in the kernel gave no answer" if found.closed is None else f"closed ({found.closed})")
+        closed = f"the socket is closed ({found.closed})"
+        raise NotSeen("code in the kernel gave no answer" if found.closed is None else closed)
     return came, any(map(is_notice, found.messages))
 
 

@@ -13,6 +13,7 @@ from .subject import NAME, Answer, NotSeen, Seen, Subject, size
 KIND = "lecoder_field"  # the type of messages that our code publishes
 UPWARDS = (64 << 10, 256 << 10, 1 << 20, 4 << 20, 9 << 20, 11 << 20)  # bytes; servers take 10 MiB
 DOWNWARDS = (64 << 10, 256 << 10, 1 << 20, 8 << 20)
+BINARY = "files go as binary frames in a session that was looked at, else as text"
 LARGE_LIMIT = 30.0  # seconds for one large frame
 LATE = 3.0  # seconds that a message may come after the reply
 PONG = 10.0
@@ -31,8 +32,8 @@ def binary_up(subject: Subject) -> Seen:
         request = line.request(buffers=(bytes(1000),))
         answer = line.ask(before=request)
     if request.msg_id in answer.replied:
-        return Seen("pass", True, "sends files as binary frames")
-    return Seen(_swallowed(answer), False, "sends files as text, which takes a third more")
+        return Seen("pass", True, BINARY)
+    return Seen(_swallowed(answer), False, "sends files as text, which is a third more")
 
 
 def _swallowed(answer: Answer) -> str:
@@ -46,9 +47,9 @@ def binary_down(subject: Subject) -> Seen:
         answer = line.ask(f"{SEND}\nsend({KIND!r}, {{}}, [bytes(range(250))])", until=_is_ours, linger=LATE)
     for message in filter(_is_ours, answer.messages):
         if [bytes(part) for part in message.buffers] == [content]:
-            return Seen("pass", True, "takes files as binary frames")
+            return Seen("pass", True, BINARY)
         return Seen("come without their binary part", False, "takes files as text")
-    return Seen(_swallowed(answer), False, "takes files as text, which takes a third more")
+    return Seen(_swallowed(answer), False, "takes files as text, which is a third more")
 
 
 def _is_ours(message: Message) -> bool:

@@ -21,6 +21,7 @@ from ...net.websocket import PING_INTERVAL
 from ...sessions.session import Session
 
 PATIENCE = 20.0  # seconds for one answer
+ATTEMPTS, PAUSE = 3, 2.0  # seconds
 NAME = "lecoder-field-check"  # of the check's kernels and files on the runtime
 POLLS = 30  # looks at the listing
 
@@ -236,11 +237,15 @@ class Subject:
         Raises:
             NotSeen: nothing.
         """
-        with self.line() as line:
-            found = line.ask(code)
-        if found.value is None:
-            raise NotSeen("code in the kernel gave no answer")
-        return found.value
+        for _ in range(ATTEMPTS):
+            with self.line() as line:
+                found = line.ask(code)
+            if found.value is not None:
+                return found.value
+            if found.closed is None:
+                break
+            self.pause(PAUSE)  # it was closed for what another fact has the kernel send
+        raise NotSeen("code in the kernel gave no answer")
 
     def close(self) -> None:
         """Let no thread go on, and close the connections."""
