@@ -72,7 +72,7 @@ def test_ending_the_command_line_ends_the_run(lab: Cli, command: str, how: str) 
 def test_job_kill_ends_everything(lab: Cli) -> None:
     """--escalate waits for that; a single signal leaves the job running while anything of it lives."""
     job = start(lab, LAUNCH.format(201))
-    killed = lab("job", "kill", "--escalate", "--grace", "1", job, "--json")
+    killed = lab("job", "kill", "--escalate", "--grace", "1s", job, "--json")
     validate(killed.json, "job")
     assert (killed.code, killed.json["job"]["state"], alive(201)) == (0, "exited", [])
     assert killed.json["job"]["stopped"]["steps"] == ["SIGTERM"]

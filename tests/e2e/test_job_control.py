@@ -87,7 +87,7 @@ def test_escalation_says_what_it_did(lab: Cli) -> None:
     assert document["signal"] == "SIGTERM"
     job = start(lab, stubborn.replace("INT", "INT TERM"))
     wait_for(lambda: lab("job", "logs", job).out == "begun\n")
-    killed = lab("job", "kill", job, "--escalate", "--grace", "0.5", "--json").json
+    killed = lab("job", "kill", job, "--escalate", "--grace", "0.5s", "--json").json
     validate(killed, "job")
     assert killed["job"]["stopped"] == {"by": "kill", "steps": ["SIGTERM", "SIGKILL"]}
     assert killed["job"]["exitCode"] == 137
@@ -143,7 +143,7 @@ TEXT = "".join(f"é {i}\n" for i in range(4))
 @pytest.mark.parametrize("mode", RUNS)
 def test_events_can_be_resumed(lab: Cli, mode: str) -> None:
     """Each piece says where it begins and ends; heartbeats come in between; --from goes on where a reader stopped."""
-    lines = [json.loads(line) for line in lab("run", "--events", "--heartbeat", "0.5", *RUNS[mode]).out.splitlines()]
+    lines = [json.loads(line) for line in lab("run", "--events", "--heartbeat", "0.5s", *RUNS[mode]).out.splitlines()]
     for line in lines[:-1]:
         validate(line, "run-event")
     pieces = [line for line in lines if line.get("type") == "stream"]

@@ -145,7 +145,7 @@ def test_ending_a_job_in_the_kernel(lab: Cli) -> None:
     assert lab("job", "logs", waiting).out == ""
     assert lab("job", "kill", running, "--json").json["sent"] is True  # an interrupt: the job goes on
     wait_for(lambda: "no" in lab("job", "logs", running).out)
-    killed = lab("job", "kill", running, "--escalate", "--grace", "0.5", "--json").json["job"]
+    killed = lab("job", "kill", running, "--escalate", "--grace", "0.5s", "--json").json["job"]
     assert killed["state"] == "exited"
     assert killed["stopped"] == {"by": "kill", "steps": ["SIGINT", "SIGINT", "SIGKILL"]}
     assert wait(lab, running)["error"]["name"] == "Stopped"

@@ -162,7 +162,7 @@ def test_a_long_cell_is_saved_while_it_runs(lab: Cli, tmp_path: Path) -> None:
     source = write(tmp_path / "n.ipynb", code("import time\nprint('begun')\ntime.sleep(20)"))
     out = tmp_path / "o.ipynb"
     told = tmp_path / "events"
-    line = ["run", str(source), "-o", str(out), "--save-every", "0.3", "--events", "--heartbeat", "0.5"]
+    line = ["run", str(source), "-o", str(out), "--save-every", "0.3s", "--events", "--heartbeat", "0.5s"]
 
     def beats() -> list[Any]:
         events = [json.loads(line) for line in told.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]

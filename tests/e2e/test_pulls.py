@@ -59,7 +59,7 @@ def test_a_watched_run(lab: Cli, tmp_path: Path) -> None:
     with (source / "train.py").open("a") as file:
         file.write("\nos.mkfifo('out/pipe')\n")
     running = lab.start(
-        "run", "--json", "--sync", str(source), "--pull", f"out:{place}", "--every", "1", "python3", "train.py"
+        "run", "--json", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s", "python3", "train.py"
     )
     seen: set[int] = set()
 
@@ -91,7 +91,7 @@ def test_a_job_that_nobody_watches(lab: Cli, tmp_path: Path) -> None:
     lab("run", "rm -rf src")
     try:
         started = lab(
-            "run", "--detach", "--sync", str(source), "--pull", f"out:{place}", "--every", "1", "python3", "train.py"
+            "run", "--detach", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s", "python3", "train.py"
         )
         assert started.code == 0, started
         job = started.out.strip()
@@ -117,7 +117,7 @@ def test_a_watched_run_whose_command_is_killed(lab: Cli, tmp_path: Path) -> None
     lab("run", "rm -rf src")
     try:
         running = lab.start(
-            "run", "--sync", str(source), "--pull", f"out:{place}", "--every", "1", "python3", "train.py"
+            "run", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s", "python3", "train.py"
         )
         wait_until(lambda: committed(place) >= 1)
         running.kill()
@@ -137,7 +137,7 @@ def test_one_file_and_what_is_refused(lab: Cli, tmp_path: Path) -> None:
     """A single file has generations, too. A name that is taken, and --every without --pull, are refused at once."""
     place = tmp_path / "model.txt"
     done = lab(
-        "run", "--json", "--pull", f"model.txt:{place}", "--every", "1",
+        "run", "--json", "--pull", f"model.txt:{place}", "--every", "1s",
         "for i in 1 2 3; do echo $i > m.tmp; mv m.tmp model.txt; sleep 1.2; done",
     )  # fmt: skip
     assert done.code == 0, done
@@ -145,12 +145,12 @@ def test_one_file_and_what_is_refused(lab: Cli, tmp_path: Path) -> None:
     assert (tmp_path / ".model.txt.lecoder-part" / "previous").read_text() in ("1\n", "2\n")
     taken = tmp_path / "taken"
     taken.write_text("mine")
-    refused = lab("run", "--json", "--pull", f"out:{taken}", "--every", "1", "true")
+    refused = lab("run", "--json", "--pull", f"out:{taken}", "--every", "1s", "true")
     assert (refused.code, refused.json["error"]["name"]) == (2, "TargetExists")
     assert taken.read_text() == "mine"
     alone = lab("run", "--json", "--every", "1m", "true")
     assert (alone.code, alone.json["error"]["name"]) == (2, "ConflictingOptions")
-    missing = lab("run", "--json", "--pull", f"nothing:{tmp_path / 'n'}", "--every", "1", "sleep 1.5")
+    missing = lab("run", "--json", "--pull", f"nothing:{tmp_path / 'n'}", "--every", "1s", "sleep 1.5")
     assert missing.json["pulled"][0]["error"]["name"] == "FileNotFound"
     assert "was not fetched, and the run goes on" not in missing.err  # it may still come
     assert sorted(os.listdir(tmp_path / ".n.lecoder-part")) == ["lock"]
@@ -163,7 +163,7 @@ def test_a_disk_that_refuses(lab: Cli, tmp_path: Path) -> None:
     place = tmp_path / "out.txt"
     words = "echo small > out.txt; sleep 2.5; head -c 3000000 /dev/zero > out.txt; sleep 2.5; echo done"
     running = lab.start(
-        "run", "--json", "--pull", f"out.txt:{place}", "--every", "1", words,
+        "run", "--json", "--pull", f"out.txt:{place}", "--every", "1s", words,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
     )  # fmt: skip
     out, err = running.communicate(timeout=60)

@@ -76,7 +76,7 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
     source, place = written(tmp_path, 120), tmp_path / "results"
     colab.switches.lost = "404"
     running = colab_cli.start(
-        "run", "--rm", "--json", "--restarts", "5", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "run", "--rm", "--json", "--restarts", "5", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
         "python3", "train.py",
     )  # fmt: skip
     most = 0
@@ -110,7 +110,7 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: i
     source, place = written(tmp_path, 70), tmp_path / "results"
     colab.switches.lost = chance.choice(("404", "refused"))
     running = colab_cli.start(
-        "run", "--rm", "--json", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "run", "--rm", "--json", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
         "python3", "train.py",
     )  # fmt: skip
     most, losses = 0, 0

@@ -7,6 +7,7 @@ import json
 import time
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -280,3 +281,15 @@ def test_what_is_no_duration(text: str) -> None:
 def test_the_name_of_a_tpu_is_optional(line: list[str], attached: list[str]) -> None:
     """And no other word is taken for it."""
     assert runtime_options.attach_tpu(line) == attached
+
+
+@pytest.mark.parametrize("kind", [durations.TIME, durations.POSITIVE])
+def test_a_bare_number_is_no_time(kind: durations.Duration) -> None:
+    """Whoever means minutes must not get seconds. 0 is clear, and a number is seconds where it has always been."""
+    with pytest.raises(click.BadParameter, match="5 what\\? 5m or 5s"):
+        kind.convert("5", None, None)
+    assert kind.convert("5s", None, None) == durations.SECONDS.convert("5", None, None) == 5
+    assert durations.TIME.convert("0", None, None) == 0
+    for text in ("0", "0s", "-1s", "1e9"):
+        with pytest.raises(click.BadParameter):
+            durations.POSITIVE.convert(text, None, None)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.store.session_store import Allocation, Proxy, Store, new_record
+from lecoder_cgpu.store.session_store import Allocation, Owner, Proxy, Store, new_record
 
 
 @pytest.fixture
@@ -42,6 +42,22 @@ def test_the_newest_session_is_active_and_alone_so(store: Store) -> None:
     active = store.active()
     assert active is not None
     assert active.name in ("two", "three")
+
+
+def test_a_closing_session_does_not_become_the_active_one(store: Store) -> None:
+    """Nor one that a command has for itself; one whose runtime is gone only when there is no other."""
+    for name in ("old", "gone", "own", "closing", "now"):
+        record = new_record(name, "colab", name, "http://x/")
+        record.allocation = Allocation(key="k", state={"gone": "lost", "closing": "closing"}.get(name, "ready"))  # type: ignore[arg-type]
+        if name == "own":
+            record.owner = Owner(pid=1, identity="x", host="y")
+        store.add(record)
+    for leave, active in (("now", "old"), ("old", "gone"), ("gone", None)):
+        (store.retire if leave == "now" else store.remove)(store.find(leave).id)
+        if leave == "now":
+            store.remove(store.find(leave).id)
+        found = store.active()
+        assert (None if found is None else found.name) == active
 
 
 def test_names_and_prefixes(store: Store) -> None:

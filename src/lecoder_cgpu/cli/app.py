@@ -147,8 +147,12 @@ class App:
         lender = self.client.leased(self.client.chosen)
         return operations.holder(lender).id if lender is not None and lender.has_account() else None
 
-    def whose(self, document: Failure) -> None:
-        """Say in the document of a failure for which profile the command acted, and for whose account. Asks nobody."""
+    def about(self, document: Failure) -> None:
+        """Say in the document of a failure for which profile and whose account the command acted, and what is held.
+        Nobody is asked."""
+        from . import held
+
+        held.fill(self, document)
         with contextlib.suppress(errors.Error):
             if (name := self.config.profile.name) != profiles.DEFAULT:
                 document.profile = name

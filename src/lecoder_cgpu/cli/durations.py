@@ -40,17 +40,20 @@ def duration(text: str | None, option: str) -> float:
 
 
 class Duration(click.ParamType[float]):
-    """The value of an option such as `--timeout`: a duration, or a bare number of seconds.
+    """The value of an option that takes a time.
 
     Args:
         least: the smallest value. open_: whether that value itself is refused.
+        bare: a number alone is seconds, as `--timeout` and `--wait` have always had it; any other option refuses it,
+            for nobody can tell what is meant. A bare 0 is clear.
     """
 
     name = "time"
 
-    def __init__(self, least: float = 0.0, *, open_: bool = False) -> None:
+    def __init__(self, least: float = 0.0, *, open_: bool = False, bare: bool = False) -> None:
         self._least = least
         self._open = open_
+        self._bare = bare
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, (int, float)):
@@ -58,8 +61,11 @@ class Duration(click.ParamType[float]):
         else:
             text = str(value).strip()
             found = float(text) if re.fullmatch(_NUMBER, text) else seconds(text)
+            if found and text[-1].isdigit() and not self._bare:
+                self.fail(f"{text} what? {text}m or {text}s", param, ctx)
         if found is None:
-            self.fail(f"{value!r} is not a time: 90s, 20m, 2h, or a number of seconds", param, ctx)
+            seconds_too = ", or a number of seconds" if self._bare else ""
+            self.fail(f"{value!r} is not a time: 90s, 20m, 2h{seconds_too}", param, ctx)
         if found == float("inf") or found < self._least or (self._open and found == self._least):
             bound = "more than" if self._open else "at least"
             self.fail(f"{value!r} is too short or too long: it has to be {bound} {self._least:g} s", param, ctx)
@@ -68,3 +74,5 @@ class Duration(click.ParamType[float]):
 
 TIME = Duration()
 POSITIVE = Duration(open_=True)
+SECONDS = Duration(bare=True)
+POSITIVE_SECONDS = Duration(open_=True, bare=True)

@@ -13,16 +13,25 @@ if TYPE_CHECKING:
     from .app import App
 
 
+# Documents of commands that show what is held: for people, a last line would only repeat it.
+VIEWS = ("Start", "Status", "Usage", "KeeperStatus", "KeeperStopped")
+
+
+def now(app: App) -> list[Held]:
+    """What is held, as far as it is known here."""
+    from ..sessions.holdings import holdings
+
+    try:
+        return holdings(app.client)
+    except errors.Error:  # an unreadable store is reported by the command itself
+        return []
+
+
 def fill(app: App, document: Any) -> list[Held]:
     """Write into a document that has room for it what is held; returns that."""
     if "held" not in getattr(document, "__struct_fields__", ()) or "closed" in document.__struct_fields__:
         return []
-    from ..sessions.holdings import holdings
-
-    try:
-        found = holdings(app.client)
-    except errors.Error:  # an unreadable store is reported by the command itself
-        return []
+    found = now(app)
     if found:
         document.held = found
     return found

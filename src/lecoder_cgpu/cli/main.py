@@ -90,7 +90,7 @@ def _answered(answer: Answer, app: App) -> int:
         info.billing = app.billing()
     held_now = held.fill(app, answer.document)
     status = printer.answer(answer)
-    if printer.mode == "human":
+    if printer.mode == "human" and type(answer.document).__name__ not in held.VIEWS:
         printer.note(held.line(held_now))
     if printer.reader_gone:  # the work may have ended well by itself, but what it printed was not read
         status = errors.interrupted_status(ReaderGone())
@@ -103,7 +103,7 @@ def _failed(told: errors.Error, cause: Exception, app: App) -> int:
 
     def end() -> int:
         _log_end(app, told.exit_status, cause)
-        return app.printer.failure(told, app.billing, app.whose)
+        return app.printer.failure(told, app.billing, app.about)
 
     return _undisturbed(app.printer, end)
 
@@ -133,7 +133,10 @@ def _answer_interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     _log_end(app, status, interrupted)
     mode = None if printer.mode == "human" else parse.watched_run(app.arguments)
     if mode is None:
-        return printer.failure(interrupted, app.billing, app.whose)
+        printer.failure(interrupted, app.billing, app.about)
+        if printer.mode == "human":
+            printer.note(held.line(held.now(app)))
+        return status
     from ..runs.records import interrupted_run
 
     document = interrupted_run(mode, interrupt)

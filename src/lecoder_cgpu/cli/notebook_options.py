@@ -9,7 +9,7 @@ import click
 from . import display_options, durations, own_runtime, runtime_options, work_files
 
 SAVE_EVERY = 30.0  # seconds
-_SECONDS = durations.POSITIVE
+_SECONDS = durations.POSITIVE_SECONDS
 
 max_output_option = click.option(
     "--max-output",
@@ -50,7 +50,7 @@ _OPTIONS = (
         "--idle-timeout", type=_SECONDS, metavar="TIME", help="End work that has printed nothing for that long."
     ),
     click.option(
-        "--wait", type=durations.TIME, metavar="TIME", help="Stop watching after that; exit 124, the work goes on."
+        "--wait", type=durations.SECONDS, metavar="TIME", help="Stop watching after that; exit 124, the work goes on."
     ),
     click.option(
         "--save-every", type=durations.TIME, default=SAVE_EVERY, show_default=True, metavar="TIME",

@@ -75,6 +75,7 @@ class Failure(Struct, kw_only=True):
     account: str | Optional = UNSET
     profile: str | Optional = UNSET
     notice: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class Done(Struct, kw_only=True):

@@ -108,6 +108,7 @@ class FileList(Struct, kw_only=True):
     entries: list[FileEntry]
     session: SessionRef
     notice: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class FileContent(Struct, kw_only=True):
@@ -121,6 +122,7 @@ class FileContent(Struct, kw_only=True):
     base64: str | Optional = UNSET
     session: SessionRef
     notice: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class FilesRemoved(Struct, kw_only=True):
@@ -132,6 +134,7 @@ class FilesRemoved(Struct, kw_only=True):
     entries: int
     session: SessionRef
     notice: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class FileEdited(Struct, kw_only=True):
@@ -144,6 +147,7 @@ class FileEdited(Struct, kw_only=True):
     sha256: str
     session: SessionRef
     notice: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 # The name of each schema made from this module, and what it describes.

@@ -137,6 +137,7 @@ class JobDocuments(Struct, kw_only=True):
     exit_code: int = field(name="exitCode", default=0)
     error: ErrorInfo | Optional = UNSET
     jobs: list[JobDocument]
+    held: list[Held] | Optional = UNSET
 
 
 class Unasked(Struct, kw_only=True):
@@ -158,6 +159,7 @@ class JobList(Struct, kw_only=True):
     jobs: list[Job]
     session: SessionRef | Optional = UNSET
     unasked: list[Unasked] | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class JobLogs(Struct, kw_only=True):
@@ -172,6 +174,7 @@ class JobLogs(Struct, kw_only=True):
     next_offset: int = field(name="nextOffset")
     text: str
     base64: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class JobProgress(Struct, kw_only=True):

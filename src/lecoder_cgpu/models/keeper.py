@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import Optional
+from .base import Held, Optional
 
 
 class LeaseInfo(Struct, kw_only=True):
@@ -59,6 +59,7 @@ class KeeperStatus(Struct, kw_only=True):
     beat: str | Optional = UNSET
     sessions: list[KeptSession] = field(default_factory=list)
     problem: str | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class KeeperStopped(Struct, kw_only=True):
@@ -67,6 +68,7 @@ class KeeperStopped(Struct, kw_only=True):
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
     stopped: bool
+    held: list[Held] | Optional = UNSET
 
 
 # The name of each schema made from this module, and what it describes.

@@ -31,6 +31,7 @@ class KernelDocument(Struct, kw_only=True):
     session: SessionRef
     kernel: KernelInfo
     action: Literal["interrupted", "restarted"] | Optional = UNSET
+    held: list[Held] | Optional = UNSET
 
 
 class KernelChoice(Struct, kw_only=True):
@@ -54,6 +55,7 @@ class KernelList(Struct, kw_only=True):
     error_code: int = field(name="errorCode", default=0)
     session: SessionRef
     kernels: list[KernelChoice]
+    held: list[Held] | Optional = UNSET
 
 
 class RuntimeRef(Struct, kw_only=True):
@@ -126,6 +128,7 @@ class SessionSwitched(Struct, kw_only=True):
     account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+    held: list[Held] | Optional = UNSET
 
 
 class SessionClosed(Struct, kw_only=True):
@@ -170,6 +173,7 @@ class SessionsCleaned(Struct, kw_only=True):
     account: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+    held: list[Held] | Optional = UNSET
 
 
 # The name of each schema made from this module, and what it describes.

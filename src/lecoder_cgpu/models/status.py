@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import Optional, SessionRef, readable
+from .base import Held, Optional, SessionRef, readable
 from .keeper import LeaseInfo
 from .runs import ProcessRef
 from .sessions import KernelInfo, Origin
@@ -167,6 +167,7 @@ class Usage(Struct, kw_only=True):
     account: Account | Optional = UNSET
     tier: str
     units: Units
+    held: list[Held] | Optional = UNSET
 
 
 class Accelerators(Struct, kw_only=True):
@@ -216,6 +217,7 @@ class Status(Struct, kw_only=True):
     problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
+    held: list[Held] | Optional = UNSET
 
 
 class Top(Struct, kw_only=True):
@@ -236,6 +238,7 @@ class Opened(Struct, kw_only=True):
     url: str
     attaches: str
     opened: bool = False
+    held: list[Held] | Optional = UNSET
 
 
 class NextStep(Struct, kw_only=True):
@@ -256,6 +259,7 @@ class Start(Struct, kw_only=True):
     sessions: int
     session: SessionRef | Optional = UNSET
     next: list[NextStep]
+    held: list[Held] | Optional = UNSET
 
 
 # The name of each schema made from this module, and what it describes.

@@ -250,6 +250,21 @@ def adopt(manager: SessionManager, endpoint: str, name: str) -> Session:
     return manager.hold(record)
 
 
+def activate(manager: SessionManager, record: Record) -> None:
+    """Make a session the active one.
+
+    Raises:
+        errors.UsageError: it is being given back.
+    """
+    if lifecycle.is_accepted(record):
+        raise errors.UsageError(
+            f"session {record.name!r} is being given back, and cannot be used any more",
+            name="SessionClosing",
+            hint="lecoder-cgpu sessions list",
+        )
+    manager.store.activate(record.id)
+
+
 def close(manager: SessionManager, record: Record) -> SessionClosed:
     """Release a session's runtime as far as it is ours, then forget the session.
 

@@ -22,6 +22,7 @@ from ..backends import registry
 from ..models.base import UNKNOWN_ACCOUNT, Optional, SessionRef, now
 from ..system import atomic_files as state
 from ..system import redaction
+from .succession import make_another_active
 
 State = Literal["asked", "booting", "ready", "lost", "closing"]
 OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
@@ -309,17 +310,15 @@ class Store:
                 record.is_active = record.id == session_id
 
     def retire(self, session_id: str) -> None:
-        """Keep a session's record, and make another session the active one."""
+        """Keep a session's record, and make another session the active one, if there is one to use."""
         with self.transaction() as records:
             for record in records:
                 if record.id == session_id and record.is_active:
                     record.is_active = False
-                    others = [item for item in records if item is not record]
-                    if others:
-                        max(others, key=lambda item: item.last_used_at).is_active = True
+                    make_another_active([item for item in records if item is not record])
 
     def remove(self, session_id: str) -> None:
-        """Forget a session; the most recently used one that remains becomes active if this one was."""
+        """Forget a session; the most recently used one that may be used becomes active if this one was."""
         with self.transaction() as records:
             _take_out(records, session_id)
 
@@ -404,12 +403,12 @@ def insert(records: list[Record], record: Record) -> None:
 
 
 def _take_out(records: list[Record], session_id: str) -> None:
-    """Remove a record; the most recently used one that remains becomes active if this one was."""
+    """Remove a record; another one becomes active if this one was."""
     for record in records:
         if record.id == session_id:
             records.remove(record)
-            if record.is_active and records:
-                max(records, key=lambda item: item.last_used_at).is_active = True
+            if record.is_active:
+                make_another_active(records)
             return
 
 

@@ -51,7 +51,7 @@ def _login_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--adc", is_flag=True, help="Use Google's application default credentials from now on."),
         click.option(
             "--wait",
-            type=durations.TIME,
+            type=durations.SECONDS,
             default=300,
             show_default=True,
             metavar="TIME",

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--timeout",
-    type=durations.POSITIVE,
+    type=durations.POSITIVE_SECONDS,
     metavar="TIME",
     help="End the work after that: 90s, 20m, 2h; a bare number is seconds.",
 )

@@ -147,7 +147,7 @@ def show(app: App, job: str) -> Answer:
 @command.command()
 @click.argument("names", nargs=-1, metavar="JOB...")
 @click.option("--all", "everything", is_flag=True, help="Every job that has not ended.")
-@click.option("--timeout", type=durations.TIME, metavar="TIME", help="Stop waiting after that; exit 124.")
+@click.option("--timeout", type=durations.SECONDS, metavar="TIME", help="Stop waiting after that; exit 124.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this when the job has ended.")
 @click.option("--on-finish", metavar="COMMAND", help="Execute this here when the job has ended.")
 @click.option("--release", "give_back", is_flag=True, help="Release the runtime once all results were fetched.")
@@ -394,7 +394,7 @@ def kill(
     \b
     lecoder-cgpu job kill run-0123456789abcdef
     lecoder-cgpu job kill run-0123456789abcdef --signal SIGINT
-    lecoder-cgpu job kill run-0123456789abcdef --escalate --grace 30
+    lecoder-cgpu job kill run-0123456789abcdef --escalate --grace 30s
     lecoder-cgpu job kill --all
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"

@@ -40,7 +40,7 @@ def run(app: App, /, notebook: str, **options: Any) -> Answer:
 @click.command(cls=Command, name="fetch")
 @click.argument("job")
 @click.option("-o", "--output", metavar="FILE", help="Where to put it. Default: NAME.executed.ipynb here.")
-@click.option("--wait", type=durations.TIME, metavar="TIME", help="First wait for its end, at most this long.")
+@click.option("--wait", type=durations.SECONDS, metavar="TIME", help="First wait for its end, at most this long.")
 @notebook_options.max_output_option
 @click.pass_obj
 def fetch(app: App, job: str, output: str | None, wait: float | None, max_output: int | None) -> Answer:

@@ -61,19 +61,19 @@ class RunCommand(Command):
 @display_options.options
 @click.option(
     "--timeout",
-    type=durations.POSITIVE,
+    type=durations.POSITIVE_SECONDS,
     metavar="TIME",
     help="End the work after that: 90s, 20m, 2h; a bare number is seconds.",
 )
 @click.option(
     "--idle-timeout",
-    type=durations.POSITIVE,
+    type=durations.POSITIVE_SECONDS,
     metavar="TIME",
     help="End work that has printed nothing for that long.",
 )
 @click.option(
     "--wait",
-    type=durations.TIME,
+    type=durations.SECONDS,
     metavar="TIME",
     help="Stop watching after that; exit 124, the work goes on.",
 )

@@ -199,7 +199,7 @@ def switch(app: App, session: str | None) -> Answer:
     lecoder-cgpu sessions switch train
     """
     record = app.client.store.find(_key(app, session))
-    app.client.store.activate(record.id)
+    operations.activate(app.client, record)
     return Answer(
         SessionSwitched(session_id=record.id, label=record.label, account=record.account),
         lambda: f"active: {record.name}",

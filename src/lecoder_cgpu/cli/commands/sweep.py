@@ -178,7 +178,7 @@ def status(app: App, name: str | None, sessions: str | None) -> Answer:
 @command.command()
 @click.argument("name", required=False)
 @_sessions
-@click.option("--timeout", type=durations.TIME, metavar="TIME", help="Stop waiting after that; exit 124.")
+@click.option("--timeout", type=durations.SECONDS, metavar="TIME", help="Stop waiting after that; exit 124.")
 @click.pass_obj
 def wait(app: App, name: str | None, sessions: str | None, timeout: float | None) -> Answer:
     """Wait until nothing of a sweep runs, and fetch the results. Starts nothing; Ctrl-C ends the waiting only.

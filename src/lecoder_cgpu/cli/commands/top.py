@@ -10,6 +10,7 @@ from ...models.base import now
 from ...models.sessions import KernelInfo
 from ...models.status import Host, Memory, Top
 from ...sessions import status as overview
+from .. import durations
 from ..app import App, Command
 from ..output import Answer, Table
 
@@ -23,10 +24,10 @@ HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", 
 @click.option(
     "-d",
     "--delay",
-    type=click.FloatRange(min=0.2),
+    type=durations.Duration(0.2, bare=True),
     default=2.0,
     show_default=True,
-    metavar="SECONDS",
+    metavar="TIME",
     help="Pause between two looks.",
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="LOOKS", help="End after this many looks.")
