@@ -37,6 +37,9 @@ SHAPES = {
     "daemon's child": (
         "(setsid bash -c 'env -i /bin/sleep 60 & echo $! >> pids; touch ready; wait' &) ; while :; do sleep 0.05; done"
     ),
+    "daemon without environment": (
+        "(env -i setsid /bin/bash -c 'echo $$ >> pids; touch ready; exec sleep 60' &) ; while :; do sleep 0.05; done"
+    ),
     "torchrun": (
         f'{PYTHON} "import signal, subprocess, sys\n'
         "code = 'import signal, time; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN); "
@@ -146,7 +149,7 @@ def test_a_checkpoint_gets_its_time(world: World) -> None:
     save = (
         "import signal, time, sys\nsignal.signal(15, lambda *_: (time.sleep(1.5), open('saved', 'w'), sys.exit(0)))\n"
     )
-    (world.work / "train.py").write_text(save + "open('ready', 'w'); open('pids', 'w')\nwhile True: time.sleep(1)\n")
+    (world.work / "train.py").write_text(save + "open('pids', 'w'); open('ready', 'w')\nwhile True: time.sleep(1)\n")
     world.start(f"'{sys.executable}' train.py; echo x")
     world.pids()
     assert world.kill("SIGTERM")

@@ -6,7 +6,8 @@ A process belongs to a run if one of these is true:
 
 * It is in the session or in the process group that the command leads.
 * Its environment holds `MARK` with the folder of the run. So a daemon is found that made a session of its own.
-* It is a descendant of a process that belongs to the run.
+* It is a descendant of a process that belongs to the run, or of the run's supervisor, which the system makes the parent
+  of what has lost its own (see `adopt_orphans`). So a daemon is found that threw its environment away.
 * The result of the run names it.
 
 The first holds only while the id of the command is known to be the command's: the system gives ids again.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +35,7 @@ ENDING = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGKILL")  # signals that a
 KILL_PASSES = 10  # how often processes are looked for that were started while the others were killed
 COMMAND_LENGTH = 200  # characters of a command line that are kept
 POLL = 0.1  # seconds between two looks at processes that have to end
+_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 
 
 class Process(NamedTuple):
@@ -71,6 +74,7 @@ class RunProcesses:
         self._start = str(started.get("start"))
         self._known = {(item["pid"], item["start"]) for item in (result or {}).get("remaining") or ()}
         self._supervised = supervised
+        self._supervisor: int | None = started.get("supervisorPid") if supervised else None
 
     @property
     def leader_lives(self) -> bool:
@@ -87,6 +91,8 @@ class RunProcesses:
             in_group = hasattr(os, "killpg") and owns_group and send_signal(self._pid, 0)
             return [Process(self._pid, self._start, "")] if in_group else []
         found = {entry.pid for entry in entries if self._is_own(entry, owns_group)}
+        if self._supervisor is not None:
+            found |= {entry.pid for entry in entries if entry.parent == self._supervisor}
         fresh = set(found)
         while fresh:
             fresh = {entry.pid for entry in entries if entry.parent in fresh} - found
@@ -134,6 +140,34 @@ class RunProcesses:
             if identity(process.pid) == process.start:
                 with contextlib.suppress(OSError):
                     os.kill(process.pid, number)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of every descendant whose parent ends; Linux only. See `reap`."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_CHILD_SUBREAPER, 1, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        pass  # then they are children of the first process of the machine
+
+
+def reap(but: int) -> None:
+    """Wait for the adopted children that have ended, and not for `but`, for which somebody else waits."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return
+    own = str(os.getpid()).encode()
+    for name in names:
+        if not name.isdigit() or int(name) == but:
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+            if fields[:2] == [b"Z", own]:
+                os.waitpid(int(name), os.WNOHANG)
 
 
 def processes_of(folder: str) -> RunProcesses:

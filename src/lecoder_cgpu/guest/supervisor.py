@@ -50,7 +50,7 @@ from . import usage
 from .limits import RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, signal_name
-from .run_processes import ENDING, Process, RunProcesses, named
+from .run_processes import ENDING, Process, RunProcesses, adopt_orphans, named, reap
 from .state_files import read_signals, timestamp, write_json
 
 STREAM_LIMIT = 8 << 30  # bytes kept of one stream
@@ -107,6 +107,7 @@ class Supervisor:
             "supervisorPid": os.getpid(),
             "started": timestamp(self.started),
         }
+        adopt_orphans()
         self.processes = RunProcesses(self.folder, started, supervised=True)
         write_json(os.path.join(self.folder, "state.json"), started)
         self.notify(b"s")
@@ -215,6 +216,7 @@ class Supervisor:
         wait = usage.FIRST
         while not self.over.wait(wait):
             note_usage()
+            reap(pid)
             wait = usage.INTERVAL
 
     def _enforce(self) -> None:
