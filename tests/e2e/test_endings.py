@@ -104,6 +104,34 @@ def test_limits_end_everything(lab: Cli, option: str) -> None:
     assert result.json["stopped"] == {"by": option[2:], "steps": ["SIGTERM"]}
 
 
+KEPT = "import subprocess; kept = subprocess.Popen(['setsid', 'sleep', '7811'])"
+LEAVES = """
+import subprocess, time
+subprocess.Popen(['setsid', 'sleep', '7812'])
+subprocess.Popen('(setsid sleep 7813 &)', shell=True)
+subprocess.Popen(['bash', '-c', "trap '' INT; sleep 7814"])
+print('begun', flush=True)
+time.sleep(100)
+"""
+
+
+def test_ending_code_in_a_kernel_ends_its_daemons(lab: Cli) -> None:
+    """What left the kernel's session ends with the code that started it; the rest is named, and what earlier code has
+    started lives on."""
+    assert lab("run", "-m", "kernel", KEPT).code == 0
+    client = lab.start("run", "-m", "kernel", "--events", LEAVES, bufsize=0)
+    assert client.stdout
+    client.stdout.readline()
+    wait_for(lambda: len(alive(781)) == 4)
+    client.send_signal(signal.SIGINT)
+    out, _ = client.communicate(timeout=60)
+    document = json.loads(out.splitlines()[-1])
+    validate(document, "run")
+    assert (client.returncode, alive(781)) == (130, ["sleep 7811", "sleep 7814"])
+    assert [item["command"] for item in document["remaining"]] == ["sleep 7814"]
+    assert lab("run", f"pkill -x -f 'sleep 781[14]'; kill {document['remaining'][0]['pid']}; true").code == 0
+
+
 def test_what_is_left_on_purpose(lab: Cli) -> None:
     """`nohup server &` lives on, is named by `run`, `job show` and `status`, and can be ended later."""
     tag = 401

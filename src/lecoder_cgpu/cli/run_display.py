@@ -147,7 +147,9 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     if isinstance(document.remaining, list):
         for process in document.remaining:
             printer.note(f"still running: {process.pid} {process.command}")
-        printer.note(f"to end that: lecoder-cgpu job kill --escalate {document.run_id}")
+        pids = " ".join(str(process.pid) for process in document.remaining)
+        end = f'run "kill {pids}"' if document.mode == "kernel" else f"job kill --escalate {document.run_id}"
+        printer.note(f"to end that: lecoder-cgpu {end}")
     error = document.error
     if isinstance(error, type(UNSET)):
         if isinstance(document.stopped, Stopped):

@@ -7,7 +7,7 @@
   it uses, `processes` tells it from others, `run_processes` finds and ends everything that a run started.
 * Kernels: `recorders` has a `recorder` for each, which keeps what it publishes as a `recording`; `kernel_sockets` are
   the connections to it, `reply_notes` has it publish its replies, `executor` gives it jobs, one after the other.
-  `last_words` has it keep what it prints where its death leaves it.
+  `last_words` has it keep what it prints where its death leaves it, `kernel_children` finds what its code has started.
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
   carry many small files.
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;

@@ -12,9 +12,11 @@ import json
 import os
 import re
 import time
+from datetime import datetime
 from typing import Any
 
 from . import output_order, usage
+from .kernel_children import ticks_at
 from .kernel_sockets import Message, header_id, load
 from .processes import identity, lives
 from .runs import START_LIMIT
@@ -144,10 +146,11 @@ class Recording:
             return os.stat(os.path.join(self.folder, name)).st_size
         return 0
 
-    def _begin(self, content: bytes) -> None:
+    def _begin(self, header: bytes, content: bytes) -> None:
         self.begun = True
         self._started, self.began_at = time.time(), time.monotonic()
         self._started_text = timestamp(self._started)
+        self._spec["startedTicks"] = ticks_at(min(self._started, _moment(header) or self._started))
         self._spec["code"] = preview(str(load(content).get("code", "")))
         write_json(os.path.join(self.folder, "spec.json"), self._spec)
         write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
@@ -169,7 +172,7 @@ class Recording:
         """Write one message as it came; its parts are JSON already."""
         self.written_at = time.monotonic()
         if kind == "execute_input" and not self.begun:
-            self._begin(content)
+            self._begin(header, content)
         room = self._limit - sum(self._sizes.values())
         if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
             self._dropped += len(content)
@@ -351,3 +354,11 @@ def is_recorded(folder: str) -> bool:
     if not lives(pid, spec.get("supervisorStart")):
         return False
     return pid != os.getpid() or spec.get("helper") != HELPER
+
+
+def _moment(header: bytes) -> float | None:
+    """When the kernel made a message, by the clock of its machine."""
+    try:
+        return datetime.fromisoformat(str(load(header).get("date")).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

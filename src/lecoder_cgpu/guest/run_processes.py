@@ -46,7 +46,7 @@ class Process(NamedTuple):
     command: str
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """A line of the system's table of processes; `ticks` is when it was started, in ticks since the boot."""
 
     pid: int
@@ -86,7 +86,7 @@ class RunProcesses:
         if self._pid is None:
             return []
         owns_group = self.leader_lives or (self._supervised and same_boot(self._start))
-        entries = _table()
+        entries = table()
         if entries is None:
             in_group = hasattr(os, "killpg") and owns_group and send_signal(self._pid, 0)
             return [Process(self._pid, self._start, "")] if in_group else []
@@ -97,9 +97,9 @@ class RunProcesses:
         while fresh:
             fresh = {entry.pid for entry in entries if entry.parent in fresh} - found
             found |= fresh
-        return [process for process in map(_process, sorted(found)) if process is not None]
+        return [process for process in map(as_process, sorted(found)) if process is not None]
 
-    def _is_own(self, entry: _Entry, owns_group: bool) -> bool:
+    def _is_own(self, entry: Entry, owns_group: bool) -> bool:
         if owns_group and self._pid in (entry.pid, entry.group, entry.session):
             return True
         if self._known and any(pid == entry.pid and identity(pid) == start for pid, start in self._known):
@@ -227,7 +227,7 @@ def _is_in_group(pid: int, group: int) -> bool:
         return pid == group  # a command that has ended, in a group that lives
 
 
-def _table() -> list[_Entry] | None:
+def table() -> list[Entry] | None:
     """Every process of this machine that is not a zombie; None without /proc."""
     if not os.path.exists("/proc/self/stat"):
         return None
@@ -239,11 +239,12 @@ def _table() -> list[_Entry] | None:
             fields = file.read().rpartition(b")")[2].split()
             if fields and fields[0] not in (b"Z", b"X"):
                 parent, group, session = (int(field) for field in fields[1:4])
-                entries.append(_Entry(int(name), parent, group, session, int(fields[19])))
+                entries.append(Entry(int(name), parent, group, session, int(fields[19])))
     return entries
 
 
-def _process(pid: int) -> Process | None:
+def as_process(pid: int) -> Process | None:
+    """The living process with this id."""
     start = identity(pid)
     if start is None:
         return None

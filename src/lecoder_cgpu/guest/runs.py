@@ -22,7 +22,9 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -319,3 +321,18 @@ def write_all(pipe: Any, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[pipe.write(view) :]
+
+
+def signal_number(wanted: str | int) -> int:
+    """The number of a signal that a client names.
+
+    Raises:
+        Failure: (`BadRequest`) there is no such signal here.
+    """
+    if isinstance(wanted, int):
+        return wanted
+    name = wanted if wanted.startswith("SIG") else f"SIG{wanted}"
+    try:
+        return int(signal.Signals[name])
+    except KeyError:
+        raise Failure("BadRequest", f"there is no signal {wanted!r} on {sys.platform}") from None

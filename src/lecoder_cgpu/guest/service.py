@@ -15,19 +15,29 @@ import contextlib
 import json
 import os
 import platform
-import signal
 import sys
 import threading
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs
+from . import (
+    environment,
+    executor,
+    files,
+    hub_activity,
+    kernel_children,
+    output_order,
+    progress,
+    recorders,
+    report,
+    runs,
+)
 from . import lease_guard as lease
 from .processes import signal_name
 from .programs import Programs
 from .recording import preview
-from .runs import Failure, Run
+from .runs import Failure, Run, signal_number
 from .state_files import note_signal
 from .store import RunStore
 
@@ -213,7 +223,7 @@ class Service:
     def signal(self, run: str, signal: str | int, nonce: str | None = None, by: str = "kill") -> dict[str, Any]:
         """Signal a run's process group, or the kernel that executes it; the same `nonce` a second time does nothing."""
         found = self._store.find(run)
-        number = _signal_number(signal)
+        number = signal_number(signal)
         if nonce is not None:
             if nonce in found.signals_seen:
                 return {"sent": True}
@@ -227,6 +237,11 @@ class Service:
                 note_signal(found.folder, signal_name(number), by)
         found.changed = found.changed or sent
         return {"sent": sent}
+
+    def kernel_children(self, run: str, signal: str | int | None = None) -> dict[str, Any]:
+        """What code in a kernel has started and left alive; `signal` is for what has left the kernel's session."""
+        number = None if signal is None else signal_number(signal)
+        return kernel_children.of_run(self._store.find(run).document("spec.json") or {}, number)
 
     def runs(self, limit: int = 50) -> dict[str, Any]:
         """The newest runs."""
@@ -384,16 +399,6 @@ class Service:
         self._budget = min(self._budget + (now - self._budget_at) * BYTES_PER_SECOND, float(BYTES_PER_SECOND))
         self._budget_at = now
         return self._budget * 3 / 4  # base64
-
-
-def _signal_number(wanted: str | int) -> int:
-    if isinstance(wanted, int):
-        return wanted
-    name = wanted if wanted.startswith("SIG") else f"SIG{wanted}"
-    try:
-        return int(signal.Signals[name])
-    except KeyError:
-        raise Failure("BadRequest", f"there is no signal {wanted!r} on {sys.platform}") from None
 
 
 def connection_folder() -> str | None:

@@ -11,7 +11,7 @@ import msgspec
 
 from .. import errors
 from ..jupyter import messages
-from .documents import Lease, Report, RunState, Update
+from .documents import Lease, Process, Report, RunState, Update
 
 MIME = "application/vnd.lecoder-cgpu+json"
 
@@ -34,6 +34,13 @@ class Sent(msgspec.Struct):
     """Whether a signal was sent."""
 
     sent: bool
+
+
+class Children(msgspec.Struct):
+    """Processes that code in a kernel has left: those that have left the kernel's session, and those in it."""
+
+    apart: list[Process]
+    inside: list[Process]
 
 
 class Runs(msgspec.Struct):

@@ -196,6 +196,10 @@ class Helper:
         """
         return self._call(answers.Sent, "signal", run=run, signal=signal, nonce=messages.new_id(), by=by).sent
 
+    def kernel_children(self, run: str, signal: str | None = None) -> answers.Children:
+        """What a kernel run has started and left alive; `signal` is for what has left the kernel's session."""
+        return self._call(answers.Children, "kernel_children", run=run, signal=signal)
+
     def runs(self, limit: int = 50) -> list[RunState]:
         """The newest runs on this runtime, of all clients."""
         return self._call(answers.Runs, "runs", limit=limit).runs

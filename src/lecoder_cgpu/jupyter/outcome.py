@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from .. import errors
 from ..models.base import Timing, timestamp
+from ..models.runs import ProcessRef
 from .execution import Execution
 from .kernelspecs import PYTHON
 
@@ -19,7 +20,8 @@ class Outcome:
     `problem`: a failure of the tool's own (connection, lost kernel). The exception of the code is in
     `execution.raised`.
     `left`: the client stopped watching as it was told, and the code goes on.
-    `stopped_by`: what ended the code before its time (`models.Stopped` has the names); `stops`: what was done then.
+    `stopped_by`: what ended the code before its time (`models.Stopped` has the names); `stops`: what was done then, and
+    `remaining`: what lives on that the code had started.
     `dropped`: output is missing. `bytes_dropped`: how much the recorder left out.
     `unknown`: the code may still be running, or it ended and nobody could learn how.
     `withdrawn`: the code was taken back while it waited for the kernel.
@@ -41,6 +43,7 @@ class Outcome:
     withdrawn: bool = False
     stopped_by: str | None = None
     stops: list[str] = field(default_factory=list)
+    remaining: list[ProcessRef] = field(default_factory=list)
     problem: errors.Error | None = None
     steps: list[str] = field(default_factory=list)
     bases: list[str] = field(default_factory=list)

@@ -24,7 +24,7 @@ from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progr
 from ..sessions.session import Session
 from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
-from . import classify, endings, job_names, job_plans, kernel_runs, records
+from . import classify, endings, job_names, job_plans, kernel_children, kernel_runs, records
 from .process_runs import remaining, shown, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
@@ -423,12 +423,11 @@ class Jobs:
         gone = not escalate or self._is_gone(state.run, grace)
         state = self._show(state.run)
         records.note_ends(self, [state])
-        return JobDocument(
-            job=describe(state),
-            session=self.session.record.ref,
-            sent=sent,
-            exit_code=0 if gone else errors.EXIT_STOPPED_WAITING,
-        )
+        job = describe(state)
+        if state.kind == "kernel" and sent and (left := kernel_children.end(self._helper, state.run)):
+            job.remaining = left
+        exit_code = 0 if gone else errors.EXIT_STOPPED_WAITING
+        return JobDocument(job=job, session=self.session.record.ref, sent=sent, exit_code=exit_code)
 
     def _is_gone(self, run: str, limit: float) -> bool:
         """Wait until a job has ended and nothing of it lives, at most `limit` seconds; whether that is so."""

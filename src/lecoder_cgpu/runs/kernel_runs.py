@@ -15,21 +15,21 @@ from ..jupyter import messages as wire
 from ..jupyter import outputs
 from ..jupyter.execution import GONE, Execution, Raised
 from ..jupyter.outcome import Outcome
-from ..jupyter.watch_driver import InputSource, Recorder
+from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
-from ..models.runs import Run, Stopped, Truncated
+from ..models.runs import ProcessRef, Run, Stopped, Truncated
 from ..sessions.session import Session
 from ..system import logs
 from ..system.interrupts import naming
 from . import classify
+from .opened_recordings import recorder
 from .scripts import as_script, name_files
 
 if TYPE_CHECKING:
     from ..helper.documents import RunState
     from ..jupyter.kernel_channels import KernelConnection
     from ..models.runs import DisplayData
-    from .recording import RecordingReader
 
 ATTACH_PAUSE = 0.2  # seconds between two looks at the recording of a run that goes on
 CONCLUDED_ERROR = 8192  # bytes of an error's message, and of its traceback, where only the end of a run is told
@@ -92,7 +92,7 @@ def watched_run(
     on_input: InputSource | None = None,
 ) -> Outcome:
     """Run code over open channels, watch it to its end, and learn the classes of its exception; see `kernel_run`."""
-    outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=_recorder(session))
+    outcome = connection.execute(code, on_event, limits=limits, on_input=on_input, recorder=recorder(session))
     raised = outcome.execution.raised
     outcome.language = session.language_in(connection.kernel_id)
     with naming(outcome.execution.msg_id):
@@ -101,7 +101,27 @@ def watched_run(
         if outcome.steps:
             logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
         session.note_end(outcome.execution, published=outcome.is_python)
+        if outcome.stopped_by is not None and not (outcome.left or outcome.unknown):
+            outcome.remaining = _left(session, outcome.execution.msg_id)
     return outcome
+
+
+def _left(session: Session, run: str) -> list[ProcessRef]:
+    """End what code that was ended has left; returns what lives on. That it cannot be asked spoils no run."""
+    from . import kernel_children
+
+    kernel = session.kernel_record
+    if kernel is None or not kernel.recorded:
+        return []
+    try:
+        helper = session.connect_helper()
+        try:
+            return kernel_children.end(helper, run)
+        finally:
+            helper.close()
+    except errors.Error as error:
+        session.notify(f"whether anything lives on that the code started is not known: {error.message}")
+        return []
 
 
 def is_kernel_run(session: Session, run_id: str) -> bool:
@@ -269,32 +289,6 @@ def _fill(document: Run, collector: outputs.Collector, session: Session) -> None
         document.truncated.get = session.reading_command(document.run_id)
 
 
-def _recorder(session: Session) -> Recorder | None:
-    """Opens the recording of one run in the session's kernel, if that is recorded.
-
-    Opened again, it goes on where it was: a connection that breaks every few megabytes would otherwise never come to
-    the end of a large recording.
-    """
-    kernel = session.kernel_record
-    if kernel is None or not kernel.recorded:
-        return None
-    kernel_id = kernel.id
-    opened: RecordingReader | None = None
-
-    def open_recording(run: str, after: str | None) -> RecordingReader:
-        nonlocal opened
-        from .recording import RecordingReader
-
-        helper = session.connect_helper()
-        if opened is None:
-            opened = RecordingReader(helper, run, after, kernel_id)
-        else:
-            opened.resume(helper)
-        return opened
-
-    return open_recording
-
-
 def _may_have_more(outcome: Outcome) -> bool:
     """Whether the kernel may have lost text that it had not sent: it died, or was interrupted and is one of those that
     send what code has printed only when that is done (IRkernel)."""
@@ -331,6 +325,8 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         document.timed_out = True
     if outcome.stopped_by is not None:
         document.stopped = Stopped(by=outcome.stopped_by, steps=outcome.stops)
+    if outcome.remaining:
+        document.remaining = outcome.remaining
     if outcome.left:
         document.leave(outcome.interrupted)
     elif outcome.unknown:
