@@ -103,6 +103,18 @@ def test_killed(colab: FakeColab, colab_cli: Cli) -> None:
     colab_cli("keeper", "stop")
 
 
+def test_killed_on_this_machine(local: Cli) -> None:
+    """There is no keeper for what costs nothing: the server itself has the session closed, with all that runs there."""
+    client = local.start("run", "--rm", "echo begun; sleep 300", bufsize=0)
+    assert client.stdout
+    assert client.stdout.readline() == b"begun\n"
+    client.kill()
+    client.communicate(timeout=30)
+    wait_until(lambda: sessions(local) == [] and list((local.state / "local").iterdir()) == [])
+    (entry,) = local("logs", "--json").json
+    assert (entry["status"], entry["stopped"]["by"]) == ("error", "close")
+
+
 def test_another_machine_is_not_judged() -> None:
     """Its processes cannot be seen from here."""
     mine = owners.this_process()

@@ -28,7 +28,7 @@ from ..guest import run_processes
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
-from . import protocol
+from . import local_owner, protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest
 
 START_TIMEOUT = 60.0  # seconds
@@ -82,7 +82,9 @@ class Backend(protocol.Backend):
         return record
 
     def obtain(self, record: Record, terms: AcquireOptions) -> tuple[Endpoint, bool]:
-        server, fresh = ensure(self._folder / record.id, Path(record.root).expanduser() if record.root else None)
+        order = local_owner.order(record, self._folder.parent, config.child_environment(), self._settings.profile.name)
+        root = Path(record.root).expanduser() if record.root else None
+        server, fresh = ensure(self._folder / record.id, root, order)
         return endpoint(server), fresh
 
     def find(self, record: Record) -> Endpoint | None:
@@ -141,7 +143,7 @@ def find(folder: Path) -> Server | None:
     return server if process_identity.is_same(server.pid, server.identity) else None
 
 
-def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
+def ensure(folder: Path, root: Path | None = None, order: bytes = b"\n") -> tuple[Server, bool]:
     """The folder's server, started if there is none, and whether it was. Many processes at once start one server.
 
     Raises:
@@ -160,11 +162,14 @@ def ensure(folder: Path, root: Path | None = None) -> tuple[Server, bool]:
             return server, False
         if server is not None:  # the process that started it was killed before it was ready
             _end(server)
-        return start(folder, root), True
+        return start(folder, root, order), True
 
 
-def start(folder: Path, root: Path | None = None) -> Server:
+def start(folder: Path, root: Path | None = None, order: bytes = b"\n") -> Server:
     """Start a server and wait until it answers; the caller holds the lock. A failed start leaves no process behind.
+
+    Args:
+        order: the line for `local_owner.begin`.
 
     Raises:
         errors.CapacityError: it does not start; the end of its log is in the message.
@@ -184,7 +189,7 @@ def start(folder: Path, root: Path | None = None) -> Server:
             pid=process.pid, identity=process_identity.of(process.pid) or "gone", root=str(work), token=token
         )
         _record(folder, server)  # before it may begin, so that a start that is killed leaves no orphan
-        _let_begin(process)
+        _let_begin(process, order)
         url = _wait_until_ready(process, runtime, folder / "server.log", token)
         ready = msgspec.structs.replace(server, url=url)
         _record(folder, ready)
@@ -214,11 +219,11 @@ def _spawn(folder: Path, work: Path, token: str) -> subprocess.Popen[bytes]:
         os.close(log)
 
 
-def _let_begin(process: subprocess.Popen[bytes]) -> None:
+def _let_begin(process: subprocess.Popen[bytes], order: bytes) -> None:
     """Let the child begin, which waits until it is recorded; one whose starter died ends by itself."""
     assert process.stdin is not None
     with contextlib.suppress(OSError), process.stdin as way:  # one that has ended already is told of later
-        way.write(b"\n")
+        way.write(order)
 
 
 def _environment(folder: Path, token: str) -> dict[str, str]:

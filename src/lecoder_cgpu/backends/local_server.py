@@ -19,6 +19,8 @@ with without_address_grammar():
     from jupyter_server.serverapp import ServerApp
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
+from . import local_owner
+
 
 class KernelManager(AsyncMappingKernelManager):
     """The server's own kernel manager, on sockets without a limit for what waits to be read."""
@@ -30,9 +32,12 @@ class KernelManager(AsyncMappingKernelManager):
 
 
 if __name__ == "__main__":
-    if os.read(0, 1) != b"\n":  # our starter died before it wrote down that we are there
+    with os.fdopen(os.dup(0), "rb") as way:
+        order = way.readline()
+    if not order.endswith(b"\n"):  # our starter died before it wrote down that we are there
         raise SystemExit(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    local_owner.begin(order)
     server = ServerApp.instance(kernel_manager_class=KernelManager)
     server.initialize()
     # Jupyter makes an empty folder for "no configuration" in every process that has this setting, and leaves it behind.
