@@ -19,6 +19,7 @@ from lecoder_cgpu.sessions import operations
 from lecoder_cgpu.sessions.manager import SessionManager
 from lecoder_cgpu.system import atomic_files
 from lecoder_cgpu.testing.colab import FakeColab
+from tests.contract.test_documents import validate
 from tests.support import clock
 from tests.support.cli import Cli
 from tests.support.colab import logged_in, without_kernels
@@ -214,7 +215,10 @@ def test_a_close_that_hangs(hollow: FakeColab, cli: Cli) -> None:
     wait_until(lambda: hollow.count("POST /tun/m/unassign/*") == 1)
     close.send_signal(signal.SIGINT)
     out, _ = close.communicate(timeout=60)
-    assert (close.returncode, json.loads(out)["error"]["billing"]) == (130, "running")
+    failure = json.loads(out)
+    validate(failure, "failure")
+    assert (close.returncode, failure["error"]["billing"]) == (130, "running")
+    assert [item["session"] for item in failure["held"]] == ["a"]
     assert len(hollow.vms) == 1
     assert "session a (Colab DEFAULT) is being given back, which is not confirmed: it may still cost" in cli().out
     hollow.switches.unassign = "works"

@@ -40,6 +40,10 @@ def test_everything_that_is_held_is_named(colab: FakeColab, colab_cli: Cli, tmp_
         assert "1.2 units an hour" in colab_cli(*words).err
         assert colab_cli(*words, "--json").json["held"][0]["unitsPerHour"] == 1.2
     assert colab_cli("sessions", "ensure", "colab", "--gpu", "T4", "--json").json["held"][0]["session"] == "colab"
+    views = ("status", "usage", "job list", "ls", "kernel list", "sessions switch colab", "keeper status", "ls nosuch")
+    for line in views:
+        document = colab_cli(*line.split(), "--json").json
+        assert [item["session"] for item in document["held"]] == ["colab"], line
 
 
 def test_several(hollow: FakeColab, colab_cli: Cli, tmp_path: Path) -> None:

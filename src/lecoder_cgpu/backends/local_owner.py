@@ -4,7 +4,6 @@ keeper for what costs nothing, so the server itself has its session closed when 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -35,13 +34,13 @@ def order(record: Record, state_dir: Path, environment: dict[str, str], profile:
     return json.dumps({"state": str(state_dir), "session": record.id, "environment": passed}).encode() + b"\n"
 
 
-def begin(line: bytes) -> None:
-    """Do as the line of `order` says."""
+def begin(line: bytes, environment: dict[str, str]) -> None:
+    """Do as the line of `order` says, in the environment of this process."""
     if line.strip():
-        threading.Thread(target=_watch, args=(json.loads(line),), daemon=True).start()
+        threading.Thread(target=_watch, args=(json.loads(line), environment), daemon=True).start()
 
 
-def _watch(wanted: dict[str, Any]) -> None:
+def _watch(wanted: dict[str, Any], environment: dict[str, str]) -> None:
     store = Store(Path(wanted["state"]))
     while True:
         time.sleep(PACE)
@@ -55,7 +54,7 @@ def _watch(wanted: dict[str, Any]) -> None:
             command = [sys.executable, "-m", "lecoder_cgpu", "sessions", "close", record.id, "--no-input"]
             subprocess.run(
                 [sys.executable, "-c", _APART, *command],
-                env=os.environ | wanted["environment"],
+                env=environment | wanted["environment"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -37,7 +37,7 @@ if __name__ == "__main__":
     if not order.endswith(b"\n"):  # our starter died before it wrote down that we are there
         raise SystemExit(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    local_owner.begin(order)
+    local_owner.begin(order, dict(os.environ))
     server = ServerApp.instance(kernel_manager_class=KernelManager)
     server.initialize()
     # Jupyter makes an empty folder for "no configuration" in every process that has this setting, and leaves it behind.
