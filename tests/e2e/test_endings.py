@@ -180,3 +180,12 @@ def test_a_kernel_that_is_killed_takes_its_programs_along(lab: Cli, jupyter: Jup
     assert lab("job", "wait", job, "--timeout", "60").code not in (0, 124)
     wait_for(lambda: alive(601) + alive(602) == [])
     assert not marker.exists()
+
+
+def test_a_close_ends_commands_on_a_server_that_goes_on(lab: Cli) -> None:
+    """It names them, they get SIGTERM, and how they ended is in the history."""
+    job = start(lab, "trap 'exit 3' TERM; echo begun; sleep 7951 & wait")
+    closed = lab("sessions", "close", "--json").json["closed"]
+    assert (closed[0]["released"], closed[0]["ended"], alive(7951)) == ("kernels", [job], [])
+    (entry,) = [item for item in lab("logs", "--json").json if item.get("runId") == job]
+    assert (entry["status"], entry["exitCode"], entry["stopped"]["by"]) == ("error", 3, "close")

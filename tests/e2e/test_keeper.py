@@ -167,11 +167,22 @@ def test_a_limit_on_time(colab: FakeColab, kept: Cli) -> None:
     validate(document, "run")
     assert (result.code, document["errorCode"], document["stdout"]) == (69, 2008, "1\n"), document
     assert "--max-runtime" in document["error"]["message"]
-    assert not colab.vms
+    until(lambda: not colab.vms and record(kept).allocation.state == "lost")  # type: ignore[union-attr]
     assert failed(kept("run", "true", "--json"), "run")["errorCode"] == 2008
     assert not colab.vms
     more = kept("run", "--max-runtime", "1h", "echo more", "--json")
     assert (more.code, more.json["stdout"]) == (0, "more\n")
+
+
+def test_a_limit_lets_work_be_saved(colab: FakeColab, kept: Cli) -> None:
+    """A command gets SIGTERM, and time; how it takes that, the limit ended it."""
+    assert kept("run", "--cpu", "true").code == 0
+    limit = f"{time.time() - record(kept).lease.began + 6:.0f}s"  # type: ignore[union-attr]
+    saving = "trap 'sleep 2; echo saved; exit 0' TERM; echo begun; while :; do sleep 0.2; done"
+    result = kept("run", "--max-runtime", limit, saving, "--json")
+    assert (result.code, result.json["errorCode"], result.json["stdout"]) == (69, 2008, "begun\nsaved\n"), result
+    assert result.json["stopped"] == {"by": "lease", "steps": ["SIGTERM"]}
+    until(lambda: not colab.vms)
 
 
 def test_a_limit_on_cost(colab: FakeColab, kept: Cli) -> None:

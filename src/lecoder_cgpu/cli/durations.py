@@ -10,7 +10,7 @@ import click
 from .. import errors
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_NUMBER = r"\d+(?:\.\d+)?|\.\d+"
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 
 
 def seconds(text: str) -> float | None:

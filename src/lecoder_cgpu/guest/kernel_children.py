@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .processes import lives
 from .run_processes import Process, as_process, named, table
+from .runs import signal_number
 
 _MARKS = (b"JPY_SESSION_NAME=", b"JPY_PARENT_PID=")
 
@@ -59,12 +60,13 @@ def _marks(pid: int) -> list[bytes]:
     return []
 
 
-def of_run(spec: dict[str, Any], number: int | None) -> dict[str, Any]:
+def left_by(spec: dict[str, Any], signal: str | int | None) -> dict[str, Any]:
     """What lives of that which a run started, as the wire has it.
 
     Args:
-        spec: of the run. number: a signal for each process that has left the kernel's session.
+        spec: of the run. signal: for each process that has left the kernel's session.
     """
+    number = None if signal is None else signal_number(signal)
     pid, since = spec.get("kernelPid"), spec.get("startedTicks")
     if pid is None or since is None or not lives(pid, spec.get("kernelStart")):
         return {"apart": [], "inside": []}

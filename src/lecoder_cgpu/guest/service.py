@@ -21,19 +21,9 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import (
-    environment,
-    executor,
-    files,
-    hub_activity,
-    kernel_children,
-    output_order,
-    progress,
-    recorders,
-    report,
-    runs,
-)
+from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs
 from . import lease_guard as lease
+from .kernel_children import left_by
 from .processes import signal_name
 from .programs import Programs
 from .recording import preview
@@ -240,8 +230,7 @@ class Service:
 
     def kernel_children(self, run: str, signal: str | int | None = None) -> dict[str, Any]:
         """What code in a kernel has started and left alive; `signal` is for what has left the kernel's session."""
-        number = None if signal is None else signal_number(signal)
-        return kernel_children.of_run(self._store.find(run).document("spec.json") or {}, number)
+        return left_by(self._store.find(run).document("spec.json") or {}, signal)
 
     def runs(self, limit: int = 50) -> dict[str, Any]:
         """The newest runs."""

@@ -107,7 +107,6 @@ class Supervisor:
             "supervisorPid": os.getpid(),
             "started": timestamp(self.started),
         }
-        adopt_orphans()
         self.processes = RunProcesses(self.folder, started, supervised=True)
         write_json(os.path.join(self.folder, "state.json"), started)
         self.notify(b"s")
@@ -347,6 +346,7 @@ def main() -> None:
 
 def _supervise() -> None:
     _reset_signals()
+    adopt_orphans()  # while it waits for its work: before anything can be orphaned
     frames = open(0, "rb", closefd=False)  # noqa: SIM115 - read until the process ends
     line = frames.readline()
     if not line.endswith(b"\n"):

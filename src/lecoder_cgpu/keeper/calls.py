@@ -22,7 +22,7 @@ from ..backends.protocol import Leased
 from ..config import Config
 from ..jupyter.messages import new_id
 from ..models.base import timestamp
-from ..runs import records
+from ..runs import closing, records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
 from ..store import leases, lifecycle, owners
@@ -50,6 +50,7 @@ from .events import (
     WorkSeen,
 )
 
+SAVING = 30.0  # seconds that work which a limit ends has after SIGTERM, to save itself
 TOKEN_MARGIN = 300.0  # seconds before its end at which a proxy token is replaced
 BUSY = ("busy", "restarting", "autorestarting")
 
@@ -309,6 +310,8 @@ class Calls:
                 logs.current().info("KEEPER", f"{record.name}: not released, its limits or its use have changed")
                 return Outdated(record.id)
             logs.current().info("KEEPER", f"{record.name}: release, {why}")
+            if call.reason != "idle":  # then something may be at work
+                closing.end_runs(self._session(record, backend), "lease", SAVING)
         if not owners.is_gone(record.owner):
             self.before_release(record.id)
         done = backend.retire(record)

@@ -15,6 +15,8 @@ from . import records
 from .jobs import GRACE, LOOK, Jobs
 from .process_runs import shown
 
+KILLED = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
+
 if TYPE_CHECKING:
     from ..helper.documents import RunState
     from ..sessions.manager import SessionManager
@@ -61,10 +63,9 @@ def close(manager: SessionManager, record: Record, running: Sequence[RunState] |
     if running is None:
         running = unfinished(manager, record)
     session = manager.hold(record)
-    processes = [state.run for state in running if state.kind != "kernel"]
-    if processes and not session.backend.owns(record):
+    if running and not session.backend.owns(record):  # a server that goes on
         with session, manager.waiting(f"ending the runs of {record.name} …"):
-            _end(session, processes)
+            end_runs(session, "close", GRACE)
     closed = operations.close(manager, record)
     if running:
         closed.ended = [state.run for state in running]
@@ -72,23 +73,36 @@ def close(manager: SessionManager, record: Record, running: Sequence[RunState] |
     return closed
 
 
-def _end(session: Session, runs: Sequence[str]) -> None:
-    """End commands on a server that goes on without us, and learn how they ended. That this fails keeps no session."""
+def end_runs(session: Session, by: str, grace: float) -> None:
+    """Have everything end that runs on a session's runtime, and learn how it ended. That this fails is told.
+
+    Commands get SIGTERM, and SIGKILL if they live `grace` seconds later; code in a kernel is interrupted.
+
+    Args:
+        by: on whose behalf, see `models.Stopped`.
+    """
     try:
         with Jobs(session) as jobs:
-            for run in runs:
-                jobs.helper.signal(run, "SIGTERM", by="close")
-            deadline = time.monotonic() + GRACE
-            while (left := [run for run in runs if not jobs.helper.show(run).gone]) and time.monotonic() < deadline:
-                time.sleep(LOOK)
-            for run in left:
-                jobs.helper.signal(run, "SIGKILL", by="close")
-            deadline = time.monotonic() + GRACE
-            while not all(state.ended for state in map(jobs.helper.show, runs)) and time.monotonic() < deadline:
-                time.sleep(LOOK)
-            records.note_ends(jobs, [jobs.helper.show(run) for run in runs])
+            left = [state for state in jobs.helper.runs() if not state.ended]
+            _end(jobs, left, by, grace)
     except errors.Error as error:
         session.notify(f"whether the runs of {session.record.name} were ended is not known: {error.message}")
+
+
+def _end(jobs: Jobs, states: Sequence[RunState], by: str, grace: float) -> None:
+    helper, runs = jobs.helper, [state.run for state in states]
+    for state in states:
+        helper.signal(state.run, "SIGINT" if state.kind == "kernel" else "SIGTERM", by=by)
+    deadline = time.monotonic() + grace
+    while (left := [run for run in runs if not helper.show(run).gone]) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    for state in states:
+        if state.run in left and state.kind != "kernel":
+            helper.signal(state.run, "SIGKILL", by=by)
+    deadline = time.monotonic() + (KILLED if left else 0.0)
+    while not all(helper.show(run).ended for run in left) and time.monotonic() < deadline:
+        time.sleep(LOOK)
+    records.note_ends(jobs, [helper.show(run) for run in runs])
 
 
 def close_sessions(manager: SessionManager, stored: Sequence[Record]) -> SessionsClosed:

@@ -333,6 +333,9 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
         document.fail(_unknown(session, outcome), status="unknown")
     else:
         _judge(document, outcome, filename)
+        raised = outcome.execution.raised is not None and outcome.stopped_by is None
+        if raised and (ended := session.ended_by_lease()) is not None:  # which has interrupted it
+            document.fail(ended)
     if outcome.interrupted is not None and document.status != "ok":
         document.exit_code = outcome.interrupted
     return document

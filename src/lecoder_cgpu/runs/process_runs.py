@@ -168,6 +168,9 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
         document.stopped = stopped
     if run.state is not None and run.state.remaining:
         document.remaining = remaining(run.state)
+    if stopped is not None and stopped.by == "lease" and (ended := run.session.ended_by_lease()) is not None:
+        document.fail(ended)  # however the command took it
+        return
     if result.exit == 0 and not result.timed_out:
         return
     by = stopped.by if stopped is not None else None

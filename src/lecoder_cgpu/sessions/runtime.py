@@ -370,11 +370,16 @@ class SessionRuntime:
         """Whether it is known here that the runtime is gone. Asks nobody."""
         return self.backend.known_gone(self.record)
 
+    def ended_by_lease(self) -> errors.Error | None:
+        """The error for a runtime that a limit of its lease has ended, or is ending; None if none has."""
+        stored = self.store.get(self.record.id)
+        if stored is None or stored.lease is None or stored.lease.ended is None:
+            return None
+        return leases.ended(self.record.name, stored.lease)
+
     def loss(self, what: str, hint: str) -> errors.Error:
         """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
-        stored = self.store.get(self.record.id)
-        if stored is not None and stored.lease is not None and stored.lease.ended is not None:
-            ended = leases.ended(self.record.name, stored.lease)
+        if (ended := self.ended_by_lease()) is not None:
             ended.message = f"{ended.message}, while {what}"
             return ended
         return errors.RuntimeLost(
