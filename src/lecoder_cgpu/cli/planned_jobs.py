@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from ..sessions.session import Session
     from .app import App
 
-LOOK = 1.0  # seconds between two looks at a job that is about to be run again
-SLICE = 30.0  # seconds for which an attempt is followed before it is asked what became of the job
+LOOK = 1.0  # seconds between two looks at a job that is waited for
 KILL_WAIT = 900.0  # seconds that a start which is under way may take before a job is ended
 
 
@@ -111,51 +110,63 @@ class Waiting:
         self._said = len(plan.tries) if plan.state == "running" else 0
         self._acts = app.config.get("keeper").value == "off"
         self._steps = Steps(app.client)
+        self._jobs: Jobs | None = None  # of the attempt that is under way
         self.interrupted: int | None = None
 
     def wait(self, timeout: float | None) -> JobPlan:
         """Wait for its end, at most `timeout` seconds. Ctrl-C ends the waiting only."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            return self._wait(None if timeout is None else time.monotonic() + timeout)
+        finally:
+            self._close()
+
+    def _wait(self, deadline: float | None) -> JobPlan:
         while True:
             plan = self._look()
             self._say(plan)
             left = None if deadline is None else deadline - time.monotonic()
             if plan.state in ("ended", "waiting") or (left is not None and left <= 0):
                 return plan
-            pause = SLICE if left is None else min(left, SLICE)
             try:
-                if plan.state != "running" or not self._follow(plan, pause):
-                    time.sleep(min(pause, LOOK))
+                if plan.state == "running":
+                    self._follow(plan)
+                time.sleep(LOOK if left is None else min(left, LOOK))
             except KeyboardInterrupt as interrupt:
                 self.interrupted = errors.interrupted_status(interrupt)
-            if self.interrupted is not None:
                 return plan
 
     def _look(self) -> JobPlan:
         """How it stands. Without a keeper, what is due is done here."""
-        if not self._acts:
+        if self._acts:
+            plan = self._steps.step(self._job)
+        else:
             self._app.client.keep()
-        plan = job_plans.read(self._app.client.state_dir, self._job)
-        if plan is not None and (self._acts or plan.state == "running"):
-            plan = self._steps.step(self._job) if self._acts else plan
+            plan = job_plans.read(self._app.client.state_dir, self._job)
         if plan is None:
             raise errors.NotFoundError(
                 f"job {self._job} was removed meanwhile", name="JobNotFound", hint="lecoder-cgpu job list"
             )
         return plan
 
-    def _follow(self, plan: JobPlan, limit: float) -> bool:
-        """Wait for the end of the attempt that is under way; False if there is nothing to follow now."""
+    def _follow(self, plan: JobPlan) -> bool:
+        """Look at the attempt that is under way; False if it has ended, or cannot be asked now. Contact that was lost
+        is not made again here: whoever waits is to hear of a loss in time to say that it was none."""
         try:
-            with on_runtime(self._app, plan) as jobs:
-                document = jobs.wait(plan.job, limit, self._tell)
-        except errors.Error:
-            return False
-        if document.interrupted is True:
-            self.interrupted = document.exit_code
-        if document.status != "running" and not self._acts and self.interrupted is None:
-            self._steps.step(self._job)  # its end is known: nobody has to wait for the keeper's next round
-        return document.status == "running"
+            if self._jobs is None:
+                self._jobs = on_runtime(self._app, plan)
+            if not self._jobs.helper.show(plan.last.run).ended:
+                return True
+            if not self._acts:
+                self._steps.step(self._job)  # its end is known: nobody has to wait for the keeper's next round
+        except errors.Error as error:
+            logs.current().info("RUN", f"{self._job} cannot be followed: {error.message}")
+        self._close()
+        return False
+
+    def _close(self) -> None:
+        if self._jobs is not None:
+            self._jobs.helper.close()
+            self._jobs = None
 
     def _say(self, plan: JobPlan) -> None:
         number = len(plan.tries)
@@ -191,8 +202,7 @@ def wait(app: App, plan: JobPlan, timeout: float | None, pull: tuple[str, ...], 
         document.interrupted, document.exit_code = True, waiting.interrupted
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
-        ours = document.status == "unknown" or plan.outcome is not None or plan.state == "waiting"
-        if ours and isinstance(document.error, ErrorInfo):
+        if (session is None or plan.state == "waiting") and isinstance(document.error, ErrorInfo):
             app.printer.note(f"{document.error.message}\nhint: {document.error.suggestion}")
     hook.finish(app.printer, on_finish, document, plan.job, app.config.profile.name)
     if options["give_back"] and session is not None:

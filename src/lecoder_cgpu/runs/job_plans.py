@@ -68,7 +68,7 @@ class Try(Struct, kw_only=True):
     error: ErrorInfo | None = None
     units: float = 0.0
     put_back: bool = False
-    output: int | None = None  # bytes that it had printed when it was last seen
+    output: tuple[int, int] = (0, 0)  # bytes of stdout and stderr that it had printed when it was last seen
     warned: bool = False  # its stop file was made
 
     @property

@@ -109,7 +109,7 @@ class Steps:
                 logs.current().info("RUN", f"{plan.job} was not seen: {error.message}")
                 stored = self._manager.store.get(last.session)
                 return plan if stored is None else self._gone(plan, stored, session)
-        output = (state.stdout_size or 0) + (state.stderr_size or 0)
+        output = (state.stdout_size or 0, state.stderr_size or 0)
         return _with_last(plan, structs.replace(last, seen=self._clock(), output=output, warned=warned))
 
     def _warned(self, plan: JobPlan, record: Record, session: Session, jobs: Jobs) -> bool:
@@ -143,13 +143,13 @@ class Steps:
             plan = structs.replace(plan, spent=plan.spent.and_of(record))
             last = structs.replace(last, units=leases.lease_of(record).units)
             plan = _with_last(plan, last)
-        return self.judged(plan, fate)
+        return self.judged(plan, fate, why="its session was closed" if fate == "killed" else None)
 
     def _ended(self, plan: JobPlan, state: RunState, document: JobDocument) -> JobPlan:
         job, last = document.job, plan.last
         last.exit_code = document.exit_code
         last.ran = state.result.seconds if state.result is not None else 0.0
-        last.output = job.stdout_bytes + job.stderr_bytes
+        last.output = (job.stdout_bytes, job.stderr_bytes)
         last.error = document.error if isinstance(document.error, ErrorInfo) else None
         if document.status == "unknown":
             return self.judged(plan, "unknown", why=state.reason)

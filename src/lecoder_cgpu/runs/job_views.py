@@ -58,6 +58,8 @@ def job(plan: JobPlan) -> Job:
         session=last.name,
         reason=plan.why or UNSET,
         attempt=len(plan.tries),
+        stdout_bytes=last.output[0],
+        stderr_bytes=last.output[1],
     )
     if plan.state == "pausing" and plan.due is not None:
         found.restarts_at = _stamp(plan.due)

@@ -415,6 +415,8 @@ def kill(
 
 def _killed(document: JobDocument) -> str:
     job = document.job
+    if document.sent is False and isinstance(document.attempts, list) and job.state == "lost":
+        return f"{job.id} is not run again"
     if document.sent is not True:
         return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
     steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, Stopped) else "the signal"
