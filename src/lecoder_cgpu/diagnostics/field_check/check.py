@@ -82,6 +82,7 @@ class _Look:
         self._limit = limit
         self._seen: Seen | None = None
         self._problem = ""
+        self._ended: float | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -95,12 +96,13 @@ class _Look:
         except Exception as error:
             logs.current().warn("DOCTOR", f"{self._fact.name}: {type(error).__name__}: {error}")
             self._problem = f"a {type(error).__name__} here: lecoder-cgpu debug tail has more"
+        self._ended = time.monotonic()
 
     def result(self) -> FieldFact:
         """What was seen, once it was, or once the time is over."""
         while self._thread.is_alive() and (left := self._began + self._limit - time.monotonic()) > 0:
             self._thread.join(min(left, 0.2))  # so that a signal is heard everywhere
-        seconds = round(time.monotonic() - self._began, 2)
+        seconds = round((self._ended or time.monotonic()) - self._began, 2)
         found = FieldFact(number=self._fact.number, fact=self._fact.name, expected=self._fact.expected, will=UNSEEN)
         found.seconds = seconds
         seen = self._seen

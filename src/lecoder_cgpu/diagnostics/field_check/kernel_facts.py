@@ -58,6 +58,7 @@ for number in range({LARGE}):
 """
 QUIET = 2.0  # seconds without a message after which no more are expected
 FLOOD_LIMIT = 40.0  # seconds
+WINDOW = 3.0  # seconds over which servers count
 
 
 def image(subject: Subject) -> Seen:
@@ -107,41 +108,39 @@ def second_kernel(subject: Subject) -> Seen:
 
 def message_rate(subject: Subject) -> Seen:
     """What the server leaves out of many messages (protocol J1)."""
-    came, said = _stream(subject, FLOOD, ".")
     will = "reads the rest of a run's output from the recording on the runtime"
-    return _limited(came, MANY, said, will, limited=True)
+    return _rate(subject, FLOOD, ".", MANY, will, limited=True)
 
 
 def data_rate(subject: Subject) -> Seen:
     """What it leaves out of much output (protocol C37)."""
-    came, said = _stream(subject, LOAD, "." * 1_000_000)
     will = "reads what is left out from the recording on the runtime"
-    return _limited(came, LARGE, said, will, limited=False)
+    return _rate(subject, LOAD, "." * 1_000_000, LARGE, will, limited=False)
 
 
-def _stream(subject: Subject, code: str, text: str) -> tuple[int, bool]:
-    """How many messages with that text code sends us, and whether the server says that it left out some."""
-
-    def is_notice(message: Message) -> bool:
-        return "rate exceeded" in _text(message) and message.content.get("name") == "stderr"
-
+def _rate(subject: Subject, code: str, text: str, sent: int, will: str, *, limited: bool) -> Seen:
+    """What comes of so many messages with that text, where two thirds of them may come in 3 s if there is a limit, and
+    whether that is as it should be if it is `limited`."""
     with subject.line() as line:
         found = line.ask(code, linger=QUIET, wait=FLOOD_LIMIT)
-    came = sum(_text(message) == text for message in found.messages)
+    came = [at for message, at in zip(found.messages, found.times, strict=True) if _text(message) == text]
+    if found.closed is not None:
+        raise NotSeen(f"the socket is closed ({found.closed})")
     if found.value is None and not came:
-        closed = f"the socket is closed ({found.closed})"
-        raise NotSeen("code in the kernel gave no answer" if found.closed is None else closed)
-    return came, any(map(is_notice, found.messages))
+        raise NotSeen("code in the kernel gave no answer")
+    if any(map(_is_notice, found.messages)):
+        return Seen(f"in force: {len(came)} of {sent} messages came, and the server said so", limited, will)
+    if len(came) < sent:
+        return Seen(f"{len(came)} of {sent} messages came, and nothing was said", False, will)
+    if came[-1] - came[0] > WINDOW:
+        raise NotSeen("the messages came too slowly for a limit to show")
+    return Seen(f"not in force: all {sent} messages came", not limited, will)
+
+
+def _is_notice(message: Message) -> bool:
+    return "rate exceeded" in _text(message) and message.content.get("name") == "stderr"
 
 
 def _text(message: Message) -> str:
     text: Any = message.content.get("text") if message.type == "stream" else ""
     return text if isinstance(text, str) else ""
-
-
-def _limited(came: int, sent: int, said: bool, will: str, *, limited: bool) -> Seen:
-    if said:
-        return Seen(f"in force: {came} of {sent} messages came, and the server said so", limited, will)
-    if came >= sent:
-        return Seen(f"not in force: all {sent} messages came", not limited, will)
-    return Seen(f"{came} of {sent} messages came, and nothing was said", False, will)

@@ -68,12 +68,14 @@ class Answer(NamedTuple):
     """What came of a question to a kernel.
 
     `value` is what the code answered, None without a reply. `replied` are the ids of the requests that were answered.
-    `closed` is the code with which the other side has closed the socket, None while it is open.
+    `times` is when each message came, by the monotonic clock. `closed` is the code with which the other side has closed
+    the socket, None while it is open.
     """
 
     value: Any
     replied: frozenset[str]
     messages: list[messages.Message]
+    times: list[float]
     closed: int | None
     seconds: float
 
@@ -301,6 +303,7 @@ class Line:
         asked = self.request(code, padding=padding)
         began = time.monotonic()
         got: list[messages.Message] = []
+        times: list[float] = []
         replied: dict[str, messages.Message] = {}
         found = until is None
         deadline = began + wait
@@ -318,6 +321,7 @@ class Line:
                         break
                     continue
                 got.append(message)
+                times.append(time.monotonic())
                 if message.type == "execute_reply":
                     replied[message.parent] = message
                     taken = taken or time.monotonic() - began
@@ -326,7 +330,8 @@ class Line:
         except errors.ConnectionFailed:
             pass  # the close code tells
         value = _value(replied[asked.msg_id].content) if asked.msg_id in replied else None
-        return Answer(value, frozenset(replied), got, self.socket.close_code, taken or time.monotonic() - began)
+        closed = self.socket.close_code
+        return Answer(value, frozenset(replied), got, times, closed, taken or time.monotonic() - began)
 
     def _receive(self, timeout: float) -> messages.Message | None:
         frame = self.socket.receive(timeout)
