@@ -39,6 +39,15 @@ def test_names_derive_from_job_and_attempt() -> None:
     assert str(uuid.UUID(job_plans.runtime_key(JOB, 3))) == job_plans.runtime_key(JOB, 3)
 
 
+def test_a_command_of_any_bytes_is_kept(tmp_path: Path) -> None:
+    """Words that are no UTF-8 come back as they were; a damaged plan is none."""
+    plan = planned(tried(), work=Work(command=["echo", "caf\udce9", "\\ud", "é", "😀"]))
+    job_plans.write(tmp_path, plan)
+    assert job_plans.read(tmp_path, JOB) == plan
+    (tmp_path / "jobs" / f"{JOB}.json").write_text('{"job": "\\udce9", ')
+    assert job_plans.read(tmp_path, JOB) is None
+
+
 def test_a_job_is_found_by_all_its_names(tmp_path: Path) -> None:
     """By id, its beginning, the id of an attempt, name and key; one that never is run again is left to its runtime."""
     plan = planned(tried(), tried(2), name="train")

@@ -24,7 +24,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from msgspec import Struct, field
 
 from .. import errors
@@ -191,7 +190,7 @@ def write(state_dir: Path, plan: JobPlan) -> None:
     Raises:
         errors.ConfigError: it cannot be written.
     """
-    atomic_files.write_atomic(folder(state_dir) / f"{plan.job}.json", msgspec.json.encode(plan))
+    atomic_files.write_atomic(folder(state_dir) / f"{plan.job}.json", atomic_files.encode(plan))
 
 
 def read(state_dir: Path, job: str) -> JobPlan | None:

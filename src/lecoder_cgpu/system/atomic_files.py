@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import math
 import os
 import re
@@ -37,6 +38,18 @@ class Damaged(ValueError):
     """The content of a state file is not what that file holds."""
 
 
+def encode(document: msgspec.Struct) -> bytes:
+    """A document for a state file.
+
+    Words of a command line may hold bytes that are no UTF-8, each as half of a surrogate pair, which JSON can tell only
+    as an escape; `decode` brings them back.
+    """
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(document)).encode()
+
+
 def decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
     """The content of a state file as that document.
 
@@ -44,9 +57,12 @@ def decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
         Damaged: it is something else, nested too deeply, or holds a number with which nobody can count.
     """
     try:
-        found = msgspec.json.decode(content, type=kind)
+        if b"\\ud" in bytes(content):  # perhaps of `encode`, with half of a surrogate pair
+            found = msgspec.convert(json.loads(bytes(content)), kind)
+        else:
+            found = msgspec.json.decode(content, type=kind)
         plain = msgspec.to_builtins(found)
-    except DAMAGED as error:
+    except (*DAMAGED, ValueError) as error:
         raise Damaged(str(error)) from None
     if not _countable(plain):
         raise Damaged("it holds a number beyond all times and sizes")
