@@ -147,6 +147,15 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
                 call()
             assert (caught.value.name, "HTTPS_PROXY" in caught.value.message) == (name, True), (proxy, caught.value)
             assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
+    said = [(login, "demands a user"), (refusing, "refuses to connect to colab.example.org"), (odd, "SSH-2.0")]
+    for user in ("", "ada:s3cret@"):
+        for port, what in said:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{user}127.0.0.1:{port}")
+            for call in calls:
+                with pytest.raises(errors.ConnectionFailed) as caught:
+                    call()
+                wanted = "refused the user and the password" if user and port == login else what
+                assert wanted in caught.value.message or (port == odd and "bytearray" not in caught.value.message)
     monkeypatch.setenv("NO_PROXY", "colab.example.org")
     assert proxies.used_for("https://colab.example.org/x") is None
     assert proxies.used_for("https://127.0.0.1/x") is None

@@ -182,7 +182,7 @@ class Http:
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
         if answer.status_code == 407 and (used := proxies.used_for(self.base_url)) is not None:
-            raise proxies.needs_login(used)
+            raise proxies.needs_login(self.base_url, used)
         page = "html" in answer.headers.get("content-type", "")
         if not answer.is_success or page:
             location = answer.headers.get("location", "another page") if answer.is_redirect else None

@@ -221,7 +221,9 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
     response = getattr(error, "response", None)
     number = int(status[1]) if status else getattr(response, "status_code", 0)
     if number == 407:
-        return needs_login(used)
+        return needs_login(url, used)
+    if number == 403:
+        return _refuses(url, used)
     if getattr(cause, "errno", None) == errno.ECONNREFUSED:
         return errors.ConnectionRefused(
             f"{used.shown} refused the connection: nothing listens there", name="ProxyRefused", hint=correction(used)
@@ -249,12 +251,32 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
 def _said(error: BaseException, cause: BaseException | None) -> str:
     """What an error and its causes say, each once, in one line that a terminal may show."""
     texts = (" ".join(str(item or "").split()) for item in (error, error.__cause__, cause))
+    texts = (re.sub(r"\bbyte(?:s|array)\(b(['\"])(.*?)\1\)", r"\1\2\1", text) for text in texts)
     said = " ".join(dict.fromkeys(filter(None, texts))) or type(error).__name__
     return "".join(sign if sign.isprintable() else "?" for sign in said)
 
 
-def needs_login(used: UsedProxy) -> errors.ConnectionFailed:
-    """The error for a proxy that asks who we are (407)."""
+def _refuses(url: str, used: UsedProxy) -> errors.ConnectionFailed:
+    """The error for a proxy that works, and does not let anybody connect to a host (403)."""
+    host = urlsplit(url).hostname
+    return errors.ConnectionFailed(
+        f"{used.shown} refuses to connect to {host} (HTTP 403)",
+        name="ProxyRefused",
+        retryable=False,
+        hint=f"ask whoever runs the proxy to allow {host}; to go there without it: export NO_PROXY={host}",
+    )
+
+
+def needs_login(url: str, used: UsedProxy) -> errors.ConnectionFailed:
+    """The error for a proxy that asks who we are (407), or does not know the user and password that it was given."""
+    whole = whole_address(url)
+    if whole is not None and "@" in whole.rpartition("://")[2]:
+        return errors.ConnectionFailed(
+            f"{used.shown} refused the user and the password that {used.variable} gives (HTTP 407)",
+            name="ProxyLogin",
+            retryable=False,
+            hint=f"correct them (/ is %2F there, @ is %40): export {used.variable}=http://USER:PASSWORD@HOST:PORT",
+        )
     return errors.ConnectionFailed(
         f"{used.shown} demands a user and a password (HTTP 407)",
         name="ProxyLogin",
