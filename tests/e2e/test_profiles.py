@@ -104,7 +104,7 @@ def test_saved_options_on_a_backend_without_them_are_told(cli: Cli) -> None:
     cli("profile", "set", "train", "--gpu", "T4", "--max-units", "5")
     run = cli("--backend", "local", "run", "--profile", "train", "-m", "kernel", "1+1", "--json")
     assert run.code == 0, run
-    assert "profile 'train' asks for: --gpu T4, the limits" in run.json["notice"]
+    assert run.json["notice"].count("profile 'train' asks for: --gpu T4, the limits") == 1
     assert "account" not in run.json["session"]
     job = cli("--backend", "local", "run", "--profile", "train", "--detach", "true", "--json")
     assert job.json["next"].startswith("lecoder-cgpu --profile train job wait")

@@ -99,6 +99,19 @@ def test_bad_input(cli: Cli, tmp_path: Path) -> None:
     assert cli("sessions", "list", "--json").json == []
 
 
+def test_what_was_never_started_is_no_session(cli: Cli) -> None:
+    """A server that cannot be reached, or a runtime that cannot be started, leaves no session."""
+    dead = {"LECODER_CGPU_BACKEND": "jupyter", "LECODER_CGPU_JUPYTER_URL": "http://127.0.0.1:9/"}
+    proxied = dead | {"LECODER_CGPU_JUPYTER_URL": "http://lab.example.org/", "HTTP_PROXY": "http://127.0.0.1:9"}
+    for env in (dead, proxied):
+        for words in (["true"], ["-m", "kernel", "1"], ["--detach", "true"]):
+            assert cli("run", *words, env=env).code == 74
+    assert cli("upload", __file__, env=dead).code == 74
+    refused = cli("--backend", "local", "run", "true", env={"LECODER_CGPU_LOCAL_ROOT": str(cli.home / "nowhere")})
+    assert refused.code == 2
+    assert cli("sessions", "list", "--json").json == []
+
+
 @contextlib.contextmanager
 def without_upgrade(target: str) -> Iterator[str]:
     """A reverse proxy as people set them up: it forgets the headers of a WebSocket handshake, and limits bodies."""

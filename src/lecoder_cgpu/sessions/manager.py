@@ -130,13 +130,13 @@ class SessionManager:
         if any(lifecycle.billing(item) != "none" and self.leased(item.backend) is not None for item in records):
             self.keep()
 
-    def completed(self, wants: RuntimeRequest) -> RuntimeRequest:
+    def completed(self, wants: RuntimeRequest, notify: Notify | None = None) -> RuntimeRequest:
         """What is wanted, with what the profile asks for where that says nothing (`saved_requests`)."""
         if not self.config.profile.request:
             return wants
         from .saved_requests import completed
 
-        return completed(wants, self.config.profile, self.backend(self.chosen), self.notify)
+        return completed(wants, self.config.profile, self.backend(self.chosen), notify or self.notify)
 
     # --- choosing a session ---
 
@@ -175,12 +175,13 @@ class SessionManager:
         said, wants = wants.limits, self.completed(wants)
         record = None if wants.new else self.pick(self.store.records(), wants)
         if record is None:
-            record, before = self._create(wants)
+            record, before, untried = self._create(wants)
         else:
-            before = None
+            before, untried = None, False
             self.limit(record, said if self.leased(record.backend) is None else wants.limits)
         self.report_damage()
         session = self.hold(record)
+        session.untried = untried
         if before is not None:  # said only once the runtime is there: until then it may be refused
             session.begun = f"{record.name} is the active session now, and no longer {before.name}"
         session.wish = wants.kernel_name
@@ -262,9 +263,9 @@ class SessionManager:
             return active
         return records[0] if records else None
 
-    def _create(self, wants: RuntimeRequest) -> tuple[Record, Record | None]:
-        """Store a new session, and return it with the one that was active before. Looking and writing happen under one
-        lock, so that many first commands make one."""
+    def _create(self, wants: RuntimeRequest) -> tuple[Record, Record | None, bool]:
+        """Store a new session, and return it with the one that was active before, and whether it is new. Looking and
+        writing happen under one lock, so that many first commands make one."""
         name = self.chosen
         self.check_kind(name, wants)
         backend = self.backend(name)
@@ -276,11 +277,11 @@ class SessionManager:
         with self.store.transaction() as records:
             existing = None if wants.new else self.pick(records, wants)
             if existing is not None:
-                return existing, None
+                return existing, None, False
             record = backend.create(free_name(name, records), wants)
             before = next((item for item in records if item.is_active), None)
             insert(records, record)
-        return record, before
+        return record, before, True
 
     def own(self, wants: RuntimeRequest) -> Session:
         """A new session that this command alone uses, and gives back at its end. It does not become the active one.

@@ -31,6 +31,8 @@ Waiting = Callable[[str], AbstractContextManager[None]]
 RECONNECT_FOR = 75.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
 HELPER_PATH = "lecoder-cgpu-resident"
+NEVER_STARTED = (errors.MissingExtra, errors.UsageError)
+NEVER_REACHED = (errors.ConnectionFailed, errors.AuthError, errors.NotFoundError, errors.ConfigError)
 
 
 class SessionRuntime:
@@ -56,6 +58,7 @@ class SessionRuntime:
         self.agree: Callable[[str], bool] = lambda question: False  # asks a person, where one is there
         self.secrets: dict[str, str] = {}  # what code in the kernel may ask for
         self.on_send: Callable[[str], None] = lambda run: None  # told the id of a run before it is sent
+        self.untried = False  # it was stored a moment ago, and nothing can have been started for it yet
         self._noted_at: float | None = None
         self.used_at = 0.0  # by the monotonic clock
 
@@ -82,7 +85,10 @@ class SessionRuntime:
         except BaseException as error:
             if interrupts.behind(error) is not None:
                 interrupted_start.give_back(self)
+            elif isinstance(error, errors.Error):
+                self._forget_untried(error)
             raise
+        self.untried = False
         if self.begun is not None:
             self.notify(self.begun)
         if self.keep is not None:
@@ -117,8 +123,25 @@ class SessionRuntime:
             self.__dict__.pop("server", None)
             self.__dict__.pop("endpoint", None)
             done = action()
+        except errors.Error as error:
+            self._forget_untried(error)
+            raise
+        self.untried = False
         self.terms = structs.replace(self.terms, replace=False)
         return done
+
+    def _forget_untried(self, error: errors.Error) -> None:
+        """Forget a session that failed before anything was started for it. A lender's backend does that itself."""
+        untried, self.untried = self.untried, False
+        # One that we start ourselves may be starting just now for another command, which has more luck than this one.
+        never = NEVER_STARTED if self.backend.owns_runtime else NEVER_REACHED
+        may_be_held = isinstance(self.backend, Leased) or self.record.hub is not None
+        if may_be_held or not (untried and isinstance(error, never)):
+            return
+        with contextlib.suppress(errors.ConfigError), self.store.opening(self.record):
+            stored = self.store.get(self.record.id)
+            if stored is not None and not (stored.kernel or stored.kernels or stored.helper):
+                self.store.remove(self.record.id)
 
     def close(self) -> None:
         """Close the connections; the runtime stays."""
@@ -211,7 +234,12 @@ class SessionRuntime:
         Raises:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        opened, ours = self.server.open_session(path, kernel_name)
+        untried, self.untried = self.untried, False
+        try:
+            opened, ours = self.server.open_session(path, kernel_name)
+        except errors.AuthError:
+            self.untried = untried
+            raise
         if opened.kernel is None:
             raise errors.ConnectionFailed(
                 "the server opened a session without a kernel", hint="repeat the same command"

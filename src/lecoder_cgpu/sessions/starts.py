@@ -19,7 +19,9 @@ def starts(manager: SessionManager, key: str | None, wants: RuntimeRequest) -> b
     if key is not None:
         record = manager.store.find(key)
     else:
-        found = None if wants.new else manager.pick(manager.store.records(), manager.completed(wants))
+        found = (
+            None if wants.new else manager.pick(manager.store.records(), manager.completed(wants, lambda text: None))
+        )
         if found is None:
             return manager.leased(manager.chosen) is not None
         record = found

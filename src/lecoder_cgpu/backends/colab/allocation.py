@@ -308,6 +308,7 @@ class Allocator:
             self._listing.forget()
             return found
         except (errors.Error, KeyboardInterrupt) as error:
+            record.allocation.account = self._listing.holder() or record.allocation.account
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:
                 record.allocation.state = "lost"

@@ -70,6 +70,7 @@ class Backend(Leased):
         self._listing.login.source()
         record = new_record(name, "colab", f"Colab {allocation.variant}", "")
         record.variant = allocation.variant
+        allocation.account = self._listing.holder()
         record.allocation = allocation
         record.lease = leases.changed(leases.lease_of(record), wants.limits)
         return record
