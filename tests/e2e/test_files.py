@@ -172,6 +172,9 @@ def test_errors_say_what_was_wrong(lab: Cli, jupyter: JupyterServer, tmp_path: P
     failed(lab("upload", str(source), "plain/below", "--json"), "NotADirectory", 2006, 2)
     failed(lab("upload", str(tmp_path), "plain", "--json"), "NotADirectory", 2006, 2)
     failed(lab("upload", str(source), "x" * 300, "--json"), "NameTooLong", 2006, 2)
+    for words in (["upload", str(source), "gs://bucket/x"], ["download", "gs://bucket/x"], ["ls", "gs://bucket"]):
+        failed(lab(*words, "--json"), "NotAPath", 2006, 2)
+    assert not there(jupyter, "gs:").exists()
     failed(lab("download", "plain", str(tmp_path / "file" / "below"), "--json"), "NotADirectory", 2006, 2)
     failed(lab("sync", str(source), "folder", "--json"), "NotADirectory", 2006, 2)
     failed(lab("sync", str(tmp_path), "plain", "--json"), "NotADirectory", 2006, 2)

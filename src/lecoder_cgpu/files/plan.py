@@ -8,6 +8,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +60,32 @@ def expand(sources: Iterable[str]) -> list[str]:
             raise errors.NotFoundError(f"{source}: no such file or folder here", name="FileNotFound", hint=here(path))
         found += matches
     return found
+
+
+def check_no_address(paths: Iterable[str | None]) -> None:
+    """Refuse addresses (gs://BUCKET/NAME) where a file of the runtime, or of this machine, is meant: they would become
+    folders of that name.
+
+    Raises:
+        errors.UsageError
+    """
+    for path in paths:
+        if path is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) and not os.path.lexists(path):
+            raise errors.UsageError(
+                f"{path} is an address, and files are copied between this machine and the runtime alone",
+                name="NotAPath",
+                hint=_there(path),
+            )
+
+
+def _there(address: str) -> str:
+    """A hint: what on the runtime speaks with an address of that kind."""
+    if address.lower().startswith(("http:", "https:")):
+        return f"lecoder-cgpu run {shlex.join(['curl', '-LO', address])}"
+    tool = {"gs": "gcloud storage cp", "s3": "aws s3 cp"}.get(address.partition(":")[0].lower(), "")
+    if not tool:
+        return "use a program on the runtime that speaks with it: lecoder-cgpu run COMMAND"
+    return f"on the runtime, where that program is installed and logged in: lecoder-cgpu run {tool} FILE {address}"
 
 
 def here(path: str | os.PathLike[str]) -> str:

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from ... import errors
 from ...backends.protocol import RuntimeRequest
 from ...files import commands
-from ...files.plan import check_folder, expand, source_name
+from ...files.plan import check_folder, check_no_address, expand, source_name
 from ...models.files import FileContent
 from ..app import App, Command
 from ..output import Answer, Table, counted
@@ -88,6 +88,7 @@ def upload(app: App, paths: Sequence[str], target: str | None) -> Answer:
     stdin = "-" in sources
     if stdin and (len(sources) > 1 or target is None):
         raise errors.UsageError("stdin goes alone, to a file with a name", hint="lecoder-cgpu upload - NAME")
+    check_no_address([*sources, target])
     expand(sources)  # what is not here must not start a runtime
     with _storage(app, create=True, title="uploading") as files:
         if stdin:
@@ -115,6 +116,7 @@ def download(app: App, paths: Sequence[str], target: str | None) -> Answer:
     lecoder-cgpu download metrics.json - | jq .loss
     """
     sources, target = _sources(paths, target)
+    check_no_address([*sources, target])
     if target == "-":
         if len(sources) != 1 or app.printer.mode != "human":
             raise errors.UsageError(
@@ -178,6 +180,7 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
         raise errors.UsageError(
             "--watch does things, --dry-run does not", name="ConflictingOptions", hint="leave out --watch or --dry-run"
         )
+    check_no_address([local, remote])
     local = os.path.expanduser(local)
     check_folder(local)
     with _storage(app, create=True, title="" if watch else "syncing") as files, contextlib.ExitStack() as stack:
@@ -255,6 +258,7 @@ def ls(app: App, path: str) -> Answer:
     lecoder-cgpu ls data
     lecoder-cgpu ls 'out/*.png' --json
     """
+    check_no_address([path])
     with _storage(app) as files:
         document = files.list(path)
     _finish(app, document)
@@ -292,6 +296,7 @@ def cat(app: App, paths: Sequence[str], max_output: int | None) -> Answer:
     lecoder-cgpu cat train.log
     lecoder-cgpu cat metrics.json --json
     """
+    check_no_address(paths)
     with _storage(app) as files:
         if app.printer.mode == "human":
             for path in paths:
@@ -337,6 +342,7 @@ def edit(app: App, path: str) -> Answer:
     \b
     lecoder-cgpu edit train.py
     """
+    check_no_address([path])
     with _storage(app) as files:
         document = files.edit(path, _run_editor)
     _finish(app, document)
@@ -382,6 +388,7 @@ def rm(app: App, paths: Sequence[str], recursive: bool, force: bool) -> Answer:
     lecoder-cgpu rm old.pt
     lecoder-cgpu rm -r out 'logs/*.txt'
     """
+    check_no_address(paths)
     with _storage(app) as files:
         document = files.remove(paths, recursive=recursive, missing_ok=force)
     _finish(app, document)
