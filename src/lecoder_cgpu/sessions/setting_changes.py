@@ -40,7 +40,7 @@ def find(word: str) -> Setting:
     raise errors.UsageError(
         f"there is no setting {word!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
         name="UnknownSetting",
-        hint="lecoder-cgpu config show lists them",
+        hint="lecoder-cgpu config show --all lists them",
     )
 
 
