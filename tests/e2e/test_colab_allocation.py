@@ -64,7 +64,10 @@ def test_names_that_cannot_be_had(colab: FakeColab, colab_cli: Cli) -> None:
     error = refused(colab_cli("run", "--gpu", "A1OO", "ls", "--json"), 2006, "UnknownAccelerator")
     assert "T4" in error["message"]
     assert "A100" in error["suggestion"]
-    refused(colab_cli("run", "--gpu", "H100", "ls", "--json"), 2002, "NotEntitled")
+    barred = colab_cli("run", "--gpu", "H100", "ls", "--json")
+    refused(barred, 2002, "NotEntitled")
+    assert barred.json["session"]["account"] == colab_cli("auth", "status", "--json").json["account"]["id"]
+    refused(colab_cli("run", "--tpu", "fooz", "--json"), 2006, "UnknownAccelerator")
     refused(colab_cli("run", "--gpu", "V5E1", "ls", "--json"), 2006, "UnknownAccelerator")
     refused(colab_cli("run", "--tpu=T4", "ls", "--json"), 2006, "UnknownAccelerator")
     refused(colab_cli("run", "--gpu", "fast", "ls", "--json"), 2006, "UnknownAccelerator")

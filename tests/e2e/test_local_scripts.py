@@ -54,7 +54,9 @@ def test_options_behind_a_script_are_its_own(lab: Cli, project: Path) -> None:
     taken = lab("run", "train.py", "--json").json
     assert (taken["stdout"], "notice" in taken) == ("[] __main__\n", False)
     (project / "speaks.py").write_text(f"# Usage: [--json]\n{SHOW}")
-    assert "run speaks.py -- --json" in lab("run", "speaks.py", "--json").json["notice"]
+    speaks = lab("run", "speaks.py", "--epochs", "3", "--json")
+    assert (speaks.out, "--json goes to speaks.py" in speaks.err) == ("['--epochs', '3', '--json'] __main__\n", True)
+    assert lab("run", "train.py", "--epochs", "3", "--json").json["stdout"] == "['--epochs', '3'] __main__\n"
     inner = lab("run", "--sync", str(project), "beside.py")
     assert inner.code == 0
 
@@ -93,6 +95,8 @@ def test_a_script_in_the_kernel(lab: Cli, project: Path) -> None:
     assert lab("run", "-k", "train.py", "a").out == "['a'] __main__\n"
     assert lab("run", "-m", "kernel", "-f", "train.py", "print(1)").code == 2
     assert lab("run", "-k", "--detach", "-f", "train.py", "--", "a").code == 0
+    for words in (["-f", "-", "--", "--epochs", "3"], ["-", "--", "--epochs", "3"]):
+        assert lab("run", "-m", "kernel", *words, stdin=SHOW.encode()).out == "['--epochs', '3'] __main__\n"
 
 
 def test_a_first_line_that_calls_us(lab: Cli, project: Path) -> None:
@@ -105,6 +109,33 @@ def test_a_first_line_that_calls_us(lab: Cli, project: Path) -> None:
         ["./sweep", "--json", "--timeout", "3"], env=lab.environment({"PATH": path}), capture_output=True, timeout=120
     )
     assert ended.stdout == b"['--json', '--timeout', '3'] __main__\n", ended
+
+
+def test_a_program_of_this_machine_that_was_not_sent(lab: Cli, project: Path) -> None:
+    """It is said that it is here, with the command that sends it, and that one works."""
+    (project / "s.sh").write_text('echo "got $1"')
+    for words in (["s.sh", "a"], ["./s.sh", "a"], ["bash", "s.sh", "a"]):
+        failed = lab("run", "--json", *words)
+        assert failed.code == 127
+        advice = failed.json["error"]["suggestion"]
+        assert ("s.sh is on this machine" in advice, "did you mean" in advice) == (True, False)
+    sent = advice.rpartition("lecoder-cgpu ")[2].split()
+    assert lab(*sent).out == "got a\n"
+    for words in (["print(6*7)"], ["import", "os"]):
+        assert "run -m kernel" in lab("run", "--json", *words).json["error"]["suggestion"]
+
+
+def test_stdin_that_is_not_sent_is_told(lab: Cli, tmp_path: Path) -> None:
+    """Once, and only where something is there: neither an idle pipe is waited for, nor anything read."""
+    told = lab("run", "cat", stdin=b"data")
+    assert (told.code, told.out, told.err.count("stdin is not sent; add --stdin")) == (0, "", 1)
+    assert lab("run", "--stdin", "cat", stdin=b"data").err == ""
+    (tmp_path / "empty").touch()
+    read, write = os.pipe()
+    with open(tmp_path / "empty", "rb") as empty, os.fdopen(read, "rb") as idle, os.fdopen(write, "wb"):
+        for stdin in (empty, idle):
+            process = lab.start("run", "true", stdin=stdin)
+            assert process.communicate(timeout=120) == (b"", b"")
 
 
 def test_code_through_a_pipe(lab: Cli) -> None:

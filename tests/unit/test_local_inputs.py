@@ -83,7 +83,7 @@ def test_bad_header(content: str) -> None:
 
 
 def test_which_words_are_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All behind a script that calls us is the script's; behind another one, all but a single --json."""
+    """All behind a script that calls us is the script's; behind another one, all but a last --json."""
     monkeypatch.chdir(tmp_path)
     Path("train.py").write_text("print()")
     Path("ours").write_text("#!/usr/bin/env -S lecoder-cgpu run --gpu L4\nprint()")
@@ -95,7 +95,7 @@ def test_which_words_are_scripts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
     assert found == ["train.py", "ours"]
     assert parse.split_run(["./ours", "--json"]).remote == ["./ours", "--json"]
-    assert parse.split_run(["train.py", "--json"]) == parse.Split(["--json"], ["train.py"], taken=True)
+    assert parse.split_run(["train.py", "--json"]) == parse.Split(["--json"], ["train.py"])
     assert parse.split_run(["-m", "kernel", "-f", "ours", "--epochs", "3"]) == parse.Split(
         ["-m", "kernel", "-f", "ours"], ["--epochs", "3"], separated=True
     )

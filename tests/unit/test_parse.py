@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu.cli import missing_scripts, parse
+from lecoder_cgpu import errors
+from lecoder_cgpu.cli import local_script, missing_scripts, parse
 from lecoder_cgpu.cli.commands import connect, run, sessions
 
 
@@ -62,7 +64,10 @@ def test_division(line: list[str], ours: list[str], remote: list[str]) -> None:
     ("line", "ours", "remote", "passed"),
     [
         ("train.py --name x --gpu T4", "", "train.py --name x --gpu T4", "--name --gpu"),
-        ("train.py --lr 1 --json", "", "train.py --lr 1 --json", "--json"),
+        ("train.py --lr 1 --json", "--json", "train.py --lr 1", ""),
+        ("speaks.py --lr 1 --json", "", "speaks.py --lr 1 --json", "--json"),
+        ("speaks.py --json", "", "speaks.py --json", "--json"),
+        ("train.py -- --lr 1 --json", "", "train.py -- --lr 1 --json", ""),
         ("train.py --json --lr 1", "", "train.py --json --lr 1", "--json"),
         ("--json train.py --json --key=4", "--json", "train.py --json --key=4", "--key"),
         ("train.py -- --json", "", "train.py -- --json", ""),
@@ -70,13 +75,14 @@ def test_division(line: list[str], ours: list[str], remote: list[str]) -> None:
         ("-k train.py --timeout 3", "-k", "train.py --timeout 3", "--timeout"),
         ("--sync src inner.py --key 1", "--sync src", "inner.py --key 1", "--key"),
         ("--sync=src ./inner.py --key=1", "--sync=src", "./inner.py --key=1", "--key"),
-        # Every command takes a single --json behind its words.
+        # Every command takes --json as the last word.
         ("train.py --json", "--json", "train.py", ""),
         ("-k train.py --json", "-k --json", "train.py", ""),
         # What names no script of this machine, and the code of a file.
         ("inner.py --json", "--json", "inner.py", ""),
         ("-k -f train.py --json", "-k -f train.py --json", "", ""),
-        ("python train.py --json", "", "python train.py --json", ""),
+        ("python train.py --json", "", "python train.py --json", "--json"),
+        ("-- python train.py --json", "", "python train.py --json", ""),
     ],
 )
 def test_what_stands_behind_a_script_is_its_own(
@@ -86,7 +92,8 @@ def test_what_stands_behind_a_script_is_its_own(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "src").mkdir()
     for name in ("train.py", "src/inner.py"):
-        (tmp_path / name).touch()
+        (tmp_path / name).write_text("parser.add_argument('--json-lines')")
+    (tmp_path / "speaks.py").write_text("parser.add_argument('--json')")
     split = parse.split_run(line.split())
     assert (split.ours, split.remote, split.passed) == (ours.split(), remote.split(), passed.split())
 
@@ -118,6 +125,41 @@ def test_what_stands_behind_a_script_is_its_own(
 def test_which_script_a_command_executes(words: list[str], kernel: bool, script: str | None) -> None:
     """Only what certainly is one, in the working folder: a new runtime is refused for it if nothing sends it."""
     assert missing_scripts.named(words, kernel=kernel) == script
+
+
+@pytest.mark.parametrize(
+    ("words", "tpu", "refused"),
+    [
+        (["v9x-4"], "any", True),
+        (["fooz"], "any", True),
+        (["nvidia-smi"], "any", False),
+        (["sh"], "any", False),
+        (["./fooz"], "any", False),
+        (["fooz", "x"], "any", False),
+        (["fooz"], "v5e-1", False),
+        (["fooz"], None, False),
+    ],
+)
+def test_no_tpu_is_started_for_a_misspelt_kind(words: list[str], tpu: str | None, refused: bool) -> None:
+    with pytest.raises(errors.UsageError, match="no kind of TPU") if refused else contextlib.nullcontext():
+        missing_scripts.check_kind(words, tpu)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("print(6*7)", True),
+        ("import os", True),
+        ("x = f(1)", True),
+        ("ls -l", False),
+        ("foo-bar", False),
+        ("nosuch", False),
+        ("echo (", False),
+        ("x=1", False),
+    ],
+)
+def test_what_is_rather_python_than_a_command(text: str, code: bool) -> None:
+    assert local_script.is_code(text) == code
 
 
 @given(st.lists(st.sampled_from(["--json", "-s", "--", "ls", "a b", "-m", "kernel", "--timeout", "5", "-x", "-", ""])))

@@ -55,6 +55,31 @@ def piped() -> str | None:
     return code_from_stdin() or None
 
 
+def unread() -> bool:
+    """Whether something waits on our stdin, a pipe or a file, which nobody reads. Takes nothing of it, and never waits.
+
+    False on Windows, which does not tell.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+    import stat
+    import struct
+    import termios
+
+    try:
+        number = sys.stdin.fileno()
+        found = os.fstat(number)
+        if stat.S_ISREG(found.st_mode):
+            return found.st_size > os.lseek(number, 0, os.SEEK_CUR)
+        if not (stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)):
+            return False
+        waiting: int = struct.unpack("i", fcntl.ioctl(number, termios.FIONREAD, b"\0" * 4))[0]
+        return waiting > 0
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
 def code_from_stdin() -> str:
     """All of our stdin, as text."""
     return decode(sys.stdin.buffer.read(), "stdin")

@@ -70,17 +70,12 @@ def given(words: Sequence[str], sync: str | None) -> Script | None:
 
 
 def divided(path: str, behind: Sequence[str]) -> str:
-    """What is said of options behind a script that `run` has as well: they are the script's. Where there are none: that
-    a single `--json` is ours, which is said only of a script that speaks of `--json` itself."""
-    if behind:
-        goes = "go" if len(behind) > 1 else "goes"
-        return (
-            f"{' and '.join(behind)} {goes} to {path}; options of this tool stand before it: "
-            f"lecoder-cgpu run {behind[0]} … {path}"
-        )
-    if b"--json" not in inputs.file_content(path):
-        return ""
-    return f"--json is for this command; to give it to {path}: lecoder-cgpu run {path} -- --json"
+    """What is said of options behind a script or program that `run` has as well: they are its own."""
+    goes = "go" if len(behind) > 1 else "goes"
+    return (
+        f"{' and '.join(behind)} {goes} to {path}; options of this tool stand before it: "
+        f"lecoder-cgpu run {behind[0]} … {path}"
+    )
 
 
 def _arguments(words: Sequence[str]) -> list[str]:
@@ -109,9 +104,9 @@ def divide(
 ) -> tuple[list[str], str | None, Sequence[str]]:
     """The words of the command or lines of code, the file with the code, and its arguments."""
     file: str | None = options["file"]
-    if kernel and file not in (None, "-") and options["separated"]:
+    if kernel and file is not None and options["separated"]:
         return [], file, tuple(words)
-    if kernel and file is None and words and is_script(words[0]):
+    if kernel and file is None and words and (is_script(words[0]) or (words[0] == "-" and len(words) > 1)):
         return [], words[0], _arguments(words)
     return list(words), file, ()
 
@@ -166,6 +161,31 @@ def install(printer: Printer, session: Session, header: Header, origin: str) -> 
         auto_install.install_all(printer, session, header.dependencies, origin)
 
 
+def is_code(text: str) -> bool:
+    """Whether a command that no shell could execute is Python: it imports or calls something, say."""
+    import ast
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.For, ast.With, ast.Try, ast.If, ast.While)
+    return any(
+        isinstance(item, kinds) or isinstance(getattr(item, "value", None), (ast.Call, ast.ListComp, ast.JoinedStr))
+        for item in found
+    )
+
+
+def _sent_along(words: Sequence[str], name: str) -> str:
+    """The command that sends the folder of this machine with a script that is none of Python, and executes it there."""
+    is_program = name.startswith("./") and os.access(name, os.X_OK)
+    interpreter = ["bash"] if words[0] == name and not is_program else []
+    return f"lecoder-cgpu run --sync . {shlex.join([*interpreter, *redaction.words(words)])}"
+
+
 def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script | None) -> None:
     """Say what to do about a command that looked there for a file that lies here.
 
@@ -175,6 +195,7 @@ def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script 
     said = document.stderr if isinstance(document.stderr, str) else ""
     if document.mode != "terminal" or not isinstance(document.error, ErrorInfo):
         return
+    typed = " ".join(words)
     words = words[0].split() if len(words) == 1 and alone is None else words
     rest = words[1:] if words and words[0] in PYTHONS else words
     shown = shlex.join(redaction.words(rest))
@@ -185,18 +206,26 @@ def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script 
             return
         advice = f"{lacks[1]} lies beside {alone.path}, which was sent alone: lecoder-cgpu run --sync {beside} {shown}"
     else:
+        if ("syntax error" in said or "command not found" in said) and is_code(typed):
+            shown = shlex.join(redaction.words([typed]))
+            document.error.suggestion = f"Python is run with -m kernel: lecoder-cgpu run -m kernel {shown}"
+            printer.notify(document.error.suggestion)
+            return
         missing = any(part in said for part in ("can't open file", "No such file or directory", "command not found"))
         if not missing or not rest:
             return
         name = named_script(words, kernel=False)
-        meant = None if name is None or is_script(rest[0]) else near(name, ".")
-        if meant is None and not is_script(rest[0]):
+        if is_script(rest[0]):
+            advice = (
+                f"{rest[0]} is on this machine, not there: lecoder-cgpu run {shown}; with its folder: "
+                f"lecoder-cgpu run --sync . {shown}"
+            )
+        elif name is not None and os.path.isfile(name):
+            advice = f"{name} is on this machine, not there; with its folder: {_sent_along(words, name)}"
+        elif name is not None and (meant := near(name, ".")) is not None:
+            line = f"lecoder-cgpu run {meant}" if is_script(meant) else _sent_along([meant], meant)
+            advice = f"there is no {name} here either; did you mean {meant}? {line}"
+        else:
             return
-        advice = (
-            f"there is no {name} here either; did you mean {meant}? lecoder-cgpu run {meant}"
-            if meant is not None
-            else f"{rest[0]} is on this machine, not there: lecoder-cgpu run {shown}; with its folder: "
-            f"lecoder-cgpu run --sync . {shown}"
-        )
     document.error.suggestion = advice
     printer.notify(advice)

@@ -15,6 +15,7 @@ from .script_files import is_script
 SHELLS = ("bash", "sh")
 PYTHONS = ("python", "python3")
 _ENDINGS = (".py", ".pyw", ".sh")
+_THERE = ("nvidia-smi", "tpu-info", "gcloud", "gsutil", "python", "python3", "pip")  # programs of Colab's machines
 _SPECIAL = re.compile(r"[;&|<>$`(){}*?~\n]")  # of a shell: a line that has one is not looked into
 
 
@@ -49,6 +50,30 @@ def near(name: str, folder: str) -> str | None:
         return None
     found = difflib.get_close_matches(place.name, there, n=1)
     return os.path.join(os.path.dirname(name), found[0]) if found else None
+
+
+def check_kind(words: Sequence[str], tpu: str | None) -> None:
+    """Refuse a single word behind `--tpu` that is no program known here: it is rather a kind of TPU, misspelt, and
+    would be executed as a command on a TPU that costs.
+
+    Args:
+        tpu: the value of `--tpu`; `any` where none was given.
+
+    Raises:
+        errors.UsageError
+    """
+    import shutil
+
+    if tpu != "any" or len(words) != 1 or not re.fullmatch(r"[A-Za-z][\w-]*", words[0]):
+        return
+    if words[0] in _THERE or shutil.which(words[0]) is not None:
+        return
+    raise errors.UsageError(
+        f"{words[0]!r} is no kind of TPU, nor a program that is known here",
+        name="UnknownAccelerator",
+        hint="kinds: --tpu v5e-1, --tpu v6e-1 (lecoder-cgpu gpus); a command there: "
+        f"lecoder-cgpu run --tpu -- {words[0]}",
+    )
 
 
 def check(words: Sequence[str], sync: str | None, *, kernel: bool = False, sweep: bool = False) -> None:

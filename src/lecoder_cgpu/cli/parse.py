@@ -10,7 +10,8 @@ the rule from taking what was not meant for us:
 * in kernel mode the arguments are lines of code, so options of `run` at the end of the line are always ours.
 
 What follows the name of a script of this machine is the script's, whatever it is called, as behind `python train.py`:
-but for a single `--json`, which every command takes there. Both are told.
+but for `--json` as the last word, which every command takes there. It goes to a script that speaks of it. Words of ours
+that go elsewhere are told.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .script_files import calls_us, found
+from .script_files import calls_us, found, speaks_of_json
 
 # The options of the root command that take a value; the others are flags.
 ROOT_VALUES = frozenset({"-s", "--session", "-c", "--config", "--backend", "--profile"})
@@ -36,7 +37,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--every": True,
-    "--restarts": True, "--retries": True, "--retry-on": True,
+    "--restarts": True, "--no-restarts": False, "--retries": True, "--retry-on": True,
     "--release": False, "--rm": False,
     "-e": True, "--env": True, "--env-file": True, "--secret": True, "--secrets-file": True,
     "--new-runtime": False, "--tpu": True, "--cpu": False,
@@ -71,15 +72,13 @@ class Split:
     """`ours` are options for `run`, `remote` the words of the remote command (or the code).
 
     `separated`: they are certainly meant for it, because `--` or the name of a script that calls us stands before them.
-    `passed`: the names of options that `run` has as well, and that go to a script which stands before them.
-    `taken`: a `--json` behind a script is ours.
+    `passed`: the names of options that `run` has as well, and that go to the script or program before them.
     """
 
     ours: list[str] = field(default_factory=list)
     remote: list[str] = field(default_factory=list)
     separated: bool = False
     passed: list[str] = field(default_factory=list)
-    taken: bool = False
 
 
 def split_run(arguments: Sequence[str]) -> Split:
@@ -103,14 +102,20 @@ def split_run(arguments: Sequence[str]) -> Split:
     words = list(arguments[position:])
     if not words:
         return split
-    if not {"-f", "--file"} & set(split.ours) and found(words[0], _value_of("--sync", split.ours)) is not None:
-        if words[1:] == ["--json"] and not calls_us(words[0]) and "--json" not in split.ours:
-            return Split(ours=[*split.ours, "--json"], remote=words[:1], taken=True)
-        split.remote, split.passed = words, [] if calls_us(words[0]) else _names_of_ours(words[1:], split.ours)
-        return split
+    if not {"-f", "--file"} & set(split.ours):
+        script = found(words[0], _value_of("--sync", split.ours))
+        if script is not None:
+            if not calls_us(words[0]):
+                if _ends_with_json(words, split.ours) and not speaks_of_json(script):
+                    split.ours.append(words.pop())
+                split.passed = _names_of_ours(words[1:], split.ours)
+            split.remote = words
+            return split
     start = _tail_start(words, kernel=_is_kernel(split.ours))
     split.ours += words[start:]
     split.remote = words[:start]
+    if not calls_us(words[0]) and _ends_with_json(split.remote, split.ours):
+        split.passed = ["--json"]
     return split
 
 
@@ -123,6 +128,11 @@ def _value_of(option: str, ours: Sequence[str]) -> str | None:
         elif position and ours[position - 1] == option:
             value = word
     return value
+
+
+def _ends_with_json(words: Sequence[str], ours: Sequence[str]) -> bool:
+    """Whether `--json` is the last word behind a command, neither given to it by `--` nor given to us before."""
+    return len(words) > 1 and words[-1] == "--json" and "--" not in words and "--json" not in ours
 
 
 def _names_of_ours(words: Sequence[str], given: Sequence[str]) -> list[str]:

@@ -69,10 +69,9 @@ class Invocation:
         work_files.check(options["sync"], options["pull"])
         self.words, self.file, self.arguments = local_script.divide(words, options, kernel=kernel)
         self.script = None if kernel else local_script.given(words, options["sync"])
-        if (options["behind"] or options["taken"]) and (
-            told := local_script.divided(script_files.found(words[0], options["sync"]) or "", options["behind"])
-        ):
-            self.printer.notify(told)
+        if options["behind"]:
+            found = script_files.found(words[0], options["sync"]) or words[0]
+            self.printer.notify(local_script.divided(found, options["behind"]))
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
         self.detach_on_signal = options["on_disconnect"] == "detach"
@@ -120,6 +119,8 @@ class Invocation:
         run_checks.of_code(self.options)
         code, filename = inputs.code(self.words, self.file)
         origin = filename or "the code"
+        if filename is None and self.arguments:
+            filename = "-"  # as `python - ARGUMENTS` calls it
         header = local_script.header_of(code, origin)  # one that makes no sense is refused before anything
         if self.options["detach"]:
             if header.dependencies:
@@ -190,6 +191,10 @@ class Invocation:
     def process(self) -> Answer:
         run_checks.of_command(self.options, self.words)
         command = self._command()
+        asked = any(item.endswith("=-") for item in self.options["secret"])
+        if self.words and not (self.options["forward_stdin"] or asked) and inputs.unread():
+            how = "a job has none" if self.options["detach"] else "add --stdin"
+            self.printer.notify(f"stdin is not sent; {how}")
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         script = self.script or local_script.named(self.words, self.options["sync"])
@@ -390,6 +395,8 @@ class Invocation:
         elsewhere = self.script is not None or self.options["separated"] or self.cwd is not None
         if not elsewhere and (own is not None or starts.starts(client, self.app.session, self.wants)):
             missing_scripts.check(self.words, self.options["sync"], kernel=self.mode == "kernel")
+            if self.mode == "terminal":
+                missing_scripts.check_kind(self.words, self.options["tpu"])
         session = client.session(self.app.session, self.wants) if own is None else own.session()
         if self.options["verbose"]:
             self.printer.note(f"session: {session.record.name} ({session.record.backend})")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 
 _FIRST = 1000  # bytes of a file in which its first line is looked for
+_MOST = 4 << 20  # bytes of a script in which an option of its own is looked for
+_JSON = re.compile(rb"(?<![\w-])--json(?![\w-])")
 
 
 def is_script(word: str) -> bool:
@@ -40,3 +43,12 @@ def calls_us(word: str) -> bool:
     except (OSError, ValueError):
         return False
     return first.startswith(b"#!") and b"cgpu" in first
+
+
+def speaks_of_json(path: str) -> bool:
+    """Whether a script has a `--json` of its own, as far as its source shows."""
+    try:
+        with open(os.path.expanduser(path), "rb") as file:
+            return _JSON.search(file.read(_MOST)) is not None
+    except (OSError, ValueError):
+        return False

@@ -29,7 +29,7 @@ $ lecoder-cgpu status --json                                      # what is held
 $ lecoder-cgpu run "pip install -q tqdm" --json                   # a shell command, in the kernel's environment
 $ lecoder-cgpu run -m kernel "import tqdm; x = 6" --json          # Python; variables stay for the next run
 $ lecoder-cgpu run -m kernel "print(x * 7)" --json
-$ lecoder-cgpu run --json train.py --epochs 3                     # a script of yours, sent and executed there
+$ lecoder-cgpu run train.py --epochs 3 --json                     # a script of yours, sent and executed there
 $ lecoder-cgpu run --sync . --detach --name train-1 --json python train.py   # a job: goes on without you
 $ lecoder-cgpu job wait train-1 --timeout 100 --json              # its end and its output; 124 while it runs
 $ lecoder-cgpu sessions close --all --json                        # stop paying; held [] with wholeAccount proves it
@@ -61,7 +61,9 @@ def skill(reference: Reference) -> str:
         + f"""
 # lecoder-cgpu {reference.version}
 
-Every command takes `--json`. Nothing ever prompts, opens a browser, or prints anything but the document on stdout.
+Every command takes `--json`, also as the last word behind a script of yours, unless the script has a `--json` itself;
+`run python train.py --json` gives it to python; stderr says so. Nothing ever prompts, opens a browser, or prints
+anything but the document on stdout.
 `lecoder-cgpu reference COMMAND` (or `error CODE`, `setting NAME`) tells all about it in less than 6 KB.
 
 ## The loop
@@ -148,7 +150,7 @@ def agents(reference: Reference) -> str:
 # For coding agents
 
 Run code on Google Colab GPUs, Jupyter servers or a local runtime. **Every command takes `--json`**, before or after its
-name, and then stdout is exactly one JSON document, whatever happens.
+name; stdout is exactly one JSON document, whatever happens. `run PROGRAM ARGS --json` is PROGRAM's; stderr says so.
 
 ## The loop
 {LOOP}

@@ -49,7 +49,7 @@ class RunCommand(Command):
     options_metavar="[OPTIONS]",
     epilog="Options come before the command, or behind it if it is a single word or code; `--` ends them: "
     "run --json -- python train.py --json. What stands behind a script of this machine is the script's, "
-    "but for a single --json: run train.py --epochs 3; run train.py -- --json.",
+    "but for --json as the last word, unless the script has a --json itself: run train.py --epochs 3 --json.",
 )
 @click.argument("words", nargs=-1, metavar="COMMAND...")
 @click.option(
@@ -158,7 +158,7 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     from ..run_command import Invocation
 
     split: parse.Split = click.get_current_context().meta.get(SPLIT, parse.Split())
-    options |= {"separated": split.separated, "behind": split.passed, "taken": split.taken}
+    options |= {"separated": split.separated, "behind": split.passed}
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
         return invocation.attach(options["attach"])
