@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -67,6 +68,15 @@ def test_the_page_is_put_where_agents_look(tmp_path: Path, monkeypatch: pytest.M
     for act in (skill_places.install, skill_places.remove):
         with pytest.raises(errors.UsageError, match="another skill"):
             act(str(tmp_path / "mine"))
+    target.write_text(skill_places.page() + "mine\n")
+    for act in (skill_places.install, skill_places.remove):
+        with pytest.raises(errors.UsageError, match="edited"):
+            act(str(tmp_path / "mine"))
+    assert target.read_text().endswith("mine\n")
+    earlier = "---\nname: lecoder-cgpu\n---\n"
+    target.write_text(earlier)  # of another version, as it was put there
+    target.with_name(skill_places.INSTALLED).write_text(sha256(earlier.encode()).hexdigest())
+    assert skill_places.install(str(tmp_path / "mine")).read_text("utf-8") == skill_places.page()
     (tmp_path / "linked" / "lecoder-cgpu").mkdir(parents=True)
     (tmp_path / "linked" / "lecoder-cgpu" / "SKILL.md").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(errors.UsageError, match="link"):

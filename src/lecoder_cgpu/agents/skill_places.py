@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 from .. import errors
@@ -9,6 +10,7 @@ from ..system import atomic_files
 
 NAME = "lecoder-cgpu"
 FILE = "SKILL.md"
+INSTALLED = ".installed"  # beside it: the digest of the page as it was put there
 _OURS = f"\nname: {NAME}\n"  # a line of the page's front matter
 
 # Kind of agent -> its folder of skills, below the home folder, for all projects.
@@ -49,12 +51,13 @@ def install(place: str) -> Path:
     """Write the page into a folder of skills, in place of an earlier version of it; returns the file.
 
     Raises:
-        errors.UsageError: it cannot be written, or something else is there.
+        errors.UsageError: it cannot be written, something else is there, or it was edited there.
     """
     target = folder_of(place) / NAME / FILE
     _check_ours(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        atomic_files.write_atomic(target.with_name(INSTALLED), _digest(page().encode()))
         atomic_files.write_atomic(target, page().encode())
         target.chmod(0o644)
     except (OSError, errors.ConfigError) as error:
@@ -70,7 +73,7 @@ def remove(place: str) -> Path | None:
     """Delete what `install` has written there, and the folder if nothing else is in it; None if nothing is there.
 
     Raises:
-        errors.UsageError: what is there is not ours, or cannot be deleted.
+        errors.UsageError: what is there is not ours, was edited, or cannot be deleted.
     """
     target = folder_of(place) / NAME / FILE
     if not target.exists() and not target.is_symlink():
@@ -78,6 +81,7 @@ def remove(place: str) -> Path | None:
     _check_ours(target)
     try:
         target.unlink()
+        target.with_name(INSTALLED).unlink(missing_ok=True)
         if not any(target.parent.iterdir()):
             target.parent.rmdir()
     except OSError as error:
@@ -95,7 +99,7 @@ def _check_ours(target: Path) -> None:
                 f"{path} is a link", hint="give the folder that it leads to: lecoder-cgpu skill --install DIR"
             )
     try:
-        found = target.read_bytes()[:4096]
+        found = target.read_bytes()
     except FileNotFoundError:
         return
     except OSError as error:
@@ -103,8 +107,26 @@ def _check_ours(target: Path) -> None:
             f"{target} cannot be read: {error.strerror or error}",
             hint="give another folder: lecoder-cgpu skill --install DIR",
         ) from error
-    if _OURS.encode() not in found:
+    if _OURS.encode() not in found[:4096]:
         raise errors.UsageError(
             f"{target} is another skill, which is left alone",
             hint="move it away, or give another folder: lecoder-cgpu skill --install DIR",
         )
+    if found != page().encode() and _digest(found) != _installed(target):
+        raise errors.UsageError(
+            f"{target} is not as it was put there: somebody has edited it, and it is left alone",
+            name="SkillEdited",
+            hint="move it away, or delete it yourself, and then repeat the same command",
+        )
+
+
+def _digest(content: bytes) -> bytes:
+    return sha256(content).hexdigest().encode()
+
+
+def _installed(target: Path) -> bytes:
+    """The digest of what was put there; nothing where none can be read."""
+    try:
+        return target.with_name(INSTALLED).read_bytes()
+    except OSError:
+        return b""
