@@ -155,7 +155,7 @@ class Run:
             return text
         if not self.secrets:
             return MASK if text else text
-        return _spelled(self.secrets).sub(MASK, text)
+        return str(without_secrets(text, self.secrets))
 
     @property
     def is_job(self) -> bool:
@@ -298,6 +298,15 @@ def as_text(value: Any) -> Any:
     if not isinstance(value, str) or value.isascii():
         return value
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def without_secrets(value: Any, secrets: Iterable[str]) -> Any:
+    """A text or a list of texts without the values of secrets, however they are spelled."""
+    secrets = set(secrets) - {""}
+    if not secrets or value is None:
+        return value
+    spelled = _spelled(secrets)
+    return [spelled.sub(MASK, item) for item in value] if isinstance(value, list) else spelled.sub(MASK, value)
 
 
 def _spelled(secrets: Iterable[str]) -> re.Pattern[str]:

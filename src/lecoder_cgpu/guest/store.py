@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .processes import identity
 from .run_processes import MARK
-from .runs import ENDED, FILES, Failure, Feeder, Run, write_all
+from .runs import ENDED, FILES, Failure, Feeder, Run, without_secrets, write_all
 from .state_files import timestamp, write_json
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class RunStore:
             self._runs[run_id] = run
         try:
             line = json.dumps(spec).encode() + b"\n"
-            self._hand_over(run, line, self._note(request), self._take_spare() or self._launch(), again=True)
+            self._hand_over(run, line, self._note(request, secrets), self._take_spare() or self._launch(), again=True)
         except OSError as error:
             with self._lock:
                 self._runs.pop(run_id, None)
@@ -191,9 +191,12 @@ class RunStore:
         return run
 
     @staticmethod
-    def _note(request: dict[str, Any]) -> dict[str, Any]:
-        """The `spec.json` of a run: it has the names of variables, never their values."""
+    def _note(request: dict[str, Any], secrets: Iterable[str] = ()) -> dict[str, Any]:
+        """The `spec.json` of a run: it has the names of variables, never their values. The command stands there to be
+        shown, without the values of secrets; the supervisor is told on its stdin what to execute."""
         note = {name: request.get(name) for name in _NOTED}
+        for name in ("shell", "argv", "label"):
+            note[name] = without_secrets(note[name], secrets)
         note["stdin"] = bool(request.get("stdin"))
         note["created"] = timestamp(time.time())
         note["env"] = sorted(request.get("env") or {})
