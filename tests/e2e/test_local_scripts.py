@@ -156,6 +156,9 @@ def test_variables_of_files(lab: Cli, project: Path) -> None:
     leak = lab("run", "--secrets-file", "secrets", "echo $TOKEN >&2; exit 3", "--json")
     assert "hf_s3cr3t_value" not in lab("logs", "-n", "3", "--json").out
     assert leak.code == 3
+    sent = lab("run", "--sync", ".", "--secrets-file", "./secrets", "ls; echo ${#TOKEN}", "--json").json
+    assert "secrets" not in sent["stdout"].split()
+    assert (sent["stdout"].split()[-1], sent["notice"]) == ("15", "not sent, because it holds secrets: secrets")
     missing = lab("run", "--env-file", "nowhere.env", "true", "--json")
     assert (missing.code, missing.json["errorCode"]) == (66, 2005)
     bad = lab("run", "--secrets-file", "train.py", "true")

@@ -158,22 +158,29 @@ def variables(files: Sequence[str], items: Sequence[str]) -> dict[str, str]:
     """The variables of --env-file and --env; the later ones of the same name win, and --env over files."""
     found: dict[str, str] = {}
     for name in files:
-        found |= _of_file(name, "--env-file")
+        found |= of_file(name, "--env-file")
     return found | dict(variable(item) for item in items)
 
 
 def secrets(files: Sequence[str], items: Sequence[str]) -> dict[str, str]:
-    """The same of --secrets-file and --secret: their values appear nowhere."""
+    """The same of --secrets-file and --secret: their values appear nowhere, and these files are not sent."""
+    from ..files import withheld
     from ..system import redaction
 
     found: dict[str, str] = {}
     for name in files:
-        found |= {key: value for key, value in _of_file(name, "--secrets-file").items() if value}
+        found |= {key: value for key, value in of_file(name, "--secrets-file").items() if value}
+        withheld.add(name)
     redaction.protect(*found.values(), called_secret=True)
     return found | dict(secret(item) for item in items)
 
 
-def _of_file(name: str, option: str) -> dict[str, str]:
+def of_file(name: str, option: str) -> dict[str, str]:
+    """The variables of a file of `--env-file` or `--secrets-file`.
+
+    Raises:
+        errors.Error: it cannot be read, or a line is not understood; no value is told.
+    """
     from .. import config
     from .dotenv import parse
 

@@ -154,9 +154,11 @@ def send(
     Raises:
         errors.Error: not all of it was sent.
     """
-    from ..files import commands, plan
+    from ..files import commands, plan, withheld
 
     local = os.path.expanduser(folder)
+    if (left_out := withheld.told(local)) is not None:
+        printer.notify(left_out)
     with printer.waiting(f"sending {folder} …"), commands.Storage(session) as opened:
         synced = opened.sync(source or local, plan.source_name(local))
     if printer.mode == "human":

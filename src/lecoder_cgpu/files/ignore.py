@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ..guest import trees
 from ..helper.file_errors import HERE, error_of
-from . import patterns
+from . import patterns, withheld
 from .git_excludes import Excludes
 from .patterns import IgnoreLine
 
@@ -26,7 +26,7 @@ class Ignore:
     """Tells which names below a folder are left out, by its ignore files and those of the folders below it.
 
     The rules are git's: the last pattern that matches decides, a deeper file wins over a higher one, and everything
-    below an ignored folder is ignored. `.git` is always ignored.
+    below an ignored folder is ignored. `.git` is always ignored, and so are files of secrets (`withheld`).
 
     Args:
         excludes: further files with patterns, the strongest first; all ignore files are stronger.
@@ -41,12 +41,13 @@ class Ignore:
     ) -> None:
         self._root = root
         self._tell = tell
+        self._withheld = withheld.below(root)
         self._excludes = [(item.above, self._excluded(item.path)) for item in excludes]
         self._lines: dict[str, list[IgnoreLine]] = {}
 
     def __call__(self, name: str, is_folder: bool) -> bool:
         parts = name.split("/")
-        if parts[-1] == ".git":
+        if parts[-1] == ".git" or name in self._withheld:
             return True
         for depth in range(len(parts) - 1, -1, -1):
             below = parts[depth:]
