@@ -320,11 +320,12 @@ class Group(_Helpful, click.Group):
 
 
 def shown(arguments: Sequence[str]) -> list[str]:
-    """The arguments as the log may keep them: without the values of --env and of settings, and without a login to
-    import."""
+    """The arguments as the log may keep them: without the values of secrets, of --env and of settings, and without a
+    login to import."""
     from ..system import redaction
+    from . import secret_arguments
 
-    kept = redaction.words(arguments)
+    kept = secret_arguments.hidden(redaction.words(arguments), arguments)
     if "auth-import" in kept or ("auth" in kept and "import" in kept):
         return [word if word.startswith("-") or word in ("auth", "import", "auth-import") else "***" for word in kept]
     if "config" in kept and "set" in kept:

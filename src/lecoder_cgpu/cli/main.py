@@ -192,6 +192,9 @@ def _log_end(app: App, status: int, error: BaseException | None, document: Any =
         return
     if isinstance(error, errors.Error):
         detail["errorCode"] = error.code
+    from .secret_arguments import protect
+
+    protect(app.arguments)
     app.log.error("COMMAND", f"failed: {error}", detail, error)
 
 
