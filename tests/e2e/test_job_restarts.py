@@ -83,13 +83,17 @@ def test_a_job_that_waits_for_its_secret(colab: FakeColab, kept: Cli) -> None:
     command = (
         "printf '%s %s ' $LECODER_CGPU_ATTEMPT $LECODER_CGPU_JOB_ID; test $LECODER_CGPU_ATTEMPT = 2 || sleep 600; "
     )
-    started = kept("run", "--detach", "--restarts", "1", "--secret", "TOKEN", f"{command} printf $TOKEN | wc -c")
+    command += f"test $TOKEN = abc-{'def'} && printf $TOKEN | wc -c"  # the value stands in the command, too
+    started = kept("run", "--detach", "--restarts", "1", "--secret", "TOKEN", command)
     assert started.code == 0, started
     job = started.out.strip()
+    for told in (kept("job", "list", "--json"), kept("job", "show", job, "--json")):
+        assert ("test $TOKEN = ***" in told.out, "abc-" + "def" in told.out) == (True, False), told
     colab.kill()
     waited = kept("job", "wait", job)
     assert (waited.code, f"job retry {job} --secret TOKEN" in waited.err) == (124, True), waited
     assert colab.vms == {}
+    assert "test $TOKEN = ***" in kept("job", "show", job, "--json").out
     stored = b"".join(path.read_bytes() for path in kept.state.rglob("*") if path.is_file())
     assert b"abc-" + b"def" not in stored
     again = kept("job", "retry", job, "--secret", "TOKEN", "--json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,9 @@ def leaks(secrets: set[str], results: list[Result], folder: Path) -> list[str]:
     for path in folder.rglob("*"):
         if path.is_file() and path.name not in KEPT:
             places[str(path)] = path.read_bytes()
+            if path.parent.name == "jobs":  # words that nobody has called secret are executed again as they are
+                assert path.stat().st_mode & 0o077 == 0, path
+                places[str(path)] = b"".join(re.findall(f"{MARK}-api".encode(), places[str(path)]))
     return [
         f"{place}: {content[max(content.find(item) - 200, 0) :][:400].decode('utf-8', 'replace')}"
         for place, content in places.items()
@@ -135,6 +139,7 @@ def proxied(url: str) -> dict[str, str]:
 def printed(do: Do, folder: Path) -> None:
     """Programs that print their secret: lists do not show it, and the logs of the job, which do, are not asked for."""
     jobs = [do("run", "--detach", "--secret", "API", 'echo "$API"; echo "ValueError: $API" >&2; exit 4').out.strip()]
+    jobs.append(do("run", "--detach", "--secret", "API", f"echo {MARK}-api-value").out.strip())
     source = write(folder / "n.ipynb", code("import os; print(os.environ['API'])"))
     jobs.append(do("notebook", "run", str(source), "--detach", "--secret", "API").out.strip())
     for job in jobs:

@@ -12,7 +12,7 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..jupyter.messages import new_run_id
 from ..models.jobs import JobStarted
-from ..runs import job_names, job_plans, job_sources, job_steps, job_views
+from ..runs import job_names, job_plans, job_sources, job_steps, job_views, stored_work
 from ..runs.attempts import Policy
 from ..runs.job_plans import JobPlan, Work
 from ..sessions import keeper_process
@@ -47,6 +47,7 @@ class KeptJob:
         self._pulling = pulling
         self._limits = wants.limits
         self._folder = app.client.state_dir
+        self._secrets: Mapping[str, str] = {}
         key = options["key"]
         self.job = new_run_id() if key is None else job_names.key_id(key)
 
@@ -59,7 +60,7 @@ class KeptJob:
         plan = job_plans.read(self._folder, self.job)
         if plan is None or not plan.kept:
             return None
-        if _input(plan.work) != _input(work):
+        if _input(stored_work.without_values(plan.work, self._secrets)) != _input(work):
             raise errors.UsageError(
                 f"job {plan.job} was started under that key with other input",
                 name="KeyConflict",
@@ -94,10 +95,17 @@ class KeptJob:
     def work(
         self, command: str | list[str], environment: dict[str, str], secrets: Mapping[str, str], needs: Script | None
     ) -> Work:
-        """What every attempt is started with. `needs` is the script whose packages are installed before."""
+        """What every attempt is started with, as it is kept. `needs` is the script whose packages are installed before.
+
+        Args:
+            secrets: values by name, which are stored nowhere.
+        """
+        from ..files import withheld
+
+        self._secrets = secrets
         options = self._options
         source = options["sync"] and os.path.abspath(os.path.expanduser(options["sync"]))
-        return Work(
+        whole = Work(
             command=command,
             typed=command,
             source=source,
@@ -105,9 +113,11 @@ class KeptJob:
             cwd=options["cwd"],
             environment=environment,
             secrets=sorted(secrets),
+            withheld=withheld.paths(),
             timeout=options["timeout"],
             idle_timeout=options["idle_timeout"],
         )
+        return stored_work.without_values(whole, secrets)
 
     def write(self, session: Session, work: Work, folder: str | None, script: Script | None) -> None:
         """Keep what was started just now, and have the keeper look after it. A failure is told: the job runs.
@@ -137,7 +147,7 @@ class KeptJob:
         plan = JobPlan(
             job=self.job,
             name=name,
-            work=work,
+            work=stored_work.without_values(work, self._secrets),
             folder=folder,
             policy=self._policy,
             limits=structs.replace(self._limits, idle=UNSET),

@@ -249,6 +249,7 @@ def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | Non
     Raises:
         errors.UsageError: (`JobRuns`) it has not ended. errors.Error: it could not be started.
     """
+    from ..files import withheld
     from ..runs import job_sources
 
     folder = app.client.state_dir
@@ -265,6 +266,8 @@ def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | Non
             )
         if source is not None:
             job_sources.renew(folder, plan, source)
+            if (left_out := withheld.told(source)) is not None:
+                app.printer.notify(left_out)
         record = app.client.store.get(plan.session)
         held = None if record is None else app.client.hold(record)
         gone = held is not None and isinstance(held.backend, Leased) and held.is_lost()

@@ -84,7 +84,8 @@ class Work(Struct, kw_only=True):
     Attributes:
         command: what is executed; typed: as it was typed. sync: the folder there that the kept files are sent to, None
             if none were sent; source: the folder here that they came from. script: the name of one that was sent alone.
-        packages: to be installed before. cwd: as it was typed. secrets: the names of variables that are stored nowhere.
+        packages: to be installed before. cwd: as it was typed. secrets: the names of variables that are stored nowhere;
+            where their values stand in the words above, see `stored_work`. withheld: files here that are never sent.
     """
 
     command: str | list[str]
@@ -96,6 +97,7 @@ class Work(Struct, kw_only=True):
     cwd: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
     timeout: float | None = None
     idle_timeout: float | None = None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import errors
-from ..files import plan, snapshot
+from ..files import plan, snapshot, withheld
 from ..files.commands import Storage
 from ..system import atomic_files
 from . import installs, job_plans
@@ -115,6 +115,8 @@ def renew(state_dir: Path, job_plan: JobPlan, source: str) -> None:
         raise errors.UsageError(
             f"{job_plan.job} was started without --sync, so no files are sent for it", hint="leave out --sync"
         )
+    for path in work.withheld:
+        withheld.add(path)
     shutil.rmtree(job_plans.files(state_dir, job_plan.job) / "code", ignore_errors=True)
     kept = keep(state_dir, job_plan.job, source)
     if Path(kept).name != work.sync:

@@ -23,7 +23,7 @@ from ..models.base import ErrorInfo
 from ..models.runs import Stopped
 from ..store import leases, lifecycle, rates
 from ..system import logs
-from . import attempts, job_plans, job_sources, losses, records
+from . import attempts, job_plans, job_sources, losses, records, stored_work
 from .job_plans import JobPlan, Try
 from .jobs import Jobs
 from .process_watch import ProcessRun
@@ -239,6 +239,7 @@ class Steps:
 
     def _started(self, plan: JobPlan, session: Session, number: int) -> JobPlan:
         run = job_plans.run_id(plan.job, number)
+        work = stored_work.with_values(plan.work, self._secrets)
         session.endpoint  # noqa: B018 - asks for the runtime
         with Jobs(session) as jobs:
             home = jobs.helper.hello().home
@@ -249,7 +250,7 @@ class Steps:
                 state, folder, put_back = None, None, False
         before = 0 if plan.pulling is None else pulling.newest(plan.pulling)
         if state is None:
-            command, folder = job_sources.send(session, plan)
+            command, folder = job_sources.send(session, structs.replace(plan, work=work))
             if plan.elsewhere and plan.pulling is not None:
                 put_back = bool(pulling.restore(session, structs.replace(plan.pulling, folder=folder)))
             if job_plans.is_stopped(self._folder, plan.job):
@@ -257,10 +258,10 @@ class Steps:
             variables = own_variables(plan.job, run, number, home, resumes=put_back)
             launch = Launch(
                 cwd=folder,
-                environment=plan.work.environment | variables,
-                secrets={name: self._secrets[name] for name in plan.work.secrets},
-                timeout=plan.work.timeout,
-                idle_timeout=plan.work.idle_timeout,
+                environment=work.environment | variables,
+                secrets={name: self._secrets[name] for name in work.secrets},
+                timeout=work.timeout,
+                idle_timeout=work.idle_timeout,
                 name=plan.name,
                 pull=plan.specs,
             )
@@ -270,8 +271,8 @@ class Steps:
             state = started.state
             assert state is not None
         follow(session, plan, run, folder)
-        text = plan.work.command if isinstance(plan.work.command, str) else " ".join(plan.work.command)
-        records.remember_attempt(session, run, text, plan.name or UNSET, kept=not plan.work.secrets)
+        text = work.command if isinstance(work.command, str) else " ".join(work.command)
+        records.remember_attempt(session, run, text, plan.name or UNSET, kept=not work.secrets)
         fresh = attempt(session, run, self._clock(), before, put_back=put_back)
         return structs.replace(
             plan,

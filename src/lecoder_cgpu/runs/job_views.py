@@ -12,6 +12,7 @@ from .. import errors
 from ..models.base import ErrorInfo, SessionRef, Timing, timestamp
 from ..models.jobs import Job, JobDocument
 from ..models.runs import Attempt
+from . import stored_work
 from .job_plans import JobPlan, Try
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def job(plan: JobPlan) -> Job:
         name=plan.name or UNSET,
         state=_state(plan),
         kind="process",
-        command=plan.work.command,
+        command=stored_work.shown(plan.work.command),
         cwd=plan.folder or UNSET,
         created=_stamp(plan.tries[0].began),
         started=_stamp(last.began),
