@@ -256,8 +256,10 @@ def test_the_helper_may_be_killed(lab: Cli) -> None:
 
 
 def test_a_command_from_stdin(lab: Cli) -> None:
-    """`-` reads the shell command."""
-    assert run(lab, "-", stdin=b"echo a\necho b\n")["stdout"] == "a\nb\n"
+    """Without words, what comes through a pipe is the shell command; `-` says that, for it could mean other things."""
+    assert run(lab, stdin=b"echo a\necho b\n")["stdout"] == "a\nb\n"
+    refused = lab("run", "-", "--json", stdin=b"echo a")
+    assert (refused.code, "through a pipe without it" in refused.json["error"]["suggestion"]) == (2, True)
 
 
 def test_thirty_at_once(lab: Cli) -> None:

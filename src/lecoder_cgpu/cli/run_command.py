@@ -222,10 +222,6 @@ class Invocation:
             if sent is None:
                 raise errors.UsageError("there is no command to run", hint='lecoder-cgpu run "nvidia-smi"')
             return sent
-        if self.words == ["-"]:
-            if self.options["forward_stdin"]:
-                raise errors.UsageError("stdin cannot be both the command and its input", hint="leave out --stdin")
-            return inputs.code_from_stdin()
         return self.words[0] if len(self.words) == 1 and self.script is None else self.words
 
     def _placed(self, session: Session, command: str | list[str]) -> str | list[str]:
