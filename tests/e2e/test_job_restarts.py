@@ -49,7 +49,7 @@ def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Pa
     source, place = written(tmp_path, 120), tmp_path / "results"
     started = kept(
         "run", "--detach", "--json", "--restarts", "5", "--name", "train", "--sync", str(source),
-        "--pull", f"out:{place}", "--every", "1", "python3", "train.py",
+        "--pull", f"out:{place}", "--every", "1s", "python3", "train.py",
     )  # fmt: skip
     assert started.code == 0, started
     job, most = started.json["jobId"], 0
@@ -159,7 +159,7 @@ def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: P
     chance = random.Random(seed)
     source, place = written(tmp_path, 70), tmp_path / "results"
     started = kept(
-        "run", "--detach", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1",
+        "run", "--detach", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
         "python3", "train.py",
     )  # fmt: skip
     job, most, losses, kills = started.out.strip(), 0, 0, 0

@@ -92,7 +92,7 @@ def test_several_jobs(lab: Cli) -> None:
     assert (missing.code, lab("job", "show", slow[0], "--json").json["job"]["state"]) == (66, "running")
     ended = valid(lab("job", "kill", "--all", "--escalate", "--json").json, "jobs")
     assert [one["job"]["id"] for one in ended["jobs"]] == slow
-    assert lab("job", "wait", *slow).code == 130
+    assert lab("job", "wait", *slow).code == 143
     assert lab("job", "wait", "--all").out == "There are no jobs that have not ended.\n"
 
 
