@@ -126,7 +126,7 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
     with tempfile.TemporaryDirectory(prefix="lecoder-cgpu-") as folder:
         key = ssh.make_key(Path(folder) / "key")
         options = [word for option, value in options_for(app, session, key) for word in ("-o", f"{option}={value}")]
-        extra, command_words = _split([word for word in words if word != "--json"])  # ours, wherever it stands
+        extra, command_words = _split(words)
         line = [program, *options, *extra, f"root@{host_name(session)}", *command_words]
         # With --json, stdout is for the document.
         status = subprocess.call(line, stdout=None if app.printer.mode == "human" else app.printer.error_fd)
