@@ -94,7 +94,7 @@ def hanging_up() -> Iterator[str]:
 def test_wrong_answers(
     cli: Cli, status: int, content_type: str, body: bytes, code: int, exit_status: int, words: str
 ) -> None:
-    """The error says what the server answered; nothing is stored; running against it says the same."""
+    """The error says what the server answered; nothing is stored that was not started; running against it says the same."""
     with answering(status, content_type, body) as url:
         for line in (
             ["sessions", "add", "x", "--url", url, "--json"],
@@ -107,7 +107,8 @@ def test_wrong_answers(
             assert words in document["error"]["message"]
             assert document["error"]["suggestion"]
             assert result.err == ""
-    assert [item["name"] for item in cli("sessions", "list", "--json").json] == ["jupyter"]
+    stored = [item["name"] for item in cli("sessions", "list", "--json").json]
+    assert stored == (["jupyter"] if status == 404 else [])  # a runtime that is not found may have been there
 
 
 def test_a_redirect_to_a_login_page(cli: Cli) -> None:
