@@ -94,7 +94,7 @@ def hanging_up() -> Iterator[str]:
 def test_wrong_answers(
     cli: Cli, status: int, content_type: str, body: bytes, code: int, exit_status: int, words: str
 ) -> None:
-    """The error says what the server answered; nothing is stored that was not started; running against it says the same."""
+    """The error says what the server answered, and what was not started is not stored; a run says the same."""
     with answering(status, content_type, body) as url:
         for line in (
             ["sessions", "add", "x", "--url", url, "--json"],
