@@ -23,7 +23,7 @@ from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.wait import wait_until
 
-from .test_restarts import expected, generation, written
+from .test_restarts import expected, generation, take_away, written
 
 PACE = {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "1", "LECODER_CGPU_RESTART_PAUSE": "1"}
 
@@ -54,11 +54,7 @@ def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Pa
     assert started.code == 0, started
     job, most = started.json["jobId"], 0
     for number in (1, 2):
-        before = generation(place)
-        wait_until(lambda before=before: generation(place) > before and bool(colab.vms))  # type: ignore[misc]
-        most = max(most, len(colab.vms))
-        (source / "train.py").write_text(f"broken({number}")
-        colab.kill()
+        most = max(most, take_away(colab, source, place))
         wait_until(lambda number=number: shown(kept, "train")["job"]["attempt"] > number)  # type: ignore[misc]
     listed = kept("job", "list", "--json")
     assert [item["id"] for item in listed.json["jobs"]] == [job], listed

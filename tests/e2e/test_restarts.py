@@ -63,6 +63,16 @@ def generation(place: Path) -> int:
     return int(json.loads(record.read_text())["number"]) if record.exists() else 0
 
 
+def take_away(colab: FakeColab, source: Path, place: Path) -> int:
+    """Break the source, and take the runtime away, once it has brought results home; how many runtimes there were."""
+    before = generation(place)
+    wait_until(lambda: generation(place) > before and bool(colab.vms))
+    count = len(colab.vms)
+    (source / "train.py").write_text("broken(")
+    colab.kill()
+    return count
+
+
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Cli]:
     command = Cli(tmp_path, {"LECODER_CGPU_BACKEND": "local"})
@@ -80,12 +90,8 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
         "python3", "train.py",
     )  # fmt: skip
     most = 0
-    for number in (1, 2):
-        before = generation(place)
-        wait_until(lambda before=before: generation(place) > before and bool(colab.vms))  # type: ignore[misc]
-        most = max(most, len(colab.vms))
-        (source / "train.py").write_text(f"broken({number}")
-        colab.kill()
+    for _ in range(2):
+        most = max(most, take_away(colab, source, place))
     out, err = running.communicate(timeout=150)
     document = json.loads(out)
     validate(document, "run")

@@ -113,10 +113,13 @@ def _answer_shortly(printer: Printer, interrupt: KeyboardInterrupt) -> int:
     status = errors.interrupted_status(interrupt)
     if printer.mode == "human":
         return status
-    interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
     with contextlib.suppress(KeyboardInterrupt):
-        _undisturbed(printer, lambda: printer.failure(interrupted, lambda: "unknown"))
+        _undisturbed(printer, lambda: printer.failure(_interruption(status), lambda: "unknown"))
     return status
+
+
+def _interruption(status: int) -> errors.RuntimeFailure:
+    return errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
 
 
 def _interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
@@ -126,7 +129,7 @@ def _interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
 
 def _answer_interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     printer, status = app.printer, errors.interrupted_status(interrupt)
-    interrupted = errors.RuntimeFailure("interrupted", name="Interrupted", exit_status=status)
+    interrupted = _interruption(status)
     if isinstance(interrupt, interrupts.Unwatched):
         interrupted.message += f"; run {interrupt.run} was started, and may go on"
         interrupted.hint = f"lecoder-cgpu job wait {interrupt.run}, or lecoder-cgpu job kill {interrupt.run}"

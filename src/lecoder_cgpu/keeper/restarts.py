@@ -20,6 +20,7 @@ from ..system import logs
 
 AT_ONCE = 4  # jobs for which something is done at once
 BEFORE_RELEASE = 30.0  # seconds that a last look at jobs may delay the release of a runtime
+SETTLED = 2_000_000_000  # nanoseconds after which no file system gives two changes the same time
 END_WAIT = 5.0  # seconds that steps under way are waited for when the keeper ends
 
 
@@ -37,17 +38,31 @@ class Restarts:
         self._clock = clock
         self._looked: dict[str, float] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._version: int | None = None  # of the folder of plans, as `_plans` are known
+        self._plans: list[JobPlan] = []
 
     @property
     def unfinished(self) -> bool:
         """Whether any job is to be looked after."""
-        return bool(job_plans.unfinished(self._store.folder))
+        return bool(self._unfinished())
+
+    def _unfinished(self) -> list[JobPlan]:
+        """The jobs to be looked after. Plans are read when one has changed: most are of jobs that ended days ago."""
+        try:
+            version = job_plans.folder(self._store.folder).stat().st_mtime_ns
+        except OSError:
+            return []
+        if version != self._version:
+            self._plans = job_plans.unfinished(self._store.folder)
+            # What changes a moment later may bear the same time, so a fresh one is not trusted yet.
+            self._version = version if time.time_ns() - version > SETTLED else None
+        return self._plans
 
     def begin_due(self) -> None:
         """Begin what is due."""
         now = self._clock()
         self._threads = {job: thread for job, thread in self._threads.items() if thread.is_alive()}
-        for plan in job_plans.unfinished(self._store.folder):
+        for plan in self._unfinished():
             if plan.job not in self._threads and len(self._threads) < AT_ONCE and self._is_due(plan, now):
                 self._looked[plan.job] = now
                 self._begin(plan.job)

@@ -271,7 +271,8 @@ class Steps:
             state = started.state
             assert state is not None
         follow(session, plan, run, folder)
-        text = work.command if isinstance(work.command, str) else " ".join(work.command)
+        typed = stored_work.shown(plan.work.command)  # without secrets
+        text = typed if isinstance(typed, str) else " ".join(typed)
         records.remember_attempt(session, run, text, plan.name or UNSET, kept=not work.secrets)
         fresh = attempt(session, run, self._clock(), before, put_back=put_back)
         return structs.replace(

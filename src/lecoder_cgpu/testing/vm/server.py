@@ -1,8 +1,8 @@
 """The Jupyter servers of fake VMs. Runs beside the fake, and ends with it.
 
-jupyter_server takes more than a second to import. So this program imports it once, and forks a server for each line of
-JSON on its stdin: `{"arguments": [...], "environment": {...}, "folder": "...", "log": "..."}`. It answers with the
-server's process id. Where there is no fork, the one line becomes the process itself.
+Most of a server's start is the import of jupyter_server. So this program imports it once, and forks a server for each
+line of JSON on its stdin: `{"arguments": [...], "environment": {...}, "folder": "...", "log": "..."}`. It answers with
+the server's process id. Where there is no fork, the one line becomes the process itself.
 """
 
 from __future__ import annotations
