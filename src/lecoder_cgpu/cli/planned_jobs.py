@@ -13,7 +13,7 @@ from .. import errors
 from ..backends.protocol import Leased
 from ..models.base import ErrorInfo
 from ..models.jobs import JobDocument
-from ..runs import job_output, job_plans, job_views
+from ..runs import job_output, job_plans, job_views, kept_output
 from ..runs.job_plans import JobPlan
 from ..runs.job_steps import Steps
 from ..runs.jobs import Jobs
@@ -37,6 +37,22 @@ def find(app: App, name: str) -> JobPlan | None:
         plan = job_plans.find(app.client.state_dir, name)
         return plan if plan is not None and plan.session == record.id else None
     return job_plans.find(app.client.state_dir, name)
+
+
+def jobs(app: App, name: str | None = None, attempt: int | None = None) -> Jobs:
+    """The jobs of the session in use; of that of a job which is run again, if it is named.
+
+    Raises:
+        errors.UsageError: there was no such attempt. errors.LostError: its runtime is gone.
+    """
+    plan = None if name is None else find(app, name)
+    if plan is not None:
+        return on_runtime(app, plan, attempt)
+    if attempt not in (None, 1):
+        raise errors.UsageError(
+            f"{name} has one attempt", name="NoSuchAttempt", hint="--attempt is for jobs with --restarts or --retries"
+        )
+    return Jobs(app.client.existing(app.session))
 
 
 def on_runtime(app: App, plan: JobPlan, number: int | None = None) -> Jobs:
@@ -318,13 +334,16 @@ def ended(
             if plan.state != "pausing":
                 jobs.fetch(document, pull)
             if app.printer.mode != "human":
-                job_output.show_ends(jobs, document, offsets, most)
+                job_output.show_ends(jobs, document, offsets, most, jobs.session.reading_command(plan.job))
             document, session = job_views.labelled(document, plan), jobs.session
     except errors.Error as error:
         logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
     known = job_views.document(plan, app.client.store)
     if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown"):
         document = known
+        copy = kept_output.of(app.client.state_dir, plan.job)
+        if copy is not None and app.printer.mode != "human":
+            job_output.show_ends(copy, document, offsets, most, f"lecoder-cgpu job logs {plan.job}")
     if plan.outcome is not None:
         document.exit_code = plan.outcome
     if plan.state == "waiting" and plan.why:

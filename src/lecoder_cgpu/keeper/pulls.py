@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
@@ -20,10 +21,15 @@ from ..files import pull_plans, pulling
 from ..files.pull_plans import PullPlan
 from ..models.base import ErrorInfo
 from ..models.runs import Pulled
+from ..runs import job_plans, kept_output
 from ..sessions.session import Session
 from ..store import lifecycle, owners
 from ..store.session_store import Record, Store
 from ..system import logs
+
+if TYPE_CHECKING:
+    from ..helper.client import Helper
+    from ..helper.documents import RunState
 
 AT_ONCE = 4  # fetches under way at once
 POLL = 0.1  # seconds between two looks whether fetches have ended
@@ -84,7 +90,9 @@ class Pulls:
             with self._session(record) as session:
                 helper = session.connect_helper()
                 try:
-                    finished = helper.show(plan.run).ended
+                    state = helper.show(plan.run)
+                    self._copy_output(plan.run, helper, state)
+                    finished = state.ended
                 finally:
                     helper.close()
                 pulled = pulling.fetch(session, plan.pulling, self._log, pause=self._pause)
@@ -96,6 +104,12 @@ class Pulls:
         if problem != plan.problem and problem is not None:
             logs.current().warn("KEEPER", f"{plan.run}: {problem}")
         return pull_plans.after_fetch(plan, self._clock(), finished=finished, problem=problem)
+
+    def _copy_output(self, run: str, helper: Helper, state: RunState) -> None:
+        """Copy what a job has printed, too, unless `restarts` looks after it and does that."""
+        plan = job_plans.read(self._store.folder, run)
+        if plan is not None and not plan.kept:
+            kept_output.Copy(self._store.folder, plan, plan.last).grow(helper, state)
 
     def _session(self, record: Record) -> Session:
         backend = registry.load(record.backend, self._settings, self._store.folder)

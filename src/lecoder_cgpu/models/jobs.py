@@ -163,7 +163,11 @@ class JobList(Struct, kw_only=True):
 
 
 class JobLogs(Struct, kw_only=True):
-    """`job logs`: a stream from `offset` on; the next call continues at `nextOffset`."""
+    """`job logs`: a stream from `offset` on; the next call continues at `nextOffset`.
+
+    `copied` is there if the runtime is gone, and these are bytes that were copied here while the job ran;
+    `outputComplete` then tells whether they are known to be all.
+    """
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -174,6 +178,8 @@ class JobLogs(Struct, kw_only=True):
     next_offset: int = field(name="nextOffset")
     text: str
     base64: str | Optional = UNSET
+    copied: Literal[True] | Optional = UNSET
+    output_complete: bool | Optional = field(name="outputComplete", default=UNSET)
     held: list[Held] | Optional = UNSET
 
 

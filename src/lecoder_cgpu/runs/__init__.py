@@ -8,7 +8,8 @@ is watched), `classify` turns an exception into a code and advice, `languages` k
 `scripts` is about code of a file (`script_header`: what it needs), `installs` installs packages, `remote_programs`
 starts programs of ours there, and `closing` gives a session back with what runs there. `attempts` decides whether work
 is run again, `losses` what became of its runtime. For jobs, `job_plans` is what is stored of that (`stored_work`:
-without secrets), `job_sources` the files that are kept for it, `job_steps` what is done, and `job_views` what is shown.
+without secrets), `job_sources` the files that are kept for it, `kept_output` what it has printed, `job_steps` what is
+done, and `job_views` what is shown.
 Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
+
+import msgspec
 
 from .. import errors
 from ..helper.documents import RunState
@@ -114,3 +118,11 @@ def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.E
     return errors.LostError(
         f"{what}; what it left there is gone", name="RunLost", hint=f"lecoder-cgpu logs show {entry.run_id}"
     )
+
+
+def digest(described: Sequence[Any]) -> str:
+    """A hash of what a job was started with: the same key with other input is a conflict."""
+    try:
+        return sha256(msgspec.json.encode(described)).hexdigest()
+    except UnicodeEncodeError:  # an argument or a variable has bytes that are no UTF-8
+        return sha256(json.dumps(described).encode()).hexdigest()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..guest import output_order
 from ..jupyter.screen import render
 from ..models.runs import Truncated
 
 if TYPE_CHECKING:
-    from ..helper.client import Helper
     from ..helper.documents import RunState
     from ..models.jobs import JobDocument
-    from .jobs import Jobs
 
 
 STREAMS = ("stdout", "stderr")
@@ -21,8 +19,22 @@ BUDGET = 8192  # bytes of each stream that a document shows, unless asked otherw
 LAST = 1 << 16  # bytes that are looked through first for the last lines
 
 
+class Written(Protocol):
+    """Who has what jobs wrote: their runtime (`jobs.Jobs`), or this machine (`kept_output.Copy`)."""
+
+    def read(self, key: str, stream: str, offset: int, limit: int | None) -> tuple[RunState, bytes]:
+        """A job, and a stream's bytes from `offset` on (from the end when negative), at most `limit`."""
+
+    def order(self, run: str) -> bytes:
+        """In which order a run wrote to its streams, see `guest/output_order.py`."""
+
+
 def read_both(
-    jobs: Jobs, key: str, on_output: Callable[[str, bytes], None], offset: int | Mapping[str, int], limit: int | None
+    written: Written,
+    key: str,
+    on_output: Callable[[str, bytes], None],
+    offset: int | Mapping[str, int],
+    limit: int | None,
 ) -> tuple[RunState, int, int]:
     """Deliver both streams of a job.
 
@@ -35,12 +47,12 @@ def read_both(
         The job, and the offsets in stdout and stderr behind what was delivered.
     """
     offsets = dict.fromkeys(STREAMS, offset) if isinstance(offset, int) else offset
-    state, out = jobs.read(key, "stdout", offsets["stdout"], limit)
-    state, err = jobs.read(key, "stderr", offsets["stderr"], limit)
+    state, out = written.read(key, "stdout", offsets["stdout"], limit)
+    state, err = written.read(key, "stderr", offsets["stderr"], limit)
     content = {"stdout": memoryview(out), "stderr": memoryview(err)}
     begins = {name: begin(state, name, offsets[name]) for name in STREAMS}
     noted, shown = dict.fromkeys(content, 0), dict(begins)
-    for name, size in output_order.pieces(_order(jobs.helper, state.run)):
+    for name, size in output_order.pieces(written.order(state.run)):
         noted[name] += size
         piece = content[name][shown[name] - begins[name] : max(noted[name] - begins[name], 0)]
         if piece:
@@ -53,17 +65,19 @@ def read_both(
     return state, shown["stdout"], shown["stderr"]
 
 
-def show_ends(jobs: Jobs, document: JobDocument, offsets: tuple[int, int], most: int | None) -> None:
+def show_ends(
+    written: Written, document: JobDocument, offsets: tuple[int, int], most: int | None, reading: str
+) -> None:
     """Write into a document what its job has printed from these offsets of stdout and stderr on: beginning and end, as
     a terminal would show them.
 
     Args:
         offsets: in bytes; from the end when negative.
-        most: bytes of each stream; None for all.
+        most: bytes of each stream; None for all. reading: the command that prints what is left out.
     """
     truncated = Truncated()
     for stream, offset in zip(STREAMS, offsets, strict=True):
-        state, text, end, whole = _ends(jobs, document.job.id, stream, offset, most)
+        state, text, end, whole = _ends(written, document.job.id, stream, offset, most)
         if whole is not None:
             setattr(truncated, f"{stream}_bytes", whole)
         if stream == "stdout":
@@ -76,21 +90,23 @@ def show_ends(jobs: Jobs, document: JobDocument, offsets: tuple[int, int], most:
     if document.status == "running":
         document.next = f"lecoder-cgpu job wait {document.job.id} --from {document.next_offset}"
     if truncated:
-        truncated.get = jobs.session.reading_command(document.job.id)
+        truncated.get = reading
         document.truncated = truncated
 
 
-def _ends(jobs: Jobs, run: str, stream: str, offset: int, most: int | None) -> tuple[RunState, str, int, int | None]:
+def _ends(
+    written: Written, run: str, stream: str, offset: int, most: int | None
+) -> tuple[RunState, str, int, int | None]:
     """The job, a stream's text from an offset on, where that ends, and the size of the stream if some is left out."""
-    state = jobs.find(run)
+    state, _ = written.read(run, stream, 0, 0)
     size = (state.stdout_size if stream == "stdout" else state.stderr_size) or 0
     start = min(begin(state, stream, offset), size)
     if most is None or size - start <= most:
-        _, content = jobs.read(run, stream, start, None)
+        _, content = written.read(run, stream, start, None)
         return state, render(content.decode("utf-8", "replace")), start + len(content), None
     room = most // 4
-    _, head = jobs.read(run, stream, start, room)
-    _, tail = jobs.read(run, stream, size - (most - room), None)
+    _, head = written.read(run, stream, start, room)
+    _, tail = written.read(run, stream, size - (most - room), None)
     end = size - (most - room) + len(tail)
     left_out = f"\n[… {size - start - most:,} of {size - start:,} bytes left out …]\n"
     while tail and tail[0] & 0xC0 == 0x80:  # the rest of a character that was cut
@@ -105,11 +121,11 @@ def begin(state: RunState, stream: str, offset: int) -> int:
     return max(size + offset, 0) if offset < 0 else offset
 
 
-def last_lines(jobs: Jobs, key: str, stream: str, lines: int) -> int:
+def last_lines(written: Written, key: str, stream: str, lines: int) -> int:
     """The offset at which the last lines of a stream begin. What follows its last newline is a line, too."""
     size = LAST
     while True:
-        state, content = jobs.read(key, stream, -size, None)
+        state, content = written.read(key, stream, -size, None)
         first = begin(state, stream, -size)
         at = len(content)
         for _ in range(lines):
@@ -122,12 +138,12 @@ def last_lines(jobs: Jobs, key: str, stream: str, lines: int) -> int:
 
 
 def show_last_lines(
-    jobs: Jobs, key: str, on_output: Callable[[str, bytes], None], lines: int
+    written: Written, key: str, on_output: Callable[[str, bytes], None], lines: int
 ) -> tuple[RunState, int, int]:
     """Deliver the last lines that a job wrote to either stream; returns what `read_both` returns."""
     pieces: list[tuple[str, bytes]] = []
-    begins = {stream: last_lines(jobs, key, stream, lines) for stream in STREAMS}
-    found = read_both(jobs, key, lambda name, data: pieces.append((name, data)), begins, None)
+    begins = {stream: last_lines(written, key, stream, lines) for stream in STREAMS}
+    found = read_both(written, key, lambda name, data: pieces.append((name, data)), begins, None)
     ends = [data.count(b"\n") for _, data in pieces]
     unfinished = bool(pieces) and not pieces[-1][1].endswith(b"\n")
     over = sum(ends) + unfinished - lines
@@ -138,10 +154,3 @@ def show_last_lines(
             on_output(name, data.split(b"\n", over)[over])
         over -= count
     return found
-
-
-def _order(helper: Helper, run: str) -> bytes:
-    content = bytearray()
-    while chunk := helper.read(run, output_order.FILE, len(content)).data:
-        content += chunk
-    return bytes(content)

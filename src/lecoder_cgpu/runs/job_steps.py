@@ -23,7 +23,7 @@ from ..models.base import ErrorInfo
 from ..models.runs import Stopped
 from ..store import leases, lifecycle, rates
 from ..system import logs
-from . import attempts, job_plans, job_sources, losses, records, stored_work
+from . import attempts, job_plans, job_sources, kept_output, losses, records, stored_work
 from .job_plans import JobPlan, Try
 from .jobs import Jobs
 from .process_watch import ProcessRun
@@ -97,6 +97,7 @@ class Steps:
             try:
                 with Jobs(session) as jobs:
                     state = jobs.helper.show(last.run)
+                    kept_output.Copy(self._folder, plan, last).grow(jobs.helper, state)
                     if state.ended:
                         records.note_ends(jobs, [state])
                         return self._ended(plan, state, jobs.document(state))

@@ -93,7 +93,7 @@ def exit_code(plan: JobPlan) -> int:
 
 def document(plan: JobPlan, store: Store) -> JobDocument:
     """The document of a job as its plan knows it, with the exit status of the command that shows it."""
-    found = JobDocument(job=job(plan), session=_session(plan, store), attempts=attempts_of(plan))
+    found = JobDocument(job=job(plan), session=session(plan, store), attempts=attempts_of(plan))
     if plan.state != "ended":
         found.status, found.exit_code = "running", errors.EXIT_STOPPED_WAITING
         found.next = f"lecoder-cgpu job wait {plan.job}"
@@ -128,7 +128,8 @@ def _problem(plan: JobPlan) -> tuple[ErrorInfo, int]:
     return ErrorInfo.of(error), error.code
 
 
-def _session(plan: JobPlan, store: Store) -> SessionRef:
+def session(plan: JobPlan, store: Store) -> SessionRef:
+    """The session of its last attempt, by what is known of it here."""
     record = store.get(plan.session)
     return SessionRef(id=plan.session, name=plan.last.name, backend="") if record is None else record.ref
 

@@ -4,16 +4,14 @@ that knows the session can ask for them."""
 from __future__ import annotations
 
 import builtins
-import json
 import time
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from msgspec import UNSET, structs
 
 from .. import errors
+from ..guest import output_order
 from ..helper.client import Helper
 from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
@@ -107,14 +105,9 @@ def _id(key: str | None) -> str:
 
 def _called(launch: Launch, key: str | None, described: list[Any]) -> Launch:
     """What a job is started with, by its name, else by its key. A job of that key which is there takes another name."""
-    return structs.replace(launch, digest=_digest(described), name=launch.name or key, renames=launch.name is not None)
-
-
-def _digest(described: list[Any]) -> str:
-    try:
-        return sha256(msgspec.json.encode(described)).hexdigest()
-    except UnicodeEncodeError:  # an argument or a variable has bytes that are no UTF-8
-        return sha256(json.dumps(described).encode()).hexdigest()
+    return structs.replace(
+        launch, digest=job_names.digest(described), name=launch.name or key, renames=launch.name is not None
+    )
 
 
 def _started(session: Session, state: RunState, launch: Launch) -> JobStarted:
@@ -384,6 +377,13 @@ class Jobs:
                 break
             content += chunk.data
         return state, bytes(content if limit is None else content[:limit])
+
+    def order(self, run: str) -> bytes:
+        """In which order a run wrote to its two streams, see `guest/output_order.py`."""
+        content = bytearray()
+        while chunk := self._helper.read(run, output_order.FILE, len(content)).data:
+            content += chunk
+        return bytes(content)
 
     def follow(self, key: str, on_output: Callable[[str, bytes], None], stdout: int, stderr: int) -> RunState | None:
         """Deliver output from these offsets on until the job ends."""

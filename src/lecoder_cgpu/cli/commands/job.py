@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
 
 from ... import errors
 from ...files import plan
-from ...models.jobs import JobList, JobLogs
+from ...models.jobs import JobList
 from ...models.runs import Stopped
 from ...runs import all_jobs, job_output
-from ...runs.jobs import GRACE, Jobs, describe
+from ...runs.jobs import GRACE
 from ...sessions.status import gpu_document
 from .. import display_options, durations, hook, inputs, job_text, planned_jobs, release, run_display, several_jobs
 from ..app import App, Group
-from ..live import ProcessView, tell_pulled
-from ..output import BUDGET, Answer, Table
-from . import job_again
+from ..live import tell_pulled
+from ..output import Answer, Table
+from . import job_again, job_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,18 +37,6 @@ def command() -> None:
     lecoder-cgpu job wait run-0123456789abcdef --timeout 100
     lecoder-cgpu job logs run-0123456789abcdef -f
     """
-
-
-def _jobs(app: App, name: str | None = None, attempt: int | None = None) -> Jobs:
-    """The jobs of the session in use; of that of a job which is run again, if it is named."""
-    plan = None if name is None else planned_jobs.find(app, name)
-    if plan is not None:
-        return planned_jobs.on_runtime(app, plan, attempt)
-    if attempt not in (None, 1):
-        raise errors.UsageError(
-            f"{name} has one attempt", name="NoSuchAttempt", hint="--attempt is for jobs with --restarts or --retries"
-        )
-    return Jobs(app.client.existing(app.session))
 
 
 @command.command("list")
@@ -108,7 +95,7 @@ def _here(app: App, limit: int) -> JobList:
     """The jobs of the session in use, with those that are between two runtimes."""
     session = app.client.existing(app.session, gone=True)
     try:
-        with _jobs(app) as jobs:
+        with planned_jobs.jobs(app) as jobs:
             document = all_jobs.of(jobs, limit)
     except errors.Error:
         document = planned_jobs.listed(
@@ -136,7 +123,7 @@ def show(app: App, job: str) -> Answer:
     if plan is not None:
         document = planned_jobs.show(app, plan)
     else:
-        with _jobs(app) as jobs:
+        with planned_jobs.jobs(app) as jobs:
             document = jobs.document(jobs.find(job))
             if document.job.usage:
                 document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
@@ -209,11 +196,12 @@ def wait(
     if planned is not None:
         document = planned_jobs.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
         return Answer(document, lambda: _ended(document), exit_status=document.exit_code)
-    with _jobs(app) as jobs:
+    with planned_jobs.jobs(app) as jobs:
 
         def fill(document: JobDocument) -> None:
             if app.printer.mode != "human":
-                job_output.show_ends(jobs, document, offsets, options["max_output"] or None)
+                reading = jobs.session.reading_command(document.job.id)
+                job_output.show_ends(jobs, document, offsets, options["max_output"] or None, reading)
 
         if several:
             with app.printer.waiting("waiting for the jobs …"):
@@ -249,92 +237,6 @@ def _each(documents: JobDocuments, line: Callable[[JobDocument], str]) -> str:
 
 @command.command()
 @click.argument("job")
-@click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
-@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this stream.")
-@click.option(
-    "--from", "start", type=int, default=0, metavar="OFFSET", help="Begin at this byte; negative: from the end."
-)
-@click.option(
-    "--bytes",
-    "limit",
-    type=click.IntRange(min=1),
-    metavar="BYTES",
-    help="The most that are printed. Default with --json: 1 MiB.",
-)
-@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="NUMBER", help="Begin at the last lines.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="NUMBER", help="Of which attempt; the last by default.")
-@click.pass_obj
-def logs(
-    app: App,
-    job: str,
-    follow: bool,
-    stream: Literal["stdout", "stderr"] | None,
-    start: int,
-    limit: int | None,
-    tail: int | None,
-    attempt: int | None,
-) -> Answer:
-    """Print a job's output, stdout and stderr in the order in which it wrote to them. With --json, one stream from an
-    offset on, and the offset to go on from.
-
-    \b
-    lecoder-cgpu job logs run-0123456789abcdef -f
-    lecoder-cgpu job logs run-0123456789abcdef --tail 20
-    lecoder-cgpu job logs run-0123456789abcdef --stream stderr --from -2000
-    lecoder-cgpu job logs run-0123456789abcdef --json --from 4096
-    """
-    if follow and (app.printer.mode == "json" or limit is not None):
-        raise errors.UsageError(
-            "--follow prints as output comes; it goes with neither --json nor --bytes",
-            hint="leave out --follow; nextOffset tells where to go on",
-        )
-    if tail is not None and (start or limit is not None):
-        raise errors.UsageError(
-            "--tail says where to begin; it goes with neither --from nor --bytes", hint="leave out --tail"
-        )
-    with _jobs(app, job, attempt) as jobs:
-        if tail is not None and (stream or app.printer.mode == "json"):
-            start = job_output.last_lines(jobs, job, stream or "stdout", tail)
-        if app.printer.mode == "json":
-            return _logs_document(jobs, job, stream or "stdout", start, limit or BUDGET)
-        view = ProcessView(app.printer)
-
-        def show(name: str, data: bytes) -> None:
-            if stream is None or name == stream:
-                view.show(name, data)
-
-        if stream is None and tail is not None:
-            state, out, err = job_output.show_last_lines(jobs, job, show, tail)
-        elif stream is None:
-            state, out, err = job_output.read_both(jobs, job, show, start, limit)
-        else:
-            state, content = jobs.read(job, stream, start, limit)
-            out = err = job_output.begin(state, stream, start) + len(content)
-            show(stream, content)
-        if follow:
-            followed = jobs.follow(job, show, out, err)
-            return Answer(describe(followed) if followed is not None else None, printed=True)
-    return Answer(describe(state), printed=True)
-
-
-def _logs_document(jobs: Jobs, job: str, stream: Literal["stdout", "stderr"], start: int, limit: int) -> Answer:
-    state, content = jobs.read(job, stream, start, limit)
-    offset = job_output.begin(state, stream, start)
-    document = JobLogs(
-        job=describe(state),
-        session=jobs.session.record.ref,
-        stream=stream,
-        offset=offset,
-        next_offset=offset + len(content),
-        text=content.decode("utf-8", "replace"),
-    )
-    if document.text.encode("utf-8", "replace") != content:
-        document.base64 = b64encode(content).decode()
-    return Answer(document)
-
-
-@command.command()
-@click.argument("job")
 @display_options.options
 @click.pass_obj
 def result(app: App, /, job: str, **shown: Any) -> Answer:
@@ -344,7 +246,7 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
     lecoder-cgpu job result run-0123456789abcdef --json
     lecoder-cgpu job result run-0123456789abcdef --outputs plots
     """
-    with _jobs(app, job) as jobs:
+    with planned_jobs.jobs(app, job) as jobs:
         session, state = jobs.session, jobs.find(job)
         if not state.ended:
             return Answer(
@@ -404,7 +306,7 @@ def kill(
         key = plan.job
         document = planned_jobs.kill(app, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace))
         return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
-    with _jobs(app) as jobs:
+    with planned_jobs.jobs(app) as jobs:
         if len(names) != 1:
             runs = several_jobs.chosen(jobs, names, everything=everything)
             together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))
@@ -423,5 +325,5 @@ def _killed(document: JobDocument) -> str:
     return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
 
 
-for _more in (job_again.rm, job_again.retry):
+for _more in (job_logs.logs, job_again.rm, job_again.retry):
     command.add_command(_more)
