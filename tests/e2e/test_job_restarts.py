@@ -212,15 +212,19 @@ def test_two_machines_that_act_at_once(colab: FakeColab, kept: Cli, tmp_path: Pa
 
 def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
     """The job may have ended before its runtime went, while nobody looked for longer than the lease: it is unknown, in
-    every document, and runs again only when it is told to."""
+    every document, and runs again only when it is told to. One that used up the memory is not run again, either."""
     started = kept("run", "--detach", "--restarts", "5", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
-    job = started.out.strip()
+    job, full = started.out.strip(), kept("run", "--detach", "--restarts", "5", "sleep 600").out.strip()
     kept("keeper", "stop")
-    path = kept.state / "jobs" / f"{job}.json"
-    plan = json.loads(path.read_text())
-    plan["tries"][0]["seen"] -= 4000
-    path.write_text(json.dumps(plan))
+    for name, key, value in ((job, "seen", time.time() - 4000), (full, "memory", 0.97)):
+        path = kept.state / "jobs" / f"{name}.json"
+        plan = json.loads(path.read_text())
+        plan["tries"][0][key] = value
+        path.write_text(json.dumps(plan))
     colab.kill()
+    died = kept("job", "wait", full, "--json")
+    assert (died.code, died.json["attempts"][0]["cause"], len(died.json["attempts"])) == (74, "oom", 1), died
+    assert "97%" in died.json["error"]["message"], died
     waited = kept("job", "wait", job, "--json")
     assert (waited.code, waited.json["status"], waited.json["job"]["state"]) == (74, "unknown", "unknown"), waited
     assert f"job retry {job}" in waited.json["error"]["suggestion"]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.guest import output_order
 from lecoder_cgpu.models.jobs import Job
-from lecoder_cgpu.runs import job_plans, job_views
+from lecoder_cgpu.runs import job_output, job_plans, job_views, kept_output
 from lecoder_cgpu.runs.attempts import Policy
 from lecoder_cgpu.runs.job_names import key_id
 from lecoder_cgpu.runs.job_plans import JobPlan, Try, Work
@@ -76,6 +77,7 @@ def test_a_job_is_found_by_all_its_names(tmp_path: Path) -> None:
         (tried(cause="finished", exit_code=0), {}, "ok", 0, "exited"),
         (tried(cause="failed", exit_code=3), {}, "error", 3, "exited"),
         (tried(cause="lost"), {}, "unknown", 74, "lost"),
+        (tried(cause="oom"), {}, "unknown", 74, "lost"),
         (tried(cause="unknown"), {}, "unknown", 74, "unknown"),
         (tried(cause="killed", exit_code=143), {}, "error", 143, "exited"),
         (tried(cause="limit", exit_code=75), {}, "error", 75, "exited"),
@@ -118,3 +120,29 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     """The second does nothing, and does not wait."""
     with job_plans.alone(tmp_path, JOB) as first, job_plans.alone(tmp_path, JOB) as second:
         assert (first, second) == (True, False)
+
+
+def test_a_copy_of_what_was_printed(tmp_path: Path) -> None:
+    """Both streams in their order, the last lines, an offset; whether it is all is known when the end was copied."""
+    job_plans.write(tmp_path, planned(tried(cause="lost"), tried(2)))
+    assert kept_output.of(tmp_path, JOB, 1) is None
+    folder = job_plans.files(tmp_path, JOB) / "output" / JOB
+    folder.mkdir(parents=True)
+    for name, size in (("stdout", 6), ("stderr", 4), ("stdout", 4)):
+        with (folder / output_order.FILE).open("ab") as file:
+            file.write(output_order.entry(name, size))
+    (folder / "stdout").write_bytes(b"one..\ntwo\nlate")
+    (folder / "stderr").write_bytes(b"err\n")
+    copy = kept_output.of(tmp_path, JOB, 1)
+    assert copy is not None
+    assert copy.read(JOB, "stdout", -4, None)[1] == b"late"
+    assert copy.read(JOB, "stdout", 6, 3)[1] == b"two"
+    pieces: list[tuple[str, bytes]] = []
+    job_output.read_both(copy, JOB, lambda name, data: pieces.append((name, data)), 0, None)
+    assert pieces == [("stdout", b"one..\n"), ("stderr", b"err\n"), ("stdout", b"two\n"), ("stdout", b"late")]
+    pieces.clear()
+    job_output.show_last_lines(copy, JOB, lambda name, data: pieces.append((name, data)), 2)
+    assert b"".join(data for _, data in pieces) == b"two\nlate"
+    assert (copy.is_complete, "18 bytes" in copy.said(), "may have printed more" in copy.said()) == (False, True, True)
+    (folder / kept_output.ALL).touch()
+    assert (copy.is_complete, "all that it printed" in copy.said()) == (True, True)

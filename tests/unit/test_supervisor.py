@@ -107,7 +107,35 @@ def test_death_by_signal_is_named(supervised: Supervised, name: str) -> None:
     """A process that a signal ended has that signal's name and no status."""
     supervised.start("bash", "-c", f"kill -{name[3:]} $$; sleep 60")
     result = supervised.result()
-    assert (result["exit"], result["signal"]) == (None, name)
+    assert (result["exit"], result["signal"], result["outOfMemory"]) == (None, name, False)
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group whose processes get 32 MiB of memory together."""
+    root = Path("/sys/fs/cgroup/memory")
+    limit = "memory.limit_in_bytes"
+    if not root.is_dir():
+        root, limit = Path("/sys/fs/cgroup"), "memory.max"
+    group = root / f"lecoder-cgpu-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(32 << 20))
+    except OSError:
+        group.rmdir() if group.exists() else None
+        pytest.skip("control groups cannot be made here")
+    yield group
+    wait_for(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+def test_death_without_memory_is_told(supervised: Supervised, small_group: Path) -> None:
+    """The system counts whom it kills for memory, so that such an end is told from any other SIGKILL."""
+    program = "content = bytearray(256 << 20)"
+    join = f"echo $$ > {small_group}/cgroup.procs; exec {sys.executable} -c '{program}'"
+    supervised.start("bash", "-c", join)
+    result = supervised.result()
+    assert (result["signal"], result["outOfMemory"]) == ("SIGKILL", True)
 
 
 def test_streams_are_apart_and_binary(supervised: Supervised) -> None:

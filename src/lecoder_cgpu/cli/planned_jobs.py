@@ -339,7 +339,7 @@ def ended(
     except errors.Error as error:
         logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
     known = job_views.document(plan, app.client.store)
-    if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown"):
+    if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown", "oom"):
         document = known
         copy = kept_output.of(app.client.state_dir, plan.job)
         if copy is not None and app.printer.mode != "human":

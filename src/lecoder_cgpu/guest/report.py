@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Any
 
+from . import memory
+
 QUERY = "index,name,uuid,driver_version,memory.total,memory.used,utilization.gpu"
 LIMIT = 3.0  # seconds that nvidia-smi gets
 PATIENCE = 0.05  # seconds that a call waits for a fresh sample
@@ -52,7 +54,7 @@ class Reporter:
             "gpus": gpus or [],
             "gpuProblem": problem if gpus is not None else None,
             "gpuProcesses": self._processes if gpus else [],
-            "memory": memory(),
+            "memory": memory.sizes(),
             "disk": disk(self._folder),
             "cpus": processors(),
             "hostname": socket.gethostname(),
@@ -131,34 +133,6 @@ def _first(*paths: str) -> str | None:
     return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
-def memory() -> dict[str, int] | None:
-    """Main memory as this process may use it: the machine's, or less where a control group says so."""
-    values = {}
-    for line in (_read("/proc/meminfo") or "").splitlines():
-        name, _, rest = line.partition(":")
-        values[name] = int(rest.split()[0]) * 1024
-    if "MemTotal" not in values:
-        return None
-    total, available = values["MemTotal"], values.get("MemAvailable", values.get("MemFree", 0))
-    limit, used = _cgroup_memory()
-    if limit is not None and limit < total:
-        total = limit
-        available = min(available, max(limit - (used or 0), 0))
-    return {"totalBytes": total, "availableBytes": available}
-
-
-def _cgroup_memory() -> tuple[int | None, int | None]:
-    for limit, usage in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        text = (_read(limit) or "").strip()
-        if text.isdigit():
-            used = (_read(usage) or "").strip()
-            return int(text), int(used) if used.isdigit() else None
-    return None, None
-
-
 def disk(folder: str) -> dict[str, Any] | None:
     try:
         usage = shutil.disk_usage(folder)
@@ -170,23 +144,15 @@ def disk(folder: str) -> dict[str, Any] | None:
 def processors() -> float:
     """How many processors' worth of time this process can get: affinity and the control group's quota."""
     count = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    words = (_read("/sys/fs/cgroup/cpu.max") or "").split()
+    words = (memory.read("/sys/fs/cgroup/cpu.max") or "").split()
     if not words:
-        quota = (_read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "").strip()
-        words = [quota, (_read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or "").strip()]
+        quota = (memory.read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or "").strip()
+        words = [quota, (memory.read("/sys/fs/cgroup/cpu/cpu.cfs_period_us") or "").strip()]
     if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
         count = min(count, round(int(words[0]) / int(words[1]), 2))
     return count
 
 
 def uptime() -> float:
-    text = _read("/proc/uptime")
+    text = memory.read("/proc/uptime")
     return float(text.split()[0]) if text else time.monotonic()
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return None

@@ -46,7 +46,7 @@ import threading
 import time
 from typing import IO, Any
 
-from . import usage
+from . import memory, usage
 from .limits import RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, signal_name
@@ -81,6 +81,7 @@ class Supervisor:
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
         self.streams: list[OutputStream] = []
+        self.kills = memory.kills()
         self.started = time.time()
         self.clock = time.monotonic()
 
@@ -283,6 +284,7 @@ class Supervisor:
             "signal": signal_name(-status) if status < 0 else None,
             "ended": timestamp(ended),
             "remaining": named(remaining),
+            "outOfMemory": status in (-9, 128 + 9) and not self.killed_by and memory.kills() > self.kills,
         }
         if used is not None:
             unit = 1 if sys.platform == "darwin" else 1024

@@ -1,4 +1,5 @@
-"""What a run uses: `usage.json` in its folder. Its time also shows that the run is still being watched.
+"""What a run uses: `usage.json` in its folder. Its time also shows that the run is still being watched. `memoryShare`
+is how much of the machine's memory is in use, whoever uses it.
 
 Runs on the runtime (Python 3.8 and newer, standard library only), in the helper and in a run's supervisor.
 """
@@ -10,6 +11,7 @@ import os
 import time
 from typing import Any
 
+from . import memory
 from .state_files import timestamp, write_json
 
 INTERVAL = 5.0  # seconds between two notes
@@ -24,7 +26,7 @@ def usage(session: int) -> dict[str, Any] | None:
     if not os.path.exists("/proc/self/stat"):
         return None
     ticks, pages = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
-    pids, seconds, memory = [], 0.0, 0
+    pids, seconds, resident = [], 0.0, 0
     for name in os.listdir("/proc"):
         if not name.isdigit():
             continue
@@ -36,8 +38,8 @@ def usage(session: int) -> dict[str, Any] | None:
         if int(fields[3]) == session:
             pids.append(int(name))
             seconds += sum(int(field) for field in fields[11:15]) / ticks  # own, and of children that were waited for
-            memory += int(fields[21]) * pages
-    return {"pids": pids[:64], "processes": len(pids), "cpuSeconds": round(seconds, 2), "rssBytes": memory}
+            resident += int(fields[21]) * pages
+    return {"pids": pids[:64], "processes": len(pids), "cpuSeconds": round(seconds, 2), "rssBytes": resident}
 
 
 class UsageLog:
@@ -61,5 +63,8 @@ class UsageLog:
             found["cpuPercent"] = round(max(100 * (found["cpuSeconds"] - seconds) / max(now - moment, 0.001), 0), 1)
         if "cpuSeconds" in found:
             self._last = now, found["cpuSeconds"]
+        share = memory.share()
+        if share is not None:
+            found["memoryShare"] = share
         with contextlib.suppress(OSError):  # a full disk; the next one may succeed
             write_json(self._path, {"at": timestamp(time.time()), **found})

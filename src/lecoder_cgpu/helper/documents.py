@@ -37,8 +37,9 @@ class Signal(Struct):
 
 class ProcessUsage(Struct, rename="camel", kw_only=True):
     """What a run used when it was looked at last: processor seconds so far, percent of one processor since the look
-    before, bytes of memory. For a kernel run, these are the kernel's. All but `at` are absent where the
-    system does not tell."""
+    before, bytes of memory. For a kernel run, these are the kernel's. `memory_share` is
+    how much of the machine's memory is in use by anybody, from 0 to 1. All but `at` are absent where the system does
+    not tell."""
 
     at: str
     pids: list[int] = field(default_factory=list)
@@ -46,6 +47,7 @@ class ProcessUsage(Struct, rename="camel", kw_only=True):
     cpu_seconds: float | None = None
     cpu_percent: float | None = None
     rss_bytes: int | None = None
+    memory_share: float | None = None
 
 
 class OutputProgress(Struct):
@@ -115,6 +117,7 @@ class Result(Struct, rename="camel", kw_only=True):
     stopped_by: str | None = None  # "timeout" or "idle-timeout"
     killed_by: list[str] = field(default_factory=list)  # the steps that were taken to end it, in order
     stdin_lost: bool = False
+    out_of_memory: bool = False  # the system has killed it because memory ran out
     problem: str | None = None
     error: KernelError | None = None
     died: str | None = None

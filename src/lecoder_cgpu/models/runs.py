@@ -143,7 +143,7 @@ class Attempt(Struct, kw_only=True):
     """
 
     number: int
-    cause: Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused"] | Optional = UNSET
+    cause: Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused", "oom"] | Optional = UNSET
     resumed: bool = False
     session: str | Optional = UNSET
     accelerator: str | Optional = UNSET

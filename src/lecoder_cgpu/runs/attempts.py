@@ -5,6 +5,7 @@ One attempt is one run of the same command with the same files. What became of i
     finished   it ended well
     failed     the program ended by itself, with another status than 0
     lost       the runtime is certainly gone, earlier than a limit could have ended it, and the program had not ended
+    oom        the same, but its memory was used up when it was seen last: another one would go the same way
     unknown    nobody can tell: it may still be at work. It is never run again by itself
     killed     somebody has ended it, or its session
     limit      a limit that the user set has ended it: on its time, its silence, or of its lease
@@ -22,11 +23,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-Cause = Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused"]
+Cause = Literal["finished", "failed", "lost", "unknown", "killed", "limit", "refused", "oom"]
 
 EARLY = 60.0  # seconds of running time within which a failure is the program's way
 BARREN = 3  # attempts in a row without a new generation
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # seconds before another attempt; doubled until results come home again
+FULL = 0.95  # of the memory in use, above which a runtime that goes is taken to have died of that
 CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runtime while none is free: first, longest
 CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 

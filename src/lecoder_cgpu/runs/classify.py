@@ -256,6 +256,7 @@ def process(
     *,
     timed_out: bool = False,
     stopped_by: str | None = None,
+    out_of_memory: bool = False,
 ) -> tuple[type[errors.Error], ErrorInfo]:
     """What a process that did not end with 0 means.
 
@@ -266,6 +267,7 @@ def process(
         command: what was run, for naming it.
         timed_out: our time limit ended it.
         stopped_by: what or who ended it, by the names of `models.Stopped`; None when that is not known.
+        out_of_memory: the system of the runtime has counted that it killed something then, as memory ran out.
     """
     if timed_out:
         limit = errors.TimeLimit
@@ -285,6 +287,9 @@ def process(
     if signal is not None and stopped_by in _STOPPERS:
         ended += f", {_STOPPERS[stopped_by]}"
         return errors.RuntimeFailure, _info(errors.RuntimeFailure, "Stopped", ended, None)
+    if out_of_memory:
+        why = f"{ended}: the system ran out of memory"
+        return errors.MemoryFailure, _info(errors.MemoryFailure, "OutOfMemory", why, _MEMORY_ADVICE)
     if signal == "SIGKILL" or exit_code == 137:
         if re.search(r"out of memory|oom|\bKilled\b", text, re.I):
             return errors.MemoryFailure, _info(

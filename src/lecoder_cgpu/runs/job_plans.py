@@ -67,6 +67,7 @@ class Try(Struct, kw_only=True):
     error: ErrorInfo | None = None
     units: float = 0.0
     put_back: bool = False
+    memory: float = 0.0  # how much of the runtime's memory was in use when it was last seen, from 0 to 1
     output: tuple[int, int] = (0, 0)  # bytes of stdout and stderr that it had printed when it was last seen
     warned: bool = False  # its stop file was made
 

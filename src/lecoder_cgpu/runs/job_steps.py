@@ -111,7 +111,8 @@ class Steps:
                 stored = self._manager.store.get(last.session)
                 return plan if stored is None else self._gone(plan, stored, session)
         output = (state.stdout_size or 0, state.stderr_size or 0)
-        return _with_last(plan, structs.replace(last, seen=self._clock(), output=output, warned=warned))
+        share = (state.usage.memory_share if state.usage is not None else None) or 0.0
+        return _with_last(plan, structs.replace(last, seen=self._clock(), output=output, warned=warned, memory=share))
 
     def _warned(self, plan: JobPlan, record: Record, session: Session, jobs: Jobs) -> bool:
         """Create the stop file of an attempt if a limit is about to end it; whether that was done."""
@@ -144,6 +145,8 @@ class Steps:
             plan = structs.replace(plan, spent=plan.spent.and_of(record))
             last = structs.replace(last, units=leases.lease_of(record).units)
             plan = _with_last(plan, last)
+        if fate == "lost" and last.memory > attempts.FULL:
+            return self.judged(plan, "oom", why=f"{last.memory:.0%} of its memory was in use when it was seen last")
         return self.judged(plan, fate, why="its session was closed" if fate == "killed" else None)
 
     def _ended(self, plan: JobPlan, state: RunState, document: JobDocument) -> JobPlan:

@@ -76,6 +76,8 @@ def _state(plan: JobPlan) -> str:
     if plan.state != "ended":
         return named[plan.state]
     cause = plan.last.cause
+    if cause == "oom":
+        return "lost"
     return cause if cause in ("lost", "unknown") else "exited"
 
 
@@ -102,7 +104,7 @@ def document(plan: JobPlan, store: Store) -> JobDocument:
     cause = plan.last.cause
     if found.exit_code == 0:
         return found
-    found.status = "unknown" if cause in ("lost", "unknown") and plan.outcome is None else "error"
+    found.status = "unknown" if cause in ("lost", "unknown", "oom") and plan.outcome is None else "error"
     found.error = plan.last.error if cause in ("failed", "killed", "limit") and plan.last.error else UNSET
     if not isinstance(found.error, ErrorInfo):
         found.error, found.error_code = _problem(plan)
@@ -114,6 +116,7 @@ def document(plan: JobPlan, store: Store) -> JobDocument:
 def _problem(plan: JobPlan) -> tuple[ErrorInfo, int]:
     what = {
         "lost": "the runtime of its last attempt was lost",
+        "oom": "the runtime of its last attempt was lost when its memory was used up",
         "unknown": "how its last attempt ended is not known",
         "killed": "it was ended",
         "limit": "a limit has ended it",

@@ -360,7 +360,8 @@ class Jobs:
                 tail.decode("utf-8", "replace"),
                 command,
                 timed_out=state.result.timed_out,
-                stopped_by=stopped.by if (stopped := stopped_by(state)) is not None else None,
+                stopped_by=None if (stopped := stopped_by(state)) is None else stopped.by,
+                out_of_memory=state.result.out_of_memory,
             )
             document.status, document.error_code, document.exit_code = "error", failure.code, status or 1
         return told(document)

@@ -175,7 +175,13 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
         return
     by = stopped.by if stopped is not None else None
     failure, info = classify.process(
-        result.exit, result.signal, stderr, command, timed_out=result.timed_out, stopped_by=by
+        result.exit,
+        result.signal,
+        stderr,
+        command,
+        timed_out=result.timed_out,
+        stopped_by=by,
+        out_of_memory=result.out_of_memory,
     )
     document.status = "error"
     document.error_code = failure.code
