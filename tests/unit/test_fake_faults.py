@@ -128,7 +128,7 @@ def test_what_befalls_a_vm(running: tuple[FakeColab, User, dict[str, Any]]) -> N
         with pytest.raises(TimeoutError):
             read_to_end(socket, timeout=1)
     vm.boot_requests = 1
-    assert call("GET", vm.url + "/api", header).status == 502
+    assert call("GET", vm.url + "/api", header).status == 500
     old = vm.url
     colab.move()
     assert vm.url != old

@@ -23,6 +23,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from .. import config
 from . import control, drive, nursery, oauth, private, public, tunnel
 from .drive_store import NOTEBOOK, File
 from .faults import Fault, Request
@@ -44,6 +45,7 @@ HOSTS: dict[str, tuple[str, list[Any]]] = {
     "public": ("LECODER_CGPU_COLAB_PUBLIC_API_DOMAIN", public.ROUTES),
 }
 
+PYTHON_VARIABLE = "LECODER_CGPU_TEST_COLAB_PYTHON"
 CLOSING_ROUNDS = 5  # of the event loop, enough to close everything
 
 
@@ -56,17 +58,18 @@ class FakeColab:
     Args:
         folder: for the VMs' files; a temporary one when None.
         port: that of the first host, the others follow; 0 takes any.
-        python: the interpreter of the VMs, when it is not ours; it needs jupyter_server and ipykernel.
+        python: the interpreter of the VMs, with jupyter_server and ipykernel; Colab's versions of them make it a true
+            image (docs/fake-colab.md). When None, that of the environment variable `PYTHON_VARIABLE`, or ours.
     """
 
-    def __init__(self, folder: Path | None = None, port: int = 0, python: str = sys.executable) -> None:
+    def __init__(self, folder: Path | None = None, port: int = 0, python: str | None = None) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="fake-colab-"))
         self._port = port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake-colab", daemon=True)
         self._servers: list[HTTPServer] = []
-        self.world = World(self.folder, python)
+        self.world = World(self.folder, python or image_python())
         self.account = self.add_account("ada@example.com")
 
     # --- what a test reads ---
@@ -295,6 +298,11 @@ class FakeColab:
             await asyncio.sleep(0)
 
 
+def image_python() -> str:
+    """The interpreter of VMs that were not given one."""
+    return config.environment(PYTHON_VARIABLE) or sys.executable
+
+
 def main() -> None:
     """Run the fake until it is interrupted. The first line of stdout is JSON: the environment variables to set."""
     import argparse
@@ -306,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m lecoder_cgpu.testing.colab", description=main.__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the first host; the other five follow")
     parser.add_argument("--runtimes-root", type=Path, help="folder for the VMs' files (default: a temporary one)")
-    parser.add_argument("--python", default=sys.executable, help="interpreter of the VMs (default: this one)")
+    parser.add_argument("--python", default=image_python(), help="interpreter of the VMs (default: this one)")
     parser.add_argument("--config-dir", type=Path, help="write config.json and a login into this folder")
     parser.add_argument(
         "--no-login",
@@ -318,6 +326,8 @@ def main() -> None:
         parser.error(f"{options.config_dir} holds a configuration already: choose an empty folder")
     if (problem := nursery.problem(options.python)) is not None:
         parser.error(problem)
+    if other := nursery.unlike_colab(options.python):
+        sys.stderr.write(f"The runtimes have {other}. --python takes an interpreter that is like Colab's.\n")
     signal.signal(signal.SIGTERM, interrupt)
     with (
         FakeColab(options.runtimes_root, options.port, options.python) as colab,

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 PIECE = 1 << 18
 PARAMETER = "colab-runtime-proxy-token"
 OURS = ("/api/colab/", "/colab/")  # not served by the Jupyter server
+FILES = ("/api/contents", "/files")  # served by a server of their own (protocol C40)
 STATES = ("/api/kernels", "/api/sessions")
+_PASSED_ON = re.compile(r"/(api|files|_proxy)(/|$)|/colab/(tty|lsp|ssh)$")  # all else is a 404 without a body
 _PORT_PATH = re.compile(r"/_proxy/(\d{1,5})(/.*)")
 
 
@@ -88,6 +90,7 @@ class Front:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.generation = 0  # counts how often the server was made to forget its buffers
+        self.lost_status = 404  # what it answers when the VM is gone
         self._origin = ""
 
     async def open(self) -> None:
@@ -152,7 +155,7 @@ class Front:
         log = self._world.note(head.method, "proxy", path, head.query, dict(head.headers), self._vm.endpoint)
         fault = self._world.faults.take(log)
         if self._vm.gone and fault.status is not None and fault.status < 400:  # nobody is there to say so
-            await _answer(reader, writer, log, 404)
+            await _answer(reader, writer, log, self.lost_status)
             return
         if fault.delay:
             await asyncio.sleep(fault.delay)
@@ -172,7 +175,7 @@ class Front:
         path, log = exchange.path, exchange.log
         token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
         if vm.gone or not port:
-            await _answer(reader, writer, log, 404)
+            await _answer(reader, writer, log, self.lost_status if vm.gone else 404)
         elif not vm.admits(token, port):
             await _answer(reader, writer, log, switches.stale_status)
         elif vm.booting():
@@ -191,6 +194,9 @@ class Front:
         else:
             if path.startswith(OURS):
                 there, secret = vm.inside.port, ""
+            elif path.startswith(FILES):
+                await vm.files_ready()
+                there, secret = vm.machine.files_port, vm.machine.token
             else:
                 await vm.ready()
                 there, secret = vm.machine.port, vm.machine.token
@@ -199,6 +205,8 @@ class Front:
     def _refuses(self, head: Head, path: str) -> int | None:
         """The status with which something is refused that the switches say is not there, or too large."""
         switches = self._world.switches
+        if not _PASSED_ON.match(path):
+            return 404
         if path.startswith("/api/terminals") and not switches.terminals:
             return 404
         if (path == "/colab/tty" and not switches.tty) or (path.startswith("/api/contents") and not switches.contents):
@@ -230,9 +238,7 @@ class Front:
         try:
             answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
         except OSError:
-            if secret is not None:
-                raise
-            await _answer(reader, writer, log, 502)
+            await _answer(reader, writer, log, 502 if secret is None else 500)
             return
         passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
         passage.sorted = secret is not None and path.startswith("/api/kernels/")

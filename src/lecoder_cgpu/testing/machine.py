@@ -1,4 +1,8 @@
-"""The machine behind a VM: a real, stock jupyter_server in a folder of its own."""
+"""The machine behind a VM: real servers in a folder of its own, started as Colab's are (protocol C36, C37, C40).
+
+The Jupyter server has kernels that speak ZeroMQ over ipc and start in `content`. It limits the rate of messages and not
+that of data. Files have a server of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,6 +27,8 @@ START_TIMEOUT = 60.0  # seconds
 KILL_TIMEOUT = 5.0
 ATTEMPTS = 3
 POLL = 0.02
+IPC = sys.platform != "win32"
+SHORT = Path("/tmp")  # noqa: S108 - the path of a socket may have some 100 bytes
 MARK = "FAKE_COLAB_VM"  # in the environment of everything that runs on the VM
 GPUS = {
     "T4": ("Tesla T4", 15360),
@@ -48,15 +55,15 @@ class Machine:
         self.root = folder / "root"
         self.token = secrets.token_hex(24)
         self.port = 0
+        self.files_port = 0
         self._accelerator = accelerator
         self._python = python
         self._mark = secrets.token_hex(8)
-        self._pid = 0
-        self._identity: str | None = None
+        self._servers: list[tuple[int, str | None]] = []  # process ids, each with its identity
         (self.root / "content" / "sample_data").mkdir(parents=True)
         (self.root / "root").mkdir()
         (self.root / "tmp").mkdir()
-        (folder / "runtime").mkdir()
+        self._runtime = Path(tempfile.mkdtemp(prefix="vm-", dir=SHORT if IPC and SHORT.is_dir() else None))
         self._add_kernels()
 
     def _add_kernels(self) -> None:
@@ -68,22 +75,37 @@ class Machine:
             (folder / "kernel.json").write_text(json.dumps(spec))
 
     def start(self, address: str, *, terminals: bool) -> None:
-        """Start the server and wait until it listens.
+        """Start the Jupyter server and wait until it listens.
 
         Args:
             address: HOST:PORT of what the VM's own services answer at.
             terminals: whether it has /api/terminals.
         """
+        extensions = {"jupyter_server_terminals": terminals}
+        self.port = self._start(
+            "server",
+            address,
+            f"--ServerApp.jpserver_extensions={extensions}",
+            f"--ServerApp.terminals_enabled={terminals}",
+            f"--MappingKernelManager.root_dir={self.root / 'content'}",
+            "--ServerApp.iopub_data_rate_limit=1e10",
+            *(["--KernelManager.transport=ipc"] if IPC else []),
+        )
+
+    def start_files(self, address: str) -> None:
+        """The same for the server of files."""
+        self.files_port = self._start("files", address, "--ServerApp.jpserver_extensions={}")
+
+    def _start(self, name: str, address: str, *more: str) -> int:
         problem = ""
         for _ in range(ATTEMPTS):  # another process may take the port first
-            problem = self._try(address, terminals)
-            if not problem:
-                return
-        raise RuntimeError(f"the VM's server did not start: {problem}")
+            port, problem = self._try(self.folder / f"{name}.log", address, more)
+            if port:
+                return port
+        raise RuntimeError(f"the VM's {name} did not start: {problem}")
 
-    def _try(self, address: str, terminals: bool) -> str:
-        """Start the server on a port that was free a moment ago; returns its output if it does not start."""
-        log = self.folder / "server.log"
+    def _try(self, log: Path, address: str, more: tuple[str, ...]) -> tuple[int, str]:
+        """Start a server on a port that was free a moment ago. Returns the port, or 0 and the output of the server."""
         with socket.create_server(("127.0.0.1", 0)) as probe:  # old servers do not tell which port they chose
             port: int = probe.getsockname()[1]
         arguments = [
@@ -92,39 +114,41 @@ class Machine:
             "--ServerApp.port_retries=0",
             "--ServerApp.open_browser=False",
             "--ServerApp.allow_root=True",
-            f"--ServerApp.jpserver_extensions={{'jupyter_server_terminals': {terminals}}}",
             "--ServerApp.disable_check_xsrf=True",
             "--ServerApp.allow_origin=*",
             "--ServerApp.allow_remote_access=True",
             f"--ServerApp.root_dir={self.root}",
-            f"--ServerApp.terminals_enabled={terminals}",
+            "--FileContentsManager.allow_hidden=True",
             "--FileContentsManager.delete_to_trash=False",
+            *more,
         ]
-        self._pid = nursery.of(self._python).spawn(arguments, self.environment(address), self.root / "content", log)
-        self._identity = process_identity.of(self._pid)
-        info = self.folder / "runtime" / f"jpserver-{self._pid}.json"
+        pid = nursery.of(self._python).spawn(arguments, self.environment(address), self.root / "content", log)
+        self._servers.append((pid, process_identity.of(pid)))
+        info = self._runtime / f"jpserver-{pid}.json"
         deadline = time.monotonic() + START_TIMEOUT
-        while process_identity.of(self._pid) is not None and time.monotonic() < deadline:
+        while process_identity.of(pid) is not None and time.monotonic() < deadline:
             if info.exists():
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                    self.port = port
-                    return ""
+                    return port, ""
             time.sleep(POLL)
-        return log.read_text("utf-8", "replace")[-2000:]
+        return 0, log.read_text("utf-8", "replace")[-2000:]
 
     def kill(self) -> None:
         """Kill everything that runs on the VM, and delete its disk."""
-        if self._pid:
-            pids = [*_below(self._pid), *_marked(self._mark)]
-            if process_identity.of(self._pid) == self._identity:
-                pids.insert(0, self._pid)
+        if self._servers:
+            pids = _marked(self._mark)
+            for pid, identity in self._servers:
+                pids += _below(pid)
+                if process_identity.of(pid) == identity:
+                    pids.insert(0, pid)
             for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
             deadline = time.monotonic() + KILL_TIMEOUT
             while time.monotonic() < deadline and any(process_identity.of(pid) for pid in pids):
                 time.sleep(POLL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self._runtime):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def environment(self, address: str) -> dict[str, str]:
         """The environment of every process on the VM, without that of the machine around it."""
@@ -139,7 +163,7 @@ class Machine:
             "JUPYTER_TOKEN": self.token,
             "JUPYTER_NO_CONFIG": "1",  # makes a temporary folder that the server never deletes
             "TMPDIR": str(self.root / "tmp"),
-            "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+            "JUPYTER_RUNTIME_DIR": str(self._runtime),
             "JUPYTER_PLATFORM_DIRS": "1",
             "JUPYTER_PATH": str(folder / "jupyter"),
             "IPYTHONDIR": str(folder / "ipython"),
@@ -148,6 +172,7 @@ class Machine:
             "TBE_RUNTIME_ADDR": address,
             "FAKE_COLAB_ROOT": str(self.root),
             "USE_AUTH_EPHEM": "1",
+            **nursery.QUIET,
             "COLAB_RELEASE_TAG": "fake",
             MARK: self._mark,
         }

@@ -11,7 +11,9 @@ from functools import cache
 from pathlib import Path
 
 from .. import config
+from ..diagnostics.field_check.kernel_facts import IMAGE
 
+QUIET = {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # a warning about debuggers, which newer versions print
 PROGRAM = Path(__file__).parent / "vm" / "server.py"
 
 
@@ -52,7 +54,7 @@ class Nursery:
                 [self._python, str(PROGRAM)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1"},
+                env=config.child_environment() | {"JUPYTER_PLATFORM_DIRS": "1", **QUIET},
                 start_new_session=sys.platform != "win32",  # Ctrl-C is for the fake; this ends with it
             )
             atexit.register(end, self._process)
@@ -76,13 +78,41 @@ def of(python: str) -> Nursery:
 
 def problem(python: str) -> str | None:
     """Why an interpreter cannot run the servers of VMs; None if it can, as far as its packages tell."""
-    look = (
-        "import importlib.util, sys; sys.exit(sum(map(lambda name: not importlib.util.find_spec(name), sys.argv[1:])))"
-    )
     try:
-        missing = subprocess.run(
-            [python, "-c", look, "jupyter_server", "ipykernel"], timeout=60, check=False
-        ).returncode
+        found = _versions(python)
     except (OSError, subprocess.SubprocessError) as error:
         return f"{python} cannot be executed: {error}"
-    return f'{python} has no jupyter_server or ipykernel: pip install "lecoder-cgpu[local]"' if missing else None
+    if {"jupyter_server", "ipykernel"} <= found.keys():
+        return None
+    return f'{python} has no jupyter_server or ipykernel: pip install "lecoder-cgpu[local]"'
+
+
+def unlike_colab(python: str) -> str:
+    """In which versions an interpreter's runtimes are not as Colab's (protocol C38); empty if in none that matters, as
+    Python's own last number does not."""
+    found = _versions(python)
+    wanted = {**IMAGE, "Python": IMAGE["Python"].rpartition(".")[0]}
+    found["Python"] = found["Python"].rpartition(".")[0]
+    return ", ".join(
+        f"{name} {found.get(name, 'missing')} (Colab: {version})"
+        for name, version in wanted.items()
+        if found.get(name) != version
+    )
+
+
+def _versions(python: str) -> dict[str, str]:
+    """The versions of Python and of the packages of a runtime, without those that are missing."""
+    look = (
+        "import importlib.metadata, json, platform, sys\n"
+        "found = {'Python': platform.python_version()}\n"
+        "for name in sys.argv[1:]:\n"
+        "    try:\n"
+        "        found[name] = importlib.metadata.version(name)\n"
+        "    except importlib.metadata.PackageNotFoundError:\n"
+        "        pass\n"
+        "print(json.dumps(found))"
+    )
+    names = [name for name in IMAGE if name != "Python"]
+    done = subprocess.run([python, "-c", look, *names], timeout=60, check=True, stdout=subprocess.PIPE)
+    versions: dict[str, str] = json.loads(done.stdout)
+    return versions

@@ -63,7 +63,7 @@ class Switches:
     other_ports: bool = True  # whether there are proxy tokens for other ports than that of the Jupyter server
     port_paths: bool = False  # whether /_proxy/PORT/ leads to a port of the machine
     stale_status: int = 404  # of a proxy token that is wrong, missing or old; 401 and 403 are seen too
-    lost: Literal["alternate", "404", "refused"] = "alternate"  # how the proxy of a lost VM behaves
+    lost: Literal["alternate", "404", "500", "refused"] = "alternate"  # how the proxy of a lost VM behaves
     cut_on_expiry: bool = True  # whether a socket ends with the token that opened it
     idle_cut: float = 80.0  # real seconds without traffic after which the proxy forgets a socket
     trailing_slash: bool | None = None  # of proxy URLs; None alternates from VM to VM
@@ -78,7 +78,7 @@ class Switches:
     max_lifetime: float = 12 * 3600.0
     boot_requests: int = 0  # how many requests a new VM answers with `boot_mode`
     boot_seconds: float = 0.0  # for how long it does so, by the virtual clock
-    boot_mode: Literal["502", "503", "504", "hang", "refused"] = "502"
+    boot_mode: Literal["500", "502", "503", "504", "hang", "refused"] = "500"
     terminals: bool = False  # whether /api/terminals is there
     tty: bool = True  # whether /colab/tty is
     kernels: int | None = None  # how many a VM may have

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .front import Front
 from .inside import Inside
@@ -16,6 +16,9 @@ from .tty import Screen
 
 if TYPE_CHECKING:
     from .world import World
+
+
+LOST: tuple[Literal["404", "500", "refused"], ...] = ("404", "refused", "500")
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class VM:
         self.screen = Screen(self)
         self.front = Front(self)
         self._started: asyncio.Future[None] | None = None  # None until a request needs the machine
+        self._files_started: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         """Open its front door. The machine behind it starts with the first request that needs it."""
@@ -109,6 +113,13 @@ class VM:
                 None, lambda: self.machine.start(self.inside.address, terminals=terminals)
             )
         await asyncio.shield(self._started)
+
+    async def files_ready(self) -> None:
+        """The same for the machine's server of files."""
+        if self._files_started is None:
+            loop = asyncio.get_running_loop()
+            self._files_started = loop.run_in_executor(None, self.machine.start_files, self.inside.address)
+        await asyncio.shield(self._files_started)
 
     def booting(self) -> bool:
         """Whether this request comes before the VM has booted."""
@@ -163,18 +174,21 @@ class VM:
         self.world.ended.append(self)
         self.tokens.clear()
         lost = self.world.switches.lost
-        refuses = self.number % 2 == 1 if lost == "alternate" else lost == "refused"
+        if lost == "alternate":
+            lost = LOST[self.number % len(LOST)]
+        self.front.lost_status = 500 if lost == "500" else 404
         self.front.cut(lambda passage: True)
-        if refuses:
+        if lost == "refused":
             self.front.close()
         self.screen.close()
         self.inside.close()
         self.world.spawn(self._end())
 
     async def _end(self) -> None:
-        if self._started is not None:
-            with contextlib.suppress(Exception):  # it has ended; how does not matter
-                await asyncio.shield(self._started)
+        for started in (self._started, self._files_started):
+            if started is not None:
+                with contextlib.suppress(Exception):  # it has ended; how does not matter
+                    await asyncio.shield(started)
         await asyncio.get_running_loop().run_in_executor(None, self.machine.kill)
 
     async def closed(self) -> None:
