@@ -33,6 +33,7 @@ SEEDS = {"chaos_seed": 12, "life_seed": 30}  # how many there are without `--cha
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which of the random runs of tests/chaos to do, and how long each of tests/fuzz goes on."""
     parser.addoption("--chaos", metavar="N", help="random runs of each kind: the seeds 0 to N-1, or FIRST:END")
+    parser.addoption("--matrix", action="store_true", help="try every command with every switch of the fake Colab")
     parser.addoption("--kills", type=int, default=8, metavar="N", help="how many commands of a day are killed")
     parser.addoption(
         "--fuzz", type=float, default=0, metavar="SECONDS", help="for each of tests/fuzz; 0: some examples"

@@ -362,6 +362,16 @@ class NoStdin(UsageError):
     """The command takes no input, or has closed it."""
 
 
+class CodeTooLong(UsageError):
+    """Code does not fit into a message, and nothing of it was executed."""
+
+
+class MessageTooLarge(ConnectionFailed):
+    """The socket was closed for the size of a message, which did not arrive, or of the answer to it."""
+
+    size: int = 0  # bytes of the message that was sent
+
+
 class LockHeld(ConfigError):
     """Another process holds the lock of a state file for too long."""
 

@@ -1,7 +1,8 @@
 """Runs on the runtime: the helper, the programs that it starts, and the guards that outlive it.
 
 * The helper: `service` answers our calls, `store` and `runs` know the runs, `progress` reads percentages from their
-  output, `report` measures GPUs, memory and disks, `state_files` reads and writes the documents of runs.
+  output, `report` measures GPUs, memory and disks, `state_files` reads and writes the documents of runs. `pieces` puts
+  text together that is too long for one message.
 * Processes: `supervisor` starts and watches one, with the variables of `environment`; `output_streams` carries its
   output, and `output_order` tells which stream came first; `limits` says when it has had its time, `usage` notes what
   it uses (`memory`: what the machine has), `processes` tells it from others, `run_processes` finds and ends everything

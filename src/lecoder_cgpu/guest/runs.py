@@ -66,6 +66,7 @@ class Run:
         self.pending = False  # no supervisor has read its spec yet
         self.followed_until = 0.0
         self.read_at = float("-inf")
+        self.inline = INLINE  # less where large messages do not pass
         self.pushed = {"stdout": 0, "stderr": 0, output_order.FILE: 0}
         self.changed = True  # there may be something to push
         self.told: dict[str, Any] | None = None  # the state that was pushed last
@@ -196,11 +197,11 @@ class Run:
         except FileNotFoundError:
             return b""
 
-    def chunk(self, stream: str, offset: int, room: int) -> dict[str, Any]:
+    def chunk(self, stream: str, offset: int, room: int = INLINE) -> dict[str, Any]:
         """The size of a stream, with what lies behind `offset` if that is at most `room` bytes."""
         size = self.size(stream)
         chunk: dict[str, Any] = {"offset": offset, "size": size}
-        if 0 < size - offset <= min(room, INLINE):
+        if 0 < size - offset <= min(room, self.inline):
             data = self.read(stream, offset, size - offset)
             chunk["data"] = base64.b64encode(data).decode()
         return chunk

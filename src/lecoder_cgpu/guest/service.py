@@ -159,9 +159,10 @@ class Service:
             "takesFiles": self.takes_files,
         }
 
-    def start(self, follow: bool = True, **request: Any) -> dict[str, Any]:
+    def start(self, follow: bool = True, inline: int = runs.INLINE, **request: Any) -> dict[str, Any]:
         """Start a run, or find the run that has this id already."""
         run = self._store.start(request)
+        run.inline = inline
         return {"update": self._update(run, (0, 0, 0), follow)}
 
     def execute(self, kernel: str, code: str, **request: Any) -> dict[str, Any]:
@@ -174,9 +175,14 @@ class Service:
             self._recorders.execute(kernel, run.id, run.folder, executor.KernelCode(code, *around), limits)
         return {"runs": [self._described(run)]}
 
-    def follow(self, run: str, stdout: int = 0, stderr: int = 0, order: int = 0) -> dict[str, Any]:
-        """Register for pushes during the next minute, and return what is new behind the given offsets."""
-        return {"update": self._update(self._store.find(run), (stdout, stderr, order), True)}
+    def follow(
+        self, run: str, stdout: int = 0, stderr: int = 0, order: int = 0, inline: int = runs.INLINE
+    ) -> dict[str, Any]:
+        """Register for pushes during the next minute, and return what is new behind the given offsets, of each stream
+        at most `inline` bytes."""
+        found = self._store.find(run)
+        found.inline = inline
+        return {"update": self._update(found, (stdout, stderr, order), True)}
 
     def state(self, run: str, follow: bool = False) -> dict[str, Any]:
         found = self._store.find(run)
@@ -327,7 +333,7 @@ class Service:
         update: dict[str, Any] = {"run": run.id, "state": state}
         for stream, offset in zip((*runs.STREAMS, output_order.FILE), have):  # noqa: B905 - Python 3.8
             if stream in runs.STREAMS or os.path.exists(run.path(stream)):
-                update[stream] = run.chunk(stream, offset, runs.INLINE)
+                update[stream] = run.chunk(stream, offset)
         if follow:
             if not run.followed:
                 for stream in run.pushed:
@@ -372,7 +378,7 @@ class Service:
                 update[stream] = chunk
         if update and os.path.exists(run.path(output_order.FILE)):  # with all output, and behind it: it may tell more
             offset = run.pushed[output_order.FILE]
-            chunk = update[output_order.FILE] = run.chunk(output_order.FILE, offset, runs.INLINE)
+            chunk = update[output_order.FILE] = run.chunk(output_order.FILE, offset)
             run.pushed[output_order.FILE] = chunk["size"]
         if state != run.told:
             run.told = state

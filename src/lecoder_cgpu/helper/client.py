@@ -10,63 +10,30 @@ import base64
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import msgspec
 
 from .. import errors
 from ..jupyter import messages
-from ..system import waits
-from . import answers, bootstrap
+from . import answers
+from .calls import Calls, Channels, files_type
 from .documents import Chunk, Hello, Lease, Report, RunState, Update
 from .launch import DEFAULT, Launch
 
-UPDATE = "lecoder_update"
-CALL_LIMIT = 20.0  # seconds for the reply to a call; calls take milliseconds, the network and a cold kernel longer
-AFTER_RESTART = (3.0, 5.0, 10.0, 20.0)  # the same while the kernel is being restarted, when requests do get lost
 READ_LIMIT = 4 << 20
 SAMPLE_PAUSE = 0.1  # seconds between questions while the GPUs are being asked
 SAMPLE_LIMIT = 5.0
-TOO_BIG = 1009  # the close code for a frame that is too large
+SMALL = 512 << 10  # bytes of a message; an update may be half as long
+INLINE_LEAST = 2 << 10  # bytes of a stream that come with an update over the narrowest way
 AGAIN = "repeat the same command"
-_RESTARTS = ("restarting", "autorestarting")
-
-T = TypeVar("T")
 
 
-class Channels(Protocol):
-    """The part of `net.websocket.WebSocket` that is used here."""
-
-    @property
-    def subprotocol(self) -> str | None: ...
-    def send(self, frame: str | bytes) -> None: ...
-    def receive(self, timeout: float | None = None) -> str | bytes | None: ...
-    def close(self) -> None: ...
-    @property
-    def close_code(self) -> int | None: ...
-
-
-class _Silent(Exception):
-    """A call was not answered: the kernel died (the server starts another one under the same id), or is stuck."""
-
-
-class Helper:
-    """The helper at the other end of a kernel's socket. Not for use by several threads, but for `post`.
-
-    Args:
-        socket: connected to the channels of the helper's kernel.
-        session_id: ours, as given to the server when connecting.
-        channel: `control` where the kernel is the session's own, which may be busy (protocol J12).
-    """
+class Helper(Calls):
+    """The helper at the other end of a kernel's socket."""
 
     def __init__(self, socket: Channels, session_id: str, channel: str = "shell") -> None:
-        self._socket = socket
-        self._channel = channel
-        self._session_id = session_id
-        self._replies: dict[str, Callable[[messages.Message], None]] = {}
-        self._watchers: dict[str, Callable[[Update], None]] = {}
-        self._unseen: dict[str, list[Update]] = {}  # of runs that were started and have no watcher yet
-        self.restarts = 0  # of the helper's kernel, as far as seen
+        super().__init__(socket, session_id, channel)
         self.binary: bool | None = None  # whether binary frames pass both ways; None while that was not tried
         self.on_binary: Callable[[bool], None] = lambda passes: None  # told when that is found out
 
@@ -109,8 +76,9 @@ class Helper:
             request["label"] = label
         if follow:
             self._unseen[run] = []
+        request |= {"stdin": stdin, "follow": follow, **self._inline()}
         try:
-            update = self._call(answers.UpdateAnswer, "start", run=run, **request, stdin=stdin, follow=follow).update
+            update = self._call(answers.UpdateAnswer, "start", run=run, **request).update
         except BaseException:
             self._unseen.pop(run, None)
             raise
@@ -146,7 +114,7 @@ class Helper:
             idle: seconds without work (no run, no call that starts or feeds one, no request about files, no traffic of
                 a recorded kernel, no `use`) after which it ends, too. None: it may be idle for ever.
         """
-        wanted: dict[str, float | None] = {}
+        wanted: dict[str, Any] = {}
         if until is None:
             wanted["seconds"] = None
         elif isinstance(until, datetime):
@@ -161,7 +129,12 @@ class Helper:
         Raises:
             errors.NotFoundError: there is no such run on the runtime.
         """
-        return self._call(answers.UpdateAnswer, "follow", run=run, stdout=stdout, stderr=stderr, order=order).update
+        have: dict[str, Any] = {"stdout": stdout, "stderr": stderr, "order": order}
+        return self._call(answers.UpdateAnswer, "follow", run=run, **have, **self._inline()).update
+
+    def _inline(self) -> dict[str, Any]:
+        """How much of each stream may come with an update, where that is less than usual."""
+        return {"inline": max(self.size.most // 8, INLINE_LEAST)} if self.size.most < SMALL else {}
 
     def state(self, run: str, *, follow: bool = False) -> RunState:
         """How a run stands; with `follow`, it is pushed from now on, too.
@@ -177,7 +150,8 @@ class Helper:
         self, run: str, stream: str, offset: int, limit: int = READ_LIMIT, *, without_secrets: bool = False
     ) -> Chunk:
         """A piece of a stream from `offset` on, of at most 4 MiB. `without_secrets`: what messages may quote of it."""
-        return self._call(Chunk, "read", run=run, stream=stream, offset=offset, limit=limit, shown=without_secrets)
+        arguments = {"run": run, "stream": stream, "offset": offset, "limit": limit, "shown": without_secrets}
+        return self._call(Chunk, "read", bounded="limit", **arguments)
 
     def send_stdin(self, run: str, data: bytes = b"", *, eof: bool = False, offset: int | None = None) -> int:
         """Send input; returns how many bytes wait for the process.
@@ -262,26 +236,35 @@ class Helper:
             # has seen them pass there.
             content["parts"] = [base64.b64encode(part).decode() for part in buffers]
             buffers = ()
-        request = messages.request(_files_type(), content, session=self._session_id, buffers=buffers)
+        request = messages.request(files_type(), content, session=self._session_id, buffers=buffers)
         self._replies[request.msg_id] = lambda message: on_reply(message.buffers or _plain(message.content))
         self._socket.send(request.frame(self._socket.subprotocol))
 
     def ask_files(self, header: bytes, data: bytes | memoryview | None, most: int) -> list[Any]:
         """The same where binary frames do not pass, or large ones: the content goes and comes as base64 inside calls,
         at most so many bytes in each. Returns the answer's buffers."""
+        while True:
+            try:
+                return self._ask_files(header, data, min(most, self.size.content))
+            except errors.MessageTooLarge as error:
+                self._make_smaller(error)
+
+    def _ask_files(self, header: bytes, data: bytes | memoryview | None, most: int) -> list[Any]:
         key, text, content = messages.new_id(), header.decode(), data if data is not None else b""
         last = max((len(content) - 1) // most, 0) * most
         for offset in range(0, last, most):
             piece = _text(bytes(content[offset : offset + most]))
             arguments = {"header": text, "key": key, "most": most, "data": piece, "offset": offset, "more": True}
-            self._call(answers.Nothing, "transfer", **arguments)
+            self._call_once(answers.Nothing, "transfer", **arguments)
         end = None if data is None else _text(bytes(content[last:]))
-        answer = self._call(answers.Files, "transfer", header=text, key=key, most=most, data=end, offset=last)
+        answer = self._call_once(answers.Files, "transfer", header=text, key=key, most=most, data=end, offset=last)
         if answer.sizes is None:
             return list(answer.buffers)
         whole = bytearray()
         while len(whole) < sum(answer.sizes):
-            piece_of = self._call(answers.FilesPiece, "fetch", key=key, offset=len(whole), size=most).data
+            piece_of = self._call(
+                answers.FilesPiece, "fetch", bounded="size", key=key, offset=len(whole), size=most
+            ).data
             if not piece_of:
                 raise errors.UnexpectedAnswer("the helper's answer about files ends too early", hint=AGAIN)
             whole += piece_of
@@ -295,11 +278,6 @@ class Helper:
     def sends_binary(self) -> bool:
         """Whether requests about files go as binary frames, unless that turned out not to work (protocol J38)."""
         return self._socket.subprotocol is not None
-
-    @property
-    def close_code(self) -> int | None:
-        """The code with which the other side has closed the socket, None while it is open."""
-        return self._socket.close_code
 
     # --- for followers ---
 
@@ -317,123 +295,6 @@ class Helper:
     def unwatch(self, run: str) -> None:
         """Let pushes about a run go by."""
         self._watchers.pop(run, None)
-
-    def post(self, method: str, on_reply: Callable[[dict[str, Any]], None], **arguments: Any) -> None:
-        """Send a call without waiting, from any thread; `on_reply` gets the answer from within `receive`."""
-        request = self._request(bootstrap.call(bootstrap.encode(method, arguments)))
-
-        def take(message: messages.Message) -> None:
-            try:
-                on_reply(answers.answer_of(message))
-            except KeyError:
-                on_reply({"ok": False, "error": {"name": "HelperGone", "message": "the helper was restarted"}})
-
-        self._replies[request.msg_id] = take
-        self._socket.send(request.frame(self._socket.subprotocol))
-
-    def receive(self, timeout: float | None) -> bool:
-        """Take one message from the socket and act on it; False when none came within `timeout` seconds.
-
-        Raises:
-            errors.ConnectionFailed: the socket is closed, or (`HelperDead`) the kernel is gone for good.
-        """
-        frame = self._socket.receive(timeout)
-        if frame is None:
-            return False
-        try:
-            message = messages.decode(frame, self._socket.subprotocol)
-        except ValueError:
-            return True
-        if message.type == UPDATE and message.content.get("v") == 1:  # another version's helper may push here, too
-            for update in answers.updates_of(message.content):
-                watcher = self._watchers.get(update.run)
-                if watcher is not None:
-                    watcher(update)
-                elif update.run in self._unseen:
-                    self._unseen[update.run].append(update)
-        elif message.type in ("execute_reply", _files_type() + "_reply"):
-            take = self._replies.pop(message.parent, None)
-            if take is not None:
-                take(message)
-        elif message.type == "status":
-            state = message.content.get("execution_state")
-            if state == "dead":
-                raise errors.HelperDead(
-                    "the kernel of the helper on the runtime died, and the server gave up restarting it",
-                    hint="lecoder-cgpu sessions restart",
-                )
-            self.restarts += state in _RESTARTS
-        return True
-
-    def close(self) -> None:
-        self._socket.close()
-
-    # --- the wire ---
-
-    def _call(self, kind: type[T], method: str, /, **arguments: Any) -> T:
-        expression = bootstrap.call(bootstrap.encode(method, arguments))
-        code = ""
-        limits = iter(AFTER_RESTART)
-        limit: float | None = CALL_LIMIT
-        while limit is not None:
-            try:
-                with waits.on("an answer of the helper on the runtime"):
-                    answer = answers.answer_of(self._exchange(expression, code, limit))
-            except errors.ConnectionFailed as error:
-                if code and self.close_code == TOO_BIG:
-                    raise errors.HelperFailed(
-                        f"this runtime takes no message of {len(code) >> 10} kB, as the helper has, which commands, "
-                        "jobs and files need",
-                        name="MessageTooLarge",
-                        hint="code in the kernel runs all the same: lecoder-cgpu run -m kernel CODE",
-                    ) from error
-                raise
-            except _Silent:
-                limit = next(limits, None) if self.restarts else None
-                continue
-            except KeyError:
-                if code:
-                    break  # it was brought there just now, and is gone again
-                # No helper of our version is there, so nothing was done: asking again is asking for the first time.
-                code = bootstrap.code()
-                continue
-            if not answer.get("ok"):
-                raise answers.failure(answer)
-            return answers.typed(answer, kind)
-        raise errors.HelperSilent(
-            "the helper on the runtime does not answer",
-            hint="repeat the same command; lecoder-cgpu status shows whether the runtime answers",
-        )
-
-    def _exchange(self, expression: str, code: str, limit: float) -> messages.Message:
-        got: list[messages.Message] = []
-        request = self._request(expression, code)
-        self._replies[request.msg_id] = got.append
-        restarts = self.restarts
-        try:
-            self._socket.send(request.frame(self._socket.subprotocol))
-            deadline = time.monotonic() + limit
-            while not got:
-                left = deadline - time.monotonic()
-                if left <= 0 or self.restarts > restarts:
-                    raise _Silent
-                self.receive(left)
-        finally:
-            self._replies.pop(request.msg_id, None)
-        return got[0]
-
-    def _request(self, expression: str, code: str = "") -> messages.Request:
-        return messages.execute_request(
-            code,
-            session=self._session_id,
-            silent=True,
-            user_expressions={"r": expression},
-            channel=self._channel,
-        )
-
-
-def _files_type() -> str:
-    return f"{bootstrap.module_name()}_files"
 
 
 def _text(data: bytes) -> str:

@@ -25,8 +25,8 @@ from .file_errors import THERE, error_of
 WINDOW = 4  # requests that are sent without waiting for an answer
 ANSWER_LIMIT = 60.0  # seconds for the next answer: a part of some megabytes over a slow line
 LARGEST = 1 << 20  # bytes of content in one message that is text
-LEAST = 16 << 10  # smaller ones are not tried
-PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before a lost connection is made again, while nothing moves
+SMALLEST = 8 << 20  # bytes of a message; parts of files may be that long
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0)  # seconds before a lost connection is made again, while nothing moves
 NOT_TAKEN, TOO_BIG = (1002, 1003), 1009  # close codes: for a binary frame, for a large one
 PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
 
@@ -87,7 +87,7 @@ class FileChannel:
         self._patience = patience
         self._helper: Helper | None = None
         self._restarts = 0
-        self._most: int | None = None  # bytes of content in one message, where larger ones do not pass
+        self._as_text = False  # because a binary message was too large
         self.hello: Hello | None = None
         self.reconnected = 0
 
@@ -202,16 +202,17 @@ class FileChannel:
                 self._reconnect(error, deadline or time.monotonic() + self._patience)
 
     def _takes_less(self) -> bool:
-        """Whether the socket was closed for the size of a frame, and smaller ones are to be tried."""
-        if self._helper is None or self._helper.close_code != TOO_BIG or (self._most or LARGEST) <= LEAST:
+        """Whether the socket was closed for the size of a binary message, so that text is to be tried, which comes in
+        pieces of any size."""
+        if self._helper is None or self._helper.close_code != TOO_BIG or self._as_text:
             return False
-        self._most = LARGEST if self._most is None else self._most // 2
+        self._as_text = True
         return True
 
     def _post(self, request: Request, answers: deque[list[Any]]) -> None:
         helper = self._helper or self.open()
-        if helper.binary is False or self._most is not None:
-            answers.append(helper.ask_files(request.header, request.data, self._most or LARGEST))
+        if helper.binary is False or self._as_text or helper.size.most < SMALLEST:
+            answers.append(helper.ask_files(request.header, request.data, LARGEST))
         else:
             helper.post_files(request.header, request.data, answers.append)
 

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO
 
 from .. import errors
@@ -85,6 +86,11 @@ class Follower:
     def stderr_offset(self) -> int:
         """How many bytes of stderr have been handed on."""
         return self._streams["stderr"].delivered
+
+    @property
+    def most_input(self) -> int:
+        """How many bytes of input go in one message."""
+        return STDIN_CHUNK if self._helper is None else min(STDIN_CHUNK, self._helper.size.content)
 
     def follow(self, helper: Helper, until: float | None = None) -> RunState | None:
         """Follow until the run has ended and all its output has been handed on; returns how it ended.
@@ -309,21 +315,26 @@ class _Input:
 
     def _send(self, data: bytes, eof: bool) -> int | None:
         """Send until it is answered, over a later socket if need be; None when the run takes no input any more."""
-        arguments = {"offset": self._offset, "data": base64.b64encode(data).decode(), "eof": eof}
         while True:
+            piece = data[: self._follower.most_input]
+            last = len(piece) == len(data)
             self._answer = None
+            arguments = {"offset": self._offset, "data": base64.b64encode(piece).decode(), "eof": eof and last}
             with contextlib.suppress(errors.ConnectionFailed):
-                self._follower.post(self._take, **arguments)
+                self._follower.post(partial(self._take, self._offset), **arguments)
             with self._answered:
                 self._answered.wait_for(lambda: self._answer is not None, timeout=5.0)
                 answer = self._answer
             if self._follower.state is not None and self._follower.state.ended:
                 return None
             if answer is not None:
-                self._offset += len(data)
-                return int(answer["buffered"]) if answer.get("ok") else None
+                self._offset += len(piece)
+                data = data[len(piece) :]
+                if last or not answer.get("ok"):
+                    return int(answer["buffered"]) if answer.get("ok") else None
 
-    def _take(self, answer: dict[str, Any]) -> None:
+    def _take(self, offset: int, answer: dict[str, Any]) -> None:
         with self._answered:
-            self._answer = answer
-            self._answered.notify()
+            if offset == self._offset:  # else it is the second answer to what was sent twice
+                self._answer = answer
+                self._answered.notify()

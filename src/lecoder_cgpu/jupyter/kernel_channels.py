@@ -19,8 +19,9 @@ from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from ..system import logs
 from ..system.interrupts import Hold, naming
-from . import messages
+from . import messages, pieces
 from .execution import Execution
+from .message_size import LEAST, TOO_BIG
 from .outcome import Outcome
 from .server import Server
 from .watch_driver import InputSource, Recorder, Responder, WatchDriver
@@ -31,10 +32,6 @@ BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
 BACK_PAUSE = 0.2
 
 T = TypeVar("T")
-
-MESSAGE_MOST = 10 << 20  # bytes (protocol J22)
-MESSAGE_SMALL = 64 << 10  # bytes that any server takes
-TOO_BIG = 1009  # the close code for a message that is too large
 
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
@@ -56,10 +53,9 @@ class Completeness(Struct):
     indent: str = ""
 
 
-def _too_large(size: int, limit: str) -> errors.UsageError:
-    return errors.UsageError(
-        f"the code is too long for one message: {size / (1 << 20):.1f} MiB, and {limit}",
-        name="CodeTooLong",
+def _too_long(size: int, most: int) -> errors.CodeTooLong:
+    return errors.CodeTooLong(
+        f"the code is too long for one message: {size >> 10} KiB, where less than {most >> 10} KiB pass",
         hint="send it as a file: lecoder-cgpu upload FILE.py, then: lecoder-cgpu run python FILE.py",
     )
 
@@ -80,6 +76,9 @@ class KernelConnection:
         kernel_id: which one.
         gone: whether the runtime is known to be gone. Then a dropped socket is not tried again.
 
+    Attributes:
+        takes_pieces: whether code that is too long for one message may go in pieces, for which it must be Python's.
+
     Raises:
         errors.NotFoundError: there is no such kernel. errors.AuthError, errors.ConnectionFailed:
             see `Server.open_channels`.
@@ -91,7 +90,8 @@ class KernelConnection:
         self.kernel_id = kernel_id
         self.session_id = messages.new_id()
         self.responder: Responder | None = None
-        self._sent = ("", 0)  # the last request that nothing has come for yet, and its bytes
+        self.takes_pieces = False
+        self._sent = ("", 0)  # the last request that nothing has come for yet, and the bytes of its largest message
         self.unreadable = 0  # frames that were no messages
         self.on_send: Callable[[str], None] = lambda run: None  # called with its id before an execution is sent
         self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
@@ -116,24 +116,40 @@ class KernelConnection:
         Raises:
             errors.ConnectionFailed: nothing was sent. KeyboardInterrupt: the same; or `Unwatched`, for which see there.
         """
-        request = messages.execute_request(
-            code, session=self.session_id, allow_stdin=on_input is not None, msg_id=messages.new_run_id()
-        )
-        outcome = Outcome(Execution(request.msg_id), datetime.now(UTC))
+        run_id = messages.new_run_id()
+        self.on_send(run_id)
+        while True:
+            try:
+                return self._execute(run_id, code, on_event, limits, on_input, recorder)
+            except errors.CodeTooLong as error:  # nothing was executed
+                if not (self.takes_pieces and self.server.message_size.take_less(self._sent[1])):
+                    raise
+                logs.current().info("RUN", f"the code goes in smaller pieces: {error.message}", {"run": run_id})
+                self._reopen()
+
+    def _execute(
+        self,
+        run_id: str,
+        code: str,
+        on_event: Callable[[messages.Event], None],
+        limits: WatchLimits,
+        on_input: InputSource | None,
+        recorder: Recorder | None,
+    ) -> Outcome:
+        outcome = Outcome(Execution(run_id), datetime.now(UTC))
         outcome.execution.on_start = self.on_start
         early: KeyboardInterrupt | None = None
         sent = False
-        self.on_send(request.msg_id)
         try:
             with Hold():
-                self._send(request)
+                self._send_code(run_id, code, allow_stdin=on_input is not None)
                 sent = True
         except KeyboardInterrupt as interrupt:
             if not sent:
                 raise
             early = interrupt
         unreadable = self.unreadable
-        with naming(request.msg_id):
+        with naming(run_id):
             WatchDriver(self, outcome, on_event, limits, on_input, recorder).run(early)
         outcome.execution.unreadable = self.unreadable - unreadable
         return outcome
@@ -161,14 +177,16 @@ class KernelConnection:
             return None
         return execution.plain_value("value")
 
-    def post(self, expression: str) -> None:
-        """Have an expression evaluated before what is sent next, without waiting. Other clients see nothing of it.
+    def post(self, expression: str) -> int:
+        """Have an expression evaluated before what is sent next, without waiting; returns the bytes of the message.
+        Other clients see nothing of it.
 
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
         expressions = {"value": expression}
-        self._send(messages.execute_request("", session=self.session_id, silent=True, user_expressions=expressions))
+        request = messages.execute_request("", session=self.session_id, silent=True, user_expressions=expressions)
+        return self._send(request)
 
     def complete(self, code: str, cursor: int, limit: float) -> Completion | None:
         """What could stand at `cursor` (in characters). None when the kernel does not answer within `limit` seconds, or
@@ -242,12 +260,44 @@ class KernelConnection:
         """Answer an `input_request`; some kernels take more than text."""
         self._send(messages.request("input_reply", {"value": value}, session=self.session_id, channel="stdin"))
 
-    def _send(self, request: messages.Request) -> None:
+    def _send(self, request: messages.Request, before: int = 0) -> int:
+        """Send a request, or raise if it is too long; returns its bytes. `before`: those of a larger message that it
+        depends on."""
         frame = request.frame(self._socket.subprotocol)
-        if len(frame) > MESSAGE_MOST:
-            raise _too_large(len(frame), f"servers take {MESSAGE_MOST >> 20} MiB")
-        self._sent = (request.msg_id, len(frame))
-        self._socket.send(frame)
+        most = self.server.message_size.most
+        if len(frame) > max(most, LEAST):
+            raise _too_long(len(frame), most)
+        self._sent = (request.msg_id, max(len(frame), before))
+        try:
+            self._socket.send(frame)
+        except errors.ConnectionFailed as error:
+            if self._was_too_long():
+                raise _too_long(self._sent[1], most) from error
+            raise
+        return len(frame)
+
+    def _send_code(self, run_id: str, code: str, *, allow_stdin: bool) -> None:
+        """Send code to be executed, in pieces where it is too long for one message."""
+
+        def request(code: str) -> messages.Request:
+            return messages.execute_request(code, session=self.session_id, allow_stdin=allow_stdin, msg_id=run_id)
+
+        most = self.server.message_size.most
+        whole = request(code)
+        if not self.takes_pieces or len(whole.frame(self._socket.subprotocol)) <= most:
+            self._send(whole)
+            return
+        cut = pieces.cut(code, messages.new_id(), most)
+        largest = max(self.post(expression) for expression in cut.expressions)
+        self._send(request(cut.line), largest)
+
+    def _was_too_long(self) -> bool:
+        """Whether the socket was closed for the size of what was sent last, which then did not arrive."""
+        return self._socket.close_code == TOO_BIG and self._sent[1] > LEAST
+
+    def _reopen(self) -> None:
+        self._socket.close()
+        self._socket = self.server.open_channels(self.kernel_id, self.session_id)
 
     def reconnect(self) -> None:
         """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
@@ -256,10 +306,10 @@ class KernelConnection:
             errors.ConnectionFailed: the server did not come back.
             errors.NotFoundError: it came back without this kernel.
             errors.AuthError: it came back and does not accept us any more.
-            errors.UsageError: (`CodeTooLong`) it was closed for the size of our request, which did not arrive.
+            errors.CodeTooLong: it was closed for the size of our request, which did not arrive.
         """
-        if self._socket.close_code == TOO_BIG and self._sent[1] > MESSAGE_SMALL:
-            raise _too_large(self._sent[1], "this server takes less")
+        if self._was_too_long():
+            raise _too_long(self._sent[1], self.server.message_size.most)
         # A request that is still in the old socket must not reach the kernel after we have said that it was lost.
         self._socket.abandon()
         self._socket = reconnect(

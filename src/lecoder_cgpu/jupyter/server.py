@@ -14,6 +14,7 @@ from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import PING_INTERVAL, WebSocket
 from .endpoint import Endpoint
 from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
+from .message_size import MessageSize
 from .messages import V1_SUBPROTOCOL
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Server:
 
     def __init__(self, endpoint: Endpoint, renew: Renew | None = None) -> None:
         self.endpoint = endpoint
+        self.message_size = MessageSize()
         self._renew = renew
         self._http: Http | None = None
 

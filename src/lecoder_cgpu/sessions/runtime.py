@@ -15,11 +15,13 @@ from .. import errors
 from ..backends.protocol import AcquireOptions, Backend, Leased
 from ..jupyter.endpoint import Endpoint
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpecs
+from ..jupyter.message_size import MessageSize
 from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, lifecycle, session_store
 from ..system import interrupts, logs
 from . import holdings, interrupted_start
+from .ways import Ways
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
@@ -35,7 +37,7 @@ NEVER_STARTED = (errors.MissingExtra, errors.UsageError)
 NEVER_REACHED = (errors.ConnectionFailed, errors.AuthError, errors.NotFoundError, errors.ConfigError)
 
 
-class SessionRuntime:
+class SessionRuntime(Ways):
     """A session of the store on its backend: all but its kernel."""
 
     def __init__(
@@ -101,7 +103,9 @@ class SessionRuntime:
 
     @cached_property
     def server(self) -> Server:
-        return Server(self.endpoint, self._refresh_endpoint)
+        made = Server(self.endpoint, self._refresh_endpoint)
+        made.message_size = MessageSize(self.record.message_size, self.note_message_size)
+        return made
 
     def _refresh_endpoint(self, error: errors.Error) -> Endpoint | None:
         fresh = self.backend.refresh_endpoint(self.record, error)
@@ -191,21 +195,6 @@ class SessionRuntime:
             self._change(change)
         return self._helper_at(opened.id)
 
-    def _helper_inside(self, error: errors.Error) -> session_store.KernelRecord:
-        """The session's own kernel, as the place of the helper where a second kernel was refused (protocol C39).
-
-        Raises:
-            errors.Error: that refusal, where there is no such kernel.
-        """
-        own = self.record.kernel
-        if not is_refused_kernel(error) or own is None or own.language not in (PYTHON, None):
-            raise error
-        self.notify(
-            f"the runtime allows one kernel (HTTP {error.http_status}): commands, jobs and files are served by the "
-            "session's own, slowly while it is busy, and a restart of it interrupts them"
-        )
-        return session_store.KernelRecord(id=own.id, path=own.path, ours=False, binary=False, shared=True)
-
     def _helper_at(self, kernel_id: str) -> Helper:
         from ..helper.client import Helper
         from ..jupyter.messages import new_id
@@ -213,20 +202,11 @@ class SessionRuntime:
         client_id, known = new_id(), self.record.helper
         channel = "control" if known is not None and known.shared else "shell"
         helper = Helper(self.server.open_channels(kernel_id, client_id), client_id, channel)
+        helper.size = self.server.message_size
+        helper.reopen = lambda: self.server.open_channels(kernel_id, client_id)
         helper.binary = None if known is None else known.binary
         helper.on_binary = self.note_binary
         return helper
-
-    def note_binary(self, passes: bool) -> None:
-        """Remember whether binary frames pass, for the files of this runtime."""
-
-        def change(record: session_store.Record) -> None:
-            if record.helper is not None:
-                record.helper = structs.replace(record.helper, binary=passes)
-
-        self._change(change)
-        if not passes:
-            self.notify("binary messages do not pass to this runtime: files go as text, which takes a third more")
 
     def _open(self, path: str, kernel_name: str) -> tuple[Kernel, bool]:
         """The kernel at `path`, one of that spec started if there is none, and whether this call started it.
@@ -367,11 +347,6 @@ class SessionRuntime:
 
         self.store.change(self.record.id, change)
 
-    def _change(self, change: Callable[[session_store.Record], None]) -> None:
-        """Change the record, here and in the store."""
-        change(self.record)
-        self.store.change(self.record.id, change)
-
     def used(self) -> None:
         """Note the use of the session, at most once a minute; a state folder that cannot be written spoils no run.
 
@@ -427,13 +402,8 @@ def known_as_ours(
     return structs.replace(kernel, ours=ours)
 
 
-def is_refused_kernel(error: errors.Error) -> bool:
-    """Whether a server refused to start a kernel, in a way that may mean that there are enough."""
-    return error.http_status in (400, 403, 405, 409, 429, 500, 501, 503)
-
-
 def _forget_kernels(record: session_store.Record) -> None:
-    record.kernel = record.helper = None
+    record.kernel = record.helper = record.message_size = None
     record.kernels = {}
 
 

@@ -15,11 +15,11 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
-from ..jupyter.server import Kernel
+from ..jupyter.server import Kernel, Server
 from ..store.session_store import KernelRecord, Record
 from ..system import logs
 from . import consents
-from .runtime import Notify, SessionRuntime, Waiting, is_refused_kernel, known_as_ours
+from .runtime import Notify, SessionRuntime, Waiting, known_as_ours
 
 if TYPE_CHECKING:
     from ..jupyter.execution import Execution
@@ -186,7 +186,7 @@ class Session(SessionRuntime):
         known = self.kernel_record
         if known is not None:
             try:
-                connection = KernelConnection(server, known.id, self.known_gone)
+                connection = self._channels(server, known.id)
             except errors.NotFoundError:
                 logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": known.id})
                 lost = True
@@ -194,7 +194,12 @@ class Session(SessionRuntime):
                 if known.recorded is None:  # the helper could not be reached when the kernel was started
                     self._note_recording(known)
                 return connection
-        return KernelConnection(server, self._open_kernel(lost), self.known_gone)
+        return self._channels(server, self._open_kernel(lost))
+
+    def _channels(self, server: Server, kernel_id: str) -> KernelConnection:
+        connection = KernelConnection(server, kernel_id, self.known_gone)
+        connection.takes_pieces = self.language_in(kernel_id) in (PYTHON, None)
+        return connection
 
     def kernel_id(self) -> str:
         """The id of the session's kernel, which is started if there is none. Whether it still runs is not checked."""
@@ -212,33 +217,12 @@ class Session(SessionRuntime):
             try:
                 kernel = self._open_chosen()
             except errors.Error as error:
-                kernel = self._kernel_of_helper(error)
+                kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
             if lost and kernel.ours:
                 self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
             self._keep(kernel)
         self._note_recording(kernel)
         return kernel.id
-
-    def _kernel_of_helper(self, error: errors.Error) -> KernelRecord:
-        """The helper's kernel as that of the session, where a second one was refused (protocol C39).
-
-        Raises:
-            errors.Error: that refusal, where there is no helper, or another language is wanted.
-        """
-        helper, wanted = self.record.helper, self.other_kernel or self.record.kernel_name
-        if not is_refused_kernel(error) or helper is None or wanted not in (None, PYTHON_NAME):
-            raise error
-        self.notify(
-            f"the runtime allows one kernel (HTTP {error.http_status}): code runs in the one that serves commands, "
-            "jobs and files, which are slow while it is busy"
-        )
-
-        def change(record: Record) -> None:
-            if record.helper is not None:
-                record.helper = structs.replace(record.helper, shared=True, binary=False)
-
-        self._change(change)
-        return KernelRecord(id=helper.id, path=helper.path, ours=helper.ours, name=PYTHON_NAME, language=PYTHON)
 
     def _open_chosen(self) -> KernelRecord:
         """The kernel that is wanted, started if there is none. Without a choice, what another machine has started

@@ -174,6 +174,7 @@ class Record(Struct, kw_only=True):
     allocation: Allocation | None = field(name="colab", default=None)
     lease: Lease | None = None
     owner: Owner | None = None
+    message_size: int | None = field(name="messageSize", default=None)  # bytes that pass; None: as far as known, all
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
     hub: HubServer | None = None
     consents: list[str] = field(default_factory=list)  # what of the account its runtime may be handed: drive, auth

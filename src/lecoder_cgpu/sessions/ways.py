@@ -1,0 +1,90 @@
+"""What a session learns about the way to its runtime, and keeps: what does not pass there, and what is done instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from .. import errors
+from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME
+from ..store.session_store import KernelRecord, Record, Store
+
+Notify = Callable[[str], None]
+
+
+class Ways:
+    """The part of a session in use that keeps what was learnt. Each thing is told once for a runtime."""
+
+    record: Record
+    store: Store
+    notify: Notify
+
+    def _change(self, change: Callable[[Record], None]) -> None:
+        """Change the record, here and in the store."""
+        change(self.record)
+        self.store.change(self.record.id, change)
+
+    def _helper_inside(self, error: errors.Error) -> KernelRecord:
+        """The session's own kernel, as the place of the helper where a second kernel was refused (protocol C39).
+
+        Raises:
+            errors.Error: that refusal, where there is no such kernel.
+        """
+        own = self.record.kernel
+        if not _is_refused(error) or own is None or own.language not in (PYTHON, None):
+            raise error
+        self.notify(
+            f"the runtime allows one kernel (HTTP {error.http_status}): commands, jobs and files are served by the "
+            "session's own, slowly while it is busy, and a restart of it interrupts them"
+        )
+        return KernelRecord(id=own.id, path=own.path, ours=False, binary=False, shared=True)
+
+    def _kernel_of_helper(self, error: errors.Error, wanted: str | None) -> KernelRecord:
+        """The helper's kernel as that of the session, where a second one was refused (protocol C39). `wanted` is the
+        kernelspec of the one that was asked for.
+
+        Raises:
+            errors.Error: that refusal, where there is no helper, or another language is wanted.
+        """
+        helper = self.record.helper
+        if not _is_refused(error) or helper is None or wanted not in (None, PYTHON_NAME):
+            raise error
+        self.notify(
+            f"the runtime allows one kernel (HTTP {error.http_status}): code runs in the one that serves commands, "
+            "jobs and files, which are slow while it is busy"
+        )
+
+        def change(record: Record) -> None:
+            if record.helper is not None:
+                record.helper = structs.replace(record.helper, shared=True, binary=False)
+
+        self._change(change)
+        return KernelRecord(id=helper.id, path=helper.path, ours=helper.ours, name=PYTHON_NAME, language=PYTHON)
+
+    def note_binary(self, passes: bool) -> None:
+        """Remember whether binary frames pass, for the files of this runtime."""
+
+        def change(record: Record) -> None:
+            if record.helper is not None:
+                record.helper = structs.replace(record.helper, binary=passes)
+
+        self._change(change)
+        if not passes:
+            self.notify("binary messages do not pass to this runtime: files go as text, which takes a third more")
+
+    def note_message_size(self, most: int) -> None:
+        """Remember that only messages of at most so many bytes pass to or from this runtime."""
+        told = self.record.message_size is not None
+
+        def change(record: Record) -> None:
+            record.message_size = most
+
+        self._change(change)
+        if not told:
+            self.notify("large messages do not pass to or from this runtime: code and files go in smaller parts")
+
+
+def _is_refused(error: errors.Error) -> bool:
+    """Whether a server refused to start a kernel, in a way that may mean that there are enough."""
+    return error.http_status in (400, 403, 405, 409, 429, 500, 501, 503)
