@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import NoReturn
 
 
-def run() -> None:
+def run() -> NoReturn:
     """Run the command line and exit with its status."""
     # Signals wait until `main` can answer them with a document: importing it takes a moment.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     from .cli.main import main
 
-    sys.exit(main(sys.argv[1:]))
+    _leave(main(sys.argv[1:]))
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit at once. Python would first take all that it has imported apart, object by object, which is a quarter of the
+    processor time of a short command; the system frees it in one piece.
+
+    What was registered for the exit is done, and a thread that must be waited for is left to Python.
+    """
+    import atexit
+    import contextlib
+    import os
+    import threading
+
+    if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads; `main` has told what there was to tell
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,7 +165,6 @@ class Value(NamedTuple):
     source: str
 
 
-@dataclass
 class Config:
     """The settings of one invocation.
 
@@ -174,11 +172,14 @@ class Config:
     never ask for anything but the paths.
     """
 
-    options: dict[str, str] = field(default_factory=dict)
-    config_file: Path | None = None
-    profile_name: str | None = None  # None is the one of the environment, else the one that is stored
-    _file: dict[str, Any] | None = None
-    _profile: profiles.Profile | None = None
+    def __init__(
+        self, options: dict[str, str] | None = None, config_file: Path | None = None, profile_name: str | None = None
+    ) -> None:
+        self.options = {} if options is None else options
+        self.config_file = config_file
+        self.profile_name = profile_name  # None is the one of the environment, else the one that is stored
+        self._file: dict[str, Any] | None = None
+        self._profile: profiles.Profile | None = None
 
     @property
     def profile(self) -> profiles.Profile:

@@ -22,7 +22,8 @@ from .store import session_store
 if TYPE_CHECKING:
     from .models.reference import Reference
 
-OWNED = ("schemas", "docs/reference", "man")  # folders that hold nothing else
+PAGES = "src/lecoder_cgpu/cli/pages"
+OWNED = ("schemas", "docs/reference", "man", PAGES)  # folders that hold nothing else
 README = "README.md"
 BEGIN = "<!-- errors: made by `python -m lecoder_cgpu.reference write`; edit the source, not this. -->\n"
 END = "<!-- end of errors -->\n"
@@ -70,6 +71,7 @@ def _tidy(schema: Any) -> Any:
 
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made as a whole."""
+    from .cli import app, help_page
     from .docgen import error_names, guide, man, pages
 
     described = _described()
@@ -78,6 +80,7 @@ def files() -> dict[str, bytes]:
     texts["man/lecoder-cgpu.1"] = man.page(described)
     texts["docs/agents.md"] = guide.agents(described)
     texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)
+    texts |= {f"{PAGES}/{name}": text for name, text in help_page.kept(app.root).items()}
     made = {f"schemas/{name}": content for name, content in schemas().items()}
     return made | {path: text.encode() for path, text in texts.items()}
 

@@ -19,6 +19,7 @@ from lecoder_cgpu.jupyter.endpoint import Endpoint
 from lecoder_cgpu.jupyter.server import Server
 from lecoder_cgpu.sessions.manager import SessionManager
 from tests.support.cli import Cli
+from tests.support.imports import imported
 from tests.support.servers import JupyterServer
 
 
@@ -357,3 +358,13 @@ def test_what_a_task_prints_after_its_run(lab: Cli) -> None:
     assert lab("job", "logs", run).out == "first\nlate\n"
     run = kernel(lab, code + "t = asyncio.create_task(f())")["runId"]
     assert f"{run}, which ended before, has printed more" in lab("run", "-m", "kernel", "go.set(); await t").err
+
+
+def test_what_a_warm_run_imports(lab: Cli) -> None:
+    """The path that agents take hundreds of times: neither an HTTP client nor the library for locks."""
+    kernel(lab, "1")
+    found = imported(["run", "-m", "kernel", "1", "--json"], lab.environment())
+    heavy = {"asyncio", "difflib", "filelock", "httpx2", "lecoder_cgpu.helper", "nbformat", "packaging"}
+    heavy |= {"rich", "stamina", "subprocess", "tomllib"}
+    assert found & heavy == set()
+    assert len(found) <= 390

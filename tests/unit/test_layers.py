@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -202,44 +201,6 @@ def test_the_network_is_reached_in_one_place(library: str) -> None:
         or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == library)
     }
     assert users == {"net"}
-
-
-HEAVY = ("asyncio", "rich", "httpx2", "filelock", "stamina", "websockets", "msgspec", "jupyter_server", "zmq", "json")
-
-
-@pytest.mark.parametrize(
-    ("line", "allowed"),
-    [
-        (["--version"], set()),
-        (["--help"], set()),
-        (["run", "--help"], {"msgspec", "json"}),
-        ([], {"msgspec", "json"}),
-    ],
-)
-def test_what_is_imported(line: list[str], allowed: set[str], tmp_path: Path) -> None:
-    """Asking for help costs no heavy module."""
-    code = (
-        "import sys\nfrom lecoder_cgpu.cli.main import main\n"
-        f"main({line!r})\nprint('IMPORTED', *[m for m in {HEAVY!r} if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={"LECODER_CGPU_CONFIG_DIR": str(tmp_path), "PATH": ""},
-    )  # fmt: skip
-    imported = set(done.stdout.splitlines()[-1].split()[1:])
-    assert imported <= allowed
-
-
-HEAVY_ON_THE_WAY = ("httpx2", "rich", "filelock", "stamina", "asyncio")
-
-
-def test_a_warm_kernel_run_imports_no_http_client(tmp_path: Path) -> None:
-    """The path that agents take hundreds of times imports neither the HTTP client, nor rich, nor the lock library."""
-    modules = ("runs.kernel_runs", "sessions.manager", "history.entries", "cli.commands.run")
-    code = "import sys, " + ", ".join(f"lecoder_cgpu.{name}" for name in modules) + "\n"
-    code += f"print(*[m for m in {(*HEAVY_ON_THE_WAY, 'lecoder_cgpu.helper')!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
 
 
 RUNTIME_LIBRARIES = sys.stdlib_module_names | {"zmq", "__future__"}

@@ -95,7 +95,7 @@ def test_what_stands_behind_a_script_is_its_own(
         (tmp_path / name).write_text("parser.add_argument('--json-lines')")
     (tmp_path / "speaks.py").write_text("parser.add_argument('--json')")
     split = parse.split_run(line.split())
-    assert (split.ours, split.remote, split.passed) == (ours.split(), remote.split(), passed.split())
+    assert (split.ours, split.remote, split.passed) == (ours.split(), remote.split(), tuple(passed.split()))
 
 
 @pytest.mark.parametrize(

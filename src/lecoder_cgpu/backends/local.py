@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from .. import config, errors
-from ..guest import run_processes
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
 from ..system import atomic_files, logs, process_identity
+
+if TYPE_CHECKING:
+    import subprocess
 from . import local_owner, protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest
 
@@ -98,6 +97,8 @@ class Backend(protocol.Backend):
         return self.find(record) is None
 
     def release(self, record: Record) -> Released:
+        import shutil
+
         folder = self._folder / record.id
         if not folder.exists():
             return "nothing"
@@ -174,6 +175,8 @@ def start(folder: Path, root: Path | None = None, order: bytes = b"\n") -> Serve
     Raises:
         errors.CapacityError: it does not start; the end of its log is in the message.
     """
+    import shutil
+
     atomic_files.ensure_dir(folder)
     work = root or folder / "work"
     if root is None:
@@ -202,6 +205,8 @@ def start(folder: Path, root: Path | None = None, order: bytes = b"\n") -> Serve
 
 
 def _spawn(folder: Path, work: Path, token: str) -> subprocess.Popen[bytes]:
+    import subprocess
+
     log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     # 0x208: DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP, names that only Windows has
     detached: Any = {"creationflags": 0x208} if sys.platform == "win32" else {"start_new_session": True}
@@ -246,6 +251,8 @@ def _environment(folder: Path, token: str) -> dict[str, str]:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], runtime: Path, log: Path, token: str) -> str:
     """The server's address, once it listens. The server writes it down itself, with the port that it was given."""
+    import socket
+
     info = runtime / f"jpserver-{process.pid}.json"
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
@@ -274,6 +281,8 @@ def _record(folder: Path, server: Server) -> None:
 
 def stop(folder: Path) -> bool:
     """End the folder's server with all its kernels and runs, and forget it; True when there was one."""
+    from ..guest import run_processes
+
     with atomic_files.lock(folder / "server.json"):
         server = find(folder)
         # Runs first: they get SIGTERM and the time to save their work, and a run outlives its server.

@@ -3,8 +3,6 @@ keeper for what costs nothing, so the server itself has its session closed when 
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +27,8 @@ def order(record: Record, state_dir: Path, environment: dict[str, str], profile:
     """
     if record.owner is None:
         return b"\n"
+    import json
+
     passed = {name: value for name, value in environment.items() if name in _PASSED_ON}
     passed["LECODER_CGPU_PROFILE"] = profile
     return json.dumps({"state": str(state_dir), "session": record.id, "environment": passed}).encode() + b"\n"
@@ -37,10 +37,14 @@ def order(record: Record, state_dir: Path, environment: dict[str, str], profile:
 def begin(line: bytes, environment: dict[str, str]) -> None:
     """Do as the line of `order` says, in the environment of this process."""
     if line.strip():
+        import json
+
         threading.Thread(target=_watch, args=(json.loads(line), environment), daemon=True).start()
 
 
 def _watch(wanted: dict[str, Any], environment: dict[str, str]) -> None:
+    import subprocess
+
     store = Store(Path(wanted["state"]))
     while True:
         time.sleep(PACE)

@@ -204,12 +204,9 @@ class _Helpful(click.Command):
         return option
 
     def get_help(self, ctx: click.Context) -> str:
-        from . import help_page
+        from . import help_page, help_text
 
-        page = help_page.formatter(ctx)
-        self.format_help(ctx, page)
-        help_page.write_next(page, _path(ctx))
-        return page.getvalue().rstrip("\n")
+        return help_text.render(help_page.blocks(self, ctx), ctx.terminal_width or help_text.columns())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from . import help_page

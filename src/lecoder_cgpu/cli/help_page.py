@@ -1,23 +1,21 @@
-"""How `--help` looks: commands and options in groups, wrapped at words, and the command that usually comes next.
+"""What `--help` shows: commands and options in groups, and the command that usually comes next.
 
-Imported only when a page of help is made, so it may not import anything of the runtime.
+Pages are made from click's commands once, by `python -m lecoder_cgpu.reference write`, and kept in `pages/`; so to show
+one, neither click nor the command is imported (`help_text`). Only with other options beside it, `--help` comes here.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
-import textwrap
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from .help_text import WIDEST, Block, file_name
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NARROWEST = 40  # columns; a narrower terminal wraps by itself
-WIDEST = 80
 
 # The commands in the order in which they are shown. One that stands in no group is an old name, and hidden.
 GROUPS: Mapping[str, Sequence[str]] = {
@@ -136,89 +134,25 @@ def next_command(path: str) -> str:
     return NEXT.get(path) or NEXT[path.partition(" ")[0]]
 
 
-def formatter(context: click.Context) -> Formatter:
-    """One that is as wide as the terminal, within limits."""
-    columns = context.terminal_width or min(shutil.get_terminal_size().columns, WIDEST)
-    return Formatter(max(columns, NARROWEST) - 2)
+class Page(click.HelpFormatter):
+    """Takes what click says of a command as blocks, for `help_text.render`."""
 
-
-class Formatter(click.HelpFormatter):
-    """Wraps at white space only: no word and no option is cut, and an example can still be pasted."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width=width)
+    def __init__(self) -> None:
+        super().__init__(width=WIDEST)
+        self.blocks: list[Block] = []
+        self._title = ""
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
-        """The line that says what may be typed."""
-        line = f"{prefix or 'Usage: '}{prog} {args}"
-        lines = textwrap.wrap(
-            line, self.width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-        )
-        self.write("".join(f"{part}\n" for part in lines))
+        self.blocks.append(["usage", f"{prog} {args}"])
+
+    def write_heading(self, heading: str) -> None:
+        self._title = heading
 
     def write_text(self, text: str) -> None:
-        """Paragraphs; one that begins with `\\b` has lines of its own."""
-        width, indent = self.width - self.current_indent, " " * self.current_indent
-        paragraphs = []
-        for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
-            first, _, rest = paragraph.partition("\n")
-            if first.strip() == "\b":
-                lines = [line for one in rest.splitlines() for line in _own_line(one.rstrip(), width)]
-            else:
-                lines = _wrapped(paragraph, width)
-            paragraphs.append("".join(f"{indent}{line}\n" for line in lines))
-        self.write("\n".join(paragraphs))
+        self.blocks.append(["text", text])
 
-    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Names and what they mean, in two columns; narrow ones on a narrow terminal."""
-        rows = list(rows)
-        indent = " " * self.current_indent
-        if self.width < 60:
-            col_max = 10
-        column = min(max((len(name) for name, _ in rows), default=0), col_max) + col_spacing
-        hanging = indent + " " * column
-        for name, text in rows:
-            names = _wrapped_name(name, self.width - len(indent))
-            lines = _wrapped(text, self.width - len(hanging))
-            if len(names) == 1 and len(name) <= column - col_spacing and lines:
-                self.write(f"{indent}{name:<{column}}{lines.pop(0)}\n")
-            else:
-                self.write("".join(f"{indent}{part}\n" for part in names))
-            self.write("".join(f"{hanging}{line}\n" for line in lines))
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
-
-
-def _wrapped_name(name: str, width: int) -> list[str]:
-    """The names of an option and its value; too long a list of choices goes on in the next line."""
-    if len(name) <= width:
-        return [name]
-    lines = [""]
-    for part in re.findall(r"[^ |]+[ |]*", name):
-        if lines[-1].strip() and len((lines[-1] + part).rstrip()) > width:
-            lines.append("    ")
-        lines[-1] += part
-    return [line.rstrip() for line in lines]
-
-
-def _own_line(line: str, width: int) -> list[str]:
-    """A line that stands for itself, such as an example with a remark. Too long a command goes on behind a backslash,
-    as the shell reads it."""
-    if len(line) <= width:
-        return [line]
-    code, _, remark = (part.strip() for part in re.match(r"(.*?\S)(\s{3,}|$)(.*)", line).groups())  # type: ignore[union-attr]
-    if "lecoder-cgpu" not in code:
-        return textwrap.wrap(line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-    lines = [""]
-    for word in re.findall(r"""(?:[^\s'"]|'[^']*'|"[^"]*"|['"])+""", code):
-        if lines[-1].strip() and len(lines[-1]) + len(word) + 1 > width - 2:
-            lines[-1] += " \\"
-            lines.append("    " + word)
-        else:
-            lines[-1] += (" " if lines[-1].strip() else "") + word
-    return lines + ["    " + part for part in _wrapped("# " + remark, width - 4)] if remark else lines
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 0, col_spacing: int = 0) -> None:
+        self.blocks.append(["list", self._title, col_max, [list(row) for row in rows]])
 
 
 def write_commands(page: click.HelpFormatter, commands: Mapping[str, str]) -> None:
@@ -230,7 +164,7 @@ def write_commands(page: click.HelpFormatter, commands: Mapping[str, str]) -> No
     widest = max(len(name) for names in GROUPS.values() for name in names)
     for title, names in GROUPS.items():
         with page.section(title):
-            page.write_dl([(name.ljust(widest) if page.width >= 60 else name, commands[name]) for name in names])
+            page.write_dl([(name, commands[name]) for name in names], widest)
 
 
 def write_subcommands(page: click.HelpFormatter, commands: Iterable[tuple[str, click.Command]]) -> None:
@@ -269,7 +203,32 @@ def write_options(
             page.write_dl([record for _, record in left])
 
 
-def write_next(page: click.HelpFormatter, path: str) -> None:
+def write_next(page: Page, path: str) -> None:
     """The command that usually comes next."""
-    page.write_paragraph()
-    page.write_text(f"\b\nNext: lecoder-cgpu {next_command(path)}")
+    page.blocks.append(["line", f"Next: lecoder-cgpu {next_command(path)}"])
+
+
+def kept(root: click.Group) -> dict[str, str]:
+    """The files of `pages/`: their names, and what they hold."""
+    return {
+        file_name(path.split()): json.dumps(blocks, indent=1, ensure_ascii=False) + "\n"
+        for path, blocks in _every(root, None, "lecoder-cgpu")
+    }
+
+
+def _every(command: click.Command, above: click.Context | None, name: str) -> Iterator[tuple[str, list[Block]]]:
+    """The words of a command and of those below it, without our own name, and what their pages hold."""
+    context = click.Context(command, above, info_name=name, **command.context_settings)
+    yield context.command_path.partition(" ")[2], blocks(command, context)
+    for below in command.list_commands(context) if isinstance(command, click.Group) else ():
+        found = command.get_command(context, below)  # type: ignore[attr-defined]
+        assert found is not None
+        yield from _every(found, context, below)
+
+
+def blocks(command: click.Command, context: click.Context) -> list[Block]:
+    """What the page of a command holds."""
+    page = Page()
+    command.format_help(context, page)
+    write_next(page, context.command_path.partition(" ")[2])
+    return page.blocks

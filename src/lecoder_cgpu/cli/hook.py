@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -51,6 +50,8 @@ def finish(
 def _execute(
     printer: Printer, hook: Hook, document: Run | JobDocument | NotebookRun, run_id: str, profile: str, event: str
 ) -> None:
+    import subprocess
+
     session = document.session.name if isinstance(document.session, SessionRef) else ""
     environment = {
         **config.child_environment(profile),

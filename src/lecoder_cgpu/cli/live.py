@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -224,6 +223,8 @@ class KernelView:
 
     def _rub_out(self, text: str) -> None:
         """Take back `text`, the last thing written to the terminal, as far as it is still on the screen."""
+        import shutil
+
         size = shutil.get_terminal_size()
         lines = render(text).split("\n")
         rows = sum(max((len(line) + size.columns - 1) // size.columns, 1) for line in lines) - 1

@@ -34,17 +34,27 @@ def main(arguments: Sequence[str]) -> int:
     _catch_signals()
     try:
         if arguments in (["--version"], ["-V"], ["-v"]):
-            return _version(printer)
+            return _shown(__version__, printer)
+        if arguments[-1:] in (["--help"], ["-h"]) and (page := _kept_page(arguments[:-1], printer)) is not None:
+            return _shown(page, printer)
         return _invoke(arguments, printer)
     except KeyboardInterrupt as interrupt:  # a second signal while we were cleaning up, or one before there was an App
         return _answer_shortly(printer, interrupt)
 
 
-def _version(printer: Printer) -> int:
-    """The fast path of --version, which needs nothing of the rest."""
+def _kept_page(words: list[str], printer: Printer) -> str | None:
+    """The page of help of the command that these words name alone, for people; None for every other command line."""
+    from . import help_text
+
+    blocks = help_text.kept(words) if printer.mode == "human" else None
+    return None if blocks is None else help_text.render(blocks, help_text.columns())
+
+
+def _shown(text: str, printer: Printer) -> int:
+    """The fast path of --version and of pages of help, which needs nothing of the rest."""
     try:
         standard_streams.release_signals()
-        printer.show(__version__)
+        printer.show(text)
     except errors.Error as error:
         return printer.failure(error, lambda: "none")
     return 0

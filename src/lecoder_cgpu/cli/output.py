@@ -14,8 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, TextIO, TypeVar
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
 
 from .. import config, errors
 from . import own_commands, standard_streams
@@ -26,8 +25,7 @@ Billing = Literal["running", "none", "unknown"]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows for people: drawn on a terminal, separated by tabs in a pipe."""
 
     headers: Sequence[str]
@@ -35,8 +33,7 @@ class Table:
     empty: str = ""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command returns: its document, the same for people, and the exit status.
 
     `human` gives lines of text or a `Table`; it is called only when a person will read it. With `printed`, the
@@ -44,7 +41,7 @@ class Answer:
     """
 
     document: Any
-    human: Callable[[], str | Table] = field(default=lambda: "")
+    human: Callable[[], str | Table] = lambda: ""
     exit_status: int = 0
     printed: bool = False
 

@@ -19,8 +19,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .script_files import calls_us, found, speaks_of_json
 
@@ -48,6 +47,11 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,
 }  # fmt: skip
 
+_LONG = {
+    "-m": "--mode", "-k": "--kernel", "-f": "--file", "-e": "--env", "-v": "--verbose", "-s": "--session",
+    "-c": "--config",
+}  # fmt: skip
+
 # Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.
 NOTEBOOK_OPTIONS: Mapping[str, bool] = {
     "-p": True, "--parameter": True, "-r": True, "--raw-parameter": True, "-P": True, "--parameters": True, "-o": True,
@@ -67,56 +71,50 @@ IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive
 _TPU = r"(?:tpu|any|(?:tpu[\s_-]*)?v\d[a-z]?(?:[\s_-]*\d+)?|[tlg]4|[ahp]100|k80)"
 
 
-@dataclass
-class Split:
+class Split(NamedTuple):
     """`ours` are options for `run`, `remote` the words of the remote command (or the code).
 
     `separated`: they are certainly meant for it, because `--` or the name of a script that calls us stands before them.
     `passed`: the names of options that `run` has as well, and that go to the script or program before them.
     """
 
-    ours: list[str] = field(default_factory=list)
-    remote: list[str] = field(default_factory=list)
+    ours: list[str]
+    remote: list[str]
     separated: bool = False
-    passed: list[str] = field(default_factory=list)
+    passed: tuple[str, ...] = ()
 
 
 def split_run(arguments: Sequence[str]) -> Split:
     """Divide what follows `run` on the command line."""
-    split = Split()
+    ours: list[str] = []
     position = 0
     while position < len(arguments):
         word = arguments[position]
         if word == "--":
-            split.remote, split.separated = list(arguments[position + 1 :]), True
-            return split
+            return Split(ours, list(arguments[position + 1 :]), separated=True)
         if word == "-" or not word.startswith("-"):
             break
         length = option_length(arguments[position:]) or 1  # an unknown option is refused when it is parsed
-        split.ours += arguments[position : position + length]
+        ours += arguments[position : position + length]
         position += length
-        if word in ("-f", "--file") and length == 2 and calls_us(split.ours[-1]):
+        if word in ("-f", "--file") and length == 2 and calls_us(ours[-1]):
             rest = list(arguments[position:])
-            split.remote, split.separated = rest[1:] if rest[:1] == ["--"] else rest, True
-            return split
+            return Split(ours, rest[1:] if rest[:1] == ["--"] else rest, separated=True)
     words = list(arguments[position:])
     if not words:
-        return split
-    if not {"-f", "--file"} & set(split.ours):
-        script = found(words[0], _value_of("--sync", split.ours))
+        return Split(ours, [])
+    if not {"-f", "--file"} & set(ours):
+        script = found(words[0], _value_of("--sync", ours))
         if script is not None:
-            if not calls_us(words[0]):
-                if _ends_with_json(words, split.ours) and not speaks_of_json(script):
-                    split.ours.append(words.pop())
-                split.passed = _names_of_ours(words[1:], split.ours)
-            split.remote = words
-            return split
-    start = _tail_start(words, kernel=_is_kernel(split.ours))
-    split.ours += words[start:]
-    split.remote = words[:start]
-    if not calls_us(words[0]) and _ends_with_json(split.remote, split.ours):
-        split.passed = ["--json"]
-    return split
+            if calls_us(words[0]):
+                return Split(ours, words)
+            if _ends_with_json(words, ours) and not speaks_of_json(script):
+                ours.append(words.pop())
+            return Split(ours, words, passed=_names_of_ours(words[1:], ours))
+    start = _tail_start(words, kernel=_is_kernel(ours))
+    ours += words[start:]
+    passed = ("--json",) if not calls_us(words[0]) and _ends_with_json(words[:start], ours) else ()
+    return Split(ours, words[:start], passed=passed)
 
 
 def _value_of(option: str, ours: Sequence[str]) -> str | None:
@@ -135,12 +133,12 @@ def _ends_with_json(words: Sequence[str], ours: Sequence[str]) -> bool:
     return len(words) > 1 and words[-1] == "--json" and "--" not in words and "--json" not in ours
 
 
-def _names_of_ours(words: Sequence[str], given: Sequence[str]) -> list[str]:
+def _names_of_ours(words: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
     """The long options of `run` among words for a script, up to `--`, without those that `run` was given before."""
     until = words.index("--") if "--" in words else len(words)
     names = (word.partition("=")[0] for word in words[:until] if word.startswith("--"))
     taken = {word.partition("=")[0] for word in given}
-    return list(dict.fromkeys(name for name in names if name in RUN_OPTIONS and name not in taken))
+    return tuple(dict.fromkeys(name for name in names if name in RUN_OPTIONS and name not in taken))
 
 
 def is_notebook(arguments: Sequence[str]) -> bool:
@@ -217,6 +215,16 @@ def option_length(words: Sequence[str], known: Mapping[str, bool] = RUN_OPTIONS)
     if not takes_value:
         return 1
     return 2 if len(words) > 1 else None
+
+
+def spelled_out(ours: Sequence[str]) -> list[str]:
+    """Options of `run` with their long names. Click takes a short one for a misspelled long one first, and looks for
+    similar ones, which costs a warm run three milliseconds."""
+    words: list[str] = []
+    while (done := len(words)) < len(ours):
+        length = option_length(ours[done:]) or 1
+        words += [_LONG.get(ours[done], ours[done]), *ours[done + 1 : done + length]]
+    return words
 
 
 def tpu_length(words: Sequence[str]) -> int:

@@ -7,7 +7,6 @@ attempts, `LECODER_CGPU_ATTEMPT`, from 1, and `LECODER_CGPU_RESUME=1` if a gener
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +26,8 @@ from ..store import leases
 from ..system import logs
 
 if TYPE_CHECKING:
+    import tempfile
+
     from ..backends.protocol import RuntimeRequest
     from ..files.pulling import Pulling
     from ..models.runs import Run
@@ -152,6 +153,8 @@ class Attempts:
     def sources(self, folder: str) -> str:
         """The local folder to send: a copy, made for the first attempt, which later ones get, too."""
         if self._copy is None:
+            import tempfile
+
             from ..files import snapshot
 
             self._copies = tempfile.TemporaryDirectory(prefix="lecoder-cgpu-", ignore_cleanup_errors=True)

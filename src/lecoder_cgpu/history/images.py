@@ -6,7 +6,6 @@ They are bounded in size, each and together; the oldest go first. Nothing else i
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,4 +96,6 @@ def image(mime: str, value: Any) -> bytes | None:
 
 def digest(content: bytes) -> str:
     """The file name of an image."""
+    import hashlib
+
     return hashlib.sha256(content).hexdigest()

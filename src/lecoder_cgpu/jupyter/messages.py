@@ -8,7 +8,6 @@ Source: jupyter_client's messaging specification 5.3 and jupyter_server's WebSoc
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -218,6 +217,8 @@ def _lenient(text: str | bytes) -> Any:
     Raises:
         ValueError: it is no JSON, or nested too deeply. RecursionError: it is nested much too deeply.
     """
+    import json
+
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     return _cleaned(json.loads(text, parse_constant=str, parse_int=_whole, parse_float=_real), MAX_DEPTH)

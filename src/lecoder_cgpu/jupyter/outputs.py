@@ -4,7 +4,6 @@ applied, text as a terminal shows it (see `screen`). Pure, but for `write_files`
 
 from __future__ import annotations
 
-import base64
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -305,6 +304,8 @@ def content(mime: str, value: Any) -> bytes:
     text = value if isinstance(value, str) else "".join(str(part) for part in value)
     if _is_text(mime):
         return text.encode()
+    import base64
+
     try:
         return base64.b64decode(text, validate=False)
     except ValueError:

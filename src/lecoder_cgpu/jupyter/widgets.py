@@ -7,7 +7,6 @@ does. Any code can send any message, so no field is taken for what it should be.
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -44,6 +43,8 @@ class Widgets:
         state = data.get("state")
         if not isinstance(state, dict):
             return
+        import base64
+
         self._states.setdefault(comm, {}).update(state)
         paths = data.get("buffer_paths")
         for path, buffer in zip(paths if isinstance(paths, list) else [], buffers, strict=False):

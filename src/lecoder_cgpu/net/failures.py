@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
+import sys
 import time
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import errors
@@ -21,8 +21,7 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 UNREACHED = "repeat the same command; lecoder-cgpu doctor checks the network"
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An unsuccessful answer: its HTTP status, the request in words, and the text of its body.
 
     `location` is the target of a redirection. `page` is true for a web page, which no API sends. `retry_after` is in
@@ -102,7 +101,8 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
         cause = cause.__cause__ or cause.__context__
     if (of_proxy := proxies.failure(url, error, cause)) is not None:
         return of_proxy
-    if isinstance(cause, ssl.SSLCertVerificationError):
+    ssl: Any = sys.modules.get("ssl")  # costs an import, and who has not made it speaks no TLS
+    if ssl is not None and isinstance(cause, ssl.SSLCertVerificationError):
         return errors.ConnectionFailed(
             f"{where}: its TLS certificate is not trusted: {cause.verify_message}",
             name="CertificateError",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
 import sys
 import time
 import weakref
@@ -21,6 +20,7 @@ from .retry import persist
 
 if TYPE_CHECKING:
     import http.cookiejar
+    import ssl
 
     import httpx2
 
@@ -42,6 +42,8 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
     Raises:
         errors.ConfigError: the file holds none.
     """
+    import ssl
+
     context = _system_context()
     if ca is not None:
         try:
@@ -57,6 +59,8 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
 def _system_context() -> ssl.SSLContext:
     """What the system trusts. On macOS and Windows that is asked of the system itself, which knows the authorities that
     a company has added; elsewhere OpenSSL's files are the system's."""
+    import ssl
+
     named = config.environment("SSL_CERT_FILE") or config.environment("SSL_CERT_DIR")
     if sys.platform in ("darwin", "win32") and not named:
         import truststore
@@ -376,7 +380,7 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
         url,
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
         timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
-        verify=ssl.create_default_context(),
+        verify=tls_context(),
         follow_redirects=True,
     )
     content = bytearray()

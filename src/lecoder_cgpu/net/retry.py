@@ -6,7 +6,6 @@ not pay for its import.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -30,9 +29,6 @@ TELL_EVERY = 20.0  # seconds of trying again after which that is told, again and
 _reconnecting: ContextVar[bool] = ContextVar("reconnecting", default=False)
 
 tell: Callable[[str], None] | None = None  # set by the command line: told, in a line, what is being tried again
-
-# stamina logs each try for programs that set up logging; without a handler that would land on stderr.
-_QUIET = logging.NullHandler()
 
 
 def transient(error: Exception) -> bool | float:
@@ -82,9 +78,8 @@ def persist(
             raise
     import stamina
 
+    _quiet_stamina()
     began = told = time.monotonic()
-
-    logging.getLogger("stamina").addHandler(_QUIET)
 
     def worth(error: Exception) -> bool | float:
         nonlocal told
@@ -110,6 +105,15 @@ def persist(
                 raise first  # the failed try counts as the first one
             return action()
     raise AssertionError("retry_context returns or raises")
+
+
+def _quiet_stamina() -> None:
+    """It logs each try for programs that set up logging; without a handler that would land on stderr."""
+    import logging
+
+    logger = logging.getLogger("stamina")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 def reconnect(action: Callable[[], T], *, again: Again, limit: float | None) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import struct
 import sys
@@ -20,6 +19,7 @@ from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback, tls_context
 from .retry import persist
 
 if TYPE_CHECKING:
+    import logging
     from ssl import SSLContext
 
     from websockets.sync.client import ClientConnection
@@ -30,13 +30,23 @@ TOO_BIG = 1009  # the close code for a message that is too large
 LARGEST = 256 << 20  # bytes of a message: a kernel may send hundreds of megabytes in one (protocol J18)
 CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
 STUCK_WAIT = 0.5  # seconds after which a frame that is still being sent is given up for the close
-_QUIET = logging.NullHandler()
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
 
 
 def reset_when_closed(connection: socket.socket) -> None:
     """Make a later close reset the connection: unsent data is thrown away, and the peer sees that it was cut."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
+
+
+def _quiet() -> logging.Logger:
+    """The library reports sockets that we closed without waiting for the peer; that does not belong on stderr."""
+    import logging
+
+    logger = logging.getLogger("lecoder_cgpu.websocket")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    return logger
 
 
 class WebSocket:
@@ -91,10 +101,6 @@ class WebSocket:
         from websockets.sync.client import connect
         from websockets.typing import Subprotocol
 
-        # The library reports sockets that we closed without waiting for the peer; that does not belong on stderr.
-        logger = logging.getLogger("lecoder_cgpu.websocket")
-        logger.addHandler(_QUIET)
-        logger.propagate = False
         where = url.partition("?")[0]
         proxies.check(url)
         try:
@@ -111,7 +117,7 @@ class WebSocket:
                 ping_interval=interval,
                 ping_timeout=PING_TIMEOUT,
                 proxy=None if is_loopback(url) else proxies.whole_address(url) or True,
-                logger=logger,
+                logger=_quiet(),
             ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
         except InvalidStatus as error:
             response = error.response

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -303,6 +302,8 @@ def process(
         )
     suggestion = None
     if exit_code == 127 and (missing := _missing_command(text, command)):
+        import shlex
+
         ended += f": there is no command {missing!r} on the runtime"
         suggestion = f"install {shlex.quote(missing)}, or check its spelling"
     elif exit_code == 126:
@@ -342,6 +343,8 @@ def _missing_command(text: str, command: str) -> str | None:
     found = re.search(r"(?:^|: )([^\s:]+): (?:command not found|not found|No such file or directory)", text, re.M)
     if found:
         return found[1]
+    import shlex
+
     try:
         return shlex.split(command)[0]
     except (ValueError, IndexError):

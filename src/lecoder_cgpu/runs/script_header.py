@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 
 from .. import errors
@@ -53,6 +52,8 @@ def read(text: str, origin: str) -> Header:
             name="BadScriptHeader",
             hint='packages are texts in []: # dependencies = ["rich"]; versions one: # requires-python = ">=3.10"',
         )
+
+    import tomllib
 
     if len(blocks) > 1:
         raise refuse("is there twice")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -88,6 +87,8 @@ def _start(settings: config.Config, state_dir: Path) -> None:
         for name, value in handed.items()
         if name.startswith("LECODER_CGPU_") or not redaction.is_called_secret(value)
     }
+    import subprocess
+
     process = subprocess.Popen(
         [sys.executable, "-m", PROGRAM, "keeper", "run", HANDED, *where],
         cwd=state_dir,

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import math
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +45,8 @@ def encode(document: msgspec.Struct) -> bytes:
     try:
         return msgspec.json.encode(document)
     except UnicodeEncodeError:
+        import json
+
         return json.dumps(msgspec.to_builtins(document)).encode()
 
 
@@ -58,6 +58,8 @@ def decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
     """
     try:
         if b"\\ud" in bytes(content):  # perhaps of `encode`, with half of a surrogate pair
+            import json
+
             found = msgspec.convert(json.loads(bytes(content)), kind)
         else:
             found = msgspec.json.decode(content, type=kind)
@@ -143,9 +145,9 @@ def write_atomic(path: Path, content: bytes) -> None:
     temporary = None
     try:
         _tidy(path)
-        # Its name tells whose it is, so that the next writer can remove what a killed one left. mkstemp makes it 0600.
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.{os.getpid()}-", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        # Its name tells whose it is, so that the next writer can remove what a killed one left.
+        temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+        with open(temporary, "xb", opener=_private) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -155,6 +157,10 @@ def write_atomic(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         raise unusable(path, error) from error
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
 
 
 def _tidy(path: Path) -> None:

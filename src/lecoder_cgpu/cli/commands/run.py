@@ -34,7 +34,9 @@ class RunCommand(Command):
         split = parse.split_run(args)
         context.meta[SPLIT] = split
         try:
-            return super().parse_args(context, [*runtime_options.attach_tpu(split.ours), "--", *split.remote])
+            return super().parse_args(
+                context, [*runtime_options.attach_tpu(parse.spelled_out(split.ours)), "--", *split.remote]
+            )
         except click.NoSuchOption as error:
             if not {"-f", "--file"} & set(split.ours):
                 raise
@@ -157,7 +159,7 @@ def command(app: App, /, words: Sequence[str], **options: Any) -> Answer:
     """
     from ..run_command import Invocation
 
-    split: parse.Split = click.get_current_context().meta.get(SPLIT, parse.Split())
+    split: parse.Split = click.get_current_context().meta[SPLIT]
     options |= {"separated": split.separated, "behind": split.passed}
     invocation = Invocation(app, words, options)
     if options["attach"] is not None:
