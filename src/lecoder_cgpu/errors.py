@@ -300,6 +300,12 @@ class DriveFailed(ConnectionFailed):
     """Google Drive failed (HTTP 5xx)."""
 
 
+class TooManyRuntimes(QuotaError):
+    """The account may hold no further runtime. `endpoints` are those that it holds."""
+
+    endpoints: tuple[str, ...] = ()
+
+
 class VerifyFailed(TransferError):
     """What arrived is not what was sent."""
 

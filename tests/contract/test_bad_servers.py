@@ -151,24 +151,7 @@ def test_a_server_from_the_environment(cli: Cli, jupyter: JupyterServer) -> None
 
 def test_a_server_that_is_gone_later(cli: Cli) -> None:
     """A session whose server is down: retryable, kept by clean, closable by force."""
-    port = free_port()
-    cli.state.mkdir(parents=True)
-    record = {
-        "id": "11111111-0000-4000-8000-000000000000",
-        "label": "x",
-        "name": "gone",
-        "backend": "jupyter",
-        "runtime": {
-            "label": "x",
-            "endpoint": f"http://127.0.0.1:{port}/",
-            "proxy": {"url": f"http://127.0.0.1:{port}/"},
-        },
-        "createdAt": "2026-01-01T00:00:00.000Z",
-        "lastUsedAt": "2026-01-01T00:00:00.000Z",
-        "isActive": True,
-        "kernel": {"id": "k", "path": "p"},
-    }
-    (cli.state / "sessions.json").write_text(json.dumps([record]))
+    _stored(cli, f"http://127.0.0.1:{free_port()}/")
     run = cli("run", "-m", "kernel", "1", "--json")
     assert (run.json["errorCode"], run.code, run.json["error"]["retryable"]) == (1006, 74, True)
     listed = cli("sessions", "list", "--json").json
@@ -181,6 +164,35 @@ def test_a_server_that_is_gone_later(cli: Cli) -> None:
     assert cli("sessions", "close", "gone", "--json").code == 74
     assert cli("sessions", "close", "gone", "--force", "--json").code == 0
     assert cli("sessions", "list", "--json").json == []
+
+
+def test_a_server_that_knows_nothing_any_more(cli: Cli) -> None:
+    """404 to everything: a kernel that is not there is no sign of a session that can be used."""
+    with answering(404, "application/json", b"{}") as url:
+        _stored(cli, url)
+        (item,) = cli("sessions", "list", "--json").json
+    assert (item["status"], "kernel" in item) == ("unreachable", False)
+
+
+def _stored(cli: Cli, url: str) -> None:
+    """A session with a kernel on the server at that address."""
+    cli.state.mkdir(parents=True)
+    record = {
+        "id": "11111111-0000-4000-8000-000000000000",
+        "label": "x",
+        "name": "gone",
+        "backend": "jupyter",
+        "runtime": {
+            "label": "x",
+            "endpoint": url,
+            "proxy": {"url": url},
+        },
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "lastUsedAt": "2026-01-01T00:00:00.000Z",
+        "isActive": True,
+        "kernel": {"id": "k", "path": "p"},
+    }
+    (cli.state / "sessions.json").write_text(json.dumps([record]))
 
 
 @pytest.mark.parametrize(

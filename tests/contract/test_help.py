@@ -64,7 +64,7 @@ def test_examples_are_accepted(name: str, parses: click.Group) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["jobz"], ["job", "rm"], ["job", "show", "a", "b"], ["ls", "--all"], ["run", "--timeout", "soon", "x"]]
+    "words", [["jobz"], ["job", "retry"], ["job", "show", "a", "b"], ["ls", "--all"], ["run", "--timeout", "soon", "x"]]
 )
 def test_a_wrong_example_is_seen(words: list[str], parses: click.Group) -> None:
     """The parser refuses a command, an option, a value and a number of arguments that are not there."""

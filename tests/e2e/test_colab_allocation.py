@@ -139,6 +139,9 @@ def test_too_many_runtimes_has_two_meanings(colab: FakeColab, colab_cli: Cli) ->
     colab.kill(foreign)
     colab.account.max_vms = 0
     refused(colab_cli(*RUN), 2002, "UsageLimit")
+    colab.account.max_vms = 1
+    assert colab_cli("sessions", "ensure", "mine", "--cpu").code == 0  # which needs no taking over
+    assert "-s mine" in refused(colab_cli(*RUN, "--new-runtime"), 2002, "TooManyRuntimes")["suggestion"]
 
 
 def test_fallback_only_where_it_is_written(hollow: FakeColab, colab_cli: Cli) -> None:

@@ -196,6 +196,7 @@ def test_a_start_that_fails_leaves_nothing(local: Cli) -> None:
     assert "cannot start today" in result.json["error"]["message"]
     assert not list(local.state.glob("local/*/server.json"))
     assert processes_of(local.home) == []
+    assert local("sessions", "list", "--json").json == []
 
 
 def test_a_client_that_is_killed_while_it_starts_the_server(local: Cli) -> None:

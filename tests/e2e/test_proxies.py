@@ -183,6 +183,9 @@ def test_commands_behind_a_proxy_that_wants_a_login(
     for words in (["usage"], ["gpus"], ["sessions", "close", "--all"]):
         answer = colab_cli(*words, "--json", env=env)
         assert (answer.code, answer.json["error"]["name"]) == (74, "ProxyLogin"), answer
+    listed = colab_cli("sessions", "list", "--json", env=env)
+    assert (listed.code, listed.json) == (74, [])
+    assert "so the account may hold others" in listed.err
     assert "is not known" in colab_cli("status", env=env).out
     config.write_text(json.dumps(known | {"oauthDomain": "https://oauth.example.org"}))
     found = colab_cli("doctor", "--json", env=env).json["findings"]

@@ -24,7 +24,7 @@ def test_parts_are_short() -> None:
     reference = describe(root)
     for name in parts.names(reference):
         kind, _, rest = name.partition(" ")
-        look = {"error": parts.of_error, "setting": parts.of_setting}.get(kind)
+        look = {"error": parts.of_error, "exit": parts.of_exit, "setting": parts.of_setting}.get(kind)
         part = parts.of_command(reference, name) if look is None else look(reference, rest)
         assert part is not None, name
         encoded = msgspec.json.format(msgspec.json.encode(part), indent=2)
@@ -60,9 +60,13 @@ def test_the_page_is_put_where_agents_look(tmp_path: Path, monkeypatch: pytest.M
         target = tmp_path / folder / "lecoder-cgpu" / "SKILL.md"
         assert skill_places.install(kind.upper()) == skill_places.install(kind) == target
         assert target.read_text("utf-8") == skill_places.page()
-        assert skill_places.remove(kind) == target
+        assert skill_places.remove(kind) == (target, [])
         assert not target.parent.exists()
-        assert skill_places.remove(kind) is None
+        assert skill_places.remove(kind) == (None, [])
+    assert skill_places.install("codex") == skill_places.install("agents")  # they read the same file
+    assert skill_places.remove("codex").kept_for == ["agents"]
+    assert skill_places.remove("codex").kept_for == ["agents"]
+    assert skill_places.remove("agents").kept_for == []
     target = skill_places.install(str(tmp_path / "mine"))
     target.write_text("---\nname: another\n---\n")
     for act in (skill_places.install, skill_places.remove):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import errors
 from ..system import atomic_files
 
 NAME = "lecoder-cgpu"
 FILE = "SKILL.md"
-INSTALLED = ".installed"  # beside it: the digest of the page as it was put there
+INSTALLED = ".installed"  # beside it: the digest of the page as it was put there, and for which kinds of agents
 _OURS = f"\nname: {NAME}\n"  # a line of the page's front matter
 
 # Kind of agent -> its folder of skills, below the home folder, for all projects.
@@ -21,7 +23,7 @@ PLACES = {
     "gemini": ".gemini/skills",
     "copilot": ".copilot/skills",
     "opencode": ".config/opencode/skills",
-    "agents": ".agents/skills",  # what several agents share
+    "agents": ".agents/skills",  # what several agents share, codex among them
 }
 
 
@@ -42,6 +44,12 @@ def folder_of(place: str) -> Path:
     return path
 
 
+def sharing(place: str) -> list[str]:
+    """The other kinds of agents that look into the same folder."""
+    kind = place.lower()
+    return [other for other, folder in PLACES.items() if other != kind and folder == PLACES.get(kind)]
+
+
 def page() -> str:
     """The page of this version."""
     return (Path(__file__).parents[1] / FILE).read_text("utf-8")
@@ -55,9 +63,10 @@ def install(place: str) -> Path:
     """
     target = folder_of(place) / NAME / FILE
     _check_ours(target)
+    kinds = sorted({*_kinds(target), place.lower()} & PLACES.keys())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        atomic_files.write_atomic(target.with_name(INSTALLED), _digest(page().encode()))
+        _note(target, _digest(page().encode()), kinds)
         atomic_files.write_atomic(target, page().encode())
         target.chmod(0o644)
     except (OSError, errors.ConfigError) as error:
@@ -69,17 +78,33 @@ def install(place: str) -> Path:
     return target
 
 
-def remove(place: str) -> Path | None:
-    """Delete what `install` has written there, and the folder if nothing else is in it; None if nothing is there.
+class Removed(NamedTuple):
+    """What `remove` did.
+
+    Attributes:
+        path: the file; None where nothing of ours is.
+        kept_for: the kinds of agents for which the file was put there as well, so that it stays.
+    """
+
+    path: Path | None
+    kept_for: list[str]
+
+
+def remove(place: str) -> Removed:
+    """Delete what `install` has written there for that kind of agent, and the folder if nothing else is in it.
 
     Raises:
         errors.UsageError: what is there is not ours, was edited, or cannot be deleted.
     """
     target = folder_of(place) / NAME / FILE
     if not target.exists() and not target.is_symlink():
-        return None
+        return Removed(None, [])
     _check_ours(target)
+    kept_for = [kind for kind in _kinds(target) if kind != place.lower()] if place.lower() in PLACES else []
     try:
+        if kept_for:
+            _note(target, _installed(target), kept_for)
+            return Removed(target, kept_for)
         target.unlink()
         target.with_name(INSTALLED).unlink(missing_ok=True)
         if not any(target.parent.iterdir()):
@@ -88,7 +113,7 @@ def remove(place: str) -> Path | None:
         raise errors.UsageError(
             f"{target} cannot be deleted: {error.strerror or error}", hint=f"delete it yourself: rm {target}"
         ) from error
-    return target
+    return Removed(target, [])
 
 
 def _check_ours(target: Path) -> None:
@@ -124,9 +149,24 @@ def _digest(content: bytes) -> bytes:
     return sha256(content).hexdigest().encode()
 
 
+def _note(target: Path, digest: bytes, kinds: Sequence[str]) -> None:
+    """Write down what was put there, and for whom."""
+    atomic_files.write_atomic(target.with_name(INSTALLED), b"\n".join([digest, *(kind.encode() for kind in kinds)]))
+
+
+def _noted(target: Path) -> list[bytes]:
+    try:
+        return target.with_name(INSTALLED).read_bytes()[:4096].split(b"\n")
+    except OSError:
+        return [b""]
+
+
 def _installed(target: Path) -> bytes:
     """The digest of what was put there; nothing where none can be read."""
-    try:
-        return target.with_name(INSTALLED).read_bytes()
-    except OSError:
-        return b""
+    return _noted(target)[0]
+
+
+def _kinds(target: Path) -> list[str]:
+    """For which kinds of agents it was put there, as far as that was noted."""
+    noted = _noted(target)[1:]
+    return [kind for kind in PLACES if kind.encode() in noted]

@@ -138,7 +138,7 @@ class Client:
 
     def sessions(self) -> list[SessionDocument]:
         """Every stored session and the present state of its runtime, most recently used first."""
-        return operations.list_sessions(self._now)
+        return operations.list_sessions(self._now).documents
 
     def adopt(self, endpoint: str, name: str) -> Session:
         """Take over a runtime that the account holds and no session here knows, and make it the active session.

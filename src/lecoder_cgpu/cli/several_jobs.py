@@ -29,7 +29,7 @@ def chosen(jobs: Jobs, names: Sequence[str], *, everything: bool) -> Sequence[st
         errors.NotFoundError: there is no such job; then nothing was done to the others either.
     """
     if everything:
-        return jobs.unfinished()
+        return jobs.ids(ended=False)
     return list(dict.fromkeys(jobs.find(name).run for name in names))
 
 

@@ -1,4 +1,4 @@
-"""One command, error or setting of the reference, short enough for an agent's context."""
+"""One command, error, exit status or setting of the reference, short enough for an agent's context."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def names(reference: Reference) -> list[str]:
     return [
         *(item.name for item in reference.commands),
         *(f"error {code}" for code in dict.fromkeys(item.code for item in reference.errors)),
+        *(f"exit {status}" for status in reference.exit_codes),
         *(f"setting {item.key}" for item in reference.settings),
     ]
 
@@ -92,16 +93,21 @@ def of_error(reference: Reference, text: str) -> ReferencePart | None:
             exit_codes=sorted({item.exit_status for item in entries}),
             retryable=any(item.kind.retryable for item in entries),
         )
-    if text in reference.exit_codes:
-        codes = sorted({item.code for item in reference.errors if str(item.exit_code) == text})
-        return ReferencePart(
-            version=reference.version,
-            name=f"exit status {text}",
-            text=[reference.exit_codes[text]],
-            error_codes=codes,
-            exit_codes=[int(text)],
-        )
-    return None
+    return of_exit(reference, text)
+
+
+def of_exit(reference: Reference, status: str) -> ReferencePart | None:
+    """An exit status, with the codes of the errors that end with it."""
+    if status not in reference.exit_codes:
+        return None
+    codes = sorted({item.code for item in reference.errors if str(item.exit_code) == status})
+    return ReferencePart(
+        version=reference.version,
+        name=f"exit status {status}",
+        text=[reference.exit_codes[status]],
+        error_codes=codes or UNSET,
+        exit_codes=[int(status)],
+    )
 
 
 def of_setting(reference: Reference, name: str) -> ReferencePart | None:

@@ -68,7 +68,7 @@ class Reference(Struct, kw_only=True):
 
 
 class ReferencePart(Struct, kw_only=True):
-    """`reference COMMAND`, `reference error CODE` and `reference setting NAME`: what is said of that alone.
+    """`reference COMMAND`, `error CODE`, `exit STATUS` or `setting NAME`: what is said of that alone.
 
     `options` are those that not every command has, with their meanings; `commands` those of a group; `names` the values
     that `error.name` can have with this code.
@@ -91,11 +91,13 @@ class ReferencePart(Struct, kw_only=True):
 
 class SkillPlaced(Done, kw_only=True):
     """`skill --install` and `--uninstall`: the file that was written, and the command that removes it; or the file that
-    was `removed`."""
+    was `removed`. `alsoFor` are the other kinds of agents that read the same file; with `--uninstall` those for which
+    it was put there, too, and for which it stays."""
 
     path: str | Optional = UNSET
     undo: str | Optional = UNSET
     removed: str | Optional = UNSET
+    also_for: list[str] | Optional = field(name="alsoFor", default=UNSET)
 
 
 class Finding(Struct, kw_only=True):

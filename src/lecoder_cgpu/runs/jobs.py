@@ -290,9 +290,9 @@ class Jobs:
             document.exit_code = interrupted
         return document
 
-    def unfinished(self) -> Sequence[str]:
-        """The ids of all jobs on the runtime that have not ended, oldest first."""
-        return [state.run for state in reversed(self._helper.runs(1000)) if not state.ended]
+    def ids(self, *, ended: bool) -> Sequence[str]:
+        """The ids of all jobs on the runtime that have ended, or of all that have not, oldest first."""
+        return [state.run for state in reversed(self._helper.runs(1000)) if state.ended is ended]
 
     def fetch(self, document: JobDocument, more: Sequence[str]) -> None:
         """Fetch the results of a job that has ended: those that were declared when it was started, and `more`."""

@@ -4,8 +4,9 @@
 part without the kernel, `ways` what it learns about the way there, `operations` lists and closes them, `status` asks
 all of them at once, `holdings` tells what is held and costs, `activity` keeps it from counting as idle, `consents`
 knows what of the account it may be handed, `free_tier` what terms restrict, `interrupted_start` gives back what the
-user does not want any more, and `keeper_process` starts and finds the keeper. `saved_requests` is what a profile asks
-runtimes for, `profile_changes` makes, changes and deletes profiles, and `setting_changes` shows and changes settings.
+user does not want any more, `first_use` forgets what could not be started, and `keeper_process` starts and finds the
+keeper. `saved_requests` is what a profile asks runtimes for, `profile_changes` makes, changes and deletes profiles, and
+`setting_changes` shows and changes settings.
 Who may use it: everything that runs code or moves files starts with a `Session` from here.
 Never here: what is run on a session, or which backend it has.
 """

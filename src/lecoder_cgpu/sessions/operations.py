@@ -7,7 +7,7 @@ holds are listed too, with their origin, and are never ended unless the user nam
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import UNSET, structs
 
@@ -51,20 +51,32 @@ def foreign(lender: Leased, records: list[Record]) -> list[HeldRuntime]:
     return [item for item in lender.runtimes() if item.endpoint not in ours]
 
 
-def list_sessions(manager: SessionManager) -> list[SessionDocument]:
+class Listed(NamedTuple):
+    """What `list_sessions` found. `unasked` says why the runtimes of an account are not known."""
+
+    documents: list[SessionDocument]
+    unasked: list[errors.Error]
+
+
+def list_sessions(manager: SessionManager) -> Listed:
     """Every stored session, most recently used first, and behind them the accounts' other runtimes."""
     records = settle(manager, manager.store.records())
     manager.report_damage()
     manager.keep_held(records)
     documents: list[SessionDocument] = manager.each(lambda record: inspect(manager, record), records)
+    unasked: list[errors.Error] = []
     for lender in lenders(manager, records):
         try:
             found = foreign(lender, records)
         except errors.Error as error:
-            manager.notify(f"{lender.label}'s own list of runtimes is not available: {error.message}")
+            unasked.append(error)
+            manager.notify(
+                f"{lender.label}'s own list of runtimes is not available, so the account may hold others: "
+                f"{error.message}"
+            )
         else:
             documents += manager.each(lambda item, lender=lender: _foreign(lender, item), found)  # type: ignore[misc]
-    return documents
+    return Listed(documents, unasked)
 
 
 def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
@@ -107,11 +119,12 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
         elif session.backend.find(record) is None:
             status = "starting"
         else:
-            kernel = session.kernel_info(session.kernel())
-            if not isinstance(kernel.name, str) and record.kernel_name is not None:
-                kernel.name = record.kernel_name
-            if record.kernel is None and not answered:
+            found = session.kernel_info(session.kernel())
+            if not isinstance(found.name, str) and record.kernel_name is not None:
+                found.name = record.kernel_name
+            if found.id is None and not answered:  # a server that answers 404 to everything has no kernel either
                 session.server.check_access()
+            kernel = found
             status = "active" if record.is_active else "idle"
     except errors.LostError:
         status = "stale"

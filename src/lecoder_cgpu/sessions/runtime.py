@@ -20,7 +20,7 @@ from ..jupyter.server import Kernel, Server
 from ..net.retry import persist, reconnect
 from ..store import leases, lifecycle, session_store
 from ..system import interrupts, logs
-from . import holdings, interrupted_start
+from . import first_use, holdings, interrupted_start
 from .ways import Ways
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ Waiting = Callable[[str], AbstractContextManager[None]]
 RECONNECT_FOR = 75.0  # seconds of trying to reach the helper again
 STARTS = 3  # attempts to start something through the helper when the connection drops meanwhile
 HELPER_PATH = "lecoder-cgpu-resident"
-NEVER_STARTED = (errors.MissingExtra, errors.UsageError)
-NEVER_REACHED = (errors.ConnectionFailed, errors.AuthError, errors.NotFoundError, errors.ConfigError)
 
 
 class SessionRuntime(Ways):
@@ -88,9 +86,11 @@ class SessionRuntime(Ways):
             if interrupts.behind(error) is not None:
                 interrupted_start.give_back(self)
             elif isinstance(error, errors.Error):
-                self._forget_untried(error)
+                first_use.failed(self, error)
             raise
         self.untried = False
+        if fresh:
+            first_use.started(self)
         if self.begun is not None:
             self.notify(self.begun)
         if self.keep is not None:
@@ -128,24 +128,11 @@ class SessionRuntime(Ways):
             self.__dict__.pop("endpoint", None)
             done = action()
         except errors.Error as error:
-            self._forget_untried(error)
+            first_use.failed(self, error)
             raise
         self.untried = False
         self.terms = structs.replace(self.terms, replace=False)
         return done
-
-    def _forget_untried(self, error: errors.Error) -> None:
-        """Forget a session that failed before anything was started for it. A lender's backend does that itself."""
-        untried, self.untried = self.untried, False
-        # One that we start ourselves may be starting just now for another command, which has more luck than this one.
-        never = NEVER_STARTED if self.backend.owns_runtime else NEVER_REACHED
-        may_be_held = isinstance(self.backend, Leased) or self.record.hub is not None
-        if may_be_held or not (untried and isinstance(error, never)):
-            return
-        with contextlib.suppress(errors.ConfigError), self.store.opening(self.record):
-            stored = self.store.get(self.record.id)
-            if stored is not None and not (stored.kernel or stored.kernels or stored.helper):
-                self.store.remove(self.record.id)
 
     def close(self) -> None:
         """Close the connections; the runtime stays."""

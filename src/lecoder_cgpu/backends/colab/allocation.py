@@ -24,7 +24,7 @@ from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, interrupts, logs
 from ..protocol import AcquireOptions
 from . import model, records, refusals
-from .control import Ask
+from .control import Ask, name_sessions
 from .listing import Listing
 from .model import Assignment
 
@@ -308,6 +308,7 @@ class Allocator:
             self._listing.forget()
             return found
         except (errors.Error, KeyboardInterrupt) as error:
+            name_sessions(error, self._store.records())
             record.allocation.account = self._listing.holder() or record.allocation.account
             # A request that was not answered may have had an effect: its key is kept, and the next command finds out.
             if not unanswered and replaces:

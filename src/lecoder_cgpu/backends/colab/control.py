@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from msgspec import Struct
 
 from ... import errors
+from ...store.session_store import Record
 from . import model
 from .model import Account, Assignment, ProxyInfo
 
@@ -146,17 +147,27 @@ def too_many(held: list[Assignment]) -> errors.Error:
     if held:
         named = ", ".join(f"{item.endpoint} ({item.label})" for item in held)
         first = held[0].endpoint
-        return errors.QuotaError(
+        error = errors.TooManyRuntimes(
             f"Colab allows this account no further runtime; it holds {len(held)}: {named}",
-            name="TooManyRuntimes",
             hint=f"lecoder-cgpu sessions list shows whose they are; use one: lecoder-cgpu sessions adopt {first} "
             f"--name NAME; or give it back: lecoder-cgpu sessions close {first}",
         )
+        error.endpoints = tuple(item.endpoint for item in held)
+        return error
     return errors.QuotaError(
         "Colab refused a runtime although the account holds none: its usage limit for GPUs is probably reached",
         name="UsageLimit",
         hint="try --cpu, or wait some hours; lecoder-cgpu usage (a runtime that was closed counts for some minutes)",
     )
+
+
+def name_sessions(error: BaseException, records: list[Record]) -> None:
+    """Have the refusal of one more runtime name the session that holds the first: it need not be taken over."""
+    if isinstance(error, errors.TooManyRuntimes):
+        names = {record.runtime.endpoint: record.name for record in records}
+        name = next((names[endpoint] for endpoint in error.endpoints if endpoint in names), None)
+        if name is not None:
+            error.hint = f"use what is held: -s {name}; or give it back: lecoder-cgpu sessions close {name}"
 
 
 def refused(ask: Ask, reason: str) -> errors.Error:

@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from ...models.base import Done
 from ...runs.jobs import Jobs
-from .. import inputs, planned_jobs
+from .. import inputs, planned_jobs, several_jobs
 from ..app import App, Command
 from ..output import Answer
 
 
 @click.command(cls=Command)
-@click.argument("names", nargs=-1, required=True, metavar="JOB...")
+@click.argument("names", nargs=-1, metavar="JOB...")
+@click.option("--all", "everything", is_flag=True, help="Every job on the session's runtime that has ended.")
 @click.pass_obj
-def rm(app: App, names: tuple[str, ...]) -> Answer:
+def rm(app: App, names: tuple[str, ...], everything: bool) -> Answer:
     """Delete finished jobs with their output.
 
     \b
     lecoder-cgpu job rm run-0123456789abcdef
+    lecoder-cgpu job rm --all
     """
+    several_jobs.check(names, everything=everything)
+    chosen: Sequence[str] = names
+    if everything:
+        with Jobs(app.client.existing(app.session)) as jobs:
+            chosen = jobs.ids(ended=True)
     removed = []
-    for name in names:
+    for name in chosen:
         plan = planned_jobs.find(app, name)
         if plan is not None:
             removed.append(planned_jobs.remove(app, plan))
             continue
         with Jobs(app.client.existing(app.session)) as jobs:
             removed.append(jobs.remove(name))
-    return Answer(Done(message="removed " + ", ".join(removed)), lambda: "\n".join(removed))
+    told = "removed " + ", ".join(removed) if removed else "There are no jobs that have ended."
+    return Answer(Done(message=told), lambda: "\n".join(removed) or told)
 
 
 @click.command(cls=Command)

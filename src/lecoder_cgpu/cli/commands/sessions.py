@@ -43,15 +43,17 @@ def command() -> None:
 def list_(app: App, stats: bool) -> Answer:
     """Show the stored sessions, whether their runtimes answer, and what else the account holds on Colab.
 
+    What Colab holds besides is known only if it answers: where it does not, the exit status says why (74, 77).
+
     \b
     lecoder-cgpu sessions list
     lecoder-cgpu sessions list --json | jq -r '.[].name'
     """
-    documents = operations.list_sessions(app.client)
+    documents, unasked = operations.list_sessions(app.client)
+    status = unasked[0].exit_status if unasked else 0
     if stats:
-        document = _stats(documents)
-        document.account = app.account or UNSET
-        return Answer(document, lambda: _stats_text(documents))
+        document = _stats(documents, app.account)
+        return Answer(document, lambda: _stats_text(document), exit_status=status)
     rows = [
         (
             "*" if item.is_active else "",
@@ -66,7 +68,7 @@ def list_(app: App, stats: bool) -> Answer:
         for item in documents
     ]
     headers = ("", "NAME", "ID", "KIND", "STATUS", "KERNEL", "LAST USED", "WHERE")
-    return Answer(documents, lambda: Table(headers, rows, empty=EMPTY))
+    return Answer(documents, lambda: Table(headers, rows, empty="" if unasked else EMPTY), exit_status=status)
 
 
 @command.command()
@@ -434,15 +436,15 @@ def _kernel_state(item: SessionDocument) -> str:
     return item.kernel.state if isinstance(item.kernel, KernelInfo) else "-"
 
 
-def _stats(documents: list[SessionDocument]) -> SessionStats:
+def _stats(documents: list[SessionDocument], account: str | None) -> SessionStats:
     return SessionStats(
         total_sessions=len(documents),
         active_sessions=sum(item.status == "active" for item in documents),
         connected_sessions=sum(item.status in ("active", "idle") for item in documents),
         stale_sessions=sum(item.status == "stale" for item in documents),
+        account=account or UNSET,
     )
 
 
-def _stats_text(documents: list[SessionDocument]) -> str:
-    stats: Any = _stats(documents)
+def _stats_text(stats: SessionStats) -> str:
     return f"{stats.total_sessions} session(s), {stats.connected_sessions} reachable, {stats.stale_sessions} gone"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from ... import errors
@@ -46,14 +48,25 @@ def command(install: str | None, uninstall: str | None) -> Answer:
         )
     if install is not None:
         path = str(skill_places.install(install))
-        undo = f"lecoder-cgpu skill --uninstall {install}"
-        return Answer(SkillPlaced(message=path, path=path, undo=undo), lambda: f"{path}\nto undo that: {undo}")
+        undo = f"lecoder-cgpu skill --uninstall {shlex.quote(install)}"
+        document = SkillPlaced(message=path, path=path, undo=undo)
+        lines = [path, f"to undo that: {undo}"]
+        if others := skill_places.sharing(install):
+            document.also_for = others
+            lines.insert(1, f"the same file is for: {', '.join(others)}")
+        return Answer(document, lambda: "\n".join(lines))
     if uninstall is not None:
         removed = skill_places.remove(uninstall)
-        text = f"deleted {removed}" if removed is not None else "nothing of ours is there"
+        text = f"deleted {removed.path}" if removed.path is not None else "nothing of ours is there"
         document = SkillPlaced(message=text)
-        if removed is not None:
-            document.removed = str(removed)
+        if removed.kept_for:
+            kind = removed.kept_for[0]
+            document.message = text = (
+                f"{removed.path} stays for {', '.join(removed.kept_for)}: lecoder-cgpu skill --uninstall {kind}"
+            )
+            document.also_for = removed.kept_for
+        elif removed.path is not None:
+            document.removed = str(removed.path)
         return Answer(document, lambda: text)
     text = skill_places.page()
     return Answer(Done(message=text), lambda: text)
