@@ -366,8 +366,9 @@ def test_a_runtime_of_another_machine_is_adopted(warm: tuple[Cli, FakeColab], tm
     command, colab = warm
     job = command("run", "--detach", "echo mine").out.strip()
     other = logged_in(Cli(tmp_path), colab)
-    unheld = other("job", "list", "--all-sessions", "--json").json
-    found = [(item["endpoint"], item["account"]) for item in unheld["unasked"]]
+    unheld = other("job", "list", "--all-sessions", "--json")
+    assert f"sessions adopt {colab.vm.endpoint}" in unheld.err
+    found = [(item["endpoint"], item["account"]) for item in unheld.json["unasked"]]
     assert found == [(colab.vm.endpoint, "ada@example.com")]
     adopted = other("sessions", "adopt", colab.vm.endpoint, "--name", "colab", "--json")
     assert adopted.json["session"]["status"] == "active", adopted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,38 @@ def test_passwords_of_well_known_commands(command: str) -> None:
     harmless = "git log -p; docker run -u 1000 -p 80:80 x; python t.py --pass-through 3"
     assert hide(harmless) == harmless
     assert words(harmless.split()) == harmless.split()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mysql -u root -pL34K db", "sudo mysqldump -uroot -pL34K db", "mariadb '-pL34K x' db", "7z x -pL34K a.7z",
+        "mysql --password=L34K db", "curl -u ann:L34K https://h/", "curl -uann:L34K h", "curl -U ann:L34K h",
+        "curl --user=ann:L34K h", "curl --oauth2-bearer L34K h", "curl -b L34K h", "curl --cookie a=L34K h",
+        "curl https://ann:L34K@h/x", "git clone https://L34K@h/x.git", "redis-cli -a L34K ping", "redis-cli -aL34K",
+        "mongosh -u ann -p L34K", "twine upload -u ann -p L34K x", "az login -u ann -p L34K", "docker login -pL34K r",
+        "sshpass -p L34K ssh h", "sqlcmd -PL34K", "unzip -P L34K a.zip", "ldapsearch -x -w L34K", "http -a ann:L34K h",
+        "openssl enc -aes256 -k L34K", "smbclient -U ann%L34K //h/s", "wandb login L34K", "vault login L34K",
+        "aws configure set aws_secret_access_key L34K", "kaggle config set -n key -v L34K", "sqlplus ann/L34K@db",
+        "htpasswd -b file ann L34K", "python t.py --db-pwd L34K", "python t.py --pwd=L34K", "npm x --_auth=L34K",
+        "/usr/bin/mysql -pL34K", "python t.py --credentials L34K", "PGPASSWORD=L34K psql", "wget --password=L34K h",
+    ],
+)  # fmt: skip
+def test_passwords_in_commands(line: str) -> None:
+    """As one text, and as words: the password is hidden, and what the command is stays."""
+    for shown in (hide(line), " ".join(words(shlex.split(line)))):
+        assert "L34K" not in shown
+        assert "***" in shown
+        assert shown.startswith(line.split(" ")[0].split("=")[0])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mysql -p shop", "mkdir -p data", "ssh -p 2222 h", "docker run -p 8080:80 x", "cp -a src dst", "tar -P x.tar",
+        "python login.py -p 3", "curl -o x https://h/", "sort -k 2 f", "make -k all", "run -u root", "http GET h/x",
+    ],
+)  # fmt: skip
+def test_other_commands_stay_as_they_are(line: str) -> None:
+    assert hide(line) == line
+    assert words(line.split()) == line.split()

@@ -125,3 +125,13 @@ def test_packs_are_bounded() -> None:
 def test_the_digest_of_a_folder_is_that_of_sha256sum() -> None:
     """Anybody can check it: sha256sum of the output of sha256sum."""
     assert plan.tree_digest({"b": "22", "a": "11"}) == __import__("hashlib").sha256(b"11  a\n22  b\n").hexdigest()
+
+
+def test_addresses_are_no_paths() -> None:
+    """Whoever asks, the command line, a program or an agent: nothing makes a folder called `gs:`."""
+    for spec in ("gs://bucket/x", "out:s3://bucket/x"):
+        with pytest.raises(errors.UsageError, match="is an address"):
+            plan.split_pull(spec)
+    with pytest.raises(errors.UsageError, match="is an address"):
+        plan.clean_remote("gs://bucket/x")
+    assert plan.split_pull("a:b//c") == ("a", "b//c")

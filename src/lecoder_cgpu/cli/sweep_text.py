@@ -15,6 +15,7 @@ from ..sweeps import standing as standings_of
 from ..sweeps import template
 from ..sweeps.places import folder, job_id
 from ..sweeps.standing import Standing
+from ..system import redaction
 from .output import Table
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def document(
     found = SweepDocument(
         name=definition.name,
         id=definition.identity.id,
-        command=definition.identity.command,
+        command=redaction.words(definition.identity.command),
         counts=counts,
         items=[item(sweep, definition, one) for one in standings],
         sessions=list(definition.sessions),

@@ -130,6 +130,7 @@ class Storage:
             errors.Error: something was not copied.
         """
         began = time.monotonic()
+        plan.check_no_address(sources)
         chosen = plan.expand(sources)
         target = plan.clean_remote(target if target is not None else "./")
         several = len(chosen) > 1 or any(plan.has_magic(source) and source not in chosen for source in sources)
@@ -149,6 +150,7 @@ class Storage:
             errors.UsageError: the target is a folder. errors.Error: it was not copied.
         """
         began = time.monotonic()
+        target = plan.clean_remote(target)
         if target.endswith("/") or self._is_folder(target):
             raise errors.UsageError(
                 f"{target} is a folder, and stdin has no name",
@@ -180,6 +182,7 @@ class Storage:
             errors.Error: something was not copied.
         """
         began = time.monotonic()
+        plan.check_no_address([target])
         chosen = [path for source in sources for path in self._expand(plan.clean_remote(source))]
         target = os.path.expanduser(target) if target is not None else "./"
         # A pattern counts as several sources, even if it matches only one.

@@ -129,8 +129,9 @@ def clean_remote(path: str) -> str:
     """A path on the runtime as it was meant: on Windows, users write backslashes, which must not become names.
 
     Raises:
-        errors.UsageError: it is empty or cannot be one.
+        errors.UsageError: it is empty or an address, or cannot be one.
     """
+    check_no_address([path])
     if not path or "\0" in path:
         raise errors.UsageError("a path on the runtime cannot be empty", hint="give a path, such as data/")
     return path.replace("\\", "/") if os.name == "nt" else path
@@ -140,9 +141,10 @@ def split_pull(spec: str) -> tuple[str, str | None]:
     """`PATH[:LOCAL]` of --pull as its two paths. (A Windows drive can only be in the second.)
 
     Raises:
-        errors.UsageError: there is no path.
+        errors.UsageError: there is no path, or one of them is an address.
     """
     remote, _, local = spec.partition(":")
+    check_no_address([spec, local])
     if not remote:
         raise errors.UsageError(f"--pull {spec!r}: there is no path on the runtime", hint="--pull PATH[:LOCAL]")
     return remote, local or None

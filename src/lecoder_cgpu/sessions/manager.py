@@ -214,7 +214,8 @@ class SessionManager:
             raise errors.NotFoundError(
                 "there is no session in use",
                 name="SessionNotFound",
-                hint='lecoder-cgpu sessions list; a first run makes one: lecoder-cgpu run "ls"',
+                hint="lecoder-cgpu sessions list; one of another machine: lecoder-cgpu sessions adopt ENDPOINT "
+                '--name NAME; a first run makes one: lecoder-cgpu run "ls"',
             )
         session = self.hold(record)
         if not gone and session.known_gone():

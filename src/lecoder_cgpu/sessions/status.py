@@ -31,6 +31,7 @@ from ..models.status import (
 from ..models.status import Account as AccountDocument
 from ..store import leases, lifecycle, rates
 from ..store.session_store import Record
+from ..system import redaction
 from . import operations
 from .session import Session
 
@@ -320,7 +321,7 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
     states = helper.runs()
     document.runs = sum(not state.ended for state in states)
     remaining = [
-        Remaining(run=state.run, pid=process.pid, command=process.command)
+        Remaining(run=state.run, pid=process.pid, command=redaction.hide(process.command))
         for state in states
         if state.ended
         for process in state.remaining

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from .. import errors
+from ..system import redaction
 
 NAMED = 3  # files that a difference names
 
@@ -42,7 +43,8 @@ def differences(before: Identity, now: Identity) -> list[str]:
     """What tells two sweeps apart, as sentences; nothing when they are the same."""
     said = []
     if before.command != now.command:
-        said.append(f"its command is {' '.join(before.command)!r}, not {' '.join(now.command)!r}")
+        was, is_now = (" ".join(redaction.words(one.command)) for one in (before, now))
+        said.append(f"its command is {was!r}, not {is_now!r}")
     if (before.code is None) != (now.code is None):
         said.append("it sends a folder (--sync)" if before.code is not None else "it sends no folder (--sync)")
     elif before.code != now.code and before.code is not None and now.code is not None:

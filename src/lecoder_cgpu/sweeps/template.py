@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .. import errors
 from ..files import plan
+from ..system import redaction
 from .grid import KEY, Item
 
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
@@ -60,8 +61,8 @@ def is_shell(words: Sequence[str]) -> bool:
 
 
 def shown(words: Sequence[str], item: Item) -> str:
-    """An item's command as a shell would read it."""
-    made = command(words, item)
+    """An item's command as a shell would read it, without the passwords in it."""
+    made = redaction.words(command(words, item))
     return made[0] if is_shell(words) else shlex.join(made)
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from . import password_flags
+
 MASK = "***"
 
 _SECRET_KEY = re.compile(
@@ -29,6 +31,8 @@ _KNOWN = re.compile(
     r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)",
     re.S,
 )
+# How options end whose value is a secret.
+_OPTIONS = r"token|secret|passw(?:or)?d|passphrase|pass|[_-]pwd?|auth|bearer|cookies?|api[_-]?key|credentials?"
 # Values that are recognised by the label before them. Repetitions before a fixed part are bounded: text may be large.
 _LABELLED = (
     # A header runs to the closing quote, or without one to the end of the line: cookies and digests have several parts.
@@ -49,22 +53,22 @@ _LABELLED = (
         r"(?:(?P<open>b?\\*[\"'])[^\"'\r\n]+|[^\s\"'&,;}]+)",
         re.I,
     ),
-    # An option and its value as two words; one that ends in -stdin has none.
+    # An option and its value; one that ends in -stdin has none.
     re.compile(
-        r"(?P<head>(?<![\w-])(?!--?secret\s)--?[\w-]{0,40}(?:token|secret|passw(?:or)?d|passphrase|pass|auth|api[_-]?key)\s{1,5})"
+        rf"(?P<head>(?<![\w-])(?!--?secret\s)--?[\w-]{{0,40}}(?:{_OPTIONS})(?:\s{{1,5}}|=))"
         r"(?:(?P<open>\\*[\"'])[^\"'\r\n]+|[^\s\"'-][^\s\"']*)",
         re.I,
     ),
-    # A name and a password in one word, and the commands that call a password -p.
+    # A name and a password in one word.
     re.compile(r"(?P<head>(?<![\w-])(?:-u|--(?:proxy-)?user)[\s=]{1,5}\\*[\"']?[^\s:\"']{1,100}:)[^\s\"']+"),
-    re.compile(r"(?P<head>\b(?:sshpass|login)\s(?:[^\s;|&]{1,100}\s{1,5}){0,5}-p\s{0,5})[^\s\"';]+"),
     re.compile(r"(?P<head>(?<![\w-])--secret[\s=]{1,5}\w{1,200}=)(?!-(?:\s|$))[^\s\"']+"),
     re.compile(r"(?P<head>\b(?:Bearer|Basic)\s{1,5})[^\s\"'&,}]{4,}", re.I),
     re.compile(r"(?P<head>\btoken\s{1,5})(?=[^\s]{0,200}[0-9_])[\w.~+/=-]{8,}", re.I),
+    *password_flags.PATTERNS,
 )
 
 
-_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw(?:or)?d|passphrase|pass|auth|api[_-]?key|credentials?)", re.I)
+_OPTION = re.compile(rf"--?[\w-]*(?:{_OPTIONS})", re.I)
 _USER = re.compile(r"-u|--(?:proxy-)?user")
 SHORTEST = 6  # characters of a secret that is protected without being called one: shorter ones are ordinary words
 
@@ -122,12 +126,10 @@ def words(command: Sequence[str]) -> list[str]:
         follows = command[position + 1]
         if _OPTION.fullmatch(word) and not follows.startswith("-") and not (word == "--secret" and "=" not in follows):
             shown[position + 1] = follows.partition("=")[0] + "=" + MASK if word == "--secret" else MASK
-        elif word == "-p" and {"login", "sshpass"} & set(command[:position]):
-            shown[position + 1] = MASK
-        elif word == "sshpass" and follows.startswith("-p"):
-            shown[position + 1] = "-p" if follows == "-p" else "-p" + MASK
         elif _USER.fullmatch(word) and ":" in follows:
             shown[position + 1] = follows.partition(":")[0] + ":" + MASK
+    for position, told in password_flags.hidden(command, MASK).items():
+        shown[position] = told
     return shown
 
 

@@ -66,7 +66,8 @@ def list_(app: App, limit: int, all_sessions: bool) -> Answer:
         document = all_jobs.of_all_sessions(app.client, limit)
         for item in document.unasked or ():
             where = item.session if isinstance(item.session, str) else item.endpoint
-            app.printer.notify(f"{where} was not asked: {item.error.message}")
+            hint = f"; {item.error.suggestion}" if isinstance(item.error.suggestion, str) else ""
+            app.printer.notify(f"{where} was not asked: {item.error.message}{hint}")
         document = planned_jobs.listed(app, document, everywhere=True)
     else:
         document = _here(app, limit)
