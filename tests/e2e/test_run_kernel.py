@@ -361,10 +361,11 @@ def test_what_a_task_prints_after_its_run(lab: Cli) -> None:
 
 
 def test_what_a_warm_run_imports(lab: Cli) -> None:
-    """The path that agents take hundreds of times: neither an HTTP client nor the library for locks."""
+    """The path that agents take hundreds of times: neither an HTTP client, nor TLS for a plain address, nor
+    the libraries for locks and for WebSockets."""
     kernel(lab, "1")
     found = imported(["run", "-m", "kernel", "1", "--json"], lab.environment())
-    heavy = {"asyncio", "difflib", "filelock", "httpx2", "lecoder_cgpu.helper", "nbformat", "packaging"}
-    heavy |= {"rich", "stamina", "subprocess", "tomllib"}
+    heavy = {"asyncio", "difflib", "email", "filelock", "httpx2", "lecoder_cgpu.helper", "nbformat", "packaging"}
+    heavy |= {"rich", "ssl", "stamina", "subprocess", "tempfile", "tomllib", "websockets"}
     assert found & heavy == set()
-    assert len(found) <= 390
+    assert len(found) <= 300

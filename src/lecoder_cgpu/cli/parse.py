@@ -48,9 +48,14 @@ RUN_OPTIONS: Mapping[str, bool] = {
 }  # fmt: skip
 
 _LONG = {
-    "-m": "--mode", "-k": "--kernel", "-f": "--file", "-e": "--env", "-v": "--verbose", "-s": "--session",
+    "-m": "--mode",
+    "-k": "--kernel",
+    "-f": "--file",
+    "-e": "--env",
+    "-v": "--verbose",
+    "-s": "--session",
     "-c": "--config",
-}  # fmt: skip
+}
 
 # Options of `notebook run` that `run` does not have, for `run NOTEBOOK.ipynb`.
 NOTEBOOK_OPTIONS: Mapping[str, bool] = {

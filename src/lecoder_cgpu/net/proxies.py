@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -59,6 +60,17 @@ def whole_address(url: str) -> str | None:
     return re.sub("^socks://", "socks5h://", value)
 
 
+def go_direct(url: str) -> bool:
+    """Whether a WebSocket goes to an address without a proxy; False also where only a library can tell."""
+    if _found(url) is not None:
+        return False
+    host = urlsplit(url).hostname or ""
+    if host in ("localhost", "::1") or host.startswith("127."):
+        return True
+    system = sys.platform in ("darwin", "win32")  # they may know proxies that no variable names
+    return not system and not any(config.environment(name) for name in ("ws_proxy", "wss_proxy", "socks_proxy"))
+
+
 def respelled(url: str) -> str | None:
     """The whole address of that proxy if the client for HTTP does not know its scheme as it stands (socks://)."""
     found = _found(url)
@@ -67,8 +79,6 @@ def respelled(url: str) -> str | None:
 
 def _found(url: str) -> tuple[str, str] | None:
     """What a variable says of the proxy for an address, and which one."""
-    from urllib.request import proxy_bypass
-
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host in ("localhost", "::1") or host.startswith("127."):
@@ -77,6 +87,8 @@ def _found(url: str) -> tuple[str, str] | None:
     for name in (kind, "ALL_PROXY"):
         for variable in (name.lower(), name):
             if value := (config.environment(variable) or "").strip():
+                from urllib.request import proxy_bypass
+
                 return None if proxy_bypass(host) else (value, variable)
     return None
 

@@ -1,4 +1,7 @@
-"""The one WebSocket client: frames, pings, time limits and our errors, over the websockets library."""
+"""The one WebSocket client: its time limits, its errors, and what Jupyter servers need of it.
+
+`direct_socket` is below it, and where there is a proxy, `proxied_socket`.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,24 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .. import errors
 from ..system import logs
-from . import failures, proxies
-from .http import CONNECT_TIMEOUT, USER_AGENT, is_loopback, tls_context
+from . import direct_socket, failures, proxies
+from .http import CONNECT_TIMEOUT, USER_AGENT, tls_context
 from .retry import persist
 
 if TYPE_CHECKING:
-    import logging
     from ssl import SSLContext
 
-    from websockets.sync.client import ClientConnection
+    from .proxied_socket import ProxiedSocket
 
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
 PING_TIMEOUT = 20.0
 TOO_BIG = 1009  # the close code for a message that is too large
 LARGEST = 256 << 20  # bytes of a message: a kernel may send hundreds of megabytes in one (protocol J18)
-CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
 STUCK_WAIT = 0.5  # seconds after which a frame that is still being sent is given up for the close
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
 
@@ -38,21 +39,32 @@ def reset_when_closed(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(_LINGER, 1, 0))
 
 
-def _quiet() -> logging.Logger:
-    """The library reports sockets that we closed without waiting for the peer; that does not belong on stderr."""
-    import logging
+def _through_a_proxy(
+    url: str, headers: dict[str, str], subprotocols: Sequence[str], options: dict[str, Any]
+) -> ProxiedSocket:
+    from . import proxied_socket
 
-    logger = logging.getLogger("lecoder_cgpu.websocket")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
-    logger.propagate = False
-    return logger
+    return proxied_socket.connect(url, headers, subprotocols, proxy=proxies.whole_address(url), **options)
+
+
+def _refusal(where: str, refused: direct_socket.Refused) -> errors.Error:
+    """What it means that a handshake was answered with another status."""
+    body = refused.body.decode("utf-8", "replace")
+    if refused.status == 424 or (300 <= refused.status < 400 and "/hub/" in refused.location):
+        return failures.hub_stopped(where)
+    if 300 <= refused.status < 400:
+        return failures.not_jupyter(where, "it redirects to another page")
+    if refused.status == 200:
+        return failures.not_jupyter(where, "it sent a web page")
+    if refused.status in (400, 426) and "upgrade" in body.lower():
+        return failures.no_upgrade(refused.status, where)
+    return failures.status_error(refused.status, where, body)
 
 
 class WebSocket:
     """A WebSocket to a Jupyter server: text or binary frames, pings, and our errors."""
 
-    def __init__(self, connection: ClientConnection, url: str) -> None:
+    def __init__(self, connection: direct_socket.DirectSocket | ProxiedSocket, url: str) -> None:
         self._connection = connection
         self._url = url
         self._socket = connection.socket
@@ -97,50 +109,28 @@ class WebSocket:
         context: SSLContext | None,
         interval: float | None = PING_INTERVAL,
     ) -> WebSocket:
-        from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
-        from websockets.sync.client import connect
-        from websockets.typing import Subprotocol
-
         where = url.partition("?")[0]
         proxies.check(url)
+        limits = {"timeout": timeout, "ping": (interval, PING_TIMEOUT), "largest": LARGEST}
+        options: dict[str, Any] = {"context": context, **limits}
+        headers = {"User-Agent": USER_AGENT, **headers}
+        connection: direct_socket.DirectSocket | ProxiedSocket
         try:
-            connection = connect(
-                url,
-                additional_headers=headers,
-                user_agent_header=USER_AGENT,
-                subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-                ssl=context,
-                compression=None,  # costs more time than it saves on the links that matter, and memory on both sides
-                max_size=LARGEST,
-                open_timeout=timeout,
-                close_timeout=CLOSE_WAIT,
-                ping_interval=interval,
-                ping_timeout=PING_TIMEOUT,
-                proxy=None if is_loopback(url) else proxies.whole_address(url) or True,
-                logger=_quiet(),
-            ).__enter__()  # websockets 17 wants `with`; this connection outlives the function, and `close` ends it
-        except InvalidStatus as error:
-            response = error.response
-            body = (response.body or b"")[:2000].decode("utf-8", "replace")
-            logs.current().debug("WEBSOCKET", f"refused {where}", {"status": response.status_code})
-            location = response.headers.get("Location", "")
-            if response.status_code == 424 or (300 <= response.status_code < 400 and "/hub/" in location):
-                raise failures.hub_stopped(where) from error
-            if 300 <= response.status_code < 400:
-                raise failures.not_jupyter(where, "it redirects to another page") from error
-            if response.status_code == 200:
-                raise failures.not_jupyter(where, "it sent a web page") from error
-            if response.status_code in (400, 426) and "upgrade" in body.lower():
-                raise failures.no_upgrade(response.status_code, where) from error
-            raise failures.status_error(response.status_code, where, body) from error
+            if proxies.go_direct(url):
+                connection = direct_socket.connect(url, headers, subprotocols, **options)
+            else:
+                connection = _through_a_proxy(url, headers, subprotocols, options)
+        except direct_socket.Refused as refused:
+            logs.current().debug("WEBSOCKET", f"refused {where}", {"status": refused.status})
+            raise _refusal(where, refused) from refused
         except ImportError as error:
             raise proxies.missing_package(url, error) from error
-        except (OSError, EOFError, WebSocketException) as error:
+        except ValueError as error:
+            raise errors.UsageError(
+                f"{where} is not an address: {error}", hint="give it as http://HOST:PORT/"
+            ) from error
+        except OSError as error:
             logs.current().debug("WEBSOCKET", f"failed {where}", {"error": str(error)})
-            if isinstance(error, InvalidURI):
-                raise errors.UsageError(
-                    f"{where} is not an address: {error}", hint="give it as http://HOST:PORT/"
-                ) from error
             raise failures.unreachable(url, error) from error
         logs.current().debug("WEBSOCKET", f"open {where}")
         return cls(connection, where)
@@ -151,11 +141,9 @@ class WebSocket:
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
-        from websockets.exceptions import ConnectionClosed
-
         try:
             self._connection.send(frame)
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             raise self._closed(error) from error
         self._acknowledge_at_once()
 
@@ -165,13 +153,11 @@ class WebSocket:
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
-        from websockets.exceptions import ConnectionClosed
-
         try:
-            frame = self._connection.recv(timeout=timeout)
+            frame = self._connection.recv(timeout)
         except TimeoutError:
             return None
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             raise self._closed(error) from error
         self._acknowledge_at_once()
         return frame
@@ -182,12 +168,10 @@ class WebSocket:
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
-        from websockets.exceptions import ConnectionClosed
-
         began = time.monotonic()
         try:
             answered = self._connection.ping()
-        except (ConnectionClosed, OSError) as error:
+        except OSError as error:
             raise self._closed(error) from error
         return time.monotonic() - began if answered.wait(timeout) else None
 
@@ -198,7 +182,7 @@ class WebSocket:
 
     def close(self) -> None:
         """Close in order (1000), and without waiting for the peer: everything that matters was exchanged."""
-        # The library closes only after what another thread is sending, which a peer that reads nothing holds up.
+        # A close frame goes out only after what another thread is sending, which a peer that reads nothing holds up.
         stuck = threading.Timer(STUCK_WAIT, self._end_sending)
         stuck.daemon = True
         stuck.start()
