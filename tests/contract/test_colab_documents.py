@@ -55,8 +55,8 @@ def test_documents(cli: Cli) -> None:
 
 def test_what_people_read(cli: Cli) -> None:
     """The same without --json: text on stdout, no document."""
-    assert "burning" in cli("usage").out
-    assert cli("gpus").out.splitlines()[0] == "T4\tGPU\tyes"
+    assert "spending" in cli("usage").out
+    assert cli("gpus").out.splitlines()[0].startswith("T4\tGPU\tyes\t16 GB\t")
     status = cli("status").out
     assert "logged in as ada@example.com" in status
     assert "sessions adopt" in status

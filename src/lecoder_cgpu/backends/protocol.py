@@ -9,7 +9,7 @@ A backend is a class that derives from one of them, so that what it leaves out h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct, field
@@ -310,6 +310,7 @@ class Leased(Backend, Protocol):
     """A place whose runtimes cost something: they belong to an account, are kept alive, and end with their lease."""
 
     page: str | None = None  # where a person sees the account's runtimes, and ends them without this tool
+    memory: Mapping[str, str] = {}  # what accelerators have, in GB as their makers count; of some there are two kinds
     restrictions: str | None = None  # what its terms say of remote access on free runtimes, with `{what}` for the means
 
     # --- sessions ---

@@ -120,7 +120,7 @@ class App:
             self.config,
             notify=self.printer.notify,
             waiting=self.printer.waiting,
-            announce=self.printer.note if self.printer.shows_a_person else None,
+            announce=self.printer.money if self.printer.shows_a_person else None,
             agree=self.printer.agrees,
         )
 

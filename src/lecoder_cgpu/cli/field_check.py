@@ -17,7 +17,8 @@ from ..sessions.session import Session
 from ..store import rates
 from ..store.leases import Limits
 from . import free_tier, own_runtime, runtime_options
-from .output import Answer, Table
+from .looks import Table
+from .output import Answer
 
 if TYPE_CHECKING:
     from ..diagnostics.field_check.subject import Plan

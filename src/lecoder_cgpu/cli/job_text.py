@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
-from ..models.base import readable
-from ..models.jobs import Job, JobDocument, JobUsage, Progress
+from ..models.base import SessionRef, readable
+from ..models.jobs import Job, JobDocument, JobList, JobUsage, Progress
 from ..models.runs import Stopped
+from . import looks, times
+from .looks import Cell, Table
+
+SHORT = 12  # characters of an id at a terminal, `run-` included, unless two jobs begin so
+HEADERS = ("ID", "NAME", "SESSION", "STATE", "EXIT", "CREATED", "TOOK", "USES", "PROGRESS", "COMMAND")
 
 
 def text(value: Any) -> str:
@@ -15,6 +21,53 @@ def text(value: Any) -> str:
 
 def status(job: Job) -> str:
     return str(job.exit_code) if isinstance(job.exit_code, int) else ""
+
+
+def state(job: Job) -> Cell:
+    """The state, at a terminal with the exit status."""
+    if job.state != "exited":
+        return looks.state(job.state)
+    return Cell(job.state, "red" if job.exit_code else "green", drawn=f"exited {status(job)}".rstrip())
+
+
+def took(job: Job) -> str:
+    """For how long it ran, or has been running."""
+    if isinstance(job.seconds, (int, float)):
+        return times.span(job.seconds)
+    began = times.moment(text(job.started))
+    return times.span(max(time.time() - began, 0.0)) if began is not None and job.state == "running" else ""
+
+
+def table(document: JobList, *, detached: bool) -> Table:
+    """The jobs in rows; `detached` if other runs were left out."""
+    here = document.session.name if isinstance(document.session, SessionRef) else ""
+    length = SHORT
+    while len({job.id[:length] for job in document.jobs}) < len({job.id for job in document.jobs}):
+        length += 1
+    rows = [
+        (
+            Cell(job.id, "bold", drawn=job.id[:length]),
+            text(job.name),
+            text(job.session) or here,
+            state(job),
+            Cell(status(job), drawn=""),
+            times.ago(text(job.created)),
+            took(job),
+            use(job),
+            progress(job),
+            command(job),
+        )
+        for job in document.jobs
+    ]
+    more = ["runs that were watched, too: lecoder-cgpu job list --all"] if detached else []
+    return Table(
+        HEADERS,
+        rows,
+        empty="; ".join(["There are no jobs", *more]),
+        gives_way=("NAME", "PROGRESS", "COMMAND"),
+        spare=("USES", "SESSION"),
+        below=["what one prints: lecoder-cgpu job logs ID", *more],
+    )
 
 
 def use(job: Job) -> str:

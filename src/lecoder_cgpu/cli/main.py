@@ -101,7 +101,7 @@ def _answered(answer: Answer, app: App) -> int:
     held_now = held.fill(app, answer.document)
     status = printer.answer(answer)
     if printer.mode == "human" and type(answer.document).__name__ not in held.VIEWS:
-        printer.note(held.line(held_now))
+        printer.money(held.line(held_now))
     if printer.reader_gone:  # the work may have ended well by itself, but what it printed was not read
         status = errors.interrupted_status(ReaderGone())
     _log_end(app, status, None, answer.document)
@@ -148,7 +148,7 @@ def _answer_interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     if mode is None:
         printer.failure(interrupted, app.billing, app.about)
         if printer.mode == "human":
-            printer.note(held.line(held.now(app)))
+            printer.money(held.line(held.now(app)))
         return status
     from ..runs.records import interrupted_run
 

@@ -10,14 +10,16 @@ import contextlib
 import copy
 import os
 import re
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
 
 from .. import config, errors
-from . import own_commands, standard_streams
+from . import looks, own_commands, standard_streams
+from .looks import Table, Text
 from .plain_text import indented, printable
 
 Mode = Literal["human", "json", "events"]
@@ -25,23 +27,15 @@ Billing = Literal["running", "none", "unknown"]
 T = TypeVar("T")
 
 
-class Table(NamedTuple):
-    """Rows for people: drawn on a terminal, separated by tabs in a pipe."""
-
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    empty: str = ""
-
-
 class Answer(NamedTuple):
     """What a command returns: its document, the same for people, and the exit status.
 
-    `human` gives lines of text or a `Table`; it is called only when a person will read it. With `printed`, the
-    command's output has been streamed already and only JSON modes print the document.
+    `human` gives lines or a table; it is called only when a person will read it. With `printed`, the command's output
+    has been streamed already and only JSON modes print the document.
     """
 
     document: Any
-    human: Callable[[], str | Table] = lambda: ""
+    human: Callable[[], str | Text | Table] = lambda: ""
     exit_status: int = 0
     printed: bool = False
 
@@ -198,7 +192,10 @@ class Printer:
 
     def ours(self, text: str) -> str:
         """A sentence of ours, in which each command that it names acts for the same profile as this one."""
-        return text if self.profile is None else own_commands.addressed(text, self.profile)
+        if self.profile is None:
+            return text
+        found = own_commands.addressed(text, self.profile)
+        return text if found == text else looks.like(text, found)
 
     def failure(
         self, error: errors.Error, billing: Callable[[], Billing], complete: Callable[[Any], None] | None = None
@@ -210,9 +207,9 @@ class Printer:
             complete: writes into the document for whom the command acted.
         """
         if self.mode == "human":
-            self.note(f"error: {indented(error.message)}")
+            self._labelled("error", "error", indented(error.message))
             if error.hint:
-                self.note(f"hint: {indented(error.hint)}")
+                self._styled(f"hint: {indented(error.hint)}", "dim")
         else:
             document = failure_document(error, billing(), self.notice)
             if complete is not None and not isinstance(error, errors.UsageError):
@@ -220,53 +217,81 @@ class Printer:
             self.document(document)
         return error.exit_status
 
-    def _human(self, content: str | Table) -> None:
-        if isinstance(content, Table):
-            if not content.rows:
-                self.note(content.empty)
-            elif self.out_is_terminal:
-                self._draw(content)
-            else:
-                self.write(b"".join(_line("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows))
-        elif content:
-            self.write(_line(content))
+    def _human(self, content: str | Text | Table) -> None:
+        if isinstance(content, Table) and not content.rows:
+            self.note(content.empty)
+        elif isinstance(content, str):
+            self.write(_line(content) if content else b"")
+        else:
+            self.write("".join(f"{line}\n" for line in self._lines(content)).encode())
 
-    def _draw(self, table: Table) -> None:
-        from rich.console import Console
-
-        Console(no_color=not config.colour_allowed(), highlight=False, markup=False).print(_drawn(table))
+    def _lines(self, content: Text | Table) -> list[str]:
+        """The lines of an answer, as a terminal or a pipe gets them."""
+        if self.out_is_terminal:
+            paint = looks.coloured if config.colour_allowed() else looks.plain
+            if isinstance(content, Text):
+                return [looks.drawn_line(line, paint) for line in content.lines]
+            return looks.drawn_table(content, shutil.get_terminal_size().columns, paint)
+        if isinstance(content, Text):
+            return [printable("".join(line)) for line in content.lines]
+        return [printable("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows]
 
     def live(self, look: Callable[[], T], show: Callable[[T], Table], delay: float, count: int | None) -> T:
         """A table on the terminal that is drawn anew after each look, until Ctrl-C; returns the last look."""
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text as RichText
+
+        def drawn(seen: T) -> RichText:
+            table = show(seen)
+            return RichText.from_ansi("\n".join(self._lines(table)) if table.rows else printable(table.empty))
 
         console = Console(no_color=not config.colour_allowed(), highlight=False, markup=False)
-        looks = 1
+        looks_taken = 1
         seen = look()
         with (
             contextlib.suppress(KeyboardInterrupt),
-            Live(_drawn(show(seen)), console=console, auto_refresh=False) as live,
+            Live(drawn(seen), console=console, auto_refresh=False) as live,
         ):
-            while count is None or looks < count:
+            while count is None or looks_taken < count:
                 time.sleep(delay)
                 seen = look()
-                looks += 1
-                live.update(_drawn(show(seen)), refresh=True)
+                looks_taken += 1
+                live.update(drawn(seen), refresh=True)
         return seen
 
     # --- asides ---
 
     def note(self, text: str) -> None:
         """A line for people, on stderr."""
+        self._styled(text, "")
+
+    def money(self, text: str) -> None:
+        """A line about what costs something, on stderr."""
+        self._styled(text, "yellow")
+
+    def aside(self, text: str) -> None:
+        """A line for people at a terminal only, such as what may be typed next."""
+        if self.shows_a_person:
+            self._styled(text, "dim")
+
+    def _styled(self, text: str, style: str, label: str = "", label_style: str = "") -> None:
         if text:
+            paint = looks.coloured if self.colour else looks.plain
+            shown = printable(_told(self.ours(text)))
+            if self.shows_a_person:
+                shown = looks.wrapped(shown, shutil.get_terminal_size().columns, first=looks.width(label))
             with contextlib.suppress(OSError, ValueError):
-                print(printable(_told(self.ours(text))), file=sys.stderr, flush=True)
+                print(paint(label, label_style) + paint(shown, style), file=sys.stderr, flush=True)
+
+    def _labelled(self, label: str, style: str, text: str) -> None:
+        """A line that begins with what kind of line it is."""
+        self._styled(text, "", f"{label}: ", style)
 
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
         self._notices.append(_told(text))
-        self.note(f"note: {indented(text)}")
+        self._labelled("note", "cyan", indented(text))
 
     @property
     def notice(self) -> str | None:
@@ -391,18 +416,6 @@ def _not_written(stream: str, error: OSError) -> errors.Error:
         name=told.name,
         hint="what a run printed is kept: lecoder-cgpu logs show RUN --output",
     )
-
-
-def _drawn(table: Table) -> Any:
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    if not table.rows:
-        return Text(printable(table.empty))
-    drawn = RichTable(*table.headers, box=None, pad_edge=False, header_style="bold")
-    for row in table.rows:
-        drawn.add_row(*(Text(printable(cell)) for cell in row))
-    return drawn
 
 
 def counted(number: int, noun: str) -> str:

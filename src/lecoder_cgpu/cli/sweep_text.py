@@ -16,7 +16,7 @@ from ..sweeps import template
 from ..sweeps.places import folder, job_id
 from ..sweeps.standing import Standing
 from ..system import redaction
-from .output import Table
+from .looks import Table
 
 if TYPE_CHECKING:
     from ..sweeps.grid import Grid

@@ -12,7 +12,7 @@ from msgspec import structs
 from .. import errors
 from ..jupyter.messages import new_run_id
 from ..sessions.session import Session
-from . import durations
+from . import durations, progress
 from .app import App
 from .live import tell_pulled
 from .output import Printer, counted
@@ -159,7 +159,10 @@ def send(
     local = os.path.expanduser(folder)
     if (left_out := withheld.told(local)) is not None:
         printer.notify(left_out)
-    with printer.waiting(f"sending {folder} …"), commands.Storage(session) as opened:
+    with (
+        progress.telling(printer, f"sending {folder}") as hears,
+        commands.Storage(session, hears.advance, expect=hears.expect) as opened,
+    ):
         synced = opened.sync(source or local, plan.source_name(local))
     if printer.mode == "human":
         printer.note(f"synced: {counted(synced.sent, 'file')} to {synced.remote}")

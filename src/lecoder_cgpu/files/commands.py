@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, Literal, NamedTuple
 
-from msgspec import UNSET
-
 from .. import errors
 from ..guest import trees
 from ..guest.trees import Entry
@@ -20,20 +18,19 @@ from ..helper.client import Helper
 from ..helper.file_documents import Part, Stat
 from ..helper.file_errors import HERE, error_of
 from ..helper.file_service import FileService
-from ..models.base import timestamp_ns
-from ..models.files import FileEdited, FileEntry, FileList, FilesRemoved, Synced, TransferItem
+from ..models.files import FileEdited, FileList, FilesRemoved, Synced
 from ..models.files import Transfer as TransferDocument
 from ..net.http import is_loopback
 from ..sessions.activity import counts_as_use, in_use
 from ..sessions.session import Session
 from ..system import logs
-from . import patterns, plan
+from . import documents, patterns, plan
 from .download import Download
 from .edit import Edit
 from .server_files import range_reader
 from .service import Service
-from .sync import Sync, skipped_documents
-from .transfer import Progress, TransferResult, local_problems
+from .sync import Sync
+from .transfer import Expected, Progress, TransferResult, local_problems
 from .upload import Upload
 
 READ = 4 << 20  # bytes read at once
@@ -69,17 +66,26 @@ class Storage:
 
     Args:
         progress: told of files and bytes as they are done. service: the runtime's files; found when None.
+        expect: told how many that will be in all, once it is known.
     """
 
-    def __init__(self, session: Session, progress: Progress | None = None, service: Service | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        progress: Progress | None = None,
+        service: Service | None = None,
+        *,
+        expect: Expected | None = None,
+    ) -> None:
         self.session = session
         self.service = self._open() if service is None else service
         hello = self.service.hello
         endpoint = session.endpoint
-        self.uploads = Upload(self.service, progress)
+        self.uploads = Upload(self.service, progress, expect)
         self.downloads = Download(
             self.service,
             progress,
+            expect,
             read_range=None if hello is None else range_reader(session.server, hello, endpoint.folder),
             parallel=not is_loopback(endpoint.url),
         )
@@ -136,11 +142,19 @@ class Storage:
         several = len(chosen) > 1 or any(plan.has_magic(source) and source not in chosen for source in sources)
         into = target.endswith("/") or several or self._is_folder(target)
         results = []
+        folders = {source: plan.scan(source) for source in chosen if os.path.isdir(source)}
+        with local_problems(chosen[0]):
+            alone = [
+                Entry(source, trees.FILE, os.stat(source).st_size, 0) for source in chosen if source not in folders
+            ]
+        self.uploads.expect_all([*alone, *(item for entries in folders.values() for item in entries)])
         for source in chosen:
             name = plan.local_name(source)
             where = plan.remote_join(target, name) if into and name else target
-            copy = self.uploads.tree if os.path.isdir(source) else self.uploads.file
-            results.append(copy(source, where))
+            if source in folders:
+                results.append(self.uploads.tree(source, where, entries=folders[source]))
+            else:
+                results.append(self.uploads.file(source, where))
         return self._document("upload", results, began)
 
     def upload_stream(self, stream: BinaryIO, target: str) -> TransferDocument:
@@ -189,13 +203,16 @@ class Storage:
         several = len(chosen) > 1 or chosen[0].source != sources[0]
         into = target.endswith(("/", os.sep)) or several or os.path.isdir(target)
         results = []
+        if all(stat.entry is not None and not stat.is_folder for _, stat in chosen):
+            self.downloads.expect_all([stat.entry for _, stat in chosen if stat.entry is not None])
         for source, stat in chosen:
             name = plan.remote_name(source)
             if name:
                 _check_local(name)
             where = os.path.join(target, name) if into and name else target
             if stat.is_folder:
-                results.append(self.downloads.tree(source, where, below=target if into and name else None))
+                below = target if into and name else None
+                results.append(self.downloads.tree(source, where, below=below, alone=len(chosen) == 1))
             else:
                 results.append(self.downloads.file(source, where, stat=stat))
         return self._document("download", results, began)
@@ -247,7 +264,7 @@ class Storage:
         else:
             lines, shown = [stat.entry._replace(name=path)], stat.path
         return FileList(
-            path=trees.shown(shown), entries=[_described(line) for line in lines], session=self.session.record.ref
+            path=trees.shown(shown), entries=[documents.entry(line) for line in lines], session=self.session.record.ref
         )
 
     def read(self, path: str, write: Callable[[bytes], None]) -> int:
@@ -397,28 +414,13 @@ class Storage:
         sync = Sync(self.service, self.uploads, self.session.record.ref, self.session.notify)
         return sync.run(local, plan.clean_remote(remote), checksum=checksum, delete=delete, dry_run=dry_run)
 
-    # --- documents ---
-
     def _document(
         self, action: Literal["upload", "download"], results: Sequence[TransferResult], began: float
     ) -> TransferDocument:
-        seconds = round(time.monotonic() - began, 3)
-        document = TransferDocument(action=action, session=self.session.record.ref, seconds=seconds)
+        document = TransferDocument(action=action, session=self.session.record.ref)
+        document.seconds = round(time.monotonic() - began, 3)
         document.verified = self.service.verifies
-        for result in results:
-            item = TransferItem(
-                source=trees.shown(result.source),
-                target=trees.shown(result.target),
-                files=result.files,
-                bytes=result.bytes,
-                sha256=plan.tree_digest(result.digests) if result.folder else result.digests[""],
-            )
-            document.items.append(item)
-            document.files += item.files
-            document.bytes += item.bytes
-            document.skipped += skipped_documents(result.skipped)
-        if len(document.items) == 1:
-            document.sha256 = document.items[0].sha256
+        documents.fill(document, results)
         return document
 
 
@@ -434,17 +436,3 @@ def _check_local(name: str) -> None:
         trees.check_name(name)
     except trees.Problem as error:
         raise error_of(error, HERE) from error
-
-
-def _described(item: Entry) -> FileEntry:
-    entry = FileEntry(
-        name=trees.shown(item.name),
-        kind=item.kind if item.kind != trees.OUTSIDE else trees.LINK,
-        size=item.size,
-        modified=timestamp_ns(item.mtime) if item.mtime else UNSET,
-    )
-    if item.mode is not None:
-        entry.mode = f"{item.mode:04o}"
-    if item.target is not None:
-        entry.target = trees.shown(item.target)
-    return entry

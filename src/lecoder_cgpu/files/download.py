@@ -27,6 +27,7 @@ from .server_files import Piece, ReadRange, side_by_side
 from .service import Service
 from .transfer import (
     ATTEMPTS,
+    Expected,
     Pace,
     Progress,
     Transfer,
@@ -55,11 +56,12 @@ class Download(Transfer):
         self,
         service: Service,
         progress: Progress | None = None,
+        expect: Expected | None = None,
         *,
         read_range: ReadRange | None = None,
         parallel: bool = False,
     ) -> None:
-        super().__init__(service, progress)
+        super().__init__(service, progress, expect)
         self._read_range = read_range
         self._parallel = parallel
 
@@ -210,16 +212,19 @@ class Download(Transfer):
                 raise
         return ours
 
-    def tree(self, remote: str, local: str, *, below: str | None = None) -> TransferResult:
+    def tree(self, remote: str, local: str, *, below: str | None = None, alone: bool = False) -> TransferResult:
         """Copy a folder from the runtime, into the folder `local`, which is made when it is missing.
 
         Args:
             below: the folder that `local` has to lie in, links followed. None if `local` may be a link to anywhere.
+            alone: whether nothing else is to be copied.
 
         Raises:
             errors.Error: something could not be copied. What was copied before is whole.
         """
         entries = self.service.scan(remote)
+        if alone:
+            self.expect_all(entries)
         result = TransferResult(remote, local, folder=True)
         batches = plan.divide(entries)
         result.skipped = batches.skipped

@@ -81,6 +81,7 @@ class Sync:
             document.deleted = sum(map(len, deleted))
             document.sent = document.bytes = 0
             if made.send or stat.entry is None:
+                self._upload.expect_all(made.send)
                 result = self._upload.tree(local, remote, entries=made.send)
                 document.sent, document.bytes = result.files, result.bytes
         document.seconds = round(time.monotonic() - began, 3)

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from .. import errors
@@ -26,6 +26,7 @@ FAST, SLOW = 0.25, 1.0  # seconds between answers: below, parts grow; above, the
 ATTEMPTS = 2  # at a file whose hashes differ
 
 Progress = Callable[[int, int], None]  # files and bytes that were done since the last call
+Expected = Callable[[int, int], None]  # files and bytes that are to be done in all, once that is known
 
 
 @dataclass
@@ -59,9 +60,15 @@ class TransferResult:
 class Transfer:
     """One direction of transfers over one service."""
 
-    def __init__(self, service: Service, progress: Progress | None = None) -> None:
+    def __init__(self, service: Service, progress: Progress | None = None, expect: Expected | None = None) -> None:
         self.service = service
         self.progress = progress or (lambda files, size: None)
+        self.expect = expect or (lambda files, size: None)
+
+    def expect_all(self, entries: Iterable[Entry]) -> None:
+        """Tell how much these entries are."""
+        files = [item for item in entries if item.kind != trees.FOLDER]
+        self.expect(len(files), sum(item.size for item in files))
 
     def count(self, result: TransferResult, packed: bytes | memoryview) -> None:
         """Add what a pack holds to a result, and report it."""

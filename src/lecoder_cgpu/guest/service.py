@@ -238,9 +238,10 @@ class Service:
         """What code in a kernel has started and left alive; `signal` is for what has left the kernel's session."""
         return left_by(self._store.find(run).document("spec.json") or {}, signal)
 
-    def runs(self, limit: int = 50) -> dict[str, Any]:
-        """The newest runs."""
-        return {"runs": [self._described(run) for run in self._store.all()[:limit]]}
+    def runs(self, limit: int = 50, jobs: bool = False) -> dict[str, Any]:
+        """The newest runs; with `jobs`, of those that were started to run without a client."""
+        found = [run for run in self._store.all() if run.is_job or not jobs]
+        return {"runs": [self._described(run) for run in found[:limit]]}
 
     def show(self, run: str) -> dict[str, Any]:
         """One run, with its command and how much output there is."""
@@ -253,6 +254,7 @@ class Service:
         for name in ("name", "shell", "argv", "cwd", "pull", "code", "kernel", "timeout", "idleTimeout"):
             described[name] = spec.get(name)
         described["name"] = (run.document("name.json") or spec).get("name")
+        described["detached"] = run.is_job
         for name in ("shell", "argv", "cwd"):
             described[name] = runs.as_text(described[name])
         if described["state"] == "running":

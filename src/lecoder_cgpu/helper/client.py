@@ -174,9 +174,9 @@ class Helper(Calls):
         """What a kernel run has started and left alive; `signal` is for what has left the kernel's session."""
         return self._call(answers.Children, "kernel_children", run=run, signal=signal)
 
-    def runs(self, limit: int = 50) -> list[RunState]:
-        """The newest runs on this runtime, of all clients."""
-        return self._call(answers.Runs, "runs", limit=limit).runs
+    def runs(self, limit: int = 50, *, jobs: bool = False) -> list[RunState]:
+        """The newest runs on this runtime, of all clients; with `jobs`, of those that nobody needs to watch."""
+        return self._call(answers.Runs, "runs", limit=limit, jobs=jobs).runs
 
     def show(self, run: str) -> RunState:
         """One run, with its command and how much output there is.

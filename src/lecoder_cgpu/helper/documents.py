@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from ..system import redaction
+
 
 class Hello(Struct, rename="camel"):
     hash: str
@@ -154,6 +156,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     kind: str = "process"
     label: str | None = None
     name: str | None = None  # of a job, chosen by who started it
+    detached: bool | None = None  # whether it was started to run without a client
     created: str | None = None
     started: str | None = None
     pid: int | None = None
@@ -179,6 +182,11 @@ class RunState(Struct, rename="camel", kw_only=True):
     def ended(self) -> bool:
         """Whether nothing more will be known."""
         return self.state in ("exited", "unknown")
+
+    def shown(self) -> str | list[str]:
+        """What it executes, as lists may show it."""
+        text = self.label or self.shell
+        return redaction.words(self.argv) if self.argv and not text else redaction.hide(text or self.code or "")
 
     @property
     def gone(self) -> bool:

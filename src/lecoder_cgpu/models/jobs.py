@@ -44,8 +44,9 @@ class Job(Struct, kw_only=True):
     `command` of a kernel run is the beginning of its code. `heartbeat` is when the runtime last looked at a running
     job. `remaining` names the processes that live on after the command itself has ended: while the job is `running`,
     they are being ended; later, they are what it left in the background, or what could not be ended.
-    `name` is what `--name` or `--key` called it. In a list of several sessions, `session` is the name of its own, and
-    `account` whose runtime that is, or `unknown`, where runtimes belong to an account.
+    `name` is what `--name` or `--key` called it, `detached` whether it was started to run without a client. In a list
+    of several sessions, `session` is the name of its own, and `account` whose runtime that is, or `unknown`, where
+    runtimes belong to an account.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Job(Struct, kw_only=True):
     account: str | Optional = UNSET
     state: str
     kind: str
+    detached: bool | Optional = UNSET
     command: str | list[str] | Optional = UNSET
     cwd: str | Optional = UNSET
     created: str | Optional = UNSET

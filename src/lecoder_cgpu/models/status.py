@@ -78,14 +78,25 @@ class Remaining(ProcessRef, kw_only=True):
     run: str
 
 
+class UnderWay(Struct, kw_only=True):
+    """A run that has not ended; `percent` as it printed that last."""
+
+    run: str
+    name: str | Optional = UNSET
+    command: str
+    detached: bool = False
+    started: str | Optional = UNSET
+    percent: float | Optional = UNSET
+
+
 class RuntimeStatus(Struct, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
     `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
 
     `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
 
-    `gpu`, `gpus` and `runs` (the runs that have not ended) are null for a runtime that was not asked or did
-    not answer. `remaining` names what ended runs have left in the background.
+    `gpu`, `gpus` and `runs` (how many runs have not ended) are null for a runtime that was not asked or did
+    not answer. `running` tells of each of these runs, `remaining` names what ended ones have left in the background.
     """
 
     label: str
@@ -100,6 +111,7 @@ class RuntimeStatus(Struct, kw_only=True):
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
     runs: int | None = None
+    running: list[UnderWay] | Optional = UNSET
     remaining: list[Remaining] | Optional = UNSET
     lease: LeaseInfo | Optional = UNSET
     problem: str | Optional = UNSET
@@ -170,8 +182,20 @@ class Usage(Struct, kw_only=True):
     held: list[Held] | Optional = UNSET
 
 
+class Accelerator(Struct, kw_only=True):
+    """One kind of accelerator. `memory` is what it has in GB, as its maker says; `unitsPerHour` what a runtime with it
+    was last seen to cost, absent if that was never seen."""
+
+    name: str
+    kind: Literal["GPU", "TPU"]
+    allowed: bool
+    memory: str | Optional = UNSET
+    units_per_hour: float | Optional = field(name="unitsPerHour", default=UNSET)
+
+
 class Accelerators(Struct, kw_only=True):
-    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say."""
+    """The document of `gpus`: what may be asked for. `known` is false when Colab did not say. `accelerators` tells of
+    each, `balance` and `freeUnits` what the account has left; see `usage`."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -181,6 +205,9 @@ class Accelerators(Struct, kw_only=True):
     ineligible_gpus: list[str] = field(name="ineligibleGpus")
     eligible_tpus: list[str] = field(name="eligibleTpus")
     ineligible_tpus: list[str] = field(name="ineligibleTpus")
+    accelerators: list[Accelerator] = field(default_factory=list)
+    balance: float | Optional = UNSET
+    free_units: float | Optional = field(name="freeUnits", default=UNSET)
 
 
 class Consent(Struct, kw_only=True):

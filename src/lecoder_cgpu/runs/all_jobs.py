@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 SHOWN = 20  # jobs of a runtime that was taken over
 
 
-def of(jobs: Jobs, limit: int) -> JobList:
-    """The newest jobs of a runtime, with the GPU memory that running ones hold."""
-    document = jobs.list(limit)
+def of(jobs: Jobs, limit: int, *, detached: bool = False) -> JobList:
+    """The newest jobs of a runtime, with the GPU memory that running ones hold.
+
+    Args:
+        detached: whether only those are meant that were started to run without a client.
+    """
+    document = jobs.list(limit, detached=detached)
     if any(job.usage for job in document.jobs):
         jobs.add_gpus(document.jobs)
     return document
@@ -39,8 +43,8 @@ def newest(session: Session) -> list[Job]:
         return jobs.list(SHOWN).jobs
 
 
-def of_all_sessions(manager: SessionManager, limit: int) -> JobList:
-    """The newest jobs on the runtimes of all sessions. No runtime is started for that.
+def of_all_sessions(manager: SessionManager, limit: int, *, detached: bool = False) -> JobList:
+    """The newest jobs on the runtimes of all sessions; `detached` as in `of`. No runtime is started for that.
 
     What could not be asked is named, and so are the account's runtimes that no session here holds.
     """
@@ -51,7 +55,7 @@ def of_all_sessions(manager: SessionManager, limit: int) -> JobList:
             continue
         try:
             with Jobs(manager.existing(record.id)) as jobs:
-                for job in of(jobs, limit).jobs:
+                for job in of(jobs, limit, detached=detached).jobs:
                     job.session, job.account = record.name, record.account
                     found.append(job)
         except errors.Error as error:

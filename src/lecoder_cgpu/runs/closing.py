@@ -13,7 +13,6 @@ from ..sessions import operations
 from ..system import logs
 from . import records
 from .jobs import GRACE, LOOK, Jobs
-from .process_runs import shown
 
 KILLED = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
 
@@ -47,7 +46,7 @@ def unfinished(manager: SessionManager, record: Record) -> list[RunState]:
 
 def words_of(state: RunState) -> str:
     """What a run executes, in one line."""
-    command = shown(state)
+    command = state.shown()
     return " ".join((command if isinstance(command, str) else " ".join(command)).split())
 
 

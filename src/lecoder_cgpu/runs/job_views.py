@@ -52,6 +52,7 @@ def job(plan: JobPlan) -> Job:
         name=plan.name or UNSET,
         state=_state(plan),
         kind="process",
+        detached=True,
         command=stored_work.shown(plan.work.command),
         cwd=plan.folder or UNSET,
         created=_stamp(plan.tries[0].began),

@@ -23,7 +23,7 @@ from ..sessions.session import Session
 from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
 from . import classify, endings, job_names, job_plans, kernel_children, kernel_runs, records
-from .process_runs import remaining, shown, signal_number, stopped_by, told
+from .process_runs import remaining, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def describe(state: RunState) -> Job:
         name=state.name or UNSET,
         state=state.state,
         kind=state.kind,
-        command=shown(state) or UNSET,
+        detached=UNSET if state.detached is None else state.detached,
+        command=state.shown() or UNSET,
         cwd=state.cwd or UNSET,
         created=state.created or UNSET,
         started=state.started or UNSET,
@@ -209,11 +210,11 @@ class Jobs:
     def __exit__(self, *_: object) -> None:
         self._helper.close()
 
-    def list(self, limit: int) -> JobList:
-        """The newest jobs. What the history here says of them is completed."""
-        states = self._helper.runs(limit)
+    def list(self, limit: int, *, detached: bool = False) -> JobList:
+        """The newest jobs; with `detached`, of those only that run without a client. Their history is completed."""
+        states = self._helper.runs(limit, jobs=detached)
         records.note_ends(self, states)
-        if len(states) < limit:  # these are all that it knows
+        if len(states) < limit and not detached:  # these are all that it knows
             records.note_missing(self.session, {state.run for state in states})
         return JobList(jobs=[self._described(state) for state in states], session=self.session.record.ref)
 

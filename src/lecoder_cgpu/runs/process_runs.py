@@ -212,12 +212,6 @@ def remaining(state: RunState) -> list[ProcessRef]:
     return [ProcessRef(pid=process.pid, command=redaction.hide(process.command)) for process in state.remaining]
 
 
-def shown(state: RunState) -> str | list[str]:
-    """What a run executes, as lists may show it."""
-    text = state.label or state.shell
-    return redaction.words(state.argv) if state.argv and not text else redaction.hide(text or state.code or "")
-
-
 def told(document: JobDocument) -> JobDocument:
     """The document of a job, whose failure tells no secret that this process knows."""
     if isinstance(document.error, ErrorInfo):

@@ -14,6 +14,7 @@ from .. import errors
 from ..backends.protocol import Account, HeldRuntime, Leased
 from ..models.base import UNKNOWN_ACCOUNT, timestamp
 from ..models.status import (
+    Accelerator,
     Accelerators,
     ActiveSession,
     Gpu,
@@ -24,6 +25,7 @@ from ..models.status import (
     RuntimeStatus,
     SessionCounts,
     Status,
+    UnderWay,
     Units,
     Usage,
     Utilization,
@@ -37,7 +39,7 @@ from .session import Session
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
-    from ..helper.documents import GpuReport, Report
+    from ..helper.documents import GpuReport, Report, RunState
     from .manager import SessionManager
 
 _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
@@ -210,7 +212,27 @@ def accelerators(manager: SessionManager) -> Accelerators:
     """
     lender = manager.lender()
     account = lender.account()
+    named = (
+        (account.gpus, "GPU", True),
+        (account.tpus, "TPU", True),
+        (account.refused_gpus, "GPU", False),
+        (account.refused_tpus, "TPU", False),
+    )
+    seen = rates.read(manager.state_dir)
     return Accelerators(
+        accelerators=[
+            Accelerator(
+                name=name,
+                kind=kind,  # type: ignore[arg-type]
+                allowed=allowed,
+                memory=_said(lender.memory.get(name)),
+                units_per_hour=_said(seen.get(rates.kind_of(lender.name, name))),
+            )
+            for names, kind, allowed in named
+            for name in names or ()
+        ],
+        balance=_said(account.balance),
+        free_units=_said(account.free_units),
         account=operations.holder(lender),
         known=account.names is not None,
         eligible_gpus=account.gpus or [],
@@ -218,6 +240,18 @@ def accelerators(manager: SessionManager) -> Accelerators:
         eligible_tpus=account.tpus or [],
         ineligible_tpus=account.refused_tpus or [],
     )
+
+
+def seen_rates(manager: SessionManager) -> dict[str, float]:
+    """What each kind of machine of the usual lender was seen to cost, by its name for people."""
+    lender = manager.leased(manager.chosen)
+    if lender is None:
+        return {}
+    start = rates.kind_of(lender.name, "")
+    known = {
+        kind.removeprefix(start): rate for kind, rate in rates.read(manager.state_dir).items() if kind.startswith(start)
+    }
+    return {"CPU" if name == "NONE" else name: rate for name, rate in known.items()}
 
 
 def units(account: Account) -> Units:
@@ -319,7 +353,8 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
         document.gpus = None
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
     states = helper.runs()
-    document.runs = sum(not state.ended for state in states)
+    document.running = [_under_way(state) for state in states if not state.ended]
+    document.runs = len(document.running)
     remaining = [
         Remaining(run=state.run, pid=process.pid, command=redaction.hide(process.command))
         for state in states
@@ -328,6 +363,20 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
     ]
     if remaining:
         document.remaining = remaining
+
+
+def _under_way(state: RunState) -> UnderWay:
+    command = state.shown()
+    found = UnderWay(
+        run=state.run,
+        name=state.name or UNSET,
+        command=" ".join(command) if isinstance(command, list) else command or "",
+        detached=bool(state.detached),
+        started=state.started or UNSET,
+    )
+    if state.progress is not None and state.progress.percent is not None:
+        found.percent = state.progress.percent
+    return found
 
 
 def _fill_hardware(document: RuntimeStatus, gpus: list[Gpu], host: Host) -> None:

@@ -40,7 +40,12 @@ def learn(folder: Path, record: Record, rate: float) -> None:
 def kind(record: Record) -> str:
     """The kind of machine that has one price."""
     ram = " high-ram" if record.allocation is not None and record.allocation.high_memory else ""
-    return f"{record.backend} {record.runtime.accelerator.upper()}{ram}"
+    return kind_of(record.backend, record.runtime.accelerator.upper()) + ram
+
+
+def kind_of(backend: str, accelerator: str) -> str:
+    """The kind of the usual machines with an accelerator."""
+    return f"{backend} {accelerator}"
 
 
 def wanted(record: Record) -> list[str]:
@@ -50,4 +55,4 @@ def wanted(record: Record) -> list[str]:
         return []
     names = ["NONE"] if allocation.variant == "DEFAULT" else allocation.accelerators
     ram = " high-ram" if allocation.high_memory else ""
-    return [f"{record.backend} {name}{ram}" for name in names]
+    return [kind_of(record.backend, name) + ram for name in names]

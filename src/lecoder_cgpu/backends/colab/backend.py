@@ -23,7 +23,7 @@ from ..protocol import AcquireOptions, ConsentState, HeldRuntime, Leased, Releas
 from . import records
 from .allocation import Allocator
 from .listing import Listing
-from .model import Assignment
+from .model import MEMORY, Assignment
 
 if TYPE_CHECKING:
     from ...jupyter.messages import Message
@@ -43,6 +43,7 @@ class Backend(Leased):
     lends_accelerators = True
     languages = ("python", "r", "julia")
     no_page = "Colab's web page cannot attach to a runtime that was made from a terminal: it would get another one"
+    memory = MEMORY
     page = "https://colab.research.google.com (Runtime, Manage sessions)"
     restrictions = (
         "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"

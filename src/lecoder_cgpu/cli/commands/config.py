@@ -10,7 +10,8 @@ from msgspec import UNSET
 from ... import errors
 from ...models.profiles import OneSetting, SavedRequest, SettingDocument
 from ..app import App, Group
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 
 @click.group(cls=Group, name="config")

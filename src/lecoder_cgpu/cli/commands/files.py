@@ -17,12 +17,14 @@ from ...backends.protocol import RuntimeRequest
 from ...files import commands
 from ...files.plan import check_folder, check_no_address, expand, source_name
 from ...models.files import FileContent
+from .. import progress, times
 from ..app import App, Command
-from ..output import Answer, Table, counted
+from ..looks import Cell, Table
+from ..output import Answer, counted
 from ..plain_text import in_a_line
+from ..sizes import size
 
 if TYPE_CHECKING:
-    from ...files.transfer import Progress
     from ...files.watch import Watcher
     from ...models.files import FileEntry, Synced, Transfer
 
@@ -34,32 +36,11 @@ TEXT_LIMIT = 1 << 20  # bytes of `cat --json`, unless said
 def _storage(app: App, *, create: bool = False, title: str = "") -> Iterator[commands.Storage]:
     """The files of the session's runtime; with `create`, of a new one if no session is active."""
     session = app.client.session(app.session, RuntimeRequest()) if create else app.client.existing(app.session)
-    with session, _progress(app, title) as progress:
-        with commands.Storage(session, progress) as opened:
+    told = progress.telling(app.printer, title) if title else contextlib.nullcontext(progress.Told())
+    with session, told as hears:
+        with commands.Storage(session, hears.advance, expect=hears.expect) as opened:
             yield opened
         session.used()
-
-
-@contextlib.contextmanager
-def _progress(app: App, title: str) -> Iterator[Progress | None]:
-    """A bar on a terminal, once a transfer has taken long enough to ask for one; elsewhere a line now and then."""
-    if not title:
-        yield None
-        return
-    if app.printer.mode != "human" or not app.printer.err_is_terminal:
-        done = 0
-
-        def count(files: int, size: int) -> None:
-            nonlocal done
-            done += size
-
-        with app.printer.reporting(lambda: f"{title}: {_size(done)},"):
-            yield count
-        return
-    from .. import progress
-
-    with progress.Bar(title) as bar:
-        yield bar.advance
 
 
 def _finish(app: App, document: Any) -> None:
@@ -145,15 +126,7 @@ def _summary(app: App, document: Transfer) -> str:
     for item in document.skipped:
         app.printer.note(f"skipped: {in_a_line(item.path)}: {item.reason}")
     lines = [f"{in_a_line(item.source)} -> {in_a_line(item.target)}" for item in document.items]
-    return "\n".join([*lines, f"{counted(document.files, 'file')}, {_size(document.bytes)}, {document.seconds:.1f} s"])
-
-
-def _size(size: float) -> str:
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
+    return "\n".join([*lines, f"{counted(document.files, 'file')}, {size(document.bytes)}, {document.seconds:.1f} s"])
 
 
 # --- sync ---
@@ -236,7 +209,7 @@ def _sync_summary(app: App, document: Synced) -> str:
     return "\n".join(
         [
             *lines,
-            f"{document.local} -> {document.remote}: {document.sent} {told}sent ({_size(document.bytes)}), "
+            f"{document.local} -> {document.remote}: {document.sent} {told}sent ({size(document.bytes)}), "
             f"{document.deleted} {told}deleted, {document.unchanged} unchanged, {document.seconds:.1f} s",
         ]
     )
@@ -265,13 +238,20 @@ def ls(app: App, path: str) -> Answer:
     rows = [
         (
             str(entry.mode or "-") if isinstance(entry.mode, str) else "-",
-            str(entry.size),
-            entry.modified[:19].replace("T", " ") if isinstance(entry.modified, str) else "-",
-            _shown_name(entry),
+            Cell(str(entry.size), drawn=size(entry.size)),
+            Cell(times.utc(entry.modified), drawn=times.local(entry.modified))
+            if isinstance(entry.modified, str)
+            else "-",
+            Cell(_shown_name(entry), "bold" if entry.kind == "folder" else ""),
         )
         for entry in document.entries
     ]
-    return Answer(document, lambda: Table(("MODE", "SIZE", "MODIFIED", "NAME"), rows, empty="The folder is empty."))
+    return Answer(document, lambda: _listing(rows))
+
+
+def _listing(rows: Sequence[tuple[str, ...]]) -> Table:
+    headers = ("MODE", "SIZE", "MODIFIED", "NAME")
+    return Table(headers, rows, empty="The folder is empty.", spare=("MODE",), right=("SIZE",))
 
 
 def _shown_name(entry: FileEntry) -> str:

@@ -1,33 +1,61 @@
-"""`gpus`: which accelerators the account may ask for."""
+"""`gpus`: which accelerators the account may ask for, and what each costs."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from ...sessions import status
 from ..app import App, Command
-from ..output import Answer, Table
+from ..looks import Cell, Table
+from ..output import Answer
+
+if TYPE_CHECKING:
+    from ...models.status import Accelerator, Accelerators
+
+HEADERS = ("NAME", "KIND", "ALLOWED", "MEMORY", "UNITS/H", "ENOUGH FOR")
 
 
 @click.command(cls=Command)
 @click.pass_obj
 def command(app: App) -> Answer:
-    """Show which GPUs and TPUs this account may ask Colab for. Whether one is free now, only asking tells.
+    """Show which GPUs and TPUs this account may ask Colab for, their memory, and what they were seen to cost.
+
+    Whether one is free now, only asking tells. Colab publishes no prices: a dash stands until a runtime of that kind
+    was held alone.
 
     \b
     lecoder-cgpu gpus
     lecoder-cgpu gpus --json | jq .eligibleGpus
     """
     document = status.accelerators(app.client)
-    rows = [
-        (name, kind, allowed)
-        for names, kind, allowed in (
-            (document.eligible_gpus, "GPU", "yes"),
-            (document.eligible_tpus, "TPU", "yes"),
-            (document.ineligible_gpus, "GPU", "no"),
-            (document.ineligible_tpus, "TPU", "no"),
+    return Answer(document, lambda: _table(document))
+
+
+def _table(document: Accelerators) -> Table:
+    left = sum(value for value in (document.balance, document.free_units) if isinstance(value, (int, float)))
+    given = not document.balance and isinstance(document.free_units, float)
+
+    def row(item: Accelerator) -> tuple[str, ...]:
+        rate = item.units_per_hour if isinstance(item.units_per_hour, float) else None
+        allowed = (
+            Cell("yes", "green", drawn="yes, on free units" if given else None) if item.allowed else Cell("no", "dim")
         )
-        for name in names
-    ]
+        return (
+            Cell(item.name, "bold" if item.allowed else "dim"),
+            item.kind,
+            allowed,
+            f"{item.memory} GB" if isinstance(item.memory, str) else "-",
+            "-" if rate is None else Cell(f"{rate:g}", "yellow"),
+            "-" if rate is None or not item.allowed else f"{left / rate:.1f} h",
+        )
+
     empty = "Colab lists no accelerators." if document.known else "Colab does not say which there are."
-    return Answer(document, lambda: Table(("NAME", "KIND", "ALLOWED"), rows, empty=empty))
+    return Table(
+        HEADERS,
+        [row(item) for item in document.accelerators],
+        empty=empty,
+        right=("UNITS/H", "ENOUGH FOR"),
+        below=["costs are as they were seen here; see also: lecoder-cgpu usage"],
+    )

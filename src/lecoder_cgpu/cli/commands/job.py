@@ -17,13 +17,13 @@ from ...sessions.status import gpu_document
 from .. import display_options, durations, hook, inputs, job_text, planned_jobs, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import tell_pulled
-from ..output import Answer, Table
+from ..output import Answer
 from . import job_again, job_logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...models.jobs import Job, JobDocument, JobDocuments
+    from ...models.jobs import JobDocument, JobDocuments
 
 
 @click.group(cls=Group, name="job")
@@ -50,54 +50,39 @@ def command() -> None:
     help="The most that are shown.",
 )
 @click.option("--all-sessions", is_flag=True, help="The jobs on every runtime that is held.")
+@click.option("--all", "everything", is_flag=True, help="Runs that somebody watched, too; always so with --json.")
 @click.pass_obj
-def list_(app: App, limit: int, all_sessions: bool) -> Answer:
-    """List the jobs on the runtime, newest first.
+def list_(app: App, limit: int, all_sessions: bool, everything: bool) -> Answer:
+    """List the jobs on the runtime, newest first: what was started with --detach, and with --all every other run.
 
     With --all-sessions, those of every session; what could not be asked is named, so that a list without such a line
-    is whole.
+    is whole. An id may be cut at a terminal: its beginning is enough for all commands.
 
     \b
     lecoder-cgpu job list
+    lecoder-cgpu job list --all
     lecoder-cgpu job list --all-sessions --json
     lecoder-cgpu job list -n 1 --json | jq -r '.jobs[0].id'
     """
+    detached = app.printer.mode == "human" and not everything
     if all_sessions:
-        document = all_jobs.of_all_sessions(app.client, limit)
+        document = all_jobs.of_all_sessions(app.client, limit, detached=detached)
         for item in document.unasked or ():
             where = item.session if isinstance(item.session, str) else item.endpoint
             hint = f"; {item.error.suggestion}" if isinstance(item.error.suggestion, str) else ""
             app.printer.notify(f"{where} was not asked: {item.error.message}{hint}")
         document = planned_jobs.listed(app, document, everywhere=True)
     else:
-        document = _here(app, limit)
-
-    def row(job: Job) -> tuple[str, ...]:
-        created = job_text.text(job.created)[:19].replace("T", " ")
-        place = (job_text.text(job.session),) if all_sessions else ()
-        return (
-            job.id,
-            job_text.text(job.name),
-            *place,
-            job.state,
-            job_text.status(job),
-            created,
-            job_text.use(job),
-            job_text.progress(job),
-            job_text.command(job),
-        )
-
-    place = ("SESSION",) if all_sessions else ()
-    headers = ("ID", "NAME", *place, "STATE", "EXIT", "CREATED", "USES", "PROGRESS", "COMMAND")
-    return Answer(document, lambda: Table(headers, [row(job) for job in document.jobs], empty="There are no jobs."))
+        document = _here(app, limit, detached=detached)
+    return Answer(document, lambda: job_text.table(document, detached=detached))
 
 
-def _here(app: App, limit: int) -> JobList:
+def _here(app: App, limit: int, *, detached: bool) -> JobList:
     """The jobs of the session in use, with those that are between two runtimes."""
     session = app.client.existing(app.session, gone=True)
     try:
         with planned_jobs.jobs(app) as jobs:
-            document = all_jobs.of(jobs, limit)
+            document = all_jobs.of(jobs, limit, detached=detached)
     except errors.Error:
         document = planned_jobs.listed(
             app, JobList(jobs=[], session=session.record.ref), everywhere=False, session=session.record.id

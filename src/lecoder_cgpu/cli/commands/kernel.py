@@ -6,7 +6,8 @@ import click
 
 from ...models.sessions import KernelChoice, KernelDocument, KernelList
 from ..app import App, Group
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 
 @click.group(cls=Group, name="kernel")

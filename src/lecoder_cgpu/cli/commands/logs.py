@@ -15,9 +15,10 @@ from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
 from ...models.runs import Stopped
-from .. import display_options, run_display
+from .. import display_options, job_text, looks, run_display, times
 from ..app import App, Group
-from ..output import Answer, Table
+from ..looks import Cell, Table
+from ..output import Answer
 
 if TYPE_CHECKING:
     from ...models.history import HistoryEntry
@@ -96,8 +97,18 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     if chosen.html is not None:
         return _page(app, history, entries, chosen.html)
     rows = [_row(entry) for entry in entries]
-    headers = ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR")
-    return Answer(entries, lambda: Table(headers, rows, empty="The history is empty."))
+    return Answer(entries, lambda: _table(rows))
+
+
+def _table(rows: list[tuple[str, ...]]) -> Table:
+    return Table(
+        ("STATUS", "WHEN", "MODE", "TOOK", "COMMAND", "ERROR", "RUN"),
+        rows,
+        empty="The history is empty.",
+        gives_way=("COMMAND",),
+        spare=("MODE",),
+        below=["one of them: lecoder-cgpu logs show RUN"],
+    )
 
 
 def _history(app: App) -> History:
@@ -178,7 +189,7 @@ def _output(app: App, run: str, entry: HistoryEntry | None, manner: run_display.
 
 
 def _lines(entry: HistoryEntry) -> list[str]:
-    lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {entry.timestamp[:19].replace('T', ' ')}"]
+    lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {times.utc(entry.timestamp)}"]
     for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
         if value is not UNSET:
             lines.append(f"  {label:<9} {value}")
@@ -261,8 +272,17 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
     shown = first if len(first) <= 60 else first[:59] + "…"
     if first.strip() != entry.command.strip() and not shown.endswith("…"):
         shown += " …"
-    took = f"{entry.timing.duration_ms / 1000:.1f} s" if isinstance(entry.timing, Timing) else "-"
+    took = times.span(entry.timing.duration_ms / 1000) if isinstance(entry.timing, Timing) else "-"
     failed = entry.error.ename if isinstance(entry.error, HistoryError) else ""
     if not failed and isinstance(entry.stopped, Stopped):
         failed = f"stopped ({entry.stopped.by})"
-    return entry.status, entry.timestamp[:19].replace("T", " "), entry.mode, took, shown, failed
+    run = entry.run_id if isinstance(entry.run_id, str) else entry.id
+    return (
+        looks.state(entry.status),
+        times.ago(entry.timestamp),
+        Cell(entry.mode, drawn={"kernel": "python", "terminal": "shell"}.get(entry.mode)),
+        took,
+        shown,
+        Cell(failed, "red" if entry.status == "error" else ""),
+        Cell(run, "dim", drawn=run[: job_text.SHORT]),
+    )

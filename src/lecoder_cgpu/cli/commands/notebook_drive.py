@@ -14,7 +14,8 @@ from ...models.base import UNKNOWN_ACCOUNT
 from ...models.notebooks import Notebook, NotebookDeleted, NotebookPulled, NotebookStored
 from ...notebooks.drive import ORDERS, Drive, File, id_of, link
 from ..app import App, Command
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 
 @click.command(cls=Command, name="list")

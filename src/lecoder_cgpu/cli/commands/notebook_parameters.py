@@ -7,7 +7,8 @@ from msgspec import UNSET
 
 from ...models.notebooks import NotebookParameter, NotebookParameters
 from ..app import App, Command
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 
 @click.command(cls=Command, name="parameters")

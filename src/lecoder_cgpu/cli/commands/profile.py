@@ -11,7 +11,8 @@ from ... import config, errors
 from ...models.profiles import ProfileChanged, ProfileDocument, SavedRequest
 from .. import runtime_options
 from ..app import App, Group, complete_profile
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 
 @click.group(cls=Group, name="profile")

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from ... import errors
-from ...models.sessions import KernelInfo, SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
+from ...models.sessions import SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
 from ...sessions import operations
 from ...store import lifecycle
 from ...store.session_store import Record
-from .. import held, job_text, runtime_options, server_options
+from .. import held, job_text, runtime_options, server_options, session_text
 from ..app import App, Group
-from ..output import Answer, Table, counted
+from ..looks import Cell, Text, good
+from ..output import Answer, counted
 
 if TYPE_CHECKING:
     from ...backends.protocol import Leased
     from ...helper.documents import RunState
     from ...models.sessions import SessionDocument
-
-EMPTY = "There are no sessions."
 
 
 @click.group(cls=Group, name="sessions")
@@ -54,21 +53,8 @@ def list_(app: App, stats: bool) -> Answer:
     if stats:
         document = _stats(documents, app.account)
         return Answer(document, lambda: _stats_text(document), exit_status=status)
-    rows = [
-        (
-            "*" if item.is_active else "",
-            item.name,
-            "" if item.id == item.name else item.id[:8],
-            item.backend if isinstance(item.origin, UnsetType) else item.label,
-            item.status,
-            _kernel_state(item),
-            _text(item.last_used_at),
-            _where(item),
-        )
-        for item in documents
-    ]
-    headers = ("", "NAME", "ID", "KIND", "STATUS", "KERNEL", "LAST USED", "WHERE")
-    return Answer(documents, lambda: Table(headers, rows, empty="" if unasked else EMPTY), exit_status=status)
+    empty = "" if unasked else session_text.EMPTY
+    return Answer(documents, lambda: session_text.table(documents, empty), exit_status=status)
 
 
 @command.command()
@@ -108,14 +94,14 @@ def add(app: App, /, name: str, root: str | None, force: bool, kernel_name: str 
             kernel_id=options["kernel_id"],
         )
     document = SessionAdded(session=operations.inspect(app.client, session.record))
-    return Answer(document, lambda: f"added {name}; plain commands use it now")
+    return Answer(document, lambda: good(f"added {name}; plain commands use it now"))
 
 
 def _ensure(app: App, name: str, options: dict[str, Any]) -> Answer:
     session, fresh = operations.ensure(app.client, name, runtime_options.wants(options))
     document = SessionAdded(session=operations.inspect(app.client, session.record, answered=fresh), fresh=fresh)
     verb = "started" if fresh else "is there"
-    return Answer(document, lambda: f"{name} {verb}: {document.session.label}; plain commands use it now")
+    return Answer(document, lambda: good(f"{name} {verb}: {document.session.label}; plain commands use it now"))
 
 
 @command.command(cls=runtime_options.RuntimeCommand)
@@ -246,7 +232,9 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
     for item, name in zip(found, names, strict=True):
         try:
             closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(*item))
-            told.append(_told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name))
+            told.append(
+                session_text.told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name)
+            )
         except errors.Error as error:  # the others may cost money, so they are closed all the same
             if failure is not None:
                 app.printer.notify(failure.message)
@@ -267,7 +255,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
         for line in told:
             app.printer.notify(line)
         raise failure
-    return Answer(document, lambda: "\n".join(told) or EMPTY)
+    return Answer(document, lambda: _closed(closed, told))
 
 
 def _agreed(app: App, record: Record) -> list[RunState]:
@@ -313,17 +301,11 @@ def _closable(app: App, key: str) -> Record | tuple[Leased, str]:
         return lender, key
 
 
-def _told(item: SessionClosed, label: str) -> str:
-    """What became of a session, for people. `label` is the name of the place that its runtime came from."""
-    texts = {
-        "runtime": "its runtime was given back",
-        "requested": f"{label} was told to end its runtime, and still lists it",
-        "server": "its server was ended",
-        "kernels": "our kernels were ended",
-        "nothing": "nothing was running",
-        "unknown": "forgotten; what it held may go on, and cost",
-    }
-    return f"closed {item.name}: {texts[item.released]}"
+def _closed(closed: list[SessionClosed], told: list[str]) -> Text:
+    """What became of each, and in which colour: green is what holds nothing any more."""
+    styles = ["yellow" if item.released in ("requested", "unknown") else "green" for item in closed]
+    lines = [(Cell(line, style),) for line, style in zip(told, styles, strict=True)]
+    return Text(lines or [(session_text.EMPTY,)])
 
 
 def _end(lender: Leased, endpoint: str) -> SessionClosed:
@@ -420,20 +402,6 @@ def _key(app: App, given: str | None) -> str:
             "there is no active session", name="SessionNotFound", hint="lecoder-cgpu sessions list"
         )
     return active.id
-
-
-def _where(item: SessionDocument) -> str:
-    if isinstance(item.origin, UnsetType):  # it is not leased
-        return item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint
-    return item.runtime.endpoint + ("" if item.origin == "ours" else f" ({item.origin})")
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _kernel_state(item: SessionDocument) -> str:
-    return item.kernel.state if isinstance(item.kernel, KernelInfo) else "-"
 
 
 def _stats(documents: list[SessionDocument], account: str | None) -> SessionStats:

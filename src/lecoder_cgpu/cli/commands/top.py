@@ -12,7 +12,8 @@ from ...models.status import Host, Memory, Top
 from ...sessions import status as overview
 from .. import durations
 from ..app import App, Command
-from ..output import Answer, Table
+from ..looks import Table
+from ..output import Answer
 
 if TYPE_CHECKING:
     from ...models.status import RuntimeStatus

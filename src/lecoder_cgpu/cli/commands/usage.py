@@ -1,13 +1,16 @@
-"""`usage`: what the account has left and what it burns."""
+"""`usage`: what the account has left, what it spends, and for how long that is enough."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
 from ...sessions import status
+from .. import times
 from ..app import App, Command
+from ..looks import Cell, Text
 from ..output import Answer
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.pass_obj
 def command(app: App) -> Answer:
-    """Show Colab's compute units: balance, rate, hours left, free quota.
+    """Show Colab's compute units: what is left, what is spent an hour, and how many hours that is enough for.
 
     Readings lag behind by minutes. A runtime costs units while it is held, idle or not.
 
@@ -26,17 +29,41 @@ def command(app: App) -> Answer:
     lecoder-cgpu usage --json | jq .units.balance
     """
     document = status.usage(app.client)
-    shown = lines(document.units) or ["units        Colab does not say"]
-    return Answer(document, lambda: "\n".join([f"plan         {document.tier}", *shown]))
+
+    def text() -> Text:
+        shown = lines(document.units, status.seen_rates(app.client)) or [("units left   Colab does not say",)]
+        return Text([(f"plan         {document.tier}",), *shown])
+
+    return Answer(document, text)
 
 
-def lines(units: Units) -> list[str]:
-    """The units for people; what Colab did not say is left out."""
-    shown = (
-        ("balance", units.balance, "{:g} units"),
-        ("burning", units.per_hour, "{:g} units an hour"),
-        ("left", units.hours_left, "{:.1f} h at that rate"),
-        ("free quota", units.free_units, "{:g} units"),
-        ("refilled", units.refills_at, "{}"),
-    )
-    return [f"{name:<12} {text.format(value)}" for name, value, text in shown if isinstance(value, (int, float, str))]
+def lines(units: Units, seen: Mapping[str, float]) -> list[tuple[str, ...]]:
+    """The units for people; what Colab did not say is left out.
+
+    Args:
+        seen: what machines were seen to cost, in units an hour.
+    """
+    balance, rate, free = (_number(value) for value in (units.balance, units.per_hour, units.free_units))
+    hours = _number(units.hours_left)
+    found: list[tuple[str, ...]] = []
+    if balance is not None and (balance or not free):  # nothing bought is no debt where units are given away
+        found.append((f"units left   {balance:g}",))
+    if free is not None:
+        refilled = f", refilled {_drawn(units.refills_at)}" if isinstance(units.refills_at, str) else ""
+        found.append((f"free units   {free:g}{refilled}",))
+    if rate is not None:
+        found.append((Cell(f"spending     {rate:g} an hour", "yellow" if rate else ""),))
+    if rate and hours is not None:
+        found.append((f"enough for   {hours:.1f} h at that rate",))
+    elif not rate and (left := (balance or 0.0) + (free or 0.0)) and seen:
+        each = ", ".join(f"{left / price:.1f} h of {name} ({price:g} an hour)" for name, price in seen.items())
+        found.append((f"enough for   {each}",))
+    return found
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+def _drawn(stamp: str) -> Cell:
+    return times.ahead(stamp)
