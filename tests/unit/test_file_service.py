@@ -99,6 +99,27 @@ def test_a_connection_that_is_lost(there: GuestFiles, source: Path, cuts: list[i
     assert 1 <= service.reconnected <= len(cuts)
 
 
+def test_an_upload_that_was_interrupted(there: GuestFiles, source: Path) -> None:
+    """Ctrl-C leaves what has arrived to the next upload of the same, at once and without asking for it again."""
+    told: list[int] = []
+
+    def press(number: int, size: int) -> None:
+        told.append(size)
+        if len(told) == 3:
+            raise KeyboardInterrupt
+
+    service = there.open()
+    with pytest.raises(KeyboardInterrupt):
+        Upload(service, press).file(str(source), "target")
+    (part,) = there.root.iterdir()
+    arrived = part.stat().st_size
+    assert arrived
+    again: list[int] = []
+    Upload(there.open(), lambda number, size: again.append(size)).file(str(source), "target")
+    assert again[0] == arrived
+    assert [path.read_bytes() for path in there.root.iterdir()] == [source.read_bytes()]
+
+
 ODD = [
     b"no JSON",
     b"[]",

@@ -125,6 +125,11 @@ class Backend(protocol.Backend):
             elif self._endpoint(record).token is None:
                 error.message = error.message.replace("refused the token", "wants a token or a password")
                 error.hint = f"{again} --token-stdin; where people log in with a password: --password-stdin"
+            else:
+                error.hint = (
+                    "the token is wrong, or the server was restarted; on its machine `jupyter server list` shows it; "
+                    f"then: {again} --token-stdin --force < token.txt"
+                )
         return None
 
     def release(self, record: Record) -> Released:

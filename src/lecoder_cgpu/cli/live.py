@@ -66,9 +66,11 @@ def heartbeat(printer: Printer, offsets: Offsets, seconds: float) -> Iterator[No
 
 def tell_pulled(printer: Printer, pulled: object) -> None:
     """Tell people what was fetched, and what was not."""
+    failed = [item for item in pulled if isinstance(item.error, ErrorInfo)] if isinstance(pulled, list) else []
     for item in pulled if isinstance(pulled, list) else ():
         if isinstance(item.error, ErrorInfo):
-            printer.note(f"error: {in_a_line(item.path)} was not fetched: {indented(item.error.message)}")
+            if len(failed) > 1:  # a single one is told as the run's own error
+                printer.note(f"error: {in_a_line(item.path)} was not fetched: {indented(item.error.message)}")
         else:
             for left in item.skipped or ():
                 printer.note(f"skipped: {in_a_line(left.path)}: {left.reason}")

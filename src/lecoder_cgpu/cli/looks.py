@@ -23,6 +23,7 @@ _CODES = {
     "yellow": "33",
     "cyan": "36",
     "error": "1;31",
+    "note": "36",
 }
 # What the states of runs and runtimes mean to people. Others have no colour.
 _STATES = {

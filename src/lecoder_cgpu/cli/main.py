@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,9 @@ def _answered(answer: Answer, app: App) -> int:
 def _failed(told: errors.Error, cause: Exception, app: App) -> int:
     """Answer that the command has failed; `cause` is what the log is to tell of."""
 
+    if told.hint == shlex.join(["lecoder-cgpu", *app.arguments]):  # it has just failed
+        told.hint = None
+
     def end() -> int:
         _log_end(app, told.exit_status, cause)
         return app.printer.failure(told, app.billing, app.about)
@@ -143,6 +147,8 @@ def _answer_interrupted(interrupt: KeyboardInterrupt, app: App) -> int:
     if isinstance(interrupt, interrupts.Unwatched):
         interrupted.message += f"; run {interrupt.run} was started, and may go on"
         interrupted.hint = f"lecoder-cgpu job wait {interrupt.run}, or lecoder-cgpu job kill {interrupt.run}"
+    elif parse.transfers(app.arguments):
+        interrupted.hint = "what has arrived is kept; repeat the same command: it goes on there"
     _log_end(app, status, interrupted)
     mode = None if printer.mode == "human" else parse.watched_run(app.arguments)
     if mode is None:

@@ -207,9 +207,9 @@ class Printer:
             complete: writes into the document for whom the command acted.
         """
         if self.mode == "human":
-            self._labelled("error", "error", indented(error.message))
+            self.note(f"error: {indented(error.message)}")
             if error.hint:
-                self._styled(f"hint: {indented(error.hint)}", "dim")
+                self.note(f"hint: {indented(error.hint)}")
         else:
             document = failure_document(error, billing(), self.notice)
             if complete is not None and not isinstance(error, errors.UsageError):
@@ -263,8 +263,12 @@ class Printer:
     # --- asides ---
 
     def note(self, text: str) -> None:
-        """A line for people, on stderr."""
-        self._styled(text, "")
+        """A line for people, on stderr. How it begins tells what kind of line it is: an error, a note, a hint."""
+        label = text.partition(" ")[0]
+        if label in ("error:", "note:"):
+            self._styled(text.removeprefix(label), "", label, label.rstrip(":"))
+        else:
+            self._styled(text, "dim" if label == "hint:" else "")
 
     def money(self, text: str) -> None:
         """A line about what costs something, on stderr."""
@@ -284,14 +288,10 @@ class Printer:
             with contextlib.suppress(OSError, ValueError):
                 print(paint(label, label_style) + paint(shown, style), file=sys.stderr, flush=True)
 
-    def _labelled(self, label: str, style: str, text: str) -> None:
-        """A line that begins with what kind of line it is."""
-        self._styled(text, "", f"{label}: ", style)
-
     def notify(self, text: str) -> None:
         """Something the user should know: on stderr now, and in the document as `notice`."""
         self._notices.append(_told(text))
-        self._labelled("note", "cyan", indented(text))
+        self.note(f"note: {indented(text)}")
 
     @property
     def notice(self) -> str | None:

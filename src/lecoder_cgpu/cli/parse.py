@@ -258,6 +258,11 @@ def watched_run(arguments: Sequence[str]) -> Literal["kernel", "terminal"] | Non
     return "kernel" if _is_kernel(ours) else "terminal"
 
 
+def transfers(arguments: Sequence[str]) -> bool:
+    """Whether a command line copies files, and goes on where it ended when it is repeated."""
+    return _command(arguments)[1] in ("upload", "copy", "download", "sync")
+
+
 def _until_a_word(arguments: Sequence[str]) -> list[str]:
     """The options before the first word that is none."""
     position = 0

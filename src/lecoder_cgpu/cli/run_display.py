@@ -171,7 +171,13 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     elif not told:
         printer.note(f"error: {error.name}: {error.message}{_steps(document)}")
     if isinstance(error.suggestion, str) and not told:
-        printer.note(f"hint: {error.suggestion}")
+        printer.note(f"hint: {_typed_here(error.suggestion)}")
+
+
+def _typed_here(suggestion: str) -> str:
+    """A suggestion as it may be typed at this terminal: documents speak of the runtime's own shell."""
+    package = suggestion.removeprefix("pip install ")
+    return suggestion if package == suggestion else f"lecoder-cgpu install {package}"
 
 
 def _tell_images(printer: Printer, document: Run) -> None:

@@ -303,6 +303,9 @@ class ContentsService:
     def abandon(self, half: HalfWritten) -> None:
         self._delete(self._path(half.part))
 
+    def leave(self, half: HalfWritten) -> None:
+        """Nothing: the server cannot add to a file, so the next upload begins anew."""
+
     @_answers
     def read(self, path: str, offset: int, size: int) -> memoryview:
         return memoryview(self._read(path, offset, offset + size))

@@ -54,8 +54,12 @@ def pull_problem(pulled: Sequence[Pulled], folder: str | None) -> errors.Error |
     names = ", ".join(item.path for item in failed)
     first = failed[0].error
     assert isinstance(first, ErrorInfo)
+    path = plan.under(folder, failed[0].path)
+    missing = first.name == "FileNotFound"  # to fetch it again would fail as well
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
         name="PullFailed",
-        hint=f"lecoder-cgpu download {plan.under(folder, failed[0].path)}",
+        hint=f"see what is there: lecoder-cgpu ls {path.rpartition('/')[0] or '.'}"
+        if missing
+        else f"lecoder-cgpu download {path}",
     )

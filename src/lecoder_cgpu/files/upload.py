@@ -45,6 +45,10 @@ class Upload(Transfer):
                     digest = self._attempt(file, local, found, half, expect)
                 except errors.ConnectionFailed:
                     raise  # the next attempt can use what has arrived
+                except KeyboardInterrupt:
+                    with contextlib.suppress(errors.Error):
+                        self.service.leave(half)
+                    raise
                 except errors.Error:
                     with contextlib.suppress(errors.Error):
                         self.service.abandon(half)

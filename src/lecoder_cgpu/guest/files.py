@@ -150,6 +150,7 @@ class Files:
         self._pages: dict[str, tuple[int, list[Any], bool, Iterator[Any]]] = {}
         self._unpackers: dict[str, Unpacker] = {}
         self._written: dict[str, float] = {}  # half-written file -> when its last part came
+        self._left: set[str] = set()  # half-written files whose uploads were interrupted
 
     def serve(self, header: Any, data: Any = None) -> builtins.list[bytes]:
         """Answer one request (a JSON header, and perhaps content) with a JSON header, and perhaps content."""
@@ -301,9 +302,10 @@ class Files:
             with contextlib.suppress(OSError):
                 last = self._written.get(old)
                 quiet = time.time() - os.stat(old).st_mtime if last is None else time.monotonic() - last
-                if quiet > QUIET:
+                if quiet > QUIET or old in self._left:
                     os.rename(old, part)
                     self._written.pop(old, None)
+                    self._left.discard(old)
                     return
 
     def put(self, part: str, offset: int, data: Any) -> Answer:
@@ -344,6 +346,11 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             if part.endswith(trees.PART_SUFFIX):
                 os.unlink(part)
+        return {}, None
+
+    def leave(self, part: str) -> Answer:
+        """Leave a half-written file to the next upload of the same: this one was interrupted."""
+        self._left.add(part)
         return {}, None
 
     # --- files going ---

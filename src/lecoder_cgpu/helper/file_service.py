@@ -28,6 +28,7 @@ from .file_documents import (
 )
 
 POLL_FIRST, POLL_MOST = 0.002, 0.25  # seconds between two questions about work in the background
+LEAVE_PATIENCE = 2.0  # seconds for which somebody who has pressed Ctrl-C waits for a lost connection
 STALLED = 600.0  # seconds without progress after which such work is given up
 LINES_MOST = 500_000  # of one listing
 NAMES_MOST = 64 << 20  # characters of the names in one listing
@@ -57,6 +58,7 @@ class FileService:
     verifies = keeps_times = True
 
     def __init__(self, connect: Connect, *, patience: float = PATIENCE) -> None:
+        self._connect = connect
         self._channel = FileChannel(connect, patience=patience)
 
     @property
@@ -181,6 +183,15 @@ class FileService:
     def abandon(self, half: HalfWritten) -> None:
         """Delete a half-written file."""
         self._channel.ask(Nothing, "abandon", part=half.part)
+
+    def leave(self, half: HalfWritten) -> None:
+        """Leave a half-written file to the next upload of the same. Over another connection: the first one may be in
+        the middle of a message."""
+        channel = FileChannel(self._connect, patience=LEAVE_PATIENCE)
+        try:
+            channel.ask(Nothing, "leave", part=half.part)
+        finally:
+            channel.close()
 
     def read(self, path: str, offset: int, size: int) -> memoryview:
         """A piece of a file; shorter at the file's end."""

@@ -181,7 +181,7 @@ def wait(
     planned = None if several else planned_jobs.find(app, names[0])
     if planned is not None:
         document = planned_jobs.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
-        return Answer(document, lambda: _ended(document), exit_status=document.exit_code)
+        return Answer(document, lambda: _waited(app, document), exit_status=document.exit_code)
     with planned_jobs.jobs(app) as jobs:
 
         def fill(document: JobDocument) -> None:
@@ -206,9 +206,17 @@ def wait(
         release.after_results(app.printer, app.client, jobs.session, document, document.job.id)
     return Answer(
         document,
-        lambda: _ended(document),
+        lambda: _waited(app, document),
         exit_status=document.exit_code,
     )
+
+
+def _waited(app: App, document: JobDocument) -> str:
+    """What became of a job that was waited for, and how to go on where it runs on."""
+    if document.status == "running":
+        run = document.job.id
+        app.printer.note(f"it goes on; wait again: lecoder-cgpu job wait {run}; end it: lecoder-cgpu job kill {run}")
+    return _ended(document)
 
 
 def _ended(document: JobDocument) -> str:
