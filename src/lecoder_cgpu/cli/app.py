@@ -27,6 +27,7 @@ HELP = {"help_option_names": ["-h", "--help"]}
 # module stand there under their names.
 COMMANDS = {
     "run": ("run", "Run Python or a shell command on a runtime."),
+    "example": ("example", "Write a small project to try everything with."),
     "sweep": ("sweep", "Run a command with many values, over several runtimes."),
     "connect": ("connect", "Open a shell or a Python prompt on a runtime."),
     "forward": ("forward", "Reach ports of a runtime on 127.0.0.1."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The commands in the order in which they are shown. One that stands in no group is an old name, and hidden.
 GROUPS: Mapping[str, Sequence[str]] = {
-    "Run": ("run", "job", "sweep", "connect", "install", "kernel"),
+    "Run": ("run", "job", "sweep", "connect", "install", "kernel", "example"),
     "Files": ("upload", "download", "sync", "ls", "cat", "edit", "rm"),
     "Runtimes and money": ("status", "top", "sessions", "gpus", "usage", "keeper", "policy"),
     "Notebooks": ("notebook", "open", "colab"),
@@ -72,6 +72,7 @@ NEXT: Mapping[str, str] = {
     "connect": "job list",
     "install": "run python train.py",
     "kernel": "run -m kernel CODE",
+    "example": "run --sync . python train.py",
     "upload": "ls",
     "copy": "ls",
     "download": "sessions close",

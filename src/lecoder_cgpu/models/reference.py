@@ -100,6 +100,16 @@ class SkillPlaced(Done, kw_only=True):
     also_for: list[str] | Optional = field(name="alsoFor", default=UNSET)
 
 
+class ExampleWritten(Struct, kw_only=True):
+    """`example`: the files that are in `folder` now, and the command that makes sense there."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    folder: str
+    files: list[str]
+    next: str
+
+
 class Finding(Struct, kw_only=True):
     """One check of `doctor`; `fix` is the command or the step that solves a problem."""
 
@@ -141,6 +151,7 @@ DOCUMENTS: dict[str, Any] = {
     "reference": Reference,
     "reference-part": ReferencePart,
     "skill-placed": SkillPlaced,
+    "example": ExampleWritten,
     "upgrade": Upgrade,
     "doctor": Doctor,
 }

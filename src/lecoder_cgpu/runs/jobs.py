@@ -162,8 +162,7 @@ def describe(state: RunState) -> Job:
         job.exit_code = exit_status(state) or 0
         job.ended, job.seconds = result.ended, result.seconds
         job.signal = result.signal or UNSET
-        job.output_complete = result.is_complete
-        job.bytes_dropped = result.bytes_dropped or UNSET
+        job.output_complete, job.bytes_dropped = result.is_complete, result.bytes_dropped or UNSET
         if result.timed_out:
             job.timed_out = True
     return job

@@ -25,9 +25,7 @@ TOKEN_LIFETIME = 3600.0  # seconds that a proxy token lives when the answer does
 GPUS = ("T4", "L4", "G4", "A100", "H100")
 TPUS = ("V5E1", "V6E1", "V28")
 # GB of memory, as their makers sell them. Colab chooses between two kinds of A100.
-MEMORY = {
-    "T4": "16", "L4": "24", "G4": "96", "A100": "40 or 80", "H100": "80", "V5E1": "16", "V6E1": "32", "V28": "64",
-}  # fmt: skip
+MEMORY = {"T4": "16", "L4": "24", "G4": "96", "A100": "40 or 80", "H100": "80", "V5E1": "16", "V6E1": "32", "V28": "64"}
 ONE_SHAPE = frozenset(
     {"L4", "V28", "V5E1", "V6E1"}
 )  # come in one machine shape, so none may be asked for (protocol C12)

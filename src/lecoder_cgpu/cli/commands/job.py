@@ -53,10 +53,11 @@ def command() -> None:
 @click.option("--all", "everything", is_flag=True, help="Runs that somebody watched, too; always so with --json.")
 @click.pass_obj
 def list_(app: App, limit: int, all_sessions: bool, everything: bool) -> Answer:
-    """List the jobs on the runtime, newest first: what was started with --detach, and with --all every other run.
+    """List the jobs on the runtime, newest first.
 
-    With --all-sessions, those of every session; what could not be asked is named, so that a list without such a line
-    is whole. An id may be cut at a terminal: its beginning is enough for all commands.
+    A job was started with --detach; --all shows every other run, too. With --all-sessions, those of every session; what
+    could not be asked is named, so that a list without such a line is whole. An id may be cut at a terminal: its
+    beginning is enough for all commands.
 
     \b
     lecoder-cgpu job list
