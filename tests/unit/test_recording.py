@@ -52,6 +52,18 @@ def test_what_an_interrupt_has_cut_off_is_given_later() -> None:
     assert [message.header.msg_id for message in recording.pull()] == [*IDS, "k_1_99"]
 
 
+def test_much_is_given_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was recorded of a run that prints without end need not fit into memory; lines come in many pieces."""
+    monkeypatch.setattr("lecoder_cgpu.runs.recording.AT_ONCE", 300)
+    helper: Any = _Recorded(IDS, piece=7)
+    recording = RecordingReader(helper, RUN)
+    parts = [recording.pull()]
+    while recording.more:
+        parts.append(recording.pull())
+    assert [message.header.msg_id for part in parts for message in part] == [*IDS, "k_1_99"]
+    assert (len(parts) > 2, all(parts), recording.ended) == (True, True, True)
+
+
 @pytest.mark.parametrize("line", [b"{", b"\xff", b"[1, 2]", b'{"header": 5}'])
 def test_lines_that_are_no_messages(line: bytes) -> None:
     """Code on the runtime can write to the file: such a line is passed over, and the output is not called complete."""
@@ -72,12 +84,13 @@ def sifted(names: list[str], after: str | None) -> list[str]:
 class _Recorded:
     """A recording of messages with these ids, and the end."""
 
-    def __init__(self, names: list[str], first: bytes = b"") -> None:
+    def __init__(self, names: list[str], first: bytes = b"", piece: int | None = None) -> None:
+        self._piece = piece
         lines = [_line(name, "stream", {"name": "stdout", "text": name}) for name in names]
         self._content = b"".join([first, *lines, _line("k_1_99", "status", {"execution_state": "idle"})])
 
     def read(self, run: str, stream: str, offset: int) -> Chunk:
-        return Chunk(offset=offset, size=len(self._content), data=self._content[offset:])
+        return Chunk(offset=offset, size=len(self._content), data=self._content[offset:][: self._piece])
 
     def close(self) -> None:
         pass

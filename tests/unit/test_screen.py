@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lecoder_cgpu.jupyter.screen import Screen, render, strip_ansi
+from lecoder_cgpu.jupyter.screen import LONGEST, Screen, render, strip_ansi
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,20 @@ def test_an_endless_bar_takes_no_room() -> None:
     assert screen.rest() == " 19999 █"
     screen.feed("\n" + "line\n" * 1000)
     assert screen.take().count("\n") == 1002 - 50
+
+
+def test_output_without_line_ends_takes_no_room() -> None:
+    """The beginning of a row that fills more than any screen is handed over; all of it is there, in order."""
+    screen, taken = Screen(), "first\n"
+    screen.feed(taken)
+    got = ""
+    for number in range(300):
+        piece = f"{number:05d}" * 2000
+        taken += piece
+        screen.feed(piece)
+        got += screen.take()
+    assert len(screen.rest()) <= LONGEST
+    assert got + screen.rest() == taken
 
 
 @pytest.mark.parametrize(

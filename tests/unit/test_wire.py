@@ -282,3 +282,13 @@ def test_a_request_means_the_same_in_both_forms() -> None:
     assert decoded[0] == decoded[1]
     assert decoded[0].content == {"value": "é"}
     assert decoded[0].channel == "stdin"
+
+
+def test_much_text_is_handled_in_pieces() -> None:
+    """Nothing is lost, and where it belongs stays with each piece; other events are what they were."""
+    text = "0123456789" * (wire.PIECE // 10 + 7)
+    pieces = list(wire.pieces(wire.Stream("stderr", text, "w")))
+    assert [(item.name, item.widget) for item in pieces if isinstance(item, wire.Stream)] == [("stderr", "w")] * 2
+    assert "".join(item.text for item in pieces if isinstance(item, wire.Stream)) == text
+    clear = wire.Clear(wait=True)
+    assert list(wire.pieces(clear)) == [clear]

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import struct
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from ..models.base import now
 
 V1_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 MAX_DEPTH = 200  # levels of JSON in a message; what is made of it is nested deeper, and encoders have limits, too
+PIECE = 1 << 20  # characters of a stream that are handled together
 _NUMBER = re.compile(r"_([0-9]{1,15})\Z")
 
 
@@ -366,6 +368,15 @@ class Stream(Struct, frozen=True):
     name: Literal["stdout", "stderr"]
     text: str
     widget: str | None = None
+
+
+def pieces(event: Event) -> Iterator[Event]:
+    """The event; much text in several, so that what handles it needs no more memory than for a piece."""
+    if not isinstance(event, Stream) or len(event.text) <= PIECE:
+        yield event
+        return
+    for start in range(0, len(event.text), PIECE):
+        yield Stream(event.name, event.text[start : start + PIECE], event.widget)
 
 
 class Display(Struct, frozen=True):

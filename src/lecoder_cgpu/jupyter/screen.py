@@ -15,6 +15,7 @@ from collections.abc import Callable
 from .screen_row import COLOUR, Row, styled, switch
 
 ROWS = 50  # of a large terminal window: nothing above them can be written over
+LONGEST = 1 << 20  # characters of a row that can be written over: on any terminal, it fills more than the screen
 COLUMNS = 1000  # where movements to the right end, however far they were meant to go
 
 _STRING = r"\x1b[\]PX^_][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)"  # titles, links and other strings
@@ -140,6 +141,7 @@ class Screen:
         line, newline, text = text.partition("\n")
         if line:
             self._rows[-1].append(line, self._style)
+            self._let_go()
         if not newline:
             return
         lines = text.rsplit("\n", self._size)
@@ -157,6 +159,13 @@ class Screen:
         self._rows += rows
         self._scroll(len(self._rows) - self._size)
         self._y = len(self._rows) - 1
+
+    def _let_go(self) -> None:
+        """Hand over what is far too long for a row, so that output without line ends costs no memory."""
+        if self._rows[-1].written > LONGEST and self._main is None:
+            self._scroll(len(self._rows) - 1)
+            self._done.append(self._emit(self._rows[0]))
+            self._rows, self._y, self._x = [Row("", self._style)], 0, None
 
     def _write(self, text: str) -> None:
         row = self._rows[self._y]
@@ -317,7 +326,8 @@ class Screen:
         return text
 
     def take(self) -> str:
-        """The text of the rows that have left the screen since the last call, each with its line end."""
+        """The text of the rows that have left the screen since the last call, each with its line end; of a row that is
+        far too long, its beginning without one."""
         taken = "".join(self._done)
         self._done.clear()
         return taken

@@ -16,12 +16,13 @@ _Cell = tuple[str, str]  # what stands there and its style; "" is the rest of a 
 class Row:
     """One row: as it was written, colours included, until something is written into the middle of it; then as cells."""
 
-    __slots__ = ("_cells", "_end", "_parts", "_start", "redrawn")
+    __slots__ = ("_cells", "_end", "_parts", "_start", "redrawn", "written")
 
     def __init__(self, text: str, style: str = "") -> None:
         self._parts = [text] if text else []
         self._start = self._end = style
         self._cells: list[_Cell] | None = None
+        self.written = len(text)  # characters that were written behind each other
         self.redrawn = False  # it is part of a picture that a program draws again and again
 
     def is_empty(self) -> bool:
@@ -36,6 +37,7 @@ class Row:
                 self._start = style
             self._end = style
         self._parts.append(text)
+        self.written += len(text)
 
     def _text(self) -> str:
         if len(self._parts) > 1:

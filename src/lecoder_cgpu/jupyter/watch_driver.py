@@ -36,6 +36,7 @@ class ReadableRecording(Protocol):
     bytes_dropped: int
     passed: int
     died: str | None
+    more: bool
 
     def pull(self) -> list[messages.Message]: ...
     def is_incomplete(self, inputs: int = 0) -> bool: ...
@@ -139,7 +140,8 @@ class WatchDriver:
     def _do(self, action: ev.Action) -> ev.Event | None:
         match action:
             case ev.Show(event=event):
-                self._on_event(event)
+                for piece in messages.pieces(event):
+                    self._on_event(piece)
             case ev.Ask(prompt=prompt, password=password):
                 return ev.Answered(self._on_input(prompt, password) if self._on_input else None)
             case ev.Respond(message=message):
@@ -230,7 +232,7 @@ class WatchDriver:
             return ev.RecordingLost()
         messages = recording.pull()
         if not recording.ended:
-            return ev.Pulled(messages)
+            return ev.Pulled(messages, more=recording.more)
         incomplete = recording.is_incomplete(self._outcome.execution.inputs)
         died = self._death(recording.died) if recording.died else None
         return ev.Pulled(messages, ev.RecordedEnd(incomplete, recording.bytes_dropped, recording.passed, died))

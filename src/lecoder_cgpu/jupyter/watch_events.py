@@ -101,10 +101,11 @@ class RecordedEnd(Struct, frozen=True):
 
 
 class Pulled(Struct, frozen=True):
-    """New messages of the recording, maybe none; with `end`, they are the last."""
+    """New messages of the recording, maybe none; with `end`, they are the last, and with `more`, others are there."""
 
     messages: list[messages.Message]
     end: RecordedEnd | None = None
+    more: bool = False
 
 
 class CoverageKnown(Struct, frozen=True):

@@ -225,8 +225,8 @@ class WatchState:
             case ev.RecordingUnreadable(error=error):
                 self.outcome.steps.append(f"the recording on the runtime cannot be read: {error.message}")
                 self._give_up_recording()
-            case ev.Pulled(messages=messages, end=end):
-                self.set(Clock.PULL, PULL_PAUSE)
+            case ev.Pulled(messages=messages, end=end, more=more):
+                self.set(Clock.PULL, 0 if more else PULL_PAUSE)
                 for message in messages:
                     self._bring(message)
                 self.end = end or self.end

@@ -176,8 +176,9 @@ def attached_kernel_run(
         for message in messages:
             event = resume.rest(execution.receive(message))
             if event is not None and not isinstance(event, wire.InputRequested):
-                collector.add(event)
-                on_event(event)
+                for piece in wire.pieces(event):
+                    collector.add(piece)
+                    on_event(piece)
         return bool(messages)
 
     try:
@@ -186,7 +187,8 @@ def attached_kernel_run(
                 continue
             state = recording.look()
             if state in ("exited", "unknown"):  # and no end is recorded
-                show()
+                while show():
+                    pass
                 outcome.unknown = state == "unknown"
                 if outcome.unknown:
                     reason = recording.state.reason if recording.state is not None else None

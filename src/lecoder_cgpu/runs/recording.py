@@ -21,6 +21,7 @@ from ..models.base import Timing
 from ..system import logs
 
 HELD = 1000  # messages that are held back until it is certain that they are new
+AT_ONCE = 16 << 20  # bytes of new messages, after which those who asked get them before more is read
 CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is there
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class RecordingReader:
         self._after = after
         self._begun = False
         self._offset = 0
-        self._rest = b""
+        self._rest: list[bytes] = []  # pieces of a line whose end was not read yet
         self.ended = False
         self.bytes_dropped = 0
         self.headless = False  # the recorder came while the code ran already
@@ -66,12 +67,13 @@ class RecordingReader:
         self.state: RunState | None = None  # what the runtime said last
         self.timing: Timing | None = None
         self.passed = 0  # messages up to the known one; a reader that has seen fewer has lost some
+        self.more = False  # there is more to read now
         self._new: list[wire.Message] = []  # read, and not given to the reader yet
         self._given = 0  # messages that the reader got from here
         self._held: list[wire.Message] = []  # with higher numbers than the known message, which was not found yet
 
     def pull(self) -> list[wire.Message]:
-        """What was recorded since the last call.
+        """What was recorded since the last call, or a part of it (`more`); nothing only if there is nothing.
 
         When the connection breaks on the way, the messages that came before are returned; the next call raises. When
         the user interrupts it, the next call returns them.
@@ -93,12 +95,20 @@ class RecordingReader:
         self._given = 0
 
     def _pull(self, messages: list[wire.Message]) -> None:
+        taken, self.more = 0, False
         while not self.ended:
+            self.more = taken > AT_ONCE
+            if self.more:
+                return
             chunk = self._ask(lambda helper: helper.read(self._run, "messages", self._offset))
             if not chunk.data:
                 break
             self._offset += len(chunk.data)
-            *lines, self._rest = (self._rest + chunk.data).split(b"\n")
+            *lines, rest = chunk.data.split(b"\n")
+            if lines:
+                lines[0] = b"".join([*self._rest, lines[0]])
+                self._rest.clear()
+            self._rest.append(rest)
             for line in lines:
                 try:
                     message = wire.decode(line.decode("utf-8", "replace"))
@@ -111,6 +121,7 @@ class RecordingReader:
                     self._begun = True
                     self.headless = message.content.get("execution_state") != "busy"
                 self._sift(message, messages)
+            taken += len(chunk.data) if messages else 0
         if self.ended:
             messages += self._held  # what was known already was never recorded
             self._held.clear()
