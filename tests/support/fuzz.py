@@ -81,11 +81,10 @@ class Fuzz:
         self.runs = 0
 
     def __call__(self, name: str, check: Callable[[Choices], None]) -> None:
+        until = time.monotonic() + (self._seconds or FEW_SECONDS)
         kept = CORPORA / f"{name}.txt"
         for line in kept.read_text("ascii").split() if kept.exists() else ():
             check(Choices(bytes.fromhex(line)))
-
-        until = time.monotonic() + (self._seconds or FEW_SECONDS)
 
         def one(data: bytes) -> None:
             if time.monotonic() < until:  # what is left of hypothesis's examples then passes by
