@@ -172,6 +172,21 @@ def test_results_have_places_of_their_own() -> None:
             template.check_targets(pulls, items)
 
 
+@pytest.mark.parametrize(
+    ("value", "pull"),
+    [
+        ("../../x", "out:results/{x}"), ("/etc/cron.d/x", "out:{x}"), ("~/x", "out:{x}"), ("a/../../b", "out:r/{x}"),
+        ("a:/etc/x", "out/{x}"), ("a:b", "{x}:results/{key}"), ("..\\x", "out:results\\{x}"),
+    ],
+)  # fmt: skip
+def test_a_value_leads_nowhere_else(value: str, pull: str) -> None:
+    """Values often come from files that others have written."""
+    items = list(grid.make([f"x={value}"], None))
+    with pytest.raises(errors.UsageError, match="would land elsewhere"):
+        template.check_targets([pull], items)
+    template.check_targets(["/content/out:results/{key}", "out:./{key}/a"], items)
+
+
 def test_a_sweep_is_its_command_code_and_request() -> None:
     """What differs is named."""
     known = Identity(command=["a", "{x}"], code={"a.py": "1", "b.py": "2"}, request={"--gpu T4": ""})

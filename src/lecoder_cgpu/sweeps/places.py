@@ -242,7 +242,7 @@ class Place:
             errors.TransferError: (`PullFailed`) the runtime has them, and they did not arrive.
         """
         where = folder(self._definition, note.key, note.attempt)
-        specs = [template.expand(spec, standing.item) for spec in self._definition.pull]
+        specs = [template.expand_pull(spec, standing.item) for spec in self._definition.pull]
         pulled = [self._pulled(spec, where) for spec in specs]
         missing = [item for item in pulled if isinstance(item.error, ErrorInfo)]
         absent = [item for item in missing if item.error.category == errors.NotFoundError.category]  # type: ignore[union-attr]

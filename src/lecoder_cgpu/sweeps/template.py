@@ -112,6 +112,31 @@ def _meant(inner: str, known: Sequence[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
+def expand_pull(spec: str, item: Item) -> str:
+    """`PATH[:LOCAL]` of --pull with the item's values. No value may lead out of the folder here that stands before it.
+
+    Raises:
+        errors.UsageError: (`UnsafeValue`) one would.
+    """
+    remote, local = plan.split_pull(spec)
+    for name in used([spec], item.values):
+        value = item.values.get(name, "")
+        splits = ":" in value and name in used([remote], item.values)  # it would end the path on the runtime
+        leaves = local is not None and name in used([local], item.values) and not _stays(value)
+        if splits or leaves:
+            raise errors.UsageError(
+                f"--pull {spec!r}: with {name}={value!r}, its result would land elsewhere",
+                name="UnsafeValue",
+                hint=f"name the place by the item's key: --pull '{remote}:results/{{key}}'",
+            )
+    return expand(spec, item)
+
+
+def _stays(value: str) -> bool:
+    """Whether a value as a part of a path leads to where the path's beginning says."""
+    return not value.startswith(("/", "\\", "~")) and ".." not in re.split(r"[/\\]", value)
+
+
 def check_targets(pulls: Sequence[str], items: Iterable[Item]) -> None:
     """Refuse results of several items that would land in the same place.
 
@@ -119,14 +144,14 @@ def check_targets(pulls: Sequence[str], items: Iterable[Item]) -> None:
         pulls: each `PATH[:LOCAL]`.
 
     Raises:
-        errors.UsageError: (`SameTarget`)
+        errors.UsageError: (`SameTarget`), or (`UnsafeValue`), see `expand_pull`.
     """
     for spec in pulls:
         plan.split_pull(spec)
     taken: dict[str, tuple[str, str]] = {}
     for item in items if pulls else ():
         for spec in pulls:
-            remote, local = plan.split_pull(expand(spec, item))
+            remote, local = plan.split_pull(expand_pull(spec, item))
             target = os.path.normpath(_target(remote, local))
             other = taken.setdefault(target, (item.key, spec))
             if other != (item.key, spec):
