@@ -12,9 +12,12 @@ def run() -> NoReturn:
     # Signals wait until `main` can answer them with a document: importing it takes a moment.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    from .cli import standard_streams
     from .cli.main import main
 
-    _leave(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    standard_streams.leave_to_system()  # our handlers would raise in the middle of the interpreter's own end
+    _leave(status)
 
 
 def _leave(status: int) -> NoReturn:

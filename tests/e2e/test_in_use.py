@@ -54,12 +54,13 @@ def test_a_slow_upload_is_no_idleness(colab: FakeColab, kept: Cli) -> None:
     """Input that comes slowly keeps the runtime for longer than it may be idle. An open tunnel that carries nothing
     does not keep it."""
     assert kept("run", "--cpu", "--idle-release", "never", "true").code == 0
-    with forwarded(kept, "--via", "tunnel", "9"):
+    with forwarded(kept, "--via", "tunnel", "9:0"):  # a port of its own here: others try whether 9 is closed
         upload = kept.start("upload", "-", "slow.txt", stdin=subprocess.PIPE)
         assert upload.stdin is not None
         pipe = upload.stdin.fileno()
+        drop(pipe)
         with every(0.2, lambda: drop(pipe)):
-            wait_until(lambda: not unread(pipe))
+            wait_until(lambda: not unread(pipe) or upload.poll() is not None)
             assert kept("run", "--idle-release", "8s", "true").code == 0
             time.sleep(11)
             assert colab.vms

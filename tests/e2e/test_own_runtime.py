@@ -86,9 +86,17 @@ def test_results_that_could_not_be_fetched(colab: FakeColab, colab_cli: Cli) -> 
 
 
 def test_killed(colab: FakeColab, colab_cli: Cli) -> None:
-    """The record names the command before anything starts; when it is gone, the keeper gives the runtime back."""
+    """The record names the command before anything starts; when it is gone, the keeper gives the runtime back, also
+    where nothing but its end can be seen."""
     colab.switches.keep_alive = "empty"
     colab_cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    colab.switches.boot_seconds = 3600
+    client = colab_cli.start("run", "--rm", "--cpu", "true")
+    wait_until(lambda: any(item["runtime"]["endpoint"] in colab.vms for item in sessions(colab_cli)))
+    client.kill()
+    client.communicate(timeout=30)
+    wait_until(lambda: colab.vms == {} and sessions(colab_cli) == [])
+    colab.switches.boot_seconds = 0
     client = colab_cli.start("run", "--rm", "--cpu", "echo begun; sleep 300", bufsize=0)
     assert client.stdout
     assert client.stdout.readline() == b"begun\n"

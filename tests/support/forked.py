@@ -187,6 +187,8 @@ def warm() -> None:
 
 def main(number: int) -> None:
     orders = socket.socket(fileno=number)
+    # A signal that comes before a command is one waits until it is, as `lecoder_cgpu.__main__` has it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     warm()
     orders.sendall(LENGTH.pack(0))
     while True:

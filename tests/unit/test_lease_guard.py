@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lecoder_cgpu.guest import limits
 from lecoder_cgpu.guest.lease_guard import Guard, RuntimeLease, release_kind
 from lecoder_cgpu.guest.processes import identity
 from lecoder_cgpu.guest.programs import Programs
@@ -99,6 +102,38 @@ def test_work_keeps_an_idle_runtime(home: Path) -> None:
     (home / "activity").unlink()
     write_json(str(run / "result.json"), {})
     assert guard._due(write(home, set=now - 100, idle=50)) == ("idle", 0.0)
+
+
+@posix
+def test_work_may_save_itself_at_the_end(home: Path) -> None:
+    """A program and code in a kernel are told, and the end waits for both, as far as they take no more than their time.
+    Everybody who ends work grants the same."""
+    assert Guard(str(home))._saving == limits.SAVING == 30
+    save = "import signal, time, sys\nsignal.signal({0}, lambda *_: (time.sleep(0.8), open({1!r}, 'w'), {2}))\n"
+    work = save + "print(1, flush=True)\nwhile True: time.sleep(1)"
+    ended = {}
+    for name, number, after in (("process", signal.SIGTERM, "sys.exit(0)"), ("kernel", signal.SIGINT, "0")):
+        run = home / "runs" / name
+        run.mkdir(parents=True)
+        code = work.format(int(number), str(run / ("result.json" if name == "kernel" else "saved")), after)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+        assert process.stdout is not None
+        process.stdout.readline()
+        start = identity(process.pid)
+        if name == "process":
+            write_json(str(run / "state.json"), {"pid": process.pid, "start": start})
+        else:
+            write_json(str(run / "spec.json"), {"kind": "kernel", "kernelPid": process.pid, "kernelStart": start})
+        ended[name] = process
+    Guard(str(home), saving=20)._end_runs()
+    assert (home / "runs" / "process" / "saved").exists()
+    assert (home / "runs" / "kernel" / "result.json").exists()
+    assert ended["process"].wait() == 0
+    assert ended["kernel"].poll() is None, "a kernel goes with its runtime"
+    ended["kernel"].kill()
+    ended["kernel"].wait()
+    for process in ended.values():
+        process.stdout.close()  # type: ignore[union-attr]
 
 
 def test_setting_the_lease_is_no_work(home: Path) -> None:

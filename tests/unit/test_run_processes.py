@@ -159,7 +159,7 @@ def test_a_checkpoint_gets_its_time(world: World) -> None:
     assert (world.work / "saved").exists()
 
 
-@pytest.mark.parametrize("prefix", ["nohup", "setsid"])
+@pytest.mark.parametrize("prefix", ["nohup", "setsid", "sh -c 'sleep 0.5; exec \"$@\"' sh"])
 def test_a_command_that_ends_by_itself_leaves_its_server(world: World, prefix: str) -> None:
     """As in a shell. The server is named, keeps the run from being removed, and can be ended later."""
     world.start(f"{prefix} sleep 60 > /dev/null 2>&1 & echo $! >> pids; touch ready; exit 3")
@@ -167,7 +167,7 @@ def test_a_command_that_ends_by_itself_leaves_its_server(world: World, prefix: s
     (pid,) = world.pids()
     result = world.state()["result"]
     assert (result["exit"], result["stoppedBy"]) == (3, None)
-    # `setsid` and `nohup` become `sleep` a moment later
+    # what is left becomes `sleep` a moment later
     wait_for(lambda: [(one["pid"], one["command"]) for one in world.state()["remaining"]] == [(pid, "sleep 60")])
     refused = world.service.serve(json.dumps({"method": "forget", "run": world.run})).answer
     assert refused["error"]["name"] == "StillRunning"
@@ -176,6 +176,19 @@ def test_a_command_that_ends_by_itself_leaves_its_server(world: World, prefix: s
     wait_for(lambda: "remaining" not in world.state())
     assert world.alive() == []
     assert world.kill("SIGKILL") is False, "nothing is left"
+
+
+def test_what_lives_is_seen_behind_newer_runs(world: World) -> None:
+    """Whoever asks what is at work must not miss what was started before many quick runs: a run that goes on, and what
+    one has left. Of what is over, only the newest are named."""
+    world.start("touch ready pids; sleep 60")
+    for run, command in {"run-0002": "setsid sleep 60 >/dev/null 2>&1 &", "run-0003": ":", "run-0004": ":"}.items():
+        world.call("start", run=run, shell=command, follow=False)
+        wait_for(lambda run=run: world.call("show", run=run)["runs"][0]["state"] == "exited")  # type: ignore[misc]
+    found = [state["run"] for state in world.call("runs", limit=1)["runs"]]
+    assert found == ["run-0004", "run-0002", "run-0001"]
+    assert world.call("signal", run="run-0002", signal="SIGKILL")["sent"]
+    wait_for(lambda: [state["run"] for state in world.call("runs", limit=1)["runs"]] == ["run-0004", "run-0001"])
 
 
 def test_a_signal_that_does_not_end(world: World) -> None:

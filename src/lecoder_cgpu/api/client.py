@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..backends.protocol import RuntimeRequest, ServerRequest
 from ..config import Config
-from ..history.entries import History
 from ..models.sessions import SessionAdded
-from ..runs import closing, records
+from ..runs import closing, learning
 from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions import status as overview
@@ -198,8 +197,7 @@ class Client:
         Raises:
             errors.UsageError: a filter's value does not exist. errors.ConfigError: the history cannot be read.
         """
-        records.settle(self._now)
-        return History(self._client.state_dir).entries(limit, status=status, category=category, mode=mode, since=since)
+        return learning.history(self._now).entries(limit, status=status, category=category, mode=mode, since=since)
 
     def find_run(self, run_id: str) -> HistoryEntry | None:
         """The run of the history with that id, or with a unique beginning of it.
@@ -207,11 +205,11 @@ class Client:
         Raises:
             errors.ConfigError: the history cannot be read.
         """
-        return History(self._client.state_dir).find(run_id)
+        return learning.history(self._now).find(run_id)
 
     def status(self) -> Status:
         """The login, the runtimes with their GPUs and memory, and the sessions."""
-        return overview.status(self._now)
+        return learning.status(self._now)
 
     def _session(self, held: runtime.Session, kernel_name: str | None = None) -> Session:
         with held:

@@ -68,6 +68,7 @@ class Backend(protocol.Backend):
 
     name = "local"
     label = "Local"
+    is_here = True
     takes_folder = True
     extra = "local"
 
@@ -282,11 +283,12 @@ def _record(folder: Path, server: Server) -> None:
 def stop(folder: Path) -> bool:
     """End the folder's server with all its kernels and runs, and forget it; True when there was one."""
     from ..guest import run_processes
+    from ..guest.limits import SAVING
 
     with atomic_files.lock(folder / "server.json"):
         server = find(folder)
         # Runs first: they get SIGTERM and the time to save their work, and a run outlives its server.
-        run_processes.end_all(str(folder / "resident" / "runs"), STOP_TIMEOUT, "close")
+        run_processes.end_all(str(folder / "resident" / "runs"), SAVING, "close")
         if server is not None:
             _end(server)
         (folder / "server.json").unlink(missing_ok=True)

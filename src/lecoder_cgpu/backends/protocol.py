@@ -196,6 +196,7 @@ class Backend(Protocol):
     lends_accelerators: bool = False  # whether a GPU, a TPU or much memory can be asked for
     owns_runtime: bool = True  # whether the runtime is ours to end; if not, only the kernels are that we started there
     takes_server_options: bool = False  # whether a server is started with options of its own (`--server-option`)
+    is_here: bool = False  # whether its runtimes are on this machine, so that asking one costs nothing
     takes_folder: bool = False  # whether a session can be given a working folder of this machine (`--root`)
     extra: str | None = None  # the optional part of the installation that it needs
     languages: tuple[str, ...] | None = None  # what its kernels run (`kernelspecs.language_of`), where that is known

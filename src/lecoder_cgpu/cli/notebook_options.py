@@ -93,7 +93,7 @@ _OPTIONS = (
     ),
     click.option(
         "--heartbeat", type=durations.TIME, default=display_options.HEARTBEAT, show_default=True,
-        metavar="SECONDS", help="With --events: an event at this interval while the run goes on; 0 for none.",
+        metavar="TIME", help="With --events: an event at this interval while the run goes on; 0 for none.",
     ),
     max_output_option,
     own_runtime.option,

@@ -129,7 +129,8 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     if not isinstance(document.outputs, type(UNSET)):
         for file in document.outputs:
             printer.note(f"output: {(outputs or Path()) / file.path} ({file.mime})")
-    if not document.output_complete:
+    unwatched = document.interrupted is True and document.status == "unknown"  # the error says so
+    if not document.output_complete and not unwatched:
         printer.note(INCOMPLETE)
     if isinstance(document.shell_exit, int):
         printer.note(f"warning: a shell command (!) of the code ended with exit status {document.shell_exit}")

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 from .leftovers import PACE as LEFTOVERS_PACE
 from .leftovers import Leftovers
+from .limits import SAVING
 from .processes import identity, lives, send_signal
-from .run_processes import end_all, processes_of
+from .run_processes import POLL, end_all, processes_of
 from .state_files import note_signal, timestamp, write_json
 from .state_files import read_json as _read
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 PACE = 1.0  # seconds between the guard's looks at the lease
 LOOK = 3.0  # seconds between the helper's looks at the guard
 TOUCH = 1.0  # seconds between notes of activity
-GRACE = 10.0  # seconds that runs have to end after SIGTERM
 RELEASE_LIMIT = 30.0  # seconds for the answer of Colab's service
 RELEASE_AGAIN = 3.0
 ADDRESS = "TBE_RUNTIME_ADDR"  # protocol C46
@@ -170,11 +170,22 @@ def _own_server(home: str) -> int | None:
     return pid if isinstance(pid, int) and parent == str(pid) else None
 
 
-class Guard:
-    """Waits for the end of the lease, then ends work and releases the runtime."""
+def _has_ended(folder: str) -> bool:
+    """Whether the end of a run is written down."""
+    return any(os.path.exists(os.path.join(folder, end)) for end in ("result.json", "failure.json"))
 
-    def __init__(self, home: str) -> None:
+
+class Guard:
+    """Waits for the end of the lease, then ends work and releases the runtime.
+
+    Args:
+        home: the folder of this tool on the runtime.
+        saving: seconds that work has to save itself after it was told to end.
+    """
+
+    def __init__(self, home: str, saving: float = SAVING) -> None:
         self._home = home
+        self._saving = saving
         self._path = os.path.join(home, "lease.json")
         self._activity = os.path.join(home, "activity")
         self._runs = os.path.join(home, "runs")
@@ -216,8 +227,7 @@ class Guard:
         with contextlib.suppress(OSError):
             for name in os.listdir(self._runs):
                 folder = os.path.join(self._runs, name)
-                ended = any(os.path.exists(os.path.join(folder, end)) for end in ("result.json", "failure.json"))
-                if not ended:
+                if not _has_ended(folder):
                     found.append((folder, _read(os.path.join(folder, "spec.json")) or {}))
         return found
 
@@ -248,14 +258,25 @@ class Guard:
                 os.kill(pid, signal.SIGTERM)
 
     def _end_runs(self) -> None:
-        """Interrupt kernels. Send SIGTERM to the processes of all runs, and later SIGKILL to those that are left."""
+        """Interrupt kernels. Send SIGTERM to the processes of all runs, and later SIGKILL to those that are left.
+
+        Returns when nothing is left to end, or when the time to save work is over.
+        """
+        deadline = time.monotonic() + self._saving
+        kernels = []
         for folder, spec in self._unfinished():
-            if spec.get("kind") == "kernel":
-                pid, start = spec.get("kernelPid"), spec.get("kernelStart")
-                if pid is not None and identity(pid) == start:
-                    note_signal(folder, "SIGINT", "lease")
-                    send_signal(pid, signal.SIGINT)
-        end_all(self._runs, GRACE, "lease")
+            pid, start = spec.get("kernelPid"), spec.get("kernelStart")
+            if spec.get("kind") == "kernel" and pid is not None and identity(pid) == start:
+                note_signal(folder, "SIGINT", "lease")
+                send_signal(pid, signal.SIGINT)
+                kernels.append((folder, pid, start))
+        end_all(self._runs, self._saving, "lease")
+        # The helper writes down how runs in kernels end. Where it is gone, nobody knows when a kernel has saved its
+        # work.
+        while time.monotonic() < deadline and any(
+            lives(pid, start) and not _has_ended(folder) for folder, pid, start in kernels
+        ):
+            time.sleep(POLL)
 
     def _unassign(self, lease: dict[str, Any]) -> bool:
         import urllib.request

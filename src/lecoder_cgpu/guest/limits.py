@@ -5,6 +5,8 @@ Runs on the runtime (Python 3.8 and newer, standard library only), in the helper
 
 from __future__ import annotations
 
+SAVING = 30.0  # seconds that work has to save itself, once it was told to end, whoever or whatever ends it
+
 
 class RunLimits:
     """The limits of one run. Moments are seconds of one monotonic clock.

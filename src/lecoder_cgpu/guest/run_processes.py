@@ -188,7 +188,7 @@ def end_all(folder: str, grace: float, by: str) -> None:
         runs = [os.path.join(folder, name) for name in os.listdir(folder)]
     except OSError:
         return
-    left = [(run, processes) for run in runs if _may_live(run) for processes in [processes_of(run)]]
+    left = [(run, processes) for run in runs if may_live(run) for processes in [processes_of(run)]]
     left = [(run, processes) for run, processes in left if processes.alive()]
     for run, processes in left:
         note_signal(run, "SIGTERM", by)
@@ -203,7 +203,7 @@ def end_all(folder: str, grace: float, by: str) -> None:
         processes.signal(getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def _may_live(folder: str) -> bool:
+def may_live(folder: str) -> bool:
     """Whether processes of a run may live: it has not ended, or it left some."""
     result = read_json(os.path.join(folder, "result.json"))
     return result is None or bool(result.get("remaining"))

@@ -33,7 +33,7 @@ from urllib.parse import quote, quote_plus
 
 from . import output_order
 from .processes import lives, signal_name
-from .run_processes import ENDING, RunProcesses, named
+from .run_processes import ENDING, RunProcesses, as_process, named
 from .state_files import note_signal, read_json, read_signals
 
 START_LIMIT = 10.0  # seconds between making the folder of a run and writing its spec, far more than it takes
@@ -131,7 +131,9 @@ class Run:
         self, started: dict[str, Any], result: dict[str, Any] | None, *, supervised: bool
     ) -> list[dict[str, Any]]:
         if result is not None:  # the processes of the machine are not looked through for every run that has ended
-            known = [item for item in result.get("remaining") or () if lives(item["pid"], item["start"])]
+            left = [(item, as_process(item["pid"])) for item in result.get("remaining") or ()]
+            # Its command line is that of now: at the end of the run, it may not have become what it was to be.
+            known = named(found for item, found in left if found is not None and found.start == item["start"])
         else:
             processes = RunProcesses(self.folder, started, supervised=supervised)
             known = [] if processes.leader_lives else named(processes.alive())

@@ -239,9 +239,8 @@ class Service:
         return left_by(self._store.find(run).document("spec.json") or {}, signal)
 
     def runs(self, limit: int = 50, jobs: bool = False) -> dict[str, Any]:
-        """The newest runs; with `jobs`, of those that were started to run without a client."""
-        found = [run for run in self._store.all() if run.is_job or not jobs]
-        return {"runs": [self._described(run) for run in found[:limit]]}
+        """The newest runs, and every older one of which something lives; with `jobs`, of those without a client."""
+        return {"runs": [self._described(run) for run in self._store.newest(limit, jobs=jobs)]}
 
     def show(self, run: str) -> dict[str, Any]:
         """One run, with its command and how much output there is."""

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .processes import identity
-from .run_processes import MARK
+from .run_processes import MARK, may_live
 from .runs import ENDED, FILES, Failure, Feeder, Run, without_secrets, write_all
 from .state_files import timestamp, write_json
 
@@ -90,6 +90,13 @@ class RunStore:
             with contextlib.suppress(Failure):
                 runs.append(self.find(name))
         return runs
+
+    def newest(self, limit: int, *, jobs: bool = False) -> list[Run]:
+        """The newest runs, and every older one of which something lives: whoever asks what is at work sees it all. With
+        `jobs`, of those that were started to run without a client."""
+        found = [run for run in self.all() if run.is_job or not jobs]
+        older = [(run, run.state()) for run in found[limit:] if may_live(run.folder)]
+        return found[:limit] + [run for run, state in older if state["state"] not in ENDED or state.get("remaining")]
 
     @staticmethod
     def _created(entry: os.DirEntry[str]) -> float:

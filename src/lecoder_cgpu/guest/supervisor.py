@@ -47,14 +47,13 @@ import time
 from typing import IO, Any
 
 from . import memory, usage
-from .limits import RunLimits
+from .limits import SAVING, RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, signal_name
 from .run_processes import ENDING, Process, RunProcesses, adopt_orphans, named, reap
 from .state_files import read_signals, timestamp, write_json
 
 STREAM_LIMIT = 8 << 30  # bytes kept of one stream
-GRACE = 30.0  # seconds that a run has to save its work after SIGTERM
 AFTER_SIGNAL = 600.0  # seconds: a command that exits later than that after a signal has ended by itself
 AFTER_KILL = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
 LOOKS = (0.02, 0.25)  # seconds between two looks at what still lives, at first and at most
@@ -227,7 +226,7 @@ class Supervisor:
             if self.over.wait(None if moment is None else max(moment - time.monotonic(), 0)):
                 return
             self.stopped_by = limits.reached(time.monotonic(), self._active())
-        grace = float(self.spec.get("grace") or GRACE)
+        grace = float(self.spec.get("grace") or SAVING)
         for name in STEPS:
             with self.killing:
                 if not self.processes.signal(getattr(signal, name, signal.SIGTERM)):

@@ -175,7 +175,8 @@ class Helper(Calls):
         return self._call(answers.Children, "kernel_children", run=run, signal=signal)
 
     def runs(self, limit: int = 50, *, jobs: bool = False) -> list[RunState]:
-        """The newest runs on this runtime, of all clients; with `jobs`, of those that nobody needs to watch."""
+        """The newest runs on this runtime, of all clients, and every older one of which something lives; with `jobs`,
+        of those that nobody needs to watch."""
         return self._call(answers.Runs, "runs", limit=limit, jobs=jobs).runs
 
     def show(self, run: str) -> RunState:

@@ -20,13 +20,14 @@ from .. import errors
 from ..backends import registry
 from ..backends.protocol import Leased
 from ..config import Config
+from ..guest.limits import SAVING
 from ..jupyter.messages import new_id
 from ..models.base import timestamp
 from ..runs import closing, records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
 from ..store import leases, lifecycle, owners
-from ..store.session_store import Lease, Record, Store
+from ..store.session_store import Lease, Owner, Record, Store
 from ..system import logs
 from .events import (
     AccountSeen,
@@ -50,7 +51,6 @@ from .events import (
     WorkSeen,
 )
 
-SAVING = 30.0  # seconds that work which a limit ends has after SIGTERM, to save itself
 TOKEN_MARGIN = 300.0  # seconds before its end at which a proxy token is replaced
 BUSY = ("busy", "restarting", "autorestarting")
 
@@ -129,6 +129,7 @@ class Calls:
         self._tell = tell
         self._backends: dict[str, Leased | None] = {}
         self._sockets: dict[str, HeldSocket] = {}
+        self.owners: list[Owner] = []  # the commands that have a session of their own, when `held` was asked last
         self.before_release: Callable[[str], None] = lambda session: None  # told the session's id
 
     def held(self) -> tuple[StoredSession, ...]:
@@ -137,8 +138,9 @@ class Calls:
         Raises:
             errors.ConfigError: the store cannot be read.
         """
-        found = []
-        for record in self._store.records():
+        found, records = [], self._store.records()
+        self.owners = [record.owner for record in records if record.owner is not None]
+        for record in records:
             backend = self._backend(record.backend)
             session = None if backend is None else stored_session(record, backend)
             if session is not None:
@@ -310,7 +312,8 @@ class Calls:
                 logs.current().info("KEEPER", f"{record.name}: not released, its limits or its use have changed")
                 return Outdated(record.id)
             logs.current().info("KEEPER", f"{record.name}: release, {why}")
-            if call.reason != "idle":  # then something may be at work
+            # Then something may be at work, unless it is still booting, which nobody waits for here.
+            if call.reason != "idle" and record.helper is not None and backend.find(record) is not None:
                 closing.end_runs(self._session(record, backend), "lease", SAVING)
         if not owners.is_gone(record.owner):
             self.before_release(record.id)

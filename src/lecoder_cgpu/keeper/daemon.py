@@ -21,6 +21,7 @@ from ..files import pull_plans
 from ..models.base import now as utc_now
 from ..runs import job_plans
 from ..sessions import keeper_process
+from ..store import owners
 from ..store.session_store import Store
 from ..system import atomic_files, logs
 from .calls import Calls
@@ -155,7 +156,7 @@ class KeeperDaemon:
         self._step(event)
 
     def _look(self) -> None:
-        """Read the stored sessions if they have changed."""
+        """Read the stored sessions if they have changed, or what one of them was for is gone."""
         self._pulls.begin_due()
         self._restarts.begin_due()
         version = self._version()
@@ -194,7 +195,8 @@ class KeeperDaemon:
             return None
 
         folders = (pull_plans.folder(self.state_dir), job_plans.folder(self.state_dir))
-        return changed(self._store.path), *map(changed, folders)
+        # A command that was killed writes nothing any more.
+        return changed(self._store.path), *map(changed, folders), *map(owners.is_gone, self._calls.owners)
 
     def _log(self, event: Event) -> None:
         known = (self.state.runtimes or {}).get(getattr(event, "session", ""))

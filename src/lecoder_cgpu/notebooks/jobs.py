@@ -289,7 +289,9 @@ def _conclude(document: NotebookRun, state: RunState) -> None:
         document.fail(lost, status="unknown")
         return
     if state.result.timed_out:
-        limit = errors.TimeLimit("time limit reached", name="TimeLimit", hint="allow more with --timeout SECONDS")
+        limit = errors.TimeLimit(
+            "time limit reached", name="TimeLimit", hint="allow more with --timeout TIME (20m, 2h)"
+        )
         document.status = "ok"
         document.fail(limit)
         document.timed_out = True

@@ -258,7 +258,9 @@ class _Course:
             if self._deadline is not None and time.monotonic() >= self._deadline:
                 self._timed_out = True
                 self._ended = errors.TimeLimit(
-                    "time limit reached between two cells", name="TimeLimit", hint="allow more with --timeout SECONDS"
+                    "time limit reached between two cells",
+                    name="TimeLimit",
+                    hint="allow more with --timeout TIME (20m, 2h)",
                 )
                 return
             outcome, run = self._cell(number, step)

@@ -4,12 +4,12 @@
 (`process_watch` follows it), `jobs` what runs without us (`job_names`: what they are called, `all_jobs`: those of all
 sessions), `endings` waits for what was told to end, `job_output` what these wrote, `recording` what the runtime kept of
 a run (`opened_recordings`: for one that is watched), `records` what the history says of it (`run_record`: of one that
-is watched), `classify` turns an exception into a code and advice, `languages` knows the exceptions of other languages,
-`scripts` is about code of a file (`script_header`: what it needs), `installs` installs packages, `remote_programs`
-starts programs of ours there, and `closing` gives a session back with what runs there. `attempts` decides whether work
-is run again, `losses` what became of its runtime. For jobs, `job_plans` is what is stored of that (`stored_work`:
-without secrets), `job_sources` the files that are kept for it, `kept_output` what it has printed, `job_steps` what is
-done, and `job_views` what is shown.
+is watched, `learning`: of those that were left alone), `classify` turns an exception into a code and advice,
+`languages` knows the exceptions of other languages, `scripts` is about code of a file (`script_header`: what it needs),
+`installs` installs packages, `remote_programs` starts programs of ours there, and `closing` gives a session back with
+what runs there. `attempts` decides whether work is run again, `losses` what became of its runtime. For jobs,
+`job_plans` is what is stored of that (`stored_work`: without secrets), `job_sources` the files that are kept for it,
+`kept_output` what it has printed, `job_steps` what is done, and `job_views` what is shown.
 Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """

@@ -272,9 +272,11 @@ def process(
         limit = errors.TimeLimit
         if stopped_by == "idle-timeout":
             silent = "there was no output for as long as was allowed; the command was ended"
-            return limit, _info(limit, "TimeLimit", silent, "allow more with --idle-timeout SECONDS, or print progress")
+            return limit, _info(
+                limit, "TimeLimit", silent, "allow more with --idle-timeout TIME (20m, 2h), or print progress"
+            )
         return limit, _info(
-            limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout SECONDS"
+            limit, "TimeLimit", "time limit reached; the command was ended", "allow more with --timeout TIME (20m, 2h)"
         )
     text = render(stderr_tail)
     if exit_code is not None and (raised := _python_exception(text)) is not None:

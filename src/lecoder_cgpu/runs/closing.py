@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
+from ..guest.limits import SAVING
 from ..models.sessions import SessionClosed, SessionsClosed
 from ..sessions import operations
 from ..system import logs
 from . import records
-from .jobs import GRACE, LOOK, Jobs
+from .jobs import LOOK, Jobs
 
+LISTED = 1000  # runs of a runtime that are looked through for those whose ends nobody has seen
 KILLED = 10.0  # seconds that the system gets to remove what SIGKILL was sent to
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 def unfinished(manager: SessionManager, record: Record) -> list[RunState]:
     """The runs that are under way on a session's runtime. The history is completed by those that have ended. Empty if
-    it has no helper of ours, or cannot be asked: nobody may be kept from giving a runtime back."""
+    it has no helper of ours, or cannot be asked: nobody may be kept from giving a runtime back, or from looking."""
     if record.helper is None:
         return []
     session = manager.hold_or_none(record)
@@ -36,9 +38,7 @@ def unfinished(manager: SessionManager, record: Record) -> list[RunState]:
             if session.backend.find(record) is None:
                 return []
             with Jobs(session) as jobs:
-                states = jobs.helper.runs()
-                records.note_ends(jobs, states)
-                return [state for state in states if not state.ended]
+                return [state for state in jobs.known(LISTED) if not state.ended]
     except errors.Error as error:
         logs.current().info("SESSION", f"what runs on {record.name} is not known: {error.message}")
         return []
@@ -62,9 +62,9 @@ def close(manager: SessionManager, record: Record, running: Sequence[RunState] |
     if running is None:
         running = unfinished(manager, record)
     session = manager.hold(record)
-    if running and not session.backend.owns(record):  # a server that goes on
+    if running and manager.leased(record.backend) is None:  # what they save now is there afterwards
         with session, manager.waiting(f"ending the runs of {record.name} …"):
-            end_runs(session, "close", GRACE)
+            end_runs(session, "close", SAVING)
     closed = operations.close(manager, record)
     if running:
         closed.ended = [state.run for state in running]

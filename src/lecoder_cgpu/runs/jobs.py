@@ -159,8 +159,7 @@ def describe(state: RunState) -> Job:
     if state.state == "unknown":
         job.output_complete = False
     if (result := state.result) is not None:
-        job.exit_code = exit_status(state) or 0
-        job.ended, job.seconds = result.ended, result.seconds
+        job.exit_code, job.ended, job.seconds = exit_status(state) or 0, result.ended, result.seconds
         job.signal = result.signal or UNSET
         job.output_complete, job.bytes_dropped = result.is_complete, result.bytes_dropped or UNSET
         if result.timed_out:
@@ -194,8 +193,7 @@ class Jobs:
 
     def __init__(self, session: Session, helper: Helper | None = None) -> None:
         self.session = session
-        self._helper: Helper = helper or session.connect_helper()
-        self._pids: dict[str, list[int]] = {}  # of running jobs
+        self._helper, self._pids = helper or session.connect_helper(), dict[str, list[int]]()  # ids of running jobs
         self.attempt: int | None = None  # which attempt of a job is meant that is run again; None is the last
 
     @property
@@ -209,13 +207,17 @@ class Jobs:
     def __exit__(self, *_: object) -> None:
         self._helper.close()
 
-    def list(self, limit: int, *, detached: bool = False) -> JobList:
-        """The newest jobs; with `detached`, of those only that run without a client. Their history is completed."""
+    def known(self, limit: int, *, detached: bool = False) -> Sequence[RunState]:
+        """The newest runs, and all of which something lives. What the history here says of them is completed."""
         states = self._helper.runs(limit, jobs=detached)
         records.note_ends(self, states)
-        if len(states) < limit and not detached:  # these are all that it knows
-            records.note_missing(self.session, {state.run for state in states})
-        return JobList(jobs=[self._described(state) for state in states], session=self.session.record.ref)
+        records.note_missing(self.session, states if len(states) < limit and not detached else None)
+        return states
+
+    def list(self, limit: int, *, detached: bool = False) -> JobList:
+        """The newest jobs, and those that go on; with `detached`, of those only that run without a client."""
+        found = self.known(limit, detached=detached)
+        return JobList(jobs=[self._described(state) for state in found], session=self.session.record.ref)
 
     def add_gpus(self, jobs: Sequence[Job]) -> Sequence[GpuReport]:
         """Add to running jobs how much GPU memory they hold, as far as the driver tells. Returns the GPUs."""
@@ -272,12 +274,8 @@ class Jobs:
         if not state.ended:
             run = state.run
             # Only the end is of interest, so the follower begins behind all output.
-            follower = Follower(
-                state.run,
-                lambda stream, data: None,
-                stdout_offset=state.stdout_size or 0,
-                stderr_offset=state.stderr_size or 0,
-            )
+            stdout, stderr = state.stdout_size or 0, state.stderr_size or 0
+            follower = Follower(run, lambda stream, data: None, stdout_offset=stdout, stderr_offset=stderr)
             try:
                 endings.wait(lambda until: self._follow(follower, until), lambda: self._show(run), deadline, tell)
             except KeyboardInterrupt as interrupt:

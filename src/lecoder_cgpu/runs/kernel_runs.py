@@ -400,7 +400,7 @@ def _death(outcome: Outcome) -> errors.Error:
     death = outcome.execution.death or ""
     if outcome.timed_out:
         limit, option = _limit(outcome)
-        return errors.TimeLimit(f"{limit}; {death}", name="TimeLimit", hint=f"allow more with {option} SECONDS")
+        return errors.TimeLimit(f"{limit}; {death}", name="TimeLimit", hint=f"allow more with {option} TIME (20m, 2h)")
     if outcome.stopped_by is not None:
         steps = ", ".join(outcome.stops)
         return errors.RuntimeFailure(f"{death} ({outcome.stopped_by}: {steps}); its variables are lost", name="Stopped")
@@ -447,4 +447,4 @@ def _python_failure(document: Run, outcome: Outcome, raised: Raised, filename: s
         document.fail(errors.TimeLimit(f"{limit}; the code was interrupted ({raised.name})", name="TimeLimit"))
         assert isinstance(document.error, ErrorInfo)
         document.error.traceback = info.traceback
-        document.error.suggestion = f"allow more with {option} SECONDS, or let it work in parts"
+        document.error.suggestion = f"allow more with {option} TIME (20m, 2h), or let it work in parts"

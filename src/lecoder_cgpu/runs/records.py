@@ -108,7 +108,7 @@ def remember_job(
     """
     history = History(session.store.folder)
     known = history.find(job.job_id)
-    if known is not None and _is_of(known, session) and (known.status == "running" or job.job.state == "exited"):
+    if known is not None and is_of(known, session) and (known.status == "running" or job.job.state == "exited"):
         return
     run = Run(status="running", error_code=0, exit_code=0, mode=mode, run_id=job.job_id, session=session.record.ref)
     entry = _unended(entry_from_run(run, command, _runtime(session), secrets))
@@ -208,7 +208,7 @@ def note_outputs(session: Session, run: Run, displays: Sequence[DisplayData]) ->
     with _harmless():
         history = History(session.store.folder)
         entry = history.find(run.run_id)
-        if entry is None or not _is_of(entry, session) or entry.output_kept is False or entry.display_data:
+        if entry is None or not is_of(entry, session) or entry.output_kept is False or entry.display_data:
             return
         if entry.status in UNSETTLED or displays:
             history.append(structs.replace(_in_place_of(entry, run, displays), output_kept=entry.output_kept), displays)
@@ -228,14 +228,14 @@ def _open_entries(session: Session, runs: Sequence[str], most: int | None) -> li
     wanted = set(runs)
     entries: dict[str, HistoryEntry] = {}
     for entry in found:
-        if entry.run_id in wanted and _is_of(entry, session):
+        if entry.run_id in wanted and is_of(entry, session):
             entries.setdefault(str(entry.run_id), entry)
             if len(entries) == len(wanted):
                 break
     return list(entries.values())
 
 
-def _is_of(entry: HistoryEntry, session: Session) -> bool:
+def is_of(entry: HistoryEntry, session: Session) -> bool:
     """Whether a run of that id is this session's. A key gives the same id everywhere, and again on another runtime."""
     record = session.record
     named = entry.session_id == record.id if isinstance(entry.session_id, str) else entry.session == record.name
@@ -284,12 +284,17 @@ def _complete(session: Session, entry: HistoryEntry, run: Run) -> None:
 # --- runs whose runtime is gone --------------------------------------------------------------------------------------
 
 
+def left_alone(manager: SessionManager) -> list[HistoryEntry]:
+    """The runs of which nobody here knows whether they have ended, newest first."""
+    return [entry for entry in History(manager.state_dir).unsettled() if entry.status == "running"]
+
+
 def settle(manager: SessionManager) -> None:
     """Say of every run that was left alone on a runtime that is known to be gone that it is lost, and of what nothing
     but a process here could finish, and that is gone, that its end is unknown. Asks nobody."""
     history = History(manager.state_dir)
     with _harmless():
-        left = [entry for entry in history.unsettled() if entry.status == "running"]
+        left = left_alone(manager)
         if not left:
             return
         stored = manager.store.records()
@@ -322,13 +327,15 @@ def _unwatched(entry: HistoryEntry, why: str) -> HistoryEntry:
     return structs.replace(_in_place_of(entry, run), exit_code=UNSET, output_bytes=UNSET)
 
 
-def note_missing(session: Session, known: Container[str]) -> None:
-    """Complete the entries of runs that the session's runtime, which knows these, does not know: their client was
-    killed before it had started them."""
-    history = History(session.store.folder)
+def note_missing(session: Session, states: Sequence[RunState] | None) -> None:
+    """Complete the entries of runs that the session's runtime, which knows only these, does not know: their client was
+    killed before it had started them. None where it may know more."""
+    if states is None:
+        return
+    history, known = History(session.store.folder), {state.run for state in states}
     with _harmless():
         for entry in history.unsettled():
-            ours = entry.status == "running" and isinstance(entry.run_id, str) and _is_of(entry, session)
+            ours = entry.status == "running" and isinstance(entry.run_id, str) and is_of(entry, session)
             if ours and entry.run_id not in known and owners.is_gone(entry.watcher or None):
                 why = "the runtime knows nothing of it, and the command that was to start and to watch it was killed"
                 history.append(_unwatched(entry, why))
@@ -339,7 +346,7 @@ def note_closed(session: Session, runs: Container[str]) -> None:
     history = History(session.store.folder)
     with _harmless():
         for entry in history.unsettled():
-            if entry.status != "running" or entry.run_id not in runs or not _is_of(entry, session):
+            if entry.status != "running" or entry.run_id not in runs or not is_of(entry, session):
                 continue
             why = f"it was ended when session {session.record.name!r} was closed"
             run = Run(status="error", error_code=0, exit_code=0, mode="terminal", run_id=entry.run_id)

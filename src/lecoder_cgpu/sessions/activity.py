@@ -3,8 +3,9 @@
 What is told, and to whom: a use is noted in the stored session, for this machine's keeper (`Session.used`), and the
 helper is told, for the lease on the runtime and for keepers of other machines.
 
-What counts: a transfer as long as it runs (`upload -` while its input comes), a tunnel, a terminal and SSH while they
-carry traffic. One that is merely open does not, so that a forgotten one does not hold a runtime for ever.
+What counts: a transfer as long as it runs (`upload -` while its input comes), `sync --watch` as long as it watches, a
+tunnel, a terminal and SSH while they carry traffic. One of these that is merely open does not, so that a forgotten one
+does not hold a runtime for ever.
 """
 
 from __future__ import annotations

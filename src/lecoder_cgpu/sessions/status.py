@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from ..helper.documents import GpuReport, Report, RunState
     from .manager import SessionManager
 
+    Seen = Callable[[Session, Helper, Sequence[RunState]], None]
+
 _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
 GONE = "the runtime is gone"
 ENDING = "its end was accepted, and the account still lists it; it may cost until it is gone"
@@ -50,9 +52,11 @@ UNLISTED = "the lender does not list the runtime now; it may still be there, and
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
 
-def status(manager: SessionManager, key: str | None = None) -> Status:
+def status(
+    manager: SessionManager, key: str | None = None, seen: Seen = lambda session, helper, states: None
+) -> Status:
     """The document of `status`: login and units, every stored session, and what else the account holds; with
-    `key` only that session.
+    `key` only that session. `seen`: told of the runs that a runtime has named, maybe in several threads.
 
     A runtime that does not answer is listed with `connected: false` and the problem; it hides nothing else.
 
@@ -67,7 +71,7 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
             (lender, pool.submit(_attempt, lender.account), pool.submit(_attempt, lender.runtimes))
             for lender in lenders
         ]
-        runtimes = list(pool.map(lambda record: _runtime(manager, record), records))
+        runtimes = list(pool.map(lambda record: _runtime(manager, record, seen), records))
     document = _document(manager, records, runtimes)
     if not manager.config.profile.alone:
         from .profile_changes import held_elsewhere
@@ -159,7 +163,8 @@ def _add_foreign(
         return
     ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
     document.runtimes += [_foreign(lender, item) for item in rows if item.endpoint not in ours]
-    if len(rows) == 1 and not isinstance(found, errors.Error) and found.rate is not None:
+    alone = len(rows) == 1 and not isinstance(found, errors.Error) and found.assignments in (None, 1)
+    if alone and not isinstance(found, errors.Error) and found.rate is not None:
         for runtime in document.runtimes:
             if runtime.backend == lender.name and runtime.endpoint == rows[0].endpoint:
                 runtime.units_per_hour = found.rate
@@ -281,7 +286,7 @@ def _attempt(action: Callable[[], Any]) -> Any:
 # --- one runtime ----------------------------------------------------------------------------------------------------
 
 
-def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
+def _runtime(manager: SessionManager, record: Record, seen: Seen) -> RuntimeStatus:
     document = RuntimeStatus(
         label=record.runtime.label,
         endpoint=record.runtime.endpoint,
@@ -320,7 +325,7 @@ def _runtime(manager: SessionManager, record: Record) -> RuntimeStatus:
         if machine is not None:
             _fill_hardware(document, machine.gpus, machine.host)
         else:
-            _with_helper(session, lambda helper: _fill(document, helper))
+            _with_helper(session, lambda helper: seen(session, helper, _fill(document, helper)))
         document.connected = True
     except errors.LostError:
         _lose(document, manager, record)
@@ -346,7 +351,8 @@ def _with_helper(session: Session, action: Callable[[Helper], None]) -> None:
         helper.close()
 
 
-def _fill(document: RuntimeStatus, helper: Helper) -> None:
+def _fill(document: RuntimeStatus, helper: Helper) -> list[RunState]:
+    """Fill in what the helper tells; returns the runs that it has named."""
     report = helper.report()
     _fill_hardware(document, [gpu_document(item) for item in report.gpus], _host(report))
     if not document.gpus and report.gpu_problem:
@@ -363,6 +369,7 @@ def _fill(document: RuntimeStatus, helper: Helper) -> None:
     ]
     if remaining:
         document.remaining = remaining
+    return states
 
 
 def _under_way(state: RunState) -> UnderWay:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from ... import errors
+from ...net.retry import persist
 from ...system import logs
 from . import control, model
 from .calls import Google, Tokens, detail_reason, listed
@@ -162,11 +163,18 @@ class ApiPlane:
         return found
 
     def unassign(self, endpoint: str) -> bool:
-        try:
-            self._google.raw("DELETE", f"v1beta/runtimes/{quote(endpoint, safe='')}")
-        except errors.NotFoundError:
-            return False
-        return True
+        sent = False  # an order whose answer was lost may have been carried out
+
+        def once() -> bool:
+            nonlocal sent
+            earlier, sent = sent, True
+            try:
+                self._google.raw("DELETE", f"v1beta/runtimes/{quote(endpoint, safe='')}", repeat=False)
+            except errors.NotFoundError:
+                return earlier
+            return True
+
+        return persist(once)
 
     def account(self) -> Account:
         """What may be asked for and the tier, from this API; the units from the tunnel, where it tells."""

@@ -154,13 +154,17 @@ class WebPlane:
     def unassign(self, endpoint: str) -> bool:
         # protocol C17
         path = f"tun/m/unassign/{quote(endpoint, safe='')}"
+        sent = False  # an order whose answer was lost may have been carried out
 
         def once() -> bool:
+            nonlocal sent
+            earlier = sent
             try:
                 token = _xsrf(self._object("GET", path, params={"authuser": "0"}))
+                sent = True
                 self._google.raw("POST", path, params={"authuser": "0"}, headers={"X-Goog-Colab-Token": token})
             except errors.NotFoundError:
-                return False
+                return earlier
             return True
 
         def again(error: errors.Error) -> bool | float:

@@ -17,6 +17,7 @@ from ...backends.protocol import RuntimeRequest
 from ...files import commands
 from ...files.plan import check_folder, check_no_address, expand, source_name
 from ...models.files import FileContent
+from ...sessions.activity import in_use
 from .. import progress, times
 from ..app import App, Command
 from ..looks import Cell, Table
@@ -160,7 +161,8 @@ def sync(app: App, /, local: str, remote: str | None, watch: bool, **options: bo
         watcher = stack.enter_context(_watcher(app, local)) if watch else None  # what changes meanwhile counts, too
         document = files.sync(local, remote or source_name(local), **options)
         if watcher is not None:
-            _watch(app, files, watcher, local, document, options)
+            with in_use(files.session):
+                _watch(app, files, watcher, local, document, options)
     _finish(app, document)
     return Answer(document, lambda: _sync_summary(app, document))
 

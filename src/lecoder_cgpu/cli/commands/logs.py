@@ -112,11 +112,10 @@ def _table(rows: list[tuple[str, ...]]) -> Table:
 
 
 def _history(app: App) -> History:
-    """The history, with the runs that were lost with their runtimes marked as lost."""
-    from ...runs import records
+    """The history, with the ends of runs that can be known without asking other machines."""
+    from ...runs import learning
 
-    records.settle(app.client)
-    return History(app.client.state_dir)
+    return learning.history(app.client)
 
 
 @command.command()

@@ -29,7 +29,9 @@ def command(app: App) -> Answer:
     lecoder-cgpu status
     lecoder-cgpu status --json | jq '.runtimes[0].gpu.memory.free'
     """
-    document = status.status(app.client, app.session)
+    from ...runs import learning
+
+    document = learning.status(app.client, app.session)
     lender = app.client.leased(document.backend)
     lends = lender is not None and document.authenticated
     profile = app.config.profile

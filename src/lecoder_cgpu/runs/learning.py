@@ -1,0 +1,51 @@
+"""Learning how runs ended that were left alone, wherever a runtime is asked anyway, or can be asked at no cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..history.entries import History
+from ..models.status import Status
+from ..sessions import status as overview
+from . import closing, records
+from .jobs import Jobs
+
+if TYPE_CHECKING:
+    from ..helper.client import Helper
+    from ..helper.documents import RunState
+    from ..sessions.manager import SessionManager
+    from ..sessions.session import Session
+
+
+def history(manager: SessionManager) -> History:
+    """The history, in which the runs have ended that are known to have, or to be lost.
+
+    Runtimes of this machine are asked about the runs that were left alone there, and nobody else is.
+
+    Raises:
+        errors.ConfigError: the stored sessions cannot be read.
+    """
+    found = History(manager.state_dir)
+    left = records.left_alone(manager)
+    if not left:
+        return found
+    for record in manager.store.records():
+        session = manager.hold_or_none(record)
+        if session is not None and session.backend.is_here and any(records.is_of(item, session) for item in left):
+            closing.unfinished(manager, record)
+    records.settle(manager)
+    return found
+
+
+def status(manager: SessionManager, key: str | None = None) -> Status:
+    """The document of `status`; what its runtimes say of their runs is written down.
+
+    Raises:
+        errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
+    """
+    return overview.status(manager, key, seen=_note)
+
+
+def _note(session: Session, helper: Helper, states: Sequence[RunState]) -> None:
+    records.note_ends(Jobs(session, helper), states)
