@@ -99,6 +99,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("config", ["config", "get", "backend"]),
         ("keeper-status", ["keeper", "status"]),
         ("keeper-stop", ["keeper", "stop"]),
+        ("keeper-schedule", ["keeper", "install", "--print"]),
         ("done", ["keeper", "run"]),
         ("reference", ["reference"]),
         ("done", ["completion", "bash"]),

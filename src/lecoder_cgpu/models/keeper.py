@@ -71,9 +71,23 @@ class KeeperStopped(Struct, kw_only=True):
     held: list[Held] | Optional = UNSET
 
 
+Scheduler = Literal["systemd", "cron", "launchd", "windows"]
+
+
+class KeeperSchedule(Struct, kw_only=True):
+    """`keeper install --print`: what has this system call `keeper tick` every minute, with what to do with it."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    kind: Scheduler
+    text: str
+    held: list[Held] | Optional = UNSET
+
+
 # The name of each schema made from this module, and what it describes.
 DOCUMENTS: dict[str, Any] = {
     "keeper-status": KeeperStatus,
     "keeper-stop": KeeperStopped,
+    "keeper-schedule": KeeperSchedule,
     "keeper-file": KeeperRecord,
 }

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 from msgspec import UNSET
 
-from ... import errors
+from ... import config, errors
 from ...models.base import Done
-from ...models.keeper import KeeperStatus, KeeperStopped
+from ...models.keeper import KeeperSchedule, KeeperStatus, KeeperStopped, Scheduler
 from ...sessions import keeper_process
+from .. import keeper_schedule
 from ..app import App, Group
 from ..output import Answer
 
@@ -100,6 +104,40 @@ def tick(app: App) -> Answer:
         done = KeeperDaemon(app.config, app.client.state_dir, _interval(app)).once()
     said = "what was due is done" if done else "the keeper runs, and does that"
     return Answer(Done(message=said), lambda: said)
+
+
+@command.command()
+@click.option("--print", "printed", is_flag=True, help="Print it; nothing is changed on this system.")
+@click.option(
+    "--for", "kind", type=click.Choice(keeper_schedule.KINDS), help="For which scheduler; this system's if left out."
+)
+@click.pass_obj
+def install(app: App, printed: bool, kind: Scheduler | None) -> Answer:
+    """Print what has this system call `keeper tick` every minute, also when no command of this tool was typed.
+
+    A unit and a timer for systemd, an agent for launchd, a task for Windows, or a line for cron; with where it belongs,
+    and what logging out does to it. Jobs that are run again (--restarts) then go on after a restart of this machine.
+
+    \b
+    lecoder-cgpu keeper install --print
+    lecoder-cgpu keeper install --print --for cron
+    """
+    if not printed:
+        raise errors.UsageError(
+            "files of your system's scheduler are left to you", hint="see them: lecoder-cgpu keeper install --print"
+        )
+    words = [sys.executable, "-m", "lecoder_cgpu", "--profile", app.config.profile.name]
+    if app.config.config_file is not None:
+        words += ["--config", str(app.config.config_file)]
+    variables = {"LECODER_CGPU_CONFIG_DIR": str(config.config_dir())}
+    storage = app.config.get("storageDir")
+    if storage.source == "environment" and storage.value is not None:
+        variables["LECODER_CGPU_STORAGE_DIR"] = storage.value
+    chosen = kind or keeper_schedule.kind_of(sys.platform, systemd=os.path.isdir("/run/systemd/system"))
+    text = keeper_schedule.text(chosen, [*words, "keeper", "tick"], variables, os.path.expanduser("~"))
+    if config.environment("LECODER_CGPU_CREDENTIALS"):
+        app.printer.notify("the login is in a variable of this shell, which no scheduler has: lecoder-cgpu auth import")
+    return Answer(KeeperSchedule(kind=chosen, text=text), lambda: text.rstrip("\n"))
 
 
 def _interval(app: App) -> float:
