@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 from lecoder_cgpu.files.generations import Generations
@@ -105,6 +106,28 @@ def test_a_job_that_nobody_watches(lab: Cli, tmp_path: Path) -> None:
         (pulled,) = waited.json["pulled"]
         assert (pulled["local"], "error" in pulled) == (str(place), False)
         assert whole(place) == last
+    finally:
+        lab("keeper", "stop")
+        lab.variables["LECODER_CGPU_KEEPER"] = "off"
+
+
+def test_a_program_that_says_when(lab: Cli, tmp_path: Path) -> None:
+    """With --pull-when, a job's results are fetched when the file that the program writes comes or changes, not before,
+    and at the end."""
+    place = tmp_path / "results"
+    lab.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.3"}
+    wait = "until [ -e go$i ]; do date +%N > out/noise; sleep 0.3; done"
+    work = f"rm -rf out go*; mkdir out; for i in 1 2; do {wait}; echo $i > out/value; date +%N > out/done; done"
+    try:
+        started = lab("run", "--detach", "--pull", f"out:{place}", "--every", "1s", "--pull-when", "out/do*", work)
+        job = started.out.strip()
+        for number in (1, 2):
+            time.sleep(2.5)  # in which --every alone would have fetched
+            assert committed(place) == number - 1
+            lab("run", f"touch go{number}")
+            wait_until(lambda number=number: committed(place) >= number)  # type: ignore[misc]
+            assert (place / "value").read_text() == f"{number}\n"
+        assert lab("job", "wait", job).code == 0
     finally:
         lab("keeper", "stop")
         lab.variables["LECODER_CGPU_KEEPER"] = "off"

@@ -36,7 +36,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "--heartbeat": True, "--from": True,
     "--idle-release": True, "--max-runtime": True, "--max-units": True,
     "--wait": True, "--on-disconnect": True, "--sync": True, "--pull": True, "--every": True,
-    "--restarts": True, "--no-restarts": False, "--retries": True, "--retry-on": True,
+    "--pull-when": True, "--restarts": True, "--no-restarts": False, "--retries": True, "--retry-on": True,
     "--release": False, "--rm": False,
     "-e": True, "--env": True, "--env-file": True, "--secret": True, "--secrets-file": True,
     "--new-runtime": False, "--tpu": True, "--cpu": False,

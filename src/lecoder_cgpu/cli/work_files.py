@@ -42,10 +42,18 @@ def check(sync: str | None, pull: Sequence[str]) -> None:
             split_pull(spec)
 
 
+LOOK = 10.0  # seconds between two looks for what --pull-when names, without --every
+
+
 def every_option(function: Any) -> Any:
-    """Add `--every` to a command."""
+    """Add `--every` and `--pull-when` to a command."""
     import click
 
+    function = click.option(
+        "--pull-when",
+        metavar="GLOB",
+        help="Fetch what --pull names when a file of that name comes or changes there (looked at --every 10s).",
+    )(function)
     return click.option(
         "--every",
         type=durations.POSITIVE,
@@ -55,26 +63,30 @@ def every_option(function: Any) -> Any:
 
 
 def pulling(options: dict[str, Any]) -> Pulling | None:
-    """What `--pull` and `--every` declare; None without `--every`.
+    """What `--pull`, `--every` and `--pull-when` declare; None without the last two.
 
     Raises:
         errors.UsageError: there is nothing to fetch, or no place for it.
     """
-    if options["every"] is None:
+    when: str | None = options["pull_when"]
+    if options["every"] is None and when is None:
         return None
     if not options["pull"]:
+        option = "--every says how often" if when is None else "--pull-when says when"
         raise errors.UsageError(
-            "--every says how often --pull fetches, and there is no --pull",
+            f"{option} --pull fetches, and there is no --pull",
             name="ConflictingOptions",
             hint="add --pull PATH[:LOCAL], or leave out --every",
         )
     if options.get("attach"):
         raise errors.UsageError(
-            "--attach starts nothing, so --every has nothing to fetch from", hint="leave out --every"
+            "--attach starts nothing, so there is nothing to fetch from", hint="leave out --every and --pull-when"
         )
+    if when is not None and not when.strip():
+        raise errors.UsageError("--pull-when is empty", hint="a file that the program writes: --pull-when 'out/*.done'")
     from ..files.pulling import declared
 
-    return declared(options["pull"], options["every"], new_run_id())
+    return declared(options["pull"], options["every"] or LOOK, new_run_id(), when)
 
 
 @contextlib.contextmanager

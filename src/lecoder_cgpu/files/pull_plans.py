@@ -15,7 +15,7 @@ from msgspec import Struct
 from .. import errors
 from ..store.session_store import Owner
 from ..system import atomic_files, logs
-from .pulling import Pulling
+from .pulling import Marks, Pulling
 
 KEPT = 14 * 86400.0  # seconds for which the plan of a job that has ended is kept
 RETRIES = 10  # fetches that may fail after a job's end before its plan is given up
@@ -29,7 +29,7 @@ class PullPlan(Struct, kw_only=True):
         run: the job. session: the id of its session. specs: what was declared, as it was typed.
         tried: when it was last fetched (Unix time), or the job was started. failed: fetches since the job's end.
         ended: nothing more is fetched by itself, and why, where that was not the job's end.
-        problem: why the last fetch failed.
+        problem: why the last fetch failed. marks: the files that said when to fetch, at the last fetch.
     """
 
     run: str
@@ -42,6 +42,7 @@ class PullPlan(Struct, kw_only=True):
     why: str | None = None
     watcher: Owner | None = None
     problem: str | None = None
+    marks: Marks = msgspec.field(default_factory=list)
 
 
 def is_due(plan: PullPlan, now: float) -> bool:

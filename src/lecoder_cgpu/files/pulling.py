@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from .. import errors
 from ..guest import trees
@@ -41,17 +41,22 @@ class Pulling(Struct, kw_only=True):
 
     Attributes:
         owner: the run's id, or what stands for all attempts of a job. folder: there, where relative paths start.
-        every: seconds between two fetches.
+        every: seconds between two fetches. when: a pattern of files there: something is fetched only when one of them
+            has come or has changed, and at the end; None for every time.
     """
 
     owner: str
     results: list[Result]
     every: float
     folder: str | None = None
+    when: str | None = None
 
 
-def declared(specs: Sequence[str], every: float, owner: str) -> Pulling:
-    """What `--pull PATH[:LOCAL]` and `--every` stand for, with the local names checked.
+Marks = list[tuple[str, int, int]]  # name, size and time of change of the files that say when to fetch
+
+
+def declared(specs: Sequence[str], every: float, owner: str, when: str | None = None) -> Pulling:
+    """What `--pull PATH[:LOCAL]`, `--every` and `--pull-when` stand for, with the local names checked.
 
     Raises:
         errors.UsageError: a name is taken by something else, or twice, or cannot be chosen.
@@ -75,7 +80,29 @@ def declared(specs: Sequence[str], every: float, owner: str) -> Pulling:
                 hint="give each a LOCAL of its own: --pull PATH:LOCAL",
             )
         results.append(Result(path, target))
-    return Pulling(owner=owner, results=results, every=max(every, LEAST))
+    return Pulling(owner=owner, results=results, every=max(every, LEAST), when=when)
+
+
+def new_marks(session: Session, pulling: Pulling, seen: Marks) -> Marks | None:
+    """The files that say when to fetch, if any of them has come or has changed; None if nothing is to be fetched now.
+
+    Args:
+        seen: those of the last fetch.
+
+    Raises:
+        errors.Error: they cannot be looked at.
+    """
+    if pulling.when is None:
+        return []
+    pattern = plan.under(pulling.folder, pulling.when)
+    with Storage(session) as storage:
+        if plan.has_magic(pattern):
+            found = storage.service.glob(pattern)
+        else:
+            entry = storage.service.stat(pattern).entry
+            found = [] if entry is None else [entry]
+    marks = [(item.name, item.size, item.mtime) for item in found if item.kind == trees.FILE]
+    return marks if set(marks) - set(seen) else None
 
 
 def fetch(
@@ -212,10 +239,16 @@ def while_it_runs(open_session: Callable[[], Session], pulling: Pulling | None, 
             )
 
     def work() -> None:
+        seen: Marks = []
         while not ended.wait(pulling.every):
             try:
                 with open_session() as session:
-                    teller.results(fetch(session, pulling, teller.say, pause=pause))
+                    marks = new_marks(session, pulling, seen)
+                    if marks is None:
+                        continue
+                    pulled = fetch(session, pulling, teller.say, pause=pause)
+                    seen = marks if all(item.error is UNSET for item in pulled) else seen
+                    teller.results(pulled)
             except errors.Error as error:
                 logs.current().warn("FILES", f"a fetch failed: {error.message}")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends import registry
@@ -95,6 +95,9 @@ class Pulls:
                     finished = state.ended
                 finally:
                     helper.close()
+                marks = plan.marks if finished else pulling.new_marks(session, plan.pulling, plan.marks)
+                if marks is None:
+                    return structs.replace(plan, tried=self._clock())
                 pulled = pulling.fetch(session, plan.pulling, self._log, pause=self._pause)
         except (errors.LostError, errors.NotFoundError) as error:
             return pull_plans.over(plan, self._clock(), error.message)
@@ -103,6 +106,8 @@ class Pulls:
         problem = next((problem for item in pulled if (problem := _problem(item)) is not None), None)
         if problem != plan.problem and problem is not None:
             logs.current().warn("KEEPER", f"{plan.run}: {problem}")
+        if problem is None:
+            plan = structs.replace(plan, marks=marks)
         return pull_plans.after_fetch(plan, self._clock(), finished=finished, problem=problem)
 
     def _copy_output(self, run: str, helper: Helper, state: RunState) -> None:
