@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from lecoder_cgpu.files.generations import Generations
+from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.wait import wait_until
 
@@ -131,6 +132,26 @@ def test_a_program_that_says_when(lab: Cli, tmp_path: Path) -> None:
     finally:
         lab("keeper", "stop")
         lab.variables["LECODER_CGPU_KEEPER"] = "off"
+
+
+def test_a_runtime_that_copies_by_itself(lab: Cli, tmp_path: Path) -> None:
+    """With --push, results are elsewhere while the work goes on and at its end, and no client is needed; a copy that
+    cannot be made is a failure, and says why."""
+    away = tmp_path / "drive"
+    work = "rm -rf push; mkdir push; echo 1 > push/a; until [ -e push/go ]; do sleep 0.1; done; echo 2 > push/b"
+    started = lab("run", "--detach", "--push", f"push:{away}", "--every", "1s", work)
+    wait_until(lambda: (away / "a").exists())
+    assert lab("job", "show", started.out.strip(), "--json").json["pushed"][0]["files"] == 1
+    lab("run", "touch push/go")
+    waited = lab("job", "wait", started.out.strip(), "--json")
+    validate(waited.json, "job")
+    (pushed,) = waited.json["pushed"]
+    assert (waited.code, pushed["target"], pushed["files"], "error" in pushed) == (0, str(away), 3, False), waited
+    assert {path.name for path in away.iterdir()} == {"a", "b", "go", "done.json"}
+    assert json.loads((away / "done.json").read_text())["exit"] == 0
+    failed = lab("run", "--push", "push:/content/drive/MyDrive/x", "echo fine", "--json")
+    assert (failed.code, failed.json["stdout"], failed.json["error"]["name"]) == (74, "fine\n", "PushFailed"), failed
+    assert "not mounted" in failed.json["error"]["message"]
 
 
 def test_a_watched_run_whose_command_is_killed(lab: Cli, tmp_path: Path) -> None:

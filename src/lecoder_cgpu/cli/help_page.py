@@ -41,7 +41,9 @@ OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "Watch and leave": (
             "--wait", "--on-disconnect", "--attach", "--from", "--key", "--name", "--on-finish",
         ),
-        "Runtimes that are lost": ("--every", "--pull-when", "--restarts", "--no-restarts", "--retries", "--retry-on"),
+        "Runtimes that are lost": (
+            "--every", "--pull-when", "--push", "--restarts", "--no-restarts", "--retries", "--retry-on",
+        ),
         "Input, folder and packages": ("--stdin", "--cwd", "--auto-install", "--kernel", "--kernel-name"),
         "Variables and secrets": ("--env", "--env-file", "--secret", "--secrets-file"),
         "Output": (

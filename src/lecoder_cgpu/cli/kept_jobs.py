@@ -12,7 +12,7 @@ from msgspec import UNSET, structs
 from .. import errors
 from ..jupyter.messages import new_run_id
 from ..models.jobs import JobStarted
-from ..runs import job_names, job_plans, job_sources, job_steps, job_views, stored_work
+from ..runs import job_names, job_plans, job_sources, job_steps, job_views, pushed, stored_work
 from ..runs.attempts import Policy
 from ..runs.job_plans import JobPlan, Work
 from ..sessions import keeper_process
@@ -113,6 +113,8 @@ class KeptJob:
             cwd=options["cwd"],
             environment=environment,
             secrets=sorted(secrets),
+            push=pushed.declared(options["push"]),
+            push_every=options["every"] or pushed.EVERY,
             withheld=withheld.paths(),
             timeout=options["timeout"],
             idle_timeout=options["idle_timeout"],
@@ -167,4 +169,4 @@ class KeptJob:
 
 
 def _input(work: Work) -> tuple[Any, ...]:
-    return work.typed, work.cwd, work.environment, work.secrets, work.timeout, work.idle_timeout
+    return work.typed, work.cwd, work.environment, work.secrets, work.push, work.timeout, work.idle_timeout

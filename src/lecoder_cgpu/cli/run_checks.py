@@ -41,6 +41,16 @@ def together(options: dict[str, Any], *, kernel: bool) -> None:
         from ..runs.job_names import check
 
         check(options["name"])
+    if options["push"]:
+        from ..runs.pushed import declared
+
+        if kernel or options["attach"]:
+            raise errors.UsageError(
+                "--push is for a command that this starts: the runtime copies while it runs",
+                name="ConflictingOptions",
+                hint='lecoder-cgpu run --push out:/content/drive/MyDrive/out "python train.py"',
+            )
+        declared(options["push"])
     if options["start"] and options["attach"] is None:
         raise errors.UsageError("--from needs a run that exists", hint="add --attach RUN_ID")
 

@@ -268,6 +268,7 @@ class Invocation:
     ) -> Launch:
         """What a run is started with; without `pull`, this invocation fetches the results itself."""
         from ..helper.launch import Launch
+        from ..runs import pushed
 
         return Launch(
             cwd=self.cwd,
@@ -277,6 +278,8 @@ class Invocation:
             idle_timeout=self.options["idle_timeout"],
             name=self.options["name"],
             pull=pull,
+            push=pushed.declared(self.options["push"]),
+            push_every=self.options["every"] or pushed.EVERY,
             run_id=run,
         )
 

@@ -58,7 +58,7 @@ def every_option(function: Any) -> Any:
         "--every",
         type=durations.POSITIVE,
         metavar="TIME",
-        help="Fetch what --pull names again and again while the work goes on: each time a whole copy of one moment.",
+        help="Do what --pull and --push name again and again while the work goes on: a whole copy of one moment.",
     )(function)
 
 
@@ -71,6 +71,8 @@ def pulling(options: dict[str, Any]) -> Pulling | None:
     when: str | None = options["pull_when"]
     if options["every"] is None and when is None:
         return None
+    if not options["pull"] and options.get("push") and when is None:
+        return None  # it says how often the runtime copies
     if not options["pull"]:
         option = "--every says how often" if when is None else "--pull-when says when"
         raise errors.UsageError(

@@ -113,6 +113,8 @@ class Run:
         }
         if signals := self.signals():
             state["signals"] = signals
+        if spec.get("push") and (pushes := self.document("pushes.json")):
+            state["pushes"] = pushes["pushes"]
         if result is not None:
             state["state"] = "exited"
             state["result"] = result

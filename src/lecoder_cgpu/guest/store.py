@@ -35,7 +35,7 @@ LISTEN_PACE = 0.002  # seconds between wake-ups for one run, however often it wr
 PIPE_ROOM = 32 << 10  # bytes that an empty pipe takes at once on every system
 _RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
 _NOTED = (
-    "run", "kind", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "name", "digest", "pull", "around"
+    "run", "kind", "shell", "argv", "cwd", "timeout", "idleTimeout", "label", "name", "digest", "pull", "push", "around"
 )  # fmt: skip
 
 
@@ -143,6 +143,8 @@ class RunStore:
             "idleTimeout": request.get("idleTimeout"),
             "grace": request.get("grace"),
             "limit": request.get("limit"),
+            "push": request.get("push"),
+            "pushEvery": request.get("pushEvery"),
         }
         run = Run(run_id, folder)
         run.pending, run.secrets = True, secrets

@@ -26,9 +26,9 @@ and with them `order` (see `output_order`).
 * A run that somebody ended (a limit of its own, or a signal that the file `signals` tells of) is over when none of its
   processes lives (see `run_processes`). A process that not even SIGKILL ends is named as `remaining`, too.
 
-`result.json` is written when the run is over and its pipes are drained, so the sizes in it count everything that was
-written by then. When a limit is reached, one thread sends SIGTERM to all processes of the run, as `timeout` does, and
-SIGKILL when they have had their time to save their work.
+`result.json` is written when the run is over, its pipes are drained, and what `push` names was copied (see `pushes`),
+so the sizes in it count everything that was written by then. When a limit is reached, one thread sends SIGTERM to all
+processes of the run, as `timeout` does, and SIGKILL when they have had their time to save their work.
 
 Only Linux was tested. On Windows there are no process groups to signal and no way to see how full a pipe is: signals
 go to the main process alone, and draining waits for the pumps for a moment instead.
@@ -50,6 +50,7 @@ from . import memory, usage
 from .limits import SAVING, RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, signal_name
+from .pushes import Pusher
 from .run_processes import ENDING, Process, RunProcesses, adopt_orphans, named, reap
 from .state_files import read_signals, timestamp, write_json
 
@@ -64,7 +65,7 @@ class Supervisor:
     """Runs the process that `spec` describes.
 
     Keys of `spec`: folder, argv, cwd, env, stdin (bool), timeout and idleTimeout (seconds or null), grace (seconds),
-    limit (bytes).
+    limit (bytes), push (pairs of a path and a folder) and pushEvery (seconds).
     """
 
     def __init__(self, spec: dict[str, Any], frames: IO[bytes]) -> None:
@@ -79,6 +80,7 @@ class Supervisor:
         self.killing = threading.Lock()  # held from a signal until it is noted in `killed_by`
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
+        self.pusher = Pusher(spec["folder"], spec["cwd"], spec.get("push") or [], float(spec.get("pushEvery") or 300.0))
         self.streams: list[OutputStream] = []
         self.kills = memory.kills()
         self.started = time.time()
@@ -117,6 +119,7 @@ class Supervisor:
         if self.spec.get("timeout") or self.spec.get("idleTimeout"):
             enforcer.start()
         threading.Thread(target=self._beat, args=(process.pid,), daemon=True).start()
+        self.pusher.start(self.over)
         status, used = _wait(process)
         self.exited.set()
         remaining = self._await_end()
@@ -293,6 +296,8 @@ class Supervisor:
             result["bytesDropped"] = result.get("bytesDropped", 0) + stream.dropped
             if stream.problem:
                 result["problem"] = stream.problem
+        ending = {name: result[name] for name in ("exit", "signal", "ended")}
+        result["pushes"] = self.pusher.finish({"run": os.path.basename(self.folder), **ending})
         self._write_result(result)
 
     def _write_result(self, known: dict[str, Any]) -> None:

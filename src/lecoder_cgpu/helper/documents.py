@@ -90,6 +90,18 @@ class Lease(Struct, rename="camel", kw_only=True):
     problem: str | None = None
 
 
+class PushState(Struct, rename="camel", kw_only=True):
+    """How a copy that the runtime makes by itself stands, see `guest/pushes.py`."""
+
+    path: str
+    target: str
+    files: int = 0
+    bytes: int = 0
+    complete_at: str | None = None
+    restless: list[str] = field(default_factory=list)
+    problem: str | None = None
+
+
 class Result(Struct, rename="camel", kw_only=True):
     """How a process ended: `exit`, or `signal` by name. `launched` is false when there was nothing to execute.
 
@@ -119,6 +131,7 @@ class Result(Struct, rename="camel", kw_only=True):
     stopped_by: str | None = None  # "timeout" or "idle-timeout"
     killed_by: list[str] = field(default_factory=list)  # the steps that were taken to end it, in order
     stdin_lost: bool = False
+    pushes: list[PushState] = field(default_factory=list)
     out_of_memory: bool = False  # the system has killed it because memory ran out
     problem: str | None = None
     error: KernelError | None = None
@@ -175,6 +188,7 @@ class RunState(Struct, rename="camel", kw_only=True):
     remaining: list[Process] = field(default_factory=list)
     usage: ProcessUsage | None = None
     progress: OutputProgress | None = None
+    pushes: list[PushState] = field(default_factory=list)
     stdout_size: int | None = None
     stderr_size: int | None = None
 

@@ -26,6 +26,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     `around`: Python that a kernel executes before and after the code, and of which nobody sees anything.
     `run_id`: of a process; a fresh one is made where it is None.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
+    `push`: paths and folders on the runtime, to which it copies them itself; `push_every`: seconds between two copies.
 
     None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
     """
@@ -41,6 +42,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     renames: bool = False
     around: tuple[str, str] | None = None
     pull: Sequence[str] | None = None
+    push: Sequence[tuple[str, str]] | None = None
+    push_every: float | None = None
     run_id: str | None = None
 
     def __post_init__(self) -> None:
@@ -66,7 +69,15 @@ class Launch(Struct, frozen=True, kw_only=True):
     def request(self) -> dict[str, Any]:
         """All fields, by their names in a call of the helper; those that are None are left out."""
         hidden = list(self.hidden or ()) or None
-        return _given(cwd=self.cwd, env=self.environment, secrets=self.secrets, hidden=hidden) | self.limits_request()
+        push = [list(pair) for pair in self.push or ()] or None
+        return self.limits_request() | _given(
+            cwd=self.cwd,
+            env=self.environment,
+            secrets=self.secrets,
+            hidden=hidden,
+            push=push,
+            pushEvery=self.push_every if push else None,
+        )
 
 
 def _given(**fields: Any) -> dict[str, Any]:

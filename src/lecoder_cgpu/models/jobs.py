@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import ErrorInfo, Held, Optional, SessionRef
-from .runs import Attempt, Hook, ProcessRef, Pulled, Release, Stopped, Truncated
+from .runs import Attempt, Hook, ProcessRef, Pulled, Pushed, Release, Stopped, Truncated
 from .sessions import SessionAdded
 from .status import Gpu
 
@@ -123,6 +123,7 @@ class JobDocument(Struct, kw_only=True):
     hook: Hook | Optional = UNSET
     release: Release | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    pushed: list[Pushed] | Optional = UNSET
     attempts: list[Attempt] | Optional = UNSET
     held: list[Held] | Optional = UNSET
 

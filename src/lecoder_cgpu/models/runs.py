@@ -108,6 +108,19 @@ class Pulled(Struct, kw_only=True):
     error: ErrorInfo | Optional = UNSET
 
 
+class Pushed(Struct, kw_only=True):
+    """What `--push` has written to `target`, a folder of the runtime: how much of it is there, when all of it was, and
+    what changed all the time. `error` tells why the last copy is not whole."""
+
+    path: str
+    target: str
+    files: int = 0
+    bytes: int = 0
+    complete_at: str | Optional = field(name="completeAt", default=UNSET)
+    restless: list[str] | Optional = UNSET
+    error: ErrorInfo | Optional = UNSET
+
+
 class Release(Struct, kw_only=True):
     """What `--release` did with the runtime: `released` as in `sessions close`, or null with the `reason` why it was
     kept."""
@@ -210,6 +223,7 @@ class Run(Struct, kw_only=True):
     release: Release | Optional = UNSET
     synced: Synced | Optional = UNSET
     pulled: list[Pulled] | Optional = UNSET
+    pushed: list[Pushed] | Optional = UNSET
     attempts: list[Attempt] | Optional = UNSET
     next: str | Optional = UNSET
     held: list[Held] | Optional = UNSET

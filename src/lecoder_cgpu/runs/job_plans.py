@@ -87,6 +87,7 @@ class Work(Struct, kw_only=True):
             if none were sent; source: the folder here that they came from. script: the name of one that was sent alone.
         packages: to be installed before. cwd: as it was typed. secrets: the names of variables that are stored nowhere;
             where their values stand in the words above, see `stored_work`. withheld: files here that are never sent.
+        push, push_every: see `Launch`.
     """
 
     command: str | list[str]
@@ -98,6 +99,8 @@ class Work(Struct, kw_only=True):
     cwd: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    push: list[tuple[str, str]] = field(default_factory=list)
+    push_every: float | None = None
     withheld: list[str] = field(default_factory=list)
     timeout: float | None = None
     idle_timeout: float | None = None

@@ -268,6 +268,8 @@ class Steps:
                 idle_timeout=work.idle_timeout,
                 name=plan.name,
                 pull=plan.specs,
+                push=work.push,
+                push_every=work.push_every,
             )
             started = ProcessRun(session, command, lambda stream, data: None, run_id=run)
             started.start(launch)

@@ -22,7 +22,7 @@ from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progr
 from ..sessions.session import Session
 from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
-from . import classify, endings, job_names, job_plans, kernel_children, kernel_runs, records
+from . import classify, endings, job_names, job_plans, kernel_children, kernel_runs, pushed, records
 from .process_runs import remaining, signal_number, stopped_by, told
 from .process_watch import ProcessRun
 
@@ -339,11 +339,8 @@ class Jobs:
                 hint=self.session.reading_command(state.run),
             )
             document.status = "unknown"
-            document.error_code, document.exit_code, document.error = (
-                lost.code,
-                lost.exit_status,
-                ErrorInfo.of(lost),
-            )
+            document.error_code, document.exit_code = lost.code, lost.exit_status
+            document.error = ErrorInfo.of(lost)
         elif state.kind == "kernel":
             ended = kernel_runs.concluded(state, self.session.language_in(state.kernel))
             document.status = ended.status if ended.status in ("ok", "unknown") else "error"
@@ -362,6 +359,7 @@ class Jobs:
                 out_of_memory=state.result.out_of_memory,
             )
             document.status, document.error_code, document.exit_code = "error", failure.code, status or 1
+        pushed.note(document, state.result.pushes if state.result is not None else state.pushes)
         return told(document)
 
     def read(self, key: str, stream: str, offset: int, limit: int | None) -> tuple[RunState, bytes]:

@@ -16,7 +16,7 @@ from ..models.runs import ProcessRef, Run, Stopped
 from ..sessions.session import Session
 from ..system import redaction
 from ..system.interrupts import naming
-from . import classify
+from . import classify, pushed
 from .process_watch import ProcessRun
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ def _process_document(session: Session, run: ProcessRun, output: _Output) -> Run
     command = run.command if isinstance(run.command, str) else run.command[0]
     tail = output.kept["stderr"].last(8192).decode("utf-8", "replace")
     _process_outcome(document, run, tail, command)
+    if run.state is not None and run.state.result is not None:
+        pushed.note(document, run.state.result.pushes)
     return document
 
 
