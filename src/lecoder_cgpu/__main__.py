@@ -9,6 +9,11 @@ from typing import NoReturn
 
 def run() -> NoReturn:
     """Run the command line and exit with its status."""
+    if sys.argv[1:2] == ["__complete"]:  # a key was pressed, and its answer is waited for
+        from .cli import completing
+
+        completing.answer(sys.argv[2:])
+        _leave(0)
     # Signals wait until `main` can answer them with a document: importing it takes a moment.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))

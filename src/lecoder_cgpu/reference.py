@@ -72,7 +72,7 @@ def _tidy(schema: Any) -> Any:
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made as a whole."""
     from .cli import app, help_page
-    from .docgen import error_names, guide, man, pages
+    from .docgen import completions, error_names, guide, man, pages
 
     described = _described()
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
@@ -82,6 +82,7 @@ def files() -> dict[str, bytes]:
     texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)
     texts |= {f"{PAGES}/{name}": text for name, text in help_page.kept(app.root).items()}
     made = {f"schemas/{name}": content for name, content in schemas().items()}
+    made["src/lecoder_cgpu/completions.json"] = completions.content(app.root, help_page.OLD_NAMES)
     return made | {path: text.encode() for path, text in texts.items()}
 
 

@@ -108,6 +108,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["--version"]),
         ("done", ["skill"]),
         ("skill-placed", ["skill", "--uninstall", "./no-such-folder"]),
+        ("completion-changed", ["completion", "uninstall", "fish"]),
         ("example", ["example", "train", "{home}/example"]),
         ("start", []),
         ("top", ["top"]),

@@ -49,7 +49,7 @@ def test_completion_scripts(cli: Cli, shell: str) -> None:
     """Each shell gets a script of its own on stdout."""
     script = cli("completion", shell)
     assert (script.code, script.err) == (0, "")
-    assert "_LECODER_CGPU_COMPLETE" in script.out
+    assert f" __complete {shell} " in script.out
 
 
 @pytest.mark.slow

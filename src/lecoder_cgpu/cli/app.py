@@ -67,7 +67,7 @@ COMMANDS = {
     "keeper": ("keeper", "The process that keeps Colab's runtimes alive."),
     "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
-    "completion": ("completion", "Print the completion script for a shell."),
+    "completion": ("completion", "Have the Tab key complete commands, files, sessions and jobs."),
     "upgrade": ("upgrade", "Tell whether there is a newer version."),
 }
 

@@ -2,6 +2,7 @@
 
 `describe` turns live objects into one document; `pages`, `man` and `guide` format it, `parts` takes one
 command, error or setting of it, `error_names` lists the names of errors. `reference.py` knows which files are written.
+`completions` is what shells complete.
 Who may use it: the commands `reference` and `skill`, and `reference.py`.
 Never here: a command, an option or an error named by hand.
 """

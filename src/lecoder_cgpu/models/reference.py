@@ -110,6 +110,16 @@ class ExampleWritten(Struct, kw_only=True):
     next: str
 
 
+class CompletionChanged(Struct, kw_only=True):
+    """`completion install` and `uninstall`: the files that were written, changed or deleted; `undo` takes it back."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    shell: str
+    changed: list[str]
+    undo: str | Optional = UNSET
+
+
 class Finding(Struct, kw_only=True):
     """One check of `doctor`; `fix` is the command or the step that solves a problem."""
 
@@ -152,6 +162,7 @@ DOCUMENTS: dict[str, Any] = {
     "reference-part": ReferencePart,
     "skill-placed": SkillPlaced,
     "example": ExampleWritten,
+    "completion-changed": CompletionChanged,
     "upgrade": Upgrade,
     "doctor": Doctor,
 }
