@@ -178,8 +178,8 @@ def send(
         commands.Storage(session, hears.advance, expect=hears.expect) as opened,
     ):
         synced = opened.sync(source or local, plan.source_name(local))
-    if printer.mode == "human":
-        printer.note(f"synced: {counted(synced.sent, 'file')} to {synced.remote}")
+    if printer.mode == "human":  # as `ls` on the runtime takes it
+        printer.note(f"synced: {counted(synced.sent, 'file')} to {plan.source_name(local)}/")
     return synced, plan.under(synced.remote, cwd or "")
 
 
