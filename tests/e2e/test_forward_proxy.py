@@ -144,6 +144,25 @@ def test_http_and_websocket(train: Cli, colab: FakeColab, web: int, echo: int) -
     assert sum(token in record for token in tokens) == 1  # the Jupyter server's, as before
 
 
+def test_the_path_of_a_port(train: Cli, colab: FakeColab, web: int, echo: int) -> None:
+    """`--via path` needs no token but the runtime's own, and its renewal; where there are no paths, that is said."""
+    colab.switches.port_paths, colab.switches.other_ports = True, False
+    with forwarded(train, "train", f"{web}:0", f"{echo}:0", "--via", "path") as running:
+        first, second = running.ports
+        assert ask(first, "/x", "POST", LARGE)[2] == hashlib.sha256(LARGE).digest()
+        assert ask(first, "/away", Host=f"localhost:{first}")[1]["Location"] == f"http://localhost:{first}/there"
+        with connect(f"ws://127.0.0.1:{second}", proxy=None) as socket_:
+            socket_.send("text")
+            assert socket_.recv(timeout=60) == "text"
+        colab.expire_proxy_tokens()
+        assert ask(first, "/large")[2] == LARGE
+        colab.switches.port_paths = False
+        assert ask(first, "/large")[0] == 404
+    validate(running.document, "forward")
+    assert running.document["via"] == "path"
+    assert "this runtime has no paths for ports; lecoder-cgpu forward train" in running.err
+
+
 def test_an_answer_of_the_application_stays_its_own(train: Cli, colab: FakeColab, web: int) -> None:
     """A 404 may be a stale token: one is asked for, and not again for a while; the answer is passed on as it is."""
     with forwarded(train, "train", f"{web}:0", "--via", "proxy") as running:

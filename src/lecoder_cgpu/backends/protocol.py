@@ -280,6 +280,10 @@ class Backend(Protocol):
         """
         return None
 
+    def port_path(self, record: Record) -> Callable[[int], Upstream] | None:
+        """The same for a path below the Jupyter server's own address that leads to a port."""
+        return None
+
     def responder(
         self,
         record: Record,

@@ -21,7 +21,7 @@ class SshConfig(Struct, kw_only=True):
     config: str
 
 
-Via = Literal["tunnel", "proxy"]
+Via = Literal["tunnel", "proxy", "path"]
 
 
 class ForwardedPort(Struct, kw_only=True):

@@ -1,6 +1,7 @@
 """Ports of the runtime on this machine through the backend's own proxy, which carries HTTP and WebSocket only.
 
-Whether Colab's proxy serves any port but its own is unknown (protocol C32).
+Whether Colab's proxy serves any port but its own is unknown (protocol C32), and whether a path at the Jupyter server's
+address leads to a port, too (protocol C59).
 
 A reverse proxy on 127.0.0.1, in an event loop of its own: it changes the heads of a request and of its answer
 (`proxy_heads.py`) and passes on everything else as it comes, with one request per connection. The proxy's token is
@@ -77,12 +78,16 @@ class PortProxy:
     def _finder(self, session: Session, hint: str) -> Callable[[int], Upstream]:
         find = session.backend.upstream(session.record)
         if find is None:
-            raise errors.UsageError(
-                f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
-                name="NoPortProxy",
-                hint=hint,
-            )
+            raise self._no_proxy(session, hint)
         return find
+
+    @staticmethod
+    def _no_proxy(session: Session, hint: str) -> errors.UsageError:
+        return errors.UsageError(
+            f"the backend of session {session.record.name!r} ({session.record.backend}) has no proxy for ports",
+            name="NoPortProxy",
+            hint=hint,
+        )
 
     def _admit(self, request: Request) -> Request:
         """The request as it is passed on; `Refused` if it is not."""
@@ -215,6 +220,8 @@ class PortProxy:
                     break
                 there.transport.abort()
                 upstream, again = fresh, False
+            if answer.status == 404:
+                self._not_found(way.port)
             writer.write(answer.for_client(request.host, upstream, way.port))
             up = up or asyncio.create_task(self._upload(reader, there, ends=answer.status == 101))
             await self._pump(answers, writer)
@@ -263,10 +270,29 @@ class PortProxy:
         if target.can_write_eof():
             target.write_eof()
 
+    def _not_found(self, port: int) -> None:
+        """Say what a 404 may mean besides that the application has no such page."""
+
     def _tell(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._notify(text)
+
+
+class PathProxy(PortProxy):
+    """The same through the path of a port at the Jupyter server's own address, whose token is enough for it."""
+
+    def _finder(self, session: Session, hint: str) -> Callable[[int], Upstream]:
+        find = session.backend.port_path(session.record)
+        if find is None:
+            raise self._no_proxy(session, hint)
+        return find
+
+    def _not_found(self, port: int) -> None:
+        self._tell(
+            f"port {port} answers 404: if that is not the application's own answer, this runtime has no paths for "
+            f"ports; {self._hint} needs none"
+        )
 
 
 class _Way:
@@ -347,7 +373,7 @@ async def _heads(
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
             raise errors.UnexpectedAnswer(
                 f"the proxy gave no answer that makes sense ({error})",
-                hint="leave out --via proxy",
+                hint="leave out --via",
             ) from error
         if answer.final:
             return answer

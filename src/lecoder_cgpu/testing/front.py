@@ -29,7 +29,7 @@ PARAMETER = "colab-runtime-proxy-token"
 OURS = ("/api/colab/", "/colab/")  # not served by the Jupyter server
 FILES = ("/api/contents", "/files")  # served by a server of their own (protocol C40)
 STATES = ("/api/kernels", "/api/sessions")
-_PASSED_ON = re.compile(r"/(api|files|_proxy)(/|$)|/colab/(tty|lsp|ssh)$")  # all else is a 404 without a body
+_PASSED_ON = re.compile(r"/(api|files)(/|$)|/colab/(tty|lsp|ssh)$")  # all else is a 404 without a body
 _PORT_PATH = re.compile(r"/_proxy/(\d{1,5})(/.*)")
 
 

@@ -363,6 +363,16 @@ class Backend(Leased):
 
         return find
 
+    def port_path(self, record: Record) -> Callable[[int], Upstream]:
+        from ..protocol import Upstream
+
+        def find(port: int) -> Upstream:  # protocol C59
+            found = self._listing.control_of(record).proxy(record.runtime.endpoint)
+            url = f"{found.url.rstrip('/')}/_proxy/{port}"
+            return Upstream(url, records.TOKEN_HEADER, found.token, time.time() + found.lifetime)
+
+        return find
+
     def responder(
         self,
         record: Record,

@@ -30,11 +30,11 @@ _PORT = re.compile(r"(\d+)(?::(\d+))?")
 @click.argument("words", nargs=-1, metavar="[NAME] PORT[:LOCAL]...")
 @click.option(
     "--via",
-    type=click.Choice(["tunnel", "proxy"]),
+    type=click.Choice(["tunnel", "proxy", "path"]),
     default="tunnel",
     show_default=True,
-    help="tunnel carries any TCP; proxy, which is Colab's own and for HTTP and WebSocket only, may be faster, but "
-    "Google documents nothing about it.",
+    help="tunnel carries any TCP. proxy and path (an address for each port, and /_proxy/PORT/ at the runtime's own) "
+    "are Colab's, for HTTP and WebSocket only; they may be faster, but Google documents nothing about them.",
 )
 @click.option(
     "--events", "events_mode", is_flag=True, expose_value=False, help="Print an NDJSON event when it listens."
@@ -55,7 +55,7 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
     session = app.client.existing(name)
     again = " ".join(f"{remote}" if local is None else f"{remote}:{local}" for remote, local in pairs)
     instead = f"lecoder-cgpu forward {session.record.name} {again}"
-    free_tier.check(app, session, "forwarded ports", understood, instead + (" --via proxy" if via == "proxy" else ""))
+    free_tier.check(app, session, "forwarded ports", understood, instead + ("" if via == "tunnel" else f" --via {via}"))
     if understood:
         instead += f" {free_tier.OPTION}"
     started = time.monotonic()
@@ -85,10 +85,10 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
 
 def _carrier(app: App, session: Session, via: Via, instead: str) -> Tunnel | PortProxy:
     """What carries the connections; `instead` is the command for doing so through the tunnel."""
-    if via == "proxy":
-        from ...ports.http_proxy import PortProxy
+    if via != "tunnel":
+        from ...ports.http_proxy import PathProxy, PortProxy
 
-        return PortProxy(session, app.printer.notify, instead)
+        return (PortProxy if via == "proxy" else PathProxy)(session, app.printer.notify, instead)
     from ...ports.tunnel import Tunnel
 
     return Tunnel(session, app.printer.notify)

@@ -45,7 +45,7 @@ def _port(subject: Subject) -> int:
 def port_path(subject: Subject) -> Seen:
     """Whether `/_proxy/PORT/` leads to a port of the machine (protocol C59)."""
     answer = subject.ask("GET", f"_proxy/{_port(subject)}/")
-    return _reached(answer, "forward: could use it, and does not yet")
+    return _reached(answer, "forward: --via path works")
 
 
 def port_address(subject: Subject) -> Seen:
