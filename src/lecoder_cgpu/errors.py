@@ -348,8 +348,16 @@ class Forbidden(AuthError):
     """Google refuses the request (HTTP 403) for a reason that has no name of its own."""
 
 
+class ApiClosed(AuthError):
+    """The Colab API is not open to this login (HTTP 403)."""
+
+
 class ConsentDenied(AuthError):
     """The person, or an organisation's rules, refused consent on Google's page."""
+
+
+class ScopeMissing(AuthError):
+    """The login lacks a permission that the person did not give."""
 
 
 class NoClient(AuthError):

@@ -131,9 +131,27 @@ def test_a_lost_answer_makes_no_second_runtime(colab: FakeColab, cli: Cli) -> No
 
 
 def test_without_the_api(colab: FakeColab, cli: Cli) -> None:
-    """Who has not enabled it in a project is told so; a plane that does not exist is a mistake in the settings."""
+    """Who is not let in is told so in one sentence, and has a runtime from the other plane, listed and given back."""
     colab.switches.public_api = False
-    document = cli("sessions", "create", "a", "--cpu", "--json").json
-    assert (document["errorCode"], document["error"]["name"]) == (2001, "ServiceDisabled"), document
+    made = cli("sessions", "create", "a", "--cpu")
+    assert made.code == 0, made
+    assert "the Colab API is not open to this login: " in made.err
+    assert "HTTP 403" in made.err
+    (listed,) = cli("sessions", "list", "--json").json
+    assert listed["status"] == "active"
+    assert cli("status", "--json").json["units"]["freeUnits"] is not None
+    assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
+    assert colab.vms == {}
     cli.variables["LECODER_CGPU_COLAB_API"] = "both"
     assert cli("sessions", "create", "a", "--cpu", "--json").json["errorCode"] == 2006
+
+
+def test_no_other_plane_where_the_first_may_have_begun(colab: FakeColab, cli: Cli) -> None:
+    """A lost answer may have made a runtime there, which is not asked for a second time elsewhere."""
+    colab.fail("POST /v1beta/runtimes", times=2, drop=True)
+    assert cli("sessions", "create", "a", "--cpu", "--json").code != 0
+    colab.switches.public_api = False
+    refused = cli("sessions", "create", "a", "--cpu", "--json").json
+    assert refused["error"]["name"] == "ServiceDisabled", refused
+    assert "LECODER_CGPU_COLAB_API=tunnel" in refused["error"]["suggestion"]
+    assert colab.count("POST /tun/m/assign") == 0

@@ -216,7 +216,7 @@ def test_the_audience_of_a_token() -> None:
     ("refusal", "kind", "name"),
     [
         (Refusal(401, "x"), errors.Unauthorized, "Unauthorized"),
-        (Refusal(403, "x", '[7,"insufficient authentication scopes",[]]'), errors.AuthError, "ScopeMissing"),
+        (Refusal(403, "x", '[7,"insufficient authentication scopes",[]]'), errors.ScopeMissing, "ScopeMissing"),
         (
             Refusal(403, "x", '{"error":{"status":"X","details":[{"reason":"USER_PROJECT_DENIED"}]}}'),
             errors.AuthError,

@@ -165,9 +165,8 @@ def check(login: Login) -> Token:
         scope for scope in (credentials.EMAIL, credentials.COLAB) if scope not in credentials.normal(scopes or [])
     ]
     if scopes is not None and missing:
-        raise errors.AuthError(
+        raise errors.ScopeMissing(
             f"the login does not allow the use of Colab: {' and '.join(missing)} was not granted",
-            name="ScopeMissing",
             hint=credentials.ADC_COMMAND if source.kind == "adc" else "lecoder-cgpu auth login --force",
         )
     return token

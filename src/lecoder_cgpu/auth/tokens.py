@@ -126,9 +126,8 @@ class Login:
         granted = self.scopes()
         if granted is None or scope in granted or (scope == credentials.DRIVE_FILE and credentials.DRIVE in granted):
             return
-        raise errors.AuthError(
+        raise errors.ScopeMissing(
             f"{what} needs the permission {scope}, which this login was not given",
-            name="ScopeMissing",
             hint="log in again and leave its box ticked: lecoder-cgpu auth login --force",
         )
 

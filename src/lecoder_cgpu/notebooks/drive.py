@@ -132,10 +132,9 @@ class Drive:
     def _require_everything(self) -> None:
         granted = self._login.scopes()
         if granted is not None and not granted & {credentials.DRIVE, READONLY}:
-            raise errors.AuthError(
+            raise errors.ScopeMissing(
                 f"--all-notebooks reads the whole Drive, for which Google wants the scope {READONLY}; this login was "
                 "given only what the tool itself has made (drive.file)",
-                name="ScopeMissing",
                 hint=f"{credentials.ADC_COMMAND},{READONLY} and then: lecoder-cgpu auth login --adc --force",
             )
 
@@ -355,9 +354,8 @@ def _forbidden(reasons: set[str], said: str, identity: str | None) -> errors.Err
             hint="enable it, and wait a minute: https://console.cloud.google.com/apis/library/drive.googleapis.com",
         )
     if reasons & {"insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "insufficientScopes"}:
-        return errors.AuthError(
+        return errors.ScopeMissing(
             f"this needs the permission {credentials.DRIVE_FILE}, which this login was not given",
-            name="ScopeMissing",
             hint="log in again and leave its box ticked: lecoder-cgpu auth login --force",
         )
     if "storageQuotaExceeded" in reasons:

@@ -11,7 +11,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from ... import config, errors
@@ -304,7 +304,8 @@ class Allocator:
         try:
             allowed = self._allowed(record.allocation, terms)
             allocation = record.allocation
-            found = persist(lambda: self._first_free(allocation, allowed, sending), again=again, attempts=None)
+            assign = partial(self._listing.assign, allocation, sending, terms.tell)
+            found = persist(lambda: self._first_free(allocation, allowed, assign), again=again, attempts=None)
             self._listing.forget()
             return found
         except (errors.Error, KeyboardInterrupt) as error:
@@ -320,7 +321,9 @@ class Allocator:
                 self._store.remove(record.id)
             raise
 
-    def _first_free(self, allocation: Allocation, allowed: list[str], sending: Callable[[bool], None]) -> Assignment:
+    def _first_free(
+        self, allocation: Allocation, allowed: list[str], assign: Callable[[Ask], Assignment]
+    ) -> Assignment:
         assert allocation.key is not None
         refusals: list[errors.Error] = []
         for name in allowed or [None]:  # type: ignore[list-item]
@@ -328,7 +331,7 @@ class Allocator:
                 key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory
             )
             try:
-                found = self._listing.control_for(allocation.plane).assign(ask, sending)
+                found = assign(ask)
             except errors.CapacityError as error:
                 refusals.append(error)
                 continue

@@ -147,7 +147,7 @@ class ApiPlane:
             return None
 
     def assignments(self) -> list[Assignment]:
-        rows = listed(self._google.call("GET", "v1beta/runtimes"), "runtimes")
+        rows = listed(self._call("GET", "v1beta/runtimes"), "runtimes")
         found = [_runtime(row) for row in rows]
         return [item for item in found if item is not None]
 
@@ -214,8 +214,28 @@ class ApiPlane:
         return address
 
     def _object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        answer = self._google.call(method, path, **options)
+        answer = self._call(method, path, **options)
         return answer if isinstance(answer, dict) else {}
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        """Ask the API.
+
+        Raises:
+            errors.ApiClosed: it is not open to this login.
+        """
+        try:
+            return self._google.call(method, path, **options)
+        except errors.ScopeMissing:
+            raise
+        except errors.AuthError as error:
+            if error.http_status != 403:
+                raise
+            raise errors.ApiClosed(
+                f"the Colab API is not open to this login: {error.message}",
+                name=error.name,
+                http_status=403,
+                hint=f"{error.hint}; every account may use the other control plane: LECODER_CGPU_COLAB_API=tunnel",
+            ) from error
 
 
 def runtime_id(key: str) -> str:

@@ -178,9 +178,8 @@ def _elsewhere(refusal: Refusal) -> errors.Error:
 def _forbidden(what: str, said: str, message: str, reason: str) -> errors.Error:
     text = f"{message} {reason}".lower()
     if "scope" in text:
-        return errors.AuthError(
+        return errors.ScopeMissing(
             f"{what}: the login lacks a permission: {said}",
-            name="ScopeMissing",
             hint=f"log in again and leave all boxes ticked: {LOGIN_HINT} --force",
         )
     if reason in ("SERVICE_DISABLED", "accessNotConfigured"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,15 +18,16 @@ from msgspec import structs
 
 from ... import config, errors
 from ...models.base import UNKNOWN_ACCOUNT
-from ...store.session_store import Record
+from ...store.session_store import Allocation, Record
 from .model import Assignment
 from .records import plane_of
 
 if TYPE_CHECKING:
     from ...auth.tokens import Login
-    from .control import Control
+    from .control import Ask, Control
     from .model import Account
 
+OPEN_TO_ALL = "tunnel"  # the control plane that every account may use
 LISTING_AGE = 5.0  # seconds for which one process believes a listing
 
 
@@ -75,6 +77,25 @@ class Listing:
             self._controls[plane] = open_control(plane, self._settings, self.login)
         return self._controls[plane]
 
+    def assign(
+        self, allocation: Allocation, sending: Callable[[bool], None], tell: Callable[[str], None], ask: Ask
+    ) -> Assignment:
+        """Ask for a runtime; from the other control plane if the Colab API is not open to the login, which is safe as
+        long as nothing else has been asked of it under this key: what it refuses so, it has not begun.
+
+        Raises:
+            errors.Error: see `Control.assign`.
+        """
+        first = not allocation.sent
+        try:
+            return self.control_for(allocation.plane).assign(ask, sending)
+        except errors.ApiClosed as error:
+            if not first:
+                raise
+            tell(f"{error.message}; the runtime is asked for as Colab's web page does")
+            self.plane = allocation.plane = OPEN_TO_ALL
+            return self.control_for(allocation.plane).assign(ask, sending)
+
     def control_of(self, record: Record) -> Control:
         """The control plane that knows a session's runtime, whatever the settings say now."""
         return self.control_for(plane_of(record))
@@ -87,10 +108,20 @@ class Listing:
     def rows(self, plane: str | None = None, *, fresh: bool = False) -> list[Assignment]:
         """Every runtime of the account; at most `LISTING_AGE` seconds old, unless a fresh listing is wanted.
 
+        Args:
+            plane: which control plane to ask. When None, that for what is new, or the one that every account may use.
+
         Raises:
             errors.Error: Colab could not be asked; or, without `fresh`, could not be a moment ago.
         """
-        plane = plane or self.plane
+        if plane is not None:
+            return self._rows(plane, fresh)
+        try:
+            return self._rows(self.plane, fresh)
+        except errors.ApiClosed:
+            return self._rows(OPEN_TO_ALL, fresh)
+
+    def _rows(self, plane: str, fresh: bool) -> list[Assignment]:
         with self._listing_lock:
             known = self._listings.get(plane)
             if fresh or known is None or time.monotonic() - known[0] > LISTING_AGE:
@@ -110,7 +141,11 @@ class Listing:
             errors.Error: Colab could not be asked.
         """
         if self._account is None or time.monotonic() - self._account[0] > LISTING_AGE:
-            self._account = (time.monotonic(), self.control.account())
+            try:
+                found = self.control.account()
+            except errors.ApiClosed:
+                found = self.control_for(OPEN_TO_ALL).account()
+            self._account = (time.monotonic(), found)
         return self._account[1]
 
     def forget(self) -> None:

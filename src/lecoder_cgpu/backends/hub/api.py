@@ -197,9 +197,8 @@ def _explain(refusal: Refusal) -> errors.Error:
         return error
     said = _message(refusal.body)
     if refusal.status == 403 and "scope" in said.lower():
-        error = errors.AuthError(
+        error = errors.ScopeMissing(
             f"{refusal.what}: the Hub accepts the token, which may not do this: {said}",
-            name="ScopeMissing",
             hint="with --token-stdin, give one with more rights, made on the Hub's page /hub/token",
         )
     elif refusal.status in (401, 403):
