@@ -197,15 +197,19 @@ def test_whole(tmp_path: Path) -> None:
         assert not tokens.search(result.out)
 
 
-def test_interrupted(switched: Callable[..., tuple[Cli, FakeColab]]) -> None:
-    """SIGTERM in the middle: the runtime is given back."""
+def test_interrupted(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path) -> None:
+    """SIGTERM in the middle: the runtime is given back, and the report has what was seen until then."""
     command, colab = switched()
-    client = command.start("doctor", "--field", "--yes", "--json")
+    client = command.start("doctor", "--field", "--yes", "--json", "--report", str(tmp_path / "field.md"))
     wait_until(lambda: colab.count("GET /api/kernels/*/channels") > 0)
     client.send_signal(signal.SIGTERM)
     client.communicate(timeout=60)
     assert client.returncode == 128 + signal.SIGTERM
     assert len(colab.vms) == 1
+    text = (tmp_path / "field.md").read_text()
+    assert "It was interrupted" in text
+    assert "| C30 | stale token |" in text
+    assert "| C60 | throughput |" not in text
 
 
 def test_agreement(switched: Callable[..., tuple[Cli, FakeColab]], pty_of: Callable[..., Pty]) -> None:
@@ -247,11 +251,14 @@ def test_refusals(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path
 
 
 def test_what_is_learnt_is_kept(switched: Callable[..., tuple[Cli, FakeColab]], tmp_path: Path) -> None:
-    """The session remembers whether binary frames pass, and its files go so; nothing of the check is left there."""
+    """The session remembers whether binary frames pass, and how large ones; nothing of the check is left there."""
+
+    def held() -> Any:
+        stored = json.loads((command.state / "sessions.json").read_text())
+        return next(item for item in stored if item["name"] == "held")
 
     def learnt() -> list[bool | None]:
-        stored = json.loads((command.state / "sessions.json").read_text())
-        return [item["resident"]["binary"] for item in stored if item["name"] == "held"]
+        return [held()["resident"]["binary"]]
 
     command, colab = switched()
     result = command("doctor", "--field", "-s", "held", "--facts", "C35,C60", "--json")
@@ -266,3 +273,6 @@ def test_what_is_learnt_is_kept(switched: Callable[..., tuple[Cli, FakeColab]], 
     assert learnt() == [False]
     assert command("upload", "-s", "held", str(tmp_path / "large"), "again").code == 0
     assert "lecoder" not in command("ls", "-s", "held").out
+    colab.switches.frame_limit = 500_000
+    command("doctor", "--field", "-s", "held", "--facts", "J22")
+    assert held()["messageSize"] == 256 << 10

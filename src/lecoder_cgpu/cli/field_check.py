@@ -58,7 +58,7 @@ def _held(app: App, options: dict[str, Any], only: frozenset[str]) -> FieldCheck
     _leased(session)
     with session:
         app.printer.note(f"looking at the runtime of session {session.record.name!r}, which stays held")
-        return _examined(app, session, _plan(app, session, options), only, own=False)
+        return _examined(app, session, options, only, own=False)
 
 
 def _own(app: App, options: dict[str, Any], only: frozenset[str]) -> FieldCheck:
@@ -86,22 +86,28 @@ def _own(app: App, options: dict[str, Any], only: frozenset[str]) -> FieldCheck:
         session.announce = None  # that was it
         with session:
             session.endpoint  # noqa: B018 - starts it
-            document = _examined(app, session, _plan(app, session, options), only, own=True)
+            document = _examined(app, session, options, only, own=True)
         document.release = own.end()
     return document
 
 
-def _examined(app: App, session: Session, plan: Plan, only: frozenset[str], *, own: bool) -> FieldCheck:
+def _examined(app: App, session: Session, options: dict[str, Any], only: frozenset[str], *, own: bool) -> FieldCheck:
     from ..diagnostics.field_check import check
 
+    plan = _plan(app, session, options)
     at = ""
 
     def progress(name: str) -> None:
         nonlocal at
         at = name
 
+    def partly(document: FieldCheck) -> None:
+        if options["report"]:
+            _write(Path(options["report"]), report(document))
+            app.printer.notify(f"{options['report']} has what was seen until then")
+
     with app.printer.reporting(lambda: f"looking at: {at} …"):
-        return check.examine(session, plan, own=own, only=only, progress=progress)
+        return check.examine(session, plan, own=own, only=only, progress=progress, partly=partly)
 
 
 def _plan(app: App, session: Session, options: dict[str, Any]) -> Plan:
@@ -166,6 +172,7 @@ def report(document: FieldCheck) -> str:
         "",
         f"Version {document.version}, {document.date}, on {kind}, {document.seconds:.0f} s. The numbers are those of "
         "docs/protocol.md; (!) marks what is not as expected.",
+        *(["", "It was interrupted; these facts were looked at until then."] if document.interrupted is True else []),
         "",
         "| no. | fact | expected | seen | what the tool does |",
         "|---|---|---|---|---|",

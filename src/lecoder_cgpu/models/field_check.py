@@ -28,6 +28,7 @@ class FieldCheck(Struct, kw_only=True):
     """`doctor --field`: how a real runtime behaves. Nothing in it names an account, a runtime or an address.
 
     `accelerator` is that of the runtime, `own` whether it was started for the check, `seconds` how long the facts took.
+    `interrupted`: the user ended it, and the facts are those that were looked at until then.
     `release` is what became of a runtime of its own, `report` the file that was written.
     """
 
@@ -39,6 +40,7 @@ class FieldCheck(Struct, kw_only=True):
     own: bool
     seconds: float = 0.0
     facts: list[FieldFact]
+    interrupted: bool | Optional = UNSET
     release: Release | Optional = UNSET
     report: str | Optional = UNSET
 

@@ -69,6 +69,7 @@ LAST = (
     Fact("C46", "release from inside", "the runtime ends, and leaves the listing", lender_facts.release, 90.0),
 )
 BINARY = ("binary frames up", "binary frames down")
+LARGEST = ("largest frame up", "largest frame down")
 NUMBERS = frozenset(fact.number for fact in (*FACTS, SILENCE, *LAST))
 
 
@@ -133,7 +134,13 @@ def chosen(only: Collection[str]) -> frozenset[str]:
 
 
 def examine(
-    session: Session, plan: Plan, *, own: bool, only: frozenset[str], progress: Callable[[str], None]
+    session: Session,
+    plan: Plan,
+    *,
+    own: bool,
+    only: frozenset[str],
+    progress: Callable[[str], None],
+    partly: Callable[[FieldCheck], None] = lambda document: None,
 ) -> FieldCheck:
     """Look at the facts with these numbers.
 
@@ -141,6 +148,7 @@ def examine(
         session: its runtime is used; it is started if need be.
         own: the runtime is there for the check alone, which may try to end it.
         progress: told what is looked at.
+        partly: given what was seen so far, when the user interrupts it.
 
     Raises:
         errors.Error: the runtime cannot be reached at all.
@@ -151,21 +159,32 @@ def examine(
     document.accelerator = plain(session.record.runtime.accelerator)
     subject = Subject(session, plan, own=own)
     try:
-        document.facts = _looked(subject, only, began, progress)
+        _look_at_all(document.facts, subject, only, began, progress)
+    except KeyboardInterrupt:
+        document.interrupted = True
+        partly(_finished(document, began))
+        raise
     finally:
         subject.close()
+    return _finished(document, began)
+
+
+def _finished(document: FieldCheck, began: float) -> FieldCheck:
     document.seconds = round(time.monotonic() - began, 1)
+    order = [fact.name for fact in (*FACTS, SILENCE, *LAST)]
+    document.facts.sort(key=lambda item: order.index(item.fact))
     return document
 
 
-def _looked(subject: Subject, only: frozenset[str], began: float, progress: Callable[[str], None]) -> list[FieldFact]:
+def _look_at_all(
+    found: list[FieldFact], subject: Subject, only: frozenset[str], began: float, progress: Callable[[str], None]
+) -> None:
     def started(fact: Fact, whole: float = WHOLE) -> _Look:
         left = max(whole - (time.monotonic() - began), 0.0)
         return _Look(fact, subject, min(fact.limit, left))
 
     wanted = [fact for fact in FACTS if fact.number in only]
     beside = {fact.name: started(fact) for fact in wanted if fact.beside}
-    found: list[FieldFact] = []
     for fact in wanted:
         if not fact.beside:
             progress(fact.name)
@@ -185,12 +204,14 @@ def _looked(subject: Subject, only: frozenset[str], began: float, progress: Call
     if not subject.own:
         _clean(subject)
         _keep(subject, found)
-    order = [fact.name for fact in (*FACTS, SILENCE, *LAST)]
-    return sorted(found, key=lambda item: order.index(item.fact))
 
 
 def _keep(subject: Subject, found: list[FieldFact]) -> None:
-    """Keep with the session whether binary frames pass both ways, for its files (protocol C35)."""
+    """Keep with the session what its code and files need to know: whether binary frames pass both ways, and how large
+    messages may be (protocol C35, J22)."""
+    seen = {item.fact for item in found if item.state != "not seen"}
+    if subject.largest or seen.issuperset(LARGEST):
+        subject.session.note_message_size(min(subject.largest, default=None))
     states = [item.state for item in found if item.fact in BINARY and item.state != "not seen"]
     if len(states) == len(BINARY):
         subject.session.note_binary(all(state == "expected" for state in states))

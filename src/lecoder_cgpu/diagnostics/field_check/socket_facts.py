@@ -80,6 +80,7 @@ def largest_up(subject: Subject) -> Seen:
         passed = number
     will = "sends at most 10 MiB in a message"
     if failed and failed < UPWARDS[-1]:
+        subject.largest.append(passed)
         will = "sends smaller parts: half as much each time that a socket is closed with 1009"
     return Seen(_span(passed, failed, what), passed == UPWARDS[-2] and failed == UPWARDS[-1], will)
 
@@ -95,6 +96,8 @@ def largest_down(subject: Subject) -> Seen:
             failed, what = number, _lost(answer)
             break
         passed = number
+    if failed:
+        subject.largest.append(passed)
     will = (
         "asks for files in parts" if not failed else "asks for smaller parts; a run's output is read from the recording"
     )

@@ -122,6 +122,9 @@ class Subject:
         self.own = own
         self.endpoint = session.server.endpoint
         self.server = Server(self.endpoint)  # one that renews nothing: the refusals are what is looked at
+        self.largest: list[
+            int
+        ] = []  # bytes of the largest messages that passed, up and down, where larger ones did not
         self.over = threading.Event()
         self._kernel: str | NotSeen | None = None
         self._started: list[str] = []
