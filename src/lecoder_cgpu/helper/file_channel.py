@@ -87,7 +87,7 @@ class FileChannel:
         self._patience = patience
         self._helper: Helper | None = None
         self._restarts = 0
-        self._as_text = False  # because a binary message was too large
+        self._as_text = False  # because a binary message was too large, or had no answer
         self.hello: Hello | None = None
         self.reconnected = 0
 
@@ -190,24 +190,28 @@ class FileChannel:
             except errors.ConnectionFailed as error:
                 if not error.retryable and not isinstance(error, errors.HelperDead):
                     raise
+                if isinstance(error, errors.HelperSilent) and not self._other_way():
+                    raise  # it can be reached, and does not answer: that may go on for ever
                 if self._takes_less():
                     deadline = None
                 elif deadline is None:
                     deadline = time.monotonic() + self._patience
                 elif time.monotonic() > deadline:
-                    if isinstance(error, errors.HelperSilent):
-                        raise  # it can be reached, and does not answer: that may go on for ever
                     raise _lost(error) from error
                 time.sleep(next(pauses, PAUSES[-1]))
                 self._reconnect(error, deadline or time.monotonic() + self._patience)
 
-    def _takes_less(self) -> bool:
-        """Whether the socket was closed for the size of a binary message, so that text is to be tried, which comes in
-        pieces of any size."""
-        if self._helper is None or self._helper.close_code != TOO_BIG or self._as_text:
+    def _other_way(self) -> bool:
+        """Go on with text, after binary messages had no answer; False where that is how they go."""
+        if self._as_text or self._helper is None or self._helper.binary is False:
             return False
         self._as_text = True
         return True
+
+    def _takes_less(self) -> bool:
+        """Whether the socket was closed for the size of a binary message, so that text is to be tried, which comes in
+        pieces of any size."""
+        return self._helper is not None and self._helper.close_code == TOO_BIG and self._other_way()
 
     def _post(self, request: Request, answers: deque[list[Any]]) -> None:
         helper = self._helper or self.open()
