@@ -380,6 +380,12 @@ class CodeTooLong(UsageError):
     """Code does not fit into a message, and nothing of it was executed."""
 
 
+class KernelRefused(ConnectionFailed):
+    """A server that accepts the token starts no kernel."""
+
+    retryable = False
+
+
 class MessageTooLarge(ConnectionFailed):
     """The socket was closed for the size of a message, which did not arrive, or of the answer to it."""
 

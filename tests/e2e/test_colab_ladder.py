@@ -37,6 +37,22 @@ def switched(colab: FakeColab, **switches: Any) -> None:
     colab.requests.clear()
 
 
+def test_few_requests_to_google(fresh: tuple[Cli, FakeColab]) -> None:
+    """No more than Google's own command line for the same story, but for the listing that proves the release."""
+    command, colab = fresh
+
+    def asked(*words: str) -> list[str]:
+        colab.requests.clear()
+        assert command(*words).code == 0
+        return [f"{item.method} {item.path.rpartition('/')[0]}" for item in colab.requests if item.role == "tunnel"]
+
+    assert asked("sessions", "ensure", "story", "--cpu") == ["GET /tun/m", "POST /tun/m"]
+    assert asked("run", "-s", "story", "-m", "kernel", "1") == []
+    assert asked("run", "-s", "story", "true") == []
+    released = ["GET /tun/m/unassign", "POST /tun/m/unassign", "GET /tun/m"]
+    assert asked("sessions", "close", "story") == released
+
+
 def test_one_kernel(fresh: tuple[Cli, FakeColab]) -> None:
     """The helper lives in the session's own kernel then, and answers while that is busy; told once (protocol C39)."""
     command, colab = fresh
@@ -55,6 +71,21 @@ def test_one_kernel(fresh: tuple[Cli, FakeColab]) -> None:
     busy.terminate()
     busy.communicate(timeout=60)
     assert command("run", "-m", "kernel", "print(x)").out == "41\n"
+
+
+def test_no_kernel(fresh: tuple[Cli, FakeColab], tmp_path: Path) -> None:
+    """It is not the token that is blamed, and files go without (protocol J29)."""
+    command, colab = fresh
+    switched(colab, kernels=0, body_limit=100_000)
+    refused = command("run", "-m", "kernel", "1", "--json")
+    assert refused.json["error"]["name"] == "KernelRefused", refused
+    assert "though it accepts the token" in command("run", "true").err
+    (tmp_path / "file").write_bytes(os.urandom(400_000))
+    up = command("upload", str(tmp_path / "file"), "there")
+    assert up.code == 0, up
+    assert "files go through the server" in up.err
+    assert command("download", "there", str(tmp_path / "back")).code == 0
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "file").read_bytes()
 
 
 def test_one_kernel_that_serves_commands(fresh: tuple[Cli, FakeColab]) -> None:

@@ -38,6 +38,8 @@ READ = 4 << 20  # bytes read at once
 # Errors that mean that there is no helper, so that files have to go through the server.
 _NO_HELPER = (
     errors.HelperFailed,
+    errors.KernelRefused,
+    errors.MessageTooLarge,
     errors.NoFileService,
     errors.UnexpectedAnswer,
     errors.ServerError,

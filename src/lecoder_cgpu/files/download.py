@@ -175,7 +175,7 @@ class Download(Transfer):
                 return
             except errors.Error as error:
                 logs.current().info("FILES", "not by HTTP", {"path": real, "error": error.message})
-                if not error.retryable:
+                if not error.retryable or isinstance(error, errors.ReadTimeout):  # nobody waits twice for silence
                     self._read_range = None
                     return
                 failures = 0 if sink.position > before else failures + 1

@@ -33,6 +33,7 @@ BACK_PAUSE = 0.2
 
 T = TypeVar("T")
 
+SMALL = 4 << 10  # bytes; a socket is not closed for so little
 BASES_WAIT = 2.0  # seconds to wait for the class hierarchy of an exception
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
 
@@ -293,7 +294,7 @@ class KernelConnection:
 
     def _was_too_long(self) -> bool:
         """Whether the socket was closed for the size of what was sent last, which then did not arrive."""
-        return self._socket.close_code == TOO_BIG and self._sent[1] > LEAST
+        return self._socket.close_code == TOO_BIG and self._sent[1] > SMALL
 
     def _reopen(self) -> None:
         self._socket.close()

@@ -251,14 +251,27 @@ class Server:
                 fresh = self._renew(error)
                 if fresh is None or (isinstance(error, errors.ConnectionFailed) and not repeat):
                     raise
+                silent = isinstance(error, (errors.ReadTimeout, errors.ConnectionTimeout))
+                same = fresh.url == self.endpoint.url
                 self._http = None  # not closed: other threads may be reading through it
                 self.endpoint = fresh
+                if silent and same:
+                    raise  # a token cures no silence, and nobody waits for it twice
         return action()
 
     def _start_session(self, path: str, kernel_name: str) -> NotebookSession:
         name = path.rpartition("/")[2]
         body = {"path": path, "name": name, "type": "notebook", "kernel": {"name": kernel_name}}
-        answer = self.request("POST", "api/sessions", json=body)
+        try:
+            answer = self.request("POST", "api/sessions", json=body)
+        except errors.AuthError as error:
+            if error.http_status != 403:
+                raise
+            raise errors.KernelRefused(  # and not the token, with which the sessions were listed just now
+                "the server starts no kernel: HTTP 403, though it accepts the token for other requests",
+                http_status=403,
+                hint="end what runs there (lecoder-cgpu sessions list), or take another runtime; files go without",
+            ) from error
         return self._decode("api/sessions", answer, NotebookSession)
 
     def _start_kernel(self, name: str) -> Kernel:

@@ -204,7 +204,7 @@ class SessionRuntime(Ways):
         untried, self.untried = self.untried, False
         try:
             opened, ours = self.server.open_session(path, kernel_name)
-        except errors.AuthError:
+        except (errors.AuthError, errors.KernelRefused):
             self.untried = untried
             raise
         if opened.kernel is None:

@@ -253,7 +253,7 @@ class Allocator:
         record.allocation.sent = record.allocation.adopted = False
         record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None
-        record.kernel = record.helper = None
+        record.kernel = record.helper = record.message_size = None
         record.kernels = {}
         self.save(record)
 
@@ -321,12 +321,10 @@ class Allocator:
                 self._store.remove(record.id)
             raise
 
-    def _first_free(
-        self, allocation: Allocation, allowed: list[str], assign: Callable[[Ask], Assignment]
-    ) -> Assignment:
+    def _first_free(self, allocation: Allocation, names: list[str], assign: Callable[[Ask], Assignment]) -> Assignment:
         assert allocation.key is not None
         refusals: list[errors.Error] = []
-        for name in allowed or [None]:  # type: ignore[list-item]
+        for name in names or [None]:  # type: ignore[list-item]
             ask = Ask(
                 key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory
             )
@@ -335,7 +333,7 @@ class Allocator:
             except errors.CapacityError as error:
                 refusals.append(error)
                 continue
-            if allowed and found.accelerator not in allowed:
+            if names and found.accelerator not in names:
                 self._listing.control_for(allocation.plane).unassign(found.endpoint)
                 raise errors.CapacityError(
                     f"Colab gave {model.label(found.variant, found.accelerator)} instead of {ask}; it was given back",
@@ -346,7 +344,7 @@ class Allocator:
         if len(refusals) == 1:
             raise refusals[0]
         raise errors.CapacityError(
-            f"Colab has no free machine for any of {', '.join(allowed)} now",
+            f"Colab has no free machine for any of {', '.join(names)} now",
             name=refusals[0].name,
             hint=refusals[0].hint,
             retry_after=max(item.retry_after or 0.0 for item in refusals) or None,
