@@ -1,4 +1,5 @@
-"""`python -m benchmarks [--rounds N] [--json FILE] [NAME ...]`: all measurements, or those of the given names.
+"""`python -m benchmarks [--rounds N] [--json FILE] [NAME ...]`: all measurements, or those of the given names. It exits
+with 1 if a target is missed by more than a tenth. `README.md` holds the last table.
 
 Run it from the repository's root, on a quiet machine. Absolute times are this machine's; ratios are what counts.
 """
@@ -10,18 +11,21 @@ import importlib
 import json
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
 from .measure import Table, local_runtime
 
-NAMES = ("commands", "requests", "lines", "recorder", "latency", "memory", "files", "notebook")
+NAMES = ("commands", "series", "requests", "lines", "recorder", "latency", "memory", "files", "notebook")
 
 
-def main() -> None:
+def main() -> int:
+    """Measure, print, and return 1 if a target is missed by more than a tenth."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=11, help="pairs of each comparison (default: 11)")
+    parser.add_argument("--no-verdict", action="store_true", help="exit 0 also if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
     options = parser.parse_args()
     unknown = set(options.names) - set(NAMES)
@@ -42,7 +46,10 @@ def main() -> None:
             "load": load,
         }
         options.json.write_text(json.dumps({**about, "figures": table.rows}, indent=2) + "\n")
+    if table.missed:
+        print(f"\nmissed by more than a tenth: {', '.join(table.missed)}")
+    return int(bool(table.missed) and not options.no_verdict)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -30,7 +30,7 @@ def here(line: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "most"),
     [
-        ("--version", 100),
+        ("--version", 90),
         ("--help", 110),
         ("run --help", 110),
         ("job list -h", 110),

@@ -10,14 +10,13 @@ import contextlib
 import copy
 import os
 import re
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
 
-from .. import config, errors
+from .. import errors
 from . import looks, own_commands, standard_streams
 from .looks import Table, Text
 from .plain_text import indented, printable
@@ -74,6 +73,18 @@ def _json(document: Any) -> bytes:
     return _UNSEEN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), encoded)
 
 
+def _colour_allowed() -> bool:
+    from .. import config  # late, as below: --version needs no settings
+
+    return config.colour_allowed()
+
+
+def _unattended() -> bool:
+    from .. import config
+
+    return config.unattended()
+
+
 def _line(text: str) -> bytes:
     return (printable(text).rstrip("\n") + "\n").encode()
 
@@ -97,7 +108,7 @@ class Printer:
 
     @property
     def colour(self) -> bool:
-        return self.mode == "human" and self.err_is_terminal and config.colour_allowed()
+        return self.mode == "human" and self.err_is_terminal and _colour_allowed()
 
     @property
     def shows_a_person(self) -> bool:
@@ -108,7 +119,7 @@ class Printer:
     def may_ask(self) -> bool:
         """Whether a person is here who can be asked something."""
         person = self.mode == "human" and self.err_is_terminal and sys.stdin.isatty()
-        return person and not self.no_input and not config.unattended()
+        return person and not self.no_input and not _unattended()
 
     # --- the answer ---
 
@@ -228,9 +239,11 @@ class Printer:
     def _lines(self, content: Text | Table) -> list[str]:
         """The lines of an answer, as a terminal or a pipe gets them."""
         if self.out_is_terminal:
-            paint = looks.coloured if config.colour_allowed() else looks.plain
+            paint = looks.coloured if _colour_allowed() else looks.plain
             if isinstance(content, Text):
                 return [looks.drawn_line(line, paint) for line in content.lines]
+            import shutil
+
             return looks.drawn_table(content, shutil.get_terminal_size().columns, paint)
         if isinstance(content, Text):
             return [printable("".join(line)) for line in content.lines]
@@ -246,7 +259,7 @@ class Printer:
             table = show(seen)
             return RichText.from_ansi("\n".join(self._lines(table)) if table.rows else printable(table.empty))
 
-        console = Console(no_color=not config.colour_allowed(), highlight=False, markup=False)
+        console = Console(no_color=not _colour_allowed(), highlight=False, markup=False)
         looks_taken = 1
         seen = look()
         with (
@@ -300,7 +313,7 @@ class Printer:
     @contextlib.contextmanager
     def waiting(self, text: str) -> Any:
         """While something takes long: a spinner on a terminal, and elsewhere a line on stderr every half a minute."""
-        if self.mode != "human" or not self.err_is_terminal or config.unattended():
+        if self.mode != "human" or not self.err_is_terminal or _unattended():
             with self.reporting(lambda: text):
                 yield
             return
@@ -309,7 +322,7 @@ class Printer:
         report = object()
         self._reports.append(report)
         try:
-            with Console(stderr=True, no_color=not config.colour_allowed(), markup=False).status(printable(text)):
+            with Console(stderr=True, no_color=not _colour_allowed(), markup=False).status(printable(text)):
                 yield
         finally:
             self._reports.remove(report)

@@ -52,6 +52,7 @@ MESSAGE = "lecoder_tunnel"
 PING_EVERY = 10.0  # seconds
 START_LIMIT = 60.0  # seconds for the other end to answer for the first time
 HELLO_PAUSE = 0.2
+AGAIN_PAUSE = 0.2  # seconds before another try to get a connection back that was lost while it was made
 ABANDONED = 300.0  # seconds without a client after which a left-over tunnel is removed
 
 # What a fresh kernel executes: it becomes the tunnel, in the same process and on the same ports (protocol J13).
@@ -206,8 +207,7 @@ class Tunnel:
                 if frame is not None:
                     self._take(frame, current.subprotocol)
             except errors.ConnectionFailed:
-                if not self._closed:
-                    self._reconnect()
+                self._make_anew()
 
     def _take(self, frame: str | bytes, subprotocol: str | None) -> None:
         try:
@@ -266,11 +266,20 @@ class Tunnel:
         with self._sending:
             yield self._send
 
+    def _make_anew(self) -> None:
+        """Get a lost connection back. It may be lost again before the other end has told what it has."""
+        while not self._closed:
+            try:
+                self._reconnect()
+                return
+            except errors.ConnectionFailed:
+                time.sleep(AGAIN_PAUSE)
+
     def _reconnect(self) -> None:
         with self._sending:
-            assert self._socket is not None
-            self._socket.close()
-            self._socket = None
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
         try:
             fresh = reconnect(
                 lambda: self._server.open_channels(self._kernel_id, self._session_id),
@@ -291,7 +300,11 @@ class Tunnel:
         with contextlib.suppress(errors.ConnectionFailed):
             fresh.send(request.frame(fresh.subprotocol))
         self._fresh = fresh
-        self._await_resumption(fresh)
+        try:
+            self._await_resumption(fresh)
+        except errors.ConnectionFailed:
+            fresh.close()
+            raise
 
     def _may_come_back(self, error: errors.Error) -> bool:
         """Whether to go on reconnecting: until `close`, or until the runtime is known to be lost."""
@@ -299,7 +312,7 @@ class Tunnel:
 
     def _await_resumption(self, fresh: WebSocket) -> None:
         while not self._closed and self._socket is None:
-            frame = fresh.receive(PING_EVERY)  # its failure leads back to `run`, which reconnects again
+            frame = fresh.receive(PING_EVERY)
             if frame is not None:
                 self._take(frame, fresh.subprotocol)
 

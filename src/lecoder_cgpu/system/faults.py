@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from .. import config, errors
+from .. import errors
 
 DISK = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 FILES = (errno.EMFILE, errno.ENFILE)
@@ -81,6 +81,8 @@ def _incomplete(error: ImportError) -> errors.Error | None:
     module = (error.name or "").partition(".")[0]
     if not module or module in ("lecoder_cgpu", *sys.builtin_module_names):
         return None
+    from .. import config
+
     extra = next((name for name, modules in config.EXTRAS.items() if module in modules), None)
     wanted = "lecoder-cgpu" if extra is None else f"lecoder-cgpu[{extra}]"
     return errors.ConfigError(

@@ -1,0 +1,57 @@
+"""A hundred runs one after the other, as agents make them: here, and over a line whose round trip takes 80 ms."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from .line import ROUND_TRIP, Line
+from .measure import FLOOR, TOOL, Aim, Runtime, Table, timed
+
+RUNS = 100
+RUN = ["run", "-m", "kernel", "print(1)"]
+
+
+def measure(table: Table, runtime: Runtime, rounds: int) -> None:
+    few = min(rounds, 10)  # a hundred take a minute, and each is like the other
+    taken = RUNS * statistics.median(timed([*TOOL, *RUN])[0] for _ in range(few))
+    table.add(f"{RUNS} warm runs", f"{taken:.1f} s", taken, Aim(9, "s"), seconds=taken)
+    far(table, runtime, few)
+
+
+def far(table: Table, runtime: Runtime, rounds: int) -> None:
+    endpoint = runtime.client.session().endpoint
+    line = Line(endpoint.url)
+    folder = runtime.folder / "far"
+    folder.mkdir(exist_ok=True)
+    environment = {
+        **os.environ,
+        "LECODER_CGPU_CONFIG_DIR": str(folder),
+        "LECODER_CGPU_BACKEND": "jupyter",
+        "LECODER_CGPU_JUPYTER_URL": line.url,
+        "LECODER_CGPU_JUPYTER_TOKEN": endpoint.token or "",
+    }
+    subprocess.run([*TOOL, *RUN], env=environment, check=True, capture_output=True)
+    taken = statistics.median(timed([*TOOL, *RUN], environment)[0] for _ in range(rounds))
+    name = f"{RUNS} warm runs, {1000 * ROUND_TRIP:.0f} ms away"
+    table.add(name, f"{RUNS * taken:.1f} s", RUNS * taken, Aim(18, "s"), seconds=RUNS * taken)
+    near = statistics.median(timed([*TOOL, *RUN])[0] for _ in range(rounds))
+    trips = (taken - near) / ROUND_TRIP
+    table.add("round trips of a warm run", f"{trips:.1f}", trips, Aim(2, ""), trips=round(trips, 2))
+    kept = kept_open(runtime, line.url, endpoint.token or "", rounds) / ROUND_TRIP
+    table.add("the same with a connection that is kept open", f"{kept:.1f}", trips=round(kept, 2))
+    subprocess.run([*TOOL, "sessions", "close", "--all"], env=environment, check=True, capture_output=True)
+    line.close()
+
+
+def kept_open(runtime: Runtime, url: str, token: str, rounds: int) -> float:
+    """Seconds of one run over a socket that is open already."""
+    code = Path(FLOOR).with_name("kept.py")
+    socket = f"{url.replace('http', 'ws', 1)}api/kernels/{runtime.kernel}/channels?session_id=kept"
+    done = subprocess.run(
+        [sys.executable, code, socket, token, str(rounds)], check=True, capture_output=True, text=True
+    )
+    return statistics.median(map(float, done.stdout.split()))
