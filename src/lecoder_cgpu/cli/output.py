@@ -297,6 +297,8 @@ class Printer:
             paint = looks.coloured if self.colour else looks.plain
             shown = printable(_told(self.ours(text)))
             if self.shows_a_person:
+                import shutil
+
                 shown = looks.wrapped(shown, shutil.get_terminal_size().columns, first=looks.width(label))
             with contextlib.suppress(OSError, ValueError):
                 print(paint(label, label_style) + paint(shown, style), file=sys.stderr, flush=True)
