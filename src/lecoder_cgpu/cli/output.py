@@ -73,16 +73,10 @@ def _json(document: Any) -> bytes:
     return _UNSEEN_JSON.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), encoded)
 
 
-def _colour_allowed() -> bool:
-    from .. import config  # late, as below: --version needs no settings
+def _settings() -> Any:
+    from .. import config  # late: --version needs none
 
-    return config.colour_allowed()
-
-
-def _unattended() -> bool:
-    from .. import config
-
-    return config.unattended()
+    return config
 
 
 def _line(text: str) -> bytes:
@@ -108,7 +102,7 @@ class Printer:
 
     @property
     def colour(self) -> bool:
-        return self.mode == "human" and self.err_is_terminal and _colour_allowed()
+        return self.mode == "human" and self.err_is_terminal and _settings().colour_allowed()
 
     @property
     def shows_a_person(self) -> bool:
@@ -119,7 +113,7 @@ class Printer:
     def may_ask(self) -> bool:
         """Whether a person is here who can be asked something."""
         person = self.mode == "human" and self.err_is_terminal and sys.stdin.isatty()
-        return person and not self.no_input and not _unattended()
+        return person and not self.no_input and not _settings().unattended()
 
     # --- the answer ---
 
@@ -239,7 +233,7 @@ class Printer:
     def _lines(self, content: Text | Table) -> list[str]:
         """The lines of an answer, as a terminal or a pipe gets them."""
         if self.out_is_terminal:
-            paint = looks.coloured if _colour_allowed() else looks.plain
+            paint = looks.coloured if _settings().colour_allowed() else looks.plain
             if isinstance(content, Text):
                 return [looks.drawn_line(line, paint) for line in content.lines]
             import shutil
@@ -259,7 +253,7 @@ class Printer:
             table = show(seen)
             return RichText.from_ansi("\n".join(self._lines(table)) if table.rows else printable(table.empty))
 
-        console = Console(no_color=not _colour_allowed(), highlight=False, markup=False)
+        console = Console(no_color=not _settings().colour_allowed(), highlight=False, markup=False)
         looks_taken = 1
         seen = look()
         with (
@@ -315,7 +309,7 @@ class Printer:
     @contextlib.contextmanager
     def waiting(self, text: str) -> Any:
         """While something takes long: a spinner on a terminal, and elsewhere a line on stderr every half a minute."""
-        if self.mode != "human" or not self.err_is_terminal or _unattended():
+        if self.mode != "human" or not self.err_is_terminal or _settings().unattended():
             with self.reporting(lambda: text):
                 yield
             return
@@ -324,7 +318,7 @@ class Printer:
         report = object()
         self._reports.append(report)
         try:
-            with Console(stderr=True, no_color=not _colour_allowed(), markup=False).status(printable(text)):
+            with Console(stderr=True, no_color=not _settings().colour_allowed(), markup=False).status(printable(text)):
                 yield
         finally:
             self._reports.remove(report)
