@@ -107,6 +107,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--on-finish",
         "--output",
         "--outputs",
+        "--print",
         "--pull",
         "--release",
         "--retries",

@@ -45,7 +45,12 @@ def content(root: click.Group, old: Collection[str]) -> bytes:
         if path:
             found["o"] = {name: kind for name, kind in found["o"].items() if everywhere.get(name, "") != kind}
             found["h"] = {name: text for name, text in found["h"].items() if name in found["o"]}
-    return (json.dumps(table, ensure_ascii=False, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    lines = [f"{json.dumps(path)}:{_compact(found)}" for path, found in sorted(table.items())]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()  # a line for each command, so that changes can be merged
+
+
+def _compact(found: dict[str, Any]) -> str:
+    return json.dumps(found, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _described(command: click.Command, path: str, old: Collection[str]) -> Iterator[tuple[str, dict[str, Any]]]:

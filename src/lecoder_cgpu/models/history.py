@@ -95,7 +95,8 @@ class HistoryStats(Struct, kw_only=True):
 
 
 class HistoryPage(Struct, kw_only=True):
-    """`logs --html FILE`: where the page is, how many runs are on it, and its size in bytes."""
+    """`logs --html FILE` (or `--ipynb`, `--md`, `--jsonl`): where the document is, how many runs are in it, and its
+    size in bytes."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)

@@ -11,6 +11,7 @@ import click
 from msgspec import UNSET, Struct
 
 from ... import errors
+from ...history import exports
 from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
@@ -43,10 +44,9 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--category", metavar="NAME", help="Only errors of this category, such as import or memory."),
         click.option("--mode", metavar="MODE", help="Only these: kernel or terminal."),
         click.option("--since", metavar="WHEN", help="Not before: 30m, 2h, 1d, 2w, today, yesterday, or a date."),
-        click.option(
-            "--html",
-            metavar="FILE",
-            help="Write them to a self-contained web page, with outputs and images; - is stdout.",
+        *(
+            click.option(f"--{form}", metavar="FILE", help=f"Write them to FILE as {what}; - is stdout.")
+            for form, what in exports.FORMS.items()
         ),
         click.option("--stats", is_flag=True, help="Only summary statistics."),
         click.option("--clear", is_flag=True, help="Delete the history."),
@@ -64,6 +64,9 @@ class Chosen(Struct, kw_only=True):
     mode: str | None
     since: str | None
     html: str | None
+    ipynb: str | None
+    md: str | None
+    jsonl: str | None
     stats: bool
     clear: bool
 
@@ -78,14 +81,17 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     lecoder-cgpu logs -n 10 --json
     lecoder-cgpu logs --status error --since 1d
     lecoder-cgpu logs --since today --html report.html
+    lecoder-cgpu logs --mode kernel --ipynb today.ipynb
     lecoder-cgpu logs stats
     """
     if context.invoked_subcommand is not None:
         return None
     app, chosen = context.ensure_object(App), Chosen(**options)
     history = _history(app)
-    if chosen.html is not None:
-        _check_page(app, chosen.html, "stats" if chosen.stats else "clear" if chosen.clear else None)
+    named = [(form, file) for form in exports.FORMS if (file := getattr(chosen, form)) is not None]
+    if named:
+        others = [form for form, _ in named[1:]] + ["stats"] * chosen.stats + ["clear"] * chosen.clear
+        _check_page(app, *named[0], others[0] if others else None)
     if chosen.clear:
         return _clear(history)
     if chosen.stats:
@@ -94,8 +100,8 @@ def command(context: click.Context, /, **options: Any) -> Answer | None:
     entries = history.entries(
         chosen.limit, status=chosen.status, category=chosen.category, mode=chosen.mode, since=start
     )
-    if chosen.html is not None:
-        return _page(app, history, entries, chosen.html)
+    if named:
+        return _page(app, history, entries, *named[0])
     rows = [_row(entry) for entry in entries]
     return Answer(entries, lambda: _table(rows))
 
@@ -161,7 +167,7 @@ def show(app: App, /, run: str, output: bool, html: str | None, **shown: Any) ->
     history = _history(app)
     entry = history.find(run)
     if html is not None:
-        _check_page(app, html, "output" if output else None)
+        _check_page(app, "html", html, "output" if output else None)
     if output:
         return _output(app, run, entry, run_display.RenderOptions(**shown))
     if entry is None:
@@ -171,7 +177,7 @@ def show(app: App, /, run: str, output: bool, html: str | None, **shown: Any) ->
             hint=f"ask the runtime: lecoder-cgpu logs show {run} --output",
         )
     if html is not None:
-        return _page(app, history, [entry], html)
+        return _page(app, history, [entry], "html", html)
     return Answer(entry, lambda: "\n".join(_lines(entry)))
 
 
@@ -206,26 +212,24 @@ def _lines(entry: HistoryEntry) -> list[str]:
     return lines
 
 
-def _check_page(app: App, file: str, other: str | None) -> None:
+def _check_page(app: App, form: str, file: str, other: str | None) -> None:
     """Refuse what a page does not go with; `other` is an option that was given."""
     if file == "-" and app.printer.mode != "human":
         raise errors.UsageError(
-            "--html - prints the page, and --json a document",
+            f"--{form} - prints the page, and --json a document",
             name="ConflictingOptions",
-            hint="leave out --json, or give a file to --html",
+            hint=f"leave out --json, or give a file to --{form}",
         )
     if other is not None:
         raise errors.UsageError(
-            f"--html cannot be combined with --{other}",
+            f"--{form} cannot be combined with --{other}",
             name="ConflictingOptions",
-            hint=f"leave out --html or --{other}",
+            hint=f"leave out --{form} or --{other}",
         )
 
 
-def _page(app: App, history: History, entries: list[HistoryEntry], file: str) -> Answer:
-    from ...history.page import page
-
-    content = page(entries, history.images.read, datetime.now(UTC), title="Runs").encode()
+def _page(app: App, history: History, entries: list[HistoryEntry], form: str, file: str) -> Answer:
+    content = exports.content(form, entries, history.images.read, datetime.now(UTC))
     if file == "-":
         app.printer.write(content)
         return Answer(HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
@@ -239,7 +243,7 @@ def _page(app: App, history: History, entries: list[HistoryEntry], file: str) ->
         raise errors.UsageError(
             f"{file} cannot be written: {error.strerror or error}",
             name="FileNotWritable",
-            hint="give another file to --html",
+            hint=f"give another file to --{form}",
         ) from error
     document = HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")
