@@ -76,6 +76,20 @@ def test_the_kernel_dies() -> None:
     assert course.outcome.execution.death == "the kernel died and was restarted by the server"
 
 
+def test_the_kernel_dies_before_it_has_begun() -> None:
+    """The new process may execute the request, so only the server's word that it does nothing ends the wait."""
+    course = Course()
+    course.give(status("restarting", parent=""))
+    assert course.phase() is Phase.FOLLOWING
+    assert course.later(execution_watch.PROBE_AFTER + 0.1) == [ev.Probe()]
+    course.begun().give(reply(), status("idle"))
+    assert (course.outcome.execution.status, course.outcome.execution.death) == ("ok", None)
+    silent = Course()
+    silent.give(status("restarting", parent=""), ev.KernelState("idle"))
+    silent.later(execution_watch.SETTLE_GRACE + 0.1)
+    assert (silent.outcome.execution.death or "").endswith("before anything of this run was seen")
+
+
 # --- questions of the code ---
 
 

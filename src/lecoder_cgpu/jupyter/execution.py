@@ -31,6 +31,7 @@ EXECUTION_TYPES = frozenset(
 )  # fmt: skip
 
 
+RESTARTED = "the kernel died and was restarted by the server"
 GONE = "the kernel is gone"  # the server does not know it any more: it was ended there, or the server was restarted
 _CLASS = re.compile(r"<class '(?:[\w.]*\.)?(\w+)'>")
 _RUN = re.compile(r"run-[0-9a-f]{16}")
@@ -68,6 +69,7 @@ class Execution:
         self._shown: Raised | None = None  # the last exception that was shown
         self._note: dict[str, Any] | None = None  # the reply as the recorder has the kernel publish it
         self.death: str | None = None
+        self.restarted = False  # the kernel died before it published anything of this run
         self.user_expressions: dict[str, Any] = {}
         self.inputs = 0  # how often the code asked for input
         self.unreadable = 0  # frames that came meanwhile and were no messages
@@ -229,15 +231,16 @@ class Execution:
 
     def _is_death(self, message: messages.Message) -> bool:
         """Whether this status ends the run. The server reports a crash as `restarting` or `dead` to every client. A
-        restart that another client asked for shows only as `starting` on a kernel that was busy (protocol J6).
+        restart that another client asked for shows only as `starting` on a kernel that was busy (protocol J6). The new
+        process may still execute a request that the old one had not begun.
         """
         state = message.content.get("execution_state")
         if state in ("restarting", "autorestarting"):
-            self.death = "the kernel died and was restarted by the server"
+            self.restarted = not self.started
+            self.death = None if self.restarted else RESTARTED
         elif state in ("dead", "terminating"):
             self.death = "the kernel died"
         elif state == "starting" and self.started and not self.replied:
-            # The new process may still execute a request that the old one had not begun.
             self.death = "the kernel was restarted"
         return self.death is not None
 

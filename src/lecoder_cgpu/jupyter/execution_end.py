@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import watch_events as ev
+from .execution import RESTARTED
 from .watch_state import READING_ON, Clock, Phase, Source, WatchState
 
 READ_PAUSE = 0.02  # seconds between two looks at the recording of a run that has ended
@@ -136,8 +137,8 @@ class Ending:
         elif outcome.unknown:
             # On a sound socket a reply is not lost: the kernel that owed it is no more.
             outcome.unknown = False
-            began = "" if state.execution.started else " before the code began"
-            state.execution.death = f"the kernel was restarted{began}"
+            began = "" if state.execution.started else ", before anything of this run was seen"
+            state.execution.death = f"{RESTARTED if state.execution.restarted else 'the kernel was restarted'}{began}"
         state.close()
 
     def _conclude_from_recording(self, end: ev.RecordedEnd) -> None:

@@ -190,6 +190,10 @@ class Watch:
         if damaged or self._has_lost_its_beginning(message):
             state.read_on()
         event = state.take(message)
+        if (
+            self.execution.restarted and message.type == "status"
+        ):  # whether the new process has it, the server knows soon
+            state.set(Clock.PROBE, PROBE_AFTER)
         if self.execution.replied and not self.execution.idle:  # much output may be on its way still
             state.set(Clock.SETTLE, SETTLE_GRACE)
         if isinstance(event, wire.InputRequested):

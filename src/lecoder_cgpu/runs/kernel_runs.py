@@ -411,7 +411,7 @@ def _death(outcome: Outcome) -> errors.Error:
             hint="repeat the same command: it starts a new kernel",
         )
     return errors.RuntimeFailure(
-        f"{death} while the code ran; its variables are lost",
+        f"{death}{' while the code ran' if outcome.execution.started else ''}; its variables are lost",
         name="KernelDied",
         hint="a crash of native code, os._exit, or too little memory does this; lecoder-cgpu status shows the memory",
     )
