@@ -274,3 +274,5 @@ def test_the_files_here_that_tools_may_touch(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(errors.UsageError, match="itself"):
             found.target(path, [source])
     assert places.Places([str(tmp_path / "other")]).target("x", ["x"]) == f"{tmp_path}/other/x"
+    with pytest.raises(errors.UsageError, match="is an address"):
+        found.target("gs://bucket/x", ["x"])

@@ -33,7 +33,8 @@ class Places:
         """Full paths of what is to be read, patterns expanded.
 
         Raises:
-            errors.UsageError: (`OutsideRoots`, `OwnFolder`) it may not be touched. errors.NotFoundError: it is missing.
+            errors.UsageError: (`OutsideRoots`, `OwnFolder`) it may not be touched, or is an address.
+            errors.NotFoundError: it is missing.
         """
         found = plan.expand([self._inside(path) for path in paths])
         return [self._closed(self._inside(path), path) for path in found]
@@ -42,7 +43,7 @@ class Places:
         """The full path of where sources of the runtime land; it keeps a final slash.
 
         Raises:
-            errors.UsageError: (`OutsideRoots`, `OwnFolder`) it may not be touched.
+            errors.UsageError: (`OutsideRoots`, `OwnFolder`) it may not be touched, or is an address.
         """
         target = self._inside(path or "./")
         for source in sources:
@@ -51,6 +52,7 @@ class Places:
         return target
 
     def _inside(self, path: str) -> str:
+        plan.check_no_address([path])
         expanded = os.path.expanduser(path)
         here = os.getcwd()
         start = here if any(is_inside(os.path.realpath(here), root) for root in self._roots) else self._roots[0]
