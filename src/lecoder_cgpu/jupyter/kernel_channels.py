@@ -54,9 +54,9 @@ class Completeness(Struct):
     indent: str = ""
 
 
-def _too_long(size: int, most: int) -> errors.CodeTooLong:
+def _too_long(size: int) -> errors.CodeTooLong:
     return errors.CodeTooLong(
-        f"the code is too long for one message: {size >> 10} KiB, where less than {most >> 10} KiB pass",
+        f"the code is too long: the server takes no message of {size >> 10} KiB",
         hint="send it as a file: lecoder-cgpu upload FILE.py, then: lecoder-cgpu run python FILE.py",
     )
 
@@ -265,15 +265,14 @@ class KernelConnection:
         """Send a request, or raise if it is too long; returns its bytes. `before`: those of a larger message that it
         depends on."""
         frame = request.frame(self._socket.subprotocol)
-        most = self.server.message_size.most
-        if len(frame) > max(most, LEAST):
-            raise _too_long(len(frame), most)
+        if len(frame) > max(self.server.message_size.most, LEAST):
+            raise _too_long(len(frame))
         self._sent = (request.msg_id, max(len(frame), before))
         try:
             self._socket.send(frame)
         except errors.ConnectionFailed as error:
             if self._was_too_long():
-                raise _too_long(self._sent[1], most) from error
+                raise _too_long(self._sent[1]) from error
             raise
         return len(frame)
 
@@ -310,7 +309,7 @@ class KernelConnection:
             errors.CodeTooLong: it was closed for the size of our request, which did not arrive.
         """
         if self._was_too_long():
-            raise _too_long(self._sent[1], self.server.message_size.most)
+            raise _too_long(self._sent[1])
         # A request that is still in the old socket must not reach the kernel after we have said that it was lost.
         self._socket.abandon()
         self._socket = reconnect(
