@@ -50,11 +50,11 @@ def test_a_page_of_help_imports_no_command(line: str, most: int, tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "more", "most"),
     [
-        ("", {"hashlib"}, 265),
-        ("config show", {"hashlib", "shutil"}, 255),
-        ("logs", {"hashlib"}, 255),
-        ("job list", {"hashlib", "subprocess", "shutil", "tempfile", "logging"}, 360),
-        ("status", {"hashlib", "logging"}, 260),
+        ("", {"hashlib"}, 275),
+        ("config show", {"hashlib", "shutil"}, 270),
+        ("logs", {"hashlib", "logging"}, 290),
+        ("job list", {"hashlib", "subprocess", "shutil", "tempfile", "logging"}, 375),
+        ("status", {"hashlib", "logging"}, 290),
     ],
 )
 def test_a_command_without_a_runtime(line: str, more: set[str], most: int, tmp_path: Path) -> None:

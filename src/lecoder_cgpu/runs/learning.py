@@ -1,4 +1,7 @@
-"""Learning how runs ended that were left alone, wherever a runtime is asked anyway, or can be asked at no cost."""
+"""Learning how runs ended that were left alone, wherever a runtime is asked anyway, or can be asked at no cost.
+
+Most of the time nothing is to be learned, so what asks runtimes is imported when one is asked.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from typing import TYPE_CHECKING
 from ..history.entries import History
 from ..models.status import Status
 from ..sessions import status as overview
-from . import closing, records
-from .jobs import Jobs
+from . import records
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
@@ -30,6 +32,8 @@ def history(manager: SessionManager) -> History:
     left = records.left_alone(manager)
     if not left:
         return found
+    from . import closing
+
     for record in manager.store.records():
         session = manager.hold_or_none(record)
         if session is not None and session.backend.is_here and any(records.is_of(item, session) for item in left):
@@ -48,4 +52,6 @@ def status(manager: SessionManager, key: str | None = None) -> Status:
 
 
 def _note(session: Session, helper: Helper, states: Sequence[RunState]) -> None:
+    from .jobs import Jobs
+
     records.note_ends(Jobs(session, helper), states)
