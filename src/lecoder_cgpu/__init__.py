@@ -10,22 +10,50 @@ __version__ = "0.6.0"
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would cost every command 5 ms
 if TYPE_CHECKING:
     from . import errors as errors
+    from . import events as events
+    from . import results as results
+    from .api.aio import AsyncClient as AsyncClient
+    from .api.aio import AsyncJob as AsyncJob
+    from .api.aio import AsyncSession as AsyncSession
+    from .api.aio import AsyncStream as AsyncStream
     from .api.client import Client as Client
     from .api.job import Job as Job
     from .api.session import Session as Session
     from .api.stream import Stream as Stream
     from .pool import Pool as Pool
-    from .remote_functions import remote as remote
+    from .remote_functions.function import RemoteFunction as RemoteFunction
+    from .remote_functions.function import remote as remote
 
 _HOMES = {
+    "AsyncClient": "api.aio",
+    "AsyncJob": "api.aio",
+    "AsyncSession": "api.aio",
+    "AsyncStream": "api.aio",
     "Client": "api.client",
     "Job": "api.job",
     "Pool": "pool",
     "Session": "api.session",
     "Stream": "api.stream",
-    "remote": "remote_functions",
+    "RemoteFunction": "remote_functions.function",
+    "remote": "remote_functions.function",
 }
-__all__ = ["Client", "Job", "Pool", "Session", "Stream", "__version__", "errors", "remote"]
+__all__ = [
+    "AsyncClient",
+    "AsyncJob",
+    "AsyncSession",
+    "AsyncStream",
+    "Client",
+    "Job",
+    "Pool",
+    "RemoteFunction",
+    "Session",
+    "Stream",
+    "__version__",
+    "errors",
+    "events",
+    "remote",
+    "results",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -33,8 +61,8 @@ def __getattr__(name: str) -> object:
 
     if name in _HOMES:
         return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-    if name == "errors":
-        return import_module(".errors", __name__)
+    if name in ("errors", "events", "results"):
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -26,15 +26,19 @@
 Some failures are caught to be acted upon, and have a class of their own below these (`HelperDead` below
 `ConnectionFailed`). Such a class declares no code: it has its parent's, and its name is the `name` that users see.
 Catch the class, or look at `http_status`; never compare `name`.
+What Python has an exception for is that, too: put `except Error: raise` before an `except OSError` around our calls.
 
-The failure of user code is data: it is described by these classes but returned inside a result, never raised.
-Everything else is raised, and `cli.main` alone turns it into a document and an exit status.
+The failure of user code is data: described by these classes, returned inside a result, never raised. Everything else is
+raised, and `cli.main` alone turns it into a document and an exit status.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from .results import Install, NotebookRun, Run
 
 
 class Error(Exception):
@@ -68,11 +72,26 @@ class Error(Exception):
         self.name = name or type(self).__name__
         self.retry_after = retry_after
         self.http_status = http_status
-        self.run: Any = None  # the document of the run that failed, where there is one
+        self.run: Run | Install | NotebookRun | None = None  # what is known of the run that failed, where there is one
         if retryable is not None:
             self.retryable = retryable
         if exit_status is not None:
             self.exit_status = exit_status
+
+    @property
+    def error_code(self) -> int:
+        """`code`, as documents and results call it."""
+        return self.code
+
+    @property
+    def exit_code(self) -> int:
+        """`exit_status`, as documents and results call it."""
+        return self.exit_status
+
+    @property
+    def suggestion(self) -> str | None:
+        """`hint`, as documents and results call it."""
+        return self.hint
 
 
 class CodeFailure(Error):
@@ -96,20 +115,20 @@ class RuntimeFailure(CodeFailure):
     description = "The code ran and failed."
 
 
-class TimeoutFailure(CodeFailure):
+class TimeoutFailure(CodeFailure, TimeoutError):
     code = 1003
     category = "timeout"
     retryable = True
     description = "Something that the code waited for took too long."
 
 
-class MemoryFailure(CodeFailure):
+class MemoryFailure(CodeFailure, MemoryError):
     code = 1004
     category = "memory"
     description = "The code ran out of memory."
 
 
-class ImportFailure(CodeFailure):
+class ImportFailure(CodeFailure, ImportError):  # type: ignore[misc]  # ImportError's `name` may be None
     code = 1005
     category = "import"
     description = "A module could not be imported."
@@ -125,7 +144,7 @@ class UnknownFailure(CodeFailure):
     code = 1999
 
 
-class TimeLimit(Error):
+class TimeLimit(Error, TimeoutError):
     code = 1003
     category = "timeout"
     exit_status = 75
@@ -133,7 +152,7 @@ class TimeLimit(Error):
     description = "A time limit was reached."
 
 
-class ConnectionFailed(Error):
+class ConnectionFailed(Error, ConnectionError):
     code = 1006
     category = "io"
     exit_status = 74
@@ -224,15 +243,15 @@ class NameResolution(ConnectionFailed):
     """There is no host of that name."""
 
 
-class ConnectionRefused(ConnectionFailed):
+class ConnectionRefused(ConnectionFailed, ConnectionRefusedError):
     """Nothing listens at that address."""
 
 
-class ConnectionTimeout(ConnectionFailed):
+class ConnectionTimeout(ConnectionFailed, TimeoutError):
     """No connection was made in time."""
 
 
-class ReadTimeout(ConnectionFailed):
+class ReadTimeout(ConnectionFailed, TimeoutError):
     """A server took the request and did not answer in time; the request may have had an effect."""
 
 
@@ -316,7 +335,7 @@ class FileChanged(TransferError):
     """A file was written while it was read."""
 
 
-class PermissionDenied(TransferError):
+class PermissionDenied(TransferError, PermissionError):
     """The system does not allow it."""
 
 
@@ -326,6 +345,10 @@ class FetchBusy(TransferError):
 
 class PageLost(TransferError):
     """A listing that comes in pages has to be asked for again."""
+
+
+class FileNotFound(NotFoundError, FileNotFoundError):
+    """There is no such file, here or on the runtime."""
 
 
 class TokenRefused(AuthError):
@@ -396,7 +419,7 @@ class LockHeld(ConfigError):
     """Another process holds the lock of a state file for too long."""
 
 
-class MissingExtra(ConfigError):
+class MissingExtra(ConfigError, ImportError):  # type: ignore[misc]  # as above
     """A library is not installed that one of the extras brings."""
 
 
@@ -418,3 +441,10 @@ def subclasses(kind: type[Error]) -> Iterator[type[Error]]:
     for child in kind.__subclasses__():
         yield child
         yield from subclasses(child)
+
+
+__all__ = sorted(["EXIT_STOPPED_WAITING", "Error", *(kind.__name__ for kind in subclasses(Error))])
+
+
+def __dir__() -> list[str]:
+    return __all__

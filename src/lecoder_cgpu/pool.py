@@ -25,7 +25,7 @@ from . import errors
 from .api.client import Client
 from .api.session import OnOutput, Session
 from .backends.protocol import RuntimeRequest
-from .remote_functions import remote
+from .remote_functions.function import remote
 from .sessions import free_tier, operations
 from .store.session_store import Record
 
@@ -321,7 +321,7 @@ class Pool(Executor):
             timer.start()
         function, args, kwargs = item.call()
         try:
-            exited, value = remote(session=session, on_output=self._on_output)(function)(*args, **kwargs)
+            exited, value = remote(session=session, on_output=self._on_output or _unheard)(function)(*args, **kwargs)
         except BaseException as problem:
             if timer is not None and work.stopped and not self._stopped:
                 limit = errors.TimeLimit(f"the item was ended after {self._item_timeout:g} seconds", name="ItemTimeout")
@@ -423,6 +423,10 @@ def check_python(answer: str) -> None:
             name="PythonMismatch",
             hint=f"run this program with Python {there}, or use Session.run",
         )
+
+
+def _unheard(stream: str, text: str) -> None:
+    """Nobody asked for what the functions print, and several print at once."""
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., tuple[bool, Any]]:

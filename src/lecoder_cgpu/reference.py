@@ -72,13 +72,15 @@ def _tidy(schema: Any) -> Any:
 def files() -> dict[str, bytes]:
     """Path below the project's folder -> content of everything that is made as a whole."""
     from .cli import app, help_page
-    from .docgen import completions, error_names, guide, man, pages
+    from .docgen import async_types, completions, error_names, guide, man, pages, result_types
 
     described = _described()
     texts = {f"docs/reference/{name}": text for name, text in pages.pages(described).items()}
     texts["docs/reference/error-names.md"] = pages.error_names(error_names.names())
     texts["man/lecoder-cgpu.1"] = man.page(described)
     texts["docs/agents.md"] = guide.agents(described)
+    texts["src/lecoder_cgpu/api/aio.pyi"] = async_types.stub()
+    texts["src/lecoder_cgpu/results.pyi"] = result_types.stub()
     texts["src/lecoder_cgpu/SKILL.md"] = guide.skill(described)
     texts |= {f"{PAGES}/{name}": text for name, text in help_page.kept(app.root).items()}
     made = {f"schemas/{name}": content for name, content in schemas().items()}

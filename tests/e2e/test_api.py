@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import operator
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +20,19 @@ import pytest
 import lecoder_cgpu
 from lecoder_cgpu import Client, Session, errors, remote
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.remote_functions import travel
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
+
+
+def square(value: float) -> float:
+    """A function that `hypotenuse` calls."""
+    return value * value
+
+
+def hypotenuse(a: float, b: float) -> float:
+    """Uses a module and a function of this file."""
+    return math.sqrt(square(a) + square(b))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +62,7 @@ def test_a_run_and_its_failure(session: Session) -> None:
     with pytest.raises(errors.RuntimeFailure) as failure:
         session.run("1/0", check=True)
     assert failure.value.name == "ZeroDivisionError"
+    assert failure.value.run is not None
     assert failure.value.run.exit_code == 1
     assert "1/0" in failure.value.__notes__[0]
     with pytest.raises(errors.TimeLimit):
@@ -118,7 +134,7 @@ def test_a_remote_failure(session: Session) -> None:
 
     with pytest.raises(KeyError) as failure:
         fail(False)
-    assert "in fail" in str(failure.value.__cause__)
+    assert "in fail" in failure.value.__notes__[0]
     with pytest.raises(Odd, match="mine"):
         fail(True)
     with pytest.raises(errors.UsageError) as refused:
@@ -126,14 +142,103 @@ def test_a_remote_failure(session: Session) -> None:
     assert refused.value.name == "NotPicklable"
 
 
-def test_a_large_value_comes_back(session: Session) -> None:
-    """An answer far beyond the server's rate limits is complete."""
+def test_large_values_go_through_files(session: Session) -> None:
+    """Far beyond what a server takes as a message, in and out; nothing stays there."""
 
     @remote(session=session)
     def double(data: bytes) -> bytes:
         return data + data
 
-    assert double(b"x" * 3_000_000) == b"x" * 6_000_000
+    assert double(b"x" * 15_000_000) == b"x" * 30_000_000
+    assert session.shell('ls -A "${LECODER_CGPU_RESIDENT_HOME:-$HOME/.lecoder-cgpu-resident}"/calls').stdout == ""
+
+
+class Odd(Exception):
+    """Cannot be made from its arguments."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(f"{first}/{second}")
+        self.first = first
+
+
+def test_what_remote_functions_may_be(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """Recursive, called by each other, generators, methods, coroutines; exceptions of any kind come back."""
+    on = remote(session=session)
+
+    @on
+    def factorial(n: int) -> int:
+        return 1 if n < 2 else n * factorial(n - 1)
+
+    @on
+    def told(n: int) -> Iterator[int]:
+        print("factorials of", n)
+        for i in range(n):
+            yield factorial(i)
+
+    class Scaled:
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+        @remote(session=session)
+        def by(self, value: int) -> int:
+            return self.factor * value
+
+    @on
+    async def later(value: int) -> int:
+        import asyncio
+
+        await asyncio.sleep(0.01)
+        return value
+
+    @on
+    def odd() -> None:
+        raise Odd(1, 2)
+
+    assert list(told(5)) == [1, 1, 2, 6, 24]
+    assert capsys.readouterr().out == "factorials of 5\n"
+    assert Scaled(3).by(4) == 12
+    assert asyncio.run(later(4)) == 4
+    assert factorial.local(3) == 6
+    assert factorial.submit(4).result() == 24
+    with pytest.raises(Odd, match="1/2") as failure:
+        odd()
+    assert failure.value.first == 1
+
+
+def test_limits_of_remote_functions(session: Session) -> None:
+    """On time, of a call and of many; failures as values; and a task that is cancelled ends its call."""
+    slow = remote(session=session, timeout=0.5)(time.sleep)
+    with pytest.raises(TimeoutError):
+        slow(60)
+    with pytest.raises(TimeoutError):
+        list(remote(session=session)(time.sleep).map([60, 60], timeout=0.5))
+    found = list(remote(session=session)(operator.truediv).map([1, 1], [2, 0], return_exceptions=True))
+    assert (found[0], type(found[1])) == (0.5, ZeroDivisionError)
+
+    @remote(session=session)
+    async def endless() -> None:
+        await asyncio.sleep(120)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(endless())
+        await asyncio.sleep(1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancel())
+    assert session.run("print('free')", timeout=20).stdout == "free\n"
+
+
+def test_another_python(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that can travel as source does; another is refused before it is sent."""
+    there = travel.Place([3, travel.HERE[1] + 1], True)
+    monkeypatch.setitem(travel._places, session, there)
+    assert remote(session=session)(hypotenuse)(3, 4) == 5.0
+    factor = 3
+    with pytest.raises(errors.UsageError, match="uses variables of the function around it") as refused:
+        remote(session=session)(lambda value: value * factor)(1)
+    assert refused.value.name == "PythonMismatch"
 
 
 def test_map(session: Session) -> None:
@@ -184,6 +289,15 @@ Client('jupyter').session('api').run({remote_code!r}, on_event=lambda event: pri
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in err
+    job = session.job("sleep 60")
+    code = f"from lecoder_cgpu import Client; Client('jupyter').session('api').find_job({job.id!r}).wait()"
+    waiting = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(4)
+    waiting.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in waiting.communicate(timeout=60)[1]
+    assert job.show().state == "running"
+    job.kill()
     assert session.run("print('free')").stdout == "free\n"
 
 
@@ -199,3 +313,39 @@ def test_files(session: Session, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "a").read_text() == "a"
     with pytest.raises(errors.NotFoundError):
         session.download("api-files/nothing")
+
+
+def test_a_session_is_kept_and_travels(session: Session, tmp_path: Path) -> None:
+    """Leaving `with` keeps the runtime; a copy in another process is the same session."""
+    with session as entered:
+        entered.run("kept = 1", check=True)
+    assert session.run("print(kept)").stdout == "1\n"
+    copy = pickle.loads(pickle.dumps(session))
+    assert copy == session
+    assert copy.run("print(kept)").stdout == "1\n"
+    assert session.info().name == "api"
+    job = pickle.loads(pickle.dumps(session.job("echo there")))
+    assert job.result().stdout == "there\n"
+
+
+def test_work_as_run_has_it(session: Session, tmp_path: Path) -> None:
+    """Folders sent, results fetched, code left alone, runs in the history."""
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "in.txt").write_text("abc")
+    pull = [f"out.txt:{tmp_path}/out.txt"]
+    found = session.shell("tr a-c A-C < in.txt > out.txt", sync=str(tmp_path / "work"), pull=pull, check=True)
+    assert (tmp_path / "out.txt").read_text() == "ABC"
+    assert found.synced is not None
+    assert found.pulled is not None
+    job = session.job("cat in.txt; echo > made", sync=tmp_path / "work", name="named", pull=[f"made:{tmp_path}/made"])
+    assert session.find_job("named") == job
+    assert job.wait(60).exit_code == 0
+    assert (tmp_path / "made").read_text() == "\n"
+    code = session.start_code("import sys; print(sys.argv[1:])", arguments=["a"])
+    assert code.result().stdout == "['a']\n"
+    with pytest.raises(FileNotFoundError):
+        session.read_file("nothing-there")
+    session.run("1/0")
+    newest = Client("jupyter").history(1, status="error")[0]
+    assert (newest.command, newest.error is not None) == ("1/0", True)
+    assert session.run("import sys; print(input('?'), sys.argv)", on_input=lambda prompt, hidden: "yes").exit_code == 0

@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from lecoder_cgpu import Client, Job, Pool, Session, Stream, errors, remote
-from lecoder_cgpu.models.base import SessionRef
-from lecoder_cgpu.models.files import FileList, FilesRemoved, Synced, Transfer
-from lecoder_cgpu.models.history import HistoryEntry
-from lecoder_cgpu.models.jobs import Job as JobInfo
-from lecoder_cgpu.models.notebooks import Install, NotebookRun
-from lecoder_cgpu.models.runs import Run
-from lecoder_cgpu.models.sessions import (
+from lecoder_cgpu.results import (
+    Accelerators,
+    FileList,
+    FilesRemoved,
+    HistoryEntry,
+    Install,
+    JobInfo,
     KernelChoice,
     KernelInfo,
-    SessionAdded,
+    NotebookRun,
+    Run,
     SessionClosed,
     SessionDocument,
+    SessionRef,
     SessionsClosed,
+    Status,
+    Synced,
+    Transfer,
+    Usage,
 )
-from lecoder_cgpu.models.status import Accelerators, Status, Usage
 
 client = Client(backend="local", profile="work", notify=lambda text: None)
 assert_type(client.profile, str)
@@ -30,7 +35,7 @@ assert_type(session, Session)
 assert_type(client.session("lab"), Session)
 assert_type(client.session(gpu="T4", new=True), Session)
 
-assert_type(client.ensure("train", gpu="L4,T4", kernel_name="python3"), SessionAdded)
+assert_type(client.ensure("train", gpu="L4,T4", kernel_name="python3"), Session)
 assert_type(client.add_server("lab", "https://lab.example.org/", "token", replace=True), Session)
 assert_type(client.add_local("here", Path()), Session)
 assert_type(client.adopt("gpu-t4-s-1", "mine"), Session)
@@ -99,7 +104,9 @@ def shout(text: str) -> str:
 
 assert_type(scale(1.0, factor=3), float)
 assert_type(scale.__wrapped__(1.0), float)
-assert_type(shout.map(["a", "b"], sessions=[session]), Iterator[str])
+assert_type(shout.map(["a", "b"], sessions=[session], return_exceptions=True, timeout=60), Iterator[Any])
+assert_type(shout.local("a"), str)
+assert_type(shout.submit("a").result(), Any)
 
 with Pool([session]) as pool:
     assert_type(pool.submit(scale.__wrapped__, 1.0, factor=2).result(), float)

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lecoder_cgpu import errors
-from lecoder_cgpu.api.outcomes import checked, ended, failure
+from lecoder_cgpu import errors, results
+from lecoder_cgpu.api.outcomes import ended, failure
+from lecoder_cgpu.api.running import Work
 from lecoder_cgpu.api.stream import Stream
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.models.base import ErrorInfo
@@ -35,26 +36,26 @@ def test_every_failure_comes_back_as_its_class(kind: type[errors.Error]) -> None
     """Code and exit status find the class again, or one that has the same code; nothing that was said is lost."""
     document = failed(kind("it failed", hint="do this"), ["line 1", "line 2"])
     with pytest.raises(errors.Error) as raised:
-        checked(document)
+        ended(document, True)
     error = raised.value
     assert (error.code, error.exit_status) == (document.error_code, document.exit_code)
     assert isinstance(document.error, ErrorInfo)
     assert (error.message, error.hint, error.name) == ("it failed", "do this", document.error.name)
-    assert error.run is document
+    assert error.run == results.of(document)
     assert error.__notes__ == ["line 1\nline 2"]
 
 
 def test_what_is_no_failure() -> None:
-    assert checked(run()).status == "ok"
-    assert checked(run(status="running")).status == "running"
+    assert ended(run(), True).status == "ok"
+    assert ended(run(status="running"), True).status == "running"
 
 
 def test_a_failure_that_says_nothing() -> None:
     """A document without an error still raises."""
     document = run(status="unknown", exit_code=1)
-    assert failure(document, document.error).name == "NoResult"
+    assert failure(document).name == "NoResult"
     with pytest.raises(errors.UnknownFailure, match="unknown"):
-        checked(document)
+        ended(document, True)
 
 
 def test_ctrl_c_ends_the_caller() -> None:
@@ -63,28 +64,32 @@ def test_ctrl_c_ends_the_caller() -> None:
         with pytest.raises(KeyboardInterrupt, match="run-1"):
             ended(run(status="error", interrupted=True, run_id="run-1"), check)
     document = failed(errors.RuntimeFailure("it failed"))
-    assert ended(document, False) is document
+    assert ended(document, False) == results.of(document)
     with pytest.raises(errors.RuntimeFailure):
         ended(document, True)
+
+
+def result(**fields: object) -> results.Run:
+    return results.of(run(**fields))
 
 
 def text(content: str) -> messages.Event:
     return messages.Stream("stdout", content)
 
 
-Work = Callable[[Callable[[messages.Event], None]], Run]
+Sent = Callable[[Callable[[messages.Event], None]], results.Run]
 
 
 def test_outputs_come_while_the_run_goes_on() -> None:
     go_on = threading.Event()
 
-    def work(see: Callable[[messages.Event], None]) -> Run:
+    def work(see: Callable[[messages.Event], None]) -> results.Run:
         see(text("1"))
         assert go_on.wait(LIMIT)
         see(text("2"))
-        return run(stdout="12")
+        return result(stdout="12")
 
-    stream = Stream(work, lambda: None)
+    stream = Stream(work, Work())
     assert next(stream) == text("1")
     go_on.set()
     assert list(stream) == [text("2")]
@@ -95,28 +100,36 @@ def test_outputs_come_while_the_run_goes_on() -> None:
 def test_leaving_early_interrupts() -> None:
     stopped = threading.Event()
 
-    def work(see: Callable[[messages.Event], None]) -> Run:
+    def work(see: Callable[[messages.Event], None]) -> results.Run:
         see(text("1"))
         assert stopped.wait(LIMIT)
-        return run(stdout="1")
+        return result(stdout="1")
 
-    with Stream(work, stopped.set) as stream:
+    class Told(Work):
+        def stop(self) -> None:
+            stopped.set()
+
+    with Stream(work, Told()) as stream:
         assert next(stream) == text("1")
     assert stopped.is_set()
     assert stream.result.stdout == "1"
 
 
 def test_a_run_that_has_ended_is_not_interrupted() -> None:
-    with Stream(lambda see: run(), lambda: pytest.fail("interrupted")) as stream:
+    class Told(Work):
+        def stop(self) -> None:
+            pytest.fail("interrupted")
+
+    with Stream(lambda see: result(), Told()) as stream:
         assert list(stream) == []
 
 
 def test_what_goes_wrong_is_raised_by_the_iteration_and_by_the_result() -> None:
-    def work(see: Callable[[messages.Event], None]) -> Run:
+    def work(see: Callable[[messages.Event], None]) -> results.Run:
         see(text("1"))
         raise errors.ConnectionFailed("cut")
 
-    stream = Stream(work, lambda: None)
+    stream = Stream(work, Work())
     assert next(stream) == text("1")
     with pytest.raises(errors.ConnectionFailed):
         next(stream)

@@ -118,3 +118,11 @@ def test_damaged_files_are_kept_apart(tmp_path: Path) -> None:
         kept.add(atomic_files.set_aside(path))
         assert not path.exists()
     assert sorted(path.read_bytes() for path in kept) == [b"1", b"2", b"3"]
+
+
+def test_what_fails_under_a_lock_is_no_problem_of_the_lock(tmp_path: Path) -> None:
+    """Also an error that is one of the system's at the same time."""
+    with pytest.raises(errors.ConnectionFailed), atomic_files.lock(tmp_path / "state.json"):
+        raise errors.ConnectionFailed("the server is gone")
+    with atomic_files.lock(tmp_path / "state.json", wait=0.1):
+        pass

@@ -20,6 +20,15 @@ PLACEHOLDER = "X"
 # What a person or a program is to do where no command of ours and no option helps; in the words of the source, with X
 # for what it fills in.
 INSTRUCTIONS = {
+    "give another file to --X",
+    "leave out --X or --X",
+    "Session.install('cloudpickle')",
+    "X=3600, or X='never'",
+    "add max_runtime=86400",
+    "add pull=['PATH'], or leave out every",
+    "run this program with Python X; or let the function use its arguments and modules only",
+    "set it in Python (os.environ), or run a command with secrets: Session.shell",
+    "upload a file first (Session.upload), and give its path",
     "encode it (base64), and decode it on the runtime; then: X X",
     "if it comes from code of yours: print less at once",
     "leave it out",
@@ -95,7 +104,7 @@ WITHOUT = {
     "cli.main: UsageError",
     "pool: ItemTimeout",
     "pool: SystemExit",
-    "remote_functions: RuntimeFailure",
+    "remote_functions.calls: RuntimeFailure",
     "keeper.calls: AuthError",
     "runs.kernel_runs: Stopped",
     "runs.kernel_runs: SystemExit",

@@ -20,8 +20,8 @@ ROOT = Path(lecoder_cgpu.__file__).parent
 # From the ground up: a package, or a module of the root, imports only what stands above it here.
 PACKAGES = (
     "errors", "models", "profiles", "config", "guest", "system", "net", "jupyter", "helper", "auth", "store",
-    "backends", "sessions", "files", "history", "runs", "notebooks", "sweeps", "api", "remote_functions", "pool",
-    "agents", "ports", "diagnostics", "docgen", "keeper", "cli", "reference", "testing",
+    "backends", "sessions", "files", "history", "runs", "notebooks", "sweeps", "results", "events", "api",
+    "remote_functions", "pool", "agents", "ports", "diagnostics", "docgen", "keeper", "cli", "reference", "testing",
 )  # fmt: skip
 LEVEL = {name: number for number, name in enumerate(PACKAGES)}
 
@@ -206,7 +206,7 @@ def test_the_network_is_reached_in_one_place(library: str) -> None:
 
 RUNTIME_LIBRARIES = sys.stdlib_module_names | {"zmq", "__future__"}
 # What the runtime's Python has where the library is imported: the tunnel runs in a kernel's place.
-RUNTIME_ONLY_WHERE_USED = {"IPython", "ipykernel", "jupyter_client", "jupyter_core", "google"}
+RUNTIME_ONLY_WHERE_USED = {"IPython", "cloudpickle", "ipykernel", "jupyter_client", "jupyter_core", "google"}
 
 
 def test_the_guest_is_old_python_and_the_standard_library() -> None:

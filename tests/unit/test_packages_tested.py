@@ -31,6 +31,7 @@ TESTS = {
     "net": ("test_net_clients", "test_net_retry"),
     "notebooks": ("test_notebook", "test_notebook_templates"),
     "ports": ("test_http_head", "test_port_link"),
+    "remote_functions": ("test_travel",),
     "runs": ("test_attempts", "test_explain", "test_installs", "test_recording", "test_runs"),
     "sessions": ("test_sessions_choice",),
     "store": ("test_leases", "test_owners", "test_sessions"),

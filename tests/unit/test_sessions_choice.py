@@ -15,7 +15,8 @@ from lecoder_cgpu.backends.protocol import Account, HeldRuntime, RuntimeRequest
 from lecoder_cgpu.config import Config
 from lecoder_cgpu.helper.documents import GpuReport
 from lecoder_cgpu.sessions import keeper_process, operations, status
-from lecoder_cgpu.sessions.manager import SessionManager, free_name
+from lecoder_cgpu.sessions.manager import SessionManager
+from lecoder_cgpu.sessions.starts import free_name
 from lecoder_cgpu.store.leases import Limits
 from lecoder_cgpu.store.session_store import Allocation, Record, new_record
 from tests.support import rented

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..models.files import FileList, Synced, Transfer
+from ..results import FileList, Synced, Transfer
 from . import arguments as given
 from .desk import Call
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import socket
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -47,29 +48,44 @@ INSTRUCTIONS = (
 )
 
 
-def serve(settings: config.Config, allowed: Sequence[str] = (), session: str | None = None) -> None:
+def serve(
+    settings: config.Config,
+    allowed: Sequence[str] = (),
+    session: str | None = None,
+    over_http: tuple[socket.socket, str] | None = None,
+) -> None:
     """Serve until stdin is closed, or a signal comes.
 
     Args:
         settings: those of the command; its profile is that of every call, whichever is chosen meanwhile.
         allowed: folders here that tools may touch, beside the client's roots.
         session: the session to use, by its name or id; else the first that a call uses or ensures.
+        over_http: a socket that listens, and the token that clients have to show; None serves stdin and stdout.
     """
     global _settings
     _settings = settings.fixed()
     _allowed[:] = allowed
     _desk.session = session
-    anyio.run(_serve)
+    anyio.run(_serve, over_http)
 
 
-async def _serve() -> None:
-    server: Server[Any] = Server(
+def _server() -> Server[Any]:
+    return Server(
         "lecoder-cgpu", version=__version__, instructions=INSTRUCTIONS, on_list_tools=_list_tools, on_call_tool=_call
     )
+
+
+async def _serve(over_http: tuple[socket.socket, str] | None) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_by_signal)
-        async with stdio_server() as (reading, writing):
-            await server.run(reading, writing, server.create_initialization_options())
+        if over_http is None:
+            server = _server()
+            async with stdio_server() as (reading, writing):
+                await server.run(reading, writing, server.create_initialization_options())
+        else:
+            from . import http
+
+            await http.serve(_server(), *over_http)
         group.cancel_scope.cancel()
 
 

@@ -6,13 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from .. import errors
 from ..history.entries import parse_since
-from ..models.jobs import JobList
-from ..models.sessions import KernelDocument, KernelList, SessionAdded, SessionsClosed
-from ..runs import records
+from ..results import SessionsClosed
 from . import arguments as given
 from .desk import Call
 
@@ -25,13 +23,11 @@ def status(call: Call, arguments: given.StatusArguments) -> Any:
     return call.client.gpus() if arguments.of == "gpus" else _once(msgspec.to_builtins(call.client.status()))
 
 
-def _jobs(call: Call, arguments: given.StatusArguments) -> JobList:
+def _jobs(call: Call, arguments: given.StatusArguments) -> Any:
     session = call.session(arguments.session)
     found = session.jobs(arguments.limit)
-    for job in found:
-        if isinstance(job.command, str):
-            job.command = job.command[:200]
-    return JobList(jobs=found, session=session.ref)
+    short = [structs.replace(job, command=job.command[:200]) if isinstance(job.command, str) else job for job in found]
+    return {"status": "ok", "errorCode": 0, "jobs": short, "session": session.ref}
 
 
 def _once(node: Any) -> Any:
@@ -44,10 +40,10 @@ def _once(node: Any) -> Any:
     return {name: _once(value) for name, value in node.items() if name not in doubled}
 
 
-def ensure(call: Call, arguments: given.EnsureArguments) -> SessionAdded:
+def ensure(call: Call, arguments: given.EnsureArguments) -> Any:
     if arguments.endpoint is not None:
         call.desk.session = call.client.adopt(arguments.endpoint, arguments.session).id
-    document = call.client.ensure(
+    session = call.client.ensure(
         arguments.session,
         gpu=arguments.gpu,
         cpu=arguments.cpu,
@@ -55,22 +51,21 @@ def ensure(call: Call, arguments: given.EnsureArguments) -> SessionAdded:
         high_ram=arguments.high_ram,
         kernel_name=arguments.kernel_name,
     )
-    call.desk.session = document.session.id
-    return document
+    call.desk.session = session.id
+    return {"status": "ok", "errorCode": 0, "session": session.info(), "fresh": session.fresh}
 
 
-def kernel(call: Call, arguments: given.KernelArguments) -> KernelDocument | KernelList:
+def kernel(call: Call, arguments: given.KernelArguments) -> Any:
     session = call.session(arguments.session)
+    document = {"status": "ok", "errorCode": 0, "session": session.ref}
     if arguments.action == "list":
-        return KernelList(session=session.ref, kernels=session.kernels())
-    if arguments.action == "status":
-        return KernelDocument(session=session.ref, kernel=session.kernel())
+        return document | {"kernels": session.kernels()}
     if arguments.action == "interrupt":
         session.interrupt()
-        return KernelDocument(session=session.ref, kernel=session.kernel(), action="interrupted")
-    session.restart()
-    records.remember_restart(session._hold())
-    return KernelDocument(session=session.ref, kernel=session.kernel(), action="restarted")
+    elif arguments.action == "restart":
+        session.restart()
+    done = {"interrupt": "interrupted", "restart": "restarted"}.get(arguments.action)
+    return document | {"kernel": session.kernel()} | ({"action": done} if done else {})
 
 
 def close(call: Call, arguments: given.CloseArguments) -> SessionsClosed:
@@ -98,7 +93,8 @@ def history(call: Call, arguments: given.HistoryArguments) -> Any:
 def _line(entry: Any) -> dict[str, Any]:
     """A run of the history, without its output."""
     short = structs.replace(entry, stdout="", stderr="", traceback=[], display_data=[], command=entry.command[:200])
-    if short.error is not UNSET:
-        short.error = structs.replace(short.error, evalue=short.error.evalue[:300], traceback=[])
+    if short.error is not None:
+        cut = structs.replace(short.error, evalue=short.error.evalue[:300], traceback=[])
+        short = structs.replace(short, error=cut)
     left_out = ("stdout", "stderr", "traceback", "display_data", "runtime", "id", "execution_count", "sessionId")
     return {name: value for name, value in msgspec.to_builtins(short).items() if name not in left_out}

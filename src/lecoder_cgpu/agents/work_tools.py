@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import re
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
-from .. import errors
+from .. import errors, results
 from ..api.job import Job as RunningJob
 from ..api.session import Session
 from ..jupyter import messages, outputs
 from ..jupyter.watch_limits import WatchLimits
-from ..models.jobs import Job, JobLogs, JobProgress, JobStarted
-from ..models.notebooks import Install, NotebookRun
+from ..models.jobs import JobLogs, JobProgress
 from ..models.runs import Run
-from ..runs import job_output, kernel_runs, records
+from ..runs import job_output, kernel_runs
 from ..runs.installs import KIND as INSTALLER
 from ..runs.jobs import describe
 from ..runs.run_record import RunRecord
@@ -27,7 +25,7 @@ from .desk import Call
 CELL_BUDGET = 2048  # bytes of each stream of a notebook's cell
 
 
-def run(call: Call, arguments: given.RunArguments) -> Run:
+def run(call: Call, arguments: given.RunArguments) -> Run | results.Run:
     if (arguments.code is None) == (arguments.command is None):
         raise errors.UsageError(
             "give either code or command",
@@ -50,13 +48,7 @@ def run(call: Call, arguments: given.RunArguments) -> Run:
     call.begun()
     job = RunningJob(session, started.job_id)
     call.stoppable(job.kill)
-    with contextlib.suppress(errors.Error):
-        records.remember_job(session._hold(), started, _shown(arguments.command), "terminal")
     return job.result(on_output=call.see_bytes, wait=arguments.wait, max_output=arguments.max_output)
-
-
-def _shown(command: str | list[str]) -> str:
-    return command if isinstance(command, str) else " ".join(command)
 
 
 def _run_code(call: Call, session: Session, arguments: given.RunArguments) -> Run:
@@ -95,18 +87,15 @@ def _images(data: dict[str, Any]) -> list[tuple[str, bytes]]:
     return [(kind, outputs.content(kind, data[kind])) for kind in kinds[:1]]
 
 
-def job_start(call: Call, arguments: given.StartArguments) -> JobStarted:
+def job_start(call: Call, arguments: given.StartArguments) -> results.JobStarted:
     session = call.session(arguments.session)
-    document = session.start(
+    return session.start(
         arguments.command,
         key=arguments.key,
         cwd=arguments.cwd,
         environment=arguments.environment,
         timeout=arguments.timeout,
     )
-    with contextlib.suppress(errors.Error):
-        records.remember_job(session._hold(), document, _shown(arguments.command), "terminal")
-    return document
 
 
 def job_wait(call: Call, arguments: given.WaitArguments) -> JobProgress:
@@ -118,7 +107,7 @@ def job_wait(call: Call, arguments: given.WaitArguments) -> JobProgress:
             error_code=document.error_code,
             exit_code=document.exit_code,
             job=document.job,
-            session=session.ref,
+            session=known.session.record.ref,
             error=document.error,
         )
         for name, offset in (("stdout", arguments.stdout_offset), ("stderr", arguments.stderr_offset)):
@@ -154,7 +143,7 @@ def job_logs(call: Call, arguments: given.LogsArguments) -> JobLogs:
         whole = _whole(content, offset + len(content) < size) or content
         document = JobLogs(
             job=describe(state),
-            session=session.ref,
+            session=known.session.record.ref,
             stream=arguments.stream,
             offset=offset,
             next_offset=offset + len(whole),
@@ -165,13 +154,13 @@ def job_logs(call: Call, arguments: given.LogsArguments) -> JobLogs:
     return document
 
 
-def job_kill(call: Call, arguments: given.KillArguments) -> Job:
+def job_kill(call: Call, arguments: given.KillArguments) -> results.JobInfo:
     job = call.session(arguments.session).find_job(arguments.job)
     job.kill(arguments.signal)
     return job.show()
 
 
-def install(call: Call, arguments: given.InstallArguments) -> Install:
+def install(call: Call, arguments: given.InstallArguments) -> results.Install:
     option = next((item for item in arguments.packages if re.match(r"\s*-|.*\s--?\w", item, re.DOTALL)), None)
     if option is not None:
         raise errors.UsageError(
@@ -192,7 +181,7 @@ def install(call: Call, arguments: given.InstallArguments) -> Install:
     )
 
 
-def notebook(call: Call, arguments: given.NotebookArguments) -> NotebookRun:
+def notebook(call: Call, arguments: given.NotebookArguments) -> results.NotebookRun:
     if (arguments.path is None) == (arguments.job is None):
         raise errors.UsageError(
             "give either path or job", hint="give either path, a notebook here, or job, one that was started"

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
-from ..backends.protocol import RuntimeRequest, ServerRequest
+from .. import results
+from ..backends.protocol import ServerRequest
 from ..config import Config
-from ..models.sessions import SessionAdded
 from ..runs import closing, learning
 from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions import status as overview
 from ..sessions.manager import SessionManager
+from .limits import Never, limits, request
+from .references import Reference
 from .session import Session
 
 if TYPE_CHECKING:
-    from ..models.history import HistoryEntry
-    from ..models.sessions import SessionDocument, SessionsClosed
-    from ..models.status import Accelerators, Status, Usage
+    from ..results import Accelerators, HistoryEntry, SessionDocument, SessionsClosed, Status, Usage
 
 
 class Client:
     """Sessions under one configuration, the same ones that the command line uses.
+
+    `with client:` closes connections at its end. Runtimes are kept: only `close`, `close_all` and `Session.release`
+    give them back. In another process, a pickled client has the same settings and sessions.
 
     Args:
         backend: `colab`, `jupyter`, `local` or another that is installed. None is the one of the environment or
@@ -54,6 +57,23 @@ class Client:
         self._profile = config.profile
         self._client = SessionManager(config, notify=notify)
 
+    def __repr__(self) -> str:
+        return f"Client(backend={self._client.chosen!r}, profile={self.profile!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections. Runtimes are kept."""
+        self._client.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self)._refound, (Reference.of(self._client),)
+
+    @classmethod
+    def _refound(cls, reference: Reference) -> Self:
+        return cls(reference.backend, profile=reference.profile, config_file=reference.config_file)
+
     @property
     def profile(self) -> str:
         """The name of the profile that it acts for, to its end."""
@@ -74,22 +94,41 @@ class Client:
         high_ram: bool = False,
         new: bool = False,
         kernel_name: str | None = None,
+        wait_for_capacity: float | None = None,
+        idle_release: float | Never | None = None,
+        max_runtime: float | Never | None = None,
+        max_units: float | Never | None = None,
+        server_options: Mapping[str, Any] | None = None,
     ) -> Session:
-        """The session of that name or id, else the active one, else a new one of the chosen backend.
+        """The session of that name or id, else the active one, else a new one of the chosen backend, whose runtime the
+        first call gets. Such a runtime may cost something, until `release`.
 
         Args:
-            name: name or id of a stored session; excludes the other arguments but `kernel_name`.
+            name: name or id of a stored session; excludes what chooses a runtime.
             gpu: ask for a GPU of that kind, or for the first of several (`"L4,T4"`) that is free.
             tpu: ask for a TPU, or for one of that kind. cpu: ask for a runtime without an accelerator.
             high_ram: ask for much memory. new: ask for another runtime, even if there is a session.
             kernel_name: the kernel that runs code, by the name of its kernelspec (`Session.kernels`); the session keeps
                 it. None is the session's, else the server's default.
+            wait_for_capacity: seconds to wait for a free machine; None does not wait.
+            idle_release, max_runtime: seconds without work, and in all, after which the runtime is given back by
+                itself; max_units: compute units after which that happens. `never` takes a limit away, None keeps it.
+            server_options: on a JupyterHub, what a server is started with.
 
         Raises:
             errors.UsageError: the arguments contradict each other. errors.NotFoundError: there is no such session.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
-        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, new=new)
+        wants = request(
+            gpu=gpu,
+            tpu=tpu,
+            cpu=cpu,
+            high_ram=high_ram,
+            new=new,
+            wait_for_capacity=wait_for_capacity,
+            server_options=dict(server_options or {}),
+            limits=limits(idle_release=idle_release, max_runtime=max_runtime, max_units=max_units),
+        )
         return self._session(self._now.session(name, wants), kernel_name)
 
     def ensure(
@@ -101,19 +140,33 @@ class Client:
         cpu: bool = False,
         high_ram: bool = False,
         kernel_name: str | None = None,
-    ) -> SessionAdded:
+        wait_for_capacity: float | None = None,
+        idle_release: float | Never | None = None,
+        max_runtime: float | Never | None = None,
+        max_units: float | Never | None = None,
+    ) -> Session:
         """Make sure that there is a session of that name with its runtime, and make it the active one.
 
-        A repeated call changes nothing. On Colab, a GPU is asked for unless an argument says otherwise.
+        A repeated call changes nothing; `fresh` of the session tells whether the runtime is a new one. On Colab, a GPU
+        is asked for unless an argument says otherwise. See `session` for the arguments.
 
         Raises:
             errors.UsageError: the session of that name has another kind of runtime, or its runtime no such kernel.
             errors.AuthError, errors.CapacityError, errors.QuotaError: no runtime was given.
         """
-        wants = _wants(gpu=gpu, tpu=tpu, cpu=cpu, high_ram=high_ram, kernel_name=kernel_name)
+        wants = request(
+            gpu=gpu,
+            tpu=tpu,
+            cpu=cpu,
+            high_ram=high_ram,
+            kernel_name=kernel_name,
+            wait_for_capacity=wait_for_capacity,
+            limits=limits(idle_release=idle_release, max_runtime=max_runtime, max_units=max_units),
+        )
         held, fresh = operations.ensure(self._now, name, wants)
-        with held:
-            return SessionAdded(session=operations.inspect(self._client, held.record), fresh=fresh)
+        found = self._session(held, kernel_name)
+        found.fresh = fresh
+        return found
 
     def add_server(
         self, name: str, url: str, token: str | None = None, *, replace: bool = False, kernel_name: str | None = None
@@ -137,7 +190,7 @@ class Client:
 
     def sessions(self) -> list[SessionDocument]:
         """Every stored session and the present state of its runtime, most recently used first."""
-        return operations.list_sessions(self._now).documents
+        return [results.of(session) for session in operations.list_sessions(self._now).documents]
 
     def adopt(self, endpoint: str, name: str) -> Session:
         """Take over a runtime that the account holds and no session here knows, and make it the active session.
@@ -153,7 +206,7 @@ class Client:
         Raises:
             errors.NotFoundError: there is no such session. errors.Error: see `close_all`.
         """
-        return closing.close_sessions(self._now, [self._client.store.find(name) for name in names])
+        return results.of(closing.close_sessions(self._now, [self._client.store.find(name) for name in names]))
 
     def close_all(self) -> SessionsClosed:
         """Release the runtimes of all sessions and forget these. `held` of the result is what the accounts still hold,
@@ -162,7 +215,7 @@ class Client:
         Raises:
             errors.Error: the first failure. The other runtimes are released all the same.
         """
-        return closing.close_sessions(self._now, self._client.store.records())
+        return results.of(closing.close_sessions(self._now, self._client.store.records()))
 
     def usage(self) -> Usage:
         """What the account has left, and what it burns.
@@ -170,7 +223,7 @@ class Client:
         Raises:
             errors.AuthError, errors.ConnectionFailed: the lender does not tell.
         """
-        return overview.usage(self._now)
+        return results.of(overview.usage(self._now))
 
     def gpus(self) -> Accelerators:
         """Which accelerators the account may ask for. Whether one is free now, only asking tells.
@@ -178,7 +231,7 @@ class Client:
         Raises:
             errors.AuthError, errors.ConnectionFailed: the lender does not tell.
         """
-        return overview.accelerators(self._now)
+        return results.of(overview.accelerators(self._now))
 
     def history(
         self,
@@ -197,7 +250,9 @@ class Client:
         Raises:
             errors.UsageError: a filter's value does not exist. errors.ConfigError: the history cannot be read.
         """
-        return learning.history(self._now).entries(limit, status=status, category=category, mode=mode, since=since)
+        history = learning.history(self._now)
+        found = history.entries(limit, status=status, category=category, mode=mode, since=since)
+        return [results.of(entry) for entry in found]
 
     def find_run(self, run_id: str) -> HistoryEntry | None:
         """The run of the history with that id, or with a unique beginning of it.
@@ -205,31 +260,13 @@ class Client:
         Raises:
             errors.ConfigError: the history cannot be read.
         """
-        return learning.history(self._now).find(run_id)
+        found = learning.history(self._now).find(run_id)
+        return None if found is None else results.of(found)
 
     def status(self) -> Status:
         """The login, the runtimes with their GPUs and memory, and the sessions."""
-        return learning.status(self._now)
+        return results.of(learning.status(self._now))
 
     def _session(self, held: runtime.Session, kernel_name: str | None = None) -> Session:
         with held:
             return Session(self._client, held.record, kernel_name)
-
-
-def _wants(
-    *,
-    gpu: str | None,
-    tpu: bool | str = False,
-    cpu: bool = False,
-    high_ram: bool = False,
-    new: bool = False,
-    kernel_name: str | None = None,
-) -> RuntimeRequest:
-    return RuntimeRequest(
-        cpu=cpu,
-        gpu=() if gpu is None else tuple(gpu.split(",")),
-        tpu=None if tpu is False else () if tpu is True else tuple(tpu.split(",")),
-        high_ram=high_ram,
-        new=new,
-        kernel_name=kernel_name,
-    )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import errors
+from .. import errors, results
 from ..notebooks import document as notebook
 from ..notebooks import jobs, kernels, papermill_metadata, remembered, runs, scripts
 from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
-from ..runs import records
+from ..runs import auto_install, records
 from ..runs.run_record import RunRecord
+from .session_base import silent
 
 if TYPE_CHECKING:
     from ..jupyter.messages import Event
@@ -34,6 +35,7 @@ class Wanted:
     cell_timeout: float | None = None
     keep_going: bool = False
     restart: bool = False
+    auto_install: bool = False
 
     @property
     def options(self) -> NotebookOptions:
@@ -105,10 +107,14 @@ class Prepared:
         def save() -> None:
             notebook.save(self.content, target)
 
+        repair = auto_install.CellRepair(self.held, self.held.notify, silent) if self.wanted.auto_install else None
+        options = replace(self.wanted.options, install=repair)
         record = RunRecord(self.held.notify, "kernel")
         with record.beginning(self.held, f"notebook {self.name}", parts=True):
-            document = runs.run_notebook(self.held, progress, self.name, save, self.wanted.options)
+            document = runs.run_notebook(self.held, progress, self.name, save, options)
         save()
+        if repair is not None and repair.packages:
+            document.auto_installed = repair.packages
         document.output = str(target)
         run, record.displays = remembered.run_of(document, self.content)
         record.end(self.held, run, f"notebook {self.name}")
@@ -147,7 +153,9 @@ class Observer:
     """Tells of a notebook's progress: `on_event` of every output, `on_cell` of each cell that has ended."""
 
     def __init__(
-        self, on_event: Callable[[Event], None] | None = None, on_cell: Callable[[CellResult], None] | None = None
+        self,
+        on_event: Callable[[Event], None] | None = None,
+        on_cell: Callable[[results.CellResult], None] | None = None,
     ) -> None:
         self._on_event = on_event
         self._on_cell = on_cell
@@ -163,14 +171,14 @@ class Observer:
     def ended(self, result: CellResult) -> None:
         """A cell has ended."""
         if self._on_cell is not None:
-            self._on_cell(result)
+            self._on_cell(results.of(result))
 
 
 def _read(path: Path, tell: Callable[[str], None]) -> Any:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise errors.NotFoundError(f"{path}: no such file", name="FileNotFound", hint=f"ls {path.parent}") from None
+        raise errors.FileNotFound(f"{path}: no such file", hint=f"ls {path.parent}") from None
     except OSError as error:
         raise errors.UsageError(
             f"{path} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {path}"

@@ -1,49 +1,49 @@
-"""Runs that failed, as exceptions."""
+"""Runs that have ended, as results or exceptions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from .. import errors
+from .. import errors, results
 from ..models.base import ErrorInfo
 
 if TYPE_CHECKING:
-    from ..models.base import Optional
     from ..models.notebooks import Install, NotebookRun
     from ..models.runs import Run
 
 
-def ended(document: Run, check: bool) -> Run:
-    """The document of a finished call.
+@overload
+def ended(document: Run, check: bool) -> results.Run: ...
+@overload
+def ended(document: NotebookRun, check: bool) -> results.NotebookRun: ...
+@overload
+def ended(document: Install, check: bool) -> results.Install: ...
+def ended(document: Run | NotebookRun | Install, check: bool) -> results.Run | results.NotebookRun | results.Install:
+    """The result of a finished call.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C ended the remote work; now it ends the caller, too.
-        errors.Error: with `check`, the failure of the run.
+        KeyboardInterrupt: Ctrl-C ended the remote work, or the watching; now it ends the caller, too.
+        errors.Error: with `check`, the failure of the run, see `failure`. One that goes on has not failed.
     """
     if document.interrupted is True:
-        raise KeyboardInterrupt(f"run {document.run_id} was interrupted")
-    return checked(document) if check else document
+        raise KeyboardInterrupt(f"{document.run_id} was interrupted")
+    if check and not (document.error_code == 0 and document.status in ("ok", "running")):
+        raise failure(document)
+    return results.of(document)
 
 
-def checked(document: Run) -> Run:
-    """The document, if the run succeeded or goes on.
-
-    Raises:
-        errors.Error: of the class that has the run's code. Its `run` is the document, its notes hold the remote
-            traceback.
-    """
-    if document.error_code == 0 and document.status in ("ok", "running"):
-        return document
-    raise failure(document, document.error)
-
-
-def failure(document: Run | Install | NotebookRun, info: ErrorInfo | Optional) -> errors.Error:
-    """The failure in a document as an exception, whose notes hold the remote traceback."""
+def failure(document: Run | NotebookRun | Install) -> errors.Error:
+    """The failure in a document as an exception of the class that has its code. Its `run` is the result, its notes hold
+    the remote traceback."""
+    info = document.error
     if not isinstance(info, ErrorInfo):
-        return errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
+        error: errors.Error = errors.UnknownFailure(f"the run ended with status {document.status}", name="NoResult")
+        error.run = results.of(document)
+        return error
     # Several classes may share a code: a limit of ours and one of the code's, our connection and the code's files.
     alike = [kind for kind in errors.tree() if kind.code == document.error_code]
     kind = next((kind for kind in alike if kind.exit_status == document.exit_code), alike[0])
+    kind = {narrow.__name__: narrow for narrow in errors.subclasses(kind)}.get(info.name, kind)
     error = kind(
         info.message,
         name=info.name,
@@ -51,7 +51,7 @@ def failure(document: Run | Install | NotebookRun, info: ErrorInfo | Optional) -
         retryable=info.retryable,
         exit_status=document.exit_code,
     )
-    error.run = document
+    error.run = results.of(document)
     if isinstance(info.traceback, list):
         error.add_note("\n".join(info.traceback))
     return error

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..jupyter import messages
+from .running import Work, noted
 
 if TYPE_CHECKING:
-    from ..models.runs import Run
+    from ..results import Run
 
 
 class Stream(Iterator[messages.Event]):
@@ -19,9 +20,9 @@ class Stream(Iterator[messages.Event]):
     `close`, or leaving the `with` block early, interrupts the code.
     """
 
-    def __init__(self, run: Callable[[Callable[[messages.Event], None]], Run], interrupt: Callable[[], None]) -> None:
+    def __init__(self, run: Callable[[Callable[[messages.Event], None]], Run], work: Work) -> None:
         self._events: queue.SimpleQueue[messages.Event | None] = queue.SimpleQueue()
-        self._interrupt = interrupt
+        self.work = work
         self._result: Run | None = None
         self._problem: BaseException | None = None
         self._ended = False
@@ -60,12 +61,13 @@ class Stream(Iterator[messages.Event]):
     def close(self) -> None:
         """Interrupt the code if it still runs, and wait for its end."""
         if self._thread.is_alive():
-            self._interrupt()
+            self.work.stop()
             self._thread.join()
 
     def _work(self, run: Callable[[Callable[[messages.Event], None]], Run]) -> None:
         try:
-            self._result = run(self._events.put)
+            with noted(self.work):
+                self._result = run(self._events.put)
         except BaseException as problem:
             self._problem = problem
         finally:

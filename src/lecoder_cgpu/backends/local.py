@@ -197,6 +197,7 @@ def start(folder: Path, root: Path | None = None, order: bytes = b"\n") -> Serve
         url = _wait_until_ready(process, runtime, folder / "server.log", token)
         ready = msgspec.structs.replace(server, url=url)
         _record(folder, ready)
+        process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs
         return ready
     except BaseException:
         _end(server) if server is not None else process.kill()

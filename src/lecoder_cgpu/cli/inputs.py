@@ -113,7 +113,7 @@ def file_content(name: str) -> bytes:
     except FileNotFoundError:
         from ..files.plan import here
 
-        raise errors.NotFoundError(f"{name}: no such file", name="FileNotFound", hint=here(path)) from None
+        raise errors.FileNotFound(f"{name}: no such file", hint=here(path)) from None
     except IsADirectoryError:
         raise errors.UsageError(
             f"{name} is a folder", name="IsADirectory", hint=f"name a file in it: ls {name}"

@@ -323,3 +323,13 @@ def as_text(data: dict[str, Any]) -> str:
         if text is not None:  # against the rules, but it is what was meant to be shown
             return str(text)
     return "[" + ", ".join(map(str, data)) + "]"
+
+
+def aside(printer: Printer) -> Callable[[str, bytes], None]:
+    """Shows what an installer prints, for people: stdout is for the program."""
+
+    def show(stream: str, content: bytes) -> None:
+        if printer.mode == "human":
+            printer.write_error_stream(content)
+
+    return show

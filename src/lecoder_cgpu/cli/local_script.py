@@ -156,9 +156,10 @@ def install(printer: Printer, session: Session, header: Header, origin: str) -> 
                 f"{origin} asks for Python {header.python}, and the runtime has {found}; it is run all the same"
             )
     if header.dependencies:
-        from . import auto_install
+        from ..runs import auto_install
+        from .live import aside
 
-        auto_install.install_all(printer, session, header.dependencies, origin)
+        auto_install.install_all(session, header.dependencies, origin, printer.notify, aside(printer))
 
 
 def is_code(text: str) -> bool:

@@ -93,9 +93,8 @@ def check(words: Sequence[str], sync: str | None, *, kernel: bool = False, sweep
     if not Path(sync or ".", name).expanduser().exists():
         meant = near(name, sync or ".")
         guess = "" if meant is None else f"did you mean {meant}? "
-        raise errors.NotFoundError(
+        raise errors.FileNotFound(
             f"{name}: there is no such file {'here' if sync is None else f'in {sync}'}, nor on a new runtime",
-            name="FileNotFound",
             hint=f"{guess}see what is there: ls {sync or '.'}{anyhow}",
         )
     if sync is not None:
@@ -103,8 +102,7 @@ def check(words: Sequence[str], sync: str | None, *, kernel: bool = False, sweep
     rest = [*words] if len(words) > 1 or kernel else shlex.split(words[0])
     shown = shlex.join(redaction.words(rest[rest.index(name) :]))
     alone = "" if sweep or not is_script(name) else f", or send the script alone: lecoder-cgpu run {shown}"
-    raise errors.NotFoundError(
+    raise errors.FileNotFound(
         f"{name} is on this machine, and a new runtime does not have it",
-        name="FileNotFound",
         hint=f"send its folder: add --sync .{alone}{anyhow}",
     )

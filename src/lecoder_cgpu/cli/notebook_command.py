@@ -17,9 +17,9 @@ from ..notebooks.options import NotebookOptions
 from ..runs import records
 from ..runs.run_record import RunRecord
 from ..sessions.session import Session
-from . import auto_install, given_parameters, hook, inputs, notebooks, own_runtime, release, runtime_options, work_files
+from . import given_parameters, hook, inputs, notebooks, own_runtime, release, runtime_options, work_files
 from .app import App
-from .live import ProcessView, heartbeat
+from .live import ProcessView, aside, heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
@@ -273,7 +273,11 @@ class Invocation:
 
         printer = self.printer if self.target is not None else self.printer.on_stderr()
         view = notebooks.NotebookView(printer)
-        repair = auto_install.CellRepair(printer, session) if self.options["auto_install"] else None
+        repair = None
+        if self.options["auto_install"]:
+            from ..runs import auto_install
+
+            repair = auto_install.CellRepair(session, printer.notify, aside(printer))
         progress = runs.NotebookProgress(
             self.source.content, self.steps, view, notebooks.cell_budget(self.options["max_output"])
         )

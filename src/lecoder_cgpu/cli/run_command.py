@@ -19,6 +19,7 @@ from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import WatchLimits
 from ..models.runs import Run
 from ..runs import kernel_runs, records
+from ..runs.attempts import Policy
 from ..runs.run_record import RunRecord
 from ..runs.scripts import around
 from ..sessions import starts
@@ -38,14 +39,14 @@ from . import (
     work_files,
 )
 from .app import App
-from .live import KernelView, ProcessView, heartbeat
+from .live import KernelView, ProcessView, aside, heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
     from ..helper.launch import Launch
     from ..models.files import Synced
     from ..models.jobs import JobStarted
-    from .kept_jobs import KeptJob
+    from ..runs.kept_jobs import KeptJob
 
 
 class Invocation:
@@ -297,12 +298,23 @@ class Invocation:
 
     def _detach(self, command: str | list[str], environment: dict[str, str]) -> Answer:
         from ..runs import jobs
-        from .kept_jobs import KeptJob
+        from ..runs.kept_jobs import KeptJob, Order
 
         run_checks.leaving(self.options)
-        allowed = restarts.policy(self.options, kernel=False)
-        kept = self.kept = KeptJob(self.app, self.options, allowed, self.pulling, self.wants)
-        work = kept.work(command, environment, self.secrets, self.needs)
+        kept = self.kept = KeptJob(
+            self.app.client,
+            Order(
+                **{name: self.options[name] for name in ("key", "name", "sync", "cwd", "timeout", "idle_timeout")},
+                pull=self.options["pull"],
+                push=self.options["push"],
+                every=self.options["every"],
+                policy=restarts.policy(self.options, kernel=False) or Policy(),
+                pulling=self.pulling,
+                limits=self.wants.limits,
+            ),
+        )
+        packages = () if self.needs is None else self.needs.header.dependencies
+        work = kept.work(command, environment, self.secrets, packages)
         if (earlier := kept.earlier(work)) is not None:
             return Answer(earlier, lambda: earlier.job_id)
         session = self._session()
@@ -381,13 +393,13 @@ class Invocation:
         """The run; with --auto-install, a second one when the first lacked a package."""
         if not self.options["auto_install"]:
             return once()
-        from . import auto_install
+        from ..runs import auto_install
 
         def record(first: Run) -> None:
             self._remember(session, first, command)
             self.record.displays = []
 
-        return auto_install.repaired(self.printer, session, once, record)
+        return auto_install.repaired(session, once, record, self.printer.notify, aside(self.printer))
 
     def _session(self) -> Session:
         own, client = self.own, self.app.client

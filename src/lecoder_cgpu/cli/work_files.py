@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ..models.files import Synced
     from ..models.notebooks import NotebookRun
     from ..models.runs import Run
-    from ..store.session_store import Owner
 
 
 def check(sync: str | None, pull: Sequence[str]) -> None:
@@ -31,15 +30,10 @@ def check(sync: str | None, pull: Sequence[str]) -> None:
     Raises:
         errors.Error: there is no such folder, or `--pull` names nothing.
     """
-    if sync:
-        from ..files.plan import check_folder
+    if sync or pull:
+        from ..files import sending
 
-        check_folder(os.path.expanduser(sync))
-    if pull:
-        from ..files.plan import split_pull
-
-        for spec in pull:
-            split_pull(spec)
+        sending.check(sync, pull)
 
 
 LOOK = 10.0  # seconds between two looks for what --pull-when names, without --every
@@ -103,7 +97,7 @@ def while_it_runs(
     if wanted is None:
         yield
         return
-    from ..files import pull_plans
+    from ..files import pull_plans, sending
     from ..files.pulling import while_it_runs as fetching
     from ..store import owners
 
@@ -113,7 +107,7 @@ def while_it_runs(
     wanted = structs.replace(wanted, folder=folder)
     if run is not None and app.config.get("keeper").value != "off":
         with contextlib.suppress(errors.ConfigError):  # the run matters more
-            _plan(app, session, wanted, (), run, owners.this_process())
+            sending.note(app.client, session, wanted, (), run, owners.this_process())
     try:
         with fetching(opened, wanted, app.printer.notify):
             yield
@@ -128,33 +122,10 @@ def leave_to_keeper(app: App, session: Session, wanted: Pulling | None, specs: S
     Args:
         specs: what was typed. run: the job.
     """
-    if wanted is None:
-        return
-    from ..files import pull_plans
+    if wanted is not None:
+        from ..files import sending
 
-    if pull_plans.find(app.client.state_dir, run) is not None:  # the same job, started again under its key
-        return
-    if app.config.get("keeper").value == "off":
-        app.printer.notify("the keeper is switched off, so results are fetched by `job wait` only")
-    _plan(app, session, wanted, specs, run)
-
-
-def _plan(
-    app: App, session: Session, wanted: Pulling, specs: Sequence[str], run: str, watcher: Owner | None = None
-) -> None:
-    """Write down what is fetched of a run, and make sure that the keeper is there."""
-    import time
-
-    from ..files import pull_plans
-    from ..sessions import keeper_process
-
-    state_dir = app.client.state_dir
-    pull_plans.tidy(state_dir, time.time())
-    plan = pull_plans.PullPlan(
-        run=run, session=session.record.id, specs=list(specs), pulling=wanted, tried=time.time(), watcher=watcher
-    )
-    pull_plans.write(state_dir, plan)
-    keeper_process.ensure(app.config, state_dir, app.printer.notify)
+        sending.leave_to_keeper(app.client, session, wanted, specs, run)
 
 
 def send(
@@ -168,19 +139,13 @@ def send(
     Raises:
         errors.Error: not all of it was sent.
     """
-    from ..files import commands, plan, withheld
+    from ..files import plan, sending
 
-    local = os.path.expanduser(folder)
-    if (left_out := withheld.told(local)) is not None:
-        printer.notify(left_out)
-    with (
-        progress.telling(printer, f"sending {folder}") as hears,
-        commands.Storage(session, hears.advance, expect=hears.expect) as opened,
-    ):
-        synced = opened.sync(source or local, plan.source_name(local))
+    with progress.telling(printer, f"sending {folder}") as hears:
+        synced, there = sending.send(session, folder, cwd, source=source, progress=hears.advance, expect=hears.expect)
     if printer.mode == "human":  # as `ls` on the runtime takes it
-        printer.note(f"synced: {counted(synced.sent, 'file')} to {plan.source_name(local)}/")
-    return synced, plan.under(synced.remote, cwd or "")
+        printer.note(f"synced: {counted(synced.sent, 'file')} to {plan.source_name(os.path.expanduser(folder))}/")
+    return synced, there
 
 
 def fetch(
@@ -196,18 +161,8 @@ def fetch(
     Args:
         wanted: what --every declares; its last generation is fetched.
     """
-    from ..files import results
+    from ..files import sending
 
-    with printer.waiting("fetching results …"):
-        if wanted is None:
-            document.pulled = results.pull(session, specs, cwd)
-        else:
-            from ..files import pulling
-
-            last = structs.replace(wanted, folder=cwd)
-            document.pulled = pulling.fetch(session, last, printer.notify, wait=pulling.LOCK_WAIT)
-    problem = results.pull_problem(document.pulled, cwd)
-    if problem is not None and document.status == "ok":
-        document.fail(problem)
+    sending.fetch(session, specs, cwd, document, wanted)
     if printer.mode == "human":
         tell_pulled(printer, document.pulled)

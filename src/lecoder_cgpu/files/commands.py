@@ -428,9 +428,7 @@ class Storage:
 
 def _missing(path: str) -> errors.NotFoundError:
     folder = path.rstrip("/").rpartition("/")[0] or ("/" if path.startswith("/") else ".")
-    return errors.NotFoundError(
-        f"{path}: no such file or folder on the runtime", name="FileNotFound", hint=f"lecoder-cgpu ls {folder}"
-    )
+    return errors.FileNotFound(f"{path}: no such file or folder on the runtime", hint=f"lecoder-cgpu ls {folder}")
 
 
 def _check_local(name: str) -> None:

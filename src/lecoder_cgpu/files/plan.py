@@ -57,7 +57,7 @@ def expand(sources: Iterable[str]) -> list[str]:
             continue
         matches = sorted(glob.glob(path, recursive=True)) if has_magic(path) else []
         if not matches:
-            raise errors.NotFoundError(f"{source}: no such file or folder here", name="FileNotFound", hint=here(path))
+            raise errors.FileNotFound(f"{source}: no such file or folder here", hint=here(path))
         found += matches
     return found
 
@@ -106,7 +106,7 @@ def check_folder(local: str) -> None:
         raise errors.UsageError(
             f"{local} is not a folder", name="NotADirectory", hint=f"one file: lecoder-cgpu upload {local}"
         )
-    raise errors.NotFoundError(f"{local}: no such folder here", name="FileNotFound", hint=here(local))
+    raise errors.FileNotFound(f"{local}: no such folder here", hint=here(local))
 
 
 def remote_join(folder: str, name: str) -> str:

@@ -55,7 +55,7 @@ def pull_problem(pulled: Sequence[Pulled], folder: str | None) -> errors.Error |
     first = failed[0].error
     assert isinstance(first, ErrorInfo)
     path = plan.under(folder, failed[0].path)
-    missing = first.name == "FileNotFound"  # to fetch it again would fail as well
+    missing = first.stands_for(errors.FileNotFound)  # to fetch it again would fail as well
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
         name="PullFailed",

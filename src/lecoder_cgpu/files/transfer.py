@@ -124,6 +124,8 @@ def local_problems(path: str) -> Iterator[None]:
         yield
     except trees.Problem as error:
         raise error_of(error, HERE) from error
+    except errors.Error:
+        raise
     except OSError as error:
         raise error_of(trees.problem(error, os.fspath(error.filename or path)), HERE) from error
 

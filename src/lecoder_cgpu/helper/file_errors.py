@@ -9,7 +9,7 @@ HERE, THERE = "here", "on the runtime"
 
 # The class for each name of a `trees.Problem`. Any other name is a transfer that failed.
 KINDS: dict[str, type[errors.Error]] = {
-    "FileNotFound": errors.NotFoundError,
+    "FileNotFound": errors.FileNotFound,
     "IsADirectory": errors.OtherKindOfFile,
     "NotADirectory": errors.OtherKindOfFile,
     "FileExists": errors.UsageError,

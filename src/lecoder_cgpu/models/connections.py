@@ -72,6 +72,38 @@ class Served(Struct, kw_only=True):
     seconds: float
 
 
+class McpConfig(Struct, kw_only=True):
+    """`mcp --config CLIENT`: the `content` to paste into the `file` where that client looks for servers."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    client: str
+    file: str
+    content: str
+
+
+class ServerCard(Struct, kw_only=True):
+    """`mcp --card`, and `/.well-known/mcp/server-card.json` of `mcp --http`: what the server is, before one connects.
+
+    `url` and `authentication` are null where it is not reached over HTTP. `tools` are their descriptions by name.
+    """
+
+    name: str
+    version: str
+    description: str
+    transports: list[Literal["stdio", "streamable-http"]]
+    url: str | None = None
+    authentication: Literal["bearer"] | None = None
+    tools: dict[str, str]
+
+
+class McpEvent(Struct, kw_only=True, tag_field="type", tag="serving"):
+    """`mcp --http --events`: the server is there from now on, for those who show the token."""
+
+    address: str
+    token: str
+
+
 class Connected(Struct, kw_only=True):
     """`connect` and `ssh`, after they ended.
 
@@ -112,4 +144,7 @@ DOCUMENTS: dict[str, Any] = {
     "forward-event": ListeningEvent,
     "serve": Served,
     "serve-event": ServingEvent,
+    "mcp-config": McpConfig,
+    "mcp-card": ServerCard,
+    "mcp-event": McpEvent,
 }

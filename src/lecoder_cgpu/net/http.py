@@ -247,8 +247,7 @@ class Http:
             if deadline.passed:  # then the head was cut, and what is there of it may look whole
                 raise answers.too_slow(what)
             _check_piece(what, answer, wanted, lambda: answer.read(2000).decode("utf-8", "replace"))
-            left = wanted[1] - wanted[0]
-            piece = memoryview(bytearray(PIECE))
+            left, piece = wanted[1] - wanted[0], memoryview(bytearray(PIECE))
             while left:
                 got = answer.readinto(piece[:left])
                 if not got:
@@ -256,6 +255,8 @@ class Http:
                 left -= got
                 deadline.received += got
                 yield piece[:got]
+        except errors.Error:
+            raise
         except (http.client.HTTPException, OSError) as error:
             raise answers.too_slow(what) if deadline.passed else unreachable(self.base_url, error) from error
         finally:

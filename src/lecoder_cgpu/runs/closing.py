@@ -122,6 +122,10 @@ def close_sessions(manager: SessionManager, stored: Sequence[Record]) -> Session
     document = SessionsClosed(deleted=bool(closed), closed=closed)
     if closed:
         document.session_id = closed[0].session_id
+    lenders = [lender.name for lender in operations.lenders(manager, manager.store.records())]
+    asked = dict.fromkeys([*(record.backend for record in stored), *lenders])
     with contextlib.suppress(errors.Error):  # then nothing is said of it
-        document.held = operations.held(manager, dict.fromkeys(record.backend for record in stored))
+        document.held = operations.held(manager, asked)
+        if any(manager.leased(name) is not None for name in asked):
+            document.whole_account = True
     return document

@@ -113,7 +113,7 @@ def _text(path: Path, shown: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise errors.NotFoundError(f"{shown}: no such file", name="FileNotFound", hint=files.here(path)) from None
+        raise errors.FileNotFound(f"{shown}: no such file", hint=files.here(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise errors.UsageError(
             f"{shown} cannot be read: {error}", name="FileNotReadable", hint="give a text file in UTF-8 to -r"

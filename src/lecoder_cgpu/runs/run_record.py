@@ -39,7 +39,10 @@ class RunRecord:
             parts: the body sends several runs, as a notebook its cells; together they are one entry, without an id.
         """
 
+        tell = session.on_send
+
         def begin(run: str) -> None:
+            tell(run)
             if self._begun is not None and (parts or self._begun.run_id == run):  # or its start is only repeated
                 return
             secrets = list(self.secrets.values())
@@ -49,7 +52,7 @@ class RunRecord:
         try:
             yield
         finally:
-            session.on_send = lambda run: None
+            session.on_send = tell
 
     def end(self, session: Session, document: Run, command: str) -> None:
         """Write down how it ended, or that it goes on without us."""

@@ -21,6 +21,7 @@ from ..store import leases, lifecycle
 from ..store.leases import Limits
 from ..store.session_store import Record, Store, check_name, insert
 from .session import Notify, Session, Waiting
+from .starts import free_name
 
 if TYPE_CHECKING:
     from ..auth.tokens import Login
@@ -89,6 +90,12 @@ class SessionManager:
             if isinstance(backend, Leased):
                 backend.look_anew()
         return self
+
+    def close(self) -> None:
+        """Close the connections; the next use opens them again."""
+        for backend in list(self._backends.values()):
+            if isinstance(backend, Leased):
+                backend.close()
 
     @property
     def chosen(self) -> str:
@@ -438,12 +445,3 @@ class SessionManager:
 
         with ThreadPoolExecutor(max_workers=8) as pool:
             return list(pool.map(action, items))
-
-
-def free_name(base: str, records: list[Record]) -> str:
-    """A name that no session has: `base`, or with a number behind."""
-    taken = {record.name for record in records}
-    name, number = base, 2
-    while name in taken:
-        name, number = f"{base}-{number}", number + 1
-    return name

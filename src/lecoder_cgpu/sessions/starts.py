@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..backends.protocol import RuntimeRequest
 
 if TYPE_CHECKING:
+    from ..store.session_store import Record
     from .manager import SessionManager
 
 
@@ -28,3 +29,12 @@ def starts(manager: SessionManager, key: str | None, wants: RuntimeRequest) -> b
     if manager.leased(record.backend) is None:
         return False
     return not record.runtime.endpoint or manager.hold(record).known_gone()
+
+
+def free_name(base: str, records: list[Record]) -> str:
+    """A name that no session has: `base`, or with a number behind."""
+    taken = {record.name for record in records}
+    name, number = base, 2
+    while name in taken:
+        name, number = f"{base}-{number}", number + 1
+    return name

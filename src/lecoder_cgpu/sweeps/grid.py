@@ -252,9 +252,7 @@ def _lines(file: str) -> tuple[list[Mapping[str, str]], list[int]]:
                 if len(found) > MOST:
                     raise _too_many(len(found))
     except FileNotFoundError:
-        raise errors.NotFoundError(
-            f"{file}: no such file here", name="FileNotFound", hint="--from FILE.jsonl"
-        ) from None
+        raise errors.FileNotFound(f"{file}: no such file here", hint="--from FILE.jsonl") from None
     except UnicodeDecodeError as error:
         raise errors.UsageError(f"{file} is not text in UTF-8", name="NotText", hint="--from FILE.jsonl") from error
     except OSError as error:

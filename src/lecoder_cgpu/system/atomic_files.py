@@ -236,10 +236,6 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
         held = filelock.FileLock(guard, timeout=wait, mode=0o600)
         with waits.on(f"another process, which holds {guard}"):
             held.acquire()
-        try:
-            yield
-        finally:
-            held.release()
     except filelock.Timeout as error:
         raise errors.LockHeld(
             f"{guard} has been held by another process for {wait:g} s",
@@ -248,6 +244,10 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise unusable(guard, error) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def set_aside(path: Path) -> Path:

@@ -321,9 +321,8 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
     except OSError as error:
-        raise errors.NotFoundError(
+        raise errors.FileNotFound(
             f"{file}: {error.strerror}",
-            name="FileNotFound",
             hint="give the path of the downloaded file: lecoder-cgpu auth setup client_secret_….json",
         ) from error
     given = credentials.decode_client(content)

@@ -11,10 +11,10 @@ from ... import errors
 from ...files import plan
 from ...models.jobs import JobList
 from ...models.runs import Stopped
-from ...runs import all_jobs, job_output
+from ...runs import all_jobs, job_output, planned_jobs
 from ...runs.jobs import GRACE
 from ...sessions.status import gpu_document
-from .. import display_options, durations, hook, inputs, job_text, planned_jobs, release, run_display, several_jobs
+from .. import display_options, durations, hook, inputs, job_text, planned_wait, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import tell_pulled
 from ..output import Answer
@@ -70,9 +70,9 @@ def list_(app: App, limit: int, all_sessions: bool, everything: bool) -> Answer:
         document = all_jobs.of_all_sessions(app.client, limit, detached=detached)
         for item in document.unasked or ():
             where = item.session if isinstance(item.session, str) else item.endpoint
-            hint = f"; {item.error.suggestion}" if isinstance(item.error.suggestion, str) else ""
-            app.printer.notify(f"{where} was not asked: {item.error.message}{hint}")
-        document = planned_jobs.listed(app, document, everywhere=True)
+            told = f"; {item.error.suggestion}" if isinstance(item.error.suggestion, str) else ""
+            app.printer.notify(f"{where} was not asked: {item.error.message}{told}")
+        document = planned_jobs.listed(app.client, document, everywhere=True)
     else:
         document = _here(app, limit, detached=detached)
     return Answer(document, lambda: job_text.table(document, detached=detached))
@@ -82,16 +82,16 @@ def _here(app: App, limit: int, *, detached: bool) -> JobList:
     """The jobs of the session in use, with those that are between two runtimes."""
     session = app.client.existing(app.session, gone=True)
     try:
-        with planned_jobs.jobs(app) as jobs:
+        with planned_jobs.jobs(app.client, app.session) as jobs:
             document = all_jobs.of(jobs, limit, detached=detached)
     except errors.Error:
         document = planned_jobs.listed(
-            app, JobList(jobs=[], session=session.record.ref), everywhere=False, session=session.record.id
+            app.client, JobList(jobs=[], session=session.record.ref), everywhere=False, session=session.record.id
         )
         if not document.jobs:
             raise
         return document
-    return planned_jobs.listed(app, document, everywhere=False, session=session.record.id)
+    return planned_jobs.listed(app.client, document, everywhere=False, session=session.record.id)
 
 
 @command.command()
@@ -106,11 +106,11 @@ def show(app: App, job: str) -> Answer:
     lecoder-cgpu job show run-0123456789abcdef
     lecoder-cgpu job show run-0123456789abcdef --json | jq .job.state
     """
-    plan = planned_jobs.find(app, job)
+    plan = planned_jobs.find(app.client, job, app.session)
     if plan is not None:
-        document = planned_jobs.show(app, plan)
+        document = planned_jobs.show(app.client, plan)
     else:
-        with planned_jobs.jobs(app) as jobs:
+        with planned_jobs.jobs(app.client, app.session) as jobs:
             document = jobs.document(jobs.find(job))
             if document.job.usage:
                 document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
@@ -179,11 +179,11 @@ def wait(
     offsets = inputs.offsets(options["start"])
     for spec in pull:
         plan.split_pull(spec)
-    planned = None if several else planned_jobs.find(app, names[0])
+    planned = None if several else planned_jobs.find(app.client, names[0], app.session)
     if planned is not None:
-        document = planned_jobs.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
+        document = planned_wait.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
         return Answer(document, lambda: _waited(app, document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app) as jobs:
+    with planned_jobs.jobs(app.client, app.session) as jobs:
 
         def fill(document: JobDocument) -> None:
             if app.printer.mode != "human":
@@ -241,7 +241,7 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
     lecoder-cgpu job result run-0123456789abcdef --json
     lecoder-cgpu job result run-0123456789abcdef --outputs plots
     """
-    with planned_jobs.jobs(app, job) as jobs:
+    with planned_jobs.jobs(app.client, app.session, job) as jobs:
         session, state = jobs.session, jobs.find(job)
         if not state.ended:
             return Answer(
@@ -296,12 +296,14 @@ def kill(
     """
     name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
     several_jobs.check(names, everything=everything)
-    plan = planned_jobs.find(app, names[0]) if len(names) == 1 else None
+    plan = planned_jobs.find(app.client, names[0], app.session) if len(names) == 1 else None
     if plan is not None:
         key = plan.job
-        document = planned_jobs.kill(app, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace))
+        document = planned_jobs.kill(
+            app.client, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace)
+        )
         return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app) as jobs:
+    with planned_jobs.jobs(app.client, app.session) as jobs:
         if len(names) != 1:
             runs = several_jobs.chosen(jobs, names, everything=everything)
             together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import click
 
 from ...models.base import Done
+from ...runs import planned_jobs
 from ...runs.jobs import Jobs
-from .. import inputs, planned_jobs, several_jobs
+from .. import inputs, several_jobs
 from ..app import App, Command
 from ..output import Answer
 
@@ -31,9 +32,9 @@ def rm(app: App, names: tuple[str, ...], everything: bool) -> Answer:
             chosen = jobs.ids(ended=True)
     removed = []
     for name in chosen:
-        plan = planned_jobs.find(app, name)
+        plan = planned_jobs.find(app.client, name, app.session)
         if plan is not None:
-            removed.append(planned_jobs.remove(app, plan))
+            removed.append(planned_jobs.remove(app.client, plan))
             continue
         with Jobs(app.client.existing(app.session)) as jobs:
             removed.append(jobs.remove(name))
@@ -59,7 +60,7 @@ def retry(app: App, job: str, sync: bool, secret: tuple[str, ...]) -> Answer:
     lecoder-cgpu job retry run-0123456789abcdef --sync --secret HF_TOKEN
     """
     with app.printer.waiting("starting it again …"):
-        document = planned_jobs.retried(app, job, sync=sync, secrets=inputs.secrets((), secret))
+        document = planned_jobs.retried(app.client, job, app.session, sync=sync, secrets=inputs.secrets((), secret))
     if app.printer.mode == "human":
         app.printer.note(f"attempt {document.job.attempt} of {document.job.id}; to wait for it: {document.next}")
     return Answer(document, lambda: document.job.id)

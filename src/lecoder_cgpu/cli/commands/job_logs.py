@@ -10,9 +10,8 @@ import click
 
 from ... import errors
 from ...models.jobs import JobLogs
-from ...runs import job_output, job_views, kept_output
+from ...runs import job_output, job_views, kept_output, planned_jobs
 from ...runs.jobs import describe
-from .. import planned_jobs
 from ..app import App, Command
 from ..live import ProcessView
 from ..output import BUDGET, Answer
@@ -74,7 +73,7 @@ def logs(
         )
     wanted = Part(stream, start, limit, tail)
     try:
-        with planned_jobs.jobs(app, job, attempt) as jobs:
+        with planned_jobs.jobs(app.client, app.session, job, attempt) as jobs:
             state, shown, ends = wanted.show(app, jobs, job)
             if app.printer.mode == "json":
                 return Answer(_document(describe(state), jobs.session.record.ref, wanted, shown, ends))

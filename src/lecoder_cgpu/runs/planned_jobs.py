@@ -1,11 +1,11 @@
-"""`job …` for jobs that may be run again: one job, whatever runtime its attempt is on, or on none."""
+"""Jobs that may be run again: one job, whatever runtime its attempt is on, or on none."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
@@ -13,49 +13,47 @@ from .. import errors
 from ..backends.protocol import Leased
 from ..models.base import ErrorInfo
 from ..models.jobs import JobDocument
-from ..runs import job_output, job_plans, job_views, kept_output
-from ..runs.job_plans import JobPlan
-from ..runs.job_steps import Steps
-from ..runs.jobs import Jobs
 from ..system import logs
-from . import hook, release
-from .live import tell_pulled
+from . import job_output, job_plans, job_views, kept_output
+from .job_plans import JobPlan
+from .job_steps import Steps
+from .jobs import Jobs
 
 if TYPE_CHECKING:
     from ..models.jobs import JobList
+    from ..sessions.manager import SessionManager
     from ..sessions.session import Session
-    from .app import App
 
 LOOK = 1.0  # seconds between two looks at a job that is waited for
 KILL_WAIT = 900.0  # seconds that a start which is under way may take before a job is ended
 
 
-def find(app: App, name: str) -> JobPlan | None:
-    """The job of that name, if it may be run again; None for all others."""
-    if app.session is not None:
-        record = app.client.store.find(app.session)
-        plan = job_plans.find(app.client.state_dir, name)
+def find(manager: SessionManager, name: str, session: str | None = None) -> JobPlan | None:
+    """The job of that name, if it may be run again; None for all others. `session` is the one that it must be of."""
+    if session is not None:
+        record = manager.store.find(session)
+        plan = job_plans.find(manager.state_dir, name)
         return plan if plan is not None and plan.session == record.id else None
-    return job_plans.find(app.client.state_dir, name)
+    return job_plans.find(manager.state_dir, name)
 
 
-def jobs(app: App, name: str | None = None, attempt: int | None = None) -> Jobs:
-    """The jobs of the session in use; of that of a job which is run again, if it is named.
+def jobs(manager: SessionManager, session: str | None, name: str | None = None, attempt: int | None = None) -> Jobs:
+    """The jobs of a session, or of the active one; of that of a job which is run again, if it is named.
 
     Raises:
         errors.UsageError: there was no such attempt. errors.LostError: its runtime is gone.
     """
-    plan = None if name is None else find(app, name)
+    plan = None if name is None else find(manager, name, session)
     if plan is not None:
-        return on_runtime(app, plan, attempt)
+        return on_runtime(manager, plan, attempt)
     if attempt not in (None, 1):
         raise errors.UsageError(
             f"{name} has one attempt", name="NoSuchAttempt", hint="--attempt is for jobs with --restarts or --retries"
         )
-    return Jobs(app.client.existing(app.session))
+    return Jobs(manager.existing(session))
 
 
-def on_runtime(app: App, plan: JobPlan, number: int | None = None) -> Jobs:
+def on_runtime(manager: SessionManager, plan: JobPlan, number: int | None = None) -> Jobs:
     """The jobs of the runtime that an attempt is on, or was.
 
     Raises:
@@ -63,7 +61,7 @@ def on_runtime(app: App, plan: JobPlan, number: int | None = None) -> Jobs:
     """
     run = plan.run_called(plan.job, number)
     item = next(item for item in plan.tries if item.run == run)
-    record = app.client.store.get(item.session)
+    record = manager.store.get(item.session)
     if record is None or record.runtime.endpoint != item.endpoint:
         which = plan.tries.index(item) + 1
         raise errors.LostError(
@@ -71,34 +69,34 @@ def on_runtime(app: App, plan: JobPlan, number: int | None = None) -> Jobs:
             name="RunLost",
             hint=f"what is known of it: lecoder-cgpu job show {plan.job}",
         )
-    jobs = Jobs(app.client.existing(record.id))
+    jobs = Jobs(manager.existing(record.id))
     jobs.attempt = number
     return jobs
 
 
-def show(app: App, plan: JobPlan) -> JobDocument:
+def show(manager: SessionManager, plan: JobPlan) -> JobDocument:
     """The document of a job, as its runtime knows it, or its plan."""
     if plan.state in ("running", "ended") and plan.last.cause in (None, "finished", "failed", "killed", "limit"):
-        with contextlib.suppress(errors.Error), on_runtime(app, plan) as jobs:
+        with contextlib.suppress(errors.Error), on_runtime(manager, plan) as jobs:
             document = jobs.document(jobs.find(plan.job))
             if document.status != "running" and plan.state == "running":  # nobody has looked since
-                plan = Steps(app.client).step(plan.job) or plan
+                plan = Steps(manager).step(plan.job) or plan
             if plan.state == "pausing":
-                return job_views.document(plan, app.client.store)
+                return job_views.document(plan, manager.store)
             found = job_views.labelled(document, plan)
             if plan.why:
                 found.job.reason = plan.why
             return found
-    return job_views.document(plan, app.client.store)
+    return job_views.document(plan, manager.store)
 
 
-def listed(app: App, document: JobList, *, everywhere: bool, session: str | None = None) -> JobList:
+def listed(manager: SessionManager, document: JobList, *, everywhere: bool, session: str | None = None) -> JobList:
     """A list of jobs in which those that are run again stand once, under their own ids.
 
     Args:
         everywhere: of all sessions; else of the one with the id `session`.
     """
-    plans = [plan for plan in job_plans.plans(app.client.state_dir) if plan.kept]
+    plans = [plan for plan in job_plans.plans(manager.state_dir) if plan.kept]
     if not everywhere:
         plans = [plan for plan in plans if plan.session == session]
     document.jobs = job_views.merged(document.jobs, plans)
@@ -118,14 +116,20 @@ class Waiting:
         tell: told of losses and other attempts. event: called when another attempt is due, with the job's document.
     """
 
-    def __init__(self, app: App, plan: JobPlan, tell: Callable[[str], None], event: Callable[[JobDocument], None]):
-        self._app = app
+    def __init__(
+        self,
+        manager: SessionManager,
+        plan: JobPlan,
+        tell: Callable[[str], None],
+        event: Callable[[JobDocument], None] = lambda document: None,
+    ) -> None:
+        self._manager = manager
         self._job = plan.job
         self._tell = tell
         self._event = event
         self._said = len(plan.tries) if plan.state == "running" else 0
-        self._acts = app.config.get("keeper").value == "off"
-        self._steps = Steps(app.client)
+        self._acts = manager.config.get("keeper").value == "off"
+        self._steps = Steps(manager)
         self._jobs: Jobs | None = None  # of the attempt that is under way
         self.interrupted: int | None = None
 
@@ -156,8 +160,8 @@ class Waiting:
         if self._acts:
             plan = self._steps.step(self._job)
         else:
-            self._app.client.keep()
-            plan = job_plans.read(self._app.client.state_dir, self._job)
+            self._manager.keep()
+            plan = job_plans.read(self._manager.state_dir, self._job)
         if plan is None:
             raise errors.NotFoundError(
                 f"job {self._job} was removed meanwhile", name="JobNotFound", hint="lecoder-cgpu job list"
@@ -169,7 +173,7 @@ class Waiting:
         is not made again here: whoever waits is to hear of a loss in time to say that it was none."""
         try:
             if self._jobs is None:
-                self._jobs = on_runtime(self._app, plan)
+                self._jobs = on_runtime(self._manager, plan)
             if not self._jobs.helper.show(plan.last.run).ended:
                 return True
             if not self._acts:
@@ -191,7 +195,7 @@ class Waiting:
             cause = plan.last.cause or "ended"
             left = max((plan.due or 0.0) - time.time(), 0.0)
             self._tell(f"attempt {number} is over ({cause}); restarting in {left:.0f} s: job kill {plan.job} stops it")
-            self._event(job_views.document(plan, self._app.client.store))
+            self._event(job_views.document(plan, self._manager.store))
         elif plan.state == "running" and self._said not in (0, number):
             self._tell(f"attempt {number} of {plan.job} runs on {plan.last.name}")
             self._said = number
@@ -199,42 +203,15 @@ class Waiting:
             self._said = number
 
 
-def wait(app: App, plan: JobPlan, timeout: float | None, pull: tuple[str, ...], options: dict[str, Any]) -> JobDocument:
-    """`job wait`: what became of a job, and what was done about it.
-
-    Args:
-        timeout: seconds to wait at most. pull: further results. options: of the command, with `offsets` to show from.
-    """
-    on_finish: str | None = options["on_finish"]
-
-    def event(document: JobDocument) -> None:
-        hook.restarting(app.printer, on_finish, document, app.config.profile.name)
-
-    waiting = Waiting(app, plan, app.printer.notify, event)
-    with app.printer.waiting(f"waiting for {plan.job} …"):
-        plan = waiting.wait(timeout)
-    document, session = ended(app, plan, pull, options["offsets"], options["max_output"] or None)
-    if waiting.interrupted is not None:
-        document.interrupted, document.exit_code = True, waiting.interrupted
-    if app.printer.mode == "human":
-        tell_pulled(app.printer, document.pulled)
-        if (session is None or plan.state == "waiting") and isinstance(document.error, ErrorInfo):
-            app.printer.note(f"{document.error.message}\nhint: {document.error.suggestion}")
-    hook.finish(app.printer, on_finish, document, plan.job, app.config.profile.name)
-    if options["give_back"] and session is not None:
-        release.after_results(app.printer, app.client, session, document, plan.last.run)
-    return document
-
-
-def kill(app: App, plan: JobPlan, one: Callable[[Jobs], JobDocument]) -> JobDocument:
+def kill(manager: SessionManager, plan: JobPlan, one: Callable[[Jobs], JobDocument]) -> JobDocument:
     """End a job: its attempt, if one is under way, and there is no other.
 
     Args:
         one: sends the signals.
     """
-    folder = app.client.state_dir
+    folder = manager.state_dir
     if plan.state == "ended":
-        with contextlib.suppress(errors.Error), on_runtime(app, plan) as jobs:
+        with contextlib.suppress(errors.Error), on_runtime(manager, plan) as jobs:
             return job_views.labelled(one(jobs), plan)
     else:
         job_plans.stop(folder, plan.job)
@@ -246,17 +223,17 @@ def kill(app: App, plan: JobPlan, one: Callable[[Jobs], JobDocument]) -> JobDocu
             )
             job_plans.write(folder, found)
     if found.state == "running":
-        with on_runtime(app, found) as jobs:
+        with on_runtime(manager, found) as jobs:
             killed = one(jobs)
-        Steps(app.client).step(found.job)
+        Steps(manager).step(found.job)
         return job_views.labelled(killed, job_plans.read(folder, found.job) or found)
-    document = job_views.document(found, app.client.store)
+    document = job_views.document(found, manager.store)
     document.status, document.exit_code, document.sent = "ok", 0, False
     document.error, document.error_code = UNSET, 0
     return document
 
 
-def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | None) -> JobPlan:
+def retry(manager: SessionManager, plan: JobPlan, secrets: Mapping[str, str], source: str | None) -> JobPlan:
     """Run a job again that has ended, or that waits, under its own id as the next attempt.
 
     Args:
@@ -268,8 +245,8 @@ def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | Non
     from ..files import withheld
     from ..runs import job_sources
 
-    folder = app.client.state_dir
-    steps = Steps(app.client, secrets)
+    folder = manager.state_dir
+    steps = Steps(manager, secrets)
     with job_plans.alone(folder, plan.job, KILL_WAIT):
         plan = job_plans.read(folder, plan.job) or plan
         if plan.state == "running":
@@ -283,9 +260,9 @@ def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | Non
         if source is not None:
             job_sources.renew(folder, plan, source)
             if (left_out := withheld.told(source)) is not None:
-                app.printer.notify(left_out)
-        record = app.client.store.get(plan.session)
-        held = None if record is None else app.client.hold(record)
+                manager.notify(left_out)
+        record = manager.store.get(plan.session)
+        held = None if record is None else manager.hold(record)
         gone = held is not None and isinstance(held.backend, Leased) and held.is_lost()
         plan = structs.replace(
             plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, changed=time.time()
@@ -302,47 +279,57 @@ def retry(app: App, plan: JobPlan, secrets: Mapping[str, str], source: str | Non
     return found
 
 
-def retried(app: App, name: str, *, sync: bool, secrets: Mapping[str, str]) -> JobDocument:
+def retried(
+    manager: SessionManager, name: str, session: str | None, *, sync: bool, secrets: Mapping[str, str]
+) -> JobDocument:
     """`job retry`: the document of the job with its next attempt.
 
     Raises:
         errors.NotFoundError: this machine did not start it. See `retry` for others.
     """
-    plan = find(app, name) or job_plans.plain(app.client.state_dir, name)
+    plan = find(manager, name, session) or job_plans.plain(manager.state_dir, name)
     if plan is None:
         raise errors.NotFoundError(
             f"this machine has not started a job {name!r} that it could run again",
             name="JobNotFound",
             hint="only commands of `run --detach` can be run again, where they were started; or repeat that command",
         )
-    plan = retry(app, plan, secrets, plan.work.source if sync else None)
-    if app.config.get("keeper").value != "off":
-        app.client.keep()
-    document = job_views.document(plan, app.client.store)
+    plan = retry(manager, plan, secrets, plan.work.source if sync else None)
+    if manager.config.get("keeper").value != "off":
+        manager.keep()
+    document = job_views.document(plan, manager.store)
     document.exit_code = 0
     return document
 
 
 def ended(
-    app: App, plan: JobPlan, pull: Sequence[str], offsets: tuple[int, int], most: int | None
+    manager: SessionManager,
+    plan: JobPlan,
+    pull: Sequence[str],
+    offsets: tuple[int, int] | None = None,
+    most: int | None = None,
 ) -> tuple[JobDocument, Session | None]:
-    """What `job wait` answers with, and the session if its runtime could be asked: results are fetched then."""
+    """What `job wait` answers with, and the session if its runtime could be asked: results are fetched then.
+
+    Args:
+        offsets: from which bytes of stdout and stderr on output is shown; None shows none. most: bytes of each.
+    """
     document, session = None, None
     try:
-        with on_runtime(app, plan) as jobs:
+        with on_runtime(manager, plan) as jobs:
             document = jobs.document(jobs.find(plan.job))
             if plan.state != "pausing":
                 jobs.fetch(document, pull)
-            if app.printer.mode != "human":
+            if offsets is not None:
                 job_output.show_ends(jobs, document, offsets, most, jobs.session.reading_command(plan.job))
             document, session = job_views.labelled(document, plan), jobs.session
     except errors.Error as error:
         logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
-    known = job_views.document(plan, app.client.store)
+    known = job_views.document(plan, manager.store)
     if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown", "oom"):
         document = known
-        copy = kept_output.of(app.client.state_dir, plan.job)
-        if copy is not None and app.printer.mode != "human":
+        copy = kept_output.of(manager.state_dir, plan.job)
+        if copy is not None and offsets is not None:
             job_output.show_ends(copy, document, offsets, most, f"lecoder-cgpu job logs {plan.job}")
     if plan.outcome is not None:
         document.exit_code = plan.outcome
@@ -353,7 +340,7 @@ def ended(
     return document, session
 
 
-def remove(app: App, plan: JobPlan) -> str:
+def remove(manager: SessionManager, plan: JobPlan) -> str:
     """Delete a job that has ended, with its output; returns its id.
 
     Raises:
@@ -364,7 +351,7 @@ def remove(app: App, plan: JobPlan) -> str:
             f"{plan.job} has not ended", name="JobRuns", hint=f"end it first: lecoder-cgpu job kill {plan.job}"
         )
     for number in range(1, len(plan.tries) + 1):
-        with contextlib.suppress(errors.LostError, errors.NotFoundError), on_runtime(app, plan, number) as jobs:
+        with contextlib.suppress(errors.LostError, errors.NotFoundError), on_runtime(manager, plan, number) as jobs:
             jobs.remove(plan.job)
-    job_plans.remove(app.client.state_dir, plan.job)
+    job_plans.remove(manager.state_dir, plan.job)
     return plan.job

@@ -1,4 +1,7 @@
-"""`run --auto-install`: a run that lacked a package is repeated once, with the package installed."""
+"""`--auto-install`: a run that lacked a package is repeated once, with the package installed.
+
+What was done is told by `tell`; `show` gets what the installer prints (stream name, bytes).
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,27 @@ from typing import TYPE_CHECKING
 
 from ..errors import Error, ImportFailure
 from ..models.base import ErrorInfo
-from ..runs import installs
 from ..sessions.session import Session
-from .output import Printer
+from . import installs
 
 if TYPE_CHECKING:
     from ..models.notebooks import Install
     from ..models.runs import Run
 
 ADVICE = "pip install "
+Tell = Callable[[str], None]
+Show = Callable[[str, bytes], None]
 
 
-def repaired(printer: Printer, session: Session, once: Callable[[], Run], record: Callable[[Run], None]) -> Run:
-    """Run; when a package is missing, install it and run again from the beginning. What was done is told.
+def repaired(session: Session, once: Callable[[], Run], record: Callable[[Run], None], tell: Tell, show: Show) -> Run:
+    """Run; when a package is missing, install it and run again from the beginning.
 
     Args:
         record: writes down the first attempt, if there is a second one.
     """
     first = once()
     package = missing(first)
-    if package is None or not installed(printer, session, package, "the code was run again from its beginning"):
+    if package is None or not installed(session, package, "the code was run again from its beginning", tell, show):
         return first
     record(first)
     second = once()
@@ -37,11 +41,12 @@ def repaired(printer: Printer, session: Session, once: Callable[[], Run], record
 class CellRepair:
     """Installs what a notebook's cells lack, each package once; `packages` are those that were installed."""
 
-    def __init__(self, printer: Printer, session: Session) -> None:
+    def __init__(self, session: Session, tell: Tell, show: Show) -> None:
         self.packages: list[str] = []
         self._tried: set[str] = set()
-        self._printer = printer
         self._session = session
+        self._tell = tell
+        self._show = show
 
     def __call__(self, run: Run) -> bool:
         """Whether the cell that ended like this is to run again."""
@@ -49,42 +54,32 @@ class CellRepair:
         if package is None or package in self._tried:
             return False
         self._tried.add(package)
-        if not installed(self._printer, self._session, package, "the cell was run again"):
+        if not installed(self._session, package, "the cell was run again", self._tell, self._show):
             return False
         self.packages.append(package)
         return True
 
 
-def installed(printer: Printer, session: Session, package: str, then: str) -> bool:
+def installed(session: Session, package: str, then: str, tell: Tell, show: Show) -> bool:
     """Install a package that was missing. What was done, or why not, is told."""
-
-    def show(stream: str, content: bytes) -> None:
-        if printer.mode == "human":  # stdout is for the program
-            printer.write_error_stream(content)
-
     try:
         problem = _reason(installs.install(session, installs.Wanted(requirements=[package]), show))
     except Error as error:
         problem = error.message
     if problem is not None:
-        printer.notify(f"{package} could not be installed: {problem}")
+        tell(f"{package} could not be installed: {problem}")
         return False
-    printer.notify(f"{package} was missing and has been installed; {then}")
+    tell(f"{package} was missing and has been installed; {then}")
     return True
 
 
-def install_all(printer: Printer, session: Session, packages: list[str], origin: str) -> None:
+def install_all(session: Session, packages: list[str], origin: str, tell: Tell, show: Show) -> None:
     """Install what a script asks for by itself, before it runs; what is there already is left alone.
 
     Raises:
         Error: that failed.
     """
-
-    def show(stream: str, content: bytes) -> None:
-        if printer.mode == "human":
-            printer.write_error_stream(content)
-
-    with printer.waiting(f"installing what {origin} asks for …"):
+    with session.waiting(f"installing what {origin} asks for …"):
         document = installs.install(session, installs.Wanted(requirements=packages), show)
     problem = _reason(document)
     if problem is not None:
@@ -94,7 +89,7 @@ def install_all(printer: Printer, session: Session, packages: list[str], origin:
             hint=f"correct its header (# /// script), or see all of it: lecoder-cgpu run --attach {document.run_id}",
         )
     if isinstance(document.changed, list) and document.changed:
-        printer.notify(f"installed for {origin}: " + ", ".join(change.name for change in document.changed))
+        tell(f"installed for {origin}: " + ", ".join(change.name for change in document.changed))
 
 
 def _reason(installed: Install) -> str | None:

@@ -1,55 +1,75 @@
-"""`run --detach`: what is kept here of a job, so that it can be run again (`--restarts`, `--retries`, `job retry`)."""
+"""What is kept here of a job, so that it can be run again (`--restarts`, `--retries`, `job retry`)."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import UNSET, structs
 
 from .. import errors
 from ..jupyter.messages import new_run_id
 from ..models.jobs import JobStarted
-from ..runs import job_names, job_plans, job_sources, job_steps, job_views, pushed, stored_work
-from ..runs.attempts import Policy
-from ..runs.job_plans import JobPlan, Work
-from ..sessions import keeper_process
+from ..store.leases import Limits
+from . import job_names, job_plans, job_sources, job_steps, job_views, pushed, stored_work
+from .attempts import Policy
+from .job_plans import JobPlan, Work
 
 if TYPE_CHECKING:
-    from ..backends.protocol import RuntimeRequest
     from ..files.pulling import Pulling
+    from ..sessions.manager import SessionManager
     from ..sessions.session import Session
-    from .app import App
-    from .local_script import Script
+
+
+NEVER, UNCHANGED = Policy(), Limits()
+
+
+class Script(Protocol):
+    """A script of this machine that was sent alone: where it was, what it holds, and its arguments."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def content(self) -> bytes: ...
+    @property
+    def arguments(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A job as it was ordered. `sync` is the local folder that it needs, `pull` and `push` are results as typed,
+    `every` is their interval in seconds, `policy` says when it is run again by itself, `pulling` what is fetched
+    meanwhile; `limits` hold over all attempts.
+    """
+
+    key: str | None = None
+    name: str | None = None
+    sync: str | None = None
+    cwd: str | None = None
+    timeout: float | None = None
+    idle_timeout: float | None = None
+    pull: Sequence[str] = ()
+    push: Sequence[str] = ()
+    every: float | None = None
+    policy: Policy = NEVER
+    pulling: Pulling | None = None
+    limits: Limits = UNCHANGED
 
 
 class KeptJob:
-    """One detached command.
+    """One detached command."""
 
-    Args:
-        policy: when it is run again by itself; None for never. pulling: what is fetched of it.
-        wants: whose limits hold over all attempts.
-    """
-
-    def __init__(
-        self,
-        app: App,
-        options: Mapping[str, Any],
-        policy: Policy | None,
-        pulling: Pulling | None,
-        wants: RuntimeRequest,
-    ) -> None:
-        self._app = app
-        self._options = options
-        self._policy = policy or Policy()
-        self._pulling = pulling
-        self._limits = wants.limits
-        self._folder = app.client.state_dir
+    def __init__(self, manager: SessionManager, order: Order) -> None:
+        self._manager = manager
+        self._order = order
+        self._policy = order.policy
+        self._folder = manager.state_dir
         self._secrets: Mapping[str, str] = {}
-        key = options["key"]
-        self.job = new_run_id() if key is None else job_names.key_id(key)
+        self.job = new_run_id() if order.key is None else job_names.key_id(order.key)
 
     def earlier(self, work: Work) -> JobStarted | None:
         """The same job, if it was started before under its key and is looked after since.
@@ -66,7 +86,7 @@ class KeptJob:
                 name="KeyConflict",
                 hint="give another --key, or the same command as before",
             )
-        document = job_views.document(plan, self._app.client.store)
+        document = job_views.document(plan, self._manager.store)
         return JobStarted(
             job_id=plan.job,
             job=document.job,
@@ -93,35 +113,39 @@ class KeptJob:
         return job_steps.own_variables(self.job, self.job, 1, home)
 
     def work(
-        self, command: str | list[str], environment: dict[str, str], secrets: Mapping[str, str], needs: Script | None
+        self,
+        command: str | list[str],
+        environment: dict[str, str],
+        secrets: Mapping[str, str],
+        packages: Sequence[str] = (),
     ) -> Work:
-        """What every attempt is started with, as it is kept. `needs` is the script whose packages are installed before.
+        """What every attempt is started with, as it is kept.
 
         Args:
-            secrets: values by name, which are stored nowhere.
+            secrets: values by name, which are stored nowhere. packages: those that are installed before.
         """
         from ..files import withheld
 
         self._secrets = secrets
-        options = self._options
-        source = options["sync"] and os.path.abspath(os.path.expanduser(options["sync"]))
+        order = self._order
+        source = order.sync and os.path.abspath(os.path.expanduser(order.sync))
         whole = Work(
             command=command,
             typed=command,
             source=source,
-            packages=[] if needs is None else list(needs.header.dependencies),
-            cwd=options["cwd"],
+            packages=list(packages),
+            cwd=order.cwd,
             environment=environment,
             secrets=sorted(secrets),
-            push=pushed.declared(options["push"]),
-            push_every=options["every"] or pushed.EVERY,
+            push=pushed.declared(order.push),
+            push_every=order.every or pushed.EVERY,
             withheld=withheld.paths(),
-            timeout=options["timeout"],
-            idle_timeout=options["idle_timeout"],
+            timeout=order.timeout,
+            idle_timeout=order.idle_timeout,
         )
         return stored_work.without_values(whole, secrets)
 
-    def write(self, session: Session, work: Work, folder: str | None, script: Script | None) -> None:
+    def write(self, session: Session, work: Work, folder: str | None, script: Script | None = None) -> None:
         """Keep what was started just now, and have the keeper look after it. A failure is told: the job runs.
 
         Args:
@@ -130,11 +154,9 @@ class KeptJob:
         try:
             self._write(session, work, folder, script)
         except errors.ConfigError as error:
-            self._app.printer.notify(f"the job was started, and cannot be run again: {error.message}")
+            self._manager.notify(f"the job was started, and cannot be run again: {error.message}")
 
     def _write(self, session: Session, work: Work, folder: str | None, script: Script | None) -> None:
-        from pathlib import Path
-
         from ..files import plan as files
 
         if work.source is not None:
@@ -143,7 +165,7 @@ class KeptJob:
             work.script = Path(script.path).name
             work.command = [work.script, *script.arguments]
             job_sources.keep_script(self._folder, self.job, work.script, script.content)
-        now, name = time.time(), self._options["name"] or self._options["key"]
+        now, name = time.time(), self._order.name or self._order.key
         job_plans.tidy(self._folder, now)
         job_plans.go_on(self._folder, self.job)
         plan = JobPlan(
@@ -152,20 +174,20 @@ class KeptJob:
             work=stored_work.without_values(work, self._secrets),
             folder=folder,
             policy=self._policy,
-            limits=structs.replace(self._limits, idle=UNSET),
-            pulling=self._pulling,
-            specs=list(self._options["pull"]),
+            limits=structs.replace(self._order.limits, idle=UNSET),
+            pulling=self._order.pulling,
+            specs=list(self._order.pull),
             tries=[job_steps.attempt(session, self.job, now)],
             changed=now,
         )
         job_plans.write(self._folder, plan)
         if not plan.kept:
             return
-        printer = self._app.printer
-        if self._app.config.get("keeper").value == "off":
-            printer.notify("the keeper is switched off: the job is run again only while `job wait` watches it")
+        manager = self._manager
+        if manager.config.get("keeper").value == "off":
+            manager.notify("the keeper is switched off: the job is run again only while `job wait` watches it")
         else:
-            keeper_process.ensure(self._app.config, self._folder, printer.notify)
+            manager.keep()
 
 
 def _input(work: Work) -> tuple[Any, ...]:
