@@ -1,8 +1,9 @@
 """A WebSocket straight to its server: the handshake (by h11), and a connection that reads in a thread of its own.
 
-A thread reads, so that pings are answered also while nobody waits for a message. It stops reading while `HELD` messages
-wait for somebody to take them, which holds up the peer. Whoever sends holds `_sending`; pongs and pings go in between,
-and the reading thread never waits for that lock, or both ends could wait for each other.
+A thread reads, so that pings are answered also while nobody waits for a message. It stops reading while `HELD`
+messages, or `HELD_BYTES` of them, wait for somebody to take them, which holds up the peer. Whoever sends holds
+`_sending`; pongs and pings go in between, and the reading thread never waits for that lock, or both ends could wait for
+each other.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import h11
 
 HELD = 16  # messages
+HELD_BYTES = 32 << 20  # of them together; one message may have more
 CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
 LAST_WORDS = 1.0  # seconds to wait for the peer's close frame when it takes no more
 CHUNK = 256 << 10  # bytes that are read at once
@@ -335,10 +337,14 @@ class DirectSocket:
                 self._sending.release()
         self._sent = self._sent or what
 
+    def _has_room(self) -> bool:
+        """Whether another message may wait to be taken."""
+        return len(self._arrived) < HELD and sum(map(len, self._arrived)) < HELD_BYTES
+
     def _take(self, kind: int, payload: str | bytes) -> None:
         if kind in (frames.TEXT, frames.BINARY):
             with self._changed:
-                self._changed.wait_for(lambda: len(self._arrived) < HELD or self._over.is_set())
+                self._changed.wait_for(lambda: self._has_room() or self._over.is_set())
                 self._arrived.append(payload)
                 self._changed.notify_all()
             return
