@@ -99,6 +99,7 @@ def test_an_option_means_the_same_everywhere() -> None:
         "--force",
         "--from",
         "--html",
+        "--install",
         "--kernel-name",
         "--key",
         "--max-output",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from lecoder_cgpu import __version__, errors
 from lecoder_cgpu.diagnostics import installation
+from lecoder_cgpu.models.reference import Upgrade
 
 
 class _Index(http.server.BaseHTTPRequestHandler):
@@ -94,3 +96,30 @@ def test_how_it_was_installed() -> None:
     how, _ = installation.kind()
     assert how in installation.UPGRADES
     assert set(installation.extras()) == {"local", "mcp", "remote", "repl", "notebooks", "socks", "keyring"}
+
+
+def _newer(installed: str, program: str) -> Upgrade:
+    command = shlex.join([sys.executable, "-c", program])
+    return Upgrade(version="1", installed=installed, latest="2", newer=True, command=command)
+
+
+def test_installing_a_newer_version() -> None:
+    """The installer's own command is run, and its failure is told with its last line."""
+    found = _newer("pip", "print('done')")
+    installation.install(found)
+    assert found.ran is True
+    broken = _newer("uv-tool", "raise SystemExit('there is no room')")
+    with pytest.raises(errors.RuntimeFailure, match="there is no room") as caught:
+        installation.install(broken)
+    assert (caught.value.name, caught.value.hint) == ("UpgradeFailed", broken.command)
+    assert broken.ran is not True
+
+
+@pytest.mark.parametrize("how", ["source", "unknown"])
+def test_what_cannot_be_installed_by_itself(how: str, tmp_path: Path) -> None:
+    """Nothing is run for a copy that no installer knows."""
+    touched = tmp_path / "touched"
+    with pytest.raises(errors.UsageError) as caught:
+        installation.install(_newer(how, f"open({str(touched)!r}, 'w')"))
+    assert caught.value.name == "NotUpgradable"
+    assert not touched.exists()

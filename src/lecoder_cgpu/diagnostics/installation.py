@@ -6,6 +6,7 @@ Only `check` uses the network.
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -18,10 +19,11 @@ from ..models.reference import Upgrade
 
 NAME = "lecoder-cgpu"
 TIMEOUT = 60.0  # seconds for the installer's answer
+INSTALL = 900.0  # seconds for the installation of a newer version
 
 Kind = Literal["source", "pipx", "uv-tool", "uv", "pip", "unknown"]
 
-# The command that installs a newer version, by how this one was installed. Nothing here runs it.
+# The command that installs a newer version, by how this one was installed.
 UPGRADES: dict[str, str] = {
     "pipx": f"pipx upgrade {NAME}",
     "uv-tool": f"uv tool upgrade {NAME}",
@@ -72,6 +74,31 @@ def check() -> Upgrade:
         document.latest = found
         document.newer = _is_newer(found)
     return document
+
+
+def install(found: Upgrade) -> None:
+    """Install the newest version, by what this one was installed with.
+
+    Raises:
+        errors.UsageError: that is not known, or it was installed from its sources.
+        errors.RuntimeFailure: the installer failed.
+    """
+    if found.installed in ("source", "unknown"):
+        raise errors.UsageError(
+            f"this copy was not installed from a package index ({found.installed})",
+            name="NotUpgradable",
+            hint=found.command,
+        )
+    try:
+        done = subprocess.run(shlex.split(found.command), capture_output=True, text=True, timeout=INSTALL, check=False)
+        failed = (done.stderr.strip().splitlines() or ["no reason was given"])[-1] if done.returncode else None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failed = str(error)
+    if failed is not None:
+        raise errors.RuntimeFailure(
+            f"the newer version was not installed: {failed}", name="UpgradeFailed", hint=found.command
+        )
+    found.ran = True
 
 
 def _versions() -> str:

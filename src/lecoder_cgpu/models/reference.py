@@ -143,8 +143,8 @@ class Doctor(Struct, kw_only=True):
 
 
 class Upgrade(Struct, kw_only=True):
-    """`upgrade --check`. `installed` says how this copy was installed (`origin`: from where), `latest` is absent if the
-    package index has no version. `command` installs the newest; it was not run."""
+    """`upgrade`. `installed` says how this copy was installed (`origin`: from where), `latest` is absent if the
+    package index has no version. `command` installs the newest; `ran` is true if `--install` has run it."""
 
     status: Literal["ok"] = "ok"
     error_code: int = field(name="errorCode", default=0)
@@ -154,6 +154,7 @@ class Upgrade(Struct, kw_only=True):
     latest: str | Optional = UNSET
     newer: bool = False
     command: str
+    ran: bool | Optional = UNSET
 
 
 # The name of each schema made from this module, and what it describes.

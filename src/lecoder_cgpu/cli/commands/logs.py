@@ -221,10 +221,9 @@ def _check_page(app: App, form: str, file: str, other: str | None) -> None:
             hint=f"leave out --json, or give a file to --{form}",
         )
     if other is not None:
+        either = f"--{form} or --{other}"
         raise errors.UsageError(
-            f"--{form} cannot be combined with --{other}",
-            name="ConflictingOptions",
-            hint=f"leave out --{form} or --{other}",
+            f"--{form} cannot be combined with --{other}", name="ConflictingOptions", hint=f"leave out {either}"
         )
 
 
@@ -243,7 +242,7 @@ def _page(app: App, history: History, entries: list[HistoryEntry], form: str, fi
         raise errors.UsageError(
             f"{file} cannot be written: {error.strerror or error}",
             name="FileNotWritable",
-            hint=f"give another file to --{form}",
+            hint=f"give another file: lecoder-cgpu logs --{form} FILE",
         ) from error
     document = HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")
