@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, assert_type
 
-from lecoder_cgpu import Client, Job, Pool, Session, Stream, errors, remote
+from lecoder_cgpu import AsyncClient, AsyncJob, AsyncSession, Client, Job, Pool, Session, Stream, errors, events, remote
 from lecoder_cgpu.results import (
     Accelerators,
     FileList,
@@ -111,3 +111,16 @@ assert_type(shout.submit("a").result(), Any)
 with Pool([session]) as pool:
     assert_type(pool.submit(scale.__wrapped__, 1.0, factor=2).result(), float)
     assert_type(pool.results, dict[int, Any])
+
+
+async def asynchronously() -> None:
+    async with AsyncClient("local") as client:
+        session = await client.ensure("train", idle_release=1800, max_units="never")
+        assert_type(session, AsyncSession)
+        assert_type(await session.run("1", on_disconnect="detach"), Run)
+        job = await session.job("true", restarts="unlimited", max_runtime=3600)
+        assert_type(job, AsyncJob)
+        assert_type(await job.wait(60), JobInfo)
+        async with session.stream("1") as outputs:
+            assert_type([event async for event in outputs], list[events.Event])
+            assert_type(await outputs.result(), Run)
