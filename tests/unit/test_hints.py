@@ -20,8 +20,6 @@ PLACEHOLDER = "X"
 # What a person or a program is to do where no command of ours and no option helps; in the words of the source, with X
 # for what it fills in.
 INSTRUCTIONS = {
-    "give another file to --X",
-    "leave out --X or --X",
     "Session.install('cloudpickle')",
     "X=3600, or X='never'",
     "add max_runtime=86400",
