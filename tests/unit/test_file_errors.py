@@ -12,7 +12,7 @@ from lecoder_cgpu.helper.file_errors import HERE, THERE, error_of
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("FileNotFound", errors.NotFoundError),
+        ("FileNotFound", errors.FileNotFound),
         ("NotADirectory", errors.OtherKindOfFile),
         ("DiskFull", errors.TransferError),
         ("VerifyFailed", errors.VerifyFailed),
