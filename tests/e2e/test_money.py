@@ -72,7 +72,7 @@ def test_at_a_terminal(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., P
     """A person is told what starts before it does, and asked before work is ended."""
     run = pty_of(colab_cli, "run", "--gpu", "T4", "--idle-release", "20m", "echo done")
     assert run.end() == 0
-    before, _, after = run.seen.partition(b"done")
+    before, _, after = (b" ".join(part.split()) for part in run.seen.partition(b"done"))  # however lines are wrapped
     assert b"starting Colab T4, which costs compute units (the account has 0): how many an hour is seen" in before
     assert b"stops after 20 min without work; Ctrl-C gives it back" in before
     assert b"held, and costs" in after
