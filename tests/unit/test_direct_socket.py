@@ -109,10 +109,14 @@ def test_a_peer_that_answers_no_ping(monkeypatch: pytest.MonkeyPatch) -> None:
             assert opened.close_code == 1006
 
 
-def test_who_takes_no_messages_holds_up_the_peer() -> None:
-    """A few are kept, and none is lost; the connection does not count as dead meanwhile."""
+@pytest.mark.parametrize(("size", "count", "held"), [(1 << 20, 60, direct_socket.HELD), (12 << 20, 12, 3)])
+def test_who_takes_no_messages_holds_up_the_peer(
+    monkeypatch: pytest.MonkeyPatch, size: int, count: int, held: int
+) -> None:
+    """A few are kept, and none is lost; the connection does not count as dead meanwhile, whether their number or their
+    bytes are too many."""
+    monkeypatch.setattr(websocket, "PING_TIMEOUT", 0.2)
     sent = 0
-    size, count = 1 << 20, 60
 
     def pour(connection: ServerConnection) -> None:
         nonlocal sent
@@ -122,8 +126,8 @@ def test_who_takes_no_messages_holds_up_the_peer() -> None:
         connection.recv()
 
     with serving(pour) as url, contextlib.closing(WebSocket.connect(url, {}, ping_interval=0.1)) as opened:
-        wait_until(lambda: sent >= direct_socket.HELD)
-        time.sleep(0.5)
+        wait_until(lambda: sent >= held)
+        time.sleep(1)
         assert sent < count
         assert sum(len(opened.receive(20) or b"") for _ in range(count)) == size * count
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 HELD = 16  # messages
 HELD_BYTES = 32 << 20  # of them together; one message may have more
 CLOSE_WAIT = 0.01  # seconds for the peer's own close frame; nothing depends on it
+URGENT = 1000  # control frames that wait to be sent; a peer that pings on and on gets fewer answers
 LAST_WORDS = 1.0  # seconds to wait for the peer's close frame when it takes no more
 CHUNK = 256 << 10  # bytes that are read at once
 BODY = 2000  # bytes of a refusal that are read
@@ -212,11 +213,12 @@ class DirectSocket:
         self._arrived: deque[str | bytes] = deque()
         self._changed = threading.Condition()
         self._sending = threading.Lock()
-        self._urgent: deque[bytes] = deque()  # control frames that go out between two others
+        self._urgent: deque[bytes] = deque(maxlen=URGENT)  # control frames that go out between two others
         self._pings: dict[bytes, threading.Event] = {}
         self._sent: frames.Close | None = None
         self._rcvd: frames.Close | None = None
         self._why = ""
+        self._heard = time.monotonic()  # when bytes of the peer came, or could come again
         self._over = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(early,), daemon=True)
         self._reader.start()
@@ -258,7 +260,8 @@ class DirectSocket:
                 raise TimeoutError
             if not self._arrived:
                 raise self._ended()
-            self._changed.notify_all()  # there is room for another one
+            self._heard = time.monotonic()  # there is room for another one, and the peer has its time anew
+            self._changed.notify_all()
             return self._arrived.popleft()
 
     def ping(self) -> threading.Event:
@@ -317,6 +320,7 @@ class DirectSocket:
                     if self._rcvd is not None:
                         break
                 data = self.socket.recv(CHUNK) if self._rcvd is None else b""
+                self._heard = time.monotonic()
                 if not data:
                     break
         except frames.Broken as broken:
@@ -366,8 +370,9 @@ class DirectSocket:
             except OSError:
                 return
             while not answered.wait(patience) and not self._over.is_set():
-                if len(self._arrived) >= HELD:  # we are the ones who do not read
-                    continue
+                with self._changed:  # its answer comes behind what is on its way, and behind what we do not read
+                    if not self._has_room() or time.monotonic() - self._heard < patience:
+                        continue
                 self._why = f"no answer to a ping for {patience:g} s"
                 with contextlib.suppress(OSError):
                     self.socket.shutdown(socket.SHUT_RDWR)
