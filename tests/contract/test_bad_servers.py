@@ -129,7 +129,7 @@ def test_a_server_that_hangs_up(cli: Cli) -> None:
 def test_a_wrong_token(cli: Cli, jupyter: JupyterServer) -> None:
     """A real server's refusal, when adding and when the token changed later."""
     refused = cli("sessions", "add", "x", "--url", jupyter.url, "--token-stdin", "--json", stdin=b"wrong-token-value")
-    assert refused.json["error"]["suggestion"].startswith("check the token")
+    assert refused.json["error"]["suggestion"].startswith("the token is wrong")
     assert (refused.json["errorCode"], refused.code) == (2001, 77)
     assert "wrong-token-value" not in refused.out + refused.err
     environment = {"LECODER_CGPU_JUPYTER_URL": jupyter.url, "LECODER_CGPU_JUPYTER_TOKEN": "wrong-token-value"}

@@ -141,6 +141,7 @@ def test_what_cannot_be_a_pool(client: Client, session: Session) -> None:
 def test_an_account_that_allows_fewer(colab: FakeColab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several free runtimes need a word; then as many are used as there are, which is told, and given back."""
     colab.configure(tmp_path)
+    colab.world.python = sys.executable  # functions need the same version of Python there
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("LECODER_CGPU_KEEPER", "off")
     monkeypatch.setenv("LECODER_CGPU_ASSIGN_PAUSE", "0")

@@ -335,7 +335,7 @@ def test_a_closed_pipe_is_no_crash(lab: Cli) -> None:
 def test_a_restart_replaces_a_helper_that_is_stuck(lab: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hint of an error for a helper that does not answer is true: after `sessions restart`, one does."""
     monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(lab.home / "config"))
-    monkeypatch.setattr("lecoder_cgpu.helper.client.CALL_LIMIT", 1.0)
+    monkeypatch.setattr("lecoder_cgpu.helper.calls.CALL_LIMIT", 1.0)
     assert lab("run", "-m", "kernel", "1").code == 0
     with SessionManager(Config()).session() as session:
         helper = session.connect_helper()

@@ -330,6 +330,10 @@ class DirectSocket:
         with self._changed:
             self._over.set()
             self._changed.notify_all()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that is sending
+        with self._sending:
+            self.socket.close()
 
     def _give_up(self, what: frames.Close) -> None:
         """Tell the peer why nothing more is read, if nobody is sending just now."""

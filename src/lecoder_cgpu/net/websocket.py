@@ -123,6 +123,8 @@ class WebSocket:
         except direct_socket.Refused as refused:
             logs.current().debug("WEBSOCKET", f"refused {where}", {"status": refused.status})
             raise _refusal(where, refused) from refused
+        except errors.Error:  # which may be an OSError, too
+            raise
         except ImportError as error:
             raise proxies.missing_package(url, error) from error
         except ValueError as error:

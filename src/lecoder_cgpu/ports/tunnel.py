@@ -172,16 +172,18 @@ class Tunnel:
         return port
 
     def _accept(self, listener: socket.socket, remote: int) -> None:
-        with contextlib.suppress(OSError):  # the listener is closed at the end
-            while True:
+        while True:
+            try:
                 accepted, _ = listener.accept()
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._links_lock:
-                    self._count += 1
-                    self.connections += 1
-                    link = Link(self, self._count, accepted, remote)
-                    self._links[link.number] = link
-                link.open()
+            except OSError:  # the listener is closed at the end
+                return
+            with self._links_lock:
+                self._count += 1
+                self.connections += 1
+                link = Link(self, self._count, accepted, remote)
+                self._links[link.number] = link
+            link.open()
 
     def forget(self, link: Link) -> None:
         """Drop a link that is over."""
