@@ -280,7 +280,7 @@ class Invocation:
             name=self.options["name"],
             pull=pull,
             push=pushed.declared(self.options["push"]),
-            push_every=self.options["every"] or pushed.EVERY,
+            push_every=self.options["every"],
             run_id=run,
         )
 

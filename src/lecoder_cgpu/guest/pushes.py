@@ -23,6 +23,7 @@ from .state_files import timestamp, write_json
 
 PART = ".lecoder-part"  # behind the name of a file that is being written
 DONE = "done.json"  # the end of the run, in each folder that was written to
+EVERY = 300.0  # seconds between two rounds, unless the run says otherwise
 ROUNDS = 6  # at the end, while files go on changing
 PAUSE = 0.5  # seconds between these
 LAST_LIMIT = 600.0  # seconds that the end of a run waits for its last copy

@@ -50,7 +50,7 @@ from . import memory, usage
 from .limits import SAVING, RunLimits
 from .output_streams import Notifier, OutputPump, OutputStream, open_output
 from .processes import identity, signal_name
-from .pushes import Pusher
+from .pushes import EVERY, Pusher
 from .run_processes import ENDING, Process, RunProcesses, adopt_orphans, named, reap
 from .state_files import read_signals, timestamp, write_json
 
@@ -80,7 +80,7 @@ class Supervisor:
         self.killing = threading.Lock()  # held from a signal until it is noted in `killed_by`
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
-        self.pusher = Pusher(spec["folder"], spec["cwd"], spec.get("push") or [], float(spec.get("pushEvery") or 300.0))
+        self.pusher = Pusher(spec["folder"], spec["cwd"], spec.get("push") or [], float(spec.get("pushEvery") or EVERY))
         self.streams: list[OutputStream] = []
         self.kills = memory.kills()
         self.started = time.time()

@@ -138,7 +138,7 @@ class KeptJob:
             environment=environment,
             secrets=sorted(secrets),
             push=pushed.declared(order.push),
-            push_every=order.every or pushed.EVERY,
+            push_every=order.every,
             withheld=withheld.paths(),
             timeout=order.timeout,
             idle_timeout=order.idle_timeout,

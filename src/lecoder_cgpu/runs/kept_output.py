@@ -17,13 +17,13 @@ from ..guest import output_order
 from ..helper.documents import RunState
 from ..system import atomic_files, logs
 from . import job_plans
+from .job_output import STREAMS
 
 if TYPE_CHECKING:
     from ..helper.client import Helper
     from .job_plans import JobPlan, Try
 
 MOST = 64 << 20  # bytes of each stream that are copied
-STREAMS = ("stdout", "stderr")
 ORDER = output_order.FILE
 ALL = "all"  # a file that tells that the attempt has ended, and that everything was copied
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from ..models.jobs import JobDocument
     from ..models.runs import Run
 
-EVERY = 300.0  # seconds between two copies
-
 
 def declared(specs: Sequence[str]) -> list[tuple[str, str]]:
     """What `--push PATH:DEST` stands for.
