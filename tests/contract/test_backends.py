@@ -244,7 +244,7 @@ def test_an_accelerator_with_a_lease(lender: Place) -> None:
     """What was asked for is what is listed; the limits are those of the command; people are told what is held."""
     ran = lender("run", "--gpu", lender.gpu, "--max-runtime", "2h", "--idle-release", "30m", "true")
     assert ran.code == 0, ran
-    assert f"held, and costs (lecoder-cgpu usage): {lender.name}, {lender.label}; released after 30 min" in ran.err
+    assert f"still running and using units: {lender.name}, {lender.label}; stops after 30 min" in ran.err
     assert f"lecoder-cgpu sessions close {lender.name}" in ran.err
     (item,) = sessions(lender)
     assert (item["runtime"]["accelerator"], item["label"], item["origin"]) == (lender.gpu, lender.label, "ours")

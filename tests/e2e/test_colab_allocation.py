@@ -80,7 +80,7 @@ def test_names_that_cannot_be_had(colab: FakeColab, colab_cli: Cli) -> None:
 
 def test_people_are_told_what_is_held_at_the_end(colab_cli: Cli, tmp_path: Path) -> None:
     """Nothing is said to be held once `--release` has given it back."""
-    assert "held, and costs" in colab_cli("run", "--cpu", "echo hi > a.txt").err
+    assert "still running and using units" in colab_cli("run", "--cpu", "echo hi > a.txt").err
     result = colab_cli("run", "--pull", f"a.txt:{tmp_path / 'a.txt'}", "--release", "true")
     assert result.code == 0, result
     assert "held" not in result.err

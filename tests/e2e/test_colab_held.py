@@ -48,7 +48,7 @@ def test_a_close_that_fails_leaves_a_runtime_that_can_be_used(colab: FakeColab, 
     closed = cli("sessions", "close", "--json")
     assert (closed.code, closed.json["error"]["billing"]) == (74, "running")
     message, hint = closed.json["error"]["message"], closed.json["error"]["suggestion"]
-    assert f"{endpoint} (Colab GPU T4) is still held, and costs: the account spends" in message
+    assert f"{endpoint} (Colab GPU T4) is still running and using units: the account spends" in message
     assert "colab.research.google.com" in hint
     assert hint.index("sessions close colab") < hint.index("--force")
     status = cli("status", "--json").json

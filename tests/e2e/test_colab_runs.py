@@ -109,7 +109,7 @@ def test_a_stale_token_is_renewed_once(warm: tuple[Cli, FakeColab], status: int)
     colab.expire_proxy_tokens()
     result = command("run", "-m", "kernel", "print(x + 1)")
     assert (result.code, result.out) == (0, "42\n")
-    assert result.err.startswith("held, and costs")
+    assert result.err.startswith("still running and using units")
     assert result.err.endswith("lecoder-cgpu sessions close colab\n")
     assert control_calls(colab) == ["GET /tun/m/assignments"]
     colab.requests.clear()

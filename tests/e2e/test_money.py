@@ -33,8 +33,8 @@ def test_everything_that_is_held_is_named(colab: FakeColab, colab_cli: Cli, tmp_
     warm = colab_cli("run", "echo hi")
     assert colab.count("GET /tun/m/*") + colab.count("GET /v1/*") == calls
     assert warm.err == (
-        "held, and costs (lecoder-cgpu usage): colab, Colab GPU T4; 1.2 units an hour; "
-        "released after 60 min without work; now: lecoder-cgpu sessions close colab\n"
+        "still running and using units: colab, Colab GPU T4 (1.2 units an hour); "
+        "stops after 60 min without work; to stop it now: lecoder-cgpu sessions close colab\n"
     )
     for words in (("run", "--detach", "echo hi"), ("upload", str(Path(__file__)))):
         assert "1.2 units an hour" in colab_cli(*words).err
@@ -75,7 +75,7 @@ def test_at_a_terminal(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., P
     before, _, after = (b" ".join(part.split()) for part in run.seen.partition(b"done"))  # however lines are wrapped
     assert b"starting Colab T4, which costs compute units (the account has 0): how many an hour is seen" in before
     assert b"stops after 20 min without work; Ctrl-C gives it back" in before
-    assert b"held, and costs" in after
+    assert b"still running and using units" in after
     job = colab_cli("run", "--detach", "sleep 300", "--json").json["jobId"]
     close = pty_of(colab_cli, "sessions", "close")
     close.wait(lambda: b"[y/N]" in close.seen)

@@ -15,9 +15,9 @@ def machine(name: str, rate: float | None) -> Held:
 @pytest.mark.parametrize(
     ("rates", "told"),
     [
-        ((1.2,), "; 1.2 units an hour"),
-        ((1.2, 2.0), "; together 3.2 units an hour"),
-        ((1.2, None), "; together at least 1.2 units an hour"),
+        ((1.2,), " (1.2 units an hour)"),
+        ((1.2, 2.0), " (together 3.2 units an hour)"),
+        ((1.2, None), " (together at least 1.2 units an hour)"),
         ((None,), ""),
         ((None, None), ""),
     ],
@@ -26,5 +26,5 @@ def test_what_it_costs_as_far_as_it_is_known(rates: tuple[float | None, ...], to
     names = [f"s{number}" for number in range(len(rates))]
     line = held.line([machine(name, rate) for name, rate in zip(names, rates, strict=True)])
     machines = "; ".join(f"{name}, Colab" for name in names)
-    close = "s0" if len(names) == 1 else "--all"
-    assert line == f"held, and costs (lecoder-cgpu usage): {machines}{told}; now: lecoder-cgpu sessions close {close}"
+    end = "it now: lecoder-cgpu sessions close s0" if len(names) == 1 else "them now: lecoder-cgpu sessions close --all"
+    assert line == f"still running and using units: {machines}{told}; to stop {end}"

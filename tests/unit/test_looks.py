@@ -64,7 +64,7 @@ def test_nothing_from_outside_acts_on_the_terminal() -> None:
 def test_messages_end_between_words(columns: int) -> None:
     """No word is cut, and a command that may be copied stays in one line."""
     text = (
-        "held, and costs (lecoder-cgpu usage): colab, Colab GPU T4; released after 60 min without work; "
+        "still running and using units: colab, Colab GPU T4; stops after 60 min without work; "
         "now: lecoder-cgpu sessions close colab"
     )
     shown = looks.wrapped(text, columns)

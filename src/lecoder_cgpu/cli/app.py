@@ -64,7 +64,7 @@ COMMANDS = {
     "auth-export": ("auth:export", "The same as auth export."),
     "auth-import": ("auth:import_", "The same as auth import."),
     "logout": ("auth:logout", "The same as auth logout."),
-    "keeper": ("keeper", "The process that keeps Colab's runtimes alive."),
+    "keeper": ("keeper", "The background process that ends idle machines for you."),
     "policy": ("policy", "Tell what Colab's rules allow."),
     "reference": ("reference", "Show all commands, errors and settings of this version."),
     "completion": ("completion", "Have the Tab key complete commands, files, sessions and jobs."),

@@ -47,22 +47,24 @@ def line(found: list[Held]) -> str:
     doubtful = ", ".join(item.session for item in found if not item.certain)
     lines = []
     if certain:
-        parts = [f"{item.session}, {item.label}" for item in certain]
+        running = "; ".join(f"{item.session}, {item.label}" for item in certain)
         rates = [item.units_per_hour for item in certain]
         known = [rate for rate in rates if rate is not None]
         if known:
             together = "together " if len(rates) > 1 else ""
             least = "" if len(known) == len(rates) else "at least "
-            parts.append(f"{together}{least}{round(sum(known), 4):g} units an hour")
+            running += f" ({together}{least}{round(sum(known), 4):g} units an hour)"
         idle = [item.idle_seconds for item in certain]
         if len(idle) == 1 and idle[0] is not None:
-            parts.append(f"released after {duration(idle[0])} without work")
-        close = certain[0].session if len(certain) == 1 else "--all"
+            running += f"; stops after {duration(idle[0])} without work"
+        which, close = ("it", certain[0].session) if len(certain) == 1 else ("them", "--all")
         lines.append(
-            f"held, and costs (lecoder-cgpu usage): {'; '.join(parts)}; now: lecoder-cgpu sessions close {close}"
+            f"still running and using units: {running}; to stop {which} now: lecoder-cgpu sessions close {close}"
         )
     if doubtful:
-        lines.append(f"{doubtful}: whether a runtime is held, and costs, is not known; see: lecoder-cgpu sessions list")
+        lines.append(
+            f"{doubtful}: whether a machine is still running and using units is not known: lecoder-cgpu sessions list"
+        )
     return "\n".join(lines)
 
 

@@ -69,8 +69,8 @@ class OwnRuntime:
         except errors.Error as error:
             release.reason = error.message
             self._app.printer.notify(
-                f"the runtime of session {record.name!r} is still held, and costs: {error.message}; the keeper goes on "
-                f"trying to give it back; to do it now: lecoder-cgpu sessions close {record.name}"
+                f"the runtime of session {record.name!r} is still running and using units: {error.message}; "
+                f"the keeper goes on trying to give it back; to do it now: lecoder-cgpu sessions close {record.name}"
             )
 
     def keep(self, missing: Sequence[str]) -> Release:

@@ -41,7 +41,7 @@ def _give_back(session: SessionRuntime) -> None:
     if stored.allocation.asker != ASKER:
         if state in ("asked", "booting", "ready"):
             close = f"lecoder-cgpu sessions close {stored.name}"
-            session.notify(f"session {stored.name!r} is held, and costs; to give it back: {close}")
+            session.notify(f"session {stored.name!r} is still running and using units; to give it back: {close}")
         return
     session.notify(_released(session, backend, stored))
 

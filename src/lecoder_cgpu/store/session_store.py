@@ -1,7 +1,7 @@
 """The stored sessions: `state/sessions.json`, and how a name or a prefix finds one of them.
 
-A session is our named hold on a runtime. The file is the predecessor's JSON array with additions. A record that cannot
-be decoded never hides the others, and is written back untouched. A file that is not a JSON array is set aside and
+A session is our name for a runtime. The file is the predecessor's JSON array with additions. A record that cannot be
+decoded never hides the others, and is written back untouched. A file that is not a JSON array is set aside and
 reported.
 """
 

@@ -19,9 +19,10 @@ from ..output import Answer
 
 @click.group(cls=Group, name="keeper")
 def command() -> None:
-    """Show, stop or run the process that keeps Colab's runtimes alive.
+    """Show, stop or run the background process that ends idle machines for you.
 
-    It is started by the commands that need it, keeps what is held until its lease ends, and ends by itself.
+    It is started by the commands that need it, keeps machines alive while work runs, releases them at your limits, and
+    ends by itself.
 
     \b
     lecoder-cgpu keeper status

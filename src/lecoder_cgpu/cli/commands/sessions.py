@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """List, create, add, adopt, switch, rename, restart and close sessions.
 
-    A session is a named hold on a runtime. Plain commands use the active one.
+    A session is a name for a machine that you use. Plain commands use the active one.
 
     \b
     lecoder-cgpu sessions list
@@ -333,18 +333,18 @@ def _explain_failure(app: App, record: Record, error: errors.Error) -> None:
     name, lender = record.name, app.client.leased(record.backend)
     stored = app.client.store.get(record.id)
     if lender is None or stored is None or not stored.runtime.endpoint or not lifecycle.is_held(stored):
-        error.hint = f"nothing was forgotten; to forget it anyway: lecoder-cgpu sessions close {name} --force"
+        error.hint = f"to remove it from the list although it may go on: lecoder-cgpu sessions close {name} --force"
         return
     rate = None if isinstance(error, errors.AuthError) else operations.rate(lender)
     cost = "" if rate is None else f": the account spends {rate:g} units an hour"
-    error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still held, and costs{cost}"
+    error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still running and using units{cost}"
     first = "log in again (lecoder-cgpu auth login), then " if isinstance(error, errors.AuthError) else ""
     if isinstance(error, errors.RuntimeBusy):
         first = "end a keeper that hangs (lecoder-cgpu keeper stop), then "
     page = f", or end it on {lender.page}" if lender.page else ""
     error.hint = (
-        f"nothing was forgotten; {first}repeat lecoder-cgpu sessions close {name}{page}; "
-        f"to forget it although it may go on: lecoder-cgpu sessions close {name} --force"
+        f"it was not closed: {first}repeat lecoder-cgpu sessions close {name}{page}; "
+        f"to remove it from the list although it may go on, and cost: lecoder-cgpu sessions close {name} --force"
     )
 
 
