@@ -7,12 +7,15 @@ import os
 import stat
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.store.session_store import Allocation, Owner, Proxy, Store, new_record
+from lecoder_cgpu.store import opening
+from lecoder_cgpu.store.session_store import Allocation, KernelRecord, Owner, Proxy, Store, new_record
 
 
 @pytest.fixture
@@ -166,3 +169,37 @@ def test_forgetting_spares_what_was_asked_for_meanwhile(store: Store) -> None:
     assert store.forget(store.find("a"))
     assert store.records() == []
     assert store.forget(record)  # it is forgotten already
+
+
+def test_who_waits_to_open_a_kernel_finds_the_one_that_was_opened(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many first commands wait for the one that opens a kernel, however long that takes, as long as something comes of
+    it. Each finds it then. Where nothing comes, the wait ends and says so."""
+    monkeypatch.setattr(opening, "WAIT", 0.3)
+    record = new_record("lab", "jupyter", "Jupyter lab", "http://lab/")
+    store.add(record)
+    found = []
+
+    def wait() -> None:
+        with opening.alone(store, record) as stored:
+            found.append(stored)
+
+    def opened(kernel: str) -> None:
+        store.change(record.id, lambda stored: setattr(stored, "kernel", KernelRecord(id=kernel, path="", ours=True)))
+
+    with ThreadPoolExecutor(5) as pool:
+        with opening.alone(store, record):
+            waiting = [pool.submit(wait) for _ in range(5)]
+            for kernel in ("one", "two", "three"):  # together much longer than a wait for nothing
+                time.sleep(0.2)
+                opened(kernel)
+        for one in waiting:
+            one.result(timeout=10)
+    assert [stored is not None and stored.kernel is not None and stored.kernel.id for stored in found] == ["three"] * 5
+    with (
+        opening.alone(store, record),
+        pytest.raises(errors.LockHeld, match="another process"),
+        opening.alone(store, record),
+    ):
+        pass

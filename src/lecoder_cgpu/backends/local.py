@@ -23,14 +23,14 @@ from msgspec import Struct
 from .. import config, errors
 from ..jupyter.endpoint import Endpoint
 from ..store.session_store import Record, new_record
-from ..system import atomic_files, logs, process_identity
+from ..system import atomic_files, logs, process_identity, waits
 
 if TYPE_CHECKING:
     import subprocess
 from . import local_owner, protocol
 from .protocol import AcquireOptions, Released, RuntimeRequest
 
-START_TIMEOUT = 60.0  # seconds
+START_TIMEOUT = 180.0  # seconds: a machine on which very much starts at once is slow, and one that ends is noticed
 STOP_TIMEOUT = 5.0  # seconds that a server has to end in order
 POLL = 0.02
 HINT = 'pip install "lecoder-cgpu[local]"'
@@ -158,7 +158,7 @@ def ensure(folder: Path, root: Path | None = None, order: bytes = b"\n") -> tupl
     check_installed()
     if root is not None and not root.is_dir():
         raise errors.UsageError(f"{root} is not a folder", hint=f"mkdir -p {root}, or give another folder to --root")
-    with atomic_files.lock(folder / "server.json", wait=START_TIMEOUT + 10):
+    with atomic_files.lock(folder / "server.json", START_TIMEOUT + 10, "another command, which starts the server"):
         server = find(folder)
         if server is not None and server.url:
             return server, False
@@ -194,7 +194,8 @@ def start(folder: Path, root: Path | None = None, order: bytes = b"\n") -> Serve
         )
         _record(folder, server)  # before it may begin, so that a start that is killed leaves no orphan
         _let_begin(process, order)
-        url = _wait_until_ready(process, runtime, folder / "server.log", token)
+        with waits.on("the local server, which starts"):
+            url = _wait_until_ready(process, runtime, folder / "server.log", token)
         ready = msgspec.structs.replace(server, url=url)
         _record(folder, ready)
         process.returncode = 0  # it is not ours to wait for; without this, Python warns that it still runs

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..backends.protocol import Leased
+from ..store import opening
 from ..store.session_store import insert
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ def failed(session: SessionRuntime, error: errors.Error) -> None:
     may_be_held = isinstance(session.backend, Leased) or session.record.hub is not None
     if may_be_held or not (untried and isinstance(error, never)):
         return
-    with contextlib.suppress(errors.ConfigError), session.store.opening(session.record):
-        stored = session.store.get(session.record.id)
+    with contextlib.suppress(errors.ConfigError), opening.alone(session.store, session.record) as stored:
         if stored is not None and not (stored.kernel or stored.kernels or stored.helper):
             session.store.remove(session.record.id)
 

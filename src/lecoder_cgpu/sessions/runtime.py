@@ -165,11 +165,15 @@ class SessionRuntime(Ways):
 
     def _connect_helper(self) -> Helper:
         self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the helper
-        if self.record.helper is not None:
+        known = self.record.helper
+        if known is not None:
             with contextlib.suppress(errors.NotFoundError):
-                return self._helper_at(self.record.helper.id)
+                return self._helper_at(known.id)
         path = self.helper_path
-        with self.waiting("starting the helper on the runtime …"), self.store.opening(self.record):
+        with self.waiting("starting the helper on the runtime …"), self._opening():
+            found = self.record.helper
+            if found is not None and (known is None or found.id != known.id):
+                return self._helper_at(found.id)
             try:
                 kernel, ours = self._open_python(path)
                 opened = session_store.KernelRecord(id=kernel.id, path=path, ours=ours)

@@ -16,6 +16,7 @@ from .. import errors
 from ..jupyter.kernel_channels import KernelConnection
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
 from ..jupyter.server import Kernel, Server
+from ..store import opening
 from ..store.session_store import KernelRecord, Record
 from ..system import logs
 from . import consents
@@ -182,19 +183,17 @@ class Session(SessionRuntime):
     def _connect_kernel(self) -> KernelConnection:
         server = self.server  # may find that the runtime is a new one, and then forget the kernel
         self._choose()
-        lost = False
         known = self.kernel_record
         if known is not None:
             try:
                 connection = self._channels(server, known.id)
             except errors.NotFoundError:
                 logs.current().info("KERNEL", "the recorded kernel is gone", {"kernel": known.id})
-                lost = True
             else:
                 if known.recorded is None:  # the helper could not be reached when the kernel was started
                     self._note_recording(known)
                 return connection
-        return self._channels(server, self._open_kernel(lost))
+        return self._channels(server, self._open_kernel(lost=known))
 
     def _channels(self, server: Server, kernel_id: str) -> KernelConnection:
         connection = KernelConnection(server, kernel_id, self.known_gone)
@@ -205,23 +204,27 @@ class Session(SessionRuntime):
         """The id of the session's kernel, which is started if there is none. Whether it still runs is not checked."""
         self.server  # noqa: B018 - may find that the runtime is a new one, and then forget the kernel
         self._choose()
-        return self.kernel_record.id if self.kernel_record is not None else self._open_kernel(lost=False)
+        return self.kernel_record.id if self.kernel_record is not None else self._open_kernel(lost=None)
 
     def forget_kernel(self) -> None:
         """Note that the kernel is gone: the next use starts another."""
         self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
         self._keep(None)
 
-    def _open_kernel(self, lost: bool) -> str:
-        with self.waiting("starting a kernel …"), self.store.opening(self.record):
-            try:
-                kernel = self._open_chosen()
-            except errors.Error as error:
-                kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
-            if lost and kernel.ours:
-                self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
-            self._keep(kernel)
-        self._note_recording(kernel)
+    def _open_kernel(self, lost: KernelRecord | None) -> str:
+        """Start a kernel, unless another command has done that meanwhile. `lost` is the one that is gone."""
+        with self.waiting("starting a kernel …"), self._opening():
+            kernel = self.kernel_record
+            if kernel is None or (lost is not None and kernel.id == lost.id):
+                try:
+                    kernel = self._open_chosen()
+                except errors.Error as error:
+                    kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
+                if lost is not None and kernel.ours:
+                    self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+                self._keep(kernel)
+        if kernel.recorded is None:  # nobody has seen to it yet
+            self._note_recording(kernel)
         return kernel.id
 
     def _open_chosen(self) -> KernelRecord:
@@ -425,9 +428,9 @@ class Session(SessionRuntime):
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         ended = []
-        with self.store.opening(self.record):
-            stored = self.store.get(self.record.id) or self.record  # another process may have opened one meanwhile
-            for kernel in (stored.kernel, *stored.kernels.values(), stored.helper):
+        with opening.alone(self.store, self.record) as stored:  # another process may have opened one meanwhile
+            known = stored or self.record
+            for kernel in (known.kernel, *known.kernels.values(), known.helper):
                 if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
                     ended.append(kernel.id)
         return ended

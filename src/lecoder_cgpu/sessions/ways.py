@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from msgspec import structs
 
 from .. import errors
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME
+from ..store import opening
 from ..store.session_store import KernelRecord, Record, Store
 
 Notify = Callable[[str], None]
@@ -19,6 +21,17 @@ class Ways:
     record: Record
     store: Store
     notify: Notify
+
+    @contextlib.contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Nobody else opens kernels of this session meanwhile, and the record has those that others opened."""
+        with opening.alone(self.store, self.record) as stored:
+            mine = self.record
+            if stored is not None and stored.runtime.endpoint == mine.runtime.endpoint:
+                mine.helper = stored.helper
+                if stored.kernel_name == mine.kernel_name:
+                    mine.kernel, mine.kernels = stored.kernel, stored.kernels
+            yield
 
     def _change(self, change: Callable[[Record], None]) -> None:
         """Change the record, here and in the store."""

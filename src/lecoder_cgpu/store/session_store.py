@@ -25,7 +25,6 @@ from ..system import redaction
 from .succession import make_another_active
 
 State = Literal["asked", "booting", "ready", "lost", "closing"]
-OPENING_WAIT = 120.0  # seconds that another process may take to open a kernel of the same session
 TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -353,16 +352,6 @@ class Store:
             for record in records:
                 if record.id == session_id:
                     record.name = name
-
-    @contextmanager
-    def opening(self, record: Record) -> Iterator[None]:
-        """One process and thread at a time opens the kernels of a session, so that many first commands open one.
-
-        Raises:
-            errors.ConfigError: another one has opened kernels for `OPENING_WAIT` seconds.
-        """
-        with state.lock(self.folder / "opening" / record.id, wait=OPENING_WAIT):
-            yield
 
     def touch(self, record: Record) -> None:
         """Note that the session was used, at most once a minute."""

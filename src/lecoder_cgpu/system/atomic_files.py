@@ -222,8 +222,9 @@ def _write(descriptor: int, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
-    """Hold the lock that guards `path`. The operating system drops it when its holder dies.
+def lock(path: Path, wait: float = LOCK_WAIT, holder: str | None = None) -> Iterator[None]:
+    """Hold the lock that guards `path`. The operating system drops it when its holder dies. `holder` says who may hold
+    it, for those who are told of the wait.
 
     Raises:
         errors.LockHeld: another process has held it for `wait` seconds. errors.ConfigError: the folder is unusable.
@@ -234,7 +235,7 @@ def lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
     guard = path.with_name(path.name + ".lock")
     try:
         held = filelock.FileLock(guard, timeout=wait, mode=0o600)
-        with waits.on(f"another process, which holds {guard}"):
+        with waits.on(holder or f"another process, which holds {guard}"):
             held.acquire()
     except filelock.Timeout as error:
         raise errors.LockHeld(
