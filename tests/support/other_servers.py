@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -80,12 +81,59 @@ def start(commands: str, folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+# Starts a kernel on a machine of its own: with files, processes, ports and a host name that no other kernel has. Where
+# that is not allowed, it has at least folders of its own. Its connection file is named as Enterprise Gateway does it.
+_LAUNCH = """
+import os, shutil, subprocess, sys
+machine, allowed, connection = sys.argv[1:4]
+kernel = os.path.basename(connection)[len("kernel-"):-len(".json")]
+if allowed == "yes":
+    subprocess.run(["mount", "-t", "tmpfs", "none", machine], check=True)
+    subprocess.run(["hostname", "node-" + kernel[:8]], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True)
+else:
+    machine = os.path.join(machine, kernel)
+    os.mkdir(machine)
+home, temporary, runtime = (os.path.join(machine, part) for part in ("home", "tmp", "runtime"))
+for path in (home, temporary, runtime):
+    os.mkdir(path)
+own = shutil.copy(connection, os.path.join(runtime, kernel + "_a1.json"))
+os.environ.update(HOME=home, TMPDIR=temporary, JUPYTER_RUNTIME_DIR=runtime, IPYTHONDIR=os.path.join(home, ".ipython"))
+for name in ("LECODER_CGPU_RESIDENT_HOME", "JPY_PARENT_PID"):
+    os.environ.pop(name, None)
+os.chdir(home)
+os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", "-f", own])
+"""
+_APART = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--net", "--ipc"]
+
+
+def _prepare_apart(folder: Path) -> str:
+    """Have kernels started on machines of their own; returns the options of the gateway for that."""
+    machine, spec = folder / "machine", folder / "share" / "kernels" / "python3"
+    machine.mkdir()
+    spec.mkdir(parents=True)
+    (folder / "launch.py").write_text(_LAUNCH)
+    allowed = shutil.which("unshare") and not subprocess.run([*_APART, "true"], capture_output=True).returncode
+    command = [python(), str(folder / "launch.py"), str(machine), "yes" if allowed else "no", "{connection_file}"]
+    command = [*_APART, *command] if allowed else command
+    (spec / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "own", "language": "python"}))
+    return "--KernelManager.transport=ipc --JupyterWebsocketPersonality.list_kernels=True"
+
+
 @contextlib.contextmanager
-def start_gateway(folder: Path) -> Iterator[Gateway]:
-    """Start a stock Kernel Gateway as the documentation does, and end it with its kernels afterwards."""
+def start_gateway(folder: Path, *, apart: bool = False) -> Iterator[Gateway]:
+    """Start a stock Kernel Gateway as the documentation does, and end it with its kernels afterwards.
+
+    Args:
+        apart: each kernel has a machine of its own, and the gateway lists them.
+    """
     python()
     port, token = free_port(), secrets.token_hex(16)
-    process = start(documented("gateway", folder, {"8888": str(port), "=secret": f"={token}"}), folder)
+    commands = documented("gateway", folder, {"8888": str(port), "=secret": f"={token}"})
+    if apart:
+        options = _prepare_apart(folder)  # a short folder, because paths of sockets have a hundred characters
+        commands = f"export JUPYTER_PATH={folder}/share JUPYTER_RUNTIME_DIR={folder}/r\n{commands} {options}"
+    process = start(commands, folder)
     url = f"http://127.0.0.1:{port}/"
     try:
         wait_for_api(process, f"{url}api?token={token}&", folder / "server.log")

@@ -140,8 +140,10 @@ class CodeMethods(SessionBase):
         Raises:
             errors.UsageError: (`NoKernelList`) its server does not tell.
         """
+        from ..sessions.kernel_choices import kernel_choices
+
         with self._hold() as held:
-            return [results.of(choice) for choice in held.kernel_choices()]
+            return [results.of(choice) for choice in kernel_choices(held)]
 
     def kernel(self) -> KernelInfo:
         """The kernel as its server sees it now; its `id` is None when none is running."""

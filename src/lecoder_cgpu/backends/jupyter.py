@@ -62,6 +62,7 @@ class Backend(protocol.Backend):
     name = "jupyter"
     label = "Jupyter"
     owns_runtime = False
+    kernels_apart = True  # it may be a gateway, or start its kernels through one
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings

@@ -196,6 +196,7 @@ class Backend(Protocol):
     lends_accelerators: bool = False  # whether a GPU, a TPU or much memory can be asked for
     owns_runtime: bool = True  # whether the runtime is ours to end; if not, only the kernels are that we started there
     takes_server_options: bool = False  # whether a server is started with options of its own (`--server-option`)
+    kernels_apart: bool = False  # whether two kernels of a runtime may be on different machines (a gateway's)
     is_here: bool = False  # whether its runtimes are on this machine, so that asking one costs nothing
     takes_folder: bool = False  # whether a session can be given a working folder of this machine (`--root`)
     extra: str | None = None  # the optional part of the installation that it needs

@@ -88,7 +88,9 @@ class Storage:
             self.service,
             progress,
             expect,
-            read_range=None if hello is None else range_reader(session.server, hello, endpoint.folder),
+            read_range=None
+            if hello is None or session.record.apart
+            else range_reader(session.server, hello, endpoint.folder),
             parallel=not is_loopback(endpoint.url),
         )
 
@@ -97,6 +99,8 @@ class Storage:
         try:
             service.open()
         except _NO_HELPER as error:
+            if self.session.record.apart:
+                raise  # the server's files are on another machine
             from .contents_service import ContentsService
 
             fallback = ContentsService(self.session.server, self.session.endpoint.folder)

@@ -6,6 +6,7 @@ which kernels are recorded, so that the next helper goes on with them when this 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING
@@ -116,9 +117,19 @@ class Recorders:
         if not re.fullmatch(r"[\w-]+", kernel):
             raise Failure("BadRequest", f"{kernel!r} is no kernel's id")
         path = os.path.join(self._connections or "", f"kernel-{kernel}.json")
+        if not os.path.exists(path):
+            self._give_usual_name(kernel, path)
         if read_json(path) is None:
             raise Failure("NoConnection", "the kernel's connection file cannot be read on the helper's machine")
         return path
+
+    def _give_usual_name(self, kernel: str, path: str) -> None:
+        """Some gateways name a connection file otherwise, with the kernel's id at its beginning."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._connections or os.curdir):
+                found = os.path.join(self._connections or "", name)
+                if re.fullmatch(re.escape(kernel) + r"_\w+\.json", name) and os.lstat(found).st_uid == os.getuid():
+                    os.symlink(found, path)
 
 
 def _give_up(folder: str, kernel: str) -> None:

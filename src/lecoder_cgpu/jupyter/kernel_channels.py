@@ -160,11 +160,12 @@ class KernelConnection:
         text = self.evaluate(_BASES, BASES_WAIT) or ""
         return [part.strip(" '\"\n") for part in text.strip("[]").split(",") if part.strip()]
 
-    def evaluate(self, expression: str, wait: float) -> str | None:
+    def evaluate(self, expression: str, wait: float, channel: str = "shell") -> str | None:
         """The value of an expression as the kernel prints it. None when the expression failed, or when no answer
-        came within `wait` seconds (it may be busy). Other clients see nothing of it."""
+        came within `wait` seconds (it may be busy; a Python kernel answers on `control` even then, protocol J12). Other
+        clients see nothing of it."""
         request = messages.execute_request(
-            "", session=self.session_id, silent=True, user_expressions={"value": expression}
+            "", session=self.session_id, silent=True, user_expressions={"value": expression}, channel=channel
         )
         execution = Execution(request.msg_id)
         deadline = time.monotonic() + wait

@@ -152,6 +152,11 @@ class Server:
             self._delete(f"api/sessions/{quote(started.id)}")
         return first, False
 
+    def move_session(self, path: str, target: str) -> None:
+        """Give the session at `path` another path, by which its kernel is found from then on."""
+        if self.endpoint.lists and (found := self._session_at(path)) is not None:
+            self.request("PATCH", f"api/sessions/{quote(found.id)}", json={"path": target})
+
     def _session_at(self, path: str) -> NotebookSession | None:
         return next((item for item in self.sessions() if item.path == path), None)
 

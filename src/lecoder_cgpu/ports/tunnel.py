@@ -43,6 +43,7 @@ from ..jupyter import messages
 from ..jupyter.server import NotebookSession
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
+from ..sessions import machines
 from ..sessions.session import Session
 from ..system import logs
 from .link import Link
@@ -82,6 +83,7 @@ class Tunnel:
 
     Raises:
         errors.CapacityError: the other end did not start.
+        errors.UsageError: (`KernelElsewhere`) it would be on another machine than the session's kernel.
         errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
     """
 
@@ -100,6 +102,7 @@ class Tunnel:
         self._socket: WebSocket | None = None
         self.connections = 0
         self.reconnections = 0
+        machines.require_one(session, "a tunnel, which is another kernel,")
         self._remove_abandoned(session)
         path = f"{session.endpoint.folder}/{PATH}-{messages.new_id()[:12]}".lstrip("/")
         with session.waiting("starting the tunnel on the runtime …"):

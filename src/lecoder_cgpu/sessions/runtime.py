@@ -175,8 +175,7 @@ class SessionRuntime(Ways):
             if found is not None and (known is None or found.id != known.id):
                 return self._helper_at(found.id)
             try:
-                kernel, ours = self._open_python(path)
-                opened = session_store.KernelRecord(id=kernel.id, path=path, ours=ours)
+                opened = self._open_helper(path)
             except errors.Error as error:
                 opened = self._helper_inside(error)
 
@@ -185,6 +184,10 @@ class SessionRuntime(Ways):
 
             self._change(change)
         return self._helper_at(opened.id)
+
+    def _open_helper(self, path: str) -> session_store.KernelRecord:
+        kernel, ours = self._open_python(path)
+        return session_store.KernelRecord(id=kernel.id, path=path, ours=ours, name=kernel.name or PYTHON_NAME)
 
     def _helper_at(self, kernel_id: str) -> Helper:
         from ..helper.client import Helper
@@ -248,12 +251,15 @@ class SessionRuntime(Ways):
         python = specs.python()
         if python is None:
             raise _no_python(specs)
-        kernel, ours = self._open(path, python.name)
+        name, chosen = python.name, self.record.kernel_name and specs.find(self.record.kernel_name)
+        if chosen and chosen.language == PYTHON and not self.endpoint.lists:
+            name = chosen.name  # on a gateway, the kernelspec chooses the machine
+        kernel, ours = self._open(path, name)
         found = specs.find(kernel.name)
         if ours or found is None or found.language == PYTHON:
             return kernel, ours
         self.server.delete_kernel(kernel.id)  # of another language: started for us by a version that did not ask
-        return self._open(path, python.name)
+        return self._open(path, name)
 
     def reconnect_helper(self, cause: errors.ConnectionFailed) -> Helper:
         """The helper again, after the connection to it was lost.
@@ -395,7 +401,7 @@ def known_as_ours(
 
 def _forget_kernels(record: session_store.Record) -> None:
     record.kernel = record.helper = record.message_size = None
-    record.kernels = {}
+    record.kernels, record.apart = {}, False
 
 
 def _forget_helper(record: session_store.Record) -> None:

@@ -6,7 +6,6 @@ its failure makes us ask the server what became of the kernel.
 
 from __future__ import annotations
 
-import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,7 @@ from .runtime import Notify, SessionRuntime, Waiting, known_as_ours
 
 if TYPE_CHECKING:
     from ..jupyter.execution import Execution
-    from ..models.sessions import KernelChoice, KernelInfo
+    from ..models.sessions import KernelInfo
 
 __all__ = ["Notify", "Session", "Waiting"]
 
@@ -64,7 +63,7 @@ class Session(SessionRuntime):
             return KernelSpec(name=name, language=known.language or "")
         specs = self._on_the_runtime(lambda: self.kernel_specs)
         spec = specs.named(name) if specs is not None else KernelSpec(name=name, language=language_of(None, name))
-        own = self._own_name()
+        own = self.own_kernel_name()
         self.other_kernel = None if keep or own == spec.name else spec.name
         if not keep:
             return spec
@@ -74,6 +73,7 @@ class Session(SessionRuntime):
 
         def change(record: Record) -> None:
             if own != spec.name:
+                record.helper = None if record.apart else record.helper
                 if record.kernel is not None:
                     record.kernels[own or record.kernel.id] = record.kernel
                 record.kernel = record.kernels.pop(spec.name, None)
@@ -83,7 +83,7 @@ class Session(SessionRuntime):
             self._change(change)
         return spec
 
-    def _own_name(self) -> str | None:
+    def own_kernel_name(self) -> str | None:
         """The name of the spec of the session's own kernel; None when it cannot be told."""
         if self.record.kernel is None:
             return self.record.kernel_name or self._usual()
@@ -216,16 +216,34 @@ class Session(SessionRuntime):
         with self.waiting("starting a kernel …"), self._opening():
             kernel = self.kernel_record
             if kernel is None or (lost is not None and kernel.id == lost.id):
-                try:
-                    kernel = self._open_chosen()
-                except errors.Error as error:
-                    kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
-                if lost is not None and kernel.ours:
-                    self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
-                self._keep(kernel)
+                kernel = self.open_kept(lost=lost is not None)
         if kernel.recorded is None:  # nobody has seen to it yet
             self._note_recording(kernel)
         return kernel.id
+
+    def open_kept(self, lost: bool) -> KernelRecord:
+        """Open the kernel that is wanted, and store it. `lost`: in place of one that is gone. For holders of the lock.
+
+        Raises:
+            errors.Error: see `connect_kernel`.
+        """
+        from . import machines
+
+        try:
+            kernel = self._open_chosen()
+        except errors.Error as error:
+            kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
+        else:
+            kernel = machines.together(self, kernel)
+        if lost and kernel.ours:
+            self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
+        self._keep(kernel)
+        return kernel
+
+    def _open_helper(self, path: str) -> KernelRecord:
+        from . import machines
+
+        return machines.inside_own(self) if self.record.apart else machines.beside(self, super()._open_helper(path))
 
     def _open_chosen(self) -> KernelRecord:
         """The kernel that is wanted, started if there is none. Without a choice, what another machine has started
@@ -277,7 +295,12 @@ class Session(SessionRuntime):
                 helper.close()
         except errors.Error as error:
             logs.current().warn("KERNEL", f"no recording: {error.message}", {"kernel": kernel_id})
-            return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
+            if not isinstance(error, errors.NoConnection):
+                return None if isinstance(error, errors.ConnectionFailed) and error.retryable else False
+            from . import machines
+
+            machines.note_unreachable(self, kernel_id)
+            return False
         return True
 
     def await_recording(self) -> None:
@@ -370,45 +393,6 @@ class Session(SessionRuntime):
             connections=UNSET if kernel.connections is None else kernel.connections,
             last_activity=kernel.last_activity or UNSET,
         )
-
-    def kernel_choices(self) -> list[KernelChoice]:
-        """The kernels that the server can start, with those of this session that run.
-
-        Raises:
-            errors.UsageError: (`NoKernelList`) the server does not tell.
-            errors.AuthError, errors.ConnectionFailed: see net.http.request.
-        """
-        from ..models.sessions import KernelChoice
-
-        specs = self.kernel_specs
-        if specs is None:
-            raise errors.UsageError(
-                "the server does not tell which kernels it has",
-                name="NoKernelList",
-                hint="ask whoever runs it; --kernel-name NAME is tried as it is",
-            )
-        own = self._own_name()
-        known = [*self.record.kernels.values(), *([self.record.kernel] if self.record.kernel is not None else [])]
-        running = self._running(known)
-        states = {item.name: running[item.id] for item in known if item.id in running}
-        found = []
-        for spec in specs.specs:
-            choice = KernelChoice(name=spec.name, language=spec.language, display_name=spec.display_name)
-            choice.is_chosen, choice.is_default = spec.name == own, spec.name == specs.default
-            if (kernel := states.get(spec.name)) is not None:
-                choice.id, choice.state = kernel.id, kernel.execution_state
-            found.append(choice)
-        return found
-
-    def _running(self, known: list[KernelRecord]) -> dict[str, Kernel]:
-        """Which of these kernels run, by their ids. Asked one by one where the server does not list them."""
-        if self.endpoint.lists:
-            return {kernel.id: kernel for kernel in (self.server.kernels() if known else [])}
-        found = {}
-        for item in known:
-            with contextlib.suppress(errors.NotFoundError):
-                found[item.id] = self.server.kernel(item.id)
-        return found
 
     def take_kernel(self, kernel_id: str) -> None:
         """Use a kernel of somebody else's that runs there. It is not ours: closing the session leaves it.

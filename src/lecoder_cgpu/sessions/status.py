@@ -331,6 +331,7 @@ def _runtime(manager: SessionManager, record: Record, seen: Seen) -> RuntimeStat
         _lose(document, manager, record)
     except errors.Error as error:
         document.problem = error.message
+        document.connected = error.name in ("NoPythonKernel", "KernelElsewhere")  # the server answers, without a helper
     return document
 
 

@@ -28,7 +28,7 @@ class Ways:
         with opening.alone(self.store, self.record) as stored:
             mine = self.record
             if stored is not None and stored.runtime.endpoint == mine.runtime.endpoint:
-                mine.helper = stored.helper
+                mine.helper, mine.apart = stored.helper, stored.apart
                 if stored.kernel_name == mine.kernel_name:
                     mine.kernel, mine.kernels = stored.kernel, stored.kernels
             yield

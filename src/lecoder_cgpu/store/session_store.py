@@ -1,8 +1,7 @@
 """The stored sessions: `state/sessions.json`, and how a name or a prefix finds one of them.
 
 A session is our name for a runtime. The file is the predecessor's JSON array with additions. A record that cannot be
-decoded never hides the others, and is written back untouched. A file that is not a JSON array is set aside and
-reported.
+decoded never hides the others, and is written back untouched. A file that is no JSON array is set aside, and told.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ class Runtime(Struct, kw_only=True):
 class KernelRecord(Struct, kw_only=True):
     """A kernel of ours on the runtime. `ours` is false when it ran already before we first used it; `recorded` tells
     whether the helper keeps what it publishes, null when it could not be asked yet. `name` is that of its kernelspec,
-    `language` what it runs, in small letters; null in records of version 0.6.0.
+    `language` what it runs, in small letters; null in records of version 0.6.0. `machine` is where it is, as it told.
 
-    Of a helper's kernel, `binary` tells whether binary frames reach it and come back, null when that was not tried;
-    `shared`, that it is the session's own kernel, because the runtime refused a second one.
+    `binary` tells whether binary frames reach a helper, null when that was not tried; `shared`, that it lives in the
+    session's own kernel.
     """
 
     id: str
@@ -65,6 +64,7 @@ class KernelRecord(Struct, kw_only=True):
     recorded: bool | None = None
     binary: bool | None = None
     shared: bool = False
+    machine: str | None = None
     name: str | None = None
     language: str | None = None
 
@@ -176,6 +176,7 @@ class Record(Struct, kw_only=True):
     message_size: int | None = field(name="messageSize", default=None)  # bytes that pass; None: as far as known, all
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
     hub: HubServer | None = None
+    apart: bool = False  # kernels there have machines of their own: the helper lives in the session's
     consents: list[str] = field(default_factory=list)  # what of the account its runtime may be handed: drive, auth
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class Backend(protocol.Backend):
     name = "hub"
     label = "JupyterHub"
     takes_server_options = True
+    kernels_apart = True  # a user's server may start its kernels through a gateway
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:
         self._settings = settings

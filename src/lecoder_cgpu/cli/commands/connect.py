@@ -161,7 +161,10 @@ class _Shell:
     def until_left(self) -> Connected:
         """Show the shell until it ends or the user leaves it; the terminal is restored in any case."""
         from ...jupyter.terminal import Terminal
+        from ...sessions.machines import require_one
 
+        if self._session.record.apart:
+            require_one(self._session, "the server's terminals")
         started = time.monotonic()
         with self._printer.waiting("opening a terminal …"):
             self._terminal = Terminal(

@@ -45,7 +45,9 @@ def list_(app: App) -> Answer:
     lecoder-cgpu kernel list --json | jq -r '.kernels[].name'
     """
     session = app.client.existing(app.session)
-    document = KernelList(session=session.record.ref, kernels=session.kernel_choices())
+    from ...sessions.kernel_choices import kernel_choices
+
+    document = KernelList(session=session.record.ref, kernels=kernel_choices(session))
     rows = [(_mark(item), item.name, item.language, item.display_name, item.state or "-") for item in document.kernels]
     headers = ("", "NAME", "LANGUAGE", "DESCRIPTION", "STATE")
     return Answer(document, lambda: Table(headers, rows, empty="The server has no kernels."))
