@@ -64,7 +64,6 @@ _LABELLED = (
     re.compile(r"(?P<head>(?<![\w-])--secret[\s=]{1,5}\w{1,200}=)(?!-(?:\s|$))[^\s\"']+"),
     re.compile(r"(?P<head>\b(?:Bearer|Basic)\s{1,5})[^\s\"'&,}]{4,}", re.I),
     re.compile(r"(?P<head>\btoken\s{1,5})(?=[^\s]{0,200}[0-9_])[\w.~+/=-]{8,}", re.I),
-    *password_flags.PATTERNS,
 )
 
 
@@ -114,7 +113,7 @@ def hide(text: str, protected: Collection[str] = ()) -> str:
     """A command as lists and the history may show it: without known secrets, and without those that an option, a
     variable's name or an address betrays."""
     text = mask(text, [*protected, *known()])
-    for pattern in _LABELLED:
+    for pattern in (*_LABELLED, *password_flags.patterns(text)):
         text = pattern.sub(_only_the_head, text)
     return text
 
@@ -174,7 +173,7 @@ def redact(value: Any, protected: Collection[str] = ()) -> Any:
     text = mask(text, protected)
     if isinstance(value, (int, float)):
         return value if text == str(value) else text
-    for pattern in _LABELLED:
+    for pattern in (*_LABELLED, *password_flags.patterns(text)):
         text = pattern.sub(_only_the_head, text)
     return text
 
