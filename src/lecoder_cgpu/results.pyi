@@ -8,13 +8,14 @@ from .models import base as _base, files as _files, history as _history, jobs as
 
 __all__ = [
     "Result", "Accelerator", "Accelerators", "Account", "ActiveSession", "Attempt", "CellResult", "DisplayData",
-    "ErrorInfo", "FileEntry", "FileList", "FilesRemoved", "Gpu", "Held", "HeldElsewhere", "HistoryEntry",
-    "HistoryError", "HistoryRuntime", "Hook", "Host", "Install", "JobDocument", "JobInfo", "JobStarted", "JobUsage",
-    "KernelChoice", "KernelInfo", "LeaseInfo", "Loss", "Memory", "NotebookRun", "OrderedOutput", "OutputFile",
-    "PackageChange", "ProcessRef", "Progress", "Pulled", "Pushed", "Release", "Remaining", "Run", "RuntimeRef",
-    "RuntimeStatus", "SessionClosed", "SessionCounts", "SessionDocument", "SessionRef", "SessionsClosed",
-    "ShownError", "Skipped", "Status", "Stopped", "StoredDisplay", "SyncChange", "Synced", "Timing", "Transfer",
-    "TransferItem", "Truncated", "UnderWay", "Units", "Usage", "Utilization", "Watcher",
+    "ErrorInfo", "FileEntry", "FileList", "FilesRemoved", "Gpu", "GpuProcess", "Held", "HeldElsewhere",
+    "HistoryEntry", "HistoryError", "HistoryRuntime", "Hook", "Host", "Install", "JobDocument", "JobInfo",
+    "JobStarted", "JobUsage", "KernelChoice", "KernelInfo", "LeaseInfo", "Loss", "Memory", "NotebookRun",
+    "OrderedOutput", "OutputFile", "PackageChange", "ProcessRef", "Progress", "Pulled", "Pushed", "Release",
+    "Remaining", "Run", "RuntimeRef", "RuntimeStatus", "SessionClosed", "SessionCounts", "SessionDocument",
+    "SessionRef", "SessionsClosed", "ShownError", "Skipped", "Status", "Stopped", "StoredDisplay", "SyncChange",
+    "Synced", "Timing", "Transfer", "TransferItem", "Truncated", "UnderWay", "Units", "Usage", "Utilization",
+    "Watcher",
 ]
 
 
@@ -184,6 +185,16 @@ class Gpu(Result, frozen=True, kw_only=True):
     index: int
     uuid: str | None
     driver: str | None
+
+class GpuProcess(Result, frozen=True, kw_only=True):
+    """A process that holds memory of a GPU, as its driver tells, and which `run` it belongs to, if to one that goes on.
+    In a container, drivers often name none.
+    """
+
+    pid: int
+    name: str | None
+    memory_bytes: int | None
+    run: str | None
 
 class Held(Result, frozen=True, kw_only=True):
     """A session whose runtime costs, as far as this machine knows. `certain` is false while it is not known whether
@@ -669,6 +680,7 @@ class RuntimeStatus(Result, frozen=True, kw_only=True):
     account: str | None
     gpu: Gpu | None
     gpus: list[Gpu] | None
+    gpu_processes: list[GpuProcess] | None
     host: Host | None
     kernel: KernelInfo | None
     runs: int | None
@@ -895,14 +907,24 @@ class Truncated(Result, frozen=True, kw_only=True):
     get: str | None
 
 class UnderWay(Result, frozen=True, kw_only=True):
-    """A run that has not ended; `percent` as it printed that last."""
+    """A run that has not ended, with the last line that it printed, and `percent` as it printed that last.
+
+    What it uses is as the runtime saw it in the last seconds: `cpuPercent` is of one processor. For code in a kernel,
+    the figures are the whole kernel's. `gpuMemoryBytes` is present if the driver tells which process holds memory.
+    """
 
     run: str
     name: str | None
     command: str
+    state: str | None
     detached: bool
     started: str | None
     percent: float | None
+    line: str | None
+    processes: int | None
+    cpu_percent: float | None
+    rss_bytes: int | None
+    gpu_memory_bytes: int | None
 
 class Units(Result, frozen=True, kw_only=True):
     """Compute units of the account. What Colab does not say is absent.
@@ -965,6 +987,8 @@ def of(document: _files.FileList) -> FileList: ...
 def of(document: _files.FilesRemoved) -> FilesRemoved: ...
 @overload
 def of(document: _status.Gpu) -> Gpu: ...
+@overload
+def of(document: _status.GpuProcess) -> GpuProcess: ...
 @overload
 def of(document: _base.Held) -> Held: ...
 @overload

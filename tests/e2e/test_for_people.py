@@ -75,19 +75,27 @@ def test_damaged_state_is_told(cli: Cli) -> None:
 
 
 @needs_tmux
-def test_top(lab: Cli) -> None:
-    """The table is drawn anew while commands come and go, and Ctrl-C is no failure."""
-    with in_tmux(lab, "top", "--delay", "0.2", columns=160) as terminal:
-        screen = terminal.wait("SESSION")
-        assert lab.home.name in screen
-        job = lab("run", "--detach", "sleep 1000").out.strip()
-        terminal.wait(" 1  ")
-        assert terminal.screen().count("SESSION") == 1
-        lab("job", "kill", job)
-        terminal.key("C-c")
+def test_top(cli: Cli) -> None:
+    """The screen is drawn anew while commands come and go, at any size; it sorts, scrolls, outlives its session, and q
+    and Ctrl-C are no failure."""
+    cli = Cli(cli.home, {"LECODER_CGPU_BACKEND": "local"})
+    job = cli("run", "--detach", "--name", "bar", "echo '40% 3.5it/s'; sleep 1000").out.strip()
+    assert cli("top").out.split("\t")[0] == "local"
+    with in_tmux(cli, "top", "--delay", "0.2", columns=80, rows=24) as terminal:
+        assert " 40% " in terminal.wait("3.5 it/s")
+        terminal.type("s")
+        terminal.wait("sort: CPU")
+        terminal.resize(40, 4)
+        terminal.wait("↑↓ 1-2 of")
+        terminal.key("Down")
+        terminal.wait("↑↓ 2-3 of")
+        terminal.resize(80, 24)
+        cli("job", "kill", job)
+        terminal.wait("nothing runs")
+        cli("sessions", "close")
+        terminal.wait("no runtime is held")
+        terminal.key("q")
         terminal.wait("[status 0]")
-    piped = lab("top")
-    assert piped.out.split("\t")[0] == lab.home.name
 
 
 def test_a_runtime_that_does_not_answer(cli: Cli) -> None:

@@ -240,8 +240,13 @@ def test_gpu_figures_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (first["name"], first["memoryTotalBytes"], first["memoryUsedBytes"]) == ("Tesla T4", 15360 << 20, 103 << 20)
     assert (first["utilization"], first["driver"], first["uuid"]) == (7, "550.54.15", "GPU-1-2")
     assert (second["index"], second["memoryTotalBytes"], second["utilization"]) == (1, None, None)
-    program.write_text("#!/bin/sh\necho '1234, 2048'; echo '77, [N/A]'; echo '[Insufficient Permissions], 1'\n")
-    assert report.gpu_processes() == [{"pid": 1234, "memoryBytes": 2048 << 20}, {"pid": 77, "memoryBytes": None}]
+    program.write_text(
+        "#!/bin/sh\necho '1234, 2048, /a, b'; echo '77, [N/A], -'; echo '[Insufficient Permissions], 1'\n"
+    )
+    assert report.gpu_processes() == [
+        {"pid": 1234, "memoryBytes": 2048 << 20, "name": "/a, b"},
+        {"pid": 77, "memoryBytes": None, "name": "-"},
+    ]
     program.write_text("#!/bin/sh\necho broken; exit 9\n")
     with pytest.raises(ValueError, match="broken"):
         report.nvidia_gpus()

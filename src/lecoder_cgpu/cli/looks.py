@@ -149,7 +149,7 @@ def _row(cells: Sequence[tuple[str, str, int, bool]], paint: Paint) -> str:
     """One line; what is too wide for its column is cut."""
     parts = []
     for text, style, most, right in cells:
-        shown = _cut(text, most)
+        shown = cut(text, most)
         room = " " * (most - width(shown))
         parts.append(room + paint(shown, style) if right else paint(shown, style) + room)
     return GAP.join(parts).rstrip()
@@ -190,7 +190,8 @@ def width(text: str) -> int:
     return cell_len(text)
 
 
-def _cut(text: str, most: int) -> str:
+def cut(text: str, most: int) -> str:
+    """A text of so many columns at most."""
     if width(text) <= most:
         return text
     if text.isascii():

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, TypeVar
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO
 
 from .. import errors
 from . import looks, own_commands, standard_streams
@@ -23,7 +23,6 @@ from .plain_text import indented, printable
 
 Mode = Literal["human", "json", "events"]
 Billing = Literal["running", "none", "unknown"]
-T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -242,30 +241,6 @@ class Printer:
         if isinstance(content, Text):
             return [printable("".join(line)) for line in content.lines]
         return [printable("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows]
-
-    def live(self, look: Callable[[], T], show: Callable[[T], Table], delay: float, count: int | None) -> T:
-        """A table on the terminal that is drawn anew after each look, until Ctrl-C; returns the last look."""
-        from rich.console import Console
-        from rich.live import Live
-        from rich.text import Text as RichText
-
-        def drawn(seen: T) -> RichText:
-            table = show(seen)
-            return RichText.from_ansi("\n".join(self._lines(table)) if table.rows else printable(table.empty))
-
-        console = Console(no_color=not _settings().colour_allowed(), highlight=False, markup=False)
-        looks_taken = 1
-        seen = look()
-        with (
-            contextlib.suppress(KeyboardInterrupt),
-            Live(drawn(seen), console=console, auto_refresh=False) as live,
-        ):
-            while count is None or looks_taken < count:
-                time.sleep(delay)
-                seen = look()
-                looks_taken += 1
-                live.update(drawn(seen), refresh=True)
-        return seen
 
     # --- asides ---
 

@@ -26,7 +26,7 @@ def runtime(found: RuntimeStatus) -> list[Line]:
         lines.append((Cell(f"  costs      {found.units_per_hour:g} units an hour", "yellow"),))
     if isinstance(found.problem, str):
         lines.append(("  problem    ", Cell(found.problem, "red")))
-    lines += _end(found)
+    lines += end(found)
     if isinstance(found.kernel, KernelInfo):
         lines.append((f"  kernel     {found.kernel.state}",))
     lines += _runs(found.running if isinstance(found.running, list) else [])
@@ -38,7 +38,7 @@ def runtime(found: RuntimeStatus) -> list[Line]:
     return lines + (_host(found.host) if isinstance(found.host, Host) else [])
 
 
-def _end(found: RuntimeStatus) -> list[Line]:
+def end(found: RuntimeStatus) -> list[Line]:
     """How it was lost, or when it will be given back by itself."""
     lines: list[Line] = []
     gone = found.problem == GONE

@@ -51,6 +51,12 @@ def local(stamp: str, now: float | None = None) -> str:
     return then.strftime("%b %d %H:%M" if then.year == today.year else "%Y-%m-%d %H:%M")
 
 
+def clock(stamp: str) -> str:
+    """The time by the clock on the wall, to the second."""
+    at = moment(stamp)
+    return stamp if at is None else datetime.fromtimestamp(at).strftime("%H:%M:%S")
+
+
 def ago(stamp: str, now: float | None = None) -> Cell:
     """How long ago something was: `3 min ago`; in a pipe the time itself."""
     at = moment(stamp)
@@ -59,7 +65,7 @@ def ago(stamp: str, now: float | None = None) -> Cell:
     passed = (time.time() if now is None else now) - at
     if passed < -SKEW:
         return Cell(utc(stamp), drawn=local(stamp, now))
-    return Cell(utc(stamp), drawn="just now" if passed < 2 else f"{_rough(passed)} ago")
+    return Cell(utc(stamp), drawn="just now" if passed < 2 else f"{rough(passed)} ago")
 
 
 def ahead(stamp: str, now: float | None = None) -> Cell:
@@ -68,10 +74,11 @@ def ahead(stamp: str, now: float | None = None) -> Cell:
     if at is None:
         return Cell(stamp)
     left = at - (time.time() if now is None else now)
-    return Cell(stamp, drawn=f"in {_rough(left)}" if left >= 1 else "now")
+    return Cell(stamp, drawn=f"in {rough(left)}" if left >= 1 else "now")
 
 
-def _rough(seconds: float) -> str:
+def rough(seconds: float) -> str:
+    """A duration in one unit: 12 s, 3 min, 4 h, 2 days."""
     for least, unit, name in _STEPS:
         if seconds >= least:
             return f"{seconds // unit:.0f} {name}"

@@ -85,8 +85,12 @@ def nvidia_gpus() -> list[dict[str, Any]]:
 
 def gpu_processes() -> list[dict[str, Any]]:
     """The memory that each process holds on GPUs. A container may show none, or numbers of another namespace."""
-    rows = _query("--query-compute-apps=pid,used_memory")
-    return [{"pid": int(pid), "memoryBytes": _number(used, 1 << 20)} for pid, used in rows if pid.isdigit()]
+    rows = _query("--query-compute-apps=pid,used_memory,process_name")
+    return [
+        {"pid": int(pid), "memoryBytes": _number(used, 1 << 20), "name": ", ".join(name)}
+        for pid, used, *name in rows
+        if pid.isdigit()
+    ]
 
 
 def _query(question: str) -> list[list[str]]:

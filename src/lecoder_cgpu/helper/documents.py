@@ -240,6 +240,7 @@ class GpuReport(Struct, rename="camel"):
 class GpuProcess(Struct, rename="camel"):
     pid: int
     memory_bytes: int | None = None
+    name: str = ""
 
 
 class MemoryReport(Struct, rename="camel"):

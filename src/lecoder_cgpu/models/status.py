@@ -79,14 +79,34 @@ class Remaining(ProcessRef, kw_only=True):
 
 
 class UnderWay(Struct, kw_only=True):
-    """A run that has not ended; `percent` as it printed that last."""
+    """A run that has not ended, with the last line that it printed, and `percent` as it printed that last.
+
+    What it uses is as the runtime saw it in the last seconds: `cpuPercent` is of one processor. For code in a kernel,
+    the figures are the whole kernel's. `gpuMemoryBytes` is present if the driver tells which process holds memory.
+    """
 
     run: str
     name: str | Optional = UNSET
     command: str
+    state: str | Optional = UNSET
     detached: bool = False
     started: str | Optional = UNSET
     percent: float | Optional = UNSET
+    line: str | Optional = UNSET
+    processes: int | Optional = UNSET
+    cpu_percent: float | Optional = field(name="cpuPercent", default=UNSET)
+    rss_bytes: int | Optional = field(name="rssBytes", default=UNSET)
+    gpu_memory_bytes: int | Optional = field(name="gpuMemoryBytes", default=UNSET)
+
+
+class GpuProcess(Struct, kw_only=True):
+    """A process that holds memory of a GPU, as its driver tells, and which `run` it belongs to, if to one that goes on.
+    In a container, drivers often name none."""
+
+    pid: int
+    name: str | Optional = UNSET
+    memory_bytes: int | Optional = field(name="memoryBytes", default=UNSET)
+    run: str | Optional = UNSET
 
 
 class RuntimeStatus(Struct, kw_only=True):
@@ -108,6 +128,7 @@ class RuntimeStatus(Struct, kw_only=True):
     account: str | Optional = UNSET
     gpu: Gpu | None = None
     gpus: list[Gpu] | None = None
+    gpu_processes: list[GpuProcess] | Optional = field(name="gpuProcesses", default=UNSET)
     host: Host | Optional = UNSET
     kernel: KernelInfo | Optional = UNSET
     runs: int | None = None

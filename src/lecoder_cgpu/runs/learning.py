@@ -42,13 +42,13 @@ def history(manager: SessionManager) -> History:
     return found
 
 
-def status(manager: SessionManager, key: str | None = None) -> Status:
-    """The document of `status`; what its runtimes say of their runs is written down.
+def status(manager: SessionManager, key: str | None = None, *, account: bool = True) -> Status:
+    """The document of `status`; what its runtimes say of their runs is written down. `account` as there.
 
     Raises:
         errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
     """
-    return overview.status(manager, key, seen=_note)
+    return overview.status(manager, key, seen=_note, account=account)
 
 
 def _note(session: Session, helper: Helper, states: Sequence[RunState]) -> None:

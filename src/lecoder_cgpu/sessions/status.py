@@ -21,11 +21,9 @@ from ..models.status import (
     Host,
     Loss,
     Memory,
-    Remaining,
     RuntimeStatus,
     SessionCounts,
     Status,
-    UnderWay,
     Units,
     Usage,
     Utilization,
@@ -33,8 +31,7 @@ from ..models.status import (
 from ..models.status import Account as AccountDocument
 from ..store import leases, lifecycle, rates
 from ..store.session_store import Record
-from ..system import redaction
-from . import operations
+from . import operations, running
 from .session import Session
 
 if TYPE_CHECKING:
@@ -53,19 +50,26 @@ _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions ad
 
 
 def status(
-    manager: SessionManager, key: str | None = None, seen: Seen = lambda session, helper, states: None
+    manager: SessionManager,
+    key: str | None = None,
+    seen: Seen = lambda session, helper, states: None,
+    *,
+    account: bool = True,
 ) -> Status:
     """The document of `status`: login and units, every stored session, and what else the account holds; with
-    `key` only that session. `seen`: told of the runs that a runtime has named, maybe in several threads.
+    `key` only that session. A runtime that does not answer is listed with `connected: false` and the problem; it hides
+    nothing else.
 
-    A runtime that does not answer is listed with `connected: false` and the problem; it hides nothing else.
+    Args:
+        seen: told of the runs that a runtime has named, maybe in several threads.
+        account: whether lenders are asked: without them, nothing is said of units and of what else is held.
 
     Raises:
         errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
     """
     records = [manager.store.find(key)] if key is not None else manager.store.records()
     manager.keep_held(records)
-    lenders = operations.lenders(manager, records)
+    lenders = operations.lenders(manager, records) if account else []
     with ThreadPoolExecutor(max_workers=8) as pool:
         asked = [
             (lender, pool.submit(_attempt, lender.account), pool.submit(_attempt, lender.runtimes))
@@ -77,11 +81,11 @@ def status(
         from .profile_changes import held_elsewhere
 
         document.held_elsewhere = held_elsewhere(manager.config) or UNSET
-    for number, (lender, account, listing) in enumerate(asked):
+    for number, (lender, balance, listing) in enumerate(asked):
         if number == 0:  # the document has room for one account: that of the chosen backend comes first
-            _add_account(document, lender, records, account.result(), listing.result())
+            _add_account(document, lender, records, balance.result(), listing.result())
         if key is None:
-            _add_foreign(document, lender, records, account.result(), listing.result(), manager.state_dir)
+            _add_foreign(document, lender, records, balance.result(), listing.result(), manager.state_dir)
     return document
 
 
@@ -360,31 +364,8 @@ def _fill(document: RuntimeStatus, helper: Helper) -> list[RunState]:
         document.gpus = None
         document.problem = f"the GPUs could not be asked: {report.gpu_problem}"
     states = helper.runs()
-    document.running = [_under_way(state) for state in states if not state.ended]
-    document.runs = len(document.running)
-    remaining = [
-        Remaining(run=state.run, pid=process.pid, command=redaction.hide(process.command))
-        for state in states
-        if state.ended
-        for process in state.remaining
-    ]
-    if remaining:
-        document.remaining = remaining
+    running.fill(document, states, report)
     return states
-
-
-def _under_way(state: RunState) -> UnderWay:
-    command = state.shown()
-    found = UnderWay(
-        run=state.run,
-        name=state.name or UNSET,
-        command=" ".join(command) if isinstance(command, list) else command or "",
-        detached=bool(state.detached),
-        started=state.started or UNSET,
-    )
-    if state.progress is not None and state.progress.percent is not None:
-        found.percent = state.progress.percent
-    return found
 
 
 def _fill_hardware(document: RuntimeStatus, gpus: list[Gpu], host: Host) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import time
 from typing import TYPE_CHECKING
 
 import click
 
+from ... import config
 from ...models.base import now
 from ...models.sessions import KernelInfo
 from ...models.status import Host, Memory, Top
-from ...sessions import status as overview
-from .. import durations
+from .. import durations, looks
 from ..app import App, Command
 from ..looks import Table
 from ..output import Answer
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from ...models.status import RuntimeStatus
 
 HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", "RUNS", "KERNEL", "UNITS/H")
+ACCOUNT_PAUSE = 30.0  # seconds between two questions about the account, whose figures lag behind by minutes
 
 
 @click.command(cls=Command)
@@ -32,29 +35,81 @@ HEADERS = ("SESSION", "RUNTIME", "GPU", "BUSY", "GPU MEMORY", "MEMORY", "DISK", 
     help="Pause between two looks.",
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="LOOKS", help="End after this many looks.")
+@click.option("--once", is_flag=True, help="Look once and end, as with --json or without a terminal.")
 @click.pass_obj
-def command(app: App, delay: float, count: int | None) -> Answer:
-    """Watch GPUs, memory, disk and running commands of all sessions; Ctrl-C ends it.
+def command(app: App, delay: float, count: int | None, once: bool) -> Answer:
+    """Watch GPUs, memory, disk and runs of all sessions; q ends it.
 
-    With --json, or when stdout is not a terminal, it looks once.
+    For each GPU: how busy it is, and its memory, with the looks before as a curve. For each run: what it uses, how far
+    it is, how fast it goes and when it will be done, as it prints that itself. The arrows scroll, and choose what runs
+    are sorted by.
 
     \b
     lecoder-cgpu top
-    lecoder-cgpu top --json | jq '.runtimes[].gpu.utilization.gpu'
+    lecoder-cgpu top --once --json | jq '.runtimes[].gpu.utilization.gpu'
     """
+    look = Looks(app)
+    printer = app.printer
+    with printer.waiting("looking …"):
+        document = look()
+    if printer.mode != "human" or not printer.out_is_terminal:
+        return Answer(document, lambda: _table(document))
+    from .. import top_screen, top_view
 
-    def look() -> Top:
-        status = overview.status(app.client, app.session)
-        return Top(sampled=now(), runtimes=status.runtimes, units=status.units)
+    paint = looks.coloured if config.colour_allowed() else looks.plain
+    if not once and document.runtimes and top_screen.can_show():
+        screen = top_screen.Screen(look, printer.write, paint, delay, count)
+        screen.run(document)
+        document = screen.seen
+        if count is None:
+            return Answer(document, printed=True)
+    view = top_view.View(top_view.Trends(), shutil.get_terminal_size().columns, paint, now=time.time())
+    lines = [*top_view.head(document, view), *top_view.body(document, view)]
+    printer.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+    return Answer(document, printed=True)
 
-    if app.printer.mode == "human" and app.printer.out_is_terminal:
-        document = app.printer.live(look, _table, delay, count)
-        return Answer(document, printed=True)
-    document = look()
-    return Answer(document, lambda: _table(document))
+
+class Looks:
+    """Looks at all sessions; what the account has, and what it holds elsewhere, is asked less often."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._last: Top | None = None
+        self._asked = 0.0
+
+    def __call__(self) -> Top:
+        """One look.
+
+        Raises:
+            errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
+        """
+        from ...runs import learning
+
+        last, moment = self._last, time.monotonic()
+        whole = last is None or moment - self._asked >= ACCOUNT_PAUSE
+        status = learning.status(self._app.client, self._app.session, account=whole)
+        document = Top(sampled=now(), runtimes=status.runtimes, units=status.units)
+        if whole or last is None:
+            self._asked = moment
+        else:
+            _complete(document, last)
+        self._last = document
+        return document
+
+
+def _complete(document: Top, last: Top) -> None:
+    """Add what the last look knew of the account."""
+    document.units = last.units
+    here = {runtime.endpoint: runtime for runtime in document.runtimes}
+    for runtime in last.runtimes:
+        if runtime.endpoint in here:
+            here[runtime.endpoint].units_per_hour = runtime.units_per_hour
+        elif not runtime.session:
+            document.runtimes.append(runtime)
 
 
 def _table(document: Top) -> Table:
+    """For pipes: one row for each GPU."""
     rows = [row for runtime in document.runtimes for row in _rows(runtime)]
     return Table(HEADERS, rows, empty="no runtime is held; see: lecoder-cgpu status")
 
