@@ -255,6 +255,8 @@ def test_adding_and_closing(cli: Cli, jupyter: JupyterServer) -> None:
         (["job", "wait", "x"], 2005, 66),
         (["job", "retry", "x"], 2005, 66),
         (["job", "logs", "x", "--attempt", "2"], 2006, 2),
+        (["job", "plot", "x"], 2005, 66),
+        (["job", "plot", "x", "--metric", "("], 2006, 2),
         (["sweep"], 2006, 2),
         (["sweep", "start", "-p", "x=1"], 2006, 2),
         (["sweep", "-p", "x=1,,2", "--", "echo"], 2006, 2),

@@ -79,6 +79,20 @@ def test_the_last_lines(lab: Cli) -> None:
     assert (document["text"], document["offset"]) == ("three", document["nextOffset"] - 5)
 
 
+def test_what_a_job_prints_as_curves(lab: Cli) -> None:
+    """Its series as a document, a line for each in a pipe, and a picture in a file."""
+    job = start(lab, "for i in 1 2 3; do echo epoch $i/3 loss=0.$i took $i s; done")
+    lab("job", "wait", job)
+    picture = lab.home / "loss.svg"
+    document = valid(lab("job", "plot", job, "--svg", str(picture), "--json").json, "job-plot")
+    assert (document["source"], document["complete"], document["svg"]) == ("runtime", True, str(picture))
+    assert [(item["name"], item["x"], item["last"]) for item in document["series"]] == [("loss", [1, 2, 3], 0.3)]
+    assert picture.read_text().startswith("<svg ")
+    assert lab("job", "plot", job, "--metric", "took (.) s").out == "took (.) s\t3\t1 to 3, lowest 1, highest 3\n"
+    nothing = lab("job", "plot", job, "--metric", "accuracy")
+    assert (nothing.code, nothing.out, "--metric" in nothing.err) == (0, "", True)
+
+
 def test_several_jobs(lab: Cli) -> None:
     """They are waited for and ended together, by ids or by keys; one document has all of them."""
     slow = [start(lab, "--key", f"slow {number}", f"exec sleep {600 + number}") for number in range(2)]

@@ -18,7 +18,7 @@ from .. import display_options, durations, hook, inputs, job_text, planned_wait,
 from ..app import App, Group
 from ..live import tell_pulled
 from ..output import Answer
-from . import job_again, job_logs
+from . import job_again, job_logs, job_plot
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -322,5 +322,5 @@ def _killed(document: JobDocument) -> str:
     return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
 
 
-for _more in (job_logs.logs, job_again.rm, job_again.retry):
+for _more in (job_logs.logs, job_plot.plot, job_again.rm, job_again.retry):
     command.add_command(_more)

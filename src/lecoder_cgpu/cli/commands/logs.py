@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +15,7 @@ from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
 from ...models.runs import Stopped
-from .. import display_options, job_text, looks, run_display, times
+from .. import display_options, job_text, looks, run_display, times, written
 from ..app import App, Group
 from ..looks import Cell, Table
 from ..output import Answer
@@ -232,19 +231,8 @@ def _page(app: App, history: History, entries: list[HistoryEntry], form: str, fi
     if file == "-":
         app.printer.write(content)
         return Answer(HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
-    path = Path(file).expanduser()
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise errors.UsageError(
-            f"{file} cannot be written: {error.strerror or error}",
-            name="FileNotWritable",
-            hint=f"give another file: lecoder-cgpu logs --{form} FILE",
-        ) from error
-    document = HistoryPage(path=str(path.resolve()), runs=len(entries), bytes=len(content))
+    path = written.write(file, content, f"lecoder-cgpu logs --{form} FILE")
+    document = HistoryPage(path=path, runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")
 
 

@@ -1,0 +1,33 @@
+"""A document that an option has written to a file of this machine: whole, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from .. import errors
+
+
+def write(file: str, content: bytes, again: str) -> str:
+    """Write the file, and return its whole path.
+
+    Args:
+        again: the command that writes to another file.
+
+    Raises:
+        errors.UsageError: (`FileNotWritable`) it cannot be written.
+    """
+    path = Path(file).expanduser()
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):  # what kept it from being written
+            part.unlink(missing_ok=True)
+        raise errors.UsageError(
+            f"{file} cannot be written: {getattr(error, 'strerror', None) or error}",
+            name="FileNotWritable",
+            hint=f"give another file: {again}",
+        ) from error
+    return str(path.resolve())
