@@ -63,6 +63,7 @@ INSTRUCTIONS = {
     "give either path, a notebook here, or job, one that was started",
     "give either session or all",
     "give another output, in a folder that exists",
+    "the same command with X FILE in a folder that exists, and that may be written to",
     "leave out code, which is for the kernel, or command, which is for the shell",
     "leave out kernel_name, or give code",
     "leave out the parameters; they can be set in X",

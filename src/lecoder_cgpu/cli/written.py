@@ -8,11 +8,11 @@ from pathlib import Path
 from .. import errors
 
 
-def write(file: str, content: bytes, again: str) -> str:
+def write(file: str, content: bytes, option: str) -> str:
     """Write the file, and return its whole path.
 
     Args:
-        again: the command that writes to another file.
+        option: that names the file.
 
     Raises:
         errors.UsageError: (`FileNotWritable`) it cannot be written.
@@ -28,6 +28,6 @@ def write(file: str, content: bytes, again: str) -> str:
         raise errors.UsageError(
             f"{file} cannot be written: {getattr(error, 'strerror', None) or error}",
             name="FileNotWritable",
-            hint=f"give another file: {again}",
+            hint=f"the same command with {option} FILE in a folder that exists, and that may be written to",
         ) from error
     return str(path.resolve())

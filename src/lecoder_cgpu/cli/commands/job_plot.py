@@ -67,7 +67,7 @@ def plot(app: App, job: str, metric: str | None, svg: str | None) -> Answer:
         if svg == "-":
             app.printer.write(content + b"\n")
             return Answer(document, printed=True)
-        document.svg = written.write(svg, content, f"lecoder-cgpu job plot {document.run} --svg FILE")
+        document.svg = written.write(svg, content, "--svg")
         app.printer.aside(f"written: {document.svg}")
     if not series and app.printer.mode == "human":
         app.printer.note(_none_found(document.state, metric))

@@ -231,7 +231,7 @@ def _page(app: App, history: History, entries: list[HistoryEntry], form: str, fi
     if file == "-":
         app.printer.write(content)
         return Answer(HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
-    path = written.write(file, content, f"lecoder-cgpu logs --{form} FILE")
+    path = written.write(file, content, f"--{form}")
     document = HistoryPage(path=path, runs=len(entries), bytes=len(content))
     return Answer(document, lambda: f"{document.path}: {document.runs} runs")
 
