@@ -145,7 +145,7 @@ def test_what_a_terminal_answers(answer: bytes, expected: str | None) -> None:
 
 def shown(protocol: Protocol, data: dict[str, Any], tmp_path: Path) -> bytes:
     written = io.BytesIO()
-    assert Pictures(protocol, written.write, lambda: tmp_path).show(data) is None  # type: ignore[arg-type]
+    assert Pictures(lambda: protocol, written.write, lambda: tmp_path).show(data) is None
     return written.getvalue()
 
 
@@ -204,9 +204,25 @@ def decoded(sequence: bytes) -> list[tuple[int, ...]]:
     return [pixels[column, row] for row in range(height) for column in range(width)]
 
 
+def test_images_of_a_run(lab: Cli, pty_of: Callable[..., Pty]) -> None:
+    """A terminal that can show them does; for another one they are saved, and it is told where; a pipe gets text."""
+    code = f"import base64, IPython.display as d; d.display(d.Image(base64.b64decode('{PNG}'))); print('end')"
+    run = pty_of(Cli(lab.home, {"LC_TERMINAL": "iTerm2"}), "run", "-m", "kernel", code)
+    assert run.end() == 0
+    assert b"\x1b]1337;File=inline=1" in run.seen
+    assert b"logs show" not in run.seen
+    run = pty_of(
+        Cli(lab.home, {"TERM_PROGRAM": "Apple_Terminal", "DISPLAY": "", "TMUX": ""}), "run", "-m", "kernel", code
+    )
+    assert run.end() == 0
+    (path,) = re.findall(rb"image/png, saved as ([^\]]+)", run.seen)
+    assert Path(path.decode().replace("\r\n", "")).read_bytes() == base64.b64decode(PNG)
+    assert "IPython.core.display.Image" in lab("run", "-m", "kernel", code).out
+
+
 def test_what_cannot_be_shown_is_saved(tmp_path: Path) -> None:
     """Without a protocol, and for formats that no terminal knows, there is a file, and a line that names it."""
-    pictures = Pictures(None, lambda content: None, lambda: tmp_path)
+    pictures = Pictures(lambda: None, lambda content: None, lambda: tmp_path)
     assert pictures.show({"image/png": PNG, "text/plain": "x"}) == f"[image/png, saved as {tmp_path}/001/001.png]"
     assert pictures.show({"image/svg+xml": "<svg/>"}) == f"[image/svg+xml, saved as {tmp_path}/002/001.svg]"
     with pytest.raises(KeyError):

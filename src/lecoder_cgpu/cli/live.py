@@ -6,10 +6,11 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from .. import errors
 from ..jupyter import messages, outputs, stream_buffers
 from ..jupyter.screen import render, strip_ansi
 from ..models.base import ErrorInfo
@@ -18,6 +19,9 @@ from ..models.runs import ClearEvent, DisplayEvent, FailureEvent, HeartbeatEvent
 from ..system.periodic import every
 from .output import WAIT_LOOK, Printer, ReaderGone
 from .plain_text import in_a_line, indented
+
+if TYPE_CHECKING:
+    from .pictures import Pictures
 
 
 class Offsets:
@@ -83,13 +87,20 @@ class KernelView:
     On a terminal, carriage returns and colour go through, and `clear_output` and display updates redraw. In a pipe,
     lines come when they are complete, without escape sequences, and of a display that is updated, or that stands in an
     Output widget that is cleared (as rich draws its bars), only the last state is printed, at the end. With `raw`, text
-    goes through untouched. Events hold binary outputs only with `inline`.
+    goes through untouched. Events hold binary outputs only with `inline`. `pictures` shows images.
     """
 
     def __init__(
-        self, printer: Printer, *, raw: bool = False, inline: bool = False, start: tuple[int, int] = (0, 0)
+        self,
+        printer: Printer,
+        *,
+        raw: bool = False,
+        inline: bool = False,
+        start: tuple[int, int] = (0, 0),
+        pictures: Pictures | None = None,
     ) -> None:
         self.offsets = Offsets(start)
+        self._pictures = pictures
         self._inline = inline
         self._printer = printer
         self._raw = raw
@@ -170,7 +181,8 @@ class KernelView:
                 else:
                     self._write(name, self._feeds[name].feed(text))
             case messages.Display():
-                self._display(event)
+                if not self._picture(event):
+                    self._display(event)
             case messages.Clear(wait=True):
                 self._clear_on_next = True
                 self._note_redrawn()
@@ -183,6 +195,22 @@ class KernelView:
         if exception != "SystemExit":  # a program that ends itself is no news
             lines = "\n".join(failure.traceback) or f"{failure.name}: {failure.message}"
             self._write("stderr", (lines if self._raw or self._terminal else strip_ansi(lines)) + "\n")
+
+    def _picture(self, event: messages.Display) -> bool:
+        """Show an output as an image, or say where it is; False if it is none, or redraws an earlier output."""
+        if self._pictures is None or event.update or not any(mime.startswith("image/") for mime in event.data):
+            return False
+        self._clear_if_due()
+        try:
+            line = self._pictures.show(event.data)
+        except KeyError:
+            return False
+        except errors.ConfigError as error:
+            line = f"error: {error.message}"
+        if line is not None:
+            self._printer.note(line)
+        self._shown, self._last_display = "", None  # nobody knows how many rows it takes
+        return True
 
     def _display(self, event: messages.Display) -> None:
         text = as_text(event.data)

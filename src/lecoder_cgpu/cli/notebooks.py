@@ -171,10 +171,15 @@ class NotebookView:
     def __init__(self, printer: Printer) -> None:
         self.offsets = Offsets()
         self._printer = printer
-        self._view = KernelView(printer)
+        self._pictures = None
+        if printer.mode == "human" and printer.out_is_terminal:
+            from .pictures import at_terminal
+
+            self._pictures = at_terminal(printer, saves=False)  # the executed notebook has them
+        self._view = KernelView(printer, pictures=self._pictures)
 
     def started(self, step: notebook.Step, position: int, total: int) -> None:
-        self._view = KernelView(self._printer)
+        self._view = KernelView(self._printer, pictures=self._pictures)
         self.offsets.begin()
         self._view.offsets = self.offsets  # a heartbeat looks at these from its own thread
         if self._printer.mode == "events":

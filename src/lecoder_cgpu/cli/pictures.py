@@ -12,14 +12,21 @@ import importlib.util
 import os
 import re
 import select
+import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import config
 from ..jupyter import outputs
 from ..models.runs import DisplayData
+
+if TYPE_CHECKING:
+    from .output import Printer
 
 Protocol = Literal["kitty", "iterm", "sixel"]
 
@@ -35,13 +42,18 @@ class Pictures:
     """Shows the images among rich outputs.
 
     Args:
-        protocol: what the terminal understands, None for nothing.
+        protocol: finds out what the terminal understands, None for nothing; called when the first image comes.
         write: puts bytes on its screen.
-        folder: makes and returns the folder for images that are saved.
+        folder: makes and returns the folder for images that are saved; None if they are not to be saved.
     """
 
-    def __init__(self, protocol: Protocol | None, write: Callable[[bytes], None], folder: Callable[[], Path]) -> None:
-        self._protocol = protocol
+    def __init__(
+        self,
+        protocol: Callable[[], Protocol | None],
+        write: Callable[[bytes], None],
+        folder: Callable[[], Path] | None,
+    ) -> None:
+        self._protocol = cache(protocol)
         self._write = write
         self._folder = folder
         self._saved = 0
@@ -50,7 +62,7 @@ class Pictures:
         """Show the image in a MIME bundle: None when it is on the screen, else a line that tells where it is.
 
         Raises:
-            KeyError: it holds no image.
+            KeyError: it holds no image, or one that can be neither shown nor saved.
             errors.ConfigError: it cannot be saved.
         """
         mime = next(mime for mime in (*SHOWN, "image/svg+xml", None) if mime is None or mime in data)
@@ -59,13 +71,17 @@ class Pictures:
         if mime in SHOWN and (sequence := self._sequence(mime, outputs.content(mime, data[mime]))):
             self._write(sequence + b"\r\n")
             return None
+        if self._folder is None:
+            raise KeyError(mime)
         self._saved += 1
         folder = self._folder() / f"{self._saved:03d}"
         written = outputs.write_files(folder, [DisplayData(data={mime: data[mime]})])
-        return f"[{mime}, saved as {folder / written[0].path}]"
+        path = folder / written[0].path
+        opens = _viewer()
+        return f"[{mime}; to see it: {opens} {path}]" if opens else f"[{mime}, saved as {path}]"
 
     def _sequence(self, mime: str, content: bytes) -> bytes | None:
-        match self._protocol:
+        match self._protocol():
             case "kitty":
                 png = content if mime == "image/png" else _as_png(content)
                 return _kitty(png) if png is not None else None
@@ -150,19 +166,48 @@ def _band(rows: list[bytes], colour: int) -> bytes:
     return re.sub(rb"(.)\1{3,254}", lambda run: b"!%d" % len(run[0]) + run[1], columns, flags=re.DOTALL)
 
 
+def _viewer() -> str | None:
+    """The command that shows a file in a window here; None if there is none, or no window can be opened."""
+    if sys.platform == "darwin":
+        return "open"
+    if sys.platform == "win32":
+        return "start"
+    display = config.environment("DISPLAY") or config.environment("WAYLAND_DISPLAY")
+    return "xdg-open" if display and shutil.which("xdg-open") else None
+
+
+def at_terminal(printer: Printer, *, saves: bool = True) -> Pictures:
+    """Images among the output of a run that is shown at a terminal.
+
+    Args:
+        saves: whether those that the terminal cannot show are put into a temporary folder.
+    """
+
+    @cache
+    def folder() -> Path:
+        return Path(tempfile.mkdtemp(prefix="lecoder-cgpu-"))
+
+    def asked() -> Protocol | None:
+        is_terminal = sys.stdin is not None and sys.stdin.isatty()
+        return protocol(sys.stdin.fileno() if is_terminal else None, printer.write)
+
+    return Pictures(asked, printer.write, folder if saves else None)
+
+
 # --- what the terminal can ------------------------------------------------------------------------------------------
 
 
-def protocol(fd: int, write: Callable[[bytes], None]) -> Protocol | None:
-    """What the terminal at `fd` can show images with, None when nothing is known."""
+def protocol(fd: int | None, write: Callable[[bytes], None]) -> Protocol | None:
+    """What the terminal at `fd` can show images with, None when nothing is known. Without `fd`, it is not asked."""
+    program = config.environment("TERM_PROGRAM") or ""
     inside = config.environment("TMUX") or (config.environment("TERM") or "").startswith(("screen", "tmux"))
     if not inside:  # a multiplexer passes its terminal's variables on, but not what these promise
-        program = config.environment("TERM_PROGRAM") or ""
         if config.environment("KITTY_WINDOW_ID") or config.environment("TERM") == "xterm-kitty" or program == "ghostty":
             return "kitty"
         if program in ("iTerm.app", "WezTerm") or config.environment("LC_TERMINAL") == "iTerm2":
             return "iterm"
-    return understood(_ask(fd, write))
+    knows_nothing = config.environment("TERM") in ("linux", "dumb") or program == "Apple_Terminal"
+    return None if fd is None or knows_nothing else understood(_ask(fd, write))
 
 
 def understood(answer: bytes) -> Protocol | None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,7 +21,6 @@ from msgspec import UNSET
 
 from .. import config, errors
 from ..history.entries import History, entry_from_run, shown_by
-from ..jupyter import messages
 from ..jupyter.kernel_channels import Completion, KernelConnection
 from ..jupyter.kernelspecs import PYTHON
 from ..models.base import ErrorInfo
@@ -30,7 +30,6 @@ from ..runs import kernel_runs
 from ..sessions.session import Session
 from .app import App
 from .live import KernelView, failure_text
-from .output import Printer
 from .pictures import Pictures, protocol
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ class Repl:
         self.language = PYTHON  # until the kernel is there
         self._cells = self._failed = 0
         self._left_by: int | None = None  # the exit status for the signal that ended us
-        self._pictures = Pictures(protocol(sys.stdin.fileno(), self.screen.write), self.screen.write, self._folder)
+        asked = partial(protocol, sys.stdin.fileno(), self.screen.write)
+        self._pictures = Pictures(asked, self.screen.write, self._folder)
 
     def until_left(self, startup_code: str | None) -> Connected:
         """Run what is typed until the user leaves.
@@ -140,7 +140,7 @@ class Repl:
     # --- what is typed ---
 
     def _run(self, code: str) -> None:
-        view = _View(self.screen, self._pictures)
+        view = KernelView(self.screen, pictures=self._pictures)
         try:
             document = self._execute(code, view)
         except errors.Error as error:  # nothing was sent
@@ -164,7 +164,7 @@ class Repl:
         if document.interrupted is True and document.exit_code not in (0, 130):
             self._left_by = document.exit_code
 
-    def _execute(self, code: str, view: _View) -> Run:
+    def _execute(self, code: str, view: KernelView) -> Run:
         with self._turn:  # the kernel answers one after the other, so waiting for proposals costs nothing
             try:
                 return self._execute_once(code, view)
@@ -172,7 +172,7 @@ class Repl:
                 self._disconnect()
                 return self._execute_once(code, view)
 
-    def _execute_once(self, code: str, view: _View) -> Run:
+    def _execute_once(self, code: str, view: KernelView) -> Run:
         return kernel_runs.kernel_run(
             self._session, code, view.show, on_input=self.screen.ask, connection=self._connected()
         )
@@ -226,26 +226,3 @@ class Repl:
             return None
         finally:
             self._turn.release()
-
-
-class _View(KernelView):
-    """The output of one cell, with its images."""
-
-    def __init__(self, screen: Printer, pictures: Pictures) -> None:
-        super().__init__(screen)
-        self._pictures = pictures
-
-    def show(self, event: messages.Event) -> None:
-        if isinstance(event, messages.Display) and not event.update:
-            try:
-                line = self._pictures.show(event.data)
-            except KeyError:
-                pass
-            except errors.ConfigError as error:
-                self._printer.note(f"error: {error.message}")
-                return
-            else:
-                if line is not None:
-                    self._printer.note(line)
-                return
-        super().show(event)

@@ -39,7 +39,7 @@ from . import (
     work_files,
 )
 from .app import App
-from .live import KernelView, ProcessView, aside, heartbeat
+from .live import ProcessView, aside, heartbeat
 from .output import Answer
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Invocation:
 
     def _kernel_once(self, session: Session, code: str, filename: str | None) -> Run:
         manner = self.manner
-        view = KernelView(self.printer, raw=manner.raw, inline=manner.inline)
+        view = run_display.kernel_view(self.printer, manner)
         try:
             with (
                 heartbeat(self.printer, view.offsets, manner.heartbeat),

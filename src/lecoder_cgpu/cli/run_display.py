@@ -55,6 +55,16 @@ class RenderOptions:
         )
 
 
+def kernel_view(printer: Printer, manner: RenderOptions, start: tuple[int, int] = (0, 0)) -> KernelView:
+    """What shows a kernel run, from these offsets of stdout and stderr on; at a terminal with its images."""
+    pictures = None
+    if printer.mode == "human" and printer.out_is_terminal and not manner.raw:
+        from .pictures import at_terminal
+
+        pictures = at_terminal(printer, saves=manner.outputs is None)
+    return KernelView(printer, raw=manner.raw, inline=manner.inline, start=start, pictures=pictures)
+
+
 def run_id_of(session: Session, text: str) -> str:
     """The id of the run that a text names: an id, a beginning of one, or the name of a job."""
     from ..runs.job_names import is_id
@@ -90,7 +100,7 @@ def earlier(
 
         raise missing(session, run_id, error) from error
     if in_kernel:
-        shown = KernelView(printer, raw=manner.raw, inline=manner.inline, start=start)
+        shown = kernel_view(printer, manner, start)
         with heartbeat(printer, shown.offsets, manner.heartbeat):
             document = kernel_runs.attached_kernel_run(
                 session,
@@ -137,7 +147,8 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     if not isinstance(document.late_output_of, type(UNSET)):
         for run in document.late_output_of:
             printer.note(f"{run}, which ended before, has printed more meanwhile: lecoder-cgpu job logs {run}")
-    _tell_images(printer, document)
+    if not printer.out_is_terminal:  # a terminal has shown them, or was told where they are
+        _tell_images(printer, document)
     if document.status == "running":
         assert isinstance(document.run_id, str)
         printer.note(
@@ -182,7 +193,7 @@ def _typed_here(suggestion: str) -> str:
 
 
 def _tell_images(printer: Printer, document: Run) -> None:
-    """Where images are that no terminal could show, and how to keep them."""
+    """That images are not among what was printed, and how to see them."""
     shown = document.display_data if isinstance(document.display_data, list) else []
     hidden = sum(any(mime.startswith("image/") for mime in (*item.data, *(item.omitted or ()))) for item in shown)
     if hidden and isinstance(document.outputs, type(UNSET)):
