@@ -145,7 +145,7 @@ def test_what_a_terminal_answers(answer: bytes, expected: str | None) -> None:
 
 def shown(protocol: Protocol, data: dict[str, Any], tmp_path: Path) -> bytes:
     written = io.BytesIO()
-    assert Pictures(lambda: protocol, written.write, lambda: tmp_path).show(data) is None
+    assert Pictures(lambda: protocol, written.write, lambda: tmp_path).show(data) is None  # type: ignore[arg-type]
     return written.getvalue()
 
 
