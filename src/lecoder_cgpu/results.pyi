@@ -202,6 +202,9 @@ class Held(Result, frozen=True, kw_only=True):
 
     `unitsPerHour` is what such a machine was last seen to cost, null if that was never seen. `idleSeconds` is after how
     much time without work it is released, null for never.
+
+    `formerly` is there for a runtime that is ours and that no session here holds: it was lost, or given back, and is
+    listed again. It names the session that had it; `session` is the runtime's endpoint then.
     """
 
     session: str
@@ -209,6 +212,7 @@ class Held(Result, frozen=True, kw_only=True):
     certain: bool
     units_per_hour: float | None
     idle_seconds: float | None
+    formerly: str | None
 
 class HeldElsewhere(Result, frozen=True, kw_only=True):
     """Sessions of another profile whose runtimes cost, or may cost, as far as this machine knows."""
@@ -663,7 +667,8 @@ class RuntimeRef(Result, frozen=True, kw_only=True):
 
 class RuntimeStatus(Result, frozen=True, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
-    `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one. An `ours` without a session is one
+    that a session had; `problem` tells which.
 
     `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
 
@@ -723,9 +728,11 @@ class SessionDocument(Result, frozen=True, kw_only=True):
 
     `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
     (being allocated), `closing` (Colab was told to end it, and still lists it).
+
     `origin` is for Colab's runtimes: `ours`, or a runtime without a session here (`id` and `name` are its endpoint):
-    started by this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell.
-    `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
+    also `ours` if a session had it that has it no more (it was lost, or given back, and is listed again), started by
+    this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell. `account` is
+    whose runtime it is, or `unknown`, where runtimes belong to an account.
     """
 
     id: str

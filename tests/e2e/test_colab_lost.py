@@ -10,6 +10,7 @@ import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
+from tests.support.colab import without_kernels
 from tests.support.wait import wait_until
 
 JSON = {"Content-Type": "application/json"}
@@ -92,6 +93,52 @@ def test_gone_before_anything_was_sent(hollow: FakeColab, cli: Cli) -> None:
     assert hollow.vm.endpoint != first
     assert stored(cli)[0]["runtime"]["endpoint"] == hollow.vm.endpoint
     assert hollow.count("POST /tun/m/assign") == 1
+
+
+def test_lost_replaced_and_back(hollow: FakeColab, cli: Cli) -> None:
+    """A runtime that was taken for lost, and is listed again after another one took its place, is ours: it is shown,
+    named by the last line, billed, and can be taken over or ended. How the listing spells its name does not matter."""
+    cli.variables["LECODER_CGPU_LOSS_PAUSE"] = "0.2"
+    hollow.account.max_vms = 3
+    cli("sessions", "create", "a", "--cpu")
+    first = hollow.vm.endpoint
+
+    def shout(document: dict[str, Any]) -> dict[str, Any]:
+        return {"assignments": [row | {"endpoint": row["endpoint"].upper()} for row in document.get("assignments", [])]}
+
+    def hide(document: dict[str, Any]) -> dict[str, Any]:
+        return {"assignments": [row for row in document.get("assignments", []) if row["endpoint"] != first]}
+
+    hollow.mend()
+    hollow.fail("GET /tun/m/assignments", times=None, edit=hide)
+    hollow.fail("GET /api/kernels", times=None, vm=first, status=502)
+    without_kernels(hollow)
+    assert cli("sessions", "ensure", "a", "--cpu", "--json").json["fresh"]
+    hollow.mend()
+    without_kernels(hollow)
+    hollow.fail("GET /tun/m/assignments", times=None, edit=shout)
+    listed = cli("sessions", "list", "--json").json
+    assert [(item["name"], item["status"], item["origin"]) for item in listed[1:]] == [(first, "idle", "ours")]
+    assert listed[0]["status"] != "stale"
+    assert (len(hollow.vms), len(stored(cli))) == (2, 1)
+    shown = cli("status", "--json").json
+    assert shown["runtimes"][1]["problem"].startswith("session a had it, and no session has it now")
+    assert [item.get("formerly") for item in shown["held"]] == [None, "a"]
+    told = cli("sessions", "rename", "a", "c")
+    assert f"running again and using units, in no session: {first}, Colab DEFAULT, which a had" in told.err, told.err
+    assert f"{first} is running, in no session" in cli().out
+    assert cli("sessions", "close", "c").code == 0
+    assert "no session holds a runtime" in cli().out
+    assert cli("sessions", "switch", "nobody", "--json").json["error"]["billing"] == "running"
+    assert cli("sessions", "adopt", first, "--name", "b").code == 0
+    hollow.switches.unassign = "fails"
+    assert "unknown" in cli("sessions", "close", "b", "--force", "--json").out
+    hollow.switches.unassign = "works"
+    assert cli("sessions", "list", "--json").json[0]["origin"] == "ours"
+    ended = cli("sessions", "close", "--orphans", "--json").json
+    assert [item["name"] for item in ended["closed"]] == [first]
+    assert hollow.vms == {}
+    assert cli("sessions", "switch", "nobody", "--json").json["error"]["billing"] == "none"
 
 
 def test_colab_cannot_be_asked(hollow: FakeColab, cli: Cli) -> None:

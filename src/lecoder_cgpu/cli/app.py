@@ -131,9 +131,11 @@ class App:
             stored = self.client.store.records()
         except errors.Error:
             return "unknown"
-        from ..store import lifecycle
+        from ..store import former, lifecycle
 
         found = {lifecycle.billing(record) for record in stored if self.client.leased(record.backend) is not None}
+        strays = former.returned(self.client.state_dir, stored)
+        found |= {"unknown" if item.ended else "running" for item in strays}
         return "running" if "running" in found else "unknown" if "unknown" in found else "none"
 
     @property

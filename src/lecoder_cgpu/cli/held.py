@@ -43,6 +43,8 @@ def line(found: list[Held]) -> str:
         return ""
     from ..store.leases import duration
 
+    strays = [item for item in found if isinstance(item.formerly, str)]
+    found = [item for item in found if item not in strays]
     certain = [item for item in found if item.certain]
     doubtful = ", ".join(item.session for item in found if not item.certain)
     lines = []
@@ -65,7 +67,19 @@ def line(found: list[Held]) -> str:
         lines.append(
             f"{doubtful}: whether a machine is still running and using units is not known: lecoder-cgpu sessions list"
         )
+    lines += [_stray(item) for item in strays]
     return "\n".join(lines)
+
+
+def _stray(item: Held) -> str:
+    """The line of a runtime of ours that no session holds."""
+    rate = "" if item.units_per_hour is None else f", {item.units_per_hour:g} units an hour"
+    running = "running again and using units" if item.certain else "listed again, and may use units"
+    adopt = f"lecoder-cgpu sessions adopt {item.session} --name NAME"
+    return (
+        f"{running}, in no session: {item.session}, {item.label}{rate}, which {item.formerly} had; "
+        f"to take it over: {adopt}; to stop it now: lecoder-cgpu sessions close --orphans"
+    )
 
 
 def tell_account(app: App, document: SessionsClosed, names: Sequence[str]) -> None:

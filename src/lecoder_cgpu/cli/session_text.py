@@ -39,7 +39,9 @@ def table(documents: Sequence[SessionDocument], empty: str) -> Table:
 def _where(item: SessionDocument) -> str:
     if isinstance(item.origin, UnsetType):  # it is not leased
         return item.runtime.url if isinstance(item.runtime.url, str) else item.runtime.endpoint
-    return item.runtime.endpoint + ("" if item.origin == "ours" else f" ({item.origin})")
+    if item.origin == "ours":
+        return item.runtime.endpoint + (" (ours, in no session)" if item.id == item.runtime.endpoint else "")
+    return f"{item.runtime.endpoint} ({item.origin})"
 
 
 def told(item: SessionClosed, label: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .. import __version__, errors
 from ..history.entries import History
 from ..models.status import NextStep, Start
-from ..store import lifecycle, owners
+from ..store import former, lifecycle, owners
 from ..store.session_store import Record, Store
 from .output import Answer
 
@@ -38,6 +38,10 @@ def answer(app: App) -> Answer:
     if active is not None:
         document.session = active.ref
     lines = [f"lecoder-cgpu {__version__}: {_standing(document, active, leased=leased)}"]
+    for item in former.returned(app.config.state_dir, records):
+        end = app.printer.ours("lecoder-cgpu sessions close --orphans")
+        lines[0] = lines[0].replace("no runtime is held", "no session holds a runtime")
+        lines.append(f"{item.endpoint} is {'listed' if item.ended else 'running'}, in no session: {item.label}; {end}")
     if runs:
         shown = " ".join(runs[0].command.split())
         status = "detached" if runs[0].status == "running" else runs[0].status  # the history does not hear of its end

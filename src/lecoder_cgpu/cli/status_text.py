@@ -20,7 +20,7 @@ def runtime(found: RuntimeStatus) -> list[Line]:
     """The lines about one runtime."""
     state, style = ("reachable", "green") if found.connected else ("not reachable", "yellow")
     if not found.session:
-        state, style = "not ours", "yellow"
+        state, style = "not ours" if found.origin != "ours" else "ours, in no session", "yellow"
     lines: list[Line] = [(Cell(found.session or found.endpoint, "bold"), f": {found.label}, ", Cell(state, style))]
     if isinstance(found.units_per_hour, float):
         lines.append((Cell(f"  costs      {found.units_per_hour:g} units an hour", "yellow"),))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -26,7 +27,7 @@ from ..models.base import timestamp
 from ..runs import closing, records
 from ..runs.jobs import Jobs
 from ..sessions.session import Session
-from ..store import leases, lifecycle, owners
+from ..store import former, leases, lifecycle, owners
 from ..store.session_store import Lease, Owner, Record, Store
 from ..system import logs
 from .events import (
@@ -51,6 +52,8 @@ from .events import (
     WorkSeen,
 )
 
+FORMER_PACE = 600.0  # seconds between two looks for runtimes that were taken for lost and may be listed again
+FORMER_LIVES = 86400.0  # seconds after a loss in which that is looked for
 TOKEN_MARGIN = 300.0  # seconds before its end at which a proxy token is replaced
 BUSY = ("busy", "restarting", "autorestarting")
 
@@ -129,6 +132,7 @@ class Calls:
         self._tell = tell
         self._backends: dict[str, Leased | None] = {}
         self._sockets: dict[str, HeldSocket] = {}
+        self._looked = 0.0  # Unix time of the last listing that was read for runtimes that were taken for lost
         self.owners: list[Owner] = []  # the commands that have a session of their own, when `held` was asked last
         self.before_release: Callable[[str], None] = lambda session: None  # told the session's id
 
@@ -210,12 +214,29 @@ class Calls:
         return Refreshed(record.id, "listing")
 
     def _ping(self, record: Record, backend: Leased) -> Event:
+        self._look_for_former(backend)
         try:
             known = backend.keep_alive(record)
         except errors.NotFoundError:
             logs.current().info("KEEPER", f"{record.name}: the ping found no runtime")
             return Pinged(record.id, "not found")
         return Pinged(record.id, "taken" if known else "not needed")
+
+    def _look_for_former(self, backend: Leased) -> None:
+        """Read the listing from time to time while a runtime that was taken for lost might be in it again."""
+        now = time.time()
+        if abs(now - self._looked) < FORMER_PACE:
+            return
+        lost = [item for item in former.read(self._store.folder) if not item.ended and now - item.since < FORMER_LIVES]
+        if lost:
+            self._looked = now
+            with contextlib.suppress(errors.Error):
+                former.seen(
+                    self._store.folder,
+                    backend.name,
+                    None if (account := backend.holder()) is None else account.id,
+                    [item.endpoint for item in backend.runtimes()],
+                )
 
     def _work(self, record: Record, backend: Leased, call: AskWork) -> WorkSeen:
         """Whether the kernel or a process of the user's is at work, and when the runtime was last in use."""
@@ -320,7 +341,7 @@ class Calls:
         done = backend.retire(record)
         # A session that a command closed is forgotten; one that its lease ended is kept.
         if done and (record.owner is not None or call.reason is None):
-            self._store.forget(record)
+            former.forget(self._store, record)
         logs.current().info("KEEPER", f"{record.name}: " + ("released" if done else "the release is not confirmed yet"))
         return Released(record.id, done)
 

@@ -109,6 +109,9 @@ class Held(Struct, kw_only=True):
 
     `unitsPerHour` is what such a machine was last seen to cost, null if that was never seen. `idleSeconds` is after how
     much time without work it is released, null for never.
+
+    `formerly` is there for a runtime that is ours and that no session here holds: it was lost, or given back, and is
+    listed again. It names the session that had it; `session` is the runtime's endpoint then.
     """
 
     session: str
@@ -116,6 +119,7 @@ class Held(Struct, kw_only=True):
     certain: bool
     units_per_hour: float | None = field(name="unitsPerHour", default=None)
     idle_seconds: float | None = field(name="idleSeconds", default=None)
+    formerly: str | Optional = UNSET
 
 
 def readable(size: int) -> str:

@@ -75,9 +75,11 @@ class SessionDocument(Struct, kw_only=True):
 
     `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
     (being allocated), `closing` (Colab was told to end it, and still lists it).
+
     `origin` is for Colab's runtimes: `ours`, or a runtime without a session here (`id` and `name` are its endpoint):
-    started by this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell.
-    `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
+    also `ours` if a session had it that has it no more (it was lost, or given back, and is listed again), started by
+    this tool on `another-machine`, by a `browser` or another program, or `elsewhere` if it does not tell. `account` is
+    whose runtime it is, or `unknown`, where runtimes belong to an account.
     """
 
     id: str

@@ -111,7 +111,8 @@ class GpuProcess(Struct, kw_only=True):
 
 class RuntimeStatus(Struct, kw_only=True):
     """One runtime in `status`. `origin` as in `sessions list`, without looking into what is not ours (`elsewhere`);
-    `unitsPerHour` only where Colab's figure for all runtimes is that of this one.
+    `unitsPerHour` only where Colab's figure for all runtimes is that of this one. An `ours` without a session is one
+    that a session had; `problem` tells which.
 
     `account` is whose runtime it is, or `unknown`, where runtimes belong to an account.
 

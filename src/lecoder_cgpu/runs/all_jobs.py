@@ -72,7 +72,7 @@ def _without_session(manager: SessionManager) -> list[Unasked]:
     for lender in operations.lenders(manager, records):
         account = operations.holder(lender).id
         try:
-            others = operations.foreign(lender, records)
+            others = operations.foreign(lender, records, manager.state_dir)
         except errors.Error as error:
             found.append(Unasked(endpoint=lender.label, account=account, error=ErrorInfo.of(error)))
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..backends.protocol import Leased
 from ..models.base import Held
-from ..store import leases, lifecycle, rates
+from ..store import former, leases, lifecycle, rates
 from ..store.session_store import Record
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def holdings(manager: SessionManager) -> list[Held]:
     """
     known = rates.read(manager.state_dir)
     found = []
-    for record in sorted(manager.store.records(), key=lambda record: not record.is_active):
+    records = manager.store.records()
+    for record in sorted(records, key=lambda record: not record.is_active):
         lender = manager.leased(record.backend)
         if lender is None or (billing := lifecycle.billing(record)) == "none":
             continue
@@ -30,6 +31,17 @@ def holdings(manager: SessionManager) -> list[Held]:
         held.units_per_hour = known.get(rates.kind(record)) if record.runtime.endpoint else None
         held.idle_seconds = leases.lease_of(record).idle
         found.append(held)
+    for item in former.returned(manager.state_dir, records):
+        rate = known.get(item.kind)
+        found.append(
+            Held(
+                session=item.endpoint,
+                label=item.label,
+                certain=not item.ended,
+                units_per_hour=rate,
+                formerly=item.session,
+            )
+        )
     return found
 
 

@@ -6,7 +6,9 @@ holds are listed too, with their origin, and are never ended unless the user nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import UNSET, structs
@@ -16,7 +18,7 @@ from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
 from ..models.base import UNKNOWN_ACCOUNT
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..models.status import Account
-from ..store import leases, lifecycle
+from ..store import former, leases, lifecycle
 from ..store.session_store import Record, check_name, check_unheld, insert
 from .session import Session
 
@@ -41,14 +43,27 @@ def lenders(manager: SessionManager, records: list[Record]) -> list[Leased]:
     return found
 
 
-def foreign(lender: Leased, records: list[Record]) -> list[HeldRuntime]:
-    """The account's runtimes that no session here holds.
+def foreign(lender: Leased, records: list[Record], folder: Path) -> list[HeldRuntime]:
+    """The account's runtimes that no session here holds. What was ours is noted in the state folder.
 
     Raises:
         errors.Error: the lender could not be asked.
     """
+    rows = lender.runtimes()
+    return not_held(lender, records, rows, folder)
+
+
+def not_held(lender: Leased, records: list[Record], rows: Sequence[HeldRuntime], folder: Path) -> list[HeldRuntime]:
+    """The same of what the lender has listed."""
+    account = lender.holder()
+    former.seen(folder, lender.name, None if account is None else account.id, [item.endpoint for item in rows])
     ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
-    return [item for item in lender.runtimes() if item.endpoint not in ours]
+    return [item for item in rows if item.endpoint not in ours]
+
+
+def was_ours(folder: Path, endpoint: str) -> former.Former | None:
+    """What is known of a runtime that a session here had, and that no session has now."""
+    return next((item for item in former.read(folder) if item.endpoint == endpoint), None)
 
 
 class Listed(NamedTuple):
@@ -67,7 +82,7 @@ def list_sessions(manager: SessionManager) -> Listed:
     unasked: list[errors.Error] = []
     for lender in lenders(manager, records):
         try:
-            found = foreign(lender, records)
+            found = foreign(lender, records, manager.state_dir)
         except errors.Error as error:
             unasked.append(error)
             manager.notify(
@@ -75,7 +90,7 @@ def list_sessions(manager: SessionManager) -> Listed:
                 f"{error.message}"
             )
         else:
-            documents += manager.each(lambda item, lender=lender: _foreign(lender, item), found)  # type: ignore[misc]
+            documents += manager.each(lambda item, lender=lender: _foreign(manager, lender, item), found)  # type: ignore[misc]
     return Listed(documents, unasked)
 
 
@@ -88,7 +103,7 @@ def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
             try:
                 ended_by_lease = leases.lease_of(record).ended
                 if lender.state(record) == "closing" and not ended_by_lease and lender.certainly_gone(record):
-                    manager.store.forget(record)
+                    former.forget(manager.store, record)
                     continue
                 if lender.state(record) == "asked":
                     lender.reconcile(record)
@@ -161,11 +176,11 @@ def holder(lender: Leased) -> Account:
     return lender.holder() or Account(id=UNKNOWN_ACCOUNT, label=UNKNOWN_ACCOUNT)
 
 
-def _foreign(lender: Leased, found: HeldRuntime) -> SessionDocument:
+def _foreign(manager: SessionManager, lender: Leased, found: HeldRuntime) -> SessionDocument:
     runtime = RuntimeRef(label=found.label, accelerator=found.accelerator, endpoint=found.endpoint)
     if found.url is not None:
         runtime.url = found.url
-    whose = origin(found)
+    whose: Origin = "ours" if was_ours(manager.state_dir, found.endpoint) is not None else origin(found)
     return SessionDocument(
         id=found.endpoint,
         name=found.endpoint,
@@ -301,12 +316,20 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
         manager.store.retire(record.id)
         manager.keep()
     elif manager.leased(record.backend) is not None:
-        manager.store.forget(record)  # another command may have begun to use the session again
+        former.forget(manager.store, record)  # another command may have begun to use the session again
     else:
         manager.store.remove(record.id)
     return SessionClosed(
         session_id=record.id, name=record.name, released=released, kernels=kernels, account=record.account
     )
+
+
+def abandon(manager: SessionManager, record: Record) -> None:
+    """Forget a session whose runtime may go on."""
+    stored = manager.store.get(record.id) or record
+    manager.store.remove(record.id)
+    if manager.leased(record.backend) is not None:
+        former.note(manager.state_dir, stored, time.time(), ended=False)
 
 
 def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:
@@ -317,7 +340,7 @@ def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:
     """
     records = manager.store.records()
     for lender in lenders(manager, records):
-        if any(item.endpoint == endpoint for item in foreign(lender, records)):
+        if any(item.endpoint == endpoint for item in foreign(lender, records, manager.state_dir)):
             return lender
     return None
 
@@ -332,8 +355,8 @@ def orphans(manager: SessionManager) -> list[tuple[Leased, str]]:
     return [
         (lender, item.endpoint)
         for lender in lenders(manager, records)
-        for item in foreign(lender, records)
-        if origin(item) == "another-machine"
+        for item in foreign(lender, records, manager.state_dir)
+        if was_ours(manager.state_dir, item.endpoint) is not None or origin(item) == "another-machine"
     ]
 
 
@@ -388,5 +411,5 @@ def clean(manager: SessionManager, *, dry_run: bool = False) -> SessionsCleaned:
             kept.append(item.id)
     if not dry_run:
         for session_id in removed:
-            manager.store.forget(records[session_id])
+            former.forget(manager.store, records[session_id])
     return SessionsCleaned(removed=removed, kept=kept, dry_run=dry_run)

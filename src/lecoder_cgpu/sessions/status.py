@@ -48,6 +48,11 @@ CLOSING = "it is being given back, which is not confirmed: it may still cost; ag
 UNLISTED = "the lender does not list the runtime now; it may still be there, and cost"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
+_FORMER = (
+    "session {} had it, and no session has it now; take it over with: lecoder-cgpu sessions adopt {} --name NAME; "
+    "or end it: lecoder-cgpu sessions close --orphans"
+)
+
 
 def status(
     manager: SessionManager,
@@ -165,8 +170,8 @@ def _add_foreign(
     """The account's runtimes that no session here holds. What the only one costs is what the account costs."""
     if isinstance(rows, errors.Error):
         return
-    ours = {record.runtime.endpoint for record in records if record.backend == lender.name}
-    document.runtimes += [_foreign(lender, item) for item in rows if item.endpoint not in ours]
+    others = operations.not_held(lender, records, rows, folder)
+    document.runtimes += [_foreign(lender, item, folder) for item in others]
     alone = len(rows) == 1 and not isinstance(found, errors.Error) and found.assignments in (None, 1)
     if alone and not isinstance(found, errors.Error) and found.rate is not None:
         for runtime in document.runtimes:
@@ -183,7 +188,9 @@ def _granted_tier(lender: Leased, records: list[Record]) -> str | None:
     return next((item.tier for item in allocations if item is not None and item.tier), None)
 
 
-def _foreign(lender: Leased, item: HeldRuntime) -> RuntimeStatus:
+def _foreign(lender: Leased, item: HeldRuntime, folder: Path) -> RuntimeStatus:
+    known = operations.was_ours(folder, item.endpoint)
+    rate = None if known is None else rates.read(folder).get(known.kind)
     return RuntimeStatus(
         label=item.label,
         endpoint=item.endpoint,
@@ -192,8 +199,9 @@ def _foreign(lender: Leased, item: HeldRuntime) -> RuntimeStatus:
         backend=lender.name,
         account=operations.holder(lender).id,
         session="",
-        origin="elsewhere",
-        problem=_FOREIGN.format(item.endpoint),
+        origin="elsewhere" if known is None else "ours",
+        problem=_FOREIGN.format(item.endpoint) if known is None else _FORMER.format(known.session, item.endpoint),
+        units_per_hour=UNSET if rate is None else rate,
     )
 
 

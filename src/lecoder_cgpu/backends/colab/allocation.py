@@ -19,7 +19,7 @@ from ...jupyter.endpoint import Endpoint
 from ...models.base import now as timestamp
 from ...net import retry
 from ...net.retry import RETRY_AFTER_MOST, jittered, persist
-from ...store import leases, lifecycle
+from ...store import former, leases, lifecycle
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, interrupts, logs
 from ..protocol import AcquireOptions
@@ -248,6 +248,7 @@ class Allocator:
         """Make a lost record one for a new runtime, under this key, or a fresh one."""
         assert record.allocation is not None
         ended = lifecycle.stage(record) == "released"
+        former.note(self._state_dir, record, time.time(), ended=ended)
         record.allocation = lifecycle.after(record.allocation, "renewed", time.time(), ended=ended)
         record.allocation.key, record.allocation.plane = key or records.new_key(), self._listing.plane
         record.allocation.sent = record.allocation.adopted = False

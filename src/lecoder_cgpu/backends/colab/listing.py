@@ -18,7 +18,8 @@ from msgspec import structs
 
 from ... import config, errors
 from ...models.base import UNKNOWN_ACCOUNT
-from ...store.session_store import Allocation, Record
+from ...store import former
+from ...store.session_store import Allocation, Record, Store
 from .model import Assignment
 from .records import plane_of
 
@@ -126,13 +127,23 @@ class Listing:
             known = self._listings.get(plane)
             if fresh or known is None or time.monotonic() - known[0] > LISTING_AGE:
                 try:
-                    answer: list[Assignment] | errors.Error = self.control_for(plane).assignments()
+                    answer: list[Assignment] | errors.Error = self._known(self.control_for(plane).assignments())
                 except errors.Error as error:
                     answer = error
                 known = self._listings[plane] = (time.monotonic(), answer)
             if isinstance(known[1], errors.Error):
                 raise copy.copy(known[1])  # whoever gets it may add to its hint
             return known[1]
+
+    def _known(self, rows: list[Assignment]) -> list[Assignment]:
+        """Rows with their endpoints as they are written down here: a lender may write them in other letters. A runtime
+        that was ours and is listed again is noted."""
+        written = [item.endpoint for item in former.read(self._state_dir)]
+        written += [record.runtime.endpoint for record in Store(self._state_dir).records()]
+        spelling = {endpoint.casefold(): endpoint for endpoint in written}
+        rows = [structs.replace(row, endpoint=spelling.get(row.endpoint.casefold(), row.endpoint)) for row in rows]
+        former.seen(self._state_dir, "colab", self.holder(), [row.endpoint for row in rows])
+        return rows
 
     def account(self) -> Account:
         """What the account has and may use; at most `LISTING_AGE` seconds old.

@@ -324,7 +324,7 @@ def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
             _explain_failure(app, record, error)
             raise
         app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
-        app.client.store.remove(record.id)
+        operations.abandon(app.client, record)
         return SessionClosed(session_id=record.id, name=record.name, released="unknown", account=record.account)
 
 
