@@ -228,7 +228,7 @@ class HistoryEntry(Result, frozen=True, kw_only=True):
     runtime was gone before it was learned here how the run ended. `stopped` says what was done to end it early, also if
     it then ended well. `watcher` is the process that watches a run which is `running`.
     `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then. `account` is
-    whose runtime it was, or `unknown`, where runtimes belong to an account.
+    whose runtime it was, or `unknown`, where runtimes belong to an account; `backend` is where it came from.
     """
 
     status: str
@@ -249,6 +249,7 @@ class HistoryEntry(Result, frozen=True, kw_only=True):
     exit_code: int | None
     session: str | None
     session_id: str | None
+    backend: str | None
     account: str | None
     run_id: str | None
     job_name: str | None

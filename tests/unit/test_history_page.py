@@ -17,8 +17,8 @@ import pytest
 from lecoder_cgpu.history.entries import History, entry_from_run, shown_by
 from lecoder_cgpu.history.images import Images, digest
 from lecoder_cgpu.history.page import page
-from lecoder_cgpu.models.base import ErrorInfo, Timing
-from lecoder_cgpu.models.history import HistoryRuntime
+from lecoder_cgpu.models.base import ErrorInfo, SessionRef, Timing
+from lecoder_cgpu.models.history import HistoryEntry, HistoryRuntime
 from lecoder_cgpu.models.runs import DisplayData, Run
 
 EVIL = "</pre><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&amp;'\""
@@ -45,9 +45,9 @@ def stored(folder: Path, command: str, document: Run) -> None:
     History(folder).append(entry_from_run(document, command, RUNTIME, []), shown_by(document))
 
 
-def page_of(folder: Path) -> str:
+def page_of(folder: Path, prices: dict[str, float] | None = None) -> str:
     history = History(folder)
-    return page(history.entries(None), history.images.read, datetime.now(UTC), title="Runs")
+    return page(history.entries(None), history.images.read, datetime.now(UTC), title="Runs", prices=prices)
 
 
 class Reader(HTMLParser):
@@ -63,7 +63,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self._open.append(dict(attributes).get("class") or tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -104,6 +104,14 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
         "figcaption",
         "details",
         "summary",
+        "input",
+        "nav",
+        "label",
+        "a",
+        "table",
+        "tr",
+        "th",
+        "td",
     }
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert [text for text in reader.text["command"] if text == EVIL]
@@ -121,7 +129,8 @@ def test_nothing_is_loaded(tmp_path: Path) -> None:
     sources = [attributes["src"] for tag, attributes in reader.tags if tag == "img"]
     assert sources == ["data:image/png;base64," + base64.b64encode(png()).decode()]
     names = {name for _, attributes in reader.tags for name in attributes}
-    assert not names & {"href", "srcset", "action", "data", "poster"}
+    assert not names & {"srcset", "action", "data", "poster"}
+    assert all(str(attributes.get("href", "#")).startswith("#") for _, attributes in reader.tags)
     assert "url(" not in content
     assert "@import" not in content
     policies = [attributes["content"] for _, attributes in reader.tags if "http-equiv" in attributes]
@@ -141,6 +150,73 @@ def test_what_is_on_it(tmp_path: Path) -> None:
     widths = [attributes["style"] for _, attributes in reader.tags if attributes.get("class") == "bar"]
     assert widths == ["width: 0.0%", "width: 100.0%"]
     assert "There are no runs." in page([], lambda name: None, datetime.now(UTC), title="Runs")
+
+
+def at(minute: int, seconds: int) -> Timing:
+    """A run that began in a minute of that hour."""
+    return Timing(f"2026-03-04T05:{minute:02d}:00.000Z", "", seconds * 1000)
+
+
+def test_what_can_be_chosen(tmp_path: Path) -> None:
+    """Failures come first until somebody wants the newest; each choice hides what is not of its kind."""
+    for name, status in (("a <b>", "ok"), ("b", "error"), ("b", "lost"), ("b", "running")):
+        session = SessionRef(id=name, name=name, backend="colab")
+        stored(tmp_path, "x", run(status=status, mode="terminal" if name == "b" else "kernel", session=session))
+    content = page_of(tmp_path)
+    reader = Reader(content)
+    assert reader.text["label"] == [
+        *("failures first", "newest first", "all 4", "failed 2", "successful 1", "others 1"),
+        *("all modes", "python", "shell", "all sessions", "b", "a <b>"),
+    ]
+    cards = [attributes["class"] for tag, attributes in reader.tags if tag == "article"]
+    assert cards == ["other shell s0", "error shell s0", "error shell s0", "ok python s1"]
+    buttons = {str(attributes["id"]) for tag, attributes in reader.tags if tag == "input"}
+    assert buttons == {attributes["for"] for tag, attributes in reader.tags if tag == "label"}
+    for rule in (
+        "#o-failed:checked ~ main .error { order: -1; }",
+        "#k-error:checked ~ main article:not(.error) { display: none; }",
+        "#s-s1:checked ~ main article:not(.s1) { display: none; }",
+    ):
+        assert rule in content
+    assert content.index('id="s-s1"') < content.index("<main>")  # what it hides comes later, beside it
+
+
+def test_sessions_and_their_costs(tmp_path: Path) -> None:
+    """Time in which two runs went on counts once; what a machine costs that nobody has seen alone is not known."""
+    History(tmp_path).append(entry("one", at(0, 1800)))
+    History(tmp_path).append(entry("one", at(15, 1800)))
+    History(tmp_path).append(entry("two", at(50, 60), accelerator="A100"))
+    rows = Reader(page_of(tmp_path, {"colab T4": 1.2})).text
+    assert rows["number"][4:] == ["1", "0", "1 min 0 s", "-", "2", "0", "45 min 0 s", "0.90"]
+    assert "units" not in "".join(Reader(page_of(tmp_path)).text["number"])
+
+
+def test_the_timeline(tmp_path: Path) -> None:
+    """Each run is a mark where it began, as long as it took, and leads to its card."""
+    History(tmp_path).append(entry("one", at(0, 900)))
+    History(tmp_path).append(entry("two", at(30, 1800)))
+    marks = [attributes for tag, attributes in Reader(page_of(tmp_path)).tags if tag == "a"]
+    assert [(mark["href"], mark["style"]) for mark in marks] == [
+        ("#run-0", "left: 50.00%; width: 50.00%"),
+        ("#run-1", "left: 0.00%; width: 25.00%"),
+    ]
+    odd = entry("one", Timing("nonsense", "", 1 << 52))
+    assert "#run-0" not in page([odd, odd], lambda name: None, datetime.now(UTC), title="Runs")
+
+
+def entry(session: str, timing: Timing, accelerator: str = "T4") -> HistoryEntry:
+    document = run(timing=timing, session=SessionRef(id=session, name=session, backend="colab"))
+    made = entry_from_run(document, "x", HistoryRuntime(label="Colab", accelerator=accelerator), [])
+    made.timestamp = timing.started
+    return made
+
+
+def test_curves(tmp_path: Path) -> None:
+    """What a run printed is drawn, with its names as text."""
+    stored(tmp_path, "train()", run(stdout="".join(f"epoch {i} loss=0.{i}\n" for i in range(1, 6))))
+    reader = Reader(page_of(tmp_path))
+    assert "curves: loss" in reader.text["summary"]
+    assert [tag for tag, _ in reader.tags].count("polyline") == 1
 
 
 def test_images_are_bounded_and_checked(tmp_path: Path) -> None:

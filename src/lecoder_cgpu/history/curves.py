@@ -10,26 +10,26 @@ from .metrics import Series, thinned
 
 WIDTH, HEIGHT = 640, 200  # of one curve, in the units of the picture
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 28, 24  # around the field of a curve
-POINTS = 600  # of a curve that is drawn
+POINTS = 300  # of a curve that is drawn
 _UNSEEN = re.compile("[^\x20-\x7e\xa0-\u202a\u202f-\u2065\u2070-\ud7ff\ue000-\ufffd]")
-_STYLE = (
-    "text{font:12px system-ui,sans-serif;fill:#59636e}.n{font-weight:600;fill:#1b1f24}"
-    "polyline{fill:none;stroke:#0969da;stroke-width:1.5;stroke-linejoin:round}circle{fill:#0969da}"
-    "line{stroke:#d1d9e0}@media(prefers-color-scheme:dark){text{fill:#9198a1}.n{fill:#e6edf3}"
-    "polyline{stroke:#54aeff}circle{fill:#54aeff}line{stroke:#3d444d}}"
+STYLE = (
+    ".curves text{font:12px system-ui,sans-serif;fill:#59636e}.curves .n{font-weight:600;fill:#1b1f24}"
+    ".curves polyline{fill:none;stroke:#0969da;stroke-width:1.5;stroke-linejoin:round}.curves circle{fill:#0969da}"
+    ".curves line{stroke:#d1d9e0}@media(prefers-color-scheme:dark){.curves text{fill:#9198a1}.curves .n{fill:#e6edf3}"
+    ".curves polyline{stroke:#54aeff}.curves circle{fill:#54aeff}.curves line{stroke:#3d444d}}"
 )
 
 
-def svg(series: Sequence[Series], title: str) -> str:
+def svg(series: Sequence[Series], title: str, style: str = STYLE) -> str:
     """A picture of these curves, one under the other.
 
     Args:
-        title: what is read out in place of the picture.
+        title: what is read out in place of the picture. style: empty for a page that has `STYLE` already.
     """
     curves = "".join(_curve(item, number * HEIGHT) for number, item in enumerate(series))
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT * len(series)}" role="img">'
-        f"<title>{_text(title)}</title><style>{_STYLE}</style>{curves}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="curves" viewBox="0 0 {WIDTH} {HEIGHT * len(series)}"'
+        f' role="img" aria-label="{_text(title)}">{f"<style>{style}</style>" if style else ""}{curves}</svg>'
     )
 
 

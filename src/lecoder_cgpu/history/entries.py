@@ -417,7 +417,7 @@ def entry_from_run(
     )
     if isinstance(run.session, SessionRef):
         entry.session, entry.session_id = run.session.name, run.session.id
-        entry.account = run.session.account
+        entry.account, entry.backend = run.session.account, run.session.backend
     if isinstance(run.error, ErrorInfo):
         lines = run.error.traceback if isinstance(run.error.traceback, list) else []
         bounded_lines = kept("\0".join(lines)).split("\0") if lines else []  # bounded as one text

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,18 +24,24 @@ FORMS = {
 }
 
 
-def content(form: str, entries: Sequence[HistoryEntry], image: Image, made: datetime) -> bytes:
+def content(
+    form: str,
+    entries: Sequence[HistoryEntry],
+    image: Image,
+    made: datetime,
+    prices: Mapping[str, float] | None = None,
+) -> bytes:
     """The document.
 
     Args:
         form: one of FORMS. entries: the newest first.
         image: gives an image by the name under which the history has it, None when it is gone.
-        made: the moment to put on a page.
+        made: the moment to put on a page. prices: units an hour by kind of machine, for a page.
     """
     if form == "html":
         from .page import page
 
-        return page(entries, image, made, title="Runs").encode()
+        return page(entries, image, made, title="Runs", prices=prices).encode()
     oldest_first = entries[::-1]
     if form == "jsonl":
         plain = [all_encodable(msgspec.to_builtins(entry)) for entry in oldest_first]

@@ -1,4 +1,5 @@
-"""The history as one HTML page that needs nothing else: no script, no font, no image from anywhere.
+"""The history as one HTML page that needs nothing else: no script, no font, no image from anywhere. `overview` makes
+its upper part.
 
 Everything that comes from a run is text or an image; none of it can become markup, and the page's own policy would
 keep a browser from loading or executing anything.
@@ -7,23 +8,23 @@ keep a browser from loading or executing anything.
 from __future__ import annotations
 
 import base64
-import html
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..jupyter import outputs
 from ..jupyter.screen import render
-from ..models.base import Timing
 from ..models.history import HistoryError
 from ..models.runs import Stopped
+from . import curves, metrics, overview
+from .page_text import escaped, milliseconds, moment, readable
 
 if TYPE_CHECKING:
     from ..models.history import HistoryEntry, StoredDisplay
 
 FOLDED = 40  # lines of output that are shown unfolded
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+CURVES = 3  # of a run that are drawn
+LEAST = 3  # points of a curve that says more than the text
 
 _STYLE = """
 :root { --text: #1b1f24; --quiet: #59636e; --page: #f6f8fa; --card: #fff; --line: #d1d9e0; --code: #f6f8fa;
@@ -34,6 +35,8 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem; background: var(--page); color: var(--text);
        font: 15px/1.5 system-ui, sans-serif; }
+article { scroll-margin-top: 1rem; } article:target { outline: 2px solid var(--bar); }
+@media (max-width: 30rem) { body { padding: .75rem; } }
 h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
 .quiet { color: var(--quiet); }
 dl.sums { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1rem 0 1.5rem; }
@@ -58,57 +61,55 @@ figcaption, summary, .label { color: var(--quiet); font-size: .8rem; }
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(entries: Sequence[HistoryEntry], image: Callable[[str], bytes | None], made: datetime, *, title: str) -> str:
+def page(
+    entries: Sequence[HistoryEntry],
+    image: Callable[[str], bytes | None],
+    made: datetime,
+    *,
+    title: str,
+    prices: Mapping[str, float] | None = None,
+) -> str:
     """The page.
 
     Args:
-        entries: in the order in which they are to stand.
+        entries: the newest first.
         image: gives an image by the name under which the history has it, None when it is gone.
         made: the moment to put on the page.
+        prices: units an hour by kind of machine, as far as they were seen.
     """
-    longest = max((_milliseconds(entry) or 0 for entry in entries), default=0)
-    cards = "\n".join(_card(entry, image, longest) for entry in entries) or '<p class="quiet">There are no runs.</p>'
+    longest = max((milliseconds(entry) or 0 for entry in entries), default=0)
+    known, (rules, buttons) = overview.sessions(entries), overview.choices(entries)
+    cards = "\n".join(
+        _card(entry, image, longest, f'id="run-{number}" class="{overview.classes(entry, known)}"')
+        for number, entry in enumerate(entries)
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_text(_POLICY)}">
+<meta http-equiv="Content-Security-Policy" content="{escaped(_POLICY)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{_text(title)}</title>
-<style>{_STYLE}</style>
+<title>{escaped(title)}</title>
+<style>{_STYLE}{overview.STYLE}{curves.STYLE}{rules}</style>
 </head>
 <body>
-<h1>{_text(title)}</h1>
+<h1>{escaped(title)}</h1>
 <p class="quiet">made by lecoder-cgpu on {made:%Y-%m-%d %H:%M} UTC; times are UTC</p>
-{_sums(entries)}
+{overview.sums(entries)}
+{overview.costs(entries, prices or {})}
+{overview.timeline(entries)}
+{buttons}
 <main>
-{cards}
+{cards or '<p class="quiet">There are no runs.</p>'}
 </main>
 </body>
 </html>
 """
 
 
-def _sums(entries: Sequence[HistoryEntry]) -> str:
-    failed = sum(entry.status in ("error", "lost") for entry in entries)
-    known = [milliseconds for entry in entries if (milliseconds := _milliseconds(entry)) is not None]
-    sums = {
-        "runs": str(len(entries)),
-        "successful": str(sum(entry.status == "ok" for entry in entries)),
-        "failed": str(failed),
-        "time": _readable(sum(known)),
-    }
-    if entries:
-        stamps = sorted(entry.timestamp for entry in entries)
-        sums["from"], sums["to"] = _moment(stamps[0]), _moment(stamps[-1])
-    items = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in sums.items())
-    return f'<dl class="sums">{items}</dl>'
-
-
-def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: int) -> str:
-    kind = {"ok": "ok", "error": "error", "lost": "error"}.get(entry.status, "other")
-    milliseconds = _milliseconds(entry)
-    facts = [_moment(entry.timestamp), entry.mode, entry.runtime.label]
+def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: int, attributes: str) -> str:
+    took = milliseconds(entry)
+    facts = [moment(entry.timestamp), entry.mode, entry.runtime.label]
     if isinstance(entry.session, str):
         facts.append(f"session {entry.session}")
     if isinstance(entry.run_id, str):
@@ -117,21 +118,30 @@ def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: in
         facts.append(f"exit status {entry.exit_code}")
     if isinstance(entry.stopped, Stopped):
         facts.append(f"stopped ({entry.stopped.by})")
-    parts = [f'<article class="{kind}">', f'<header><span class="status">{_text(entry.status)}</span>']
-    parts += [f'<span class="quiet">{_text(fact)}</span>' for fact in facts if fact]
-    if milliseconds is not None:
-        parts.append(f"<span>{_text(_readable(milliseconds))}</span>")
+    parts = [f"<article {attributes}>", f'<header><span class="status">{escaped(entry.status)}</span>']
+    parts += [f'<span class="quiet">{escaped(fact)}</span>' for fact in facts if fact]
+    if took is not None:
+        parts.append(f"<span>{escaped(readable(took))}</span>")
     parts.append("</header>")
-    if milliseconds is not None and longest:
-        parts.append(f'<div class="bar" style="width: {100 * milliseconds / longest:.1f}%"></div>')
+    if took is not None and longest:
+        parts.append(f'<div class="bar" style="width: {100 * took / longest:.1f}%"></div>')
     parts.append(_block(entry.command, "command"))
     for label, content in (("stdout", entry.stdout), ("stderr", entry.stderr)):
         if content:
             parts += [f'<div class="label">{label}</div>', _block(content, "output")]
-    parts += [_display(display, image) for display in entry.display_data]
+    parts += [_curves(entry), *(_display(display, image) for display in entry.display_data)]
     parts.append(_failure(entry))
     parts.append("</article>")
     return "\n".join(part for part in parts if part)
+
+
+def _curves(entry: HistoryEntry) -> str:
+    """The numbers in what is kept of its output."""
+    series = [item for item in metrics.of_streams([entry.stdout, entry.stderr]) if len(item.y) >= LEAST][:CURVES]
+    if not series:
+        return ""
+    names = ", ".join(item.name for item in series)
+    return f"<details><summary>curves: {escaped(names)}</summary>{curves.svg(series, names, style='')}</details>"
 
 
 def _failure(entry: HistoryEntry) -> str:
@@ -148,9 +158,9 @@ def _display(display: StoredDisplay, image: Callable[[str], bytes | None]) -> st
         content = image(name) if isinstance(name, str) and mime in outputs.EXTENSIONS else None
         if content is not None:
             encoded = base64.b64encode(content).decode()
-            alternative = _text(str(display.data.get("text/plain") or mime)[:200])
-            source = f"data:{_text(mime)};base64,{encoded}"
-            return f'<figure><img alt="{alternative}" src="{source}"><figcaption>{_text(mime)}</figcaption></figure>'
+            alternative = escaped(str(display.data.get("text/plain") or mime)[:200])
+            source = f"data:{escaped(mime)};base64,{encoded}"
+            return f'<figure><img alt="{alternative}" src="{source}"><figcaption>{escaped(mime)}</figcaption></figure>'
     text = display.data.get("text/plain")
     if isinstance(text, str):
         return _block(text, "output")
@@ -160,34 +170,11 @@ def _display(display: StoredDisplay, image: Callable[[str], bytes | None]) -> st
         else mime
         for mime, value in display.data.items()
     )
-    return f'<p class="quiet">an output that is not kept: {_text(kinds)}</p>' if kinds else ""
+    return f'<p class="quiet">an output that is not kept: {escaped(kinds)}</p>' if kinds else ""
 
 
 def _block(content: str, kind: str) -> str:
     text = (content if kind == "command" else render(content)).rstrip("\n")
-    block = f'<pre class="{kind}">{_text(text)}</pre>'
+    block = f'<pre class="{kind}">{escaped(text)}</pre>'
     lines = text.count("\n") + 1
     return block if lines <= FOLDED else f"<details><summary>{lines} lines</summary>{block}</details>"
-
-
-def _text(content: str) -> str:
-    """Escaped text, without characters that a page must not contain."""
-    return html.escape(_UNPRINTABLE.sub("\ufffd", content.replace("\r\n", "\n").replace("\r", "\n")))
-
-
-def _milliseconds(entry: HistoryEntry) -> int | None:
-    return entry.timing.duration_ms if isinstance(entry.timing, Timing) else None
-
-
-def _moment(stamp: str) -> str:
-    return stamp[:19].replace("T", " ")
-
-
-def _readable(milliseconds: int) -> str:
-    if milliseconds < 1000:
-        return f"{milliseconds} ms"
-    seconds = milliseconds / 1000
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

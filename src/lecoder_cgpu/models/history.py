@@ -49,7 +49,7 @@ class HistoryEntry(Struct, kw_only=True):
     runtime was gone before it was learned here how the run ended. `stopped` says what was done to end it early, also if
     it then ended well. `watcher` is the process that watches a run which is `running`.
     `outputKept` is false if secrets were passed to a run that was left alone: its output is not kept then. `account` is
-    whose runtime it was, or `unknown`, where runtimes belong to an account.
+    whose runtime it was, or `unknown`, where runtimes belong to an account; `backend` is where it came from.
     """
 
     status: str
@@ -70,6 +70,7 @@ class HistoryEntry(Struct, kw_only=True):
     exit_code: int | Optional = field(name="exitCode", default=UNSET)
     session: str | Optional = UNSET
     session_id: str | Optional = field(name="sessionId", default=UNSET)
+    backend: str | Optional = UNSET
     account: str | Optional = UNSET
     run_id: str | Optional = field(name="runId", default=UNSET)
     job_name: str | Optional = field(name="jobName", default=UNSET)

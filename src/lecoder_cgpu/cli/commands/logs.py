@@ -15,6 +15,7 @@ from ...history.entries import History, parse_since
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
 from ...models.runs import Stopped
+from ...store import rates
 from .. import display_options, job_text, looks, run_display, times, written
 from ..app import App, Group
 from ..looks import Cell, Table
@@ -227,7 +228,7 @@ def _check_page(app: App, form: str, file: str, other: str | None) -> None:
 
 
 def _page(app: App, history: History, entries: list[HistoryEntry], form: str, file: str) -> Answer:
-    content = exports.content(form, entries, history.images.read, datetime.now(UTC))
+    content = exports.content(form, entries, history.images.read, datetime.now(UTC), rates.read(app.client.state_dir))
     if file == "-":
         app.printer.write(content)
         return Answer(HistoryPage(path=file, runs=len(entries), bytes=len(content)), printed=True)
