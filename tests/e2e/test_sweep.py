@@ -16,7 +16,7 @@ import pytest
 
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli, Result
-from tests.support.servers import JupyterServer
+from tests.support.servers import JupyterServer, start_server
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.slow  # each waits for runtimes that start
@@ -240,3 +240,28 @@ def test_the_page(tmp_path: Path) -> None:
     assert done.stdout.count(b"['--lr', '0.01', '--seed', '1']\n") == 1
     assert b"seed: 2 values: 0 1\n4 items\n" in done.stderr
     assert cli("sessions", "list", "--json").json == []
+
+
+def test_two_machines(place: Path, tmp_path: Path) -> None:
+    """Two machines that know the same runtimes, by names of their own, run one sweep at once: each item is executed
+    once, and both have all results."""
+    with start_server(tmp_path / "1") as one, start_server(tmp_path / "2") as two:
+        machines = []
+        for number, names in enumerate((("a", "b"), ("y", "x"))):
+            cli = Cli(tmp_path / f"machine{number}")
+            for name, server in zip(names, (one, two), strict=True):
+                added = cli("sessions", "add", name, "--url", server.url, "--token-stdin", stdin=server.token.encode())
+                assert added.code == 0, added
+            machines.append(cli)
+        command = [sys.executable, "work.py", str(place), "{x}", "go"]
+        started = []
+        for cli, sessions in zip(machines, ("a,b", "x,y"), strict=True):
+            options = ["--sync", str(place / "code"), "--pull", "out:results/{key}", "--name", "both"]
+            line = ["sweep", "-s", sessions, "-p", "x=1..9", *options, "--json", "--", *command]
+            started.append(cli.start(*line, cwd=cli.home))
+        for client in started:
+            out, err = client.communicate(timeout=120)
+            document = json.loads(out)
+            assert (client.returncode, document["counts"]["done"]) == (0, 9), err
+        assert [len(list((cli.home / "results").glob("*/x"))) for cli in machines] == [9, 9]
+        assert logged(place) == [str(x) for x in range(1, 10)]

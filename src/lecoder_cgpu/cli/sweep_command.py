@@ -255,7 +255,7 @@ class Sweep:
         wants = runtime_options.wants({**dict.fromkeys(KINDS), **UNSAID, **definition.options})
         try:
             with self.printer.reporting(state):
-                work.run(sessions, count, wants, tell, starts=starts, limit=timeout)
+                work.run(sessions, count, wants, tell, starts=starts, limit=timeout, force=retry)
         except KeyboardInterrupt as interrupt:
             interrupted = errors.interrupted_status(interrupt)
         finally:

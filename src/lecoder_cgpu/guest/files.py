@@ -36,6 +36,8 @@ PAGE_SECONDS = 0.05  # for one page of a listing
 PAGE_LINES = 20_000
 QUIET = 15.0  # seconds without a write after which a later upload may take over a half-written file
 STALLED = 300.0  # seconds without growth after which the hash of a growing file fails
+CLAIM_LOOKS = 20  # at a claim that another client is writing
+CLAIM_LENGTH = 400  # characters that are read of one
 KEEP_TASKS = 64  # and listings, and unpackers; the oldest is forgotten beyond
 
 if TYPE_CHECKING:
@@ -266,6 +268,24 @@ class Files:
             del self._tasks[key]
             raise task.problem
         return {"done": task.done, "ended": task.ended, "result": task.result}, None
+
+    def claim(self, path: str, by: str) -> Answer:
+        """Write down who takes something, unless somebody has done that; returns who has."""
+        path = self._path(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            for _ in range(CLAIM_LOOKS):  # it may be written just now
+                with open(path, encoding="utf-8", errors="replace") as taken:
+                    holder = taken.read(CLAIM_LENGTH)
+                if holder:
+                    break
+                time.sleep(0.05)
+            return {"holder": holder}, None
+        with os.fdopen(file, "w", encoding="utf-8") as fresh:
+            fresh.write(by)
+        return {"holder": by}, None
 
     # --- one large file coming ---
 

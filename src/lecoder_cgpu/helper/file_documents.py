@@ -145,6 +145,12 @@ class Nothing(Struct):
     """An answer that says no more than that it was done."""
 
 
+class Claimed(Struct):
+    """Who has claimed something; empty when that cannot be told."""
+
+    holder: str
+
+
 class Problem(Struct):
     """What the helper could not do."""
 

@@ -13,6 +13,7 @@ from ..net.retry import persist
 from .documents import Hello
 from .file_channel import PATIENCE, Answer, Connect, FileChannel, Request, typed, unexpected
 from .file_documents import (
+    Claimed,
     Deleted,
     DigestsState,
     Found,
@@ -81,6 +82,11 @@ class FileService:
 
     def close(self) -> None:
         self._channel.close()
+
+    def claim(self, path: str, by: str) -> str:
+        """Have a file say who takes something, unless it says that already; returns who has. Asking again does no
+        harm."""
+        return self._channel.ask(Claimed, "claim", path=path, by=by).holder
 
     # --- looking ---
 

@@ -172,6 +172,15 @@ class Place:
 
     # --- one item ---
 
+    def run_now(self, standings: Sequence[Standing]) -> dict[str, int]:
+        """Which of these items run there now, with their attempts, by their keys.
+
+        Raises:
+            errors.Error: the runtime could not be asked.
+        """
+        found = found_jobs(self._manager, self._definition, self.name, standings)
+        return {key: attempt for key, (attempt, state) in found.items() if not state.ended}
+
     def start(self, standing: Standing) -> str:
         """Start the job of an item's present attempt, if it is not there already; returns its id."""
         definition, item = self._definition, standing.item

@@ -21,6 +21,7 @@ from .store import Definition, Note, SweepFolder
 
 if TYPE_CHECKING:
     from ..sessions.manager import SessionManager
+    from .claims import Claims
 
 WAITS = 3  # attempts to see an item to its end, where the connection or a transfer fails
 LEAVES = 20.0  # seconds that places which are being opened have to end, when nothing is to be started any more
@@ -43,6 +44,7 @@ class Schedule:
         definition: Definition,
         standings: Sequence[Standing],
         places: Sequence[Place],
+        claims: Claims,
         *,
         tell: Callable[[Standing], None],
         notify: Callable[[str], None],
@@ -52,6 +54,8 @@ class Schedule:
         self._definition = definition
         self._standings = standings
         self._places = places
+        self._claims = claims
+        self.taken: dict[Standing, str] = {}  # items that other machines execute, and which
         self._tell = tell
         self._notify = notify
         self._changed = threading.Condition()
@@ -153,6 +157,21 @@ class Schedule:
             if not self._queue or self._stopping:
                 return None
             standing = self._queue.popleft()
+            self._working[standing] = place
+        try:
+            holder = self._claims.take(standing.item.key, standing.attempt + 1, place.name)
+        except errors.Error:
+            self._put_back(place, standing)
+            if place.is_own and place.is_lost():
+                self._forget(place)
+                return None
+            raise
+        if holder is not None:
+            return self._leave(place, standing, holder)
+        with self._changed:
+            if self._stopping:
+                del self._working[standing]
+                return None
             note = Note(
                 key=standing.item.key,
                 state="started",
@@ -160,15 +179,45 @@ class Schedule:
                 session=place.name,
                 at=round(time.time(), 3),
             )
-            self._sweep.note(note)
-            standing.take(note)
-            self._working[standing] = place
+            self._take(standing, note)
         try:
             place.start(standing)
         except errors.Error as error:
             self._not_started(place, standing, error)
             return None
         return standing
+
+    def _forget(self, place: Place) -> None:
+        """The runtime of a place is gone."""
+        place.forget()
+        self._claims.forget(place.name)
+
+    def _put_back(self, place: Place, standing: Standing) -> None:
+        with self._changed:
+            del self._working[standing]
+            self._queue.appendleft(standing)
+            self._changed.notify_all()
+
+    def _leave(self, place: Place, standing: Standing, holder: str) -> Standing | None:
+        """Leave an item to the machine that has claimed it. What that one executes on this runtime now is waited for
+        first: a runtime does one item at a time."""
+        with self._changed:
+            if not self.taken:
+                self._notify(f"{holder} works on this sweep, too: what it has begun is left to it")
+            del self._working[standing]
+            self.taken[standing] = holder
+            self._changed.notify_all()
+        attempts = place.run_now(self._standings)
+        with self._changed:
+            for one in (*self.taken, *self._queue):
+                if attempts.get(one.item.key, -1) > one.attempt:
+                    one.attempt, one.session, one.state = attempts[one.item.key], place.name, "running"
+                    self._working[one] = place
+                    self.taken.pop(one, None)
+                    with contextlib.suppress(ValueError):
+                        self._queue.remove(one)
+                    return one
+        return None
 
     def _not_started(self, place: Place, standing: Standing, error: errors.Error) -> None:
         """A start failed: what is lost or was refused goes back to the queue.
@@ -232,7 +281,7 @@ class Schedule:
         note = Note(key=standing.item.key, state="lost", attempt=standing.attempt, session=place.name)
         note.error = f"{LOSSES} runtimes were lost with it" if standing.losses + 1 >= LOSSES else problem.message
         self._take(standing, note)
-        place.forget()
+        self._forget(place)
         if standing.state == "failed":
             self._fail_fast()
             self._tell(standing)

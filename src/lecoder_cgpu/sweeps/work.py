@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +13,8 @@ from .. import errors
 from ..helper.documents import RunState
 from ..runs import closing, jobs, process_runs
 from . import standing as standings_of
-from .places import ENDERS, Place, found_jobs
+from .claims import Claims
+from .places import ENDERS, Place, base, found_jobs
 from .schedule import Schedule
 from .standing import LOSSES, Standing
 from .store import Definition, Note, SweepFolder
@@ -20,6 +22,9 @@ from .store import Definition, Note, SweepFolder
 if TYPE_CHECKING:
     from ..backends.protocol import RuntimeRequest
     from ..sessions.manager import SessionManager
+
+LOOK = 2.0  # seconds between looks for what another machine executes
+STARTS_WITHIN = 60.0  # seconds after which an item that another machine has claimed is given up, if no runtime has it
 
 
 class Work:
@@ -52,13 +57,14 @@ class Work:
             retry_failed: failures do not count. keep: note what is certain; else only look.
             adopt: jobs that have ended count as running, until `run` has fetched their results.
         """
+        seen: dict[str, tuple[int, str, RunState]] = {}
         for name in self.definition.sessions:
             asked = [one for one in self.standings if not one.has_result or (retry_failed and one.state == "failed")]
             if not asked:
                 return
             here = [one for one in asked if one.state == "running" and one.session == name]
             try:
-                found = found_jobs(self.manager, self.definition, name, asked)
+                found = found_jobs(self.manager, self.definition, name, self.standings)
             except errors.LostError:
                 self._each(here, "lost", keep, error="its runtime was lost")
             except errors.NotFoundError:  # no such session, or it has no runtime yet
@@ -68,6 +74,7 @@ class Work:
                     one.state, one.error = "unreached", error.message
                 self._notify(f"{name} cannot be asked: {error.message}")
             else:
+                self._compare(seen, name, found)
                 for one in here:
                     if one.item.key not in found:
                         self._each([one], "void", keep)
@@ -77,6 +84,22 @@ class Work:
                         if self._is_newer(one, attempt):
                             one.attempt, one.session, one.state = attempt, name, "running"
                             self._found(one, state, retry_failed=retry_failed, adopt=adopt, keep=keep)
+
+    def _compare(
+        self, seen: dict[str, tuple[int, str, RunState]], name: str, found: Mapping[str, tuple[int, RunState]]
+    ) -> None:
+        """Tell of what two machines have both started. Sessions of one runtime have the same jobs."""
+        for one in self.standings:
+            attempt, state = found.get(one.item.key, (-1, None))
+            before = seen.get(one.item.key)
+            if state is None:
+                continue
+            if before is None or before[0] < attempt:
+                seen[one.item.key] = (attempt, name, state)
+            elif before[0] == attempt and (before[2].created, before[2].pid) != (state.created, state.pid):
+                kept = one.session if one.has_result else before[1]
+                where = f"on {before[1]} and on {name}; the result of {kept} counts"
+                self._notify(f"{one.item.described()} was executed twice, {where}")
 
     def _each(self, affected: Sequence[Standing], state: str, keep: bool, error: str | None = None) -> None:
         for one in affected:
@@ -125,17 +148,59 @@ class Work:
         *,
         starts: bool = True,
         limit: float | None = None,
+        force: bool = False,
     ) -> None:
-        """Run what has no result.
+        """Run what has no result, and wait for what other machines execute.
 
         Args:
             sessions: those that the user has named. count: the most runtimes of its own, where none are named.
             wants: what these are to be. tell: told of each item that has ended.
             starts: whether items are started; else what runs is waited for. limit: seconds to wait at most.
+            force: what another machine has claimed and not started is started here after a while.
 
         Raises:
             KeyboardInterrupt: what runs goes on.
         """
+        end = None if limit is None else time.monotonic() + limit
+        since = time.monotonic()
+        while True:
+            taken = self._round(sessions, count, wants, tell, starts, end)
+            if not taken or self.problem is not None:
+                return
+            time.sleep(LOOK)
+            if end is not None and time.monotonic() >= end:
+                return
+            self.look()
+            if any(one.state != "pending" for one in taken):
+                since = time.monotonic()
+            elif time.monotonic() > since + STARTS_WITHIN:
+                if not force:
+                    self._give_up(taken)
+                    return
+                since = time.monotonic()
+                for one in taken:
+                    one.attempt += 1
+
+    def _give_up(self, taken: Mapping[Standing, str]) -> None:
+        for one, holder in taken.items():
+            one.state, one.error = "unreached", f"{holder} has taken it, and no session here has it"
+        self.problem = errors.RuntimeFailure(
+            f"{len(taken)} items were taken by another machine, and no runtime that is known here has them",
+            name="TakenElsewhere",
+            hint=f"add its sessions with -s; if it does not go on, run them here: lecoder-cgpu sweep resume "
+            f"{self.definition.name} --retry-failed",
+        )
+
+    def _round(
+        self,
+        sessions: Sequence[str],
+        count: int,
+        wants: RuntimeRequest,
+        tell: Callable[[Standing], None],
+        starts: bool,
+        end: float | None,
+    ) -> Mapping[Standing, str]:
+        """Work until nothing more can be done; returns what other machines execute."""
         busy = {one.session for one in self.standings if one.state == "running"}
         waiting = sum(one.state == "pending" for one in self.standings) if starts else 0
         usable = list(sessions)
@@ -160,13 +225,23 @@ class Work:
             )
             for name in (*usable, *listening)
         ]
+        claims = Claims(self.manager, self.sweep, self.definition, base(self.definition))
         schedule = Schedule(
-            self.manager, self.sweep, self.definition, self.standings, self._places, tell=tell, notify=self._notify
+            self.manager,
+            self.sweep,
+            self.definition,
+            self.standings,
+            self._places,
+            claims,
+            tell=tell,
+            notify=self._notify,
         )
         try:
-            schedule.run(limit)
+            schedule.run(None if end is None else max(end - time.monotonic(), 0.0))
         finally:
             self.problem = schedule.problem
+            claims.close()
+        return schedule.taken
 
     def _own(self, count: int, wants: RuntimeRequest, busy: Collection[str]) -> list[str]:
         """The names of sessions that are the sweep's own: those that are there, and new ones, which are stored before
