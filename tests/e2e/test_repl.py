@@ -28,7 +28,7 @@ def test_a_session(lab: Cli) -> None:
     lab("run", "-m", "kernel", "class Thing:\n    surely_unique = 1\nthing = Thing()")
     with in_tmux(lab, "connect", "-m", "kernel", "--startup-code", "print('sta' + 'rted')") as terminal:
         terminal.wait("started")
-        terminal.wait("In [")
+        terminal.wait("In [3]")  # as the kernel counts
         terminal.line("6 * 7")
         terminal.wait("\n42")
         terminal.line("def double(x):")
@@ -61,6 +61,7 @@ def test_a_session(lab: Cli) -> None:
         terminal.wait("In [11]")
         terminal.key("C-d")
         terminal.wait("[status 0]")
+        assert "its variables stay in the kernel" in terminal.screen()
     entries = lab("logs", "-n", "3", "--json").json
     assert entries[0]["command"] == "1/0"
 

@@ -52,10 +52,10 @@ class Prompt:
             output=create_output(stdout=screen.stream),
         )
 
-    def read(self, count: int) -> str | None:
+    def read(self, prompt: str) -> str | None:
         """A cell, None when the user leaves (Ctrl-D)."""
         try:
-            return self._session.prompt(FormattedText([("ansigreen", f"In [{count}]: ")]))
+            return self._session.prompt(FormattedText([("ansigreen", prompt)]))
         except EOFError:
             return None
 

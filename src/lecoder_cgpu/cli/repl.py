@@ -42,7 +42,7 @@ _LEAVE_TOO = {"r": ("q()",)}  # the kernel would ask to save its workspace, or e
 _REMEMBERED = 200  # earlier cells that the arrow keys bring back
 
 T = TypeVar("T")
-Reader = Callable[[int], str | None]  # a cell for the prompt of that number, None when the user leaves
+Reader = Callable[[str], str | None]  # a cell for that prompt, None when the user leaves
 
 
 class Repl:
@@ -59,7 +59,7 @@ class Repl:
         self._history = History(app.client.state_dir)
         self._connection: KernelConnection | None = None
         self._turn = threading.Lock()  # for the connection: proposals are asked for in threads, while people type on
-        self._count = 1
+        self._count: int | None = None  # the number of the next cell, as the kernel counts; None while it is busy
         self.language = PYTHON  # until the kernel is there
         self._cells = self._failed = 0
         self._left_by: int | None = None  # the exit status for the signal that ended us
@@ -79,6 +79,8 @@ class Repl:
             explains = "name? explains, " if self.language == PYTHON else ""
             shown = self.language.capitalize()
             self.screen.note(f"{shown} on {self._session.record.name}; {explains}Ctrl-C interrupts, Ctrl-D leaves")
+            executed = self._ask(lambda connection: connection.executed(ASK_LIMIT))
+            self._count = None if executed is None else executed + 1
             if startup_code is not None:
                 self._run(startup_code)
             self._loop()
@@ -97,7 +99,7 @@ class Repl:
         read = self._reader()
         while self._left_by is None:
             try:
-                code = read(self._count)
+                code = read(f"In [{self._count or ' '}]: ")
             except KeyboardInterrupt as interrupt:
                 if errors.interrupted_status(interrupt) != 130:
                     raise
@@ -117,11 +119,11 @@ class Repl:
 
         return Prompt(self, self.screen, self._remembered(), self.language).read
 
-    def _plain(self, count: int) -> str | None:
+    def _plain(self, prompt: str) -> str | None:
         """A cell, line by line, until the kernel finds it complete."""
         lines: list[str] = []
         while True:
-            line = self.screen.line(f"In [{count}]: " if not lines else "   ...: ")
+            line = self.screen.line(prompt if not lines else "   ...: ")
             if line is None:
                 return None
             lines.append(line)

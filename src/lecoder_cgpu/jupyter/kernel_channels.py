@@ -214,6 +214,16 @@ class KernelConnection:
         info = (self._ask("kernel_info_request", {}, limit) or {}).get("language_info")
         return info if isinstance(info, dict) and isinstance(info.get("name"), str) else None
 
+    def executed(self, limit: float) -> int | None:
+        """The number of the cell that the kernel has executed last, 0 before the first; None as for `complete`.
+
+        Raises:
+            errors.ConnectionFailed: the socket is closed.
+        """
+        quiet = {"code": "", "silent": True, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+        count = (self._ask("execute_request", quiet, limit) or {}).get("execution_count")
+        return count if isinstance(count, int) and count >= 0 else None
+
     def _ask(self, kind: str, content: dict[str, Any], limit: float) -> dict[str, Any] | None:
         request = messages.request(kind, content, session=self.session_id)
         self._send(request)

@@ -84,11 +84,25 @@ def _connect(app: App, session: Session, options: dict[str, Any]) -> Answer:
         from ..repl import Repl
 
         document = Repl(app, session, options["outputs"]).until_left(options["startup_code"])
+        ended = "left; its variables stay in the kernel"
     else:
         document = _Shell(app.printer, session, options).until_left()
+        ended = "" if document.detached is True else _ended(document)
+    if ended and not options["rm"]:
+        mode = " -m kernel" if document.mode == "kernel" else ""
+        name = session.record.name
+        app.printer.note(f"{ended}, and session {name} goes on: lecoder-cgpu connect{mode} --session {name}")
+    elif ended:
+        app.printer.note(ended)
     session.used()
     document.notice = app.printer.notice or UNSET
     return Answer(document, exit_status=document.exit_code, printed=True)
+
+
+def _ended(document: Connected) -> str:
+    """How the shell ended."""
+    status = document.remote_exit_code
+    return f"the shell ended with status {status}" if isinstance(status, int) else "the shell ended"
 
 
 def _check(options: dict[str, Any]) -> None:
