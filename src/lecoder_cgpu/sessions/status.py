@@ -341,9 +341,10 @@ def _runtime(manager: SessionManager, record: Record, seen: Seen) -> RuntimeStat
         document.connected = True
     except errors.LostError:
         _lose(document, manager, record)
+    except (errors.UsageError, errors.HelperFailed) as error:  # the server answers, and cannot have a helper
+        document.problem, document.connected = error.message, True
     except errors.Error as error:
         document.problem = error.message
-        document.connected = error.name in ("NoPythonKernel", "KernelElsewhere")  # the server answers, without a helper
     return document
 
 
