@@ -46,7 +46,8 @@ class Backend(Leased):
     memory = MEMORY
     page = "https://colab.research.google.com (Runtime, Manage sessions)"
     restrictions = (
-        "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units they may be ended"
+        "Colab's terms restrict {what} on free runtimes; without a positive balance of compute units it may end the "
+        "runtime at any moment, and what runs there and its files are lost then"
     )
 
     def __init__(self, settings: config.Config, state_dir: Path) -> None:

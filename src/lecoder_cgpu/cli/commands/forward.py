@@ -47,6 +47,8 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
     NAME is a session; without it the active one is used. LOCAL is the port here: the same number when it is free, 0
     for any. Only 127.0.0.1 is listened on, and nothing needs to be open on the runtime. Ctrl-C ends it.
 
+    On a free Colab account without compute units it is refused at first, since Colab may end such a runtime for it.
+
     \b
     lecoder-cgpu forward 6006                    TensorBoard on http://127.0.0.1:6006/
     lecoder-cgpu forward train 8000:9000 7860    two ports of the session `train`
