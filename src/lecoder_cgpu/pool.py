@@ -12,7 +12,6 @@ again by another one; every item has exactly one result.
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
 from collections import deque
@@ -25,7 +24,8 @@ from . import errors
 from .api.client import Client
 from .api.session import OnOutput, Session
 from .backends.protocol import RuntimeRequest
-from .remote_functions.function import remote
+from .remote_functions import calls, travel
+from .remote_functions.calls import Call
 from .sessions import free_tier, operations
 from .store.session_store import Record
 
@@ -33,7 +33,6 @@ T = TypeVar("T")
 
 LOSSES = 2  # an item that took so many runtimes with it has failed
 GRACE = 5.0  # seconds that an item has to end when it was interrupted, before its kernel is restarted
-_PROBE = "import sys; print('python', *sys.version_info[:2])"
 
 
 @dataclass(eq=False)
@@ -41,7 +40,7 @@ class _Item:
     """One call that was submitted, and how often a runtime was lost with it."""
 
     number: int
-    call: Callable[[], Any]
+    call: Call
     future: Future[Any] = field(default_factory=Future)
     losses: int = 0
 
@@ -166,8 +165,8 @@ class Pool(Executor):
                 raise self._broken
             if self._closed:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            guarded = _guarded(fn)
-            item = _Item(self._submitted, lambda: (guarded, args, kwargs))
+            call = Call(travel.plain(fn), args, kwargs, self._on_output or _unheard, exits=True)
+            item = _Item(self._submitted, call)
             self._submitted += 1
             self._queue.append(item)
             if len(self._threads) < self._limit:
@@ -294,6 +293,12 @@ class Pool(Executor):
         value, problem = self._call(session, item)
         lost = problem if isinstance(problem, errors.LostError) else None
         with self._changed:
+            if (
+                isinstance(problem, travel.PythonMismatch) and self._serving > 1
+            ):  # another one's Python may be the right one
+                self._queue.appendleft(item)
+                del self._working[item]
+                raise problem
             again = lost is not None and item.losses + 1 < LOSSES and not self._stopped
             if again:
                 item.losses += 1
@@ -319,9 +324,8 @@ class Pool(Executor):
         if timer is not None:
             timer.daemon = True
             timer.start()
-        function, args, kwargs = item.call()
         try:
-            exited, value = remote(session=session, on_output=self._on_output or _unheard)(function)(*args, **kwargs)
+            return calls.finished(session, item.call), None
         except BaseException as problem:
             if timer is not None and work.stopped and not self._stopped:
                 limit = errors.TimeLimit(f"the item was ended after {self._item_timeout:g} seconds", name="ItemTimeout")
@@ -332,15 +336,13 @@ class Pool(Executor):
             work.over()
             if timer is not None:
                 timer.cancel()
-        if exited:
-            return None, errors.RuntimeFailure(f"the function called sys.exit({value})", name="SystemExit")
-        return value, None
 
     def _retire(self, problem: BaseException | None) -> None:
         """A worker ends. What waits fails if it was the last, or if the sessions cannot do what is wanted."""
         with self._changed:
             self._serving -= 1
-            last = problem is not None and (self._serving == 0 or isinstance(problem, errors.UsageError))
+            wrong = isinstance(problem, errors.UsageError) and not isinstance(problem, travel.PythonMismatch)
+            last = problem is not None and (self._serving == 0 or wrong)
             waiting = list(self._queue) if last else []
             if last:
                 self._broken = problem
@@ -364,13 +366,13 @@ class _Place:
         self._record: Record | None = None
 
     def open(self, lost: errors.Error | None) -> Session:
-        """The session, whose runtime answers and has this program's Python.
+        """The session, whose runtime answers and runs Python.
 
         Args:
             lost: why another runtime is needed, where one was used before. A session that was given may have one.
 
         Raises:
-            errors.UsageError: (`PythonMismatch`, `NotPython`) it cannot execute the functions of this program.
+            errors.UsageError: (`NotPython`, `NeedsPython`) it runs another language.
             errors.Error: there is no runtime.
         """
         self.close()
@@ -378,13 +380,11 @@ class _Place:
             self._record = self._manager.own(self._wants).record
             self._session = Session(self._manager, self._record)
         assert self._session is not None
+        travel.forget(self._session)
         try:
-            answer = self._session.run(_PROBE, check=True).stdout
-        except errors.CodeFailure:
-            answer = ""
+            travel.place_of(self._session)
         except errors.Error as error:
             raise error from lost
-        check_python(answer)
         return self._session
 
     def close(self) -> None:
@@ -403,40 +403,5 @@ class _Place:
             )
 
 
-def check_python(answer: str) -> None:
-    """Compare what a runtime said of its Python with this program's, before functions are sent.
-
-    Raises:
-        errors.UsageError: (`NotPython`) it runs another language. (`PythonMismatch`) the versions differ.
-    """
-    found = next((line.split()[1:] for line in answer.splitlines() if line.startswith("python ")), None)
-    if found is None:
-        raise errors.UsageError(
-            "a pool needs sessions whose kernels run Python",
-            name="NotPython",
-            hint="Client.session(kernel_name='python3')",
-        )
-    there, here = ".".join(found), ".".join(str(part) for part in sys.version_info[:2])
-    if there != here:
-        raise errors.UsageError(
-            f"a function of Python {here} cannot be executed by the runtime's Python {there}",
-            name="PythonMismatch",
-            hint=f"run this program with Python {there}, or use Session.run",
-        )
-
-
 def _unheard(stream: str, text: str) -> None:
     """Nobody asked for what the functions print, and several print at once."""
-
-
-def _guarded(function: Callable[..., Any]) -> Callable[..., tuple[bool, Any]]:
-    """The function, with `sys.exit` as a value: (whether it exited, value or status). An inner function travels whole,
-    so the runtime needs nothing of this package."""
-
-    def call(*args: Any, **kwargs: Any) -> tuple[bool, Any]:
-        try:
-            return False, function(*args, **kwargs)
-        except SystemExit as error:
-            return True, repr(error.code)
-
-    return call

@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from pathlib import Path
 
 import pytest
 
 from lecoder_cgpu import Client, Pool, Session, errors
-from lecoder_cgpu.pool import check_python
+from lecoder_cgpu.remote_functions import travel
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.wait import wait_until
 
@@ -124,16 +124,40 @@ def test_an_item_that_kills_runtimes_has_failed(client: Client) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pool-")]
 
 
+def inverse(value: int) -> float:
+    if value == 3:
+        sys.exit(4)
+    return 12 / value
+
+
+def test_another_python(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that can travel as source does, `sys.exit` included; another one is refused before it is sent."""
+    monkeypatch.setattr(travel, "HERE", [3, travel.HERE[1] + 1])
+    factor = 2
+
+    def scaled(value: int) -> int:
+        return value * factor
+
+    with Pool([session]) as pool:
+        found = list(pool.map(inverse, [1, 0, 3], return_exceptions=True))
+        assert (found[0], type(found[1])) == (12, ZeroDivisionError)
+        assert isinstance(found[2], errors.RuntimeFailure)
+        assert found[2].name == "SystemExit"
+        refused = pool.submit(scaled, 1).exception()
+        assert isinstance(refused, errors.UsageError)
+        assert (refused.name, "variables of the function around it" in refused.message) == ("PythonMismatch", True)
+        assert pool.submit(inverse, 2).result() == 6
+
+
 def test_what_cannot_be_a_pool(client: Client, session: Session) -> None:
-    """Contradictions are refused before anything starts, other Pythons before functions are sent."""
-    for refused in (
+    """Contradictions are refused before anything starts."""
+    contradictions: list[Callable[[], Pool]] = [
         lambda: Pool(),
         lambda: Pool([session], count=2),
         lambda: Pool(client=client, count=2, gpu="T4"),
         lambda: Pool([session], item_timeout=0),
-        lambda: check_python("python 2 7\n"),
-        lambda: check_python(""),
-    ):
+    ]
+    for refused in contradictions:
         with pytest.raises(errors.UsageError):
             refused()
 

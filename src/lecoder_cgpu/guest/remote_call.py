@@ -108,6 +108,10 @@ def call(order: dict[str, Any]) -> None:
         function, arguments, options = read(order)
         try:
             give(answers, function(*arguments, **options))
+        except SystemExit as error:
+            if not order.get("exits"):
+                raise
+            answers.tell("exit", status=repr(error.code))
         except Exception as error:
             refuse(answers, error)
     finally:

@@ -44,13 +44,15 @@ finally:
 
 @dataclass
 class Call:
-    """A function with its arguments. `shown` is how the history names the call."""
+    """A function with its arguments. `shown` is how the history names the call. With `exits`, `sys.exit` in it is a
+    failure of the call, and of nothing else."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     on_output: OnOutput = lambda stream, text: None
     timeout: float | None = None
+    exits: bool = False
 
     @property
     def shown(self) -> str:
@@ -136,6 +138,7 @@ def _ordered(session: Session, call: Call) -> dict[str, Any]:
         "python": travel.HERE,
         "source": None if source is None else source.text,
         "answers": name,
+        "exits": call.exits,
         "data": None,
         "file": None,
     }
@@ -179,6 +182,8 @@ def _taken(session: Session, answer: dict[str, Any]) -> Any:
     """
     if answer["kind"] == "python":
         raise travel.mismatch(answer["python"], "the kernel is another one now")
+    if answer["kind"] == "exit":
+        raise errors.RuntimeFailure(f"the function called sys.exit({answer['status']})", name="SystemExit")
     if answer["kind"] == "error":
         raise _exception(answer, None if "data" not in answer and "file" not in answer else _content(session, answer))
     return _content(session, answer)

@@ -49,6 +49,10 @@ _places: dict[Session, Place] = {}
 _lock = threading.Lock()
 
 
+class PythonMismatch(errors.UsageError):
+    """This Python has compiled a function that the runtime's cannot execute, and it cannot travel as source."""
+
+
 class Unfit(Exception):
     """Why a function cannot travel as source."""
 
@@ -60,7 +64,7 @@ def source_for(session: Session, function: Callable[..., Any]) -> Source | None:
         errors.UsageError: (`PythonMismatch`) it cannot travel. (`NotPython`) the kernel runs another language.
         errors.ImportFailure: the runtime has no cloudpickle, and the function needs it.
     """
-    place = _places.get(session) or _places.setdefault(session, _ask(session))
+    place = place_of(session)
     if place.python == HERE and place.cloudpickle:
         return None
     try:
@@ -75,6 +79,16 @@ def source_for(session: Session, function: Callable[..., Any]) -> Source | None:
         ) from None
 
 
+def place_of(session: Session) -> Place:
+    """What the session's kernel has; asks once per session.
+
+    Raises:
+        errors.UsageError: (`NotPython`, `NeedsPython`) it runs another language.
+        errors.Error: it could not be asked.
+    """
+    return _places.get(session) or _places.setdefault(session, _ask(session))
+
+
 def forget(session: Session) -> None:
     """Ask anew what the session's kernel has."""
     _places.pop(session, None)
@@ -83,10 +97,9 @@ def forget(session: Session) -> None:
 def mismatch(there: list[int], reason: str) -> errors.UsageError:
     """The error for a function that this Python has compiled and the other one cannot execute."""
     theirs, ours = (".".join(str(part) for part in version) for version in (there, HERE))
-    return errors.UsageError(
+    return PythonMismatch(
         f"a function of Python {ours} cannot be executed by the runtime's Python {theirs}, and not travel as source: "
         f"{reason}",
-        name="PythonMismatch",
         hint=f"run this program with Python {theirs}; or let the function use its arguments and modules only",
     )
 
@@ -164,15 +177,15 @@ def of(function: Callable[..., Any]) -> Source:
     Raises:
         Unfit: it needs more than that.
     """
-    plain = _plain(function)
-    if not isinstance(plain, FunctionType):
+    behind = plain(function)
+    if not isinstance(behind, FunctionType):
         raise Unfit("it is no function that was written with `def`")
-    found = Source(plain.__name__)
-    _add(found, plain)
+    found = Source(behind.__name__)
+    _add(found, behind)
     return found
 
 
-def _plain(thing: Any) -> Any:
+def plain(thing: Any) -> Any:
     """The function behind `@remote`."""
     return getattr(thing, "__wrapped__", thing) if hasattr(thing, "submit") else thing
 
@@ -195,7 +208,7 @@ def _add(found: Source, function: FunctionType) -> None:
     found.parts[function.__name__] = ast.unparse(tree)
     for name in sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}):
         if name in function.__globals__ and name not in found.modules | found.values | found.parts:
-            _use(found, name, _plain(function.__globals__[name]))
+            _use(found, name, plain(function.__globals__[name]))
 
 
 def _use(found: Source, name: str, thing: Any) -> None:
