@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -71,9 +73,10 @@ def test_a_slow_upload_is_no_idleness(colab: FakeColab, kept: Cli) -> None:
 
 
 def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
-    """The runtime is told of traffic that its helper does not see."""
+    """The runtime is told of traffic that its helper does not see, of a connection that is open, and of an agent's
+    call."""
     colab.account.upgrade("PRO")
-    assert colab_cli("run", "--cpu", "--idle-release", "4s", "true").code == 0
+    assert colab_cli("run", "--cpu", "--idle-release", "12s", "true").code == 0
     port = colab_cli.start("run", "exec python -u -m http.server 0 --bind 127.0.0.1 2>&1")
     assert port.stdout is not None
     number = port.stdout.readline().decode().split("port ")[1].split()[0]
@@ -85,6 +88,29 @@ def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
             return activity(colab).stat().st_mtime > before
 
         wait_until(told)
+        with socket.create_connection(("127.0.0.1", running.ports[0])):  # which carries nothing
+            quiet = time.time()
+            wait_until(lambda: activity(colab).stat().st_mtime > quiet + 2)
+    assert colab_cli("run", "--idle-release", "never", "true").code == 0
+    quiet = time.time()
+    server = colab_cli.start("mcp", stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    who = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    asked = {"name": "kernel", "arguments": {"action": "status"}}  # which asks nothing of the helper
+    calls: tuple[tuple[int | None, str, object], ...] = (
+        (1, "initialize", who),
+        (None, "notifications/initialized", {}),
+        (2, "tools/call", asked),
+    )
+    for identity, method, parameters in calls:
+        message = {"jsonrpc": "2.0", "method": method, "params": parameters} | ({"id": identity} if identity else {})
+        server.stdin.write(json.dumps(message).encode() + b"\n")
+        server.stdin.flush()
+    try:
+        wait_until(lambda: activity(colab).stat().st_mtime > quiet)
+    finally:
+        server.kill()
+        server.communicate()
     port.kill()
     port.communicate()
 

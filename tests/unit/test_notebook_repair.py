@@ -51,9 +51,9 @@ def test_valid_notebooks_are_as_they_were(minor: int) -> None:
         (raw(without(CODE, "metadata")), "1 cells lacked `metadata`"),
         (raw({**PROSE, "outputs": [], "execution_count": None}), "1 cells of prose had outputs"),
         (without(raw(CODE), "nbformat", "nbformat_minor", "metadata"), "does not name a version"),
-        (raw({**CODE, "id": "a"}, {**CODE, "id": "a"}), "1 cells had ids"),
-        (raw({**CODE, "id": "not an id!"}), "1 cells had ids"),
-        (raw({**CODE, "id": 7}), "1 cells had ids"),
+        (raw({**CODE, "id": "a"}, {**CODE, "id": "a"}), "the ids of one cell were not valid"),
+        (raw({**CODE, "id": "not an id!"}), "the ids of one cell were not valid"),
+        (raw({**CODE, "id": 7}), "the ids of one cell were not valid"),
         (
             raw({**CODE, "outputs": [{"output_type": "stream"}, {"output_type": "stream", "name": 1}]}),
             "2 stored outputs",

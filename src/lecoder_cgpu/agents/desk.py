@@ -10,6 +10,7 @@ from typing import Any
 from .. import errors
 from ..api.client import Client
 from ..api.session import Session
+from ..sessions.activity import Mentions
 from .places import Places
 
 
@@ -20,6 +21,7 @@ class Desk:
 
     session: str | None = None
     notebooks: dict[str, str] = field(default_factory=dict)
+    mentions: Mentions = field(default_factory=Mentions)
 
 
 @dataclass
@@ -39,7 +41,7 @@ class Call:
 
     def session(self, name: str | None) -> Session:
         """The session of that name, else the one that this server uses, else the active one, which it uses from then
-        on.
+        on. Its runtime counts as in use, whatever is asked of it.
 
         Raises:
             errors.NotFoundError: it was closed. errors.Error: see `Client.session`.
@@ -55,6 +57,7 @@ class Call:
                 ) from None
         found = self.client.session(name or self.desk.session)
         self.desk.session = self.desk.session or found.id
+        self.desk.mentions.of(found._hold())
         return found
 
     def cancel(self) -> None:

@@ -160,7 +160,8 @@ def _identifiers(notebook: Any, found: list[Any]) -> list[str]:
             cell["id"] = name
         seen.add(name)
     if renamed:
-        told.append(f"{renamed} cells had ids that were not valid or were used twice, and got new ones")
+        cells = "one cell" if renamed == 1 else f"{renamed} cells"
+        told.append(f"the ids of {cells} were not valid, or were used twice, and are new")
     return told
 
 

@@ -69,6 +69,7 @@ class PortProxy:
         self._problem: errors.Error | None = None
         self._over = threading.Event()
         self.connections = 0
+        self.open = 0  # how many connections with a request there are now: browsers open some that they never use
         session.endpoint  # noqa: B018 - a runtime that is not there yet is started
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_log)
@@ -201,6 +202,7 @@ class PortProxy:
         again = True
         up: asyncio.Task[None] | None = None
         there: asyncio.StreamWriter | None = None
+        self.open += 1
         try:
             while True:
                 try:
@@ -228,6 +230,7 @@ class PortProxy:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(up, LINGER)
         finally:
+            self.open -= 1
             if up is not None:
                 up.cancel()
                 await asyncio.gather(up, return_exceptions=True)

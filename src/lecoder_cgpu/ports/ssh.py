@@ -91,7 +91,7 @@ def _refusal(session: Session, error: errors.Error) -> errors.Error:
             return errors.NotFoundError(
                 f"the runtime of session {name!r} offers no SSH",
                 name="NoSsh",
-                hint=f"lecoder-cgpu connect --session {name}",
+                hint=f"lecoder-cgpu connect {f'--session {name}' if session.record.owner is None else '--rm'}",
             )
         case 429:
             return errors.CapacityError(

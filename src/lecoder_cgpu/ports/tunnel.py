@@ -188,6 +188,11 @@ class Tunnel:
                 self._links[link.number] = link
             link.open()
 
+    @property
+    def open(self) -> int:
+        """How many connections there are now."""
+        return len(self._links)
+
     def forget(self, link: Link) -> None:
         """Drop a link that is over."""
         with self._links_lock:

@@ -4,13 +4,15 @@ What is told, and to whom: a use is noted in the stored session, for this machin
 helper is told, for the lease on the runtime and for keepers of other machines.
 
 What counts: a transfer as long as it runs (`upload -` while its input comes), `sync --watch` as long as it watches, a
-tunnel, a terminal and SSH while they carry traffic. One of these that is merely open does not, so that a forgotten one
-does not hold a runtime for ever.
+forwarded port while a program here is connected to it, a terminal and SSH while they carry traffic. What is merely open
+does not, so that a forgotten one does not hold a runtime for ever. Each call of a coding agent's tool for a session
+does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -38,11 +40,11 @@ LEAST, MOST = 1.0, 30.0  # seconds until the runtime is told again: a quarter of
 
 
 @contextlib.contextmanager
-def in_use(session: Session, *, traffic_only: bool = False) -> Iterator[None]:
+def in_use(session: Session, *, traffic_only: bool = False, busy: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """While the body runs, the runtime is in use. A failure to tell it so spoils nothing.
 
     Args:
-        traffic_only: only while `session.used` is called.
+        traffic_only: only while `session.used` is called. busy: or while this is true.
     """
     if not isinstance(session.backend, Leased):
         yield
@@ -51,7 +53,7 @@ def in_use(session: Session, *, traffic_only: bool = False) -> Iterator[None]:
 
     def look() -> None:
         nonlocal told
-        if not traffic_only:
+        if not traffic_only or busy():
             session.used()
         if session.used_at <= told:
             return
@@ -71,6 +73,30 @@ def _pause(record: Record) -> float:
     """Seconds between two times that the runtime is told."""
     idle = leases.lease_of(record).idle
     return MOST if idle is None else min(max(idle / 4, LEAST), MOST)
+
+
+class Mentions:
+    """Tells of a use that takes no time, such as a look of a coding agent: no more often than is needed, and without
+    having anybody wait for it."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}  # session's id and the monotonic time
+
+    def of(self, session: Session) -> None:
+        """The session is used now. A failure to tell it so spoils nothing."""
+        record, now = session.record, time.monotonic()
+        if not isinstance(session.backend, Leased) or now - self._told.get(record.id, -MOST) < _pause(record):
+            return
+        self._told[record.id] = now
+
+        def tell() -> None:
+            try:
+                session.used()
+                _tell(session, record)
+            except errors.Error as error:
+                logs.current().info("SESSION", f"the runtime was not told that it is in use: {error.message}")
+
+        threading.Thread(target=tell, daemon=True).start()
 
 
 def counts_as_use(method: Callable[Concatenate[U, P], T]) -> Callable[Concatenate[U, P], T]:

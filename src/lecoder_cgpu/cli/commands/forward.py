@@ -73,7 +73,7 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
         if app.printer.mode == "events":
             app.printer.event(ListeningEvent(session=document.session, via=via, ports=document.ports))
         session.used()
-        with in_use(session, traffic_only=True):
+        with in_use(session, traffic_only=True, busy=lambda: carrier.open > 0):
             carrier.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
         pass
