@@ -272,8 +272,15 @@ def test_drive_needs_consent_and_waits_for_nobody(warm: tuple[Cli, FakeColab]) -
     asked = command("colab", "consent", "drive", "--json").json
     assert asked["granted"] is False
     assert asked["url"] in first.json["notice"] or asked["url"].startswith("http")
+    refused = command("colab", "mount", "--json")
+    assert (refused.code, asked["url"] in refused.json["error"]["suggestion"]) == (77, True)
     colab.account.consented.add("dfs_ephemeral")
     assert command("colab", "consent", "drive", "--json").json["granted"] is True
+    mounted = command("colab", "mount", "other", "--readonly", "--json").json
+    validate(mounted, "colab-mount")
+    assert (mounted["path"], mounted["files"]) == ("/content/other", "/content/other/MyDrive")
+    assert command("run", "ls", "other").out == "MyDrive\n"
+    assert command("colab", "mount", "a b").code == 2
     assert command("run", "-m", "kernel", mount).out == "Mounted at /content/drive\n"
 
 

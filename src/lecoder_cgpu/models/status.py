@@ -243,6 +243,18 @@ class Consent(Struct, kw_only=True):
     url: str | Optional = UNSET
 
 
+class Mounted(Struct, kw_only=True):
+    """The document of `colab mount`: where Drive is a folder on the runtime, and where in it the user's files are."""
+
+    status: Literal["ok"] = "ok"
+    error_code: int = field(name="errorCode", default=0)
+    session: SessionRef
+    path: str
+    files: str
+    readonly: bool = False
+    held: list[Held] | Optional = UNSET
+
+
 class Status(Struct, kw_only=True):
     """The document of `status`. `authenticated` is about Google; other backends need no login. `profile` is the one
     that this command acts for, `heldElsewhere` what others hold that have a login of their own.
@@ -320,4 +332,5 @@ DOCUMENTS: dict[str, Any] = {
     "usage": Usage,
     "gpus": Accelerators,
     "colab-consent": Consent,
+    "colab-mount": Mounted,
 }
