@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,8 @@ def test_one_kernel(fresh: tuple[Cli, FakeColab]) -> None:
     first = command("run", "-m", "kernel", "x = 41; print(x + 1)")
     assert (first.code, first.out) == (0, "42\n"), first
     assert "the runtime allows one kernel (HTTP 403)" in first.err
-    busy = command.start("run", "-m", "kernel", "print('begun', flush=True); import time; time.sleep(30)")
+    code = "print('begun', flush=True); import time; time.sleep(3); print(input() + '!')"
+    busy = command.start("run", "--stdin", "-m", "kernel", code, stdin=subprocess.PIPE)
     assert busy.stdout is not None
     assert busy.stdout.readline() == b"begun\n"
     began = time.monotonic()
@@ -68,8 +70,7 @@ def test_one_kernel(fresh: tuple[Cli, FakeColab]) -> None:
     assert (beside.code, beside.out) == (0, "beside\n"), beside
     assert "one kernel" not in beside.err
     assert time.monotonic() - began < 50
-    busy.terminate()
-    busy.communicate(timeout=60)
+    assert busy.communicate(b"asked\n", timeout=60)[0] == b"asked!\n"  # what was served beside has taken nothing away
     assert command("run", "-m", "kernel", "print(x)").out == "41\n"
 
 

@@ -12,6 +12,10 @@ that the code handles and shows (protocol J34). So `do_execute` is wrapped: behi
 What a child process or C code has written to the file descriptors 1 and 2 is waited for: ipykernel reads it in a
 thread, which may come to it only when the run has ended, so that nobody would get it.
 
+A call of a helper that lives in this very kernel comes on the control channel, in a thread of its own, while code runs
+(protocol C39). It is answered without IPython's machinery, which would take `input()` away from the code, show its
+figures half drawn, and make a note of the code's end out of the call's.
+
 And results are numbered when they are sent. IPython numbers them before it flushes the streams and formats them, so
 that their numbers come late or never (protocol J35), which looks to readers as if messages were lost.
 """
@@ -71,11 +75,17 @@ def _lecoder_prepare():
                 time.sleep(0.001 if any(size) else 0)  # also for the thread that has read it and not passed it on
                 if not any(size):
                     break
+    signature = inspect.signature(original)
     @functools.wraps(original)
     async def do_execute(*args, **options):
+        given = signature.bind(*args, **options).arguments
+        silent, beside = given.get("silent"), threading.current_thread() is getattr(kernel, "control_thread", None)
+        if silent and beside and not given["code"]:
+            found = shell.user_expressions(given.get("user_expressions") or {{}})
+            return dict(status="ok", execution_count=kernel.execution_count, user_expressions=found, payload=[])
         parent = kernel.get_parent()
         run = str((parent.get("header") or {{}}).get("msg_id"))
-        noted = bool(ours.match(run))
+        noted = not silent and bool(ours.match(run))
         if noted:
             unsent[0] = 0
             if "_exit_code" in shell.user_ns:

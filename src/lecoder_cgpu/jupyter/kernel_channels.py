@@ -28,8 +28,8 @@ from .watch_driver import InputSource, Recorder, Responder, WatchDriver
 from .watch_limits import UNLIMITED, WatchLimits
 
 RECONNECT_FOR = 75.0  # seconds of trying to get a dropped socket back
-BACK_WAIT = 10.0  # seconds to wait for a kernel that died to be back
-BACK_PAUSE = 0.2
+HEARD_WITHIN = 10.0  # seconds to wait for a kernel that was started, or died, to be heard
+HEARD_PAUSE = 0.2
 
 T = TypeVar("T")
 
@@ -234,20 +234,21 @@ class KernelConnection:
                 return message.content
         return None
 
-    def wait_until_back(self) -> None:
-        """After a crash, wait until the new kernel's messages reach us (protocol J3), `BACK_WAIT` seconds at most.
+    def wait_until_heard(self) -> None:
+        """Wait until the messages of a new kernel reach us (protocol J3), also after a crash; `HEARD_WITHIN` seconds at
+        most.
 
         Until the server has renewed its subscription, a run is executed and its output goes nowhere. Some servers also
         skip their own check for a kernel that they last saw busy. So this waits before the next run can begin.
         """
-        deadline = time.monotonic() + BACK_WAIT
+        deadline = time.monotonic() + HEARD_WITHIN
         with contextlib.suppress(errors.ConnectionFailed):
             asked: set[str] = set()
             while time.monotonic() < deadline:
                 request = messages.request("kernel_info_request", {}, session=self.session_id)
                 asked.add(request.msg_id)
                 self._send(request)
-                again = time.monotonic() + BACK_PAUSE
+                again = time.monotonic() + HEARD_PAUSE
                 while (left := again - time.monotonic()) > 0:
                     message = self.receive(left)
                     if message is not None and message.type == "status" and message.parent in asked:

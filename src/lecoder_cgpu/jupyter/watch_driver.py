@@ -157,7 +157,7 @@ class WatchDriver:
             case ev.CloseRecording():
                 self._close_recording()
             case ev.AwaitKernel():
-                self._connection.wait_until_back()
+                self._connection.wait_until_heard()
             case _:
                 assert_never(action)
         return None

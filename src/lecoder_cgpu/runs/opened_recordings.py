@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 def recorder(session: Session) -> Recorder | None:
     """Opens the recording of one run in the session's kernel, if that is recorded.
 
+    Where nobody knows, there may be one: the helper was asked to record, and its answer was lost.
+
     Opened again, it goes on where it was: a connection that breaks every few megabytes would otherwise never come to
     the end of a large recording.
     """
     kernel = session.kernel_record
-    if kernel is None or not kernel.recorded:
+    if kernel is None or kernel.recorded is False:
         return None
     kernel_id = kernel.id
     opened: RecordingReader | None = None

@@ -157,6 +157,8 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
         if run.interrupted is not None:
             document.exit_code = run.interrupted
         return
+    if run.delivered_less_than(result.stdout_bytes, result.stderr_bytes):
+        document.output_complete = False
     if result.bytes_dropped:
         document.output_complete = False
         document.bytes_dropped = result.bytes_dropped

@@ -84,6 +84,10 @@ class ProcessRun:
         milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
         return Timing(timestamp(self._sent_at), timestamp(ended), milliseconds)
 
+    def delivered_less_than(self, stdout: int, stderr: int) -> bool:
+        """Whether less of a stream was delivered than so many bytes: its file on the runtime was cut meanwhile."""
+        return self._follower.stdout_offset < stdout or self._follower.stderr_offset < stderr
+
     def start(self, launch: Launch = DEFAULT) -> None:
         """Start the command. A dropped connection is retried: the run's id makes sure that it starts once.
 

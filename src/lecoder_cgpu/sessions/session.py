@@ -193,7 +193,12 @@ class Session(SessionRuntime):
                 if known.recorded is None:  # the helper could not be reached when the kernel was started
                     self._note_recording(known)
                 return connection
-        return self._channels(server, self._open_kernel(lost=known))
+        connection = self._channels(server, self._open_kernel(lost=known))
+        if self.kernel_record is not None and self.kernel_record.ours:
+            # What it prints may go nowhere at first: servers do not check the way from a kernel that is at work, as
+            # this one may be, for its recorder or for a helper inside it.
+            connection.wait_until_heard()
+        return connection
 
     def _channels(self, server: Server, kernel_id: str) -> KernelConnection:
         connection = KernelConnection(server, kernel_id, self.known_gone)
