@@ -24,7 +24,8 @@ from ..models.base import now
 V1_SUBPROTOCOL = "v1.kernel.websocket.jupyter.org"
 MAX_DEPTH = 200  # levels of JSON in a message; what is made of it is nested deeper, and encoders have limits, too
 PIECE = 1 << 20  # characters of a stream that are handled together
-_NUMBER = re.compile(r"_([0-9]{1,15})\Z")
+PIECE_OF = "/"  # between the id of a large message and the number of a piece of it
+_NUMBER = re.compile(r"_([0-9]{1,15})(?:/[0-9]+)?\Z")  # behind it: a piece of the message
 
 
 class _Header(Struct):
@@ -64,6 +65,11 @@ class Message(Struct, kw_only=True):
         return number_of(self.header.msg_id)
 
     @property
+    def is_piece(self) -> bool:
+        """Whether more of the same message follows; see `large_messages`."""
+        return PIECE_OF in self.header.msg_id
+
+    @property
     def lost_its_id(self) -> bool:
         """Whether the id was damaged, so that the same message may come elsewhere under another one."""
         return self.repaired and "\ufffd" in self.header.msg_id
@@ -73,6 +79,11 @@ def number_of(msg_id: str) -> int | None:
     """The running number at the end of a message's id; None if there is none."""
     found = _NUMBER.search(msg_id)
     return int(found[1]) if found else None
+
+
+def whole_id(msg_id: str) -> str:
+    """The id of the message that a piece is of; see `large_messages`."""
+    return msg_id.partition(PIECE_OF)[0]
 
 
 _decoder = msgspec.json.Decoder(Message)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from .. import errors
 from ..net.http import CONNECT_TIMEOUT, Http
-from ..net.websocket import PING_INTERVAL, WebSocket
+from ..net.websocket import PING_INTERVAL, Cut, Cutter, WebSocket
 from .endpoint import Endpoint
 from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
 from .message_size import MessageSize
@@ -22,6 +22,12 @@ Renew = Callable[[errors.Error], Endpoint | None]
 
 START_LIMIT = 300.0  # seconds that a gateway may take for a kernel: it may have to find a machine first
 RENEWALS = 2  # after a failure: another process's token may be as old as ours was
+
+
+def _cutter(binary: bool, subprotocol: str | None) -> Cutter:
+    from .large_messages import Cutter
+
+    return Cutter(binary=binary, v1=subprotocol == V1_SUBPROTOCOL)
 
 
 class Kernel(Struct, kw_only=True):
@@ -195,6 +201,7 @@ class Server:
             f"api/kernels/{quote(kernel_id)}/channels",
             query=f"session_id={session_id}",
             subprotocols=[V1_SUBPROTOCOL] if self.endpoint.v1 else (),
+            cut=_cutter,
         )
 
     def open_socket(
@@ -206,10 +213,16 @@ class Server:
         subprotocols: Sequence[str] = (),
         timeout: float = CONNECT_TIMEOUT,
         ping_interval: float | None = PING_INTERVAL,
+        cut: Cut | None = None,
     ) -> WebSocket:
         """Open a socket to any path of the server. `headers` are sent in addition to those of the endpoint; the rest is
         as in `WebSocket.connect`."""
-        options: dict[str, Any] = {"subprotocols": subprotocols, "timeout": timeout, "ping_interval": ping_interval}
+        options: dict[str, Any] = {
+            "subprotocols": subprotocols,
+            "timeout": timeout,
+            "ping_interval": ping_interval,
+            "cut": cut,
+        }
         return self._renewing(lambda: self._open_socket(path, query, headers or {}, **options))
 
     def _open_socket(self, path: str, query: str, headers: dict[str, str], **options: Any) -> WebSocket:

@@ -10,6 +10,7 @@ import msgspec
 from . import messages as wire
 from . import watch_events as ev
 from .execution import ORDERED
+from .messages import whole_id
 from .outcome import Outcome
 from .watch_limits import WatchLimits
 
@@ -125,7 +126,7 @@ class WatchState:
             self.read_on()
             return None if self.source in READING_ON else event
         self.last = message.header.msg_id
-        self.seen += 1
+        self.seen += not message.is_piece
         return event
 
     def learn(self, message: wire.Message) -> wire.Event | None:
@@ -174,7 +175,7 @@ class WatchState:
         such one: the recording brought it under its true id.
         """
         for message in _drop_up_to(self._held, end):
-            if message.header.msg_id != end and not (end is not None and message.lost_its_id):
+            if whole_id(message.header.msg_id) != end and not (end is not None and message.lost_its_id):
                 self._show(message)
         if not self._held:
             self._held_bytes = 0
@@ -182,7 +183,7 @@ class WatchState:
     def _show(self, message: wire.Message) -> None:
         """Show a message of the run, in its place."""
         self.last = message.header.msg_id
-        self.seen += 1
+        self.seen += not message.is_piece
         event = self.learn(message)
         if event is not None and not isinstance(event, wire.InputRequested | wire.Dropped):
             self.do(ev.Show(event))

@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -34,6 +34,9 @@ LAST_WORDS = 1.0  # seconds to wait for the peer's close frame when it takes no 
 CHUNK = 256 << 10  # bytes that are read at once
 BODY = 2000  # bytes of a refusal that are read
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+# Makes what cuts a large message, of which it is told whether it is binary, and the subprotocol of its socket.
+Cut = Callable[[bool, "str | None"], frames.Cutter]
 
 
 class Refused(Exception):
@@ -65,12 +68,13 @@ def connect(
     timeout: float,
     ping: tuple[float | None, float],
     largest: int,
+    cut: Cut | None = None,
 ) -> DirectSocket:
     """Open a WebSocket.
 
     Args:
         context: for `wss://`. timeout: seconds for all of it. ping: seconds between pings (None: none), and those in
-            which each has to be answered. largest: bytes of a message that are taken.
+            which each has to be answered. largest: bytes of a message that are taken. cut: see there.
 
     Raises:
         ValueError: the URL is no address. Refused: see there. OSError: the connection failed.
@@ -90,10 +94,14 @@ def connect(
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         subprotocol, early = _shake_hands(opened, deadline, target, _host(parts.netloc), headers, subprotocols)
         opened.settimeout(None)
-        return DirectSocket(opened, subprotocol, early, ping, largest)
+        return DirectSocket(opened, subprotocol, early, ping, frames.Reader(largest, _cutting(cut, subprotocol)))
     except BaseException:
         opened.close()
         raise
+
+
+def _cutting(cut: Cut | None, subprotocol: str | None) -> Callable[[int], frames.Cutter] | None:
+    return None if cut is None else lambda kind: cut(kind == frames.BINARY, subprotocol)
 
 
 def _left(deadline: float) -> float:
@@ -205,11 +213,11 @@ class DirectSocket:
         subprotocol: str | None,
         early: bytes,
         ping: tuple[float | None, float],
-        largest: int,
+        reader: frames.Reader,
     ) -> None:
         self.socket = opened
         self.subprotocol = subprotocol
-        self._frames = frames.Reader(largest)
+        self._frames = reader
         self._arrived: deque[str | bytes] = deque()
         self._changed = threading.Condition()
         self._sending = threading.Lock()

@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from .. import errors
 from ..system import logs
 from . import direct_socket, failures, proxies
+from .direct_socket import Cut
+from .frames import Cutter
 from .http import CONNECT_TIMEOUT, USER_AGENT, tls_context
 from .retry import persist
 
@@ -26,10 +28,13 @@ if TYPE_CHECKING:
 
     from .proxied_socket import ProxiedSocket
 
+__all__ = ["Cut", "Cutter", "WebSocket"]
+
 PING_INTERVAL = 20.0  # seconds; proxies cut sockets that are silent for about 80 (protocol C34)
 PING_TIMEOUT = 20.0
 TOO_BIG = 1009  # the close code for a message that is too large
-LARGEST = 256 << 20  # bytes of a message: a kernel may send hundreds of megabytes in one (protocol J18)
+LARGEST = 48 << 20  # bytes of a message that comes whole
+CUTTABLE = 2 << 30  # of one that is cut: a kernel may send hundreds of megabytes in one (protocol J18)
 STUCK_WAIT = 0.5  # seconds after which a frame that is still being sent is given up for the close
 _LINGER = "hh" if sys.platform == "win32" else "ii"  # the layout of `struct linger`
 
@@ -81,6 +86,7 @@ class WebSocket:
         timeout: float | None = None,
         ca: str | None = None,
         ping_interval: float | None = PING_INTERVAL,
+        cut: Cut | None = None,
     ) -> WebSocket:
         """Open a socket. A handshake that fails for a transient reason is repeated.
 
@@ -91,13 +97,14 @@ class WebSocket:
             timeout: seconds for the whole handshake, `CONNECT_TIMEOUT` when None.
             ca: see `net.http.Http`.
             ping_interval: seconds between pings, None for none.
+            cut: what makes small messages of large ones; without it, and through a proxy, all come whole.
 
         Raises:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
         context = tls_context(ca) if url.startswith("wss:") else None
-        return persist(lambda: cls._once(url, headers, subprotocols, seconds, context, ping_interval))
+        return persist(lambda: cls._once(url, headers, subprotocols, seconds, context, ping_interval, cut))
 
     @classmethod
     def _once(
@@ -108,18 +115,19 @@ class WebSocket:
         timeout: float,
         context: SSLContext | None,
         interval: float | None = PING_INTERVAL,
+        cut: Cut | None = None,
     ) -> WebSocket:
         where = url.partition("?")[0]
         proxies.check(url)
-        limits = {"timeout": timeout, "ping": (interval, PING_TIMEOUT), "largest": LARGEST}
+        limits = {"timeout": timeout, "ping": (interval, PING_TIMEOUT), "largest": LARGEST if cut is None else CUTTABLE}
         options: dict[str, Any] = {"context": context, **limits}
         headers = {"User-Agent": USER_AGENT, **headers}
         connection: direct_socket.DirectSocket | ProxiedSocket
         try:
             if proxies.go_direct(url):
-                connection = direct_socket.connect(url, headers, subprotocols, **options)
+                connection = direct_socket.connect(url, headers, subprotocols, cut=cut, **options)
             else:
-                connection = _through_a_proxy(url, headers, subprotocols, options)
+                connection = _through_a_proxy(url, headers, subprotocols, {**options, "largest": LARGEST})
         except direct_socket.Refused as refused:
             logs.current().debug("WEBSOCKET", f"refused {where}", {"status": refused.status})
             raise _refusal(where, refused) from refused
@@ -226,7 +234,8 @@ class WebSocket:
     def _closed(self, error: BaseException) -> errors.ConnectionFailed:
         logs.current().debug("WEBSOCKET", f"closed {self._url}", {"reason": str(error)})
         sent, received = getattr(error, "sent", None), getattr(error, "rcvd", None)
-        is_ours = received is None or str(LARGEST) in getattr(sent, "reason", "")  # else we repeated the peer's code
+        reason = getattr(sent, "reason", "")
+        is_ours = received is None or str(LARGEST) in reason or str(CUTTABLE) in reason  # else we repeated the peer's
         if sent is not None and sent.code == TOO_BIG and is_ours:
             return errors.UnexpectedAnswer(
                 f"{urlsplit(self._url).netloc} sent a message of more than {LARGEST >> 20} MiB, which was not taken",

@@ -10,13 +10,15 @@ messages with higher numbers count as new.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from .. import errors
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..jupyter import messages as wire
+from ..jupyter.large_messages import LARGE as TOO_MUCH
+from ..jupyter.large_messages import Cutter, behind
 from ..models.base import Timing
 from ..system import logs
 
@@ -57,6 +59,7 @@ class RecordingReader:
         self._begun = False
         self._offset = 0
         self._rest: list[bytes] = []  # pieces of a line whose end was not read yet
+        self._long: Cutter | None = None  # of that line, when it is too long to be held
         self.ended = False
         self.bytes_dropped = 0
         self.headless = False  # the recorder came while the code ran already
@@ -84,7 +87,7 @@ class RecordingReader:
             if not self._new:
                 raise
         messages, self._new = self._new, []
-        self._given += len(messages)
+        self._given += sum(not message.is_piece for message in messages)
         return messages
 
     def resume(self, helper: Helper) -> None:
@@ -104,14 +107,9 @@ class RecordingReader:
             if not chunk.data:
                 break
             self._offset += len(chunk.data)
-            *lines, rest = chunk.data.split(b"\n")
-            if lines:
-                lines[0] = b"".join([*self._rest, lines[0]])
-                self._rest.clear()
-            self._rest.append(rest)
-            for line in lines:
+            for line in self._lines(chunk.data):
                 try:
-                    message = wire.decode(line.decode("utf-8", "replace"))
+                    message = wire.decode(line)
                 except ValueError as error:  # code on the runtime can write anything into the file
                     self.passed_over += 1
                     logs.current().debug("RUN", f"passed over a line of the recording: {error}", {"run": self._run})
@@ -126,6 +124,25 @@ class RecordingReader:
             messages += self._held  # what was known already was never recorded
             self._held.clear()
             self._conclude()
+
+    def _lines(self, data: bytes) -> Iterator[str]:
+        """The lines that are complete now; a very long one in pieces, while it comes."""
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            if self._long is not None:
+                yield from map(str, self._long.feed(line))
+                yield from map(str, self._long.end())
+                self._long = None
+            else:
+                yield b"".join([*self._rest, line]).decode("utf-8", "replace")
+            self._rest.clear()
+        self._rest.append(rest)
+        if self._long is None and sum(map(len, self._rest)) > TOO_MUCH:
+            self._long = Cutter()
+        if self._long is not None:
+            for part in self._rest:
+                yield from map(str, self._long.feed(part))
+            self._rest.clear()
 
     def _ask(self, question: Callable[[Helper], T]) -> T:
         while True:
@@ -142,10 +159,12 @@ class RecordingReader:
         if self._after is None:
             messages.append(message)
             return
-        self.passed += 1
-        if message.header.msg_id == self._after:
+        self.passed += not message.is_piece
+        rest = behind(message, self._after)  # of a message that was cut there, and is not here
+        if message.header.msg_id == self._after or rest is not None:
             self._after = None
             self._held.clear()
+            messages += [rest] if rest is not None else []
             return
         # The known message may be missing here.
         number, known = message.number, wire.number_of(self._after)
