@@ -39,7 +39,7 @@ def test_where_you_stand(lab: Cli) -> None:
     """With a session: which one, the last run, and what makes sense next."""
     lab("run", "echo a remarkable command")
     out = lab().out
-    assert f"session {lab.home.name} (jupyter) is in use" in out
+    assert f"session {lab.home.name} (jupyter) is the active one" in out
     assert "last run: ok, echo a remarkable command" in out
     assert f"lecoder-cgpu sessions close {lab.home.name}" in out
     assert len(out.splitlines()) <= 10
@@ -56,7 +56,7 @@ def test_where_you_stand_on_colab(colab: FakeColab, colab_cli: Cli) -> None:
     assert (refused.code, "held" in refused.err) == (2, False)
     assert steps() == ['run "nvidia-smi"', "gpus", "status", "--help"]
     assert colab_cli("run", "--detach", "sleep 60").code == 0
-    assert "session colab (Colab GPU T4) is in use" in colab_cli().out
+    assert "session colab (Colab GPU T4) is the active one" in colab_cli().out
     assert {"job list", "sessions close colab"} <= set(steps())
     colab.kill()
     assert "gone" in colab_cli("ls").err

@@ -65,7 +65,7 @@ def _standing(document: Start, active: Record | None, *, leased: bool) -> str:
     if lifecycle.stage(active) == "closing":
         return f"{name} is being given back, which is not confirmed: it may still cost{more}"
     if not lifecycle.is_gone(active):
-        return f"{name} is in use{more}"
+        return f"{name} is the active one{more}"
     why = f", for {active.lease.why}" if active.lease is not None and active.lease.why else ""
     return f"the runtime of {name} is gone{why}{more}"
 

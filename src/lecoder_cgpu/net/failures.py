@@ -117,8 +117,9 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
         )
     if isinstance(cause, ConnectionRefusedError):
         return errors.ConnectionRefused(
-            f"{where}: nothing listens there (connection refused)",
-            hint="start the server there; the addresses in use: lecoder-cgpu sessions list",
+            f"no server answers at {where} (connection refused)",
+            hint="start it, or see which address each session has: lecoder-cgpu sessions list; "
+            "lecoder-cgpu doctor checks the network",
         )
     if (used := proxies.used_for(url)) is not None:
         where += f", through {used.shown}"

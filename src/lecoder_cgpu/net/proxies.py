@@ -238,7 +238,7 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
         return _refuses(url, used)
     if getattr(cause, "errno", None) == errno.ECONNREFUSED:
         return errors.ConnectionRefused(
-            f"{used.shown} refused the connection: nothing listens there", name="ProxyRefused", hint=correction(used)
+            f"{used.shown} refused the connection: no proxy answers there", name="ProxyRefused", hint=correction(used)
         )
     if isinstance(cause, socket.gaierror):
         return errors.NameResolution(

@@ -219,7 +219,7 @@ class SessionManager:
         record = self._named(key) if key is not None else self.pick(self.store.records(), RuntimeRequest())
         if record is None:
             raise errors.NotFoundError(
-                "there is no session in use",
+                "there is no active session",
                 name="SessionNotFound",
                 hint="lecoder-cgpu sessions list; one of another machine: lecoder-cgpu sessions adopt ENDPOINT "
                 '--name NAME; a first run makes one: lecoder-cgpu run "ls"',

@@ -134,7 +134,7 @@ def start(context: click.Context, /, words: tuple[str, ...], **options: Any) -> 
     a folder of its own, with a copy of what --sync sends. A command in one word is a line for the shell, in which
     values are quoted.
 
-    Runtimes come from -j or -s; without them, the session in use is taken, or one runtime is started. The command that
+    Runtimes come from -j or -s; without them, the active session is taken, or one runtime is started. The command that
     is given again goes on: what has a result is not run again, and more values are added. Another command, other code
     or another kind of runtime is another sweep. Ctrl-C leaves what runs.
 
