@@ -6,12 +6,17 @@ import contextlib
 import http.client
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import validate
@@ -60,7 +65,68 @@ def test_who_gets_in(lab: Cli) -> None:
         stored = json.loads((lab.state / "sessions.json").read_text())[0]["runtime"]["proxy"]["token"]
         assert ask(address, "GET", path, Authorization=f"token {stored}") == 403
         assert ask(address, "GET", path, **shown, Host="evil.example.org") == 403
-        assert ask(address, "POST", path, **shown, Origin="http://evil.example.org") == 403
+        for origin in ("http://evil.example.org", "http://localhost:3000", "null"):
+            for method in ("POST", "GET"):
+                assert ask(address, method, path, **shown, Origin=origin) == 403
+        assert ask(address, "GET", path, **shown, Origin=address.rstrip("/")) == 200
+        assert ask(address, "GET", f"/{token}{path}") == 200
+        assert ask(address, "GET", f"/{token}x{path}") == 403
+
+
+NBCLIENT = """
+import sys
+import nbformat
+from jupyter_server.gateway.gateway_client import GatewayClient
+from nbclient import NotebookClient
+GatewayClient.instance().url = sys.argv[1]
+cells = [nbformat.v4.new_code_cell("import os, sys; print(6*7, os.environ['LECODER_CGPU_RESIDENT_HOME'])")]
+notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "python3", "display_name": "Python"}})
+manager = "jupyter_server.gateway.managers.GatewayKernelManager"
+NotebookClient(notebook, kernel_manager_class=manager, timeout=60).execute()
+print(notebook.cells[0].outputs[0]["text"], end="")
+"""
+
+
+def test_other_programs(tmp_path: Path) -> None:
+    """nbclient, which opens WebSockets without a token, and what VS Code asks of an existing server."""
+    with start_server(tmp_path / "server") as server:
+        cli = Cli(tmp_path / "cli")
+        added = cli("sessions", "add", "there", "--url", server.url, "--token-stdin", stdin=server.token.encode())
+        assert added.code == 0, added
+        with serving(cli) as event:
+            address, token = event["address"], event["token"]
+            line = [sys.executable, "-c", NBCLIENT, address + token]
+            done = subprocess.run(line, capture_output=True, text=True, timeout=100)
+            assert done.stdout == f"42 {tmp_path}/server/resident\n", done
+            as_vs_code_does(urlsplit(address).netloc, token)
+
+
+def as_vs_code_does(host: str, token: str) -> None:
+    connection = http.client.HTTPConnection(host, timeout=30)
+
+    def call(method: str, path: str, body: Any = None, **headers: str) -> http.client.HTTPResponse:
+        shown = {"Authorization": f"token {token}", "Content-Type": "application/json", **headers}
+        connection.request(method, path, None if body is None else json.dumps(body), shown)
+        return connection.getresponse()
+
+    page = call("GET", f"/tree?token={token}")
+    (cookie,) = [value.split(";")[0] for value in page.headers.get_all("Set-Cookie", [])]
+    assert cookie.startswith("_xsrf=")  # and no other cookie, by which the runtime's server would know us
+    page.read()
+    xsrf = {"Cookie": cookie, "X-XSRFToken": cookie.partition("=")[2]}
+    for path in ("/api", "/api/kernelspecs?1700000000000", "/api/sessions"):
+        answer = call("GET", path, **xsrf)
+        assert (answer.status, bool(answer.read())) == (200, True)
+    wanted = {"path": "a.ipynb-jvsc-1.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
+    opened = call("POST", "/api/sessions", wanted, **xsrf)
+    kernel = json.loads(opened.read())["kernel"]["id"]
+    for query, headers in ((f"&token={token}", {}), ("", {"Authorization": f"token {token}"})):
+        with connect(f"ws://{host}/api/kernels/{kernel}/channels?session_id=1{query}", additional_headers=headers):
+            pass
+    with pytest.raises(InvalidStatus):
+        connect(f"ws://{host}/api/kernels/{kernel}/channels?token={token}", origin=Origin("http://localhost:3000"))
+    assert call("DELETE", f"/api/kernels/{kernel}").status == 204
+    connection.close()
 
 
 def used_as_server(cli: Cli, address: str, token: str) -> None:

@@ -94,6 +94,10 @@ class PortProxy:
         """The request as it is passed on; `Refused` if it is not."""
         return request
 
+    def _returned(self, answer: Answer) -> Answer:
+        """The answer as it is passed back."""
+        return answer
+
     def listen(self, remote: int, local: int | None) -> int:
         """Forward a port, and return the port here; the arguments are those of `Tunnel.listen`.
 
@@ -224,7 +228,7 @@ class PortProxy:
                 upstream, again = fresh, False
             if answer.status == 404:
                 self._not_found(way.port)
-            writer.write(answer.for_client(request.host, upstream, way.port))
+            writer.write(self._returned(answer).for_client(request.host, upstream, way.port))
             up = up or asyncio.create_task(self._upload(reader, there, ends=answer.status == 101))
             await self._pump(answers, writer)
             with contextlib.suppress(OSError, TimeoutError):

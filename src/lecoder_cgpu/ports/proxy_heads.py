@@ -71,7 +71,7 @@ class Request:
             part.decode("latin-1") for part in (event.method, event.target, b"HTTP/" + event.http_version)
         )
         fields = _fields(event)
-        hosts = _values(fields, "host")
+        hosts = named(fields, "host")
         # h11 drops the second of two equal lengths, so these are counted in the head itself.
         names = [line.partition(b":")[0].decode("latin-1").lower() for line in head.split(b"\r\n")]
         if len(hosts) != 1 or len([name for name in names if name in _LENGTHS]) > 1:
@@ -80,8 +80,8 @@ class Request:
         if not LOCAL_HOST.fullmatch(hosts[0]):
             raise Refused(403, "only requests to localhost or 127.0.0.1 are passed on")
         # Nor may a page from elsewhere do anything there with our token: it can send requests to this machine, too.
-        origins = _values(fields, "origin")
-        upgrade = "upgrade" in _named(fields)
+        origins = named(fields, "origin")
+        upgrade = "upgrade" in _connection(fields)
         if any(not _LOCAL_ORIGIN.fullmatch(item) for item in origins) and (upgrade or method not in _HARMLESS):
             raise Refused(403, "only pages of localhost or 127.0.0.1 may change something here")
         if method == "TRACE":  # its answer repeats the request, with our token
@@ -90,14 +90,14 @@ class Request:
 
     @property
     def websocket(self) -> bool:
-        return "upgrade" in _named(self.fields) and "websocket" in [
-            value.lower() for value in _values(self.fields, "upgrade")
+        return "upgrade" in _connection(self.fields) and "websocket" in [
+            value.lower() for value in named(self.fields, "upgrade")
         ]
 
     @property
     def repeatable(self) -> bool:
         """Whether sending it twice does no harm and needs no body, which would have to be kept for that."""
-        framing = [value for name in _LENGTHS for value in _values(self.fields, name)]
+        framing = [value for name in _LENGTHS for value in named(self.fields, name)]
         return self.method in ("GET", "HEAD") and framing in ([], ["0"])
 
     def for_upstream(self, upstream: Upstream) -> bytes:
@@ -105,7 +105,7 @@ class Request:
         there = urlsplit(upstream.url)
         shown = {**({upstream.header: upstream.token} if upstream.header else {}), **upstream.more}
         ours = {"host", "upgrade", *(name.lower() for name in shown)}
-        dropped = (_OF_THE_CONNECTION | _named(self.fields) | ours) - _LENGTHS
+        dropped = (_OF_THE_CONNECTION | _connection(self.fields) | ours) - _LENGTHS
         lines = [
             f"{self.method} {there.path}{self.target} {self.version}",
             f"Host: {there.netloc}",
@@ -232,13 +232,14 @@ def _fields(event: h11.Request | h11.Response | h11.InformationalResponse) -> Fi
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers.raw_items()]
 
 
-def _values(fields: Fields, name: str) -> list[str]:
+def named(fields: Fields, name: str) -> list[str]:
+    """The values of the fields of that name."""
     return [value for key, value in fields if key.lower() == name]
 
 
-def _named(fields: Fields) -> set[str]:
+def _connection(fields: Fields) -> set[str]:
     """The names in `Connection`."""
-    return {word.strip().lower() for value in _values(fields, "connection") for word in value.split(",")}
+    return {word.strip().lower() for value in named(fields, "connection") for word in value.split(",")}
 
 
 def _bytes(lines: list[str]) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from ssl import SSLContext
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from .. import errors
 from ..backends.protocol import Upstream
@@ -20,8 +20,9 @@ from ..jupyter.endpoint import Endpoint
 from ..net.http import tls_context
 from ..sessions.session import Session
 from .http_proxy import PortProxy
-from .proxy_heads import Refused, Request
+from .proxy_heads import Answer, Fields, Refused, Request, named
 
+XSRF = "_xsrf"  # the cookie with which pages and VS Code show that they have read an answer
 SERVER = 0  # what stands for the Jupyter server where others name a port
 
 
@@ -31,7 +32,8 @@ class ServedRuntime(PortProxy):
     Args:
         session: its runtime is where requests lead.
         notify: told what a person should know meanwhile.
-        token: what clients have to show, as `Authorization: token …` or as `?token=…`.
+        token: what clients have to show: as `Authorization: token …`, as `?token=…`, or as the first part of the path,
+            for programs that show none when they open a WebSocket, as nbclient on a gateway.
 
     Raises:
         errors.LostError: the runtime is gone. errors.AuthError, errors.ConnectionFailed: see `net.http.Http.request`.
@@ -62,8 +64,13 @@ class ServedRuntime(PortProxy):
         return Upstream(endpoint.url.rstrip("/"), header, token, math.inf if ends is None else ends, dict(more))
 
     def _admit(self, request: Request) -> Request:
+        if any(value.lower() != f"http://{request.host}".lower() for value in named(request.fields, "origin")):
+            raise Refused(403, "pages of other addresses are not served")
         path, mark, query = request.target.partition("?")
-        offered = [value.rpartition(" ")[2] for name, value in request.fields if name.lower() == "authorization"]
+        first, _, rest = path[1:].partition("/")
+        if self._is_token(unquote(first)):
+            return replace(request, target=f"/{rest}{mark}{query}", fields=_kept(request.fields))
+        offered = [value.rpartition(" ")[2] for value in named(request.fields, "authorization")]
         kept = []
         for part in query.split("&"):
             name, _, value = part.partition("=")
@@ -71,10 +78,22 @@ class ServedRuntime(PortProxy):
                 offered.append(unquote_plus(value))
             else:
                 kept.append(part)
-        if not any(hmac.compare_digest(item.encode("utf-8", "replace"), self._token) for item in offered):
+        if not any(map(self._is_token, offered)):
             raise Refused(403, "the token is missing or wrong; lecoder-cgpu serve has printed it")
-        fields = [(name, value) for name, value in request.fields if name.lower() != "authorization"]
-        return replace(request, target=f"{path}{mark if any(kept) else ''}{'&'.join(kept)}", fields=fields)
+        target = f"{path}{mark if any(kept) else ''}{'&'.join(kept)}"
+        return replace(request, target=target, fields=_kept(request.fields))
+
+    def _is_token(self, offered: str) -> bool:
+        return hmac.compare_digest(offered.encode("utf-8", "replace"), self._token)
+
+    def _returned(self, answer: Answer) -> Answer:
+        """Without the cookies by which the runtime's server would know the client again: they are its credentials."""
+        fields = [
+            (name, value)
+            for name, value in answer.fields
+            if name.lower() != "set-cookie" or value.startswith(f"{XSRF}=")
+        ]
+        return replace(answer, fields=fields)
 
     @cached_property
     def _tls(self) -> SSLContext:
@@ -82,3 +101,14 @@ class ServedRuntime(PortProxy):
 
     def _lost(self) -> errors.Error:
         return self._session.loss("its server was served here", "lecoder-cgpu sessions list")
+
+
+def _kept(fields: Fields) -> Fields:
+    """A client's fields without its credentials here, and without cookies of other servers of this machine."""
+    kept: Fields = []
+    for name, value in fields:
+        if name.lower() == "cookie":
+            value = "; ".join(part for part in value.split("; ") if part.startswith(f"{XSRF}="))
+        if value and name.lower() != "authorization":
+            kept.append((name, value))
+    return kept

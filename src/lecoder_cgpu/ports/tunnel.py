@@ -368,7 +368,9 @@ def listener(remote: int, local: int | None) -> socket.socket:
             raise errors.UsageError(
                 f"port {local} of this machine cannot be used: {error.strerror or error}",
                 name="PortTaken",
-                hint=f"let any be chosen: lecoder-cgpu forward {remote}:0",
+                hint=f"let any be chosen: lecoder-cgpu forward {remote}:0"
+                if remote
+                else "leave out --port: any is taken",
             ) from error
         return socket.create_server(("127.0.0.1", 0))
 

@@ -100,6 +100,7 @@ def mismatch(there: list[int], reason: str) -> errors.UsageError:
     return PythonMismatch(
         f"a function of Python {ours} cannot be executed by the runtime's Python {theirs}, and not travel as source: "
         f"{reason}",
+        name="PythonMismatch",
         hint=f"run this program with Python {theirs}; or let the function use its arguments and modules only",
     )
 
