@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from lecoder_cgpu.guest import kernel_sockets
 from lecoder_cgpu.guest.recording import EndedRuns, Numbers, Recording
 from lecoder_cgpu.guest.state_files import read_json
 
@@ -70,3 +74,32 @@ def test_a_client_tells_how_a_run_ended(
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder
+
+
+@given(
+    st.text(st.sampled_from('ab"\\\n\u20ac\U0001f600\ud83d\ude00u'), max_size=40), st.integers(13, 30), st.booleans()
+)
+def test_much_text_is_taken_in_pieces(text: str, window: int, ascii_only: bool) -> None:
+    """The same as at once, wherever it is cut."""
+    before = kernel_sockets.LARGE, kernel_sockets._WINDOW
+    kernel_sockets.LARGE, kernel_sockets._WINDOW = 1, window
+    try:
+        if not ascii_only:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        content = json.dumps({"name": "stderr", "text": text}, ensure_ascii=ascii_only).encode()
+        name, pieces = kernel_sockets.stream_text(memoryview(content))
+        plain = json.loads(content)["text"]
+        assert (name, b"".join(pieces)) == ("stderr", plain.encode("utf-8", "surrogatepass"))
+    finally:
+        kernel_sockets.LARGE, kernel_sockets._WINDOW = before
+
+
+def test_a_large_message_is_recorded_as_it_came(tmp_path: Path) -> None:
+    """As one line, and as text."""
+    recording = Recording(str(tmp_path), "kernel", None)
+    content = json.dumps({"name": "stdout", "text": "zeile\n" * 400_000}).encode()
+    recording.add("stream", b'{"msg_id":"k_1_2"}', b"{}", b"{}", memoryview(content))
+    recording.rest()
+    assert (tmp_path / "stdout").read_text() == "zeile\n" * 400_000
+    line = json.loads((tmp_path / "messages").read_text())
+    assert (line["content"]["text"], line["metadata"]) == ("zeile\n" * 400_000, {})

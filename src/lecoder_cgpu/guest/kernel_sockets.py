@@ -12,9 +12,12 @@ import json
 import os
 import re
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .state_files import read_json, timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DELIMITER = b"<IDS|MSG>"
 # Fields of headers, in which quotes within values are escaped. Parsing headers would cost most of a recorder's time.
@@ -22,13 +25,19 @@ _ID = re.compile(rb'"msg_id":\s*"([^"\\]*)"')
 _TYPE = re.compile(rb'"msg_type":\s*"([^"\\]*)"')
 
 
+LARGE = 1 << 20  # bytes of a part that is neither copied nor parsed whole
+_WINDOW = 64 << 10  # bytes of it that are looked at together
+_STREAM = re.compile(rb'\s*\{\s*"name"\s*:\s*"(stdout|stderr)"\s*,\s*"text"\s*:\s*"')
+_IN_STRING = re.compile(rb'(?:[^"\\]+|\\[^u]|\\u[0-9a-fA-F]{4})*')
+
+
 class Message(NamedTuple):
-    """A message of a kernel; its parts are JSON as it came."""
+    """A message of a kernel; its parts are JSON as it came. A large content is a view of what ZeroMQ holds."""
 
     header: bytes
     parent: bytes
     metadata: bytes
-    content: bytes
+    content: Any
 
     @property
     def type(self) -> str:
@@ -48,7 +57,7 @@ class Message(NamedTuple):
         return _field(_TYPE, self.parent)
 
 
-def message(parts: list[bytes]) -> Message:
+def message(parts: list[Any]) -> Message:
     """The message in the frames of a socket.
 
     Raises:
@@ -60,10 +69,47 @@ def message(parts: list[bytes]) -> Message:
     return Message(*parts[start : start + 4])
 
 
-def load(part: bytes) -> dict[str, Any]:
+def received(socket: Any, flags: int = 0) -> list[Any]:
+    """The frames of the next message of a socket."""
+    frames = socket.recv_multipart(flags, copy=False)
+    return [frame.bytes if len(frame) < LARGE else frame.buffer for frame in frames]
+
+
+def stream_text(content: Any) -> tuple[str, Iterator[bytes]]:
+    """The name of the stream that a message's content tells of, and its text as UTF-8, in pieces if it is large: a
+    kernel may have printed hundreds of megabytes at once (protocol J18)."""
+    found = _STREAM.match(content) if len(content) >= LARGE else None
+    if found is not None:
+        return found.group(1).decode(), _pieces(content, found.end())
+    plain = load(content)
+    text = str(plain.get("text", "")).encode("utf-8", "surrogatepass")
+    return "stderr" if plain.get("name") == "stderr" else "stdout", iter([text] if text else [])
+
+
+def _pieces(content: Any, begin: int) -> Iterator[bytes]:
+    """The text of a JSON string, up to its end; what is no JSON ends it."""
+    while True:
+        window = bytes(content[begin : begin + _WINDOW])
+        found = _IN_STRING.match(window)
+        size = found.end() if found is not None else 0
+        last = window[size : size + 1] == b'"'
+        if size == len(window) and begin + size < len(content):  # within a character, maybe
+            for _ in range(3):
+                size -= content[begin + size] & 0xC0 == 0x80
+        text = json.loads('"' + window[:size].decode("utf-8", "replace") + '"', strict=False)
+        if not last and "\ud800" <= text[-1:] <= "\udbff":  # the first half of a pair, which is escaped
+            text, size = text[:-1], size - 6
+        if text:
+            yield text.encode("utf-8", "surrogatepass")
+        if last or not size:
+            return
+        begin += size
+
+
+def load(part: Any) -> dict[str, Any]:
     """A part of a message; an empty object if it is none. Kernels may send what is not UTF-8 (protocol J33)."""
     try:
-        found = json.loads(part.decode("utf-8", "replace"))
+        found = json.loads(bytes(part).decode("utf-8", "replace"))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -46,7 +46,7 @@ import time
 from typing import TYPE_CHECKING
 
 from . import executor, last_words
-from .kernel_sockets import KernelSockets, Message, load, message
+from .kernel_sockets import KernelSockets, Message, load, message, received
 from .processes import identity, kernel_process, send_signal, signal_name
 from .recording import EndedRuns, Recording, is_recorded
 from .reply_notes import NOTE, PREPARE
@@ -249,7 +249,7 @@ class Recorder(threading.Thread):
 
         while True:
             try:
-                parts = self._sockets.published.recv_multipart(zmq.NOBLOCK)
+                parts = received(self._sockets.published, zmq.NOBLOCK)
             except zmq.Again:
                 break
             self._take_one(self._take, parts)

@@ -13,14 +13,17 @@ import os
 import re
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import output_order, usage
 from .kernel_children import ticks_at
-from .kernel_sockets import Message, header_id, load
+from .kernel_sockets import LARGE, Message, header_id, load, stream_text
 from .processes import identity, lives
 from .runs import START_LIMIT
 from .state_files import read_json, timestamp, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LIMIT = 1 << 30  # bytes kept of one run, in all its files
 LIMIT_VARIABLE = "LECODER_CGPU_RECORD_BYTES"  # for machines with small disks
@@ -167,7 +170,7 @@ class Recording:
         self.numbers.unsent = unsent if type(unsent) is int else 0
 
     def add(
-        self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: bytes, *, channel: bytes = b"iopub"
+        self, kind: str, header: bytes, parent: bytes, metadata: bytes, content: Any, *, channel: bytes = b"iopub"
     ) -> None:
         """Write one message as it came; its parts are JSON already."""
         self.written_at = time.monotonic()
@@ -177,19 +180,25 @@ class Recording:
         if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
             self._dropped += len(content)
             return
-        line = b'{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}\n' % (
+        line = b'{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":' % (
             channel,
-            *(part.replace(b"\n", b" ") or b"null" for part in (header, parent, metadata, content)),
+            *(part.replace(b"\n", b" ") or b"null" for part in (header, parent, metadata)),
         )
         self._write("messages", line)
+        for begin in range(0, len(content), LARGE):
+            part = content if len(content) <= LARGE else bytes(content[begin : begin + LARGE])
+            self._write("messages", part.replace(b"\n", b" "))
+        self._write("messages", b"}\n" if len(content) else b"null}\n")
         if kind == "stream":
-            found = load(content)
-            name = "stderr" if found.get("name") == "stderr" else "stdout"
-            text = str(found.get("text", "")).encode("utf-8", "surrogatepass")
+            self._add_text(header, *stream_text(content))
+
+    def _add_text(self, header: bytes, name: str, pieces: Iterator[bytes]) -> None:
+        own = self.numbers.is_own(header_id(header))
+        for text in pieces:
             self._write(name, text)
-            if not self.numbers.is_own(header_id(header)):
+            if not own:
                 self._of_others[name] += len(text)
-            if self._ordered and text:
+            if self._ordered:
                 self._write(output_order.FILE, output_order.entry(name, len(text)))
 
     @property
