@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
+from ..net.addresses import segment
 from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import PING_INTERVAL, Cut, Cutter, WebSocket
 from .endpoint import Endpoint
@@ -121,7 +122,7 @@ class Server:
             return  # an older server, or a gateway: the first run will show it
 
     def kernel(self, kernel_id: str) -> Kernel:
-        return self._get(f"api/kernels/{quote(kernel_id)}", Kernel)
+        return self._get(f"api/kernels/{segment(kernel_id)}", Kernel)
 
     def sessions(self) -> list[NotebookSession]:
         return self._get("api/sessions", list[NotebookSession])
@@ -147,7 +148,7 @@ class Server:
             try:
                 self.kernel(existing.kernel.id)
             except errors.NotFoundError:
-                self._delete(f"api/sessions/{quote(existing.id)}")
+                self._delete(f"api/sessions/{segment(existing.id)}")
             else:
                 return existing, False
         started = self._start_session(path, kernel_name)
@@ -155,29 +156,29 @@ class Server:
         if first is None or first.id == started.id or first.kernel is None or started.kernel is None:
             return started, True
         if first.kernel.id != started.kernel.id:
-            self._delete(f"api/sessions/{quote(started.id)}")
+            self._delete(f"api/sessions/{segment(started.id)}")
         return first, False
 
     def move_session(self, path: str, target: str) -> None:
         """Give the session at `path` another path, by which its kernel is found from then on."""
         if self.endpoint.lists and (found := self._session_at(path)) is not None:
-            self.request("PATCH", f"api/sessions/{quote(found.id)}", json={"path": target})
+            self.request("PATCH", f"api/sessions/{segment(found.id)}", json={"path": target})
 
     def _session_at(self, path: str) -> NotebookSession | None:
         return next((item for item in self.sessions() if item.path == path), None)
 
     def interrupt(self, kernel_id: str) -> None:
         """Interrupt what the kernel executes now (SIGINT)."""
-        self.request("POST", f"api/kernels/{quote(kernel_id)}/interrupt")
+        self.request("POST", f"api/kernels/{segment(kernel_id)}/interrupt")
 
     def restart(self, kernel_id: str) -> None:
         """Restart the kernel: its variables are gone, its id stays."""
-        self.request("POST", f"api/kernels/{quote(kernel_id)}/restart")
+        self.request("POST", f"api/kernels/{segment(kernel_id)}/restart")
 
     def delete_kernel(self, kernel_id: str) -> bool:
         """End a kernel; False if it was gone already."""
         try:
-            self._delete(f"api/kernels/{quote(kernel_id)}")
+            self._delete(f"api/kernels/{segment(kernel_id)}")
         except errors.NotFoundError:
             return False
         return True
@@ -198,7 +199,7 @@ class Server:
         # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them
         # (protocol J21).
         return self.open_socket(
-            f"api/kernels/{quote(kernel_id)}/channels",
+            f"api/kernels/{segment(kernel_id)}/channels",
             query=f"session_id={session_id}",
             subprotocols=[V1_SUBPROTOCOL] if self.endpoint.v1 else (),
             cut=_cutter,

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from .. import errors
+from ..net.addresses import segment
 from ..net.retry import reconnect
 from ..net.websocket import WebSocket
 from .server import Server
@@ -86,7 +87,7 @@ class Terminal:
             return self._server.start_terminal({})
 
     def _connect(self) -> WebSocket:
-        path = "colab/tty" if self.name is None else f"terminals/websocket/{self.name}"
+        path = "colab/tty" if self.name is None else f"terminals/websocket/{segment(self.name)}"
         try:
             return self._server.open_socket(path, timeout=ATTEMPT_LIMIT)
         except errors.NotFoundError as error:

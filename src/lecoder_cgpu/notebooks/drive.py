@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,7 @@ from .. import errors
 from ..auth import credentials
 from ..auth.tokens import Login, origin
 from ..net import answers, http
+from ..net.addresses import segment
 from ..net.failures import retry_after
 from ..net.retry import RETRY_AFTER_MOST, persist
 
@@ -171,7 +172,7 @@ class Drive:
 
     @staticmethod
     def _path(identity: str) -> str:
-        return f"/drive/v3/files/{quote(identity, safe='')}"
+        return f"/drive/v3/files/{segment(identity)}"
 
     def _change(self, identity: str, fields: dict[str, Any]) -> File:
         reply = self._call(

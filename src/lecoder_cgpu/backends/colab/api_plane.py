@@ -11,11 +11,11 @@ import base64
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 
 from ... import errors
+from ...net.addresses import segment, segments
 from ...net.retry import persist
 from ...system import logs
 from . import control, model
@@ -107,7 +107,7 @@ class ApiPlane:
                     hint="lecoder-cgpu sessions list shows whether it came; repeat the same command to ask again",
                 )
             begun = time.monotonic()
-            path = f"v1/{quote(str(operation.get('name', '')))}:wait"
+            path = f"v1/{segments(str(operation.get('name', '')))}:wait"
             operation = self._object("GET", path, params={"timeout": f"{WAIT}s"}, timeout=WAIT + 30.0)
             if not operation.get("done"):
                 time.sleep(max(POLL - (time.monotonic() - begun), 0))
@@ -132,7 +132,7 @@ class ApiPlane:
         return control.refused(ask, reason or str(error.get("message") or code))
 
     def _get(self, name: str) -> Assignment:
-        found = _runtime(self._object("GET", f"v1beta/runtimes/{quote(name, safe='')}"))
+        found = _runtime(self._object("GET", f"v1beta/runtimes/{segment(name)}"))
         if found is None:
             raise errors.UnexpectedAnswer(
                 f"Colab's answer about the runtime {name} names none",
@@ -169,7 +169,7 @@ class ApiPlane:
             nonlocal sent
             earlier, sent = sent, True
             try:
-                self._google.raw("DELETE", f"v1beta/runtimes/{quote(endpoint, safe='')}", repeat=False)
+                self._google.raw("DELETE", f"v1beta/runtimes/{segment(endpoint)}", repeat=False)
             except errors.NotFoundError:
                 return earlier
             return True

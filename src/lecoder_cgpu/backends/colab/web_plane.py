@@ -9,10 +9,10 @@ import contextlib
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from ... import errors
 from ...net import retry
+from ...net.addresses import segment
 from ...net.retry import persist, transient
 from ...system import logs
 from . import control, model
@@ -153,7 +153,7 @@ class WebPlane:
 
     def unassign(self, endpoint: str) -> bool:
         # protocol C17
-        path = f"tun/m/unassign/{quote(endpoint, safe='')}"
+        path = f"tun/m/unassign/{segment(endpoint)}"
         sent = False  # an order whose answer was lost may have been carried out
 
         def once() -> bool:
@@ -207,13 +207,13 @@ class WebPlane:
 
     def keep_alive(self, assignment: Assignment) -> bool:
         """The tunnel notes the moment at which the ping arrives; that the runtime does not answer means nothing."""
-        path = f"tun/m/{quote(assignment.address or assignment.endpoint, safe='')}/keep-alive/"
+        path = f"tun/m/{segment(assignment.address or assignment.endpoint)}/keep-alive/"
         with contextlib.suppress(errors.ReadTimeout, errors.UnexpectedAnswer):
             self._google.raw("GET", path, params={"authuser": "0"}, headers=TUNNEL, timeout=PING_TIMEOUT, repeat=False)
         return True
 
     def propagate(self, endpoint: str, grant: Grant, *, dry_run: bool) -> Propagation:
-        path = f"tun/m/credentials-propagation/{quote(endpoint, safe='')}"
+        path = f"tun/m/credentials-propagation/{segment(endpoint)}"
         params = {
             "authuser": "0",
             "authtype": grant,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlunsplit
+from urllib.parse import unquote, urlunsplit
 
 import msgspec
 from msgspec import Struct, field
 
 from ... import errors
+from ...net.addresses import segment
 from ...net.failures import Refusal, not_jupyter, status_error
 from ...net.http import Http
 
@@ -136,13 +137,13 @@ class Hub:
         if user.token_id is None:
             return None
         try:
-            return self._get(f"hub/api/users/{quote(user.name)}/tokens/{quote(user.token_id)}", Token).expires_at
+            return self._get(f"hub/api/users/{segment(user.name)}/tokens/{segment(user.token_id)}", Token).expires_at
         except (errors.AuthError, errors.NotFoundError):
             return None
 
     def servers(self, user: str) -> dict[str, ServerModel]:
         """The user's servers that run, or are being started or stopped, by name."""
-        return self._get(f"hub/api/users/{quote(user)}", User).servers or {}
+        return self._get(f"hub/api/users/{segment(user)}", User).servers or {}
 
     def start(self, user: str, server: str, options: dict[str, Any]) -> None:
         """Order the start of a server. The options are sent always: an empty body means those of last time
@@ -179,8 +180,8 @@ class Hub:
 
 
 def _path(user: str, server: str) -> str:
-    end = f"servers/{quote(server, safe='')}" if server else "server"
-    return f"hub/api/users/{quote(user, safe='')}/{end}"
+    end = f"servers/{segment(server)}" if server else "server"
+    return f"hub/api/users/{segment(user)}/{end}"
 
 
 def _no_hub(url: str, saw: str) -> errors.ConnectionFailed:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
+from ...net.addresses import segment
 from ...store.session_store import HubServer, Proxy, Record, Store, new_record
 from .. import protocol
 from ..protocol import AcquireOptions, Released, RuntimeRequest, ServerRequest
@@ -91,7 +92,7 @@ class Backend(protocol.Backend):
         if running is not None:
             _check_options(here, running)
         here.ours = running is None
-        where = f"{found.url}user/{quote(user.name)}/" + (f"{quote(chosen)}/" if chosen else "")
+        where = f"{found.url}user/{segment(user.name)}/" + (f"{segment(chosen)}/" if chosen else "")
         label = f"JupyterHub {urlsplit(found.url).netloc} {user.name}" + (f"/{chosen}" if chosen else "")
         record = new_record(name, self.name, label, where, Proxy(url=where, token=server.token, ca=server.ca))
         record.hub = here

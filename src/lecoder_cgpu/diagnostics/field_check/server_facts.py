@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ... import errors
+from ...net.addresses import segment
 from .subject import NAME, PATIENCE, NotSeen, Seen, Subject, parsed, plain, size, why
 
 FILE = f"{NAME}.bin"
@@ -41,7 +42,7 @@ except OSError:
 def files(subject: Subject) -> Seen:
     """Whether /files is there, and has ranges (protocol C40, J30)."""
     subject.compute(WRITE)
-    answer = subject.ask("GET", f"files/{subject.path(FILE)}", headers={"Range": "bytes=1000-2999"})
+    answer = subject.ask("GET", f"files/{subject.address(FILE)}", headers={"Range": "bytes=1000-2999"})
     otherwise = "reads files through the helper"
     if answer.status == 206 and answer.data == CONTENT[1000:3000]:
         return Seen("sends pieces of files", True, "reads large files from it, several pieces at once")
@@ -59,7 +60,7 @@ def contents(subject: Subject) -> Seen:
     will = "uses it where the helper does not run"
     if status not in (200, 201):
         return Seen(f"HTTP {status}", False, "does without it")
-    read = subject.ask("GET", f"api/contents/{subject.path(NAME + '.txt')}?content=1")
+    read = subject.ask("GET", f"api/contents/{subject.address(NAME + '.txt')}?content=1")
     if read.status != 200 or parsed(read.data).get("content") != "lecoder":
         return Seen(f"writes; reading gives HTTP {read.status}", False, will)
     hidden = _put(subject, f".{NAME}", body)
@@ -88,7 +89,7 @@ def bodies(subject: Subject) -> Seen:
 
 
 def _put(subject: Subject, name: str, body: dict[str, str], limit: float = PATIENCE) -> int:
-    return subject.ask("PUT", f"api/contents/{subject.path(name)}", json_body=body, limit=limit).status
+    return subject.ask("PUT", f"api/contents/{subject.address(name)}", json_body=body, limit=limit).status
 
 
 def terminals(subject: Subject) -> Seen:
@@ -96,9 +97,8 @@ def terminals(subject: Subject) -> Seen:
     answer = subject.ask("POST", "api/terminals", json_body={})
     if answer.status not in (200, 201):
         return Seen(f"HTTP {answer.status}", answer.status == 404, "connect: Colab's own terminal is taken instead")
-    name = plain(parsed(answer.data).get("name"))
-    with contextlib.suppress(NotSeen):
-        subject.ask("DELETE", f"api/terminals/{name}")
+    with contextlib.suppress(NotSeen, errors.UnexpectedAnswer):
+        subject.ask("DELETE", f"api/terminals/{segment(str(parsed(answer.data).get('name')))}")
     return Seen("start a shell", True, "connect: each connection has a shell of its own")
 
 

@@ -17,6 +17,7 @@ from ... import errors
 from ...jupyter import messages
 from ...jupyter.server import Server
 from ...net import http
+from ...net.addresses import segment, segments
 from ...net.websocket import PING_INTERVAL
 from ...sessions.session import Session
 
@@ -147,6 +148,17 @@ class Subject:
         """A name in the folder of kernels, as a path below the server's root."""
         return f"{self.endpoint.folder}/{name}".lstrip("/")
 
+    def address(self, name: str) -> str:
+        """The same as a part of an address.
+
+        Raises:
+            NotSeen: the server has a folder whose name no address can have.
+        """
+        try:
+            return segments(self.path(name))
+        except errors.UnexpectedAnswer as error:
+            raise NotSeen(why(error)) from error
+
     def ask(
         self,
         method: str,
@@ -265,7 +277,7 @@ class Line:
         self._session_id = messages.new_id()
         try:
             self.socket = subject.server.open_socket(
-                f"api/kernels/{kernel}/channels",
+                f"api/kernels/{segment(kernel)}/channels",
                 query=f"session_id={self._session_id}",
                 subprotocols=subprotocols,
                 timeout=PATIENCE,
