@@ -29,6 +29,8 @@ from .remote_functions.calls import Call
 from .sessions import free_tier, operations
 from .store.session_store import Record
 
+__all__ = ["Pool"]
+
 T = TypeVar("T")
 
 LOSSES = 2  # an item that took so many runtimes with it has failed

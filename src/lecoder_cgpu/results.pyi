@@ -148,7 +148,7 @@ class FileEntry(Result, frozen=True, kw_only=True):
     """One line of `ls`: `kind` is file, folder, link (with its `target`) or special; `mode` in octal digits."""
 
     name: str
-    kind: str
+    kind: Literal["file", "folder", "link", "special"]
     size: int
     modified: str | None
     mode: str | None
@@ -231,7 +231,7 @@ class HistoryEntry(Result, frozen=True, kw_only=True):
     whose runtime it was, or `unknown`, where runtimes belong to an account; `backend` is where it came from.
     """
 
-    status: str
+    status: Literal["ok", "error", "abort", "unknown", "running", "lost"]
     execution_count: int | None
     stdout: str
     stderr: str
@@ -242,7 +242,7 @@ class HistoryEntry(Result, frozen=True, kw_only=True):
     id: str
     timestamp: str
     command: str
-    mode: str
+    mode: Literal["kernel", "terminal", "unknown"]
     runtime: HistoryRuntime
     error_code: int | None
     error_category: str | None
@@ -372,8 +372,8 @@ class JobInfo(Result, frozen=True, kw_only=True):
     name: str | None
     session: str | None
     account: str | None
-    state: str
-    kind: str
+    state: Literal["starting", "queued", "running", "restarting", "waiting", "exited", "lost", "unknown"]
+    kind: Literal["process", "kernel", "notebook", "install"]
     detached: bool | None
     command: str | list[str] | None
     cwd: str | None
@@ -435,7 +435,7 @@ class KernelChoice(Result, frozen=True, kw_only=True):
     is_chosen: bool
     is_default: bool
     id: str | None
-    state: str | None
+    state: Literal["none", "starting", "idle", "busy", "restarting", "autorestarting", "terminating", "dead", "unknown"] | None
 
 class KernelInfo(Result, frozen=True, kw_only=True):
     """The session's kernel. `state` is Jupyter's execution state, or `none` if no kernel was started yet. `name` is
@@ -443,7 +443,7 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     """
 
     id: str | None
-    state: str
+    state: Literal["none", "starting", "idle", "busy", "restarting", "autorestarting", "terminating", "dead", "unknown"]
     execution_count: int | None
     connections: int | None
     last_activity: str | None
@@ -588,7 +588,7 @@ class Release(Result, frozen=True, kw_only=True):
     kept.
     """
 
-    released: str | None
+    released: Literal["server", "kernels", "runtime", "requested", "nothing", "unknown"] | None
     reason: str | None
 
 class Remaining(Result, frozen=True, kw_only=True):
@@ -818,11 +818,11 @@ class Stopped(Result, frozen=True, kw_only=True):
     """What was done to end the work early.
 
     `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
-    was none), `kill` (`job kill`), `lease` (the runtime's lease ended), `close` (its session was closed). `steps`, in
-    order: names of signals, and for code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended), `close` (its session was closed), or `unknown`.
+    `steps`, in order: names of signals, and for code in a kernel also `interrupt`, `kernel restart`, `kernel killed`.
     """
 
-    by: str
+    by: Literal["timeout", "idle-timeout", "interrupt", "no-input", "kill", "lease", "close", "unknown"]
     steps: list[str]
 
 class StoredDisplay(Result, frozen=True, kw_only=True):
@@ -924,7 +924,7 @@ class UnderWay(Result, frozen=True, kw_only=True):
     run: str
     name: str | None
     command: str
-    state: str | None
+    state: Literal["starting", "queued", "running", "restarting", "waiting", "exited", "lost", "unknown"] | None
     detached: bool
     started: str | None
     percent: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from lecoder_cgpu import AsyncClient, AsyncJob, AsyncSession, Client, Job, Pool, Session, Stream, errors, events, remote
 from lecoder_cgpu.results import (
@@ -65,6 +65,7 @@ assert_type(session.fetch_notebook("run-0123456789abcdef", "out.ipynb"), Noteboo
 run = session.run("print(1)", timeout=60, check=True)
 assert_type(run, Run)
 assert_type(run.stdout, str)
+assert_type(run.mode, Literal["kernel", "terminal"])
 assert_type(run.exit_code, int)
 
 with session.stream("print(1)") as outputs:
@@ -77,7 +78,9 @@ assert_type(session.shell(["python", "train.py"], environment={"A": "1"}, stdin=
 
 job = session.job("python train.py", key="nightly")
 assert_type(job, Job)
-assert_type(job.wait(100).state, str)
+ended = job.wait(100)
+assert_type(ended.state, Literal["starting", "queued", "running", "restarting", "waiting", "exited", "lost", "unknown"])
+assert_type(ended.kind, Literal["process", "kernel", "notebook", "install"])
 assert_type(job.logs("stderr", offset=-100), bytes)
 assert_type(job.result(), Run)
 assert_type(job.kill(), bool)

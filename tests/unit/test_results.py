@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import pickle
 import typing
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from lecoder_cgpu import Client, errors, events, results
+from lecoder_cgpu.helper.documents import RunState, Signal
+from lecoder_cgpu.history.entries import History
 from lecoder_cgpu.models import files, runs
 from lecoder_cgpu.models.base import ErrorInfo
+from lecoder_cgpu.runs import jobs
 
 
 def run(**fields: typing.Any) -> runs.Run:
@@ -39,6 +45,28 @@ def test_a_result_gives_its_document_back(document: runs.Run) -> None:
     assert pickle.loads(pickle.dumps(found)) == found
 
 
+def test_words_of_newer_versions_are_taken(tmp_path: Path) -> None:
+    """Types name the words that there are; one that only a newer version has is no failure."""
+    newer = RunState(run="run-1", state="paused", kind="swarm", signals=[Signal("SIGTERM", "boss", "2026")])
+    job = jobs.describe(newer)
+    assert (job.state, job.kind, job.reason) == ("running", "process", "its runtime calls it 'paused'")
+    assert isinstance(job.stopped, runs.Stopped)
+    assert job.stopped.by == "unknown"
+    line = {"id": "a", "timestamp": "2026", "command": "c", "runtime": {"label": "l", "accelerator": "none"}}
+    stopped = {"by": "boss", "steps": []}
+    (tmp_path / "history.jsonl").write_bytes(
+        b"".join(
+            msgspec.json.encode(line | more) + b"\n"
+            for more in ({"status": "paused", "mode": "swarm", "stopped": stopped}, {"status": 7, "mode": "kernel"})
+        )
+    )
+    history = History(tmp_path)
+    (entry,) = history.entries()
+    assert (entry.status, entry.mode, history.damaged) == ("unknown", "unknown", 1)
+    assert isinstance(entry.stopped, runs.Stopped)
+    assert entry.stopped.by == "unknown"
+
+
 def test_every_part_of_a_result_can_be_named() -> None:
     """What a field holds can be written in an annotation."""
     for name in ("Accelerator", "UnderWay", "Timing"):
@@ -48,6 +76,21 @@ def test_every_part_of_a_result_can_be_named() -> None:
 
 
 def test_public_modules_name_what_is_public() -> None:
+    """Each module of the library's public face has an `__all__` with all that it defines for others."""
+    root = Path(results.__file__).parent
+    for path in (root / "pool.py", *(root / "api").glob("*.py"), *(root / "remote_functions").glob("*.py")):
+        if path.name == "__init__.py":
+            continue
+        name = ".".join(("lecoder_cgpu", *path.relative_to(root).with_suffix("").parts))
+        module = importlib.import_module(name)
+        defined = {
+            node.name
+            for node in ast.parse(path.read_text("utf-8")).body
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_"
+        }
+        assert defined <= set(module.__all__), name
+        assert module.__all__ == sorted(module.__all__), name
+        assert all(hasattr(module, item) for item in module.__all__), name
     for module in (errors, events, results):
         assert dir(module) == sorted(module.__all__) or dir(module) == module.__all__
         assert all(getattr(module, name) is not None for name in module.__all__)

@@ -22,6 +22,8 @@ from .session import Session
 if TYPE_CHECKING:
     from ..results import Accelerators, HistoryEntry, SessionDocument, SessionsClosed, Status, Usage
 
+__all__ = ["Client"]
+
 
 class Client:
     """Sessions under one configuration, the same ones that the command line uses.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..runs.job_plans import JobPlan
     from .session_base import SessionBase
 
+__all__ = ["Job"]
+
 
 class Job:
     """A command or code that runs on a runtime, whether or not this program goes on.

@@ -10,6 +10,8 @@ from .. import errors
 from ..backends.protocol import RuntimeRequest
 from ..store.leases import Limits
 
+__all__ = ["Never", "limits", "request"]
+
 Never = Literal["never"]
 
 

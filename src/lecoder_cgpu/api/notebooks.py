@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
     from ..sessions.session import Session
 
+__all__ = ["Observer", "Prepared", "Wanted", "collected", "output_of"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ..models.notebooks import Install, NotebookRun
     from ..models.runs import Run
 
+__all__ = ["ended", "failure"]
+
 
 @overload
 def ended(document: Run, check: bool) -> results.Run: ...

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from ..config import Config
 from ..sessions.manager import SessionManager
 
+__all__ = ["Reference"]
+
 
 class Reference(NamedTuple):
     """The settings that a client was made with; its profile is fixed."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..files.transfer import Progress
     from .session_base import SessionBase
 
+__all__ = ["Work", "awaited", "noted", "sending"]
+
 T = TypeVar("T")
 
 STOP_WITHIN = 15.0  # seconds to end the work of a task that was cancelled

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..files.transfer import Progress
     from ..results import SessionClosed, SessionDocument, SessionRef
 
+__all__ = ["OnBytes", "OnOutput", "SessionBase", "silent"]
+
 OnOutput = Callable[[str, str], None]
 OnBytes = Callable[[str, bytes], None]
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..results import KernelChoice, KernelInfo, Run
     from ..sessions.session import Session as Held
 
+__all__ = ["CodeMethods"]
+
 
 class CodeMethods(SessionBase):
     """What a session does with its kernel."""

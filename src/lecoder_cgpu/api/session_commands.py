@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..models.runs import Run as RunDocument
     from ..results import Install, Run
 
+__all__ = ["CommandMethods", "shown"]
+
 
 def shown(command: str | Sequence[str]) -> str:
     """A command as the history shows it."""

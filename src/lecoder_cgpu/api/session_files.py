@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ..files.transfer import Progress
     from ..results import FileList, FilesRemoved, Synced, Transfer
 
+__all__ = ["FileMethods"]
+
 
 class FileMethods(SessionBase):
     """What a session does with files. `progress` is called with how many more files and bytes are done."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..results import JobInfo, JobStarted
     from ..sessions.session import Session as Held
 
+__all__ = ["JobMethods"]
+
 
 class JobMethods(CommandMethods):
     """What a session does with jobs."""

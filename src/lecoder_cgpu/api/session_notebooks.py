@@ -15,6 +15,8 @@ from .session_jobs import JobMethods
 if TYPE_CHECKING:
     from ..results import CellResult, NotebookRun
 
+__all__ = ["NotebookMethods"]
+
 
 class NotebookMethods(JobMethods):
     """What a session does with notebooks.

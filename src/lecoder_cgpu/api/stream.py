@@ -13,6 +13,8 @@ from .running import Work, noted
 if TYPE_CHECKING:
     from ..results import Run
 
+__all__ = ["Stream"]
+
 
 class Stream(Iterator[messages.Event]):
     """The outputs of a run while it goes on; `result` is its document once the iteration has ended.

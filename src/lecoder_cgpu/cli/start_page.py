@@ -44,7 +44,8 @@ def answer(app: App) -> Answer:
         lines.append(f"{item.endpoint} is {'listed' if item.ended else 'running'}, in no session: {item.label}; {end}")
     if runs:
         shown = " ".join(runs[0].command.split())
-        status = "detached" if runs[0].status == "running" else runs[0].status  # the history does not hear of its end
+        # The history does not hear of the end of a detached run.
+        status: str = "detached" if runs[0].status == "running" else runs[0].status
         if status == "detached" and runs[0].watcher and not owners.is_gone(runs[0].watcher):
             status = "running"
         lines.append(f"last run: {status}, {shown[:50]}{'…' if len(shown) > 50 else ''}")

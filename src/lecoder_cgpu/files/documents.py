@@ -8,8 +8,8 @@ from msgspec import UNSET
 
 from ..guest import trees
 from ..guest.trees import Entry
-from ..models.base import timestamp_ns
-from ..models.files import FileEntry, Transfer, TransferItem
+from ..models.base import known, timestamp_ns
+from ..models.files import FileEntry, FileKind, Transfer, TransferItem
 from . import plan
 from .sync import skipped_documents
 from .transfer import TransferResult
@@ -37,7 +37,7 @@ def entry(item: Entry) -> FileEntry:
     """An entry of a listing."""
     found = FileEntry(
         name=trees.shown(item.name),
-        kind=item.kind if item.kind != trees.OUTSIDE else trees.LINK,
+        kind="link" if item.kind == trees.OUTSIDE else known(item.kind, FileKind, "special"),
         size=item.size,
         modified=timestamp_ns(item.mtime) if item.mtime else UNSET,
     )

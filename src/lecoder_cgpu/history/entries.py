@@ -21,9 +21,10 @@ import msgspec
 from msgspec import UNSET
 
 from .. import errors
-from ..models.base import ErrorInfo, SessionRef, Timing, timestamp
+from ..models.base import ErrorInfo, SessionRef, Timing, known, timestamp
 from ..models.base import now as utc_now
-from ..models.history import HistoryEntry, HistoryError, HistoryStats, StoredDisplay
+from ..models.history import HistoryEntry, HistoryError, HistoryMode, HistoryStats, HistoryStatus, StoredDisplay
+from ..models.runs import StoppedBy
 from ..system import atomic_files, jsonl, logs, redaction
 from .images import Images, digest, image
 
@@ -201,7 +202,7 @@ class History:
         for line in lines:
             self.bytes_read = lines.bytes_read
             try:
-                entry = self._decoder.decode(line)
+                entry = self._decoded(line)
                 if isinstance(entry.timing, Timing) and abs(entry.timing.duration_ms) > 1 << 53:
                     raise msgspec.ValidationError("nobody can count with that number")
             except jsonl.DAMAGED:
@@ -213,6 +214,22 @@ class History:
                 yield completed.pop(entry.id, entry), len(line)
         for entry in completed.values():  # their first lines were in a segment that is deleted by now
             yield entry, 0
+
+    def _decoded(self, line: bytes) -> HistoryEntry:
+        """The entry of a line. Words that only a newer version has are `unknown`."""
+        try:
+            return self._decoder.decode(line)
+        except msgspec.ValidationError:
+            found = msgspec.json.decode(line, type=dict[str, Any])
+            stopped = found.get("stopped")
+            for place, name, words in (
+                (found, "status", HistoryStatus),
+                (found, "mode", HistoryMode),
+                (stopped if isinstance(stopped, dict) else {}, "by", StoppedBy),
+            ):
+                if isinstance(place.get(name), str):
+                    place[name] = known(place[name], words, "unknown")
+            return msgspec.convert(found, HistoryEntry)
 
     def stats(self) -> HistoryStats:
         """Counts over all stored entries."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
 
 from ..errors import Error
 
+Word = TypeVar("Word", bound=str)
+
 Optional = UnsetType  # `str | Optional` reads as "may be absent"
 
 UNKNOWN_ACCOUNT = "unknown"  # what documents say of an account that nobody has told us
+
+
+def known(word: str, words: Any, otherwise: Word) -> Word:
+    """A word from outside as one of those that documents have (`words`, a Literal). Newer versions may have more."""
+    found: Word = word if word in get_args(words) else otherwise  # type: ignore[assignment]
+    return found
 
 
 def now() -> str:

@@ -88,11 +88,14 @@ class Synced(Struct, kw_only=True):
         )
 
 
+FileKind = Literal["file", "folder", "link", "special"]
+
+
 class FileEntry(Struct, kw_only=True):
     """One line of `ls`: `kind` is file, folder, link (with its `target`) or special; `mode` in octal digits."""
 
     name: str
-    kind: str
+    kind: FileKind
     size: int
     modified: str | Optional = UNSET
     mode: str | Optional = UNSET

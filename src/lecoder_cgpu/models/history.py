@@ -41,6 +41,10 @@ class Watcher(Struct, kw_only=True):
     host: str
 
 
+HistoryStatus = Literal["ok", "error", "abort", "unknown", "running", "lost"]
+HistoryMode = Literal["kernel", "terminal", "unknown"]  # `unknown` is one that only a newer version has
+
+
 class HistoryEntry(Struct, kw_only=True):
     """One line of `state/history.jsonl`; the predecessor's lines decode into it too.
 
@@ -52,7 +56,7 @@ class HistoryEntry(Struct, kw_only=True):
     whose runtime it was, or `unknown`, where runtimes belong to an account; `backend` is where it came from.
     """
 
-    status: str
+    status: HistoryStatus
     execution_count: int | None = None
     stdout: str = ""
     stderr: str = ""
@@ -63,7 +67,7 @@ class HistoryEntry(Struct, kw_only=True):
     id: str
     timestamp: str
     command: str
-    mode: str
+    mode: HistoryMode
     runtime: HistoryRuntime
     error_code: int | Optional = field(name="errorCode", default=UNSET)
     error_category: str | Optional = field(name="errorCategory", default=UNSET)

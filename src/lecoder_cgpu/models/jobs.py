@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from .base import ErrorInfo, Held, Optional, SessionRef
-from .runs import Attempt, Hook, ProcessRef, Pulled, Pushed, Release, Stopped, Truncated
+from .runs import Attempt, Hook, JobKind, JobState, ProcessRef, Pulled, Pushed, Release, Stopped, Truncated
 from .sessions import SessionAdded
 from .status import Gpu
 
@@ -53,8 +53,8 @@ class Job(Struct, kw_only=True):
     name: str | Optional = UNSET
     session: str | Optional = UNSET
     account: str | Optional = UNSET
-    state: str
-    kind: str
+    state: JobState
+    kind: JobKind
     detached: bool | Optional = UNSET
     command: str | list[str] | Optional = UNSET
     cwd: str | Optional = UNSET

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, field
 
 from ..errors import EXIT_STOPPED_WAITING, Error
-from .base import ErrorInfo, Held, Optional, SessionRef, Timing
+from .base import ErrorInfo, Held, Optional, SessionRef, Timing, known
 from .files import Skipped, Synced
 
 
@@ -62,16 +62,31 @@ class Truncated(Struct, kw_only=True):
         return any(size is not UNSET for size in sizes)
 
 
+JobState = Literal["starting", "queued", "running", "restarting", "waiting", "exited", "lost", "unknown"]
+JobKind = Literal["process", "kernel", "notebook", "install"]
+StoppedBy = Literal["timeout", "idle-timeout", "interrupt", "no-input", "kill", "lease", "close", "unknown"]
+
+
+def job_state(word: str) -> JobState:
+    """How a runtime says that a run stands. A word that is not known here is none for an end."""
+    return known(word, JobState, "running")
+
+
 class Stopped(Struct, kw_only=True):
     """What was done to end the work early.
 
     `by`: `timeout`, `idle-timeout`, `interrupt` (its client was interrupted), `no-input` (it asked for input and there
-    was none), `kill` (`job kill`), `lease` (the runtime's lease ended), `close` (its session was closed). `steps`, in
-    order: names of signals, and for code in a kernel also `interrupt`, `kernel restart` and `kernel killed`.
+    was none), `kill` (`job kill`), `lease` (the runtime's lease ended), `close` (its session was closed), or `unknown`.
+    `steps`, in order: names of signals, and for code in a kernel also `interrupt`, `kernel restart`, `kernel killed`.
     """
 
-    by: str
+    by: StoppedBy
     steps: list[str]
+
+    @classmethod
+    def of(cls, by: str, steps: list[str]) -> Stopped:
+        """What a runtime says of it, in words that a newer version may have."""
+        return cls(by=known(by, StoppedBy, "unknown"), steps=steps)
 
 
 class ProcessRef(Struct, kw_only=True):
@@ -121,11 +136,14 @@ class Pushed(Struct, kw_only=True):
     error: ErrorInfo | Optional = UNSET
 
 
+Released = Literal["server", "kernels", "runtime", "requested", "nothing", "unknown"]
+
+
 class Release(Struct, kw_only=True):
     """What `--release` did with the runtime: `released` as in `sessions close`, or null with the `reason` why it was
     kept."""
 
-    released: str | None = None
+    released: Released | None = None
     reason: str | Optional = UNSET
 
 

@@ -6,8 +6,18 @@ from typing import Any, Literal
 
 from msgspec import UNSET, Struct, field
 
-from .base import Held, Optional, SessionRef
+from .base import Held, Optional, SessionRef, known
 from .keeper import LeaseInfo
+from .runs import Released
+
+KernelState = Literal[
+    "none", "starting", "idle", "busy", "restarting", "autorestarting", "terminating", "dead", "unknown"
+]
+
+
+def kernel_state(word: str) -> KernelState:
+    """The state of a kernel as a server tells it."""
+    return known(word, KernelState, "unknown")
 
 
 class KernelInfo(Struct, kw_only=True):
@@ -15,7 +25,7 @@ class KernelInfo(Struct, kw_only=True):
     that of its kernelspec, `language` what it runs, in small letters."""
 
     id: str | None = None
-    state: str = "none"
+    state: KernelState = "none"
     execution_count: int | None = field(name="executionCount", default=None)
     connections: int | Optional = UNSET
     last_activity: str | Optional = field(name="lastActivity", default=UNSET)
@@ -45,7 +55,7 @@ class KernelChoice(Struct, kw_only=True):
     is_chosen: bool = field(name="isChosen", default=False)
     is_default: bool = field(name="isDefault", default=False)
     id: str | Optional = UNSET
-    state: str | Optional = UNSET
+    state: KernelState | Optional = UNSET
 
 
 class KernelList(Struct, kw_only=True):
@@ -143,7 +153,7 @@ class SessionClosed(Struct, kw_only=True):
     session_id: str = field(name="sessionId")
     name: str
     account: str | Optional = UNSET
-    released: Literal["server", "kernels", "runtime", "requested", "nothing", "unknown"]
+    released: Released
     kernels: list[str] = field(default_factory=list)
     ended: list[str] | Optional = UNSET
 

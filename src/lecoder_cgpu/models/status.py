@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, field
 
 from .base import Held, Optional, SessionRef, readable
 from .keeper import LeaseInfo
-from .runs import ProcessRef
+from .runs import JobState, ProcessRef
 from .sessions import KernelInfo, Origin
 
 
@@ -88,7 +88,7 @@ class UnderWay(Struct, kw_only=True):
     run: str
     name: str | Optional = UNSET
     command: str
-    state: str | Optional = UNSET
+    state: JobState | Optional = UNSET
     detached: bool = False
     started: str | Optional = UNSET
     percent: float | Optional = UNSET

@@ -25,6 +25,8 @@ from ..jupyter.messages import new_run_id
 from ..jupyter.watch_limits import WatchLimits
 from . import travel
 
+__all__ = ["Call", "finished", "items", "value"]
+
 MIME = "application/vnd.lecoder-cgpu.remote+json"
 SENT_INSIDE = 1 << 17  # bytes of a function and its arguments that the code itself carries
 NO_FILES = 5 << 20  # the same where the runtime's files cannot be reached; servers refuse longer messages

@@ -17,6 +17,8 @@ from ..guest.remote_call import MARK
 from . import calls, mapping
 from .calls import Call
 
+__all__ = ["RemoteFunction", "remote", "show"]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -13,6 +13,8 @@ from ..api.session import Session
 from . import calls
 from .calls import Call
 
+__all__ = ["values"]
+
 
 def values(
     jobs: list[Call], sessions: list[Session], *, return_exceptions: bool, timeout: float | None

@@ -17,6 +17,21 @@ from .. import errors
 from ..api.session import Session
 from ..jupyter.watch_limits import WatchLimits
 
+__all__ = [
+    "Place",
+    "PythonMismatch",
+    "Source",
+    "Unfit",
+    "forget",
+    "mismatch",
+    "of",
+    "pack",
+    "pack_data",
+    "place_of",
+    "plain",
+    "source_for",
+]
+
 HERE = list(sys.version_info[:2])
 _PROBE = (
     "print('python', *__import__('sys').version_info[:2], "

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from .. import errors
 from ..models.base import ErrorInfo, SessionRef, Timing, timestamp
 from ..models.jobs import Job, JobDocument
-from ..models.runs import Attempt
+from ..models.runs import Attempt, JobState
 from . import stored_work
 from .job_plans import JobPlan, Try
 
@@ -72,14 +72,14 @@ def job(plan: JobPlan) -> Job:
     return found
 
 
-def _state(plan: JobPlan) -> str:
-    named = {"pausing": "restarting", "waiting": "waiting", "running": "running"}
+def _state(plan: JobPlan) -> JobState:
+    named: dict[str, JobState] = {"pausing": "restarting", "waiting": "waiting", "running": "running"}
     if plan.state != "ended":
         return named[plan.state]
     cause = plan.last.cause
     if cause == "oom":
         return "lost"
-    return cause if cause in ("lost", "unknown") else "exited"
+    return cause if cause == "lost" or cause == "unknown" else "exited"
 
 
 def exit_code(plan: JobPlan) -> int:

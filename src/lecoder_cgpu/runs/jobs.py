@@ -17,8 +17,9 @@ from ..helper.documents import GpuReport, RunState
 from ..helper.follow import Follower
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter import messages
-from ..models.base import ErrorInfo
+from ..models.base import ErrorInfo, known
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
+from ..models.runs import JobKind, job_state
 from ..sessions.session import Session
 from ..system import waits
 from ..system.interrupts import Hold, Unwatched, naming
@@ -126,8 +127,8 @@ def describe(state: RunState) -> Job:
     job = Job(
         id=state.run,
         name=state.name or UNSET,
-        state=state.state,
-        kind=state.kind,
+        state=job_state(state.state),
+        kind=known(state.kind, JobKind, "process"),
         detached=UNSET if state.detached is None else state.detached,
         command=state.shown() or UNSET,
         cwd=state.cwd or UNSET,
@@ -138,6 +139,8 @@ def describe(state: RunState) -> Job:
         stdout_bytes=state.stdout_size or 0,
         stderr_bytes=state.stderr_size or 0,
     )
+    if job.state != state.state:
+        job.reason = f"its runtime calls it {state.state!r}"
     if state.alive is not None:
         job.alive = state.alive
     if (stopped := stopped_by(state)) is not None:
@@ -146,7 +149,7 @@ def describe(state: RunState) -> Job:
         job.remaining = remaining(state)
     if state.progress is not None:
         job.progress = Progress(
-            stream=state.progress.stream,  # type: ignore[arg-type]
+            stream="stderr" if state.progress.stream == "stderr" else "stdout",
             line=state.progress.line,
             percent=UNSET if state.progress.percent is None else state.progress.percent,
         )

@@ -326,7 +326,7 @@ def run_document(session: Session, outcome: Outcome, filename: str | None = None
     if outcome.timed_out:
         document.timed_out = True
     if outcome.stopped_by is not None:
-        document.stopped = Stopped(by=outcome.stopped_by, steps=outcome.stops)
+        document.stopped = Stopped.of(outcome.stopped_by, outcome.stops)
     if outcome.remaining:
         document.remaining = outcome.remaining
     if outcome.left:

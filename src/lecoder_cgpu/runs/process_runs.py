@@ -204,11 +204,11 @@ def stopped_by(state: RunState | None) -> Stopped | None:
     """What was done to end a run, by its own limits or from outside; None when nothing was done."""
     result = state.result if state is not None else None
     if result is not None and result.stopped_by is not None:
-        return Stopped(by=result.stopped_by, steps=result.killed_by)
+        return Stopped.of(result.stopped_by, result.killed_by)
     sent = [signal for signal in (state.signals if state is not None else []) if signal.signal in _ENDING]
     if result is not None and state is not None and state.kind != "kernel":
         sent = [signal for signal in sent if signal.at <= result.ended]  # later ones ended what it had left
-    return Stopped(by=sent[-1].by, steps=[signal.signal for signal in sent]) if sent else None
+    return Stopped.of(sent[-1].by, [signal.signal for signal in sent]) if sent else None
 
 
 def remaining(state: RunState) -> list[ProcessRef]:

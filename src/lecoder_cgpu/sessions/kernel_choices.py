@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import errors
 from ..jupyter.server import Kernel
-from ..models.sessions import KernelChoice
+from ..models.sessions import KernelChoice, kernel_state
 
 if TYPE_CHECKING:
     from ..store.session_store import KernelRecord
@@ -37,7 +37,7 @@ def kernel_choices(session: Session) -> list[KernelChoice]:
         choice = KernelChoice(name=spec.name, language=spec.language, display_name=spec.display_name)
         choice.is_chosen, choice.is_default = spec.name == own, spec.name == specs.default
         if (kernel := states.get(spec.name)) is not None:
-            choice.id, choice.state = kernel.id, kernel.execution_state
+            choice.id, choice.state = kernel.id, kernel_state(kernel.execution_state)
         found.append(choice)
     return found
 

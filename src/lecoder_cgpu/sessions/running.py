@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from ..models.runs import job_state
 from ..models.status import GpuProcess, Remaining, UnderWay
 from ..system import redaction
 
@@ -38,7 +39,7 @@ def _under_way(state: RunState, report: Report) -> UnderWay:
         run=state.run,
         name=state.name or UNSET,
         command=" ".join(command) if isinstance(command, list) else command or "",
-        state=state.state,
+        state=job_state(state.state),
         detached=bool(state.detached),
         started=state.started or UNSET,
     )

@@ -385,7 +385,7 @@ class Session(SessionRuntime):
         return kernel
 
     def kernel_info(self, kernel: Kernel | None) -> KernelInfo:
-        from ..models.sessions import KernelInfo
+        from ..models.sessions import KernelInfo, kernel_state
 
         if kernel is None:
             return KernelInfo()
@@ -394,7 +394,7 @@ class Session(SessionRuntime):
             id=kernel.id,
             name=kernel.name or UNSET,
             language=known.language or UNSET if known is not None and known.id == kernel.id else UNSET,
-            state=kernel.execution_state,
+            state=kernel_state(kernel.execution_state),
             connections=UNSET if kernel.connections is None else kernel.connections,
             last_activity=kernel.last_activity or UNSET,
         )
