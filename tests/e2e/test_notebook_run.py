@@ -242,16 +242,17 @@ def test_a_detached_notebook_keeps_its_limit(lab: Cli, tmp_path: Path) -> None:
 
 
 def test_a_detached_notebook_whose_kernel_dies(lab: Cli, tmp_path: Path) -> None:
-    """The job ends, and says that the kernel died."""
+    """The job ends, and says that the kernel died. What it had printed and not sent yet is there."""
     source = write(
         tmp_path / "k.ipynb",
-        code("import os, time\nprint('last', flush=True); time.sleep(0.5); os._exit(1)"),
+        code("import os, sys\nprint('la', flush=True); print('st'); print('err', file=sys.stderr); os._exit(1)"),
         code("1"),
     )
     job = lab("run", str(source), "--detach").out.strip()
     done = lab("notebook", "fetch", job, "--wait", "60", "-o", str(tmp_path / "o.ipynb"), "--json")
     assert (done.code, done.json["error"]["name"], statuses(done.json)) == (1, "KernelDied", ["error", "not_run"])
-    assert done.json["cells"][0]["stdout"] == "last\n"
+    assert (done.json["cells"][0]["stdout"], done.json["cells"][0]["stderr"]) == ("la\nst\n", "err\n")
+    assert lab("job", "logs", job).out == "la\nst\n"
 
 
 # --- notebooks of others ---------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from lecoder_cgpu.cli.live import KernelView
 from lecoder_cgpu.cli.output import Printer
 from lecoder_cgpu.guest import notebook_driver
 from lecoder_cgpu.guest.recorder import Recorder
+from lecoder_cgpu.helper import bootstrap
 from lecoder_cgpu.helper.documents import Chunk, RunState
 from lecoder_cgpu.jupyter import messages as wire
 from lecoder_cgpu.jupyter import watch_events as ev
@@ -266,6 +267,7 @@ def drive(batch: list[Parts], kernel: SocketKernel, folder: Path) -> None:
         "folder": str(folder),
         "connection": str(kernel.connection),
         "run": "job",
+        "lastWords": bootstrap.sources()["last_words"],
         "keepGoing": True,
         "cells": cells,
     }

@@ -3,9 +3,11 @@
 Runs on the runtime (Python 3.8 and newer); the text `HOLD` is executed in the user's kernel. ipykernel gathers what
 code prints for 200 ms before it sends it, and the text dies with the process (protocol J45). So each piece is also
 written to a file that is mapped into memory, which costs about a microsecond, and which the system keeps when the
-process is gone. A recorder reads it then: how much the run had printed in all, less what has arrived, is what was lost.
+process is gone. A recorder, or the driver of a notebook, reads it then: how much the run, or the cell, had printed in
+all, less what has arrived, is what was lost.
 
-The file has a part for each stream: the run's id, how many bytes it has printed, and the last of them in a ring.
+The file has a part for each stream: the run's id, how many bytes it has printed, and the last of them in a ring. The id
+of a cell is that of its notebook's run, with its number behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import contextlib
 import struct
 
 NAMES = ("stdout", "stderr")
-HEAD = struct.Struct("<20sQ")
+HEAD = struct.Struct("<32sQ")
 RING = 256 << 10  # bytes; more is printed in 200 ms only by what prints without end
 PART = HEAD.size + RING
 
@@ -22,7 +24,7 @@ HOLD = f"""
 def _lecoder_hold(path):
     import mmap, os, re, struct, sys, threading
     number, ring, part = struct.Struct("<Q"), {RING}, {PART}
-    ours = re.compile("run-[0-9a-f]{{16}}$")
+    ours = re.compile("run-[0-9a-f]{{16}}(-[0-9]{{1,11}})?$")
     class Held:
         def __init__(self, stream, start):
             self.stream, self.start, self.text = stream, start, start + {HEAD.size}
@@ -33,7 +35,7 @@ def _lecoder_hold(path):
                 return False
             self.before.add(run)
             self.run, self.total = run, 0
-            memory[self.start:self.text] = run.encode() + bytes(8)
+            memory[self.start:self.text] = run.encode().ljust({HEAD.size - 8}, bytes(1)) + bytes(8)
             return True
         def write(self, text):
             try:
@@ -89,19 +91,26 @@ def hold(path: str) -> str:
     return HOLD.replace("{path!r}", repr(path))
 
 
-def lost(path: str, run: str, arrived: dict[str, int]) -> dict[str, bytes]:
+def read(path: str) -> bytes:
+    """The file of a kernel whose process has ended; empty if there is none. The next process begins it anew."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(len(NAMES) * PART)
+    return b""
+
+
+def lost(held: bytes, run: str, arrived: dict[str, int]) -> dict[str, bytes]:
     """What the run had printed and not sent, by stream; empty when that is not known.
 
     Args:
-        arrived: how many bytes of each stream came.
+        held: the content of the file. arrived: how many bytes of each stream came.
     """
     found = {}
-    with contextlib.suppress(OSError, struct.error, ValueError), open(path, "rb") as file:
-        for name in NAMES:
-            owner, total = HEAD.unpack(file.read(HEAD.size))
-            ring = file.read(RING)
+    if len(held) == len(NAMES) * PART:
+        for index, name in enumerate(NAMES):
+            owner, total = HEAD.unpack_from(held, index * PART)
+            ring = held[index * PART + HEAD.size : (index + 1) * PART]
             missing = min(total - arrived[name], RING)
-            if owner.decode("ascii") == run and missing > 0:
+            if owner.rstrip(bytes(1)) == run.encode() and missing > 0:
                 end = total % RING
                 found[name] = (ring[end:] + ring[:end])[-missing:]
     return found

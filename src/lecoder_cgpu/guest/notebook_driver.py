@@ -7,12 +7,12 @@ clients' code is neither aborted nor delayed by more than one cell.
 What it is given is one line of JSON on stdin: `program` (this text), `connection` (the kernel's connection file),
 `folder` (of the run), `run`, `keepGoing`, `cellTimeout` (seconds, or null), `cells` (`number`, `label`, `code`,
 `allowed`: may raise anything, `allowedNames`: exceptions that it may raise, `stops`: its failure ends the notebook),
-and whatever else its client wants to find again. `enter` and `leave` are expressions that the kernel evaluates before
-the first cell and after the last one; the value of `enter` is `'entered'`, or why nothing can be run. All but the
-program and these two, which may hold secrets, becomes the first line of `messages` in the folder. Behind it come, one
-JSON object a line, `{"begin": N, "at": T}`, `{"cell": N, "message": M}`, `{"end": N, "how": H, "at": T}`, and
-`{"dropped": BYTES}` when there was more than a file may hold. The text for people goes to stdout and stderr, and the
-exit status is that of the first cell that failed.
+`lastWords` (the text of that module), and whatever else its client wants to find again. `enter` and `leave` are
+expressions that the kernel evaluates before the first cell and after the last one; the value of `enter` is `'entered'`,
+or why nothing can be run. All but the program, the module and these two, which may hold secrets, becomes the first line
+of `messages` in the folder. Behind it come, one JSON object a line, `{"begin": N, "at": T}`, `{"cell": N, "message":
+M}`, `{"end": N, "how": H, "at": T}`, and `{"dropped": BYTES}` when there was more than a file may hold. The text for
+people goes to stdout and stderr, and the exit status is that of the first cell that failed.
 """
 
 from __future__ import annotations
@@ -175,6 +175,10 @@ class Driver:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
         self._enter, self._leave = spec.pop("enter", None), spec.pop("leave", None)
+        self._last_words: dict[str, Any] = {"__name__": "last_words"}
+        exec(spec.pop("lastWords"), self._last_words)  # noqa: S102 - our own module
+        kernel = os.path.basename(spec["connection"])[len("kernel-") : -len(".json")]
+        self._printed = os.path.join(os.path.dirname(os.path.dirname(spec["folder"])), "printed-" + kernel)
         self.signals: list[int] = []
         self.writer = Writer(spec["folder"])
         self.writer.add(json.dumps(spec).encode())
@@ -227,7 +231,8 @@ class Driver:
         replied = idle = begun = False
         raised: dict[str, Any] | None = None
         shown: dict[str, Any] | None = None  # the last exception that was shown
-        gone = 0.0
+        gone, held = 0.0, b""
+        arrived = {"stdout": 0, "stderr": 0}
         limit = self.spec.get("cellTimeout")
         deadline = None if limit is None else time.monotonic() + limit
         late = False
@@ -244,6 +249,8 @@ class Driver:
                 )
                 found = load(content)
                 show(kind, found)
+                if kind == "stream" and found.get("name") in arrived:
+                    arrived[found["name"]] += len(str(found.get("text", "")).encode("utf-8", "surrogatepass"))
                 replied = replied or kind == "execute_reply"
                 idle = idle or (kind == "status" and found.get("execution_state") == "idle")
                 begun = begun or kind == "execute_input"
@@ -260,8 +267,10 @@ class Driver:
             self.writer.flush()
             flush()
             if self.kernel.died:
-                gone = gone or time.monotonic()
+                if not gone:
+                    gone, held = time.monotonic(), self._last_words["read"](self._printed)
                 if time.monotonic() - gone > AFTER_DEATH:
+                    self._add_lost(number, identity, held, arrived)
                     say(sys.stderr, "the kernel died or was restarted\n")
                     self.writer.note(end=number, how="died", at=time.time())
                     return "died", 1, ""
@@ -291,6 +300,15 @@ class Driver:
                 return how, (int(message) & 0xFF) or 1, name
         say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
         return how, TIME_LIMIT if how == "timeout" else 1, name
+
+    def _add_lost(self, number: int, identity: str, held: bytes, arrived: dict[str, int]) -> None:
+        """Add what a cell had printed and its kernel had not sent, as if it had come in messages."""
+        for name, text in self._last_words["lost"](held, identity, arrived).items():
+            content = {"name": name, "text": text.decode("utf-8", "replace")}
+            header = {"msg_id": os.urandom(16).hex(), "msg_type": "stream"}
+            message = {"channel": "iopub", "header": header, "parent_header": {"msg_id": identity}, "content": content}
+            self.writer.add(json.dumps({"cell": number, "message": message | {"metadata": {}}}).encode())
+            show("stream", content)
 
     def close(self) -> None:
         self.writer.close()

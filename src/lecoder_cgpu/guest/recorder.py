@@ -433,7 +433,7 @@ class Recorder(threading.Thread):
         self._expected.clear()
         self._late.clear()
         for recording, known in doomed.values():
-            recording.add_lost(last_words.lost(self._held, recording.id, recording.arrived))
+            recording.add_lost(last_words.lost(last_words.read(self._held), recording.id, recording.arrived))
             recording.finish(died=DIED, **known)
             self._ended()
         self._sockets.renew_shell()

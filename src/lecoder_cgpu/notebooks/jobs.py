@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from .. import errors
+from ..helper import bootstrap
 from ..helper.client import Helper
 from ..helper.documents import RunState
 from ..helper.launch import Launch
@@ -120,6 +121,7 @@ def start(
     ]
     spec: dict[str, Any] = {"run": run, "name": name, "cells": cells, "notebook": content, "places": places}
     spec |= {"keepGoing": options.keep_going, "cellTimeout": options.cell_timeout}
+    spec |= {"lastWords": bootstrap.sources()["last_words"]}
     spec |= {"allowedNames": next((list(step.allowed_names) for step in steps), [])}
     place = options.place
     described = [name, cells, options.keep_going, options.timeout]
@@ -130,16 +132,15 @@ def start(
     if place.is_given:  # the driver does not write these down
         spec |= {"enter": place.entering(), "leave": kernel_place.leaving()}
     digest = sha256(msgspec.json.encode(described)).hexdigest()
-    time, idle = options.timeout, options.idle_timeout
     hidden = [value for value in place.variables.values() if redaction.is_called_secret(value)]
     named = job_name or key
+    time, idle = options.timeout, options.idle_timeout
     launch = Launch(cwd=place.cwd, timeout=time, idle_timeout=idle, digest=digest, name=named, pull=pull, hidden=hidden)
-    kernel_id = kernel.id
     state = remote_programs.start(
         session,
         "notebook_driver",
         run,
-        spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel_id}.json"},
+        spec | {"connection": lambda hello: f"{hello.connections}/kernel-{kernel.id}.json"},
         kind=KIND,
         label=f"notebook {name}",
         launch=launch,
