@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import stat
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -186,3 +187,22 @@ def test_a_proxy_that_limits_bodies(jupyter: JupyterServer) -> None:
         assert sum(done) == len(content)
         assert (jupyter.root / "limited.bin").read_bytes() == content
         server.close()
+
+
+def test_a_server_that_ends_idle_kernels(tmp_path: Path) -> None:
+    """It does not end the helper's while work goes on that nobody watches, and all output is there."""
+    cull = {"cull_idle_timeout": 3, "cull_interval": 1, "cull_connected": True}
+    options = [f"--MappingKernelManager.{name}={value}" for name, value in cull.items()]
+    cli = Cli(tmp_path / "home")
+    with start_server(tmp_path, *options) as server:
+        added = cli("sessions", "add", "lab", "--url", server.url, "--token-stdin", stdin=server.token.encode())
+        assert added.code == 0, added
+        code = "import time; time.sleep(6); print('from the kernel')"
+        jobs = {
+            cli("run", "--detach", "sleep 6; echo from a process").out.strip(): "from a process\n",
+            cli("run", "-m", "kernel", "--detach", code).out.strip(): "from the kernel\n",
+        }
+        time.sleep(8)  # a question would count as use
+        for job, printed in jobs.items():
+            assert cli("job", "wait", job).code == 0
+            assert cli("job", "logs", job).out == printed

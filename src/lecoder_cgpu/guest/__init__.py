@@ -14,7 +14,7 @@
   carry many small files.
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
   `leftovers` tells both whether what ended runs left in the background is at work. `hub_activity` tells a JupyterHub
-  that work goes on. Without the helper,
+  that work goes on, `kernel_activity` the kernel's server. Without the helper,
   `notebook_driver` runs a notebook, `installer` installs packages, `port_tunnel` is the far end of forwarded ports, and
   `item_folder` gives each item of a sweep a folder of its own. In a kernel, `remote_call` calls a remote function.
 Sent there as source by `helper/bootstrap.py`, so it is written for Python 3.8, the standard library and pyzmq. What

@@ -22,6 +22,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs
+from . import kernel_activity as activity
 from . import lease_guard as lease
 from .kernel_children import left_by
 from .processes import signal_name
@@ -40,16 +41,8 @@ _NO_CALLS = ("serve", "files", "takes_files", "active")
 KEPT_ANSWERS = 4  # that clients fetch in pieces; each asks for one at a time
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor was started by another helper
 
-_WORK = (
-    "start",
-    "execute",
-    "stdin",
-    "signal",
-    "read",
-    "use",
-    "transfer",
-    "fetch",
-)  # calls that count as use of the runtime
+# calls that count as use of the runtime
+_WORK = ("start", "execute", "stdin", "signal", "read", "use", "transfer", "fetch")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +110,7 @@ class Service:
         self._fetched: dict[str, bytes] = {}  # answers that are fetched in pieces
         self.takes_files = False  # the kernel passes messages about files on
         self._hub = hub_activity.HubActivity(self._works)
+        activity.keep(lambda: publish(UPDATE, {"v": 1, "runs": []}), self._works, lambda: self._hub.wanted)
         self._budget = float(BYTES_PER_SECOND)
         self._budget_at = time.monotonic()
         threading.Thread(target=self._push, daemon=True).start()
