@@ -206,3 +206,57 @@ def test_a_server_that_ends_idle_kernels(tmp_path: Path) -> None:
         for job, printed in jobs.items():
             assert cli("job", "wait", job).code == 0
             assert cli("job", "logs", job).out == printed
+
+
+LYING = """
+from pathlib import Path
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
+from tornado.web import HTTPError
+
+V1 = "v1.kernel.websocket.jupyter.org"
+select, prepare = KernelWebsocketHandler.select_subprotocol, KernelWebsocketHandler.pre_get
+
+def manner():
+    return Path(__file__).with_name("manner").read_text()
+
+class Lying(ZMQChannelsWebsocketConnection):
+    subprotocol = property(lambda self: V1 if manner() == "v1" else None)
+
+def selected(self, offered):
+    return None if manner() == "v1" else select(self, offered)
+
+async def refusing(self):
+    if manner() == "refuses":
+        raise HTTPError(403)
+    await prepare(self)
+
+KernelWebsocketHandler.select_subprotocol, KernelWebsocketHandler.pre_get = selected, refusing
+"""
+
+
+def test_sockets_that_are_not_as_agreed(cli: Cli, tmp_path: Path) -> None:
+    """v1 that is agreed to and not spoken, and the other way round: found out once, and told. Sockets that are refused
+    alone are no fault of the token, and files go without."""
+    root = tmp_path / "lying" / "root"
+    root.mkdir(parents=True)
+    (root / "lying.py").write_text(LYING)
+    (root / "manner").write_text("default")
+    with start_server(tmp_path / "lying", "--ServerApp.kernel_websocket_connection_class=lying.Lying") as server:
+        for manner in ("default", "v1"):
+            (root / "manner").write_text(manner)
+            line = ("sessions", "add", manner, "--token-stdin", "--url", server.url)
+            assert cli(*line, stdin=server.token.encode()).code == 0
+            first = cli("run", "-s", manner, "-m", "kernel", "print(6 * 7)")
+            assert (first.code, first.out) == (0, "42\n"), first
+            assert f"the server speaks the {manner} form" in first.err
+            second = cli("run", "-s", manner, "echo again")
+            assert (second.code, second.out) == (0, "again\n"), second
+            assert "the server speaks" not in second.err
+        (root / "manner").write_text("refuses")
+        refused = cli("run", "-s", "v1", "-m", "kernel", "1", "--json").json["error"]
+        assert refused["name"] == "WebSocketsRefused", refused
+        assert "accepts the token and refuses WebSockets (HTTP 403)" in refused["message"]
+        (tmp_path / "file").write_text("content")
+        up = cli("upload", "-s", "v1", str(tmp_path / "file"), "there")
+        assert (up.code, (root / "there").read_text()) == (0, "content"), up

@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from .. import errors
 from ..net.addresses import segment
+from ..net.failures import sockets_refused
 from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import PING_INTERVAL, Cut, Cutter, WebSocket
 from .endpoint import Endpoint
+from .frame_form import FrameForm
 from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
 from .message_size import MessageSize
 from .messages import V1_SUBPROTOCOL
@@ -74,6 +76,7 @@ class Server:
     def __init__(self, endpoint: Endpoint, renew: Renew | None = None) -> None:
         self.endpoint = endpoint
         self.message_size = MessageSize()
+        self.frame_form = FrameForm()
         self._renew = renew
         self._http: Http | None = None
 
@@ -196,14 +199,37 @@ class Server:
 
     def open_channels(self, kernel_id: str, session_id: str) -> WebSocket:
         """A socket to the kernel. Under the same `session_id` the server sends what it has kept (protocol J19)."""
-        # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them
-        # (protocol J21).
-        return self.open_socket(
-            f"api/kernels/{segment(kernel_id)}/channels",
-            query=f"session_id={session_id}",
-            subprotocols=[V1_SUBPROTOCOL] if self.endpoint.v1 else (),
-            cut=_cutter,
-        )
+
+        def connect(offers_v1: bool) -> WebSocket:
+            # With the v1 subprotocol the server passes messages through as they are, instead of parsing all of them
+            # (protocol J21).
+            return self.open_socket(
+                f"api/kernels/{segment(kernel_id)}/channels",
+                query=f"session_id={session_id}",
+                subprotocols=[V1_SUBPROTOCOL] if offers_v1 and self.endpoint.v1 else (),
+                cut=_cutter,
+            )
+
+        try:
+            return self.frame_form.open(connect, session_id)
+        except errors.AuthError as error:
+            if not self._accepts(kernel_id):
+                raise
+            raise sockets_refused(error, urlsplit(self.endpoint.url).netloc) from error
+
+    def _accepts(self, kernel_id: str) -> bool:
+        """Whether the server takes our token where no WebSocket is needed.
+
+        Raises:
+            errors.NotFoundError: there is no such kernel.
+        """
+        try:
+            self.kernel(kernel_id)
+        except errors.NotFoundError:
+            raise
+        except errors.Error:
+            return False
+        return True
 
     def open_socket(
         self,

@@ -141,6 +141,19 @@ def no_upgrade(status: int, what: str) -> errors.Error:
     return error
 
 
+def sockets_refused(refusal: errors.Error, where: str) -> errors.Error:
+    """The error for WebSockets that are refused by a server which takes the same token for everything else."""
+    return errors.UnexpectedAnswer(
+        f"{where} accepts the token and refuses WebSockets (HTTP {refusal.http_status}), over which code runs: the "
+        "server does, or a proxy before it",
+        name="WebSocketsRefused",
+        retryable=False,
+        http_status=refusal.http_status,
+        hint="ask who runs it to allow WebSockets there; a stock server refuses those of other origins: "
+        "--ServerApp.allow_origin='*'; files go without: lecoder-cgpu upload, lecoder-cgpu download",
+    )
+
+
 def hub_stopped(what: str) -> errors.ConnectionFailed:
     """The error for a server that its JupyterHub does not run now (protocol J40)."""
     return errors.ServerStopped(

@@ -14,6 +14,7 @@ from msgspec import structs
 from .. import errors
 from ..backends.protocol import AcquireOptions, Backend, Leased
 from ..jupyter.endpoint import Endpoint
+from ..jupyter.frame_form import FrameForm
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpecs
 from ..jupyter.message_size import MessageSize
 from ..jupyter.server import Kernel, Server
@@ -105,6 +106,8 @@ class SessionRuntime(Ways):
     def server(self) -> Server:
         made = Server(self.endpoint, self._refresh_endpoint)
         made.message_size = MessageSize(self.record.message_size, self.note_message_size)
+        if made.endpoint.v1 and not self.backend.owns_runtime:
+            made.frame_form = FrameForm(self.record.frame_form, self.note_frame_form)
         return made
 
     def _refresh_endpoint(self, error: errors.Error) -> Endpoint | None:
@@ -400,7 +403,7 @@ def known_as_ours(
 
 
 def _forget_kernels(record: session_store.Record) -> None:
-    record.kernel = record.helper = record.message_size = None
+    record.kernel = record.helper = record.message_size = record.frame_form = None
     record.kernels, record.apart = {}, False
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from msgspec import structs
 
 from .. import errors
+from ..jupyter.frame_form import Form
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME
 from ..store import opening
 from ..store.session_store import KernelRecord, Record, Store
@@ -97,6 +98,17 @@ class Ways:
         self._change(change)
         if not told:
             self.notify("large messages do not pass to or from this runtime: code and files go in smaller parts")
+
+    def note_frame_form(self, form: Form) -> None:
+        """Remember in which form the server takes and sends the frames of kernels."""
+
+        def change(record: Record) -> None:
+            record.frame_form = form
+
+        self._change(change)
+        if form != "agreed":
+            spoken = "the default form" if form == "default" else "the v1 form"
+            self.notify(f"the server speaks {spoken} of Jupyter's messages, and not the one that it agrees to")
 
 
 def _is_refused(error: errors.Error) -> bool:

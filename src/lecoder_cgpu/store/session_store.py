@@ -174,6 +174,7 @@ class Record(Struct, kw_only=True):
     lease: Lease | None = None
     owner: Owner | None = None
     message_size: int | None = field(name="messageSize", default=None)  # bytes that pass; None: as far as known, all
+    frame_form: Literal["agreed", "default", "v1"] | None = field(name="frameForm", default=None)  # None: to be tried
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
     hub: HubServer | None = None
     apart: bool = False  # kernels there have machines of their own: the helper lives in the session's

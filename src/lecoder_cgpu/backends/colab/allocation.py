@@ -254,7 +254,7 @@ class Allocator:
         record.allocation.sent = record.allocation.adopted = False
         record.allocation.lost_at = None
         record.runtime.endpoint, record.runtime.proxy = "", None
-        record.kernel = record.helper = record.message_size = None
+        record.kernel = record.helper = record.message_size = record.frame_form = None
         record.kernels = {}
         self.save(record)
 
