@@ -72,10 +72,10 @@ class ActiveSession(Result, frozen=True, kw_only=True):
 class Attempt(Result, frozen=True, kw_only=True):
     """One attempt of a command that was run several times (`--restarts`, `--retries`).
 
-    `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `killed` (by
-    somebody), `limit` (one that was set has ended it), `refused` (it was not started) or `unknown`. It is absent while
-    an attempt of a job is under way. `resumed`: fetched results had been put back for it. `units` is what the runtime
-    of a lost attempt had cost, where that was counted.
+    `cause` is what became of it: `finished`, `failed` (the program itself), `lost` (its runtime), `oom` (its runtime,
+    when the memory was used up), `killed` (by somebody), `limit` (one that was set has ended it), `refused` (it was not
+    started) or `unknown`. It is absent while an attempt of a job is under way. `resumed`: fetched results had been put
+    back for it. `units` is what the runtime of a lost attempt had cost, where that was counted.
     """
 
     number: int
@@ -614,7 +614,8 @@ class Run(Result, frozen=True, kw_only=True):
     `shownErrors` are exceptions that the code showed besides `error`. `shellExit` is the exit status of the last
     `!command` of the code, if it failed; the code goes on after one.
     `remaining` names the processes of a command that live on after it has ended: what it left in the background, or
-    what could not be ended. `next` is the command that goes on with a run that is `running`.
+    what could not be ended. `memoryShare`, of a run whose end is not known, is how much of the machine's memory was in
+    use when it was seen last, from 0 to 1. `next` is the command that goes on with a run that is `running`.
     """
 
     status: Literal["ok", "error", "abort", "unknown", "running"]
@@ -637,6 +638,7 @@ class Run(Result, frozen=True, kw_only=True):
     stopped: Stopped | None
     remaining: list[ProcessRef] | None
     max_rss_bytes: int | None
+    memory_share: float | None
     output_complete: bool
     output_bytes: int
     bytes_dropped: int | None

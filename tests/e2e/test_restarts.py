@@ -140,6 +140,24 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: i
     assert colab.vms == {}
 
 
+def test_a_machine_that_dies_of_its_memory(colab: FakeColab, colab_cli: Cli) -> None:
+    """It would die again, so there is no other attempt. The command plays what the runtime notes of its memory."""
+    note = 'cd $LECODER_CGPU_RUN && echo \'{"at": "", "memoryShare": 0.97}\' > u && mv u usage.json'
+    colab.switches.lost = "404"
+    running = colab_cli.start("run", "--json", "--restarts", "3", f"while {note}; do echo x; sleep 0.02; done")
+    wait_until(lambda: any("progress" in job for job in colab_cli("job", "list", "--json").json.get("jobs", ())))
+    colab.kill()
+    document = json.loads(running.communicate(timeout=60)[0])
+    validate(document, "run")
+    assert [item["cause"] for item in document["attempts"]] == ["oom"], document
+    assert (document["status"], document["memoryShare"], "97%" in document["error"]["message"]) == (
+        "unknown",
+        0.97,
+        True,
+    )
+    assert (running.returncode, colab.vms) == (74, {})
+
+
 def test_what_is_not_run_again(local: Cli, tmp_path: Path) -> None:
     """The program's own failure under --restarts, a failure at once under --retries, and what the user ends."""
     once = local("run", "--json", "--restarts", "3", "exit 5")

@@ -126,6 +126,14 @@ def of(
     return None if allowed is None or options["detach"] else Attempts(app, allowed, pulling, wants)
 
 
+def _loss(session: Session, document: Run) -> errors.Error:
+    """Why there is no end of a run whose runtime is gone."""
+    if losses.is_full(document.memory_share):
+        used = f"the command ran, and {document.memory_share:.0%} of its memory was in use when it was seen last"
+        return session.loss(used, "use less memory, or a machine with more of it: lecoder-cgpu run --high-ram")
+    return session.loss("the command ran", "repeat the same command")
+
+
 class Attempts:
     """The attempts of one command.
 
@@ -196,8 +204,8 @@ class Attempts:
                 lost = self._past[-1].cause == "lost"
                 if decision.again and lost and not self._within_limits(session):
                     decision = attempts.Decision(False, "the limit over all attempts is reached")
-                if lost and document.status == "unknown":  # whatever was met first, it is certain by now
-                    document.fail(session.loss("the command ran", "repeat the same command"), "unknown")
+                if self._past[-1].cause in ("lost", "oom") and document.status == "unknown":
+                    document.fail(_loss(session, document), "unknown")  # whatever was met first, it is certain by now
                 self._note(session, document)
                 if not decision.again:
                     if decision.why:
@@ -280,7 +288,7 @@ class Attempts:
         while True:
             found = losses.fate(session)
             if found is not None:
-                return found
+                return "oom" if found == "lost" and losses.is_full(document.memory_share) else found
             if time.monotonic() > until:
                 return otherwise
             time.sleep(VERDICT_PAUSE)

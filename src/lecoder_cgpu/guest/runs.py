@@ -70,6 +70,7 @@ class Run:
         self.pushed = {"stdout": 0, "stderr": 0, output_order.FILE: 0}
         self.changed = True  # there may be something to push
         self.told: dict[str, Any] | None = None  # the state that was pushed last
+        self.told_memory: float | None = None  # how much memory was in use by the push before
         self.feeder: Feeder | None = None
         self.signals_wanted: list[tuple[int, str]] = []
         self.signals_seen: set[str] = set()
@@ -161,6 +162,11 @@ class Run:
         if not self.secrets:
             return MASK if text else text
         return str(without_secrets(text, self.secrets))
+
+    def memory(self) -> float | None:
+        """How much of the machine's memory was in use when its supervisor looked last, from 0 to 1."""
+        share = (self.document("usage.json") or {}).get("memoryShare")
+        return share if isinstance(share, float) else None
 
     @property
     def is_job(self) -> bool:

@@ -21,7 +21,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs
+from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs, usage
 from . import kernel_activity as activity
 from . import lease_guard as lease
 from .kernel_children import left_by
@@ -325,7 +325,7 @@ class Service:
     def _update(self, run: Run, have: tuple[int, int, int], follow: bool) -> dict[str, Any]:
         """The news for a client that has stdout, stderr and their order up to these offsets."""
         state = run.state()  # first: the sizes that belong to an ended state are then complete
-        update: dict[str, Any] = {"run": run.id, "state": state}
+        update: dict[str, Any] = {"run": run.id, "state": state, "memory": run.memory()}
         for stream, offset in zip((*runs.STREAMS, output_order.FILE), have):  # noqa: B905 - Python 3.8
             if stream in runs.STREAMS or os.path.exists(run.path(stream)):
                 update[stream] = run.chunk(stream, offset)
@@ -362,8 +362,9 @@ class Service:
 
     def _news(self, run: Run) -> dict[str, Any] | None:
         """What was not pushed yet; None when there is nothing."""
-        state = run.state()
-        update: dict[str, Any] = {}
+        state, memory = run.state(), run.memory()
+        full = memory is not None and memory > usage.FULL and memory != run.told_memory
+        update: dict[str, Any] = {"memory": memory} if full else {}
         for stream in runs.STREAMS:
             offset = run.pushed[stream]
             chunk = run.chunk(stream, offset, int(self._room()))
@@ -382,7 +383,8 @@ class Service:
                 update.setdefault(stream, {"offset": run.pushed[stream], "size": run.pushed[stream]})
             if state["state"] in runs.ENDED:
                 run.followed_until = 0.0  # a client that misses this push will ask
-        return {"run": run.id, **update} if update else None
+        run.told_memory = memory
+        return {"run": run.id, "memory": memory, **update} if update else None
 
     def _room(self) -> float:
         now = time.monotonic()

@@ -8,7 +8,8 @@ Then, for a run with `stdin: true`, frames: `d` + length (4 bytes, big endian) +
 end of the input.
 
 **Notices.** One byte on stdout for each event; nobody has to listen. `r`: the spec was read. `s`: the process was
-started. `o`: output was written. `w`: the process took a frame of stdin. `x`: the result is written.
+started. `o`: output was written. `w`: the process took a frame of stdin. `m`: nearly all of the memory
+is in use. `x`: the result is written.
 
 **Files**, each of which is written whole: `state.json` when the process was started, `usage.json` every few seconds,
 `result.json` at the end, `failure.json` if the supervisor itself fails. `stdout` and `stderr` grow,
@@ -215,11 +216,15 @@ class Supervisor:
 
     def _beat(self, pid: int) -> None:
         note_usage = usage.UsageLog(self.folder, pid)
-        wait = usage.FIRST
-        while not self.over.wait(wait):
-            note_usage()
-            reap(pid)
-            wait = usage.INTERVAL
+        due = time.monotonic() + usage.FIRST
+        while not self.over.wait(usage.LOOK):
+            is_full = (memory.share() or 0.0) > usage.FULL
+            if is_full or time.monotonic() >= due:
+                note_usage()
+                reap(pid)
+                due = time.monotonic() + usage.INTERVAL - usage.LOOK / 2
+            if is_full:
+                self.notify(b"m")
 
     def _enforce(self) -> None:
         """End the run when a limit is reached, and go on to the next harder signal while anything of it lives."""

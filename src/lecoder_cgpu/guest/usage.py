@@ -16,6 +16,8 @@ from .state_files import timestamp, write_json
 
 INTERVAL = 5.0  # seconds between two notes
 FIRST = 1.0  # seconds until the first note
+LOOK = 1.0  # seconds between two looks at the memory
+FULL = 0.9  # of the machine's memory in use, from which on each look is noted, and told at once: it may be the last
 
 
 def usage(session: int) -> dict[str, Any] | None:

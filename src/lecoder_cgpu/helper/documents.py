@@ -225,6 +225,7 @@ class Update(Struct, rename="camel"):
     stderr: Chunk | None = None
     order: Chunk | None = None  # of the two; absent for runs of version 0.6.0 and older
     state: RunState | None = None
+    memory: float | None = None  # how much of the machine's memory is in use by anybody, from 0 to 1
 
 
 class GpuReport(Struct, rename="camel"):

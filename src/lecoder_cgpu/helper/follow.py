@@ -65,6 +65,7 @@ class Follower:
     ) -> None:
         self.run = run
         self.state: RunState | None = None
+        self.memory: float | None = None  # how much of the machine's memory was in use, as far as was heard
         self._on_output = on_output
         self._on_tick = on_tick
         self._streams = {"stdout": _StreamPosition(stdout_offset), "stderr": _StreamPosition(stderr_offset)}
@@ -143,6 +144,8 @@ class Follower:
             if self._order is None:
                 self._order = _Order()
             self._order.notes.take(update.order)
+        if update.memory is not None:
+            self.memory = update.memory
         if update.state is not None and not (self.state is not None and self.state.ended):
             self.state = update.state
         self._quiet = QUIET

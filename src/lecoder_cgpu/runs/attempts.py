@@ -84,6 +84,8 @@ def decide(policy: Policy, past: Sequence[Past]) -> Decision:
         return _after_loss(policy, past)
     if last.cause == "failed" and policy.retries:
         return _after_failure(policy, past)
+    if last.cause == "oom" and policy.restarts != 0:
+        return Decision(False, "its memory was used up, and would be again")
     return Decision(False)
 
 

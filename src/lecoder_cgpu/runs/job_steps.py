@@ -145,7 +145,7 @@ class Steps:
             plan = structs.replace(plan, spent=plan.spent.and_of(record))
             last = structs.replace(last, units=leases.lease_of(record).units)
             plan = _with_last(plan, last)
-        if fate == "lost" and last.memory > attempts.FULL:
+        if fate == "lost" and losses.is_full(last.memory):
             return self.judged(plan, "oom", why=f"{last.memory:.0%} of its memory was in use when it was seen last")
         return self.judged(plan, fate, why="its session was closed" if fate == "killed" else None)
 

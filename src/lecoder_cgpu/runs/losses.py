@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from ..backends.protocol import Leased
 from ..store import leases, lifecycle
 from ..store.leases import Limits
+from . import attempts
 
 if TYPE_CHECKING:
     from ..models.runs import Stopped
@@ -44,6 +45,11 @@ def fate(session: Session) -> Literal["lost", "limit", "killed"] | None:
     if could_have_ended(stored):
         return "limit"
     return "lost" if session.is_lost() else None
+
+
+def is_full(memory: float | UnsetType | None) -> bool:
+    """Whether so much of a machine's memory (from 0 to 1) was in use that it has died of that, if it is gone."""
+    return isinstance(memory, float) and memory > attempts.FULL
 
 
 def could_have_ended(record: Record) -> bool:

@@ -6,6 +6,8 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+from msgspec import UNSET
+
 from .. import errors
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter import outputs, shown_order, stream_buffers
@@ -153,6 +155,7 @@ def _process_outcome(document: Run, run: ProcessRun, stderr: str, command: str) 
         document.interrupted = True
     if result is None:
         document.output_complete = False
+        document.memory_share = UNSET if run.memory is None else run.memory
         document.fail(run.unknown_error(), status="unknown")
         if run.interrupted is not None:
             document.exit_code = run.interrupted

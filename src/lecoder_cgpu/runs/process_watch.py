@@ -79,6 +79,11 @@ class ProcessRun:
         self.early: KeyboardInterrupt | None = None
 
     @property
+    def memory(self) -> float | None:
+        """How much of the machine's memory was in use when that was heard last, from 0 to 1."""
+        return self._follower.memory
+
+    @property
     def timing(self) -> Timing:
         ended = self._ended_at or datetime.now(UTC)
         milliseconds = round((ended - self._sent_at).total_seconds() * 1000)
