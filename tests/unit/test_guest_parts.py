@@ -250,3 +250,36 @@ def test_gpu_figures_are_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     program.write_text("#!/bin/sh\necho broken; exit 9\n")
     with pytest.raises(ValueError, match="broken"):
         report.nvidia_gpus()
+
+
+def test_files_of_the_client_that_starts_a_run(helper: Service, tmp_path: Path) -> None:
+    """They get their places before the process is there; what another client has sent for the same run never does."""
+    work = tmp_path / "work"
+    for client, text in (("a", "generation 2"), ("b", "generation 1")):
+        for name in ("src/main", "src/out/state", "deep/new/file"):
+            folder, _, rest = name.partition("/")
+            staged = work / f".{folder}.{client}.lecoder-part" / rest
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_text(text)
+    (work / "src" / "out").mkdir(parents=True)
+    (work / "src" / "out" / "other").write_text("kept")
+
+    def start(client: str) -> dict[str, Any]:
+        places = [[f".{name}.{client}.lecoder-part", name] for name in ("src", "deep")]
+        return call(
+            helper, "start", run="run-placed", shell="cat out/state; echo 3 > out/state", cwd="src", place=places
+        )
+
+    start("a")
+    until_exited(helper, "run-placed")
+    start("b")
+    start("a")
+    assert helper._store.find("run-placed").read("stdout", 0, 99) == b"generation 2"
+    assert {str(path.relative_to(work)): path.read_text() for path in work.rglob("*") if path.is_file()} == {
+        "src/main": "generation 2", "src/out/state": "3\n", "src/out/other": "kept", "deep/new/file": "generation 2"
+    }  # fmt: skip
+    failed = helper.serve(
+        json.dumps({"method": "start", "run": "run-nothing", "shell": "true", "place": [["no", "x"]]})
+    )
+    assert failed.answer["ok"] is False, failed.answer
+    assert call(helper, "runs")["runs"][0]["run"] == "run-placed"

@@ -164,8 +164,20 @@ def is_only_missing(pulled: Pulled) -> bool:
     return isinstance(pulled.error, ErrorInfo) and pulled.error.category == errors.NotFoundError.category
 
 
-def restore(session: Session, pulling: Pulling) -> list[str]:
-    """Put the newest generation of each result back where the work looks for it; returns the paths that were.
+def staged(path: str, nonce: str) -> str:
+    """Where on the runtime something is kept beside its place until it is put there, see `guest/placing.py`."""
+    parent, slash, name = path.rstrip("/").rpartition("/")
+    return f"{parent}{slash}.{name}.{nonce}{trees.PART_SUFFIX}"
+
+
+def restore(session: Session, pulling: Pulling, nonce: str | None = None) -> list[tuple[str, str]]:
+    """Put the newest generation of each result back where the work looks for it.
+
+    Args:
+        nonce: put it beside that place, see `staged`.
+
+    Returns:
+        For each that was: the path on the runtime that has it now, and where it belongs.
 
     Raises:
         errors.Error: not all was put back.
@@ -178,8 +190,10 @@ def restore(session: Session, pulling: Pulling) -> list[str]:
                 store.recover()
                 found = store.current()
                 if found is not None and found.owner == pulling.owner:
-                    put_back(storage, store, plan.under(pulling.folder, item.path))
-                    done.append(item.path)
+                    target = plan.under(pulling.folder, item.path)
+                    place = target if nonce is None else staged(target, nonce)
+                    put_back(storage, store, place)
+                    done.append((place, target))
     return done
 
 

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from . import placing
 from .processes import identity
 from .run_processes import MARK, may_live
 from .runs import ENDED, FILES, Failure, Feeder, Run, without_secrets, write_all
@@ -119,12 +120,12 @@ class RunStore:
             argv = [self.shell, "-c", request["shell"]]
         if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
             raise Failure("BadRequest", "a command is needed, without NUL characters")
-        folder = os.path.join(self.folder, run_id)
+        folder, placed = os.path.join(self.folder, run_id), request.get("place") or []
         secrets = {*(request.get("secrets") or {}).values(), *(request.get("hidden") or ())} - {""}
         if os.path.isdir(folder):
             return self._same(self.find(run_id), request, secrets)
         cwd = os.path.join(self.cwd, os.path.expanduser(request.get("cwd") or ""))
-        if not os.path.isdir(cwd):
+        if not (placed or os.path.isdir(cwd)):
             raise Failure("NotFound", f"there is no folder {cwd} on the runtime")
         environment = {**self.environment, **(request.get("env") or {}), **(request.get("secrets") or {}), MARK: folder}
         if not all(isinstance(value, str) and _is_variable(name, value) for name, value in environment.items()):
@@ -151,6 +152,7 @@ class RunStore:
         with self._lock:
             self._runs[run_id] = run
         try:
+            placing.place(placed, self.cwd)
             line = json.dumps(spec).encode() + b"\n"
             self._hand_over(run, line, self._note(request, secrets), self._take_spare() or self._launch(), again=True)
         except OSError as error:
@@ -159,7 +161,7 @@ class RunStore:
             shutil.rmtree(folder, ignore_errors=True)
             full = error.errno in (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
             raise Failure(
-                "DiskFull" if full else "StartFailed", f"no process could be made: {error.strerror}"
+                "DiskFull" if full else "StartFailed", f"it could not be started: {error.strerror}"
             ) from error
         self._tidy.set()
         return run
@@ -184,8 +186,7 @@ class RunStore:
         write_json(os.path.join(folder, "spec.json"), note)
         return self.find(run_id), True
 
-    @staticmethod
-    def _same(run: Run, request: dict[str, Any], secrets: Iterable[str] = ()) -> Run:
+    def _same(self, run: Run, request: dict[str, Any], secrets: Iterable[str] = ()) -> Run:
         """The run, if it was started with the same input. It takes the name that it is given now.
 
         Raises:
@@ -194,6 +195,7 @@ class RunStore:
         known, digest = (run.document("spec.json") or {}).get("digest"), request.get("digest")
         if digest is not None and known is not None and digest != known:
             raise Failure("KeyConflict", f"run {run.id!r} was started under that key with other input")
+        placing.drop(request.get("place") or [], self.cwd)
         run.secrets.update(secrets)
         if request.get("renames"):  # beside `spec.json`, which others write as well
             write_json(run.path("name.json"), {"name": request.get("name")})

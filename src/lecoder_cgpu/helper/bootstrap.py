@@ -18,9 +18,9 @@ GUEST = Path(__file__).parents[1] / "guest"
 
 PARTS = (  # each imports only earlier ones
     "state_files", "processes", "run_processes", "limits", "memory", "usage", "output_order", "output_streams",
-    "pushes", "supervisor", "programs", "environment", "report", "runs", "progress", "store", "kernel_sockets",
-    "reply_notes", "last_words", "kernel_children", "recording", "executor", "recorder", "recorders", "leftovers",
-    "lease_guard", "trees", "beneath", "packs", "unpacker", "files", "hub_activity", "kernel_activity",
+    "pushes", "supervisor", "programs", "environment", "report", "runs", "progress", "placing", "store",
+    "kernel_sockets", "reply_notes", "last_words", "kernel_children", "recording", "executor", "recorder", "recorders",
+    "leftovers", "lease_guard", "trees", "beneath", "packs", "unpacker", "files", "hub_activity", "kernel_activity",
     "service",
 )  # fmt: skip
 

@@ -26,6 +26,8 @@ class Launch(Struct, frozen=True, kw_only=True):
     `around`: Python that a kernel executes before and after the code, and of which nobody sees anything.
     `run_id`: of a process; a fresh one is made where it is None.
     `pull`: results (`PATH[:LOCAL]`) that are noted with the run, for the client that fetches them.
+    `place`: paths on the runtime, and where what lies there is moved to right before the process starts. If the run is
+    there already, it is deleted instead (a name of ours, see `guest/placing.py`).
     `push`: paths and folders on the runtime, to which it copies them itself; `push_every`: seconds between two copies.
 
     None leaves each of them out. Code in a kernel has no `cwd`, `environment` or `secrets` of its own.
@@ -42,6 +44,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     renames: bool = False
     around: tuple[str, str] | None = None
     pull: Sequence[str] | None = None
+    place: Sequence[tuple[str, str]] | None = None
     push: Sequence[tuple[str, str]] | None = None
     push_every: float | None = None
     run_id: str | None = None
@@ -75,6 +78,7 @@ class Launch(Struct, frozen=True, kw_only=True):
             env=self.environment,
             secrets=self.secrets,
             hidden=hidden,
+            place=[list(pair) for pair in self.place or ()] or None,
             push=push,
             pushEvery=self.push_every if push else None,
         )

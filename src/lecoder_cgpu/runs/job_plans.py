@@ -172,6 +172,13 @@ def run_id(job: str, number: int) -> str:
     return job if number == 1 else "run-" + sha256(f"attempt {number} of {job}".encode()).hexdigest()[:16]
 
 
+def staging(state_dir: Path, run: str) -> str:
+    """What the names begin with under which this machine sends files for an attempt: another one has other names."""
+    import socket
+
+    return sha256(f"{socket.gethostname()} {state_dir} {run}".encode()).hexdigest()[:12]
+
+
 def runtime_key(job: str, number: int) -> str:
     """The key under which the runtime of an attempt is asked for."""
     return str(uuid.uuid5(NAMESPACE, f"{job}/{number}"))

@@ -6,10 +6,10 @@ import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .. import errors
-from ..files import plan, snapshot, withheld
+from ..files import plan, pulling, snapshot, withheld
 from ..files.commands import Storage
 from ..system import atomic_files
 from . import installs, job_plans
@@ -58,14 +58,26 @@ def send_script(session: Session, path: Path, content: bytes) -> str:
     return target
 
 
-def send(session: Session, job_plan: JobPlan) -> tuple[str | list[str], str | None]:
-    """Send what an attempt needs, and install its packages; returns its command, and the folder there to run in.
+class Sent(NamedTuple):
+    """What an attempt needs on the runtime: its command, the folder to run in, and what is to be put in place when it
+    starts (see `Launch.place`)."""
+
+    command: str | list[str]
+    folder: str | None
+    place: list[tuple[str, str]]
+
+
+def send(session: Session, job_plan: JobPlan, nonce: str | None = None) -> Sent:
+    """Send what an attempt needs, and install its packages.
+
+    Args:
+        nonce: send the folder beside its place, see `pulling.staged`.
 
     Raises:
         errors.Error: not all of it was sent.
     """
     work, kept = job_plan.work, job_plans.files(session.store.folder, job_plan.job)
-    folder = work.cwd
+    folder, place = work.cwd, []
     if work.sync is not None:
         local = kept / "code" / work.sync
         if not local.is_dir():
@@ -75,12 +87,16 @@ def send(session: Session, job_plan: JobPlan) -> tuple[str | list[str], str | No
                 hint=f"send the folder as it is now: lecoder-cgpu job retry {job_plan.job} --sync",
             )
         with Storage(session) as opened:
-            synced = opened.sync(str(local), work.sync)
-        folder = plan.under(synced.remote, work.cwd or "")
+            beside = work.sync if nonce is None else pulling.staged(work.sync, nonce)
+            remote = opened.sync(str(local), beside).remote
+        if nonce is not None:
+            beside, remote = remote, plan.remote_join(remote.rpartition("/")[0], work.sync)
+            place.append((beside, remote))
+        folder = plan.under(remote, work.cwd or "")
     if work.packages:
         _install(session, work)
     if work.script is None:
-        return work.command, folder
+        return Sent(work.command, folder, place)
     path = kept / "script" / work.script
     try:
         content = path.read_bytes()
@@ -91,7 +107,7 @@ def send(session: Session, job_plan: JobPlan) -> tuple[str | list[str], str | No
             hint="repeat the same command that started it",
         ) from error
     assert not isinstance(work.command, str)
-    return ["python", send_script(session, path, content), *work.command[1:]], folder
+    return Sent(["python", send_script(session, path, content), *work.command[1:]], folder, place)
 
 
 def _install(session: Session, work: Work) -> None:

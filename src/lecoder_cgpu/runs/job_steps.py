@@ -254,14 +254,20 @@ class Steps:
                 state, folder, put_back = None, None, False
         before = 0 if plan.pulling is None else pulling.newest(plan.pulling)
         if state is None:
-            command, folder = job_sources.send(session, structs.replace(plan, work=work))
+            # Other machines may be at the same: only what the one that starts it has sent gets its place.
+            nonce = job_plans.staging(self._folder, run) if plan.elsewhere else None
+            sent = job_sources.send(session, structs.replace(plan, work=work), nonce)
+            folder, place = sent.folder, sent.place
             if plan.elsewhere and plan.pulling is not None:
-                put_back = bool(pulling.restore(session, structs.replace(plan.pulling, folder=folder)))
+                results = pulling.restore(session, structs.replace(plan.pulling, folder=folder), nonce)
+                put_back = bool(results)
+                place += results
             if job_plans.is_stopped(self._folder, plan.job):
                 return self._over(plan, "it was ended by job kill")
             variables = own_variables(plan.job, run, number, home, resumes=put_back)
             launch = Launch(
                 cwd=folder,
+                place=place,
                 environment=work.environment | variables,
                 secrets={name: self._secrets[name] for name in work.secrets},
                 timeout=work.timeout,
@@ -271,7 +277,7 @@ class Steps:
                 push=work.push,
                 push_every=work.push_every,
             )
-            started = ProcessRun(session, command, lambda stream, data: None, run_id=run)
+            started = ProcessRun(session, sent.command, lambda stream, data: None, run_id=run)
             started.start(launch)
             started.close()
             state = started.state
