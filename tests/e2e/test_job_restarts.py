@@ -237,9 +237,17 @@ def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
 
 
 def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
-    """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt."""
-    started = kept("run", "--detach", "--restarts", "1", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
+    """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt. That has the
+    secret of --store-secrets, which lies here until the end and is seen nowhere."""
+    kept.variables["TOKEN"] = "abc-" + "def"
+    words = ("--restarts", "1", "--secret", "TOKEN", "--store-secrets")
+    assert kept("run", *words, "true").code == 2  # it is for jobs
+    started = kept("run", "--detach", *words, "test $LECODER_CGPU_ATTEMPT = 2 && printf $TOKEN | wc -c || sleep 600")
+    del kept.variables["TOKEN"]
     job = started.out.strip()
+    stored = kept.state / "jobs" / f"{job}.secrets"
+    assert stored.stat().st_mode & 0o777 == 0o600
+    assert "abc-" + "def" not in kept("job", "show", job, "--json").out
     busy = kept("keeper", "tick")
     assert (busy.code, "the keeper runs" in busy.out) == (0, True), busy
     kept("keeper", "stop")
@@ -252,6 +260,9 @@ def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
 
     wait_until(over)
     assert [item["cause"] for item in shown(kept, job)["attempts"]] == ["lost", "finished"]
+    assert kept("job", "logs", job).out == "7\n"
+    left = b"".join(path.read_bytes() for path in kept.state.rglob("*") if path.is_file())
+    assert (stored.exists(), b"abc-" + b"def" in left) == (False, False)
     assert not (kept.state / "keeper.json").exists()
 
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from ..models.runs import Run
     from .app import App
 
+# The options of `run` that a job's `Order` takes as they are.
+ORDERED = (
+    "key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every", "store_secrets"
+)  # fmt: skip
 VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 VERDICT_PAUSE = 3.0  # seconds between two questions
 
@@ -53,6 +57,10 @@ def options(function: Any) -> Any:
         click.option(
             "--restarts", default="0", metavar="NUMBER",
             help="When the runtime is lost, run it again on another, up to so often; `unlimited` needs a limit.",
+        ),
+        click.option(
+            "--store-secrets", is_flag=True,
+            help="With --detach --restarts: keep the values of secrets here (0600) until the job has ended.",
         ),
         click.option("--no-restarts", is_flag=True, help="The same as --restarts 0, which is the default."),
     ):  # fmt: skip
@@ -94,6 +102,13 @@ def policy(options: dict[str, Any], *, kernel: bool) -> Policy | None:
     found = Policy(restarts=restarts, retries=options["retries"], retry_on=frozenset(options["retry_on"]))
     if options["retry_on"] and not options["retries"]:
         raise errors.UsageError("--retry-on says which failures --retries tries again", hint="add --retries NUMBER")
+    secrets = options["secret"] or options["secrets_file"]
+    if options["store_secrets"] and not (found and options["detach"] and secrets):
+        raise errors.UsageError(
+            "--store-secrets keeps the secrets of a job that may be run again",
+            name="ConflictingOptions",
+            hint="leave it out, or: run --detach --restarts 5 --secret NAME --store-secrets COMMAND",
+        )
     if not found:
         return None
     against = {

@@ -304,10 +304,7 @@ class Invocation:
         kept = self.kept = KeptJob(
             self.app.client,
             Order(
-                **{name: self.options[name] for name in ("key", "name", "sync", "cwd", "timeout", "idle_timeout")},
-                pull=self.options["pull"],
-                push=self.options["push"],
-                every=self.options["every"],
+                **{name: self.options[name] for name in restarts.ORDERED},
                 policy=restarts.policy(self.options, kernel=False) or Policy(),
                 pulling=self.pulling,
                 limits=self.wants.limits,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -30,7 +30,7 @@ from .. import errors
 from ..files.pulling import Pulling
 from ..models.base import ErrorInfo
 from ..store.leases import Limits
-from ..system import atomic_files, logs
+from ..system import atomic_files, logs, redaction
 from . import job_names
 from .attempts import Cause, Past, Policy
 from .losses import Spent
@@ -87,7 +87,8 @@ class Work(Struct, kw_only=True):
             if none were sent; source: the folder here that they came from. script: the name of one that was sent alone.
         packages: to be installed before. cwd: as it was typed. secrets: the names of variables that are stored nowhere;
             where their values stand in the words above, see `stored_work`. withheld: files here that are never sent.
-        push, push_every: see `Launch`.
+        stores_secrets: their values are kept apart until the job ends, see `keep_secrets`. push, push_every: see
+            `Launch`.
     """
 
     command: str | list[str]
@@ -99,6 +100,7 @@ class Work(Struct, kw_only=True):
     cwd: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    stores_secrets: bool = False
     push: list[tuple[str, str]] = field(default_factory=list)
     push_every: float | None = None
     withheld: list[str] = field(default_factory=list)
@@ -198,12 +200,37 @@ def files(state_dir: Path, job: str) -> Path:
 
 
 def write(state_dir: Path, plan: JobPlan) -> None:
-    """Keep a plan.
+    """Keep a plan. Of a job that has ended, stored secrets are deleted.
 
     Raises:
         errors.ConfigError: it cannot be written.
     """
+    if plan.state == "ended":
+        _secrets_file(state_dir, plan.job).unlink(missing_ok=True)
     atomic_files.write_atomic(folder(state_dir) / f"{plan.job}.json", atomic_files.encode(plan))
+
+
+def keep_secrets(state_dir: Path, job: str, secrets: Mapping[str, str]) -> None:
+    """Keep values by name (0600), until the job ends: the user wants that (`--store-secrets`).
+
+    Raises:
+        errors.ConfigError: they cannot be written.
+    """
+    atomic_files.write_atomic(_secrets_file(state_dir, job), atomic_files.encode(dict(secrets)))
+
+
+def stored_secrets(state_dir: Path, job: str) -> dict[str, str]:
+    """What `keep_secrets` has kept; nothing where it cannot be read."""
+    try:
+        found = atomic_files.decode(_secrets_file(state_dir, job).read_bytes(), dict[str, str])
+    except (OSError, atomic_files.Damaged):
+        return {}
+    redaction.protect(*found.values(), called_secret=True)
+    return found
+
+
+def _secrets_file(state_dir: Path, job: str) -> Path:
+    return folder(state_dir) / f"{job}.secrets"
 
 
 def read(state_dir: Path, job: str) -> JobPlan | None:
@@ -291,7 +318,7 @@ def tidy(state_dir: Path, now: float) -> None:
 def remove(state_dir: Path, job: str) -> None:
     """Forget a job."""
     shutil.rmtree(files(state_dir, job), ignore_errors=True)
-    for name in (f"{job}.json", f"{job}.stopped", f"{job}.json.lock"):
+    for name in (f"{job}.json", f"{job}.stopped", f"{job}.secrets", f"{job}.json.lock"):
         with contextlib.suppress(OSError):
             (folder(state_dir) / name).unlink(missing_ok=True)
 

@@ -188,7 +188,8 @@ class Steps:
 
     def _begin(self, plan: JobPlan) -> JobPlan:
         """The plan after the start of another attempt, or after it failed."""
-        missing = [name for name in plan.work.secrets if name not in self._secrets]
+        secrets = {**job_plans.stored_secrets(self._folder, plan.job), **self._secrets}
+        missing = [name for name in plan.work.secrets if name not in secrets]
         if missing:
             option = " ".join(f"--secret {name}" for name in missing)
             why = f"its secrets are stored nowhere: lecoder-cgpu job retry {plan.job} {option}"
@@ -212,7 +213,7 @@ class Steps:
         self.problem = None
         try:
             with session:
-                return self._started(plan, session, number)
+                return self._started(plan, session, number, secrets)
         except errors.Error as error:
             logs.current().warn("RUN", f"{plan.job}: attempt {number} was not started: {error.message}")
             self.problem = error
@@ -241,9 +242,9 @@ class Steps:
             plan, refused=plan.refused + 1, refused_since=since, due=now + pause, why=error.message, changed=now
         )
 
-    def _started(self, plan: JobPlan, session: Session, number: int) -> JobPlan:
+    def _started(self, plan: JobPlan, session: Session, number: int, secrets: Mapping[str, str]) -> JobPlan:
         run = job_plans.run_id(plan.job, number)
-        work = stored_work.with_values(plan.work, self._secrets)
+        work = stored_work.with_values(plan.work, secrets)
         session.endpoint  # noqa: B018 - asks for the runtime
         with Jobs(session) as jobs:
             home = jobs.helper.hello().home
@@ -269,7 +270,7 @@ class Steps:
                 cwd=folder,
                 place=place,
                 environment=work.environment | variables,
-                secrets={name: self._secrets[name] for name in work.secrets},
+                secrets={name: secrets[name] for name in work.secrets},
                 timeout=work.timeout,
                 idle_timeout=work.idle_timeout,
                 name=plan.name,

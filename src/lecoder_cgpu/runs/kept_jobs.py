@@ -43,7 +43,7 @@ class Script(Protocol):
 class Order:
     """A job as it was ordered. `sync` is the local folder that it needs, `pull` and `push` are results as typed,
     `every` is their interval in seconds, `policy` says when it is run again by itself, `pulling` what is fetched
-    meanwhile; `limits` hold over all attempts.
+    meanwhile; `limits` hold over all attempts. `store_secrets` keeps the values of secrets here until the job ends.
     """
 
     key: str | None = None
@@ -58,6 +58,7 @@ class Order:
     policy: Policy = NEVER
     pulling: Pulling | None = None
     limits: Limits = UNCHANGED
+    store_secrets: bool = False
 
 
 class KeptJob:
@@ -137,6 +138,7 @@ class KeptJob:
             cwd=order.cwd,
             environment=environment,
             secrets=sorted(secrets),
+            stores_secrets=order.store_secrets,
             push=pushed.declared(order.push),
             push_every=order.every,
             withheld=withheld.paths(),
@@ -180,6 +182,8 @@ class KeptJob:
             tries=[job_steps.attempt(session, self.job, now)],
             changed=now,
         )
+        if work.stores_secrets and self._secrets:
+            job_plans.keep_secrets(self._folder, self.job, self._secrets)
         job_plans.write(self._folder, plan)
         if not plan.kept:
             return

@@ -268,6 +268,8 @@ def retry(manager: SessionManager, plan: JobPlan, secrets: Mapping[str, str], so
             plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, changed=time.time()
         )
         plan.work.secrets = sorted({*plan.work.secrets, *secrets})
+        if plan.work.stores_secrets and secrets:
+            job_plans.keep_secrets(folder, plan.job, {**job_plans.stored_secrets(folder, plan.job), **secrets})
         job_plans.go_on(folder, plan.job)
         job_plans.write(folder, plan)
     found = steps.step(plan.job) or plan

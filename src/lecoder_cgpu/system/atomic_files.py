@@ -36,7 +36,7 @@ class Damaged(ValueError):
     """The content of a state file is not what that file holds."""
 
 
-def encode(document: msgspec.Struct) -> bytes:
+def encode(document: msgspec.Struct | dict[str, str]) -> bytes:
     """A document for a state file.
 
     Words of a command line may hold bytes that are no UTF-8, each as half of a surrogate pair, which JSON can tell only

@@ -16,6 +16,8 @@ from .. import keeper_schedule
 from ..app import App, Group
 from ..output import Answer
 
+LEAST = 60.0  # seconds between two looks at a runtime in one round
+
 
 @click.group(cls=Group, name="keeper")
 def command() -> None:
@@ -102,7 +104,8 @@ def tick(app: App) -> Answer:
     from ...keeper.daemon import KeeperDaemon
 
     with app.printer.waiting("doing what is due …"):
-        done = KeeperDaemon(app.config, app.client.state_dir, _interval(app)).once()
+        # Nothing is due twice in one round, however short the interval and slow the network: it would never end.
+        done = KeeperDaemon(app.config, app.client.state_dir, max(_interval(app), LEAST)).once()
     said = "what was due is done" if done else "the keeper runs, and does that"
     return Answer(Done(message=said), lambda: said)
 
