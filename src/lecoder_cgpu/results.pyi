@@ -15,7 +15,7 @@ __all__ = [
     "Remaining", "Run", "RuntimeRef", "RuntimeStatus", "SessionClosed", "SessionCounts", "SessionDocument",
     "SessionRef", "SessionsClosed", "ShownError", "Skipped", "Status", "Stopped", "StoredDisplay", "SyncChange",
     "Synced", "Timing", "Transfer", "TransferItem", "Truncated", "UnderWay", "Units", "Usage", "Utilization",
-    "Watcher",
+    "Watcher", "WithoutRuntime",
 ]
 
 
@@ -793,7 +793,8 @@ class Skipped(Result, frozen=True, kw_only=True):
 
 class Status(Result, frozen=True, kw_only=True):
     """The document of `status`. `authenticated` is about Google; other backends need no login. `profile` is the one
-    that this command acts for, `heldElsewhere` what others hold that have a login of their own.
+    that this command acts for, `heldElsewhere` what others hold that have a login of their own,
+    `withoutRuntime` which jobs wait for a runtime or for somebody.
 
     `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
     """
@@ -810,6 +811,7 @@ class Status(Result, frozen=True, kw_only=True):
     runtimes: list[RuntimeStatus]
     sessions: SessionCounts
     held_elsewhere: list[HeldElsewhere] | None
+    without_runtime: list[WithoutRuntime] | None
     backend: str
     problem: str | None
     status: Literal["ok"]
@@ -973,6 +975,15 @@ class Watcher(Result, frozen=True, kw_only=True):
     identity: str
     host: str
 
+class WithoutRuntime(Result, frozen=True, kw_only=True):
+    """A job that has no runtime now: it is to be run again (`restarting`) or waits, as `reason` tells."""
+
+    id: str
+    state: str
+    name: str | None
+    reason: str | None
+    restarts_at: str | None
+
 @overload
 def of(document: _status.Accelerator) -> Accelerator: ...
 @overload
@@ -1099,6 +1110,8 @@ def of(document: _status.Usage) -> Usage: ...
 def of(document: _status.Utilization) -> Utilization: ...
 @overload
 def of(document: _history.Watcher) -> Watcher: ...
+@overload
+def of(document: _status.WithoutRuntime) -> WithoutRuntime: ...
 ABSENT: dict[str, str]
 RENAMED: dict[str, str]
 def kind_of(document: type[Struct]) -> type[Result]: ...

@@ -23,7 +23,7 @@ from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.wait import wait_until
 
-from .test_restarts import expected, generation, take_away, written
+from .test_restarts import KNOWN, expected, generation, take_away, written
 
 PACE = {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "1", "LECODER_CGPU_RESTART_PAUSE": "1"}
 
@@ -48,7 +48,7 @@ def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Pa
     `job` commands follow it."""
     source, place = written(tmp_path, 120), tmp_path / "results"
     started = kept(
-        "run", "--detach", "--json", "--restarts", "5", "--name", "train", "--sync", str(source),
+        "run", "--detach", "--json", KNOWN, "--restarts", "5", "--name", "train", "--sync", str(source),
         "--pull", f"out:{place}", "--every", "1s", "python3", "train.py",
     )  # fmt: skip
     assert started.code == 0, started
@@ -82,7 +82,7 @@ def test_a_job_that_waits_for_its_secret(colab: FakeColab, kept: Cli) -> None:
         "printf '%s %s ' $LECODER_CGPU_ATTEMPT $LECODER_CGPU_JOB_ID; test $LECODER_CGPU_ATTEMPT = 2 || sleep 600; "
     )
     command += f"test $TOKEN = abc-{'def'} && printf $TOKEN | wc -c"  # the value stands in the command, too
-    started = kept("run", "--detach", "--restarts", "1", "--secret", "TOKEN", command)
+    started = kept("run", "--detach", KNOWN, "--restarts", "1", "--secret", "TOKEN", command)
     assert started.code == 0, started
     job = started.out.strip()
     for told in (kept("job", "list", "--json"), kept("job", "show", job, "--json")):
@@ -141,6 +141,8 @@ def test_a_job_between_two_runtimes(cli: Cli) -> None:
     shown_now = cli("job", "show", "train", "--json")
     assert (shown_now.code, shown_now.json["job"]["state"]) == (0, "restarting"), shown_now
     assert shown_now.json["job"]["restartsAt"]
+    for words in (("job", "show", "train"), ("job", "list", "--all-sessions", "--json"), ("status",)):
+        assert "waiting for a machine of yours" in cli(*words).out  # no keeper runs
     waited = cli("job", "wait", job, "--timeout", "0")
     assert (waited.code, f"job kill {job} stops it" in waited.err) == (124, True), waited
     killed = cli("job", "kill", "train", "--json")
@@ -157,7 +159,7 @@ def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: P
     chance = random.Random(seed)
     source, place = written(tmp_path, 70), tmp_path / "results"
     started = kept(
-        "run", "--detach", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
+        "run", "--detach", KNOWN, "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
         "python3", "train.py",
     )  # fmt: skip
     job, most, losses, kills = started.out.strip(), 0, 0, 0
@@ -186,7 +188,7 @@ def test_two_machines_that_act_at_once(colab: FakeColab, kept: Cli, tmp_path: Pa
     """Two keepers with one login and the same job, in two state folders: one runtime, and one process."""
     kept.variables["LECODER_CGPU_RESTART_PAUSE"] = "300"
     mark = "echo $LECODER_CGPU_ATTEMPT >> started; sleep 600"
-    started = kept("run", "--detach", "--restarts", "1", mark)
+    started = kept("run", "--detach", KNOWN, "--restarts", "1", mark)
     job = started.out.strip()
     colab.kill()
     wait_until(lambda: shown(kept, job)["job"]["state"] == "restarting")
@@ -213,8 +215,8 @@ def test_two_machines_that_act_at_once(colab: FakeColab, kept: Cli, tmp_path: Pa
 def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
     """The job may have ended before its runtime went, while nobody looked for longer than the lease: it is unknown, in
     every document, and runs again only when it is told to. One that used up the memory is not run again, either."""
-    started = kept("run", "--detach", "--restarts", "5", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
-    job, full = started.out.strip(), kept("run", "--detach", "--restarts", "5", "sleep 600").out.strip()
+    started = kept("run", "--detach", KNOWN, "--restarts", "5", "test $LECODER_CGPU_ATTEMPT = 2 || sleep 600")
+    job, full = started.out.strip(), kept("run", "--detach", KNOWN, "--restarts", "5", "sleep 600").out.strip()
     kept("keeper", "stop")
     for name, key, value in ((job, "seen", time.time() - 4000), (full, "memory", 0.97)):
         path = kept.state / "jobs" / f"{name}.json"
@@ -240,7 +242,7 @@ def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
     """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt. That has the
     secret of --store-secrets, which lies here until the end and is seen nowhere."""
     kept.variables["TOKEN"] = "abc-" + "def"
-    words = ("--restarts", "1", "--secret", "TOKEN", "--store-secrets")
+    words = (KNOWN, "--restarts", "1", "--secret", "TOKEN", "--store-secrets")
     assert kept("run", *words, "true").code == 2  # it is for jobs
     started = kept("run", "--detach", *words, "test $LECODER_CGPU_ATTEMPT = 2 && printf $TOKEN | wc -c || sleep 600")
     del kept.variables["TOKEN"]

@@ -18,6 +18,8 @@ from tests.contract.test_documents import validate
 from tests.support.cli import Cli
 from tests.support.wait import wait_until
 
+KNOWN = "--i-understand-free-tier"
+
 # Sums seeded numbers, and saves the state of its random numbers with each checkpoint, which a pointer names.
 TRAINING = """
 import json, os, random, shutil, sys, time
@@ -86,8 +88,8 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
     source, place = written(tmp_path, 120), tmp_path / "results"
     colab.switches.lost = "404"
     running = colab_cli.start(
-        "run", "--rm", "--json", "--restarts", "5", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
-        "python3", "train.py",
+        "run", "--rm", "--json", KNOWN, "--restarts", "5", "--sync", str(source),
+        "--pull", f"out:{place}", "--every", "1s", "python3", "train.py",
     )  # fmt: skip
     most = 0
     for _ in range(2):
@@ -116,8 +118,8 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: i
     source, place = written(tmp_path, 70), tmp_path / "results"
     colab.switches.lost = chance.choice(("404", "refused"))
     running = colab_cli.start(
-        "run", "--rm", "--json", "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",
-        "python3", "train.py",
+        "run", "--rm", "--json", KNOWN, "--restarts", "9", "--sync", str(source),
+        "--pull", f"out:{place}", "--every", "1s", "python3", "train.py",
     )  # fmt: skip
     most, losses = 0, 0
     wait_until(lambda: generation(place) > 0)
@@ -144,7 +146,10 @@ def test_a_machine_that_dies_of_its_memory(colab: FakeColab, colab_cli: Cli) -> 
     """It would die again, so there is no other attempt. The command plays what the runtime notes of its memory."""
     note = 'cd $LECODER_CGPU_RUN && echo \'{"at": "", "memoryShare": 0.97}\' > u && mv u usage.json'
     colab.switches.lost = "404"
-    running = colab_cli.start("run", "--json", "--restarts", "3", f"while {note}; do echo x; sleep 0.02; done")
+    refused = colab_cli("run", "--json", "--restarts", "3", "--max-units", "2", "true")
+    assert (refused.code, refused.json["error"]["name"], colab.vms) == (2, "FreeTier", {}), refused
+    assert "at most 2 units" in refused.err
+    running = colab_cli.start("run", "--json", KNOWN, "--restarts", "3", f"while {note}; do echo x; sleep 0.02; done")
     wait_until(lambda: any("progress" in job for job in colab_cli("job", "list", "--json").json.get("jobs", ())))
     colab.kill()
     document = json.loads(running.communicate(timeout=60)[0])

@@ -43,6 +43,7 @@ OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ),
         "Runtimes that are lost": (
             "--every", "--pull-when", "--push", "--restarts", "--no-restarts", "--retries", "--retry-on",
+            "--store-secrets", "--i-understand-free-tier",
         ),
         "Input, folder and packages": ("--stdin", "--cwd", "--auto-install", "--kernel", "--kernel-name"),
         "Variables and secrets": ("--env", "--env-file", "--secret", "--secrets-file"),

@@ -21,9 +21,11 @@ from ..models.base import ErrorInfo
 from ..models.runs import Attempt, Stopped
 from ..runs import attempts, losses
 from ..runs.attempts import Past, Policy
+from ..sessions import free_tier
 from ..sessions.session import Session
 from ..store import leases
 from ..system import logs
+from .free_tier import OPTION
 
 if TYPE_CHECKING:
     import tempfile
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 # The options of `run` that a job's `Order` takes as they are.
 ORDERED = (
-    "key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every", "store_secrets"
+    "key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every", "store_secrets", "understood"
 )  # fmt: skip
 VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 VERDICT_PAUSE = 3.0  # seconds between two questions
@@ -61,6 +63,9 @@ def options(function: Any) -> Any:
         click.option(
             "--store-secrets", is_flag=True,
             help="With --detach --restarts: keep the values of secrets here (0600) until the job has ended.",
+        ),
+        click.option(
+            OPTION, "understood", is_flag=True, help="Go on although Colab's terms restrict it.",
         ),
         click.option("--no-restarts", is_flag=True, help="The same as --restarts 0, which is the default."),
     ):  # fmt: skip
@@ -138,7 +143,7 @@ def of(
         errors.UsageError: see `policy`.
     """
     allowed = policy(options, kernel=kernel)
-    return None if allowed is None or options["detach"] else Attempts(app, allowed, pulling, wants)
+    return None if allowed is None or options["detach"] else Attempts(app, allowed, pulling, wants, options)
 
 
 def _loss(session: Session, document: Run) -> errors.Error:
@@ -153,11 +158,14 @@ class Attempts:
     """The attempts of one command.
 
     Args:
-        pulling: what is fetched of it. wants: whose limits hold over all attempts.
+        pulling: what is fetched of it. wants: whose limits hold over all attempts. options: of the command.
     """
 
-    def __init__(self, app: App, allowed: Policy, pulling: Pulling | None, wants: RuntimeRequest) -> None:
+    def __init__(
+        self, app: App, allowed: Policy, pulling: Pulling | None, wants: RuntimeRequest, options: dict[str, Any]
+    ) -> None:
         self._app = app
+        self._options = options
         self._policy = allowed
         self._pulling = pulling
         self._limits = wants.limits
@@ -219,6 +227,8 @@ class Attempts:
                 lost = self._past[-1].cause == "lost"
                 if decision.again and lost and not self._within_limits(session):
                     decision = attempts.Decision(False, "the limit over all attempts is reached")
+                elif decision.again and lost and self._needs_agreement(session):
+                    decision = attempts.Decision(False, f"{free_tier.ONE_AFTER_THE_OTHER} ({OPTION})")
                 if self._past[-1].cause in ("lost", "oom") and document.status == "unknown":
                     document.fail(_loss(session, document), "unknown")  # whatever was met first, it is certain by now
                 self._note(session, document)
@@ -335,6 +345,10 @@ class Attempts:
         following.secrets = session.secrets
         following.terms = structs.replace(following.terms, patience=self._patience, replace=True)
         return following
+
+    def _needs_agreement(self, session: Session) -> bool:
+        """Whether the account has become a free one since the user was asked."""
+        return not self._options["understood"] and free_tier.needs_agreement(session.backend)
 
     def _within_limits(self, session: Session) -> bool:
         """Whether the limits over all attempts leave something. The next runtime gets the rest of them."""

@@ -31,6 +31,7 @@ from . import (
     missing_scripts,
     own_runtime,
     release,
+    restart_terms,
     restarts,
     run_checks,
     run_display,
@@ -200,6 +201,7 @@ class Invocation:
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         script = self.script or local_script.named(self.words, self.options["sync"])
         self.needs = script if script is not None and script.header.asks else None
+        restart_terms.agree(self.app, self.options, self.wants)
         if self.options["detach"]:
             return self._detach(command, environment)
         session = self._session()

@@ -255,9 +255,20 @@ class Mounted(Struct, kw_only=True):
     held: list[Held] | Optional = UNSET
 
 
+class WithoutRuntime(Struct, kw_only=True):
+    """A job that has no runtime now: it is to be run again (`restarting`) or waits, as `reason` tells."""
+
+    id: str
+    state: str
+    name: str | Optional = UNSET
+    reason: str | Optional = UNSET
+    restarts_at: str | Optional = field(name="restartsAt", default=UNSET)
+
+
 class Status(Struct, kw_only=True):
     """The document of `status`. `authenticated` is about Google; other backends need no login. `profile` is the one
-    that this command acts for, `heldElsewhere` what others hold that have a login of their own.
+    that this command acts for, `heldElsewhere` what others hold that have a login of their own,
+    `withoutRuntime` which jobs wait for a runtime or for somebody.
 
     `problem` says why Colab did not answer; what it did not say is absent, or empty where older versions had a list.
     """
@@ -274,6 +285,7 @@ class Status(Struct, kw_only=True):
     runtimes: list[RuntimeStatus] = field(default_factory=list)
     sessions: SessionCounts
     held_elsewhere: list[HeldElsewhere] | Optional = field(name="heldElsewhere", default=UNSET)
+    without_runtime: list[WithoutRuntime] | Optional = field(name="withoutRuntime", default=UNSET)
     backend: str
     problem: str | Optional = UNSET
     status: Literal["ok"] = "ok"

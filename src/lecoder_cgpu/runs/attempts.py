@@ -32,6 +32,9 @@ FULL = 0.95  # of the memory in use, above which a runtime that goes is taken to
 CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runtime while none is free: first, longest
 CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 
+# Refusals that time does not mend, by their names.
+HOPELESS_REFUSALS = frozenset(("NotEntitled",))
+
 # Failures that trying again cannot mend, by the names that `classify` gives them.
 HOPELESS = frozenset(
     ("SyntaxError", "IndentationError", "ImportError", "ModuleNotFoundError", "CommandNotFound", "UsageError")

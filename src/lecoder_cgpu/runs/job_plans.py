@@ -116,7 +116,8 @@ class JobPlan(Struct, kw_only=True):
         limits: over all attempts; spent: by the runtimes that were lost. pulling: what is fetched, specs: as typed.
         due: when the next attempt begins (Unix time). elsewhere: it needs another runtime. why: why it is not run
             again, or what it waits for. refused: starts that failed in a row, since when. outcome: the exit status
-            that is ours to say, where the last attempt has none. changed: the Unix time of the last change.
+            that is ours to say, where the last attempt has none. understood: the user has agreed to restarts on a free
+            account. changed: the Unix time of the last change.
     """
 
     job: str
@@ -136,6 +137,7 @@ class JobPlan(Struct, kw_only=True):
     refused: int = 0
     refused_since: float | None = None
     outcome: int | None = None
+    understood: bool = False
     changed: float = 0.0
 
     @property

@@ -21,6 +21,7 @@ from ..files.commands import Storage
 from ..helper.launch import Launch
 from ..models.base import ErrorInfo
 from ..models.runs import Stopped
+from ..sessions import free_tier
 from ..store import leases, lifecycle, rates
 from ..system import logs
 from . import attempts, job_plans, job_sources, kept_output, losses, records, stored_work
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ..store.session_store import Record
 
 NOTICE = 180.0  # seconds before a limit ends an attempt at which its stop file appears; a quarter of a short limit
+LONGEST_REFILL = 36 * 3600.0  # seconds for which the refill of a quota is waited for
 AWAY = 3600.0  # seconds unseen after which a lender may have ended a runtime because its work was done
 
 
@@ -207,6 +209,10 @@ class Steps:
             losses.allow(store, record.id, left)
         number = len(plan.tries) + 1
         session = self._manager.hold(store.get(record.id) or record)
+        if plan.elsewhere and not plan.understood and free_tier.needs_agreement(session.backend):
+            session.close()
+            why = f"{free_tier.ONE_AFTER_THE_OTHER}; if you know that you may: lecoder-cgpu job retry {plan.job}"
+            return structs.replace(plan, state="waiting", due=None, why=why, changed=self._clock())
         session.terms = structs.replace(
             session.terms, replace=plan.elsewhere, key=job_plans.runtime_key(plan.job, number)
         )
@@ -227,6 +233,7 @@ class Steps:
         now = self._clock()
         since = plan.refused_since or now
         hopeful = isinstance(error, (errors.CapacityError, errors.QuotaError, errors.LostError)) or error.retryable
+        hopeful = hopeful and error.name not in attempts.HOPELESS_REFUSALS
         if not hopeful or now - since > attempts.CAPACITY_LIMIT:
             return self._over(plan, f"it could not be started again: {error.message}", error.exit_status)
         if isinstance(error, errors.LostError):
@@ -237,10 +244,23 @@ class Steps:
                 plan = structs.replace(plan, spent=plan.spent.and_of(record))
             plan = structs.replace(plan, elsewhere=True)
         first, longest = attempts.CAPACITY_PAUSES
-        pause = max(min(first * 2**plan.refused, longest), error.retry_after or 0.0)
+        pause, why = max(min(first * 2**plan.refused, longest), error.retry_after or 0.0), error.message
+        refill = self._refill(plan) if isinstance(error, errors.QuotaError) else None
+        if refill is not None:
+            pause, why, since = refill + first - now, f"{why}; waiting for its refill", now
         return structs.replace(
-            plan, refused=plan.refused + 1, refused_since=since, due=now + pause, why=error.message, changed=now
+            plan, refused=plan.refused + 1, refused_since=since, due=now + pause, why=why, changed=now
         )
+
+    def _refill(self, plan: JobPlan) -> float | None:
+        """When the account that a job uses gets more of its quota (Unix time); None where that is not known."""
+        record = self._manager.store.get(plan.session)
+        if record is None:
+            return None
+        with self._manager.hold(record) as session, contextlib.suppress(errors.Error):
+            found = session.backend.account().refills_at if isinstance(session.backend, Leased) else None
+            return found if found is not None and 0 < found - self._clock() < LONGEST_REFILL else None
+        return None
 
     def _started(self, plan: JobPlan, session: Session, number: int, secrets: Mapping[str, str]) -> JobPlan:
         run = job_plans.run_id(plan.job, number)

@@ -43,7 +43,8 @@ class Script(Protocol):
 class Order:
     """A job as it was ordered. `sync` is the local folder that it needs, `pull` and `push` are results as typed,
     `every` is their interval in seconds, `policy` says when it is run again by itself, `pulling` what is fetched
-    meanwhile; `limits` hold over all attempts. `store_secrets` keeps the values of secrets here until the job ends.
+    meanwhile; `limits` hold over all attempts. `store_secrets` keeps the values of secrets here until the job ends,
+    `understood` tells that the user knows what terms say of restarts on free accounts.
     """
 
     key: str | None = None
@@ -59,6 +60,7 @@ class Order:
     pulling: Pulling | None = None
     limits: Limits = UNCHANGED
     store_secrets: bool = False
+    understood: bool = False
 
 
 class KeptJob:
@@ -177,6 +179,7 @@ class KeptJob:
             folder=folder,
             policy=self._policy,
             limits=structs.replace(self._order.limits, idle=UNSET),
+            understood=self._order.understood,
             pulling=self._order.pulling,
             specs=list(self._order.pull),
             tries=[job_steps.attempt(session, self.job, now)],

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from ..history.entries import History
 from ..models.status import Status
 from ..sessions import status as overview
@@ -48,7 +50,12 @@ def status(manager: SessionManager, key: str | None = None, *, account: bool = T
     Raises:
         errors.NotFoundError, errors.UsageError: the session that was named does not exist, or is ambiguous.
     """
-    return overview.status(manager, key, seen=_note, account=account)
+    found = overview.status(manager, key, seen=_note, account=account)
+    if (manager.state_dir / "jobs").is_dir():
+        from . import planned_jobs
+
+        found.without_runtime = planned_jobs.without_runtime(manager) or UNSET
+    return found
 
 
 def _note(session: Session, helper: Helper, states: Sequence[RunState]) -> None:

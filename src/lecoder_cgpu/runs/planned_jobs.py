@@ -13,6 +13,8 @@ from .. import errors
 from ..backends.protocol import Leased
 from ..models.base import ErrorInfo
 from ..models.jobs import JobDocument
+from ..models.status import WithoutRuntime
+from ..sessions import keeper_process
 from ..system import logs
 from . import job_output, job_plans, job_views, kept_output
 from .job_plans import JobPlan
@@ -20,7 +22,7 @@ from .job_steps import Steps
 from .jobs import Jobs
 
 if TYPE_CHECKING:
-    from ..models.jobs import JobList
+    from ..models.jobs import Job, JobList
     from ..sessions.manager import SessionManager
     from ..sessions.session import Session
 
@@ -87,7 +89,30 @@ def show(manager: SessionManager, plan: JobPlan) -> JobDocument:
             if plan.why:
                 found.job.reason = plan.why
             return found
-    return job_views.document(plan, manager.store)
+    document = job_views.document(plan, manager.store)
+    _say_who_acts(manager, [document.job])
+    return document
+
+
+def _say_who_acts(manager: SessionManager, jobs: Sequence[Job]) -> None:
+    """Let jobs that are to be run again say so if nobody is here who does that."""
+    waiting = [job for job in jobs if job.state == "restarting"]
+    if not waiting or keeper_process.is_alive(keeper_process.read(manager.state_dir)):
+        return
+    for job in waiting:
+        why = f"; {job.reason}" if isinstance(job.reason, str) else ""
+        job.reason = f"waiting for a machine of yours: no keeper runs here, so lecoder-cgpu job wait {job.id}{why}"
+
+
+def without_runtime(manager: SessionManager) -> list[WithoutRuntime]:
+    """The jobs that have no runtime now, and wait for one or for somebody."""
+    plans = [plan for plan in job_plans.plans(manager.state_dir) if plan.state in ("pausing", "waiting")]
+    jobs = [job_views.job(plan) for plan in plans]
+    _say_who_acts(manager, jobs)
+    return [
+        WithoutRuntime(id=job.id, name=job.name, state=job.state, reason=job.reason, restarts_at=job.restarts_at)
+        for job in jobs
+    ]
 
 
 def listed(manager: SessionManager, document: JobList, *, everywhere: bool, session: str | None = None) -> JobList:
@@ -100,6 +125,7 @@ def listed(manager: SessionManager, document: JobList, *, everywhere: bool, sess
     if not everywhere:
         plans = [plan for plan in plans if plan.session == session]
     document.jobs = job_views.merged(document.jobs, plans)
+    _say_who_acts(manager, document.jobs)
     for job in document.jobs:
         if not everywhere:
             job.session = UNSET
@@ -265,8 +291,9 @@ def retry(manager: SessionManager, plan: JobPlan, secrets: Mapping[str, str], so
         held = None if record is None else manager.hold(record)
         gone = held is not None and isinstance(held.backend, Leased) and held.is_lost()
         plan = structs.replace(
-            plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, changed=time.time()
-        )
+            plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, understood=True,
+            changed=time.time(),
+        )  # fmt: skip
         plan.work.secrets = sorted({*plan.work.secrets, *secrets})
         if plan.work.stores_secrets and secrets:
             job_plans.keep_secrets(folder, plan.job, {**job_plans.stored_secrets(folder, plan.job), **secrets})

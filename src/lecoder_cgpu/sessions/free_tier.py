@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from .. import errors
-from ..backends.protocol import Account, Leased
+from ..backends.protocol import Account, Backend, Leased
+
+ONE_AFTER_THE_OTHER = (
+    "this account is free: to ask for one free runtime after the other may break the lender's terms, and restrict it"
+)
 
 
 def is_free(account: Account) -> bool | None:
@@ -11,6 +15,17 @@ def is_free(account: Account) -> bool | None:
     if account.tier is None and account.balance is None:
         return None
     return not account.balance and account.tier in ("free", None)
+
+
+def needs_agreement(backend: Backend) -> bool:
+    """Whether the user has to agree before another runtime is asked for in place of a lost one. For an account that
+    does not say what it is, nobody has to: asking for a runtime meets the same."""
+    if not isinstance(backend, Leased) or backend.restrictions is None:
+        return False
+    try:
+        return is_free(backend.account()) is True
+    except errors.Error:
+        return False
 
 
 def refuse_several(backend: Leased | None, hint: str) -> None:

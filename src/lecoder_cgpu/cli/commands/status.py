@@ -69,6 +69,10 @@ def _rest(document: Status, *, lends: bool) -> list[Line]:
     for other in document.held_elsewhere if isinstance(document.held_elsewhere, list) else ():
         held = f"profile {other.profile} holds {', '.join(other.sessions)}, which may cost: "
         lines += [(), (Cell(f"{held}lecoder-cgpu --profile {other.profile} status", "yellow"),)]
+    for job in document.without_runtime if isinstance(document.without_runtime, list) else ():
+        due = f", at {job.restarts_at}" if isinstance(job.restarts_at, str) else ""
+        why = f": {job.reason}" if isinstance(job.reason, str) else ""
+        lines += [(), (f"job {job.id} has no runtime: it is ", Cell(job.state, "yellow"), f"{due}{why}")]
     if not document.runtimes and isinstance(document.problem, str):
         lines += [(), ("whether the account holds a runtime is not known; what is wrong: lecoder-cgpu doctor",)]
     elif not document.runtimes:
