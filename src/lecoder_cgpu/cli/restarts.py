@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from .app import App
 
 # The options of `run` that a job's `Order` takes as they are.
-ORDERED = (
-    "key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every", "store_secrets", "understood"
-)  # fmt: skip
+ORDERED = {"key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every"}
+ORDERED |= {"store_secrets", "understood"}
 VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 VERDICT_PAUSE = 3.0  # seconds between two questions
 

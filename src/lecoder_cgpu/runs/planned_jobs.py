@@ -291,9 +291,15 @@ def retry(manager: SessionManager, plan: JobPlan, secrets: Mapping[str, str], so
         held = None if record is None else manager.hold(record)
         gone = held is not None and isinstance(held.backend, Leased) and held.is_lost()
         plan = structs.replace(
-            plan, state="pausing", due=time.time(), elsewhere=gone, refused=0, refused_since=None, understood=True,
+            plan,
+            state="pausing",
+            due=time.time(),
+            elsewhere=gone,
+            refused=0,
+            refused_since=None,
+            understood=True,
             changed=time.time(),
-        )  # fmt: skip
+        )
         plan.work.secrets = sorted({*plan.work.secrets, *secrets})
         if plan.work.stores_secrets and secrets:
             job_plans.keep_secrets(folder, plan.job, {**job_plans.stored_secrets(folder, plan.job), **secrets})
