@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import operator
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,8 +20,9 @@ from pathlib import Path
 import pytest
 
 import lecoder_cgpu
-from lecoder_cgpu import Client, Session, errors, remote
+from lecoder_cgpu import AsyncClient, Client, Session, errors, remote
 from lecoder_cgpu.jupyter import messages
+from lecoder_cgpu.net.http import Http
 from lecoder_cgpu.remote_functions import travel
 from tests.support.cli import Cli
 from tests.support.servers import JupyterServer
@@ -230,6 +233,32 @@ def test_limits_of_remote_functions(session: Session) -> None:
     assert session.run("print('free')", timeout=20).stdout == "free\n"
 
 
+def connections() -> set[int]:
+    """The clients that hold connections."""
+    clients = (found for found in gc.get_objects() if isinstance(found, Http) and "_client" in vars(found))
+    return {id(found) for found in clients if not found._client.is_closed}
+
+
+def test_a_cancelled_installation(session: Session) -> None:
+    """Ends on the runtime, whenever that happens; and no call leaves a connection open."""
+    before = connections()
+
+    async def cancel(url: str) -> None:
+        async with AsyncClient("jupyter") as client:
+            here = await client.session("api")
+            for limit in (0.0, 0.1, 1.5):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(limit):
+                        await here.install("surely-not-there", options=["--index-url", url])
+            await asyncio.gather(client.status(), client.sessions(), here.info())
+            jobs = await here.jobs()
+            assert {job.state for job in jobs if job.kind == "install"} == {"exited"}
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(cancel(f"http://127.0.0.1:{silent.getsockname()[1]}/simple"))
+    assert connections() <= before
+
+
 def test_another_python(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function that can travel as source does; another is refused before it is sent."""
     there = travel.Place([3, travel.HERE[1] + 1], True)
@@ -289,6 +318,17 @@ Client('jupyter').session('api').run({remote_code!r}, on_event=lambda event: pri
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in err
+    code = f"""
+from lecoder_cgpu import Client
+for event in Client('jupyter').session('api').stream({remote_code!r}):
+    print('up', flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in process.communicate(timeout=60)[1]
+    assert session.run("print('free')", timeout=20).stdout == "free\n"
     job = session.job("sleep 60")
     code = f"from lecoder_cgpu import Client; Client('jupyter').session('api').find_job({job.id!r}).wait()"
     waiting = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)

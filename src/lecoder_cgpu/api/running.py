@@ -13,6 +13,7 @@ from .. import errors
 
 if TYPE_CHECKING:
     from ..files.transfer import Progress
+    from ..runs.jobs import Jobs
     from .session_base import SessionBase
 
 __all__ = ["Work", "awaited", "noted", "sending"]
@@ -20,6 +21,7 @@ __all__ = ["Work", "awaited", "noted", "sending"]
 T = TypeVar("T")
 
 STOP_WITHIN = 15.0  # seconds to end the work of a task that was cancelled
+HARDER_AFTER = 5.0  # seconds that a program has to end before it gets the next harder signal
 LOOK = 0.2  # seconds between two attempts to interrupt code whose turn has not come
 
 _work: ContextVar[Work | None] = ContextVar("work", default=None)
@@ -33,6 +35,7 @@ class Work:
         self._leave = leave
         self._sent: tuple[SessionBase, str] | None = None
         self._stopped = False
+        self.over = False  # the call has returned, so that nothing more of it can arrive
 
     def begin(self, session: SessionBase, run: str) -> None:
         """It is sent now.
@@ -65,9 +68,19 @@ class Work:
         if sent is None or self._leave:
             return
         (session, run), deadline = sent, time.monotonic() + STOP_WITHIN
-        with contextlib.suppress(errors.NotFoundError), session._jobs() as known:
-            while not known.kill(run, "SIGINT").sent and not known.find(run).ended and time.monotonic() < deadline:
+        with session._jobs() as known:
+            while not self._ends(known, run) and time.monotonic() < deadline:
                 time.sleep(LOOK)
+
+    def _ends(self, known: Jobs, run: str) -> bool:
+        """Whether it was told to end, or nothing of it is there to be told."""
+        try:
+            state = known.find(run)
+            if state.ended:
+                return True
+            return known.kill(run, "SIGINT", escalate=state.kind != "kernel", grace=HARDER_AFTER).sent is True
+        except errors.NotFoundError:
+            return self.over
 
 
 @contextlib.contextmanager
@@ -88,11 +101,14 @@ def sending(session: SessionBase) -> Callable[[str], None]:
 
 async def awaited(call: Callable[[], T], work: Work) -> T:
     """A blocking call, in a thread of its own; under asyncio or trio. A task that is cancelled ends the work."""
-    import anyio  # late: a tenth of a second
+    import anyio  # late: 25 ms
 
     def do() -> T:
-        with noted(work):
-            return call()
+        try:
+            with noted(work):
+                return call()
+        finally:
+            work.over = True
 
     try:
         return await anyio.to_thread.run_sync(do, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..jupyter import messages
@@ -19,7 +20,7 @@ __all__ = ["Stream"]
 class Stream(Iterator[messages.Event]):
     """The outputs of a run while it goes on; `result` is its document once the iteration has ended.
 
-    `close`, or leaving the `with` block early, interrupts the code.
+    `close`, leaving the `with` block early, or Ctrl-C interrupts the code.
     """
 
     def __init__(self, run: Callable[[Callable[[messages.Event], None]], Run], work: Work) -> None:
@@ -32,10 +33,12 @@ class Stream(Iterator[messages.Event]):
         self._thread.start()
 
     def __next__(self) -> messages.Event:
-        event = None if self._ended else self._events.get()
+        with self._closing():
+            event = None if self._ended else self._events.get()
+            if event is None:
+                self._ended = True
+                self._thread.join()
         if event is None:
-            self._ended = True
-            self._thread.join()
             if self._problem is not None:
                 raise self._problem
             raise StopIteration
@@ -54,7 +57,8 @@ class Stream(Iterator[messages.Event]):
         Raises:
             errors.Error: nothing was sent.
         """
-        self._thread.join()
+        with self._closing():
+            self._thread.join()
         if self._result is None:
             assert self._problem is not None
             raise self._problem
@@ -66,6 +70,15 @@ class Stream(Iterator[messages.Event]):
             self.work.stop()
             self._thread.join()
 
+    @contextmanager
+    def _closing(self) -> Iterator[None]:
+        """Ctrl-C while the body waits ends the code, too."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.close()
+            raise
+
     def _work(self, run: Callable[[Callable[[messages.Event], None]], Run]) -> None:
         try:
             with noted(self.work):
@@ -73,4 +86,5 @@ class Stream(Iterator[messages.Event]):
         except BaseException as problem:
             self._problem = problem
         finally:
+            self.work.over = True
             self._events.put(None)

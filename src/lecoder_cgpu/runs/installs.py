@@ -6,6 +6,7 @@ Afterwards the kernel is asked whether it has imported a package that was replac
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -148,12 +149,17 @@ def install(
         "installer": wanted.installer,
         "venv": (lambda hello: f"{hello.home}/venvs/{wanted.venv}") if wanted.venv else None,
     }
-    remote_programs.start(
-        session, "installer", run, spec, kind=KIND, label=wanted.label, launch=Launch(timeout=timeout)
-    )
-    ended = process_runs.attached_run(
-        session, run, on_output, output=OutputOptions(max_output=max_output), detach=False
-    )
+    session.on_send(run)
+    try:
+        remote_programs.start(
+            session, "installer", run, spec, kind=KIND, label=wanted.label, launch=Launch(timeout=timeout)
+        )
+        ended = process_runs.attached_run(
+            session, run, on_output, output=OutputOptions(max_output=max_output), detach=False
+        )
+    except KeyboardInterrupt:
+        _end(session, run)
+        raise
     document = Install(
         status=ended.status,
         error_code=ended.error_code,
@@ -173,6 +179,16 @@ def install(
     _add_report(session, document, _report(session, run))
     _advise(document)
     return document
+
+
+def _end(session: Session, run: str) -> None:
+    """End an installer that was interrupted before it was watched."""
+    with contextlib.suppress(errors.Error):
+        helper = session.connect_helper()
+        try:
+            helper.signal(run, "SIGINT", by="interrupt")
+        finally:
+            helper.close()
 
 
 def _report(session: Session, run: str) -> _Report | None:

@@ -145,6 +145,9 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
         status = "stale"
     except errors.Error:
         status = "unreachable"
+    finally:
+        if session is not None:
+            session.close()
     runtime = RuntimeRef(
         label=record.runtime.label, accelerator=record.runtime.accelerator, endpoint=record.runtime.endpoint
     )
@@ -310,7 +313,8 @@ def close(manager: SessionManager, record: Record) -> SessionClosed:
             manager.keep_held(manager.store.records())  # the keeper goes on trying
             raise
     else:
-        kernels = session.close_kernels()  # of the record as it is stored now
+        with session:
+            kernels = session.close_kernels()  # of the record as it is stored now
         released = "kernels" if kernels else "nothing"
     if released == "requested":  # it stays until the listing agrees, and is used by nothing
         manager.store.retire(record.id)

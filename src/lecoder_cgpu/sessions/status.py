@@ -345,6 +345,8 @@ def _runtime(manager: SessionManager, record: Record, seen: Seen) -> RuntimeStat
         document.problem, document.connected = error.message, True
     except errors.Error as error:
         document.problem = error.message
+    finally:
+        session.close()
     return document
 
 
