@@ -141,10 +141,10 @@ def test_listings(switched: Callable[..., tuple[Cli, FakeColab]], monkeypatch: p
 
 def test_silence(switched: Callable[..., tuple[Cli, FakeColab]], monkeypatch: pytest.MonkeyPatch) -> None:
     """With `--long`: a socket without pings is cut, and one with pings lives."""
-    command, _ = switched(idle_cut=1.0)
-    plan = Plan(pong=1.0, long=True, silences=(0.3, 2.5), ping_interval=0.2)
+    command, _ = switched(idle_cut=2.5)
+    plan = Plan(pong=3.0, long=True, silences=(0.3, 5.0), ping_interval=0.2)
     found = looked(command, monkeypatch, plan, "C34")
-    assert found.seen == "without pings alive after 0.3 s of silence, dead after 2.5 s; with pings alive to the end"
+    assert found.seen == "without pings alive after 0.3 s of silence, dead after 5 s; with pings alive to the end"
 
 
 def test_the_end_from_inside(switched: Callable[..., tuple[Cli, FakeColab]], monkeypatch: pytest.MonkeyPatch) -> None:

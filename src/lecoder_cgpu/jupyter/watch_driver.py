@@ -21,6 +21,8 @@ from .watch_state import Phase
 if TYPE_CHECKING:
     from .kernel_channels import KernelConnection
 
+ENDING = 8.0  # seconds in which a server has ended a kernel, which gets 5 of them to end by itself
+ENDING_LOOK = 0.5
 IDLE_PAUSE = 0.5  # seconds between two ticks when nothing is due
 
 InputSource = Callable[[str, bool], str | None]
@@ -102,11 +104,21 @@ class WatchDriver:
         self._ask_a_last_time()
 
     def _ask_a_last_time(self) -> None:
-        """A run whose end nobody has seen ended with its kernel where the server has forgotten that."""
+        """A run whose end nobody has seen ended with its kernel where the server has forgotten that. A server that ends
+        a kernel interrupts it first, and has it in its list until it is gone."""
         outcome = self._outcome
-        if outcome.unknown and outcome.execution.death is None and outcome.interrupted is None and not outcome.problem:
-            outcome.execution.death = self._death(None)
-            outcome.unknown = outcome.execution.death is None
+        deadline = time.monotonic() + ENDING
+        while (
+            outcome.unknown and outcome.execution.death is None and outcome.interrupted is None and not outcome.problem
+        ):
+            try:
+                outcome.execution.death = self._death(None)
+                outcome.unknown = outcome.execution.death is None
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(ENDING_LOOK if outcome.unknown else 0)
+            except KeyboardInterrupt as interrupt:
+                outcome.interrupted = errors.interrupted_status(interrupt)
 
     def _proceed(self, hold: Hold, action: ev.Action | None) -> list[ev.Event]:
         """Do an action, or wait; what came of it. Here the user may interrupt."""

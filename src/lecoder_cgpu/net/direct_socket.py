@@ -204,7 +204,8 @@ class DirectSocket:
     """An open WebSocket. Its methods are those of the websockets library that `net.websocket` uses.
 
     Attributes:
-        socket: below it. subprotocol: that the server chose. close_code: None while it is open.
+        socket: below it. subprotocol: that the server chose. close_code: None while it is open. pinged: how often the
+            server has pinged, which was answered.
     """
 
     def __init__(
@@ -217,6 +218,7 @@ class DirectSocket:
     ) -> None:
         self.socket = opened
         self.subprotocol = subprotocol
+        self.pinged = 0
         self._frames = reader
         self._arrived: deque[str | bytes] = deque()
         self._changed = threading.Condition()
@@ -366,6 +368,7 @@ class DirectSocket:
             return
         assert isinstance(payload, bytes)
         if kind == frames.PING:
+            self.pinged += 1
             self._urgent.append(frames.frame(frames.PONG, payload))
             self._send_urgent()
         elif kind == frames.PONG and (answered := self._pings.pop(payload, None)) is not None:

@@ -186,6 +186,11 @@ class WebSocket:
         return time.monotonic() - began if answered.wait(timeout) else None
 
     @property
+    def pinged(self) -> int | None:
+        """How often the peer has pinged by itself; None where nobody counts."""
+        return getattr(self._connection, "pinged", None)
+
+    @property
     def close_code(self) -> int | None:
         """The code with which the peer closed the socket, None while it is open; 1006 when the connection broke."""
         return self._connection.close_code

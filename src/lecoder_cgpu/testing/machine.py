@@ -89,6 +89,7 @@ class Machine:
             f"--ServerApp.terminals_enabled={terminals}",
             f"--MappingKernelManager.root_dir={self.root / 'content'}",
             "--ServerApp.iopub_data_rate_limit=1e10",
+            "--ServerApp.tornado_settings={'ws_ping_interval': 0}",  # its pings end at what lies in front
             *(["--KernelManager.transport=ipc"] if IPC else []),
         )
 

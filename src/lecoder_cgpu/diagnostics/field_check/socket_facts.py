@@ -148,9 +148,11 @@ def idle(subject: Subject) -> Seen:
                 died = seconds
                 break
             lived = seconds
+        theirs = line.socket.pinged
         pinging = kept.ask(wait=subject.plan.pong).value is not None
     text = f"without pings alive after {lived:g} s of silence" if lived else "without pings"
     text += f", dead after {died:g} s" if died else ""
+    text += f"; the server itself has pinged {theirs} times" if theirs else ""
     text += "; with pings " + ("alive to the end" if pinging else "dead as well")
     will = "pings every 20 s" if pinging else "connects again, and reads what it missed from the recording"
     return Seen(text, bool(died) and pinging, will)
