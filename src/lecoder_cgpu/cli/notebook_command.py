@@ -310,7 +310,7 @@ class Invocation:
         hook.finish(printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.own is not None:
             missing = own_runtime.unfetched(document.pulled, failed=failed)
-            document.release = self.own.keep(missing) if missing else self.own.end()
+            document.release = self.own.keep(missing, self.place.cwd) if missing else self.own.end()
         if self.options["release"]:
             release.after_results(printer, self.app.client, session, document, str(document.job_id or document.run_id))
         if self.printer.mode == "human":

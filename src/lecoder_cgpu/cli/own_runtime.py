@@ -73,8 +73,12 @@ class OwnRuntime:
                 f"the keeper goes on trying to give it back; to do it now: lecoder-cgpu sessions close {record.name}"
             )
 
-    def keep(self, missing: Sequence[str]) -> Release:
-        """Keep the runtime for ten minutes, because these results could not be fetched."""
+    def keep(self, missing: Sequence[str], folder: str | None) -> Release:
+        """Keep the runtime for ten minutes, because these results, as seen from `folder`, could not be fetched."""
+        import shlex
+
+        from ..files.plan import under
+
         assert self._session is not None
         name = self._session.record.name
 
@@ -86,8 +90,9 @@ class OwnRuntime:
         self._app.client.store.change(self._session.record.id, change)
         what = f"not all results were fetched: {', '.join(missing)}"
         self._release = Release(reason=what)
+        paths = shlex.join(under(folder, path) for path in missing)
         self._app.printer.notify(
-            f"{what}; the runtime is kept for 10 minutes: lecoder-cgpu download {missing[0]} --session {name}; "
+            f"{what}; the runtime is kept for 10 minutes: lecoder-cgpu download {paths} --session {name}; "
             f"then: lecoder-cgpu sessions close {name}"
         )
         return self._release

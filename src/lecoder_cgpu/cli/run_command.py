@@ -426,7 +426,7 @@ class Invocation:
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.own is not None:
             missing = own_runtime.unfetched(document.pulled, failed=failed)
-            document.release = self.own.keep(missing) if missing else self.own.end()
+            document.release = self.own.keep(missing, self.cwd) if missing else self.own.end()
         if self.options["release"] and isinstance(document.run_id, str):
             release.after_results(self.printer, self.app.client, session, document, document.run_id)
         if self.printer.mode == "human":

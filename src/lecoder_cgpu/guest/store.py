@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -32,6 +33,7 @@ KEEP_RUNS = 200  # recorded kernel runs, and processes that a client followed
 KEEP_JOBS = 1000
 KEEP_FRESH = 120.0  # seconds for which a finished run is kept in any case: its client may be about to fetch the rest
 TIDY_AFTER = 0.05  # seconds: first the process that was just started has the processors
+PRUNE_PACE = 5.0  # seconds between two looks for runs to remove: each goes through all of them
 LISTEN_PACE = 0.002  # seconds between wake-ups for one run, however often it writes
 PIPE_ROOM = 32 << 10  # bytes that an empty pipe takes at once on every system
 _RUN_ID = re.compile(r"[a-z0-9-]{6,40}")
@@ -293,8 +295,9 @@ class RunStore:
 
     def _keep_tidy(self) -> None:
         """After each start: launch another spare supervisor, and remove old runs beyond the bounds."""
+        pruned, late = -math.inf, False
         while True:
-            self._tidy.wait()
+            self._tidy.wait(PRUNE_PACE if late else None)
             time.sleep(TIDY_AFTER)
             self._tidy.clear()
             with contextlib.suppress(OSError, Failure):  # the next start will try again
@@ -302,7 +305,10 @@ class RunStore:
                     fresh = self._launch()
                     with self._lock:
                         self._spare = fresh
-                self.prune(KEEP_BYTES, KEEP_RUNS)
+                late = time.monotonic() < pruned + PRUNE_PACE
+                if not late:
+                    self.prune(KEEP_BYTES, KEEP_RUNS)
+                    pruned = time.monotonic()
 
     def tidy_soon(self) -> None:
         """Note that a run has started or ended."""
@@ -327,6 +333,9 @@ class RunStore:
 
     @staticmethod
     def _is_past(run: Run, seconds: float) -> bool:
+        with contextlib.suppress(OSError):
+            if time.time() - os.stat(run.folder).st_mtime < seconds:  # its end was written then; the usual case
+                return False
         state = run.state()
         if (
             run.followed
