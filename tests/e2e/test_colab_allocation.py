@@ -90,7 +90,7 @@ def test_people_are_told_what_is_held_at_the_end(colab_cli: Cli, tmp_path: Path)
 def test_people_are_told_that_it_is_not_known(colab: FakeColab, colab_cli: Cli) -> None:
     """After a request whose answer was lost, a runtime may be held; the next command finds out."""
     colab.fail("POST /tun/m/assign", times=None, status=502)
-    assert "is not known; see: lecoder-cgpu sessions list" in colab_cli("run", "ls").err
+    assert "is not known: lecoder-cgpu sessions list" in colab_cli("run", "ls").err
     assert sessions(colab_cli)[0]["colab"]["state"] == "asked"
     colab.mend()
 
