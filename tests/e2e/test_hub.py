@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.other_servers import Hub, documented, python, start, start_hub
-from tests.support.servers import end, free_port, wait_for_api
+from tests.support.servers import JupyterServer, end, free_port, wait_for_api
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.timeout(400)
@@ -34,11 +34,12 @@ def refused(answer: Any, code: int, name: str) -> Any:
     return answer.json["error"]
 
 
-def test_bad_input(cli: Cli, hub: Hub) -> None:
+def test_bad_input(cli: Cli, hub: Hub, jupyter: JupyterServer) -> None:
     """Whatever cannot be is told before anything starts, each with its own sentence; nothing is stored."""
     refused(add(cli, hub, "ann", token="wrong"), 77, "TokenRefused")
     refused(add(cli, hub, "ann", url=f"{hub.url}user/bob/lab"), 2, "ForeignServer")
     refused(add(cli, hub, "ann", url="http://127.0.0.1:1/"), 74, "ConnectionRefused")
+    refused(add(cli, hub, "ann", url=jupyter.url), 74, "NotJupyterHub")
     asked = refused(add(cli, hub, "ann"), 2, "ServerNotRunning")
     assert "--start" in asked["suggestion"]
     poor = add(cli, hub, "ann", "--server", "gpu", token=hub.token_for("ann", "read:users!user=ann"))
@@ -97,11 +98,13 @@ def test_the_default_server_is_the_users_own(cli: Cli, hub: Hub) -> None:
 def test_one_command_and_an_interrupted_one(tmp_path: Path, hub: Hub) -> None:
     """From nothing to the result to nothing held; Ctrl-C while the server starts leaves nothing either."""
     token = hub.token_for("tom")
-    cli = Cli(tmp_path, {"LECODER_CGPU_HUB_URL": hub.url, "LECODER_CGPU_HUB_TOKEN": token})
-    line = ("--backend", "hub", "run", "--rm", "--server-profile")
+    cli = Cli(tmp_path, {"LECODER_CGPU_HUB_TOKEN": token})
+    line = ("run", "--rm", "--hub", hub.url, "--server-profile")
     ran = cli(*line, "a100", "-m", "kernel", "import os; print(os.environ['PROFILE'])", "--json")
     assert (ran.code, ran.json["stdout"], ran.json["release"]["released"]) == (0, "a100\n", "server"), ran
     assert hub.servers("tom") == {}
+    two = cli("--backend", "local", *line, "a100", "true", "--json")
+    assert (two.code, two.json["error"]["name"]) == (2, "ConflictingOptions")
     process = cli.start(*line, "slow", "true")
     wait_until(lambda: any(item["pending"] == "spawn" for item in hub.servers("tom").values()))
     process.send_signal(signal.SIGINT)

@@ -159,7 +159,12 @@ def test_what_is_nearly_a_parameter(near: str) -> None:
 
 
 def test_what_is_no_parameter() -> None:
-    template.check(["{print}", '{"lr": 1}', "{}", "{0}", "{a b}", "{{lrs}}"], ["lr", "name"])
+    """It stays as it is, unless no parameter is used."""
+    template.check(["{lr}", "{print}", '{"lr": 1}', "{}", "{0}", "{a b}", "{{lrs}}"], ["lr", "name"])
+    template.check(["$LECODER_CGPU_PARAM_lr", "{print}"], ["lr"])
+    template.check(['{"seed": 1}', "{{print}}"], ["lr"])
+    with pytest.raises(errors.UsageError, match="every item would be the same"):
+        template.check(["echo", "{seed}"], ["lr"])
 
 
 def test_results_have_places_of_their_own() -> None:

@@ -29,7 +29,7 @@ def checked(url: str) -> SplitResult:
         port = -1
     if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
         raise errors.UsageError(
-            f"{url!r} is not the address of a server", hint="--url http://HOST:PORT/ or --url https://HOST/BASE/"
+            f"{url!r} is not the address of a server", hint="http://HOST:PORT/ or https://HOST/BASE/"
         )
     if parts.username or parts.password:
         raise errors.UsageError("the address must not hold a password", hint="give the token with --token-stdin")

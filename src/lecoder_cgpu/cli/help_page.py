@@ -51,7 +51,7 @@ OPTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "--outputs", "--inline", "--max-output", "--order", "--raw", "--events", "--heartbeat", "--verbose",
         ),
         "The machine": (
-            "--tpu", "--high-ram", "--new-runtime", "--wait-for-capacity", "--rm", "--server-profile",
+            "--tpu", "--high-ram", "--new-runtime", "--wait-for-capacity", "--rm", "--hub", "--server-profile",
             "--server-option",
         ),
         "Limits": ("--idle-timeout", "--idle-release", "--max-runtime", "--max-units", "--release"),

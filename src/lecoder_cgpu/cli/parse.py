@@ -43,7 +43,7 @@ RUN_OPTIONS: Mapping[str, bool] = {
     "-e": True, "--env": True, "--env-file": True, "--secret": True, "--secrets-file": True,
     "--new-runtime": False, "--tpu": True, "--cpu": False,
     "--gpu": True, "--high-ram": False, "--wait-for-capacity": True, "--kernel-name": True,
-    "--server-profile": True, "--server-option": True,
+    "--hub": True, "--server-profile": True, "--server-option": True,
     "-s": True, "--session": True, "--backend": True, "-c": True, "--config": True,
     "--profile": True,
     "--auto-install": False, "-v": False, "--verbose": False, "--no-input": False, "-h": False, "--help": False,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .. import errors
+from ..backends import registry
 from . import parse
-from .app import Command
+from .app import App, Command
 from .durations import duration
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ kernel_option = click.option(
 )
 
 
-def runtime_options(*, new: bool) -> Callable[[F], F]:
-    """Add the options to a command; `new` with `--new-runtime`."""
+def runtime_options(*, new: bool, hub: bool = True) -> Callable[[F], F]:
+    """Add the options to a command; `new` with `--new-runtime`, `hub` with `--hub`."""
     added = [
         gpu_option,
         click.option("--tpu", metavar="[NAME]", help="Ask for a TPU, or for that kind of TPU: v5e-1, v6e-1."),
@@ -84,6 +85,11 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
             help="Release the runtime when it has cost this many compute units, or never. Default: never.",
         ),
     ]
+    if hub:
+        about = "Address of a JupyterHub; a server there is started if need be."
+        added.append(
+            click.option("--hub", metavar="URL", expose_value=False, callback=_remember_hub, help=about),
+        )
     if new:
         added.insert(0, click.option("--new-runtime", is_flag=True, help="Use a new runtime, whatever is there."))
 
@@ -94,6 +100,19 @@ def runtime_options(*, new: bool) -> Callable[[F], F]:
         return function
 
     return decorate
+
+
+def _remember_hub(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    app = context.find_object(App)
+    if value is None or app is None:
+        return
+    if app.options.get("backend") not in (None, registry.HUBS):
+        raise errors.UsageError(
+            f"--hub and --backend {app.options['backend']} exclude each other",
+            name="ConflictingOptions",
+            hint="leave out --backend",
+        )
+    app.options |= {"backend": registry.HUBS, "hubUrl": value}
 
 
 def start_options(function: F) -> F:

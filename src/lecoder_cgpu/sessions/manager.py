@@ -335,7 +335,7 @@ class SessionManager:
         if wants.server_options and not self.backend(backend).takes_server_options:
             raise errors.UsageError(
                 f"the {backend} backend starts no servers with options",
-                hint=f"leave out --server-profile and --server-option, or add --backend {registry.HUBS}",
+                hint="leave out --server-profile and --server-option, or add --hub URL",
             )
         if wants.limits:
             self._check_leased(backend)

@@ -405,7 +405,14 @@ class Session(SessionRuntime):
         Raises:
             errors.NotFoundError: there is none. errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        kernel = self.server.kernel(kernel_id)
+        try:
+            kernel = self.server.kernel(kernel_id)
+        except errors.NotFoundError as error:
+            raise errors.NotFoundError(
+                f"no kernel {kernel_id!r} runs there, as the server says",
+                name="KernelNotFound",
+                hint="whoever started it knows its id; lecoder-cgpu kernel status shows those of sessions here",
+            ) from error
         name = kernel.name or None
         language = None if name is None else self._language_of(name)
         self._keep(KernelRecord(id=kernel.id, path="", ours=False, name=name, language=language))

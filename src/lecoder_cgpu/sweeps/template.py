@@ -77,19 +77,26 @@ def is_read(words: Sequence[str], name: str) -> bool:
     return any(f"LECODER_CGPU_PARAM_{name}" in word for word in words)
 
 
-def check(texts: Iterable[str], names: Sequence[str]) -> None:
-    """Refuse what is nearly the name of a parameter.
+def check(texts: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse what is nearly the name of a parameter, and any other name where no parameter is used.
 
     Raises:
         errors.UsageError: (`UnknownParameter`)
     """
     known = [*names, KEY]
+    unused = not used(texts, names) and not any(is_read(texts, name) for name in names)
     for text in texts:
         for found in _BRACES.finditer(text):
             inner = found[1]
             if inner is None or inner in known:
                 continue
             meant = _meant(inner, known)
+            if meant is None and unused and inner.isidentifier():
+                raise errors.UsageError(
+                    f"{found[0]} is not a parameter, and no parameter is in the command: every item would be the same",
+                    name="UnknownParameter",
+                    hint=f"the parameters are {', '.join(known)} (another: -p NAME=A,B); else write {{{found[0]}}}",
+                )
             if meant is not None:
                 raise errors.UsageError(
                     f"{found[0]} is not a parameter; did you mean {{{meant}}}?",

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from ... import errors
 from ...net.addresses import segment
-from ...net.failures import Refusal, not_jupyter, status_error
+from ...net.failures import Refusal, status_error
 from ...net.http import Http
 
 T = TypeVar("T")
@@ -193,7 +193,7 @@ def _no_hub(url: str, saw: str) -> errors.ConnectionFailed:
 def _explain(refusal: Refusal) -> errors.Error:
     """A Hub's refusal as our error. It says itself what is missing, and that is passed on."""
     if refusal.location is not None or (refusal.page and refusal.status < 400):
-        error: errors.Error = not_jupyter(refusal.what, "it is a page for people")
+        error: errors.Error = _no_hub(refusal.what, "it is a page for people")
         error.hint = NOT_A_HUB
         return error
     said = _message(refusal.body)

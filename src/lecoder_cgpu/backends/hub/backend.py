@@ -58,7 +58,7 @@ class Backend(protocol.Backend):
             raise errors.UsageError(
                 "no JupyterHub is known",
                 name="NoServer",
-                hint="set LECODER_CGPU_HUB_URL and LECODER_CGPU_HUB_TOKEN; "
+                hint="give --hub URL, with the token in LECODER_CGPU_HUB_TOKEN; "
                 "or add one: lecoder-cgpu sessions add NAME --hub URL --token-stdin",
             )
         server = f"lecoder-{uuid.uuid4().hex[:8]}"
@@ -111,6 +111,11 @@ class Backend(protocol.Backend):
         has = _of(record).options
         same = all(has.get(name) == value for name, value in wants.server_options.items())
         return same and super().serves(record, msgspec.structs.replace(wants, server_options={}))
+
+    def is_chosen(self, record: Record) -> bool:
+        """Whether it is on the Hub of the settings, where this command or its environment names one."""
+        url = self._settings.get("hubUrl")
+        return not url.value or url.source not in ("environment", "option") or _of(record).url == address(url.value).url
 
     def owns(self, record: Record) -> bool:
         return _of(record).ours

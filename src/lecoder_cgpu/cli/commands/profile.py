@@ -79,7 +79,7 @@ def create(app: App, name: str, share_login: bool) -> Answer:
 
 @command.command(name="set", cls=runtime_options.RuntimeCommand)
 @click.argument("name", shell_complete=complete_profile)
-@runtime_options.runtime_options(new=False)
+@runtime_options.runtime_options(new=False, hub=False)
 @click.option("--unset", multiple=True, metavar="OPTION", help="Ask for this no longer: gpu, max-units, …, or all.")
 @click.pass_obj
 def set_(app: App, /, name: str, unset: tuple[str, ...], **options: Any) -> Answer:

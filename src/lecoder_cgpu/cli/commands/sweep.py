@@ -123,7 +123,7 @@ def _work(function: F) -> F:
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.option("-y", "--yes", is_flag=True, help="Go on without asking, however many items there are.")
 @_work
-@runtime_options.runtime_options(new=False)
+@runtime_options.runtime_options(new=False, hub=False)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_context
 def start(context: click.Context, /, words: tuple[str, ...], **options: Any) -> Answer:
