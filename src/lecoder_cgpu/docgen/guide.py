@@ -5,6 +5,7 @@ The texts are written by hand, the tables are made; a test executes every consol
 
 from __future__ import annotations
 
+import json
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -160,8 +161,6 @@ name; stdout is exactly one JSON document, whatever happens. `run PROGRAM ARGS -
 arguments, as a process of its own, with its true exit status. Options come before the command, or the script.
 
 ```console
-$ lecoder-cgpu run -m kernel 'for i in range(3):
->     print(i)' --json
 $ lecoder-cgpu run --sync . --timeout 600 --json python train.py   # sends your files, then runs there
 $ lecoder-cgpu run --sync . --wait 100 --json python train.py      # watch for so long; 124 when it goes on
 ```
@@ -181,16 +180,10 @@ Retry 1003, 1006, 1999 and 2003 with a pause; never 1001, 1005 without a change,
 ## Which runtime
 
 `--gpu T4` (or `--gpu A100,L4`, in that order), `--tpu`, `--cpu`, `--high-ram`, `--new-runtime`; `-s NAME` for one that
-is held. Without any of them the active session is used, and with none, one is allocated. 
+is held. Without any of them the active session is used, and with none, one is allocated.
 `sessions adopt ENDPOINT --name NAME` takes over one of another machine or a browser, and shows its jobs.
 
-```console
-$ lecoder-cgpu sessions list --json
-$ lecoder-cgpu gpus --json
-$ lecoder-cgpu kernel restart --json
-```
-
-## Jobs, files, notebooks, packages
+## Jobs, files, notebooks, packages, and looking back
 
 ```console
 $ lecoder-cgpu run --sync . --detach --key train-2 --json python train.py   # the same key and input start once
@@ -202,11 +195,9 @@ $ lecoder-cgpu upload data.csv inputs/ --json
 $ lecoder-cgpu download inputs/data.csv copy.csv --json
 $ lecoder-cgpu run analysis.ipynb -o executed.ipynb --json
 $ lecoder-cgpu install -r requirements.txt --json
-```
-
-## Looking back
-
-```console
+$ lecoder-cgpu sessions list --json
+$ lecoder-cgpu gpus --json
+$ lecoder-cgpu kernel restart --json
 $ lecoder-cgpu logs -n 10 --json
 $ lecoder-cgpu logs --status error --json
 $ lecoder-cgpu doctor --json
@@ -218,5 +209,26 @@ $ lecoder-cgpu reference job wait                       # all about one command,
 `auth login --start --json` prints `url` and `flowId`; a human opens the URL, and what they get goes into
 `auth login --finish FLOW --code-stdin --json`. Or copy `config.json` and `state/session.json` from a machine that is
 logged in, or set `LECODER_CGPU_CREDENTIALS`. `--backend local` needs no login.
-"""
+
+## As tools
+
+`lecoder-cgpu mcp` (the extra `mcp`) is a server; `mcp --config CLIENT` prints these lines with your installation's path:
+
+{_clients()}"""
     )
+
+
+def _clients() -> str:
+    """What each client's configuration needs."""
+    from ..agents import clients
+
+    alike: dict[str, list[str]] = {}
+    for name in clients.PLACES:
+        content = clients.lines(name, command="lecoder-cgpu").content.strip()
+        shown = json.dumps(json.loads(content)) if content.startswith("{") else content
+        alike.setdefault("<br>".join(f"`{line}`" for line in shown.splitlines()), []).append(name)
+    rows = [
+        (", ".join(names), ", ".join(f"`{clients.PLACES[name].file}`" for name in names), lines)
+        for lines, names in alike.items()
+    ]
+    return table(("client", "file", "lines"), rows)
