@@ -34,7 +34,7 @@ raised, and `cli.main` alone turns it into a document and an exit status.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 class Error(Exception):
     """A failure with the code, category and exit status that users are promised.
 
-    `message` says what was wrong, `hint` what to do next (a command or one sentence), `name` is the short
-    machine-readable name (the class name when omitted). `retry_after` is the number of seconds after which the other
-    side wants to be asked again, and `http_status` the status of the answer that was the failure, where there was one.
-    """
+    `message` says what was wrong, `hint` what to do next (a command or a sentence), `name` is for programs (the class'
+    name when omitted). `retry_after`: seconds after which the other side wants to be asked again. `http_status`: of the
+    answer that was the failure."""
 
     code: ClassVar[int] = 2099
     category: ClassVar[str] = "internal"
     exit_status: int = 70
     retryable: bool = False
     description: ClassVar[str] = "The tool failed."
+    reworded: ClassVar[Callable[[str], str]] = staticmethod(str)  # set by `api.suggestions`
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Error(Exception):
 
     @property
     def suggestion(self) -> str | None:
-        """`hint`, as documents and results call it."""
-        return self.hint
+        """`hint` in the library's words: methods stand for commands."""
+        return None if self.hint is None else type(self).reworded(self.hint)
 
 
 class CodeFailure(Error):

@@ -108,7 +108,7 @@ def test_the_reference_is_that_of_this_version() -> None:
         ("done", ["--version"]),
         ("done", ["skill"]),
         ("mcp-config", ["mcp", "--config", "claude"]),
-        ("mcp-config", ["mcp", "--config", "codex"]),
+        ("mcp-config", ["mcp", "--config=Codex"]),
         ("mcp-card", ["mcp", "--card"]),
         ("skill-placed", ["skill", "--uninstall", "./no-such-folder"]),
         ("completion-changed", ["completion", "uninstall", "fish"]),

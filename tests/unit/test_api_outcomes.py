@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from lecoder_cgpu import errors, results
+from lecoder_cgpu.agents import answers
 from lecoder_cgpu.api.outcomes import ended, failure
 from lecoder_cgpu.api.running import Work
 from lecoder_cgpu.api.stream import Stream
@@ -135,3 +136,28 @@ def test_what_goes_wrong_is_raised_by_the_iteration_and_by_the_result() -> None:
         next(stream)
     with pytest.raises(errors.ConnectionFailed):
         stream.result  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("said", "methods", "tools"),
+    [
+        (
+            "a new one: lecoder-cgpu sessions ensure w --backend colab; or forget it: lecoder-cgpu sessions clean",
+            "a new one: Client.ensure('w'); or forget it: Client.close(NAME)",
+            "a new one: the tool ensure with session=w; or forget it: the tool close with its session",
+        ),
+        ("lecoder-cgpu sessions close --all", "Client.close_all()", "the tool close with all=true"),
+        (
+            "it goes on: lecoder-cgpu job wait run-1",
+            "it goes on: Session.find_job('run-1').wait()",
+            "it goes on: the tool job_wait with job=run-1",
+        ),
+        ("leave out --gpu T4", "leave out the argument gpu T4", "leave out the argument gpu T4"),
+        ("lecoder-cgpu auth login", "lecoder-cgpu auth login", "a person can do that: lecoder-cgpu auth login"),
+        ("pip install numpy", "pip install numpy", "pip install numpy"),
+    ],
+)
+def test_suggestions_speak_the_words_of_each_way(said: str, methods: str, tools: str) -> None:
+    """Methods in the library, tools for agents; the hint is the command."""
+    error = errors.UsageError("m", hint=said)
+    assert (error.hint, error.suggestion, answers.suggestion(said)) == (said, methods, tools)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
+
+from ..api.suggestions import reworded
 
 ROOM = 12 << 10  # bytes of an answer beside the streams that were asked for
 SHORTEST = 60  # characters, or items, to which a text or a list is cut at last
 _SAID = ("suggestion", "next", "get", "message", "notice", "reason", "problem")  # fields that may name a command
-_COMMAND = re.compile(r"lecoder-cgpu((?: (?![—–-] )[^\s;,()]+)*)")
 
 # The first words of a command, and what an agent does instead. `{1}` is the first argument that is no option.
 _TOOLS: tuple[tuple[str, str], ...] = (
@@ -27,7 +27,9 @@ _TOOLS: tuple[tuple[str, str], ...] = (
     ("sessions ensure", "the tool ensure with session={1}"),
     ("sessions create", "the tool ensure with session={1}"),
     ("sessions adopt", "the tool ensure with endpoint={1}"),
+    ("sessions close --all", "the tool close with all=true"),
     ("sessions close", "the tool close with session={1}"),
+    ("sessions clean", "the tool close with its session"),
     ("sessions switch", "the argument session={1}"),
     ("sessions list", "the tool status"),
     ("sessions", "the tool status"),
@@ -91,37 +93,5 @@ def _told(node: Any, key: str = "") -> Any:
 
 def suggestion(said: str) -> str:
     """A sentence in which tools and arguments stand for commands and options; what only a person can do says so."""
-    named = _COMMAND.sub(_tool, said)
+    named = reworded(said, _TOOLS, lambda command: f"a person can do that: {command}")
     return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)
-
-
-def _tool(found: re.Match[str]) -> str:
-    words = found[1].split()
-    plain, options = [], {}
-    position = 0
-    while position < len(words):
-        word = words[position]
-        if word in ("--session", "-s", "--attach"):
-            options[word] = words[position + 1] if position + 1 < len(words) else ""
-            position += 2
-        else:
-            if not word.startswith("-"):
-                plain.append(word)
-            position += 1
-    line = " ".join(plain)
-    if "--attach" in options:
-        line = "run --attach"
-    for command, instead in _TOOLS:
-        if line == command or line.startswith(command + " "):
-            rest = plain[len(command.split()) :]
-            values = {
-                "0": rest[0] if rest else "…",
-                "1": rest[0] if rest else "…",
-                "attach": options.get("--attach", ""),
-            }
-            return re.sub(r"\{(\w+)\}", _value(values), instead)
-    return f"a person can do that: lecoder-cgpu{found[1]}"
-
-
-def _value(values: dict[str, str]) -> Callable[[re.Match[str]], str]:
-    return lambda found: values[found[1]]

@@ -15,6 +15,7 @@ from ..sessions import operations
 from ..sessions import session as runtime
 from ..sessions import status as overview
 from ..sessions.manager import SessionManager
+from . import suggestions as suggestions  # from here on, errors suggest methods
 from .limits import Never, limits, request
 from .references import Reference
 from .session import Session

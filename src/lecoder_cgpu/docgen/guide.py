@@ -212,7 +212,7 @@ logged in, or set `LECODER_CGPU_CREDENTIALS`. `--backend local` needs no login.
 
 ## As tools
 
-`lecoder-cgpu mcp` (the extra `mcp`) is a server; `mcp --config CLIENT` prints these lines with your installation's path:
+`lecoder-cgpu mcp` (the extra `mcp`) is a server; `mcp --config CLIENT` prints these lines with your own path:
 
 {_clients()}"""
     )

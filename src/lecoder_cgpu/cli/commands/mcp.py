@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -23,10 +24,25 @@ class McpCommand(Command):
     command."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        for position in range(len(args) - 1):
-            if args[position] == "--config" and args[position + 1] in CLIENTS:
-                args = [*args[:position], "--config-for", *args[position + 1 :]]
-        return super().parse_args(context, args)
+        words: list[str] = []
+        for word in args:
+            words += word.split("=", 1) if word.startswith("--config=") else [word]
+        for position in range(len(words) - 1):
+            if words[position] == "--config":
+                _check(words[position + 1])
+                if words[position + 1].lower() in CLIENTS:
+                    words[position : position + 2] = ["--config-for", words[position + 1].lower()]
+        return super().parse_args(context, words)
+
+
+def _check(value: str) -> None:
+    """Raise errors.UsageError if it is neither a client nor a file."""
+    if value.lower() not in CLIENTS and not Path(value).expanduser().is_file():
+        raise errors.UsageError(
+            f"{value} is neither a client whose lines are known nor a configuration file",
+            name="NoSuchClient",
+            hint=f"lecoder-cgpu mcp --config {'|'.join(CLIENTS)}; others: the command lecoder-cgpu with mcp",
+        )
 
 
 @click.command(cls=McpCommand)
