@@ -128,6 +128,27 @@ def test_a_failed_job_again(cli: Cli, tmp_path: Path) -> None:
         assert cli("sessions", "close", "--all").code == 0
 
 
+def test_a_rehearsal(cli: Cli, tmp_path: Path) -> None:
+    """On this machine, a loss is played when it is agreed to: results are put back, and the result is the same."""
+    cli.variables |= {**PACE, "LECODER_CGPU_BACKEND": "local"}
+    source, place = written(tmp_path, 60), tmp_path / "results"
+    words = ("--restarts", "1", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s")
+    job = cli("run", "--detach", *words, "python3", "train.py").out.strip()
+    try:
+        wait_until(lambda: generation(place) > 0)
+        assert cli("job", "rehearse", job).code == 2  # nobody has agreed
+        assert cli("job", "rehearse", job, "--yes").code == 0
+        done = cli("job", "wait", job, "--json")
+        assert (done.code, done.json["stdout"]) == (0, expected(60)), done
+        assert [(item["cause"], item["resumed"]) for item in done.json["attempts"]] == [
+            ("lost", False),
+            ("finished", True),
+        ]
+    finally:
+        cli("sessions", "close", "--all")
+        cli("keeper", "stop")
+
+
 def test_a_job_between_two_runtimes(cli: Cli) -> None:
     """It is shown, waited for and ended, though there is nothing to ask."""
     now = time.time()

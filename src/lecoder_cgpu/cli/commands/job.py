@@ -322,5 +322,5 @@ def _killed(document: JobDocument) -> str:
     return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
 
 
-for _more in (job_logs.logs, job_plot.plot, job_again.rm, job_again.retry):
+for _more in (job_logs.logs, job_plot.plot, job_again.rm, job_again.retry, job_again.rehearse):
     command.add_command(_more)

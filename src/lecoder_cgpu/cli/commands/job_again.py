@@ -1,4 +1,4 @@
-"""`job rm` and `job retry`: jobs that have ended, deleted or run again."""
+"""`job rm`, `job retry` and `job rehearse`: jobs deleted, run again, or deprived of their runtime."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from ... import errors
 from ...models.base import Done
-from ...runs import planned_jobs
+from ...runs import job_views, planned_jobs
 from ...runs.jobs import Jobs
 from .. import inputs, several_jobs
 from ..app import App, Command
@@ -64,3 +65,38 @@ def retry(app: App, job: str, sync: bool, secret: tuple[str, ...]) -> Answer:
     if app.printer.mode == "human":
         app.printer.note(f"attempt {document.job.attempt} of {document.job.id}; to wait for it: {document.next}")
     return Answer(document, lambda: document.job.id)
+
+
+@click.command(cls=Command)
+@click.argument("job")
+@click.option("--yes", is_flag=True, help="Take its runtime away without asking.")
+@click.pass_obj
+def rehearse(app: App, job: str, yes: bool) -> Answer:
+    """Take a job's runtime away, to see it go on elsewhere with the results that were fetched last.
+
+    A runtime of Colab is really given back, and the job asks for another one: rehearse on the fake Colab first
+    (docs/fake-colab.md). On this machine (--backend local), its processes are killed, and its results are moved aside.
+
+    \b
+    lecoder-cgpu run --backend local --detach --restarts 1 --pull out:results --every 2s python train.py
+    lecoder-cgpu job rehearse run-0123456789abcdef --yes
+    lecoder-cgpu job wait run-0123456789abcdef
+    """
+    from ...runs import rehearsal
+
+    plan = rehearsal.check(app.client, planned_jobs.find(app.client, job, app.session), job)
+    asked = rehearsal.question(app.client, plan)
+    if not yes and not app.printer.agrees(f"{asked}. Go on? [y/N] "):
+        raise errors.UsageError(f"{asked}; nothing was done", name="NotAgreed", hint=f"job rehearse {plan.job} --yes")
+    if plan.pulling is None:
+        app.printer.notify("nothing of it is fetched (--pull, --every), so it begins again from its start")
+    with app.printer.waiting("taking its runtime away …"):
+        done = rehearsal.take_away(app.client, plan)
+    app.printer.notify(done)
+    if app.config.get("keeper").value != "off":
+        app.client.keep()
+    document = job_views.document(planned_jobs.find(app.client, plan.job) or plan, app.client.store)
+    document.exit_code, document.next = 0, f"lecoder-cgpu job wait {plan.job}"
+    if app.printer.mode == "human":
+        app.printer.note(f"see it go on: {document.next}")
+    return Answer(document, lambda: plan.job)
