@@ -36,6 +36,7 @@ def test_the_page_is_true(tmp_path: Path) -> None:
         "1005 pip install surely-not-there",
         "3 None",
         "0 b'trained\\n'",
+        "[(1, 'finished', 0)] b'1\\n'",
         "300\n300\n",
         "error b ZeroDivisionError train.executed.ipynb",
         "['0\\n', '1\\n', '2\\n']",

@@ -60,6 +60,7 @@ class StartArguments(_Arguments):
     cwd: str | None = None
     environment: Environment = None
     timeout: Limit = None
+    restarts: Annotated[int, Meta(ge=0, description="Elsewhere, when its runtime is lost.")] = 0
 
 
 class WaitArguments(_Arguments):

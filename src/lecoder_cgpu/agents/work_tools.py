@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import re
 from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import errors, results
 from ..api.job import Job as RunningJob
@@ -15,12 +16,17 @@ from ..jupyter import messages, outputs
 from ..jupyter.watch_limits import WatchLimits
 from ..models.jobs import JobLogs, JobProgress
 from ..models.runs import Run
-from ..runs import job_output, kernel_runs
+from ..runs import job_output, job_views, kept_output, kernel_runs, planned_jobs
 from ..runs.installs import KIND as INSTALLER
 from ..runs.jobs import describe
 from ..runs.run_record import RunRecord
 from . import arguments as given
 from .desk import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..runs.job_plans import JobPlan
 
 CELL_BUDGET = 2048  # bytes of each stream of a notebook's cell
 
@@ -95,19 +101,26 @@ def job_start(call: Call, arguments: given.StartArguments) -> results.JobStarted
         cwd=arguments.cwd,
         environment=arguments.environment,
         timeout=arguments.timeout,
+        restarts=arguments.restarts,
     )
 
 
 def job_wait(call: Call, arguments: given.WaitArguments) -> JobProgress:
     session = call.session(arguments.session)
-    with session._jobs() as known:
-        document = known.wait(arguments.job, arguments.wait)
+    plan = planned_jobs.find(session._client, arguments.job, session.id)
+    if plan is not None:
+        plan = planned_jobs.Waiting(session._client, plan, session._client.notify).wait(arguments.wait)
+    with _written(session, plan) as known:
+        if plan is None:
+            document = known.wait(arguments.job, arguments.wait)
+        else:
+            document, _ = planned_jobs.ended(session._client, plan, ())
         progress = JobProgress(
             status=document.status,
             error_code=document.error_code,
             exit_code=document.exit_code,
             job=document.job,
-            session=known.session.record.ref,
+            session=document.session,
             error=document.error,
         )
         for name, offset in (("stdout", arguments.stdout_offset), ("stderr", arguments.stderr_offset)):
@@ -119,6 +132,25 @@ def job_wait(call: Call, arguments: given.WaitArguments) -> JobProgress:
             if offset + len(content) < size:
                 setattr(progress, f"{name}_left", size - offset - len(content))
     return progress
+
+
+@contextlib.contextmanager
+def _written(session: Session, plan: JobPlan | None) -> Iterator[Any]:
+    """Where a job's output is read: on its runtime, or what was copied here before that was lost."""
+    if plan is None:
+        with session._jobs() as known:
+            yield known
+        return
+    try:
+        opened = planned_jobs.on_runtime(session._client, plan)
+    except errors.Error:
+        copy = kept_output.of(session._client.state_dir, plan.job)
+        if copy is None:
+            copy = kept_output.Copy(session._client.state_dir, plan, plan.last)
+        yield copy
+        return
+    with opened:
+        yield opened
 
 
 def _whole(content: bytes, cut: bool) -> bytes:
@@ -136,14 +168,15 @@ def _whole(content: bytes, cut: bool) -> bytes:
 
 def job_logs(call: Call, arguments: given.LogsArguments) -> JobLogs:
     session = call.session(arguments.session)
-    with session._jobs() as known:
+    plan = planned_jobs.find(session._client, arguments.job, session.id)
+    with _written(session, plan) as known:
         state, content = known.read(arguments.job, arguments.stream, arguments.offset, arguments.limit)
         offset = job_output.begin(state, arguments.stream, arguments.offset)
         size = (state.stdout_size if arguments.stream == "stdout" else state.stderr_size) or 0
         whole = _whole(content, offset + len(content) < size) or content
         document = JobLogs(
-            job=describe(state),
-            session=known.session.record.ref,
+            job=describe(state) if plan is None else job_views.job(plan),
+            session=session._record.ref if plan is None else job_views.session(plan, session._client.store),
             stream=arguments.stream,
             offset=offset,
             next_offset=offset + len(whole),

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal
 
-from .. import results
+from .. import errors, results
 from ..jupyter import messages
 from ..jupyter.outputs import OutputOptions
-from ..runs import jobs, kernel_runs, planned_jobs, process_runs, records
+from ..runs import job_views, jobs, kept_output, kernel_runs, planned_jobs, process_runs, records
 from .outcomes import ended
 from .session_base import OnBytes, silent
 
 if TYPE_CHECKING:
     from ..models.jobs import JobDocument
-    from ..results import JobInfo, Run
+    from ..results import Attempt, JobInfo, Run
     from ..runs.job_plans import JobPlan
     from .session_base import SessionBase
 
@@ -84,10 +84,38 @@ class Job:
                 raise problem
         return document
 
-    def logs(self, stream: Literal["stdout", "stderr"] = "stdout", offset: int = 0, limit: int | None = None) -> bytes:
-        """What the job wrote to a stream, from a byte offset on; a negative offset counts from the end."""
-        with self._known() as known:
-            return known.read(self.id, stream, offset, limit)[1]
+    def logs(
+        self,
+        stream: Literal["stdout", "stderr"] = "stdout",
+        offset: int = 0,
+        limit: int | None = None,
+        *,
+        attempt: int | None = None,
+    ) -> bytes:
+        """What the job wrote to a stream, from a byte offset on; a negative offset counts from the end. Of a runtime
+        that is gone, that is what was copied here before.
+
+        Args:
+            attempt: which one, from 1; the last one when None.
+
+        Raises:
+            errors.UsageError: (`NoSuchAttempt`) there was none of that number. errors.LostError: nothing was copied.
+        """
+        manager = self.session._client
+        try:
+            which = None if attempt is None else planned_jobs.jobs(manager, self.session.id, self.id, attempt)
+            with which or self._known() as known:
+                return known.read(self.id, stream, offset, limit)[1]
+        except (errors.LostError, errors.NotFoundError):
+            copy = kept_output.of(manager.state_dir, self.id, attempt)
+            if copy is None:
+                raise
+            return copy.read(self.id, stream, offset, limit)[1]
+
+    def attempts(self) -> list[Attempt]:
+        """What became of each attempt of a job that may be run again; an empty list for all others."""
+        plan = self._plan()
+        return [] if plan is None else [results.of(item) for item in job_views.attempts_of(plan)]
 
     def result(
         self,

@@ -13,10 +13,11 @@ from .. import errors, results
 from ..helper.launch import Launch
 from ..jupyter.kernelspecs import PYTHON
 from ..jupyter.messages import new_run_id
-from ..runs import all_jobs, jobs, planned_jobs, records
+from ..runs import all_jobs, jobs, planned_jobs, pushed, records
 from ..runs.attempts import Policy
 from ..runs.kept_jobs import KeptJob, Order
 from ..runs.scripts import around
+from ..sessions import free_tier
 from .job import Job
 from .limits import Never, limits
 from .session_commands import CommandMethods, shown
@@ -46,9 +47,13 @@ class JobMethods(CommandMethods):
         sync: str | Path | None = None,
         pull: Sequence[str] | None = None,
         every: float | None = None,
+        pull_when: str | None = None,
+        push: Sequence[str] = (),
         restarts: int | Literal["unlimited"] = 0,
         retries: int = 0,
         retry_on: Sequence[int] = (),
+        store_secrets: bool = False,
+        understands_free_tier: bool = False,
         max_runtime: float | Never | None = None,
         max_units: float | Never | None = None,
     ) -> Job:
@@ -58,17 +63,24 @@ class JobMethods(CommandMethods):
             key: with a key, the same command is started once, however often this is called.
             name: what `find_job` may call it.
             pull: results (`PATH[:LOCAL]`) that `Job.wait` fetches. every: seconds; the keeper fetches them again and
-                again while the job runs, each time a whole copy of one moment.
+                again while the job runs, each time a whole copy of one moment. pull_when: a pattern; they are fetched
+                when a file of that name has come or has changed there.
+            push: `PATH:DEST`: the runtime itself copies that to a folder of its own, such as a mounted Drive.
             restarts: run it again on another runtime when its own is lost, up to so often; `unlimited` needs a limit.
             retries: run it again when it has failed itself; only after one of these exit statuses with `retry_on`.
+            store_secrets: keep the secrets of a job that may be run again here (0600) until it has ended.
+            understands_free_tier: the terms restrict restarts on a free account, and that is known.
             max_runtime, max_units: limits over all attempts, see `Client.session`.
             cwd, environment, secrets, timeout, idle_timeout, sync: see `shell`.
 
         Raises:
-            errors.UsageError: (`KeyConflict`) the key was used with other input. errors.Error: nothing was started.
+            errors.UsageError: (`KeyConflict`) the key was used with other input; (`FreeTier`) restarts on a free
+                account were not agreed to. errors.Error: nothing was started.
         """
-        if every is not None and not pull:
-            raise errors.UsageError("every says how often pull fetches", hint="add pull=['PATH'], or leave out every")
+        if (every is not None and not (pull or push)) or (pull_when is not None and not pull):
+            raise errors.UsageError(
+                "every and pull_when say how often pull fetches", hint="add pull=['PATH'], or leave them out"
+            )
         if restarts == "unlimited" and max_runtime is None and max_units is None:
             raise errors.UsageError(
                 "restarts='unlimited' needs a limit on time or cost", name="NoLimit", hint="add max_runtime=86400"
@@ -85,8 +97,16 @@ class JobMethods(CommandMethods):
                 restarts=None if restarts == "unlimited" else restarts, retries=retries, retry_on=frozenset(retry_on)
             ),
             limits=limits(max_runtime=max_runtime, max_units=max_units),
+            push=tuple(push),
+            every=every,
+            store_secrets=store_secrets,
+            understood=understands_free_tier,
         )
-        return Job(self, self._start(command, order, environment, secrets, every).job_id)
+        if store_secrets and not (order.policy and secrets):
+            raise errors.UsageError(
+                "store_secrets keeps the secrets of a job that may be run again", hint="leave it out, or add restarts=5"
+            )
+        return Job(self, self._start(command, order, environment, secrets, pull_when).job_id)
 
     def start(
         self,
@@ -98,9 +118,11 @@ class JobMethods(CommandMethods):
         secrets: Mapping[str, str] | None = None,
         timeout: float | None = None,
         pull: Sequence[str] | None = None,
+        restarts: int = 0,
     ) -> JobStarted:
         """Start a job as `job` does, and return the document that `run --detach` prints."""
-        order = Order(key=key, cwd=cwd, timeout=timeout, pull=pull or ())
+        policy = Policy(restarts=restarts)
+        order = Order(key=key, cwd=cwd, timeout=timeout, pull=pull or (), policy=policy)
         return results.of(self._start(command, order, environment, secrets, None))
 
     def _start(
@@ -109,13 +131,15 @@ class JobMethods(CommandMethods):
         order: Order,
         environment: Mapping[str, str] | None,
         secrets: Mapping[str, str] | None,
-        every: float | None,
+        pull_when: str | None,
     ) -> Started:
         from ..files import pulling, sending
 
         sending.check(order.sync, order.pull)
-        if every is not None:
-            order = replace(order, pulling=pulling.declared(order.pull, every, new_run_id()))
+        pushes = pushed.declared(order.push)
+        if order.pull and (order.every is not None or pull_when is not None):
+            every = order.every or pulling.LOOK
+            order = replace(order, pulling=pulling.declared(order.pull, every, new_run_id(), pull_when))
         words = command if isinstance(command, str) else list(command)
         variables, hidden = dict(environment or {}), dict(secrets or {})
         kept = KeptJob(self._client.look_anew(), order)
@@ -123,6 +147,12 @@ class JobMethods(CommandMethods):
         if (earlier := kept.earlier(work)) is not None:
             return earlier
         with self._hold() as held:
+            if order.policy.restarts != 0 and not order.understood and free_tier.needs_agreement(held.backend):
+                raise errors.UsageError(
+                    f"{free_tier.ONE_AFTER_THE_OTHER}; nothing was started",
+                    name="FreeTier",
+                    hint="add understands_free_tier=True, for --i-understand-free-tier, if you may; or no restarts",
+                )
             folder = order.cwd
             if order.sync is not None:
                 source = kept.sources(str(Path(order.sync).expanduser()))
@@ -135,6 +165,8 @@ class JobMethods(CommandMethods):
                 idle_timeout=order.idle_timeout,
                 name=order.name,
                 pull=list(order.pull) or None,
+                push=pushes,
+                push_every=order.every,
                 run_id=kept.job,
             )
             document = jobs.start(held, words, launch, key=order.key)

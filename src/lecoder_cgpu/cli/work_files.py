@@ -36,9 +36,6 @@ def check(sync: str | None, pull: Sequence[str]) -> None:
         sending.check(sync, pull)
 
 
-LOOK = 10.0  # seconds between two looks for what --pull-when names, without --every
-
-
 def every_option(function: Any) -> Any:
     """Add `--every` and `--pull-when` to a command."""
     import click
@@ -80,7 +77,7 @@ def pulling(options: dict[str, Any]) -> Pulling | None:
         )
     if when is not None and not when.strip():
         raise errors.UsageError("--pull-when is empty", hint="a file that the program writes: --pull-when 'out/*.done'")
-    from ..files.pulling import declared
+    from ..files.pulling import LOOK, declared
 
     return declared(options["pull"], options["every"] or LOOK, new_run_id(), when)
 

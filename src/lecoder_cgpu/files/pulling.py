@@ -25,6 +25,7 @@ from .fetch import Fetch, Tell, put_back
 from .generations import Generations, Manifest, resolve
 
 LEAST = 1.0  # seconds between two fetches
+LOOK = 10.0  # seconds between two looks for what says when to fetch, unless the user says how many
 LOCK_WAIT = 120.0  # seconds that a last fetch waits for another process, which is fetching the same
 PATIENCE = 30.0  # seconds that the end of the work waits for a fetch under way; the last fetch waits for its lock
 

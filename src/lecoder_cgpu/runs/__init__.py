@@ -11,7 +11,8 @@ what runs there. `attempts` decides whether work is run again, `losses` what bec
 `job_plans` is what is stored of that (`stored_work`: without secrets), `job_sources` the files that are kept for it,
 `kept_jobs` what is kept of one when it starts, `kept_output` what it has printed, `pushed` what the runtime copies
 itself, `job_steps` what is done, `job_views` what is shown, and `planned_jobs` asks for and ends such a job wherever it
-is; `rehearsal` plays its loss. `auto_install` repeats a run that lacked a package, `plots` finds the numbers that one has printed.
+is; `rehearsal` plays its loss. `auto_install` repeats a run that lacked a package, `plots` finds the numbers that one
+has printed.
 Who may use it: the command line, the library, notebooks and the tools for agents.
 Never here: which cells a notebook has (`notebooks/`), or how a run is printed (`cli/`).
 """
