@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -12,15 +11,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .. import __version__, config, errors
+from .. import __version__, errors
 from ..system import logs, waits
-from . import answers, proxies
+from . import answers, proxies, tls
 from .failures import Refusal, jupyter_error, retry_after, status_error, unreachable
 from .retry import persist
 
 if TYPE_CHECKING:
     import http.cookiejar
-    import ssl
 
     import httpx2
 
@@ -34,39 +32,6 @@ def is_loopback(url: str) -> bool:
     """Whether the address is this machine's own; such traffic never goes through a proxy."""
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def tls_context(ca: str | None = None) -> ssl.SSLContext:
-    """What TLS connections trust: the system's authorities, or SSL_CERT_FILE, and those in the file `ca`.
-
-    Raises:
-        errors.ConfigError: the file holds none.
-    """
-    import ssl
-
-    context = _system_context()
-    if ca is not None:
-        try:
-            context.load_verify_locations(cafile=ca)
-        except (OSError, ssl.SSLError) as error:
-            raise errors.ConfigError(
-                f"{ca} holds no certificate authority that can be read: {error}",
-                hint="give a file of certificates in PEM form to lecoder-cgpu sessions add … --ca FILE",
-            ) from error
-    return context
-
-
-def _system_context() -> ssl.SSLContext:
-    """What the system trusts. On macOS and Windows that is asked of the system itself, which knows the authorities that
-    a company has added; elsewhere OpenSSL's files are the system's."""
-    import ssl
-
-    named = config.environment("SSL_CERT_FILE") or config.environment("SSL_CERT_DIR")
-    if sys.platform in ("darwin", "win32") and not named:
-        import truststore
-
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return ssl.create_default_context()
 
 
 def _client_for(url: str, **options: Any) -> httpx2.Client:
@@ -125,7 +90,7 @@ class Http:
             headers=self._headers,
             timeout=httpx2.Timeout(ANSWER, connect=CONNECT_TIMEOUT),
             # The WebSocket does the same: the system's authorities, or SSL_CERT_FILE; no proxy to this machine itself.
-            verify=tls_context(self._ca),
+            verify=tls.context_for(self.base_url, self._ca),
             follow_redirects=False,
             cookies=_no_cookies(),
         )
@@ -349,7 +314,8 @@ def exchange(
     clock = answers.Clock(timeout, len(content or b""))
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
-        with waits.on(f"an answer to {what}"), _client_for(url, timeout=timeout, verify=tls_context(ca)) as client:
+        trusted = tls.context_for(url, ca)
+        with waits.on(f"an answer to {what}"), _client_for(url, timeout=timeout, verify=trusted) as client:
             answer = answers.begun(
                 client, client.build_request(method, url, content=content, headers=sent), clock, what
             )
@@ -381,7 +347,7 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
         url,
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
         timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
-        verify=tls_context(),
+        verify=tls.context(),
         follow_redirects=True,
     )
     content = bytearray()

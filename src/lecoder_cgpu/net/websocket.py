@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from ..system import logs
-from . import direct_socket, failures, proxies
+from . import direct_socket, failures, proxies, tls
 from .direct_socket import Cut
 from .frames import Cutter
-from .http import CONNECT_TIMEOUT, USER_AGENT, tls_context
+from .http import CONNECT_TIMEOUT, USER_AGENT
 from .retry import persist
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class WebSocket:
             errors.AuthError, errors.NotFoundError, errors.ConnectionFailed: the handshake was refused or failed.
         """
         seconds = CONNECT_TIMEOUT if timeout is None else timeout
-        context = tls_context(ca) if url.startswith("wss:") else None
+        context = tls.context(ca) if url.startswith("wss:") else None
         return persist(lambda: cls._once(url, headers, subprotocols, seconds, context, ping_interval, cut))
 
     @classmethod

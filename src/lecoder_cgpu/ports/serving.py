@@ -17,7 +17,7 @@ from urllib.parse import unquote, unquote_plus
 from .. import errors
 from ..backends.protocol import Upstream
 from ..jupyter.endpoint import Endpoint
-from ..net.http import tls_context
+from ..net import tls
 from ..sessions.session import Session
 from .http_proxy import PortProxy
 from .proxy_heads import Answer, Fields, Refused, Request, named
@@ -97,7 +97,7 @@ class ServedRuntime(PortProxy):
 
     @cached_property
     def _tls(self) -> SSLContext:
-        return tls_context(self._session.endpoint.ca)
+        return tls.context(self._session.endpoint.ca)
 
     def _lost(self) -> errors.Error:
         return self._session.loss("its server was served here", "lecoder-cgpu sessions list")
