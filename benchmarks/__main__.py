@@ -17,7 +17,10 @@ from pathlib import Path
 
 from .measure import Table, local_runtime
 
-NAMES = ("commands", "series", "starts", "requests", "lines", "recorder", "latency", "memory", "files", "notebook")
+NAMES = (
+    *("commands", "series", "starts", "requests", "lines", "recorder", "latency", "memory", "files", "notebook"),
+    "surviving",
+)
 
 
 def main() -> int:
