@@ -261,7 +261,7 @@ def test_a_socket_is_closed_in_order() -> None:
         codes.append(connection.close_code)
 
     stop = threading.Event()
-    with serve(serve_one, "127.0.0.1", 0, max_queue=1) as server:
+    with serve(serve_one, "127.0.0.1", 0, max_queue=1, close_timeout=1) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}/"
