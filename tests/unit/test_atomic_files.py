@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -125,4 +126,27 @@ def test_what_fails_under_a_lock_is_no_problem_of_the_lock(tmp_path: Path) -> No
     with pytest.raises(errors.ConnectionFailed), atomic_files.lock(tmp_path / "state.json"):
         raise errors.ConnectionFailed("the server is gone")
     with atomic_files.lock(tmp_path / "state.json", wait=0.1):
+        pass
+
+
+def test_a_lock_is_waited_for_while_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose turn it is on a busy machine is chance; a holder that does nothing is given up, and said."""
+    monkeypatch.setattr(atomic_files, "LOCK_WAIT", 0.2)
+    path, got = tmp_path / "file", threading.Event()
+
+    def want() -> None:
+        with atomic_files.lock(path, 0.2):
+            got.set()
+
+    with atomic_files.lock(path):
+        waiting = threading.Thread(target=want, daemon=True)
+        waiting.start()
+        for number in range(7):
+            atomic_files.write_atomic(path, str(number).encode())
+            time.sleep(0.1)
+        assert waiting.is_alive()
+        assert not got.is_set()
+    waiting.join(10)
+    assert got.is_set()
+    with atomic_files.lock(path), pytest.raises(errors.LockHeld), atomic_files.lock(path, 0.2):
         pass

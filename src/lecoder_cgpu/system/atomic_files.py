@@ -24,6 +24,7 @@ from . import process_identity, waits
 T = TypeVar("T")
 
 LOCK_WAIT = 10.0  # seconds that a writer waits for another process before it gives up
+TURNS = 12  # times that it waits so long for others that write one after the other
 WRITING = 5.0  # seconds that writing a state file takes at most: what is older and nobody's is a dead writer's
 ABANDONED = 3600.0  # the same where the writer cannot be told: by versions before this one, or on another machine
 LATEST = 6e10  # seconds since 1970: beyond any time or duration that a state file may hold
@@ -221,22 +222,39 @@ def _write(descriptor: int, content: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def _written(path: Path) -> tuple[int, int] | None:
+    """What tells whether a file was written since; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 @contextlib.contextmanager
 def lock(path: Path, wait: float = LOCK_WAIT, holder: str | None = None) -> Iterator[None]:
     """Hold the lock that guards `path`. The operating system drops it when its holder dies. `holder` says who may hold
-    it, for those who are told of the wait.
+    it, for those who are told of the wait. As long as others go on writing the file, it is waited for `TURNS` times as
+    long: on a busy machine, chance decides whose turn it is.
 
     Raises:
-        errors.LockHeld: another process has held it for `wait` seconds. errors.ConfigError: the folder is unusable.
+        errors.LockHeld: others have held it for `wait` seconds. errors.ConfigError: the folder is unusable.
     """
     import filelock
 
     ensure_dir(path.parent)
     guard = path.with_name(path.name + ".lock")
+    held = filelock.FileLock(guard, timeout=wait, mode=0o600)
     try:
-        held = filelock.FileLock(guard, timeout=wait, mode=0o600)
         with waits.on(holder or f"another process, which holds {guard}"):
-            held.acquire()
+            for turns_left in reversed(range(TURNS if wait >= LOCK_WAIT else 1)):
+                before = _written(path)
+                try:
+                    held.acquire()
+                    break
+                except filelock.Timeout:
+                    if not turns_left or _written(path) == before:
+                        raise
     except filelock.Timeout as error:
         raise errors.LockHeld(
             f"{guard} has been held by another process for {wait:g} s",
