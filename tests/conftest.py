@@ -27,7 +27,7 @@ from tests.support.servers import JupyterServer, start_server
 __all__ = ["colab", "colab_cli", "hollow", "pty_of"]  # fixtures that live beside what they are about
 
 
-SEEDS = {"chaos_seed": 8, "life_seed": 18}  # how many there are without `--chaos`
+SEEDS = {"chaos_seed": 8, "life_seed": 18, "loss_seed": 1}  # how many there are without `--chaos`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`chaos_seed` and `life_seed` are each of the seeds that were asked for."""
+    """`chaos_seed`, `life_seed` and `loss_seed` are each of the seeds that were asked for."""
     for name, number in SEEDS.items():
         if name in metafunc.fixturenames:
             first, _, end = (metafunc.config.getoption("--chaos") or str(number)).rpartition(":")

@@ -173,11 +173,10 @@ def test_a_job_between_two_runtimes(cli: Cli) -> None:
     assert ended.json["attempts"][0]["cause"] == "lost"
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: Path, seed: int) -> None:
+def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: Path, loss_seed: int) -> None:
     """The runtime is lost, and the keeper is killed, at random moments, also while it starts another attempt: the same
     result, never two runtimes, each attempt once."""
-    chance = random.Random(seed)
+    chance = random.Random(loss_seed)
     source, place = written(tmp_path, 70), tmp_path / "results"
     started = kept(
         "run", "--detach", KNOWN, "--restarts", "9", "--sync", str(source), "--pull", f"out:{place}", "--every", "1s",

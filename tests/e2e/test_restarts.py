@@ -110,11 +110,10 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
     assert [logged[item["runId"]] for item in document["attempts"]] == ["lost", "lost", "ok"]
 
 
-@pytest.mark.parametrize("seed", range(1))
-def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, seed: int) -> None:
+def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, loss_seed: int) -> None:
     """Lost at random moments, also while another runtime is asked for, or results are put back: the same result, never
     two runtimes, and nothing held at the end."""
-    chance = random.Random(seed)
+    chance = random.Random(loss_seed)
     source, place = written(tmp_path, 70), tmp_path / "results"
     colab.switches.lost = chance.choice(("404", "refused"))
     running = colab_cli.start(

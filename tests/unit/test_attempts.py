@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from lecoder_cgpu.backends.protocol import RuntimeRequest
+from lecoder_cgpu.cli.restart_terms import estimate
 from lecoder_cgpu.runs.attempts import BARREN, LONGEST_PAUSE, Past, Policy, decide
+from lecoder_cgpu.store.leases import Limits
 
 
 def lost(*, fresh: bool = True) -> Past:
@@ -62,3 +65,18 @@ def test_crash_loops_end() -> None:
     assert not decide(policy, [lost(fresh=False), failed(fresh=False), lost(fresh=False)]).again
     assert decide(policy, [*barren, lost(), *barren]).again
     assert decide(policy, [lost()]).pause < decide(policy, barren).pause <= LONGEST_PAUSE
+
+
+def test_memory_that_was_used_up() -> None:
+    """Another machine of the kind would die in the same way."""
+    assert decide(Policy(restarts=3), [Past(cause="oom")]).why == "its memory was used up, and would be again"
+
+
+def test_what_all_attempts_may_cost() -> None:
+    """What is told before the first: the rate as far as it was seen, and the limits over all attempts."""
+    limits = Limits(max_units=20.0, max_runtime=7200.0)
+    assert estimate("5", RuntimeRequest(limits=limits), 1.5) == (
+        "--restarts 5: 1.5 units an hour; all attempts together: at most 20 units (--max-units) and "
+        "at most 2 h, about 3 units (--max-runtime)"
+    )
+    assert "no limit on cost (--max-units sets one)" in estimate("1", RuntimeRequest(), None)

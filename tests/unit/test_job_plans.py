@@ -146,3 +146,14 @@ def test_a_copy_of_what_was_printed(tmp_path: Path) -> None:
     assert (copy.is_complete, "18 bytes" in copy.said(), "may have printed more" in copy.said()) == (False, True, True)
     (folder / kept_output.ALL).touch()
     assert (copy.is_complete, "all that it printed" in copy.said()) == (True, True)
+
+
+def test_stored_secrets(tmp_path: Path) -> None:
+    """They lie in a file of their own until the job has ended, however it does."""
+    job_plans.keep_secrets(tmp_path, JOB, {"TOKEN": "abc-def"})
+    job_plans.write(tmp_path, planned(tried(), state="pausing"))
+    (stored,) = (tmp_path / "jobs").glob("*.secrets")
+    assert (stored.stat().st_mode & 0o077, job_plans.stored_secrets(tmp_path, JOB)) == (0, {"TOKEN": "abc-def"})
+    assert "abc-def" not in (tmp_path / "jobs" / f"{JOB}.json").read_text()
+    job_plans.write(tmp_path, planned(tried(), state="ended"))
+    assert (stored.exists(), job_plans.stored_secrets(tmp_path, JOB)) == (False, {})
