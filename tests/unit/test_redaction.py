@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,13 @@ def test_a_protected_secret_never_survives(secret: str, tree: Any, before: str, 
         msgspec.json.encode(result)  # whatever went in, it can be written down
         for text in leaves(result):
             assert secret not in text
+
+
+def test_a_secret_is_hidden_however_a_program_spells_it() -> None:
+    """As Python and JSON escape it, and each line of it that says enough."""
+    secret = 'p@ss "w\\\\ord\nsecond line é'
+    for text in (repr(secret), ascii(secret), json.dumps(secret), "x second line é y"):
+        assert "second line" not in redact(text, spellings([secret]))
 
 
 @given(TREES)

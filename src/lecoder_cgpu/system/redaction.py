@@ -16,6 +16,7 @@ import msgspec
 
 from . import password_flags
 
+SHORTEST_LINE = 6  # characters of a line of a secret that is hidden alone
 MASK = "***"
 
 _SECRET_KEY = re.compile(
@@ -137,7 +138,9 @@ def _only_the_head(found: re.Match[str]) -> str:
 
 
 def spellings(secrets: Iterable[str]) -> list[str]:
-    """The secrets as they may stand in a text: also percent-encoded and escaped as in JSON, longest first."""
+    """The secrets as they may stand in a text: also percent-encoded, escaped as in JSON or Python, or one line of
+    several; longest first."""
+    import json
     from urllib.parse import quote, quote_plus
 
     found = set()
@@ -145,6 +148,8 @@ def spellings(secrets: Iterable[str]) -> list[str]:
         plain = encodable(secret)
         escaped = msgspec.json.encode(plain).decode()[1:-1]
         found |= {secret, plain, quote(plain, safe=""), quote(plain), quote_plus(plain), escaped}
+        found |= {json.dumps(secret)[1:-1], repr(secret)[1:-1], ascii(secret)[1:-1]}
+        found |= {line for line in plain.splitlines() if len(line) >= SHORTEST_LINE}
     return sorted(found, key=lambda item: (-len(item), item))
 
 
