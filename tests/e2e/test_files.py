@@ -348,11 +348,13 @@ def test_run_in_what_was_synced(lab: Cli, jupyter: JupyterServer, tmp_path: Path
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "train.py").write_text("open('out.txt', 'w').write('result'); print('trained'); raise SystemExit(3)")
+    (folder / "out").symlink_to("/")
     target = tmp_path / "got.txt"
     result = lab(
         "run", "--json", "--sync", str(folder), "--pull", f"out.txt:{target}", "--pull", "no", "python", "train.py"
     )
     assert (result.code, result.json["stdout"], result.json["synced"]["sent"]) == (3, "trained\n", 1)
+    assert "skipped: out: a link that leads out of the folder" in result.err
     assert target.read_text() == "result"
     assert [item.get("error", {}).get("name") for item in result.json["pulled"]] == [None, "FileNotFound"]
     # Nothing that was asked for may be missing from a success.

@@ -16,6 +16,7 @@ from . import durations, progress
 from .app import App
 from .live import tell_pulled
 from .output import Printer, counted
+from .plain_text import in_a_line
 
 if TYPE_CHECKING:
     from ..files.pulling import Pulling
@@ -140,6 +141,8 @@ def send(
 
     with progress.telling(printer, f"sending {folder}") as hears:
         synced, there = sending.send(session, folder, cwd, source=source, progress=hears.advance, expect=hears.expect)
+    for item in synced.skipped:
+        printer.note(f"skipped: {in_a_line(item.path)}: {item.reason}")
     if printer.mode == "human":  # as `ls` on the runtime takes it
         printer.note(f"synced: {counted(synced.sent, 'file')} to {plan.source_name(os.path.expanduser(folder))}/")
     return synced, there
