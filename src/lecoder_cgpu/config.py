@@ -388,7 +388,7 @@ def read(path: Path, *, required: bool = False) -> dict[str, Any]:
     import json
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = (path.read_bytes() if required else profiles.file_content(path)).decode()
     except FileNotFoundError:
         if required:
             raise errors.ConfigError(
@@ -396,7 +396,8 @@ def read(path: Path, *, required: bool = False) -> dict[str, Any]:
             ) from None
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise errors.ConfigError(f"{path} cannot be read: {error}", hint=f"chmod u+r {path}") from error
+        why = getattr(error, "strerror", None) or error
+        raise errors.ConfigError(f"{path} cannot be read: {why}", hint=f"chmod u+r {path}") from error
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -8,9 +8,12 @@ Reading is here, changing in `sessions/profile_changes.py`. Nothing but a person
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from . import errors
 
@@ -18,7 +21,34 @@ DEFAULT = "default"
 FILE = "profiles.json"
 FOLDER = "profiles"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+LARGEST = 64 << 20  # bytes of a file that is read whole
 LIST = "lecoder-cgpu profile list"
+
+
+def opened_file(path: Path) -> BinaryIO:
+    """A file of ours for reading. What is put in its place must not hold anybody up: a pipe, a device.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file
+
+
+def file_content(path: Path) -> bytes:
+    """What is in a file of ours.
+
+    Raises:
+        OSError: as of `opened_file`, or it is too large.
+    """
+    with opened_file(path) as file:
+        found = file.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise OSError(errno.EFBIG, f"it has more than {LARGEST >> 20} MiB", str(path))
+    return found
 
 
 class Profile(NamedTuple):
@@ -104,7 +134,7 @@ def read(path: Path) -> dict[str, Any]:
     import json
 
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(file_content(path))
     except FileNotFoundError:
         return {"active": DEFAULT, "profiles": {}}
     except OSError as error:

@@ -172,7 +172,7 @@ def test_the_file_service(fuzz: Fuzz, tmp_path: Path) -> None:
         there.files = hostile = Hostile(str(there.root))
         # What a session is to the storage: its name, and somebody who is told.
         session: Any = types.SimpleNamespace(
-            record=types.SimpleNamespace(ref=SessionRef(name="s", id="1", backend="x"))
+            record=types.SimpleNamespace(ref=SessionRef(name="s", id="1", backend="x"), apart=False)
         )
         session.endpoint, session.server, session.backend = Endpoint(url="http://127.0.0.1/"), None, None
         session.notify = lambda text: None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lecoder_cgpu import errors
+from lecoder_cgpu import config, errors, profiles
 from lecoder_cgpu.system import atomic_files
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
@@ -150,3 +150,18 @@ def test_a_lock_is_waited_for_while_others_write(tmp_path: Path, monkeypatch: py
     assert got.is_set()
     with atomic_files.lock(path), pytest.raises(errors.LockHeld), atomic_files.lock(path, 0.2):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no names here")
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    """A pipe or a device in the place of a file of ours is refused at once; a signal could not end the wait."""
+    pipe, device = tmp_path / "pipe", tmp_path / "device"
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/zero")
+    for path in (pipe, device, tmp_path):
+        with pytest.raises(errors.ConfigError):
+            atomic_files.read(path)
+        with pytest.raises(errors.ConfigError):
+            config.read(path)
+        with pytest.raises(errors.ConfigError):
+            profiles.read(path)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from .. import errors
+from .. import errors, profiles
 from ..models.login import StoredLogin
 from ..models.status import Account
 from ..system import atomic_files as state
@@ -114,7 +114,7 @@ class Files:
         kept: dict[str, Any] = {}
         earlier: StoredLogin | None = None
         with contextlib.suppress(OSError, *state.DAMAGED):
-            before = msgspec.json.decode(self.session.read_bytes())
+            before = msgspec.json.decode(profiles.file_content(self.session))
             if isinstance(before, dict) and before.get("id") == login.id:
                 kept = {key: value for key, value in before.items() if key != "refreshTokenIn"}
             earlier = msgspec.convert(before, StoredLogin)
@@ -154,7 +154,7 @@ class Files:
     def read_token(self, key: str) -> Token | None:
         """The cached access token of the credentials with that key; None if there is none that can be read."""
         with contextlib.suppress(OSError, state.Damaged):
-            token = state.decode(self.token.read_bytes(), Token)
+            token = state.decode(profiles.file_content(self.token), Token)
             redaction.protect(token.access_token)
             if token.key == key:
                 return token

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from .. import errors
+from .. import errors, profiles
 from . import process_identity, waits
 
 T = TypeVar("T")
@@ -129,7 +129,7 @@ def read(path: Path) -> bytes | None:
         errors.ConfigError: it cannot be read.
     """
     try:
-        return path.read_bytes()
+        return profiles.file_content(path)
     except FileNotFoundError:
         return None
     except OSError as error:

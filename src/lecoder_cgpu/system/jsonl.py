@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import profiles
 from . import atomic_files
 
 BLOCK = 64 * 1024
@@ -78,7 +79,7 @@ def opened(path: Path) -> BinaryIO | None:
         errors.ConfigError: there is one and it cannot be read.
     """
     try:
-        return path.open("rb")
+        return profiles.opened_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:
