@@ -149,8 +149,8 @@ def sockets_refused(refusal: errors.Error, where: str) -> errors.Error:
         name="WebSocketsRefused",
         retryable=False,
         http_status=refusal.http_status,
-        hint="ask who runs it to allow WebSockets there; a stock server refuses those of other origins: "
-        "--ServerApp.allow_origin='*'; files go without: lecoder-cgpu upload, lecoder-cgpu download",
+        hint="have the proxy pass the headers Upgrade, Connection and Authorization on, or ask who runs the server to "
+        "allow WebSockets; files go without: lecoder-cgpu upload, lecoder-cgpu download",
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 STREAMS = ("stdout", "stderr")
 BUDGET = 8192  # bytes of each stream that a document shows, unless asked otherwise
+AT_ONCE = 4 << 20  # bytes of a stream that are held
 LAST = 1 << 16  # bytes that are looked through first for the last lines
 
 
@@ -47,22 +48,39 @@ def read_both(
         The job, and the offsets in stdout and stderr behind what was delivered.
     """
     offsets = dict.fromkeys(STREAMS, offset) if isinstance(offset, int) else offset
-    state, out = written.read(key, "stdout", offsets["stdout"], limit)
-    state, err = written.read(key, "stderr", offsets["stderr"], limit)
-    content = {"stdout": memoryview(out), "stderr": memoryview(err)}
-    begins = {name: begin(state, name, offsets[name]) for name in STREAMS}
-    noted, shown = dict.fromkeys(content, 0), dict(begins)
+    state, _ = written.read(key, "stdout", 0, 0)
+    streams = {name: _Stream(written, state, name, offsets[name], limit) for name in STREAMS}
+    noted = dict.fromkeys(STREAMS, 0)
     for name, size in output_order.pieces(written.order(state.run)):
         noted[name] += size
-        piece = content[name][shown[name] - begins[name] : max(noted[name] - begins[name], 0)]
-        if piece:
-            on_output(name, bytes(piece))
-            shown[name] += len(piece)
-    for name, whole in content.items():  # an earlier version wrote down no order
-        if rest := whole[shown[name] - begins[name] :]:
-            on_output(name, bytes(rest))
-            shown[name] += len(rest)
-    return state, shown["stdout"], shown["stderr"]
+        streams[name].deliver(on_output, noted[name])
+    for stream in streams.values():  # an earlier version wrote down no order
+        stream.deliver(on_output, stream.end)
+    return state, streams["stdout"].at, streams["stderr"].at
+
+
+class _Stream:
+    """A stream of a job that is delivered, of which a part is held."""
+
+    def __init__(self, written: Written, state: RunState, name: str, offset: int, limit: int | None) -> None:
+        size = (state.stdout_size if name == "stdout" else state.stderr_size) or 0
+        self._written, self._run, self._name = written, state.run, name
+        self.at = begin(state, name, offset)
+        self.end = size if limit is None else min(size, self.at + limit)
+        self._held = memoryview(b"")
+
+    def deliver(self, on_output: Callable[[str, bytes], None], end: int) -> None:
+        """Deliver what is before that offset and was not delivered."""
+        while self.at < min(end, self.end):
+            if not self._held:
+                content = self._written.read(self._run, self._name, self.at, min(self.end - self.at, AT_ONCE))[1]
+                self._held = memoryview(content)
+                self.end = self.end if content else self.at  # it was cut meanwhile
+            piece = self._held[: max(min(end, self.end) - self.at, 0)]
+            if piece:
+                on_output(self._name, bytes(piece))
+            self.at += len(piece)
+            self._held = self._held[len(piece) :]
 
 
 def show_ends(
