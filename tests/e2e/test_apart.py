@@ -74,6 +74,13 @@ def test_no_output_is_lost(farm: Cli) -> None:
     assert flushed.out.endswith("\n19999\n")
 
 
+def test_a_kernel_that_dies(farm: Cli) -> None:
+    """Its machine goes with it, and with that the helper; both are there again for the next command."""
+    died = farm("run", "-m", "kernel", "import os; os._exit(3)", "--json")
+    assert (died.code, died.json["error"]["name"]) == (1, "KernelDied"), died
+    assert farm("run", "-m", "kernel", WHERE).out == farm("run", THERE).out
+
+
 def test_the_kernel_joins_what_was_there_before(gateway: Gateway, tmp_path: Path) -> None:
     """A command first, then code, through a server before the gateway: what the command left is there. The kernel is
     found again from another machine, and a second session has its own."""

@@ -55,7 +55,7 @@ from typing import assert_never
 from .. import errors
 from . import messages as wire
 from . import watch_events as ev
-from .execution import EXECUTION_TYPES, GONE
+from .execution import EXECUTION_TYPES, GONE, RESTARTED
 from .execution_end import Ending
 from .outcome import Outcome
 from .watch_limits import WatchLimits
@@ -251,6 +251,9 @@ class Watch:
             self.outcome.steps.append("the end of the output was not confirmed by the server")
             self.execution.idle = True
             self._state.read_on()
+            return
+        if self.execution.restarted and not self._state.reconnected:  # and the new process does nothing for us
+            self.execution.death = f"{RESTARTED}, before anything of this run was seen"
             return
         self.outcome.dropped = True
         self.outcome.unknown = True  # unless the recording knows better

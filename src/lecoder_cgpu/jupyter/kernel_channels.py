@@ -234,6 +234,11 @@ class KernelConnection:
                 return message.content
         return None
 
+    def nudge(self) -> None:
+        """Make the kernel publish its state, from which the server knows it."""
+        with contextlib.suppress(errors.ConnectionFailed):
+            self._send(messages.request("kernel_info_request", {}, session=self.session_id))
+
     def wait_until_heard(self) -> None:
         """Wait until the messages of a new kernel reach us (protocol J3), also after a crash; `HEARD_WITHIN` seconds at
         most.

@@ -206,7 +206,10 @@ class WatchDriver:
                     server.restart(kernel)
                     return ev.RestartDone()
                 case ev.Probe():
-                    return ev.KernelState(server.kernel(kernel).execution_state)
+                    state = server.kernel(kernel).execution_state
+                    if state == "starting":  # until it publishes something, as it does when it is asked
+                        self._connection.nudge()
+                    return ev.KernelState(state)
         except errors.Error as error:
             if isinstance(action, ev.Interrupt):
                 return ev.InterruptSent(error)
