@@ -98,32 +98,32 @@ def command(job: Job) -> str:
     return first if len(first) <= 60 else first[:59] + "…"
 
 
-def lines(job: Job) -> list[str]:
-    found = [
-        f"{job.id}: {job.state}",
-        *([f"  name      {job.name}"] if isinstance(job.name, str) else []),
-        f"  command   {command(job)}",
-        f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",
+def lines(job: Job) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = [
+        (Cell(job.id, "bold"), ": ", looks.state(job.state)),
+        *([(f"  name      {job.name}",)] if isinstance(job.name, str) else []),
+        (f"  command   {command(job)}",),
+        (f"  output    {job.stdout_bytes} + {job.stderr_bytes} bytes",),
     ]
     last = job.progress.line if isinstance(job.progress, Progress) else ""
     stopped = f"{job.stopped.by}: {', '.join(job.stopped.steps)}" if isinstance(job.stopped, Stopped) else ""
     for label, value in (
         ("last line", last),
         ("uses", use(job)),
-        ("heartbeat", text(job.heartbeat)),
+        ("heartbeat", times.told(text(job.heartbeat))),
         ("stopped", stopped),
         ("exit", status(job)),
         ("signal", text(job.signal)),
-        ("started", text(job.started)),
-        ("ended", text(job.ended)),
+        ("started", times.told(text(job.started))),
+        ("ended", times.told(text(job.ended))),
         ("reason", text(job.reason)),
-        ("restarts", text(job.restarts_at)),
+        ("restarts", times.ahead(text(job.restarts_at))),
     ):
         if value:
-            found.append(f"  {label:<9} {value}")
-    found += remaining(job, "  alive     ")
+            found.append((f"  {label:<9} ", value))
+    found += [(line,) for line in remaining(job, "  alive     ")]
     if job.state == "running" and stopped:
-        found.append(f"  to end it lecoder-cgpu job kill --escalate {job.id}")
+        found.append((f"  to end it lecoder-cgpu job kill --escalate {job.id}",))
     return found
 
 

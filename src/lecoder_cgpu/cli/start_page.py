@@ -53,9 +53,21 @@ def answer(app: App) -> Answer:
         lines.append(f"problem: {problem}")
     for step in document.next:
         step.command = app.printer.ours(step.command)
-    width = max(len(step.command) for step in document.next)
-    lines += ["", *(f"  {step.command:<{width}}   {step.what}" for step in document.next)]
+    lines += ["", *_steps(document.next, narrow=app.printer.out_is_terminal)]
     return Answer(document, lambda: "\n".join(lines))
+
+
+def _steps(steps: list[NextStep], *, narrow: bool) -> list[str]:
+    """What may be typed next, and what for: beside it, or below it on a terminal that has no room."""
+    width = max(len(step.command) for step in steps)
+    beside = [f"  {step.command:<{width}}   {step.what}" for step in steps]
+    if not narrow:
+        return beside
+    import shutil
+
+    if max(map(len, beside)) > shutil.get_terminal_size().columns:
+        return [line for step in steps for line in (f"  {step.command}", f"      {step.what}")]
+    return beside
 
 
 def _standing(document: Start, active: Record | None, *, leased: bool) -> str:

@@ -68,6 +68,14 @@ def ago(stamp: str, now: float | None = None) -> Cell:
     return Cell(utc(stamp), drawn="just now" if passed < 2 else f"{rough(passed)} ago")
 
 
+def told(stamp: str) -> Cell:
+    """A time in full for one thing: by the clock on the wall, and how long ago; in a pipe the time itself."""
+    passed = ago(stamp)
+    return Cell(
+        stamp, drawn=f"{local(stamp)} ({passed.drawn})" if passed.drawn.endswith(("ago", "now")) else passed.drawn
+    )
+
+
 def ahead(stamp: str, now: float | None = None) -> Cell:
     """When something will be: `in 19 min`; in a pipe the time itself."""
     at = moment(stamp)

@@ -59,11 +59,17 @@ def _unknown_cost(backend: Leased) -> str:
     """What can be said of a rate that was not seen yet; the account is asked, as it is for the names anyway."""
     from .. import errors
 
+    parts: list[str] = []
     try:
-        balance = backend.account().balance
+        account = backend.account()
     except errors.Error:
-        balance = None
-    left = "" if balance is None else f" (the account has {balance:g})"
+        account = None
+    if account is not None:
+        if account.balance is not None and (account.balance or not account.free_units):
+            parts.append(f"{account.balance:g}")
+        if account.free_units is not None:
+            parts.append(f"{account.free_units:g} free ones")
+    left = f" (the account has {' and '.join(parts)})" if parts else ""
     return f"which costs compute units{left}: how many an hour is seen when it runs (lecoder-cgpu usage)"
 
 

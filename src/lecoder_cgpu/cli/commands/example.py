@@ -11,7 +11,7 @@ import click
 from ... import errors
 from ...models.reference import ExampleWritten
 from ..app import App, Command
-from ..looks import good
+from ..looks import Cell, Text, good
 from ..output import Answer
 
 # The examples: where each file of one goes -> its name in our folder `example`. A script there is no module of ours.
@@ -59,8 +59,12 @@ def command(app: App, name: str, folder: str | None) -> Answer:
         ) from error
     step = f"cd {shlex.quote(str(place))} && lecoder-cgpu run --sync . python train.py"
     document = ExampleWritten(folder=str(place), files=list(EXAMPLES[name]), next=step)
-    app.printer.aside(f"next: {step}")
-    return Answer(document, lambda: good("\n".join(map(str, ours))))
+
+    def told() -> Text:
+        written = good("\n".join(map(str, ours)))
+        return Text([*written.lines, (Cell(f"next: {step}", "dim"),)] if app.printer.out_is_terminal else written.lines)
+
+    return Answer(document, told)
 
 
 def _content(source: str) -> bytes:

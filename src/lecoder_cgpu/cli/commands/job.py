@@ -17,6 +17,7 @@ from ...sessions.status import gpu_document
 from .. import display_options, durations, hook, inputs, job_text, planned_wait, release, run_display, several_jobs
 from ..app import App, Group
 from ..live import tell_pulled
+from ..looks import Text
 from ..output import Answer
 from . import job_again, job_logs, job_plot
 
@@ -115,7 +116,8 @@ def show(app: App, job: str) -> Answer:
             if document.job.usage:
                 document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
     document.exit_code = 0
-    return Answer(document, lambda: "\n".join([*job_text.lines(document.job), *job_text.attempts(document)]))
+    attempts = [(line,) for line in job_text.attempts(document)]
+    return Answer(document, lambda: Text([*job_text.lines(document.job), *attempts]))
 
 
 @command.command()

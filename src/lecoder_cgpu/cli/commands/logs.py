@@ -12,17 +12,21 @@ from msgspec import UNSET, Struct
 from ... import errors
 from ...history import exports
 from ...history.entries import History, parse_since
+from ...jupyter.screen import render
 from ...models.base import Timing
 from ...models.history import HistoryCleared, HistoryError, HistoryPage
 from ...models.runs import Stopped
 from ...store import rates
 from .. import display_options, job_text, looks, run_display, times, written
 from ..app import App, Group
-from ..looks import Cell, Table
+from ..looks import Cell, Table, Text
 from ..output import Answer
 
 if TYPE_CHECKING:
     from ...models.history import HistoryEntry
+
+
+MODES = {"kernel": "python", "terminal": "shell"}  # as people call them
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -178,7 +182,7 @@ def show(app: App, /, run: str, output: bool, html: str | None, **shown: Any) ->
         )
     if html is not None:
         return _page(app, history, [entry], "html", html)
-    return Answer(entry, lambda: "\n".join(_lines(entry)))
+    return Answer(entry, lambda: Text(_lines(entry)))
 
 
 def _output(app: App, run: str, entry: HistoryEntry | None, manner: run_display.RenderOptions) -> Answer:
@@ -193,22 +197,26 @@ def _output(app: App, run: str, entry: HistoryEntry | None, manner: run_display.
     return Answer(document, exit_status=document.exit_code, printed=True)
 
 
-def _lines(entry: HistoryEntry) -> list[str]:
-    lines = [f"{entry.run_id or entry.id}: {entry.status}", f"  when      {times.utc(entry.timestamp)}"]
+def _lines(entry: HistoryEntry) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [
+        (Cell(entry.run_id or entry.id, "bold"), ": ", looks.state(entry.status)),
+        ("  when      ", Cell(times.utc(entry.timestamp), drawn=times.told(entry.timestamp).drawn)),
+    ]
     for label, value in (("session", entry.session), ("mode", entry.mode), ("exit", entry.exit_code)):
         if value is not UNSET:
-            lines.append(f"  {label:<9} {value}")
+            lines.append((f"  {label:<9} ", Cell(str(value), drawn=MODES.get(str(value)))))
     if isinstance(entry.stopped, Stopped):
-        lines.append(f"  stopped   {': '.join(filter(None, (entry.stopped.by, ', '.join(entry.stopped.steps))))}")
+        lines.append((f"  stopped   {': '.join(filter(None, (entry.stopped.by, ', '.join(entry.stopped.steps))))}",))
     for label, text in (("command", entry.command), ("stdout", entry.stdout), ("stderr", entry.stderr)):
         if text:
-            lines += [f"  {label}", *(f"    {line}" for line in text.splitlines())]
+            shown = text if label == "command" else render(text)
+            lines += [(f"  {label}",), *((f"    {line}",) for line in shown.splitlines())]
     for display in entry.display_data:
         plain = display.data.get("text/plain")
-        lines += ["  shown", *(f"    {line}" for line in (plain if isinstance(plain, str) else "").splitlines())]
-        lines += [f"    {mime}, see: --html FILE" for mime in display.data if mime.startswith("image/")]
+        lines += [("  shown",), *((f"    {line}",) for line in (plain if isinstance(plain, str) else "").splitlines())]
+        lines += [(f"    {mime}, see: --html FILE",) for mime in display.data if mime.startswith("image/")]
     if isinstance(entry.error, HistoryError):
-        lines.append(f"  error     {entry.error.ename}: {entry.error.evalue}")
+        lines.append(("  error     ", Cell(f"{entry.error.ename}: {entry.error.evalue}", "red")))
     return lines
 
 
@@ -271,7 +279,7 @@ def _row(entry: HistoryEntry) -> tuple[str, ...]:
     return (
         looks.state(entry.status),
         times.ago(entry.timestamp),
-        Cell(entry.mode, drawn={"kernel": "python", "terminal": "shell"}.get(entry.mode)),
+        Cell(entry.mode, drawn=MODES.get(entry.mode)),
         took,
         shown,
         Cell(failed, "red" if entry.status == "error" else ""),
