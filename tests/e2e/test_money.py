@@ -73,7 +73,10 @@ def test_at_a_terminal(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., P
     run = pty_of(colab_cli, "run", "--gpu", "T4", "--idle-release", "20m", "echo done")
     assert run.end() == 0
     before, _, after = (b" ".join(part.split()) for part in run.seen.partition(b"done"))  # however lines are wrapped
-    assert b"starting Colab T4, which costs compute units (the account has 50 free ones): how many an hour is seen" in before
+    assert (
+        b"starting Colab T4, which costs compute units (the account has 50 free ones): how many an hour is seen"
+        in before
+    )
     assert b"stops after 20 min without work; Ctrl-C gives it back" in before
     assert b"still running and using units" in after
     job = colab_cli("run", "--detach", "sleep 300", "--json").json["jobId"]
