@@ -33,6 +33,7 @@ while time.monotonic() < until:
 print(rounds)
 """
 SECONDS = 60.0  # that the work is given
+SETTLE = 5.0  # seconds between the first GiB on the disk and the work
 EVERY = "10s"
 LINES = "print('first', flush=True); import time; time.sleep(120)"
 
@@ -65,6 +66,8 @@ def _rounds(runtime: Runtime, seconds: float, *, pulled: bool) -> int:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
             while not (home.exists() if pulled else (place / "out" / "255").exists()) and running.poll() is None:
                 time.sleep(0.1)
+            os.sync()
+            time.sleep(SETTLE)
             (place / "go").touch()
             out, _ = running.communicate()
         return int(out)
