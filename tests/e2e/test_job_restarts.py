@@ -46,7 +46,7 @@ def shown(cli: Cli, job: str) -> dict[str, Any]:
 def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Path) -> None:
     """The keeper runs it again elsewhere: one id, the files of the first attempt, the last generation, the same result;
     `job` commands follow it."""
-    source, place = written(tmp_path, 120), tmp_path / "results"
+    source, place = written(tmp_path, 90), tmp_path / "results"
     started = kept(
         "run", "--detach", "--json", KNOWN, "--restarts", "5", "--name", "train", "--sync", str(source),
         "--pull", f"out:{place}", "--every", "1s", "python3", "train.py",
@@ -61,7 +61,7 @@ def test_a_job_that_loses_two_runtimes(colab: FakeColab, kept: Cli, tmp_path: Pa
     waited = kept("job", "wait", job, "--json")
     document = waited.json
     validate(document, "job")
-    assert (waited.code, document["stdout"]) == (0, expected(120)), waited
+    assert (waited.code, document["stdout"]) == (0, expected(90)), waited
     assert document["job"]["id"] == job
     causes = [(item.get("cause"), item["resumed"]) for item in document["attempts"]]
     assert causes == [("lost", False), ("lost", True), ("finished", True)], document

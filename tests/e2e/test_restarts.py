@@ -85,7 +85,7 @@ def local(tmp_path: Path) -> Iterator[Cli]:
 def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path) -> None:
     """Two losses: the same result as without; the files of the first attempt, even if they were broken here since; one
     id for all attempts; nothing held twice."""
-    source, place = written(tmp_path, 120), tmp_path / "results"
+    source, place = written(tmp_path, 90), tmp_path / "results"
     colab.switches.lost = "404"
     running = colab_cli.start(
         "run", "--rm", "--json", KNOWN, "--restarts", "5", "--sync", str(source),
@@ -97,7 +97,7 @@ def test_an_undisturbed_result_after_losses(colab: FakeColab, colab_cli: Cli, tm
     out, err = running.communicate(timeout=150)
     document = json.loads(out)
     validate(document, "run")
-    assert (running.returncode, document["stdout"]) == (0, expected(120)), (document, err)
+    assert (running.returncode, document["stdout"]) == (0, expected(90)), (document, err)
     causes = [(item["cause"], item["resumed"]) for item in document["attempts"]]
     assert causes == [("lost", False), ("lost", True), ("finished", True)]
     told = [item["stderr"].split()[:4] for item in document["attempts"]]

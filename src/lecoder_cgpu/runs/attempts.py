@@ -30,6 +30,7 @@ BARREN = 3  # attempts in a row without a new generation
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0  # seconds before another attempt; doubled until results come home again
 FULL = 0.95  # of the memory in use, above which a runtime that goes is taken to have died of that
 CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runtime while none is free: first, longest
+START_PAUSE = 3.0  # seconds before another try when the start itself met a loss or a connection that failed; doubled
 CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 
 # Refusals that time does not mend, by their names.

@@ -244,6 +244,8 @@ class Steps:
                 plan = structs.replace(plan, spent=plan.spent.and_of(record))
             plan = structs.replace(plan, elsewhere=True)
         first, longest = attempts.CAPACITY_PAUSES
+        if not isinstance(error, (errors.CapacityError, errors.QuotaError)):
+            first = attempts.START_PAUSE
         pause, why = max(min(first * 2**plan.refused, longest), error.retry_after or 0.0), error.message
         refill = self._refill(plan) if isinstance(error, errors.QuotaError) else None
         if refill is not None:
