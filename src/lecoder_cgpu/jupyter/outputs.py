@@ -290,7 +290,9 @@ def _is_binary(mime: str, value: Any) -> bool:
     """Whether a format is base64, or text that is mostly such (sound and pictures inside of HTML)."""
     if not isinstance(value, str | list) or mime.endswith("json"):
         return False
-    return ";base64," in "".join(map(str, value)) if _is_text(mime) else True
+    if not _is_text(mime):
+        return True
+    return ";base64," in (value if isinstance(value, str) else "".join(map(str, value)))
 
 
 def _is_text(mime: str) -> bool:
