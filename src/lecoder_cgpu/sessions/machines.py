@@ -73,7 +73,9 @@ def require_one(session: Session, what: str) -> None:
         errors.UsageError: (`KernelElsewhere`) the session's kernel has a machine of its own.
         errors.Error: it could not be found out.
     """
-    if session.backend.kernels_apart and not session.record.apart:
+    # A gateway's are likely to be apart; a Jupyter server is not made to start a kernel for the question.
+    matters = session.record.kernel is not None or not session.endpoint.lists
+    if session.backend.kernels_apart and not session.record.apart and matters:
         session.kernel_id()
         session.connect_helper().close()
     if session.record.apart:
