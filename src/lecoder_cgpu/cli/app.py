@@ -40,7 +40,7 @@ COMMANDS = {
     "sessions": ("sessions", "List, create, add, switch, rename, restart and close sessions."),
     "usage": ("usage", "Show Colab's compute units: balance, rate, hours left."),
     "gpus": ("gpus", "Show which accelerators this account may ask for."),
-    "colab": ("colab", "What only Colab has: consent to use Drive or the account."),
+    "colab": ("colab", "What only Colab has: Drive on a runtime, and consent to it."),
     "job": ("job", "List, follow, wait for and end detached runs."),
     "upload": ("files", "Copy files and folders to the runtime."),
     "copy": ("files", "The same as upload."),
