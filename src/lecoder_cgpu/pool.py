@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from . import errors
+from .api.arguments import checked
 from .api.client import Client
 from .api.session import OnOutput, Session
 from .backends.protocol import RuntimeRequest
@@ -74,6 +75,7 @@ class _Work:
                 return
 
 
+@checked
 class Pool(Executor):
     """Calls functions on several runtimes at once. Functions travel as those of `@remote` do.
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from lecoder_cgpu import errors, results
 from lecoder_cgpu.agents import answers
+from lecoder_cgpu.api.arguments import checked
 from lecoder_cgpu.api.outcomes import ended, failure
 from lecoder_cgpu.api.running import Work
 from lecoder_cgpu.api.stream import Stream
@@ -161,3 +164,64 @@ def test_suggestions_speak_the_words_of_each_way(said: str, methods: str, tools:
     """Methods in the library, tools for agents; the hint is the command."""
     error = errors.UsageError("m", hint=said)
     assert (error.hint, error.suggestion, answers.suggestion(said)) == (said, methods, tools)
+
+
+@checked
+class Asked:
+    """A class with a method of every kind of argument."""
+
+    def ask(
+        self,
+        *texts: str,
+        code: str = "",
+        limit: float | None = None,
+        offset: int = 0,
+        path: str | Path | None = None,
+        names: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        how: Literal["kill", "detach"] = "kill",
+        tell: Callable[[str], None] | None = None,
+    ) -> int:
+        """One that does nothing."""
+        return len(texts)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"limit": "1"},
+        {"limit": True},
+        {"limit": -1},
+        {"limit": float("nan")},
+        {"limit": 10**30},
+        {"offset": 1.5},
+        {"offset": None},
+        {"path": 7},
+        {"path": "\0"},
+        {"path": "\ud800"},
+        {"code": b"1"},
+        {"names": "text"},
+        {"names": [None]},
+        {"variables": {"A": 1}},
+        {"variables": "A=1"},
+        {"how": "stop"},
+        {"tell": 7},
+    ],
+)
+def test_what_is_no_argument_is_refused(bad: dict[str, Any]) -> None:
+    """By its name, as an error of ours, before anything is done."""
+    with pytest.raises(errors.UsageError, match=rf"^Asked.ask: {next(iter(bad))} is ") as refused:
+        Asked().ask("a", **bad)
+    assert refused.value.suggestion == "help(Asked.ask) tells what it takes"
+
+
+def test_arguments_that_are_right_are_taken() -> None:
+    """Also none at all, paths of any kind, bytes that were no UTF-8, and numbers of either kind."""
+    asked = Asked()
+    assert asked.ask() == 0
+    assert asked.ask("a", "b", code="\0", limit=1, offset=-7, path=Path("a"), names=("b",), variables={"A": "b"}) == 2
+    assert asked.ask(path="caf\udce9", limit=0.5, how="detach", tell=print) == 0
+    with pytest.raises(errors.UsageError, match="texts is None, and has to be a text"):
+        asked.ask(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        asked.ask(colour=1)  # type: ignore[call-arg]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.guest import environment, report
+from lecoder_cgpu.guest import environment, report, runs
 from lecoder_cgpu.guest.runs import Run
 from lecoder_cgpu.guest.service import Service, default_home
 from lecoder_cgpu.helper import bootstrap
@@ -283,3 +283,8 @@ def test_files_of_the_client_that_starts_a_run(helper: Service, tmp_path: Path) 
     )
     assert failed.answer["ok"] is False, failed.answer
     assert call(helper, "runs")["runs"][0]["run"] == "run-placed"
+
+
+def test_names_that_no_message_can_have_are_escaped() -> None:
+    """One run that is called so hides no other one."""
+    assert runs.as_text(["é", "caf\udce9", "half \ud800"]) == ["é", "caf\\xe9", "half \\ud800"]

@@ -5,7 +5,8 @@
 that runs on without the program, `stream` iterates over a run's outputs, `notebooks` executes notebooks, `limits` reads
 the arguments that ask for a runtime, `aio` is the same library under asyncio or trio, `running` knows what a call has
 begun and ends it, `outcomes` turns the document of a run into a result or an exception, `references`
-finds a pickled session again, `suggestions` names methods where the command line names commands.
+finds a pickled session again, `arguments` refuses what does not fit a call,
+`suggestions` names methods where the command line names commands.
 
     from lecoder_cgpu import Client
 

@@ -16,6 +16,7 @@ from ..sessions import session as runtime
 from ..sessions import status as overview
 from ..sessions.manager import SessionManager
 from . import suggestions as suggestions  # from here on, errors suggest methods
+from .arguments import checked
 from .limits import Never, limits, request
 from .references import Reference
 from .session import Session
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Client"]
 
 
+@checked
 class Client:
     """Sessions under one configuration, the same ones that the command line uses.
 

@@ -10,6 +10,7 @@ from .. import errors, results
 from ..jupyter import messages
 from ..jupyter.outputs import OutputOptions
 from ..runs import job_views, jobs, kept_output, kernel_runs, planned_jobs, process_runs, records
+from .arguments import checked
 from .outcomes import ended
 from .session_base import OnBytes, silent
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Job"]
 
 
+@checked
 class Job:
     """A command or code that runs on a runtime, whether or not this program goes on.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,18 +57,45 @@ def output_of(path: Path, output: str | Path | None) -> Path:
     Raises:
         errors.UsageError: (`SourceIsOutput`, `NoSuchFolder`) it cannot go there.
     """
+    if not path.name:
+        raise errors.UsageError("a notebook is needed", name="NoNotebook", hint="give the path of one")
     target = path.with_name(f"{path.stem}.executed.ipynb") if output is None else Path(output).expanduser()
     if target == path:
         raise errors.UsageError(
             f"{target} is the source itself", name="SourceIsOutput", hint="give another output, in a folder that exists"
         )
-    if target.is_dir() or not target.parent.is_dir():
+    if not _may_be_written(target):
         raise errors.UsageError(
             f"{target} cannot be written: its folder is missing, or it is one",
             name="NoSuchFolder",
             hint="give another output, in a folder that exists",
         )
     return target
+
+
+def _may_be_written(target: Path) -> bool:
+    try:
+        return not target.is_dir() and target.parent.is_dir()
+    except OSError:  # its name is too long
+        return False
+
+
+def _parameters(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Values for a notebook.
+
+    Raises:
+        errors.UsageError: (`BadParameter`) one cannot be written in a notebook.
+    """
+    for name, value in (given or {}).items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise errors.UsageError(
+                f"the parameter {name} cannot be written in a notebook: {error}",
+                name="BadParameter",
+                hint="give texts, numbers, True, False, None, and lists and dicts of them",
+            ) from error
+    return dict(given or {})
 
 
 class Prepared:
@@ -85,7 +113,7 @@ class Prepared:
         self.name = str(path)
         self.wanted = wanted
         self.content = _read(path, held.notify)
-        parameters = dict(wanted.parameters or {})
+        parameters = _parameters(wanted.parameters)
         language = kernels.language(self.content, wanted.kernel_name)
         self.steps = notebook.plan(self.content, parameters=parameters, language=language)
         cells = [step.cell for step in self.steps if step.wanted]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .arguments import checked
 from .session_base import OnBytes, OnOutput
 from .session_files import FileMethods
 from .session_notebooks import NotebookMethods
@@ -9,6 +10,7 @@ from .session_notebooks import NotebookMethods
 __all__ = ["OnBytes", "OnOutput", "Session"]
 
 
+@checked
 class Session(NotebookMethods, FileMethods):
     """One session in use; `Client` makes them. In another process, a pickled one is the same session.
 

@@ -10,6 +10,7 @@ from .. import errors
 
 __all__ = ["by_methods", "reworded"]
 
+_VERBS = ("shows", "tells", "says", "lists", "prints")  # what follows a command in a sentence
 _FIELD = re.compile(r"\{(\w+)\}")
 _COMMAND = re.compile(r"lecoder-cgpu((?: (?![—–-] )[^\s;,()]+)*)")
 
@@ -50,6 +51,7 @@ _METHODS: tuple[tuple[str, str], ...] = (
     ("download", "Session.download('{1}')"),
     ("sync", "Session.sync('{1}', REMOTE)"),
     ("ls", "Session.list_files('{1}')"),
+    ("rm", "Session.remove_files('{1}')"),
     ("cat", "Session.read_file('{1}')"),
 )
 _OPTIONS = re.compile(
@@ -92,6 +94,8 @@ def _instead(found: re.Match[str], table: Sequence[tuple[str, str]], other: Call
     for command, instead in table:
         if line == command or line.startswith(command + " "):
             rest = plain[len(command.split()) :]
+            if rest and rest[0] in _VERBS:  # "… sessions list shows when it is gone"
+                return " ".join((instead, *rest))
             values = {
                 "0": rest[0] if rest else "…",
                 "1": rest[0] if rest else "…",

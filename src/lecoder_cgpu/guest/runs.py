@@ -303,12 +303,16 @@ class Feeder:
 
 
 def as_text(value: Any) -> Any:
-    """A name, a word or a list of them as a message can have them: bytes that are no UTF-8 as `\\xff`."""
+    """A name, a word or a list of them as a message can have them: bytes that are no UTF-8 as `\\xff`, half a character
+    as `\\ud800`."""
     if isinstance(value, list):
         return [as_text(item) for item in value]
     if not isinstance(value, str) or value.isascii():
         return value
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def without_secrets(value: Any, secrets: Iterable[str]) -> Any:

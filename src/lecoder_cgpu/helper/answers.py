@@ -99,7 +99,7 @@ REFUSALS: dict[str, tuple[type[errors.Error], str | None]] = {
         errors.ConnectionFailed,
         "see what the runtime lacks, memory, room or processes: lecoder-cgpu status",
     ),
-    "BadRequest": (errors.UsageError, "lecoder-cgpu debug tail shows what was asked for"),
+    "BadRequest": (errors.UsageError, "correct that, and repeat the same command"),
     "NoStdin": (errors.NoStdin, None),
     "StdinGap": (errors.UsageError, None),
     "StillRunning": (errors.UsageError, "end it first: lecoder-cgpu job kill JOB"),
