@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..backends.protocol import HeldRuntime, Leased, RuntimeRequest
+from ..backends.protocol import HeldRuntime, Leased, Released, RuntimeRequest
 from ..models.base import UNKNOWN_ACCOUNT
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..models.status import Account
@@ -334,6 +334,17 @@ def abandon(manager: SessionManager, record: Record) -> None:
     manager.store.remove(record.id)
     if manager.leased(record.backend) is not None:
         former.note(manager.state_dir, stored, time.time(), ended=False)
+
+
+def end_runtime(manager: SessionManager, lender: Leased, endpoint: str) -> Released:
+    """End a runtime for which there is no session here.
+
+    Raises:
+        errors.Error: the lender could not be told.
+    """
+    released = lender.release_endpoint(endpoint)
+    former.ended(manager.state_dir, endpoint)
+    return released
 
 
 def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -80,28 +80,45 @@ def forget(store: Store, known: Record) -> bool:
 
 
 def seen(folder: Path, backend: str, account: str | None, endpoints: Iterable[str]) -> None:
-    """A lender has listed the runtimes of an account. That this fails spoils no command."""
+    """A lender has listed the runtimes of an account."""
     listed = set(endpoints)
 
-    def change(known: list[Former]) -> bool:
-        changed = False
-        for item in known:
-            if item.backend == backend and account in (None, item.account) and item.listed != (item.endpoint in listed):
-                item.listed, changed = not item.listed, True
-        return changed
+    def look(item: Former) -> None:
+        if item.backend == backend and (item.account == account or None in (item.account, account)):
+            item.listed = item.endpoint in listed
 
-    if not change(read(folder)):
-        return
-    with contextlib.suppress(errors.ConfigError), atomic_files.lock(folder / FILE):
-        known = read(folder)
-        change(known)
-        _write(folder, known)
+    _change(folder, look)
+
+
+def ended(folder: Path, endpoint: str) -> None:
+    """The lender has accepted the end of a runtime that no session holds."""
+
+    def end(item: Former) -> None:
+        item.ended = item.ended or item.endpoint == endpoint
+
+    _change(folder, end)
 
 
 def returned(folder: Path, records: Iterable[Record]) -> list[Former]:
     """Those that the last listing has and that none of these sessions holds."""
     held = {record.runtime.endpoint for record in records}
     return [item for item in read(folder) if item.listed and item.endpoint not in held]
+
+
+def _change(folder: Path, change: Callable[[Former], None]) -> None:
+    """Change what is known of each. That this fails spoils no command."""
+
+    def changed() -> list[Former] | None:
+        known = read(folder)
+        before = msgspec.json.encode(known)
+        for item in known:
+            change(item)
+        return known if msgspec.json.encode(known) != before else None
+
+    if changed() is not None:
+        with contextlib.suppress(errors.ConfigError), atomic_files.lock(folder / FILE):
+            if (known := changed()) is not None:
+                _write(folder, known)
 
 
 def _write(folder: Path, known: list[Former]) -> None:

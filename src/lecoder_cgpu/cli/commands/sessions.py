@@ -231,7 +231,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
     active = client.store.active()
     for item, name in zip(found, names, strict=True):
         try:
-            closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(*item))
+            closed.append(_close(app, item, force=force) if isinstance(item, Record) else _end(app, *item))
             told.append(
                 session_text.told(closed[-1], lender.label if (lender := client.leased(name)) is not None else name)
             )
@@ -308,8 +308,8 @@ def _closed(closed: list[SessionClosed], told: list[str]) -> Text:
     return Text(lines or [(session_text.EMPTY,)])
 
 
-def _end(lender: Leased, endpoint: str) -> SessionClosed:
-    released = lender.release_endpoint(endpoint)
+def _end(app: App, lender: Leased, endpoint: str) -> SessionClosed:
+    released = operations.end_runtime(app.client, lender, endpoint)
     return SessionClosed(session_id=endpoint, name=endpoint, released=released, account=operations.holder(lender).id)
 
 
