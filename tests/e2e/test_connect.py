@@ -68,6 +68,7 @@ def test_leaving_and_going_back(lab: Cli) -> None:
         terminal.wait("\nbegun")
         terminal.key("C-]")  # of no meaning now
         terminal.key("C-c")
+        terminal.wait("^C")  # bash forgets what is typed while it handles the interruption
         terminal.line("echo still $kept")
         terminal.wait("\nstill here")
         terminal.line("exit")
