@@ -112,6 +112,7 @@ def test_a_killed_keeper_is_noticed(colab: FakeColab, kept: Cli) -> None:
 def test_stop_ends_every_keeper(hollow: FakeColab, kept: Cli) -> None:
     """Also one that waits to take the first one's place, and one whose record is gone."""
     assert kept("sessions", "ensure", "a", "--cpu").code == 0
+    until(lambda: seen(kept))  # it has begun, and is the one that keeps
     first = process(kept)
     keeper_process.path(kept.state).unlink()
     second = kept.start("keeper", "run")
