@@ -24,12 +24,10 @@
     └── InternalError             2099 internal (a bug of ours)
 
 Some failures are caught to be acted upon, and have a class of their own below these (`HelperDead` below
-`ConnectionFailed`). Such a class declares no code: it has its parent's, and its name is the `name` that users see.
-Catch the class, or look at `http_status`; never compare `name`.
-What Python has an exception for is that, too: put `except Error: raise` before an `except OSError` around our calls.
-
-The failure of user code is data: described by these classes, returned inside a result, never raised. Everything else is
-raised, and `cli.main` alone turns it into a document and an exit status.
+`ConnectionFailed`), with the code of its parent; its name is the `name` that users see. Catch the class, or look at
+`http_status`; never compare `name`. What Python has an exception for is that, too: put `except Error: raise` before an
+`except OSError` around our calls. The failure of user code is data: described by these classes, returned inside a
+result, never raised. All else is raised, and `cli.main` alone turns it into a document and an exit status.
 """
 
 from __future__ import annotations
@@ -67,11 +65,8 @@ class Error(Exception):
         http_status: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.name = name or type(self).__name__
-        self.retry_after = retry_after
-        self.http_status = http_status
+        self.message, self.hint, self.name = message, hint, name or type(self).__name__
+        self.retry_after, self.http_status = retry_after, http_status
         self.run: Run | Install | NotebookRun | None = None  # what is known of the run that failed, where there is one
         if retryable is not None:
             self.retryable = retryable
@@ -397,6 +392,10 @@ class OtherKindOfFile(UsageError):
 
 class NoStdin(UsageError):
     """The command takes no input, or has closed it."""
+
+
+class PythonMismatch(UsageError):
+    """This Python has compiled a function that the runtime's cannot execute, and it cannot travel as source."""
 
 
 class CodeTooLong(UsageError):

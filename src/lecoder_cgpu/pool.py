@@ -298,7 +298,7 @@ class Pool(Executor):
         lost = problem if isinstance(problem, errors.LostError) else None
         with self._changed:
             if (
-                isinstance(problem, travel.PythonMismatch) and self._serving > 1
+                isinstance(problem, errors.PythonMismatch) and self._serving > 1
             ):  # another one's Python may be the right one
                 self._queue.appendleft(item)
                 del self._working[item]
@@ -345,7 +345,7 @@ class Pool(Executor):
         """A worker ends. What waits fails if it was the last, or if the sessions cannot do what is wanted."""
         with self._changed:
             self._serving -= 1
-            wrong = isinstance(problem, errors.UsageError) and not isinstance(problem, travel.PythonMismatch)
+            wrong = isinstance(problem, errors.UsageError) and not isinstance(problem, errors.PythonMismatch)
             last = problem is not None and (self._serving == 0 or wrong)
             waiting = list(self._queue) if last else []
             if last:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.guest.lease_guard import TOUCH
 from lecoder_cgpu.sessions import keeper_process
 from lecoder_cgpu.system.periodic import every
 from lecoder_cgpu.testing.colab import FakeColab
@@ -92,6 +93,7 @@ def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
             quiet = time.time()
             wait_until(lambda: activity(colab).stat().st_mtime > quiet + 2)
     assert colab_cli("run", "--idle-release", "never", "true").code == 0
+    time.sleep(TOUCH)  # the runtime notes a use no more often
     quiet = time.time()
     server = colab_cli.start("mcp", stdin=subprocess.PIPE)
     assert server.stdin is not None

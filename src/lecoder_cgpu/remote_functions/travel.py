@@ -19,7 +19,6 @@ from ..jupyter.watch_limits import WatchLimits
 
 __all__ = [
     "Place",
-    "PythonMismatch",
     "Source",
     "Unfit",
     "forget",
@@ -62,10 +61,6 @@ class Source:
 
 _places: dict[Session, Place] = {}
 _lock = threading.Lock()
-
-
-class PythonMismatch(errors.UsageError):
-    """This Python has compiled a function that the runtime's cannot execute, and it cannot travel as source."""
 
 
 class Unfit(Exception):
@@ -112,10 +107,9 @@ def forget(session: Session) -> None:
 def mismatch(there: list[int], reason: str) -> errors.UsageError:
     """The error for a function that this Python has compiled and the other one cannot execute."""
     theirs, ours = (".".join(str(part) for part in version) for version in (there, HERE))
-    return PythonMismatch(
+    return errors.PythonMismatch(
         f"a function of Python {ours} cannot be executed by the runtime's Python {theirs}, and not travel as source: "
         f"{reason}",
-        name="PythonMismatch",
         hint=f"run this program with Python {theirs}; or let the function use its arguments and modules only",
     )
 

@@ -225,7 +225,7 @@ class SessionManager:
                 '--name NAME; a first run makes one: lecoder-cgpu run "ls"',
             )
         session = self.hold(record)
-        if not gone and session.known_gone():
+        if not gone and session.known_gone() and lifecycle.stage(record) != "closing":  # the backend tells of that
             raise errors.RuntimeLost(
                 f"the runtime of session {record.name!r} is gone, and its jobs with it",
                 hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
