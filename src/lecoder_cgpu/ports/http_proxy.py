@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from .. import errors
 from ..backends.protocol import Upstream
+from ..net import tls
 from ..net.failures import unreachable
 from ..net.http import CONNECT_TIMEOUT
 from ..net.websocket import reset_when_closed
@@ -255,7 +256,7 @@ class PortProxy:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        return ssl.create_default_context()  # the system's authorities, or SSL_CERT_FILE
+        return tls.context()
 
     async def _upload(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter, *, ends: bool = False) -> None:
         """Pass on what comes from the client, and then its end. TLS cannot end one half of a connection: over TLS, the
