@@ -23,11 +23,10 @@
     ├── ConfigError               2009 config
     └── InternalError             2099 internal (a bug of ours)
 
-Some failures are caught to be acted upon, and have a class of their own below these (`HelperDead` below
-`ConnectionFailed`), with the code of its parent; its name is the `name` that users see. Catch the class, or look at
-`http_status`; never compare `name`. What Python has an exception for is that, too: put `except Error: raise` before an
-`except OSError` around our calls. The failure of user code is data: described by these classes, returned inside a
-result, never raised. All else is raised, and `cli.main` alone turns it into a document and an exit status.
+Failures that are acted upon have a class below these, with the code of its parent; its name is the `name` that users
+see. Catch the class, or look at `http_status`; never compare `name`. What Python has an exception for is that, too: put
+`except Error: raise` before an `except OSError` around our calls. The failure of user code is data: a class of these in
+a result, never raised. All else is raised, and `cli.main` alone turns it into a document and an exit status.
 """
 
 from __future__ import annotations
@@ -68,10 +67,8 @@ class Error(Exception):
         self.message, self.hint, self.name = message, hint, name or type(self).__name__
         self.retry_after, self.http_status = retry_after, http_status
         self.run: Run | Install | NotebookRun | None = None  # what is known of the run that failed, where there is one
-        if retryable is not None:
-            self.retryable = retryable
-        if exit_status is not None:
-            self.exit_status = exit_status
+        self.retryable = self.retryable if retryable is None else retryable
+        self.exit_status = self.exit_status if exit_status is None else exit_status
 
     @property
     def error_code(self) -> int:
@@ -318,6 +315,10 @@ class TooManyRuntimes(QuotaError):
     """The account may hold no further runtime. `endpoints` are those that it holds."""
 
     endpoints: tuple[str, ...] = ()
+
+
+class NotEntitled(QuotaError):
+    """The account may not use what was asked for, and waiting does not change it."""
 
 
 class VerifyFailed(TransferError):

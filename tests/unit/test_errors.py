@@ -16,12 +16,13 @@ CLASSES = {kind.__name__: kind for kind in errors.subclasses(errors.Error)}
 
 
 def is_name(node: ast.expr) -> bool:
-    """Whether it may be the name of an error, or a collection of them: `Name`, a constant of the module, or a tuple."""
+    """Whether it may be the name of an error, or a collection of them: `Name`, a constant of a module, or a tuple."""
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str) and re.match(r"[A-Z][a-z]", node.value) is not None
     if isinstance(node, (ast.Tuple, ast.Set, ast.List)):
         return any(is_name(item) for item in node.elts)
-    return isinstance(node, ast.Name) and re.fullmatch(r"_?[A-Z][A-Z_]+", node.id) is not None
+    called = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return re.fullmatch(r"_?[A-Z][A-Z_]+", called) is not None
 
 
 def decisions(tree: ast.AST) -> Iterator[str]:
@@ -54,6 +55,7 @@ def test_no_name_decides() -> None:
         '"HelperDead" != error.name',
         'cause.name in ("HelperDead", "HelperSilent")',
         "error.name not in _NO_HELPER",
+        "error.name in attempts.HOPELESS",
         'error.name.startswith("Http4")',
         'match error.name:\n    case "HelperDead" | "HelperSilent": pass',
     ],

@@ -33,9 +33,6 @@ CAPACITY_PAUSES = (30.0, 600.0)  # seconds between two requests for another runt
 START_PAUSE = 3.0  # seconds before another try when the start itself met a loss or a connection that failed; doubled
 CAPACITY_LIMIT = 6 * 3600.0  # seconds for which another runtime is waited for
 
-# Refusals that time does not mend, by their names.
-HOPELESS_REFUSALS = frozenset(("NotEntitled",))
-
 # Failures that trying again cannot mend, by the names that `classify` gives them.
 HOPELESS = frozenset(
     ("SyntaxError", "IndentationError", "ImportError", "ModuleNotFoundError", "CommandNotFound", "UsageError")

@@ -233,8 +233,7 @@ class Steps:
         now = self._clock()
         since = plan.refused_since or now
         hopeful = isinstance(error, (errors.CapacityError, errors.QuotaError, errors.LostError)) or error.retryable
-        hopeful = hopeful and error.name not in attempts.HOPELESS_REFUSALS
-        if not hopeful or now - since > attempts.CAPACITY_LIMIT:
+        if not hopeful or isinstance(error, errors.NotEntitled) or now - since > attempts.CAPACITY_LIMIT:
             return self._over(plan, f"it could not be started again: {error.message}", error.exit_status)
         if isinstance(error, errors.LostError):
             record = self._manager.store.get(plan.session)

@@ -383,10 +383,9 @@ class Allocator:
                 )
         allowed = [name for name in allocation.accelerators if name in eligible]
         if not allowed:
-            raise errors.QuotaError(
+            raise errors.NotEntitled(
                 f"this account may not use {', '.join(typed.get(name, name) for name in allocation.accelerators)}; "
                 f"it may use: {may}",
-                name="NotEntitled",
                 hint="lecoder-cgpu gpus shows what it may use; others come with a paid plan or compute units",
             )
         for name in allocation.accelerators:

@@ -104,9 +104,7 @@ class Control(Protocol):
 
 def not_entitled(ask: Ask, said: str = "") -> errors.Error:
     detail = f": {said}" if said else ""
-    return errors.QuotaError(
-        f"this account may not use {ask}{detail}", name="NotEntitled", hint="what it may use: lecoder-cgpu gpus"
-    )
+    return errors.NotEntitled(f"this account may not use {ask}{detail}", hint="what it may use: lecoder-cgpu gpus")
 
 
 def no_capacity(ask: Ask, retry_after: float | None = None) -> errors.Error:
