@@ -61,6 +61,15 @@ def test_the_first_run_of_a_kernel(lab: Cli) -> None:
         assert (len(document["stdout"]), document["outputComplete"]) == (3_000_001, True), before
 
 
+def test_a_kernel_that_does_not_publish_its_replies(lab: Cli) -> None:
+    """As one does that executes code before the recorder has prepared its new process: who watched it tells the end."""
+    lab("run", "-m", "kernel", "k = get_ipython().kernel; k.do_execute = k.do_execute.__wrapped__")
+    runs = {lab("run", "-m", "kernel", "--json", code).json["runId"]: code for code in ("print(1)", "1/0")}
+    listed = lab("job", "list", "--all", "--json").json["jobs"]
+    assert {runs[job["id"]]: job["exitCode"] for job in listed if job["id"] in runs} == {"print(1)": 0, "1/0": 1}
+    lab("kernel", "restart")
+
+
 def test_what_the_kernel_itself_drops_is_told(lab: Cli) -> None:
     """With queues as short as no recorder leaves them, the kernel drops messages before anybody sees them: the document
     never calls such output complete."""

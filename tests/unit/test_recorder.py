@@ -71,6 +71,21 @@ def test_a_client_tells_how_a_run_ended(
     assert (results[0]["exit"], (results[0]["error"] or {}).get("ename")) == (0 if verdict == "ok" else 1, ename)
 
 
+def test_the_beginning_was_missed(tmp_path: Path) -> None:
+    """Code that was executed before the recorder listened was not dropped, and not all of it is known to be there."""
+    seen = Recording(str(made(tmp_path / "run-1")), "k", None)
+    seen.add("stream", b'{"msg_id":"k_1_2"}', b"{}", b"{}", b'{"name":"stdout","text":"x"}')
+    seen.finish()
+    assert (seen.begun, (read_json(str(tmp_path / "run-1" / "result.json")) or {})["gap"]) == (True, True)
+    ended, quiet = EndedRuns(), Recording(str(made(tmp_path / "run-2")), "k", None)
+    quiet.add("status", b'{"msg_id":"k_1_2"}', b"{}", b"{}", b'{"execution_state":"idle"}')
+    quiet.finish(aborted=True)
+    ended.add(quiet)
+    ended.tell("run-2", {"status": "ok"})
+    result = read_json(str(tmp_path / "run-2" / "result.json")) or {}
+    assert (result["verdict"], result["exit"], "aborted" in result) == ("ok", 0, False)
+
+
 def made(folder: Path) -> Path:
     folder.mkdir()
     return folder

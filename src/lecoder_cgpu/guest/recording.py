@@ -35,6 +35,7 @@ MOST_OVER = 100  # ended runs whose late output is still taken
 FRAME = 80  # bytes that a line of `messages` has besides the parts of the message
 _NUMBERED = re.compile(r"(.*)_([0-9]{1,15})\Z", re.DOTALL)
 _BULKY = ("stream", "display_data", "update_display_data", "execute_result")  # what may be left out beyond the limit
+_SHOWN = ("execute_input", "error", *_BULKY)  # what only code does that the kernel has taken up
 
 
 def limit() -> int:
@@ -117,6 +118,7 @@ class Recording:
         self.begun = before is not None
         self.adopted = self._spec.get("supervisorPid") not in (None, os.getpid())
         self.numbers = Numbers()
+        self._missed = False
         self._files: dict[str, Any] = {}
         self._sizes = {name: self._size(name) for name in ("messages", "stdout", "stderr", output_order.FILE)}
         self._of_others = {"stdout": 0, "stderr": 0}  # bytes of forked processes
@@ -149,12 +151,15 @@ class Recording:
             return os.stat(os.path.join(self.folder, name)).st_size
         return 0
 
-    def _begin(self, header: bytes, content: bytes) -> None:
+    def _begin(self, kind: str, header: bytes, content: bytes) -> None:
         self.begun = True
         self._started, self.began_at = time.time(), time.monotonic()
         self._started_text = timestamp(self._started)
         self._spec["startedTicks"] = ticks_at(min(self._started, _moment(header) or self._started))
-        self._spec["code"] = preview(str(load(content).get("code", "")))
+        if kind == "execute_input":
+            self._spec["code"] = preview(str(load(content).get("code", "")))
+        else:
+            self._missed = True  # its first messages came before somebody listened
         write_json(os.path.join(self.folder, "spec.json"), self._spec)
         write_json(os.path.join(self.folder, "state.json"), {"started": self._started_text, "pid": None})
 
@@ -174,8 +179,8 @@ class Recording:
     ) -> None:
         """Write one message as it came; its parts are JSON already."""
         self.written_at = time.monotonic()
-        if kind == "execute_input" and not self.begun:
-            self._begin(header, content)
+        if kind in _SHOWN and not self.begun:
+            self._begin(kind, header, content)
         room = self._limit - sum(self._sizes.values())
         if kind in _BULKY and len(header) + len(parent) + len(metadata) + 2 * len(content) + FRAME > room:
             self._dropped += len(content)
@@ -261,7 +266,7 @@ class Recording:
             "stdoutBytes": self._sizes["stdout"],
             "stderrBytes": self._sizes["stderr"],
             "bytesDropped": self._dropped,
-            "gap": self.adopted,
+            "gap": self.adopted or self._missed,
             "messagesMissing": self.numbers.missing(),
             "passedOver": self.passed_over,
             "verdict": verdict,
@@ -278,6 +283,7 @@ class Recording:
         if result is None or result["verdict"] != "unknown":
             return
         good = reply.get("status") == "ok"
+        result.pop("aborted", None)  # it only looked so: the message was missed that the kernel took it up
         result.update(
             exit=0 if good and not result.get("died") else 1,
             verdict="ok" if good else "error",

@@ -98,6 +98,11 @@ class Execution:
     def replied(self) -> bool:
         return self.status is not None
 
+    @property
+    def published(self) -> bool:
+        """Whether the kernel has published its reply, so that the recorder knows it as well."""
+        return self._note is not None
+
     def verdict(self) -> dict[str, Any]:
         """What the kernel's reply says of the end, as a reply does."""
         raised = self.raised or Raised("", "", [])

@@ -100,7 +100,7 @@ def watched_run(
             outcome.bases = connection.exception_bases()
         if outcome.steps:
             logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
-        session.note_end(outcome.execution, published=outcome.is_python)
+        session.note_end(outcome.execution)
         if outcome.stopped_by is not None and not (outcome.left or outcome.unknown):
             outcome.remaining = _left(session, outcome.execution.msg_id)
     return outcome

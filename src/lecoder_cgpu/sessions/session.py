@@ -313,11 +313,17 @@ class Session(SessionRuntime):
         if self.kernel_record is not None and self.kernel_record.recorded:
             self._start_recording(self.kernel_record.id)
 
-    def note_end(self, run: Execution, *, published: bool) -> None:
-        """Have a new process recorded, or, where the kernel has not `published` its reply, its end (protocol J36)."""
+    def note_end(self, run: Execution) -> None:
+        """Have a new process recorded, or tell the recording how a run ended whose reply the kernel has not published.
+
+        Kernels of other languages never do (protocol J36). A Python kernel whose process was replaced may execute code
+        before the recorder has prepared it.
+        """
         if run.death is not None:
             self.await_recording()
-        if self.kernel_record is None or not self.kernel_record.recorded or published or not run.replied:
+        if self.kernel_record is None or not self.kernel_record.recorded or run.published:
+            return
+        if run.status in (None, "aborted"):  # it is not known, or nothing was executed
             return
         try:
             helper = self._connect_helper()
