@@ -328,6 +328,8 @@ class JobDocument(Result, frozen=True, kw_only=True):
     sizes and the command that prints all); `lastLine` is the last line printed so far. The next look goes on at
     `nextOffset` (stdout) and `stderrNextOffset`. `next` is the command to go on with while the job runs.
     `attempts` tells of each attempt of a job that may be run again.
+    `job kill` tells whether a signal was `sent`, and the `signals`; where the job itself had ended before, `signalled`
+    are the processes that it had left, which got them.
     """
 
     status: Literal["ok", "error", "running", "unknown"]
@@ -337,6 +339,8 @@ class JobDocument(Result, frozen=True, kw_only=True):
     session: SessionRef
     error: ErrorInfo | None
     sent: bool | None
+    signals: list[str] | None
+    signalled: list[ProcessRef] | None
     gpus: list[Gpu] | None
     stdout: str
     stderr: str

@@ -150,7 +150,12 @@ def test_what_is_left_on_purpose(lab: Cli) -> None:
     assert f"{pid} {command} (by {run})" in lab("status").out
     killed = lab("job", "kill", "--escalate", run, "--json").json
     assert (killed["sent"], "remaining" in killed["job"], "stopped" in killed["job"]) == (True, False, False)
+    assert (killed["signals"], killed["signalled"]) == (["SIGTERM"], result.json["remaining"])
     assert alive(tag) == []
+    again = lab("run", "--json", f"nohup sleep 7{tag} >/dev/null 2>&1 &").json
+    told = lab("job", "kill", again["runId"]).out
+    what = f"SIGTERM sent to what {again['runId']} had left; the job itself had ended before (exit 0):\n"
+    assert told.startswith(f"{what}  {again['remaining'][0]['pid']} sleep 7{tag}\n")
 
 
 def test_closing_a_local_session_ends_its_runs(cli: Cli) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import errors
 
@@ -78,6 +79,23 @@ def unread() -> bool:
         return waiting > 0
     except (OSError, ValueError, AttributeError):
         return False
+
+
+class Unsent:
+    """What waits on our stdin and is not sent, because nobody asked for it: it is told once.
+
+    Look at the beginning, when a person can still stop the run, and at its end: who writes may be slower than we are.
+    """
+
+    def __init__(self, options: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+        wanted = options["forward_stdin"] or any(item.endswith("=-") for item in options["secret"])
+        self._tell = None if wanted else tell
+        self._how = "a job has none" if options["detach"] else "add --stdin"
+
+    def look(self) -> None:
+        if self._tell is not None and unread():
+            self._tell(f"stdin is not sent; {self._how}")
+            self._tell = None
 
 
 def code_from_stdin() -> str:

@@ -76,6 +76,7 @@ class Invocation:
             self.printer.notify(local_script.divided(found, options["behind"]))
         self.wants = runtime_options.wants(options)
         self.secrets: dict[str, str] = {}
+        self.unsent = inputs.Unsent(options, self.printer.notify)
         self.detach_on_signal = options["on_disconnect"] == "detach"
         self.cwd: str | None = options["cwd"]
         self.synced: Synced | None = None
@@ -123,6 +124,7 @@ class Invocation:
         origin = filename or "the code"
         if filename is None and self.arguments:
             filename = "-"  # as `python - ARGUMENTS` calls it
+        self.unsent.look()
         header = local_script.header_of(code, origin)  # one that makes no sense is refused before anything
         if self.options["detach"]:
             if header.dependencies:
@@ -193,10 +195,7 @@ class Invocation:
     def process(self) -> Answer:
         run_checks.of_command(self.options, self.words)
         command = self._command()
-        asked = any(item.endswith("=-") for item in self.options["secret"])
-        if self.words and not (self.options["forward_stdin"] or asked) and inputs.unread():
-            how = "a job has none" if self.options["detach"] else "add --stdin"
-            self.printer.notify(f"stdin is not sent; {how}")
+        self.unsent.look()
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
         script = self.script or local_script.named(self.words, self.options["sync"])
@@ -330,6 +329,7 @@ class Invocation:
         self, session: Session, document: JobStarted, command: str, mode: Literal["kernel", "terminal"]
     ) -> Answer:
         """Write down that a job was started, and answer with its id."""
+        self.unsent.look()
         self._leave_pulling(session, document.job_id)
         with self.record.telling_unwritten():
             records.remember_job(session, document, command, mode, secrets=list(self.secrets.values()))
@@ -416,6 +416,7 @@ class Invocation:
         """Fetch its results, write the run down, tell people how it ended, and answer."""
         failed = document.status != "ok"
         self.document = document
+        self.unsent.look()
         if self.synced is not None:
             document.synced = self.synced
         self._pull(session, document)

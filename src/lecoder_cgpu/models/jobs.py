@@ -102,6 +102,8 @@ class JobDocument(Struct, kw_only=True):
     sizes and the command that prints all); `lastLine` is the last line printed so far. The next look goes on at
     `nextOffset` (stdout) and `stderrNextOffset`. `next` is the command to go on with while the job runs.
     `attempts` tells of each attempt of a job that may be run again.
+    `job kill` tells whether a signal was `sent`, and the `signals`; where the job itself had ended before, `signalled`
+    are the processes that it had left, which got them.
     """
 
     status: Literal["ok", "error", "running", "unknown"] = "ok"
@@ -111,6 +113,8 @@ class JobDocument(Struct, kw_only=True):
     session: SessionRef
     error: ErrorInfo | Optional = UNSET
     sent: bool | Optional = UNSET
+    signals: list[str] | Optional = UNSET
+    signalled: list[ProcessRef] | Optional = UNSET
     gpus: list[Gpu] | Optional = UNSET
     stdout: str | Optional = UNSET
     stderr: str | Optional = UNSET

@@ -410,24 +410,25 @@ class Jobs:
 
         What a job left in the background when it had ended by itself gets the signals, too.
         """
-        state = self.find(key)
-        steps = HARDER.get(state.kind, HARDER["process"])
+        before = self.find(key)
+        run, steps = before.run, HARDER.get(before.kind, HARDER["process"])
         first = signal or steps[0]
-        sent = self._helper.signal(state.run, first)
+        signals = [first] if (sent := self._helper.signal(run, first)) else []
         if escalate and sent:
-            harder = steps[steps.index(first) + 1 :] if first in steps else steps
-            for step in harder:
-                if self._is_gone(state.run, grace):
+            for step in steps[steps.index(first) + 1 :] if first in steps else steps:
+                if self._is_gone(run, grace):
                     break
-                self._helper.signal(state.run, step)
-        gone = not escalate or self._is_gone(state.run, grace)
-        state = self._show(state.run)
+                signals += [step] if self._helper.signal(run, step) else []
+        gone = not escalate or self._is_gone(run, grace)
+        state = self._show(run)
         records.note_ends(self, [state])
         job = describe(state)
-        if state.kind == "kernel" and sent and (left := kernel_children.end(self._helper, state.run)):
+        if state.kind == "kernel" and sent and (left := kernel_children.end(self._helper, run)):
             job.remaining = left
-        exit_code = 0 if gone else errors.EXIT_STOPPED_WAITING
-        return JobDocument(job=job, session=self.session.record.ref, sent=sent, exit_code=exit_code)
+        document = JobDocument(job=job, session=self.session.record.ref, sent=sent, signals=signals or UNSET)
+        document.exit_code = 0 if gone else errors.EXIT_STOPPED_WAITING
+        document.signalled = remaining(before) if sent and before.ended else UNSET
+        return document
 
     def _is_gone(self, run: str, limit: float) -> bool:
         """Wait until a job has ended and nothing of it lives, at most `limit` seconds; whether that is so."""

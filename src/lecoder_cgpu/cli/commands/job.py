@@ -320,8 +320,14 @@ def _killed(document: JobDocument) -> str:
         return f"{job.id} is not run again"
     if document.sent is not True:
         return f"{job.id} has ended already" if job.state in ("exited", "unknown") else f"{job.id} got no signal"
-    steps = ", ".join(job.stopped.steps) if isinstance(job.stopped, Stopped) else "the signal"
-    return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *job_text.remaining(job, "still alive: ")])
+    steps = ", ".join(document.signals) if isinstance(document.signals, list) else "the signal"
+    alive = job_text.remaining(job, "still alive: ")
+    if not isinstance(document.signalled, list):
+        return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *alive])
+    exited = f" (exit {job.exit_code})" if isinstance(job.exit_code, int) else ""
+    left = [f"  {process.pid} {process.command}" for process in document.signalled]
+    first = f"{steps} sent to what {job.id} had left; the job itself had ended before{exited}"
+    return "\n".join([f"{first}:" if left else first, *left, *alive])
 
 
 for _more in (job_logs.logs, job_plot.plot, job_again.rm, job_again.retry, job_again.rehearse):
