@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from lecoder_cgpu.system.periodic import every
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
 from tests.support.forwarding import forwarded
+from tests.support.pty import Pty
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the lease was made for Linux")
@@ -54,44 +53,40 @@ def unread(pipe: int) -> int:
 
 
 def test_a_slow_upload_is_no_idleness(colab: FakeColab, kept: Cli) -> None:
-    """Input that comes slowly keeps the runtime for longer than it may be idle. An open tunnel that carries nothing
-    does not keep it."""
+    """Input that comes slowly keeps the runtime for longer than it may be idle."""
     assert kept("run", "--cpu", "--idle-release", "never", "true").code == 0
-    with forwarded(kept, "--via", "tunnel", "9:0"):  # a port of its own here: others try whether 9 is closed
-        upload = kept.start("upload", "-", "slow.txt", stdin=subprocess.PIPE)
-        assert upload.stdin is not None
-        pipe = upload.stdin.fileno()
-        drop(pipe)
-        with every(0.2, lambda: drop(pipe)):
-            wait_until(lambda: not unread(pipe) or upload.poll() is not None)
-            assert kept("run", "--idle-release", "8s", "true").code == 0
-            time.sleep(11)
-            assert colab.vms
-        out, err = upload.communicate()
-        assert upload.returncode == 0, (out, err)
-        wait_until(lambda: not colab.vms)
+    upload = kept.start("upload", "-", "slow.txt", stdin=subprocess.PIPE)
+    assert upload.stdin is not None
+    pipe = upload.stdin.fileno()
+    drop(pipe)
+    with every(0.2, lambda: drop(pipe)):
+        wait_until(lambda: not unread(pipe) or upload.poll() is not None)
+        assert kept("run", "--idle-release", "8s", "true").code == 0
+        time.sleep(11)
+        assert colab.vms
+    out, err = upload.communicate()
+    assert upload.returncode == 0, (out, err)
+    wait_until(lambda: not colab.vms)
     assert kept("sessions", "list", "--json").json[0]["lease"]["ended"] == "idle"
 
 
-def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
-    """The runtime is told of traffic that its helper does not see, of a connection that is open, and of an agent's
-    call."""
+def test_what_is_open(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., Pty]) -> None:
+    """The runtime is told of a tunnel, a shell and a prompt that are silent, which say so, and of an agent's call."""
     colab.account.upgrade("PRO")
-    assert colab_cli("run", "--cpu", "--idle-release", "12s", "true").code == 0
-    port = colab_cli.start("run", "exec python -u -m http.server 0 --bind 127.0.0.1 2>&1")
-    assert port.stdout is not None
-    number = port.stdout.readline().decode().split("port ")[1].split()[0]
-    with forwarded(colab_cli, "--via", "tunnel", number) as running:
-        before = activity(colab).stat().st_mtime
+    assert colab_cli("run", "--cpu", "--idle-release", "8s", "true").code == 0
 
-        def told() -> bool:
-            urllib.request.urlopen(f"http://127.0.0.1:{running.ports[0]}/").read()
-            return activity(colab).stat().st_mtime > before
+    def told() -> None:
+        quiet = time.time()
+        wait_until(lambda: activity(colab).stat().st_mtime > quiet + 2)
 
-        wait_until(told)
-        with socket.create_connection(("127.0.0.1", running.ports[0])):  # which carries nothing
-            quiet = time.time()
-            wait_until(lambda: activity(colab).stat().st_mtime > quiet + 2)
+    with forwarded(colab_cli, "--via", "tunnel", "9:0"):  # a port of its own here: others try whether 9 is closed
+        told()
+    for words in (("connect",), ("connect", "-m", "kernel")):
+        shown = pty_of(colab_cli, *words)
+        shown.wait(lambda: b"counts as in use" in shown.seen)  # noqa: B023
+        told()
+        shown.process.kill()
+        shown.end()
     assert colab_cli("run", "--idle-release", "never", "true").code == 0
     time.sleep(TOUCH)  # the runtime notes a use no more often
     quiet = time.time()
@@ -113,8 +108,6 @@ def test_a_tunnel_in_use(colab: FakeColab, colab_cli: Cli) -> None:
     finally:
         server.kill()
         server.communicate()
-    port.kill()
-    port.communicate()
 
 
 def test_a_program_in_the_background(colab: FakeColab, kept: Cli) -> None:

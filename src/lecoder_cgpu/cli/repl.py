@@ -27,6 +27,7 @@ from ..models.base import ErrorInfo
 from ..models.connections import Connected
 from ..models.history import HistoryRuntime
 from ..runs import kernel_runs
+from ..sessions.activity import in_use, promise
 from ..sessions.session import Session
 from .app import App
 from .live import KernelView, failure_text
@@ -79,11 +80,14 @@ class Repl:
             explains = "name? explains, " if self.language == PYTHON else ""
             shown = self.language.capitalize()
             self.screen.note(f"{shown} on {self._session.record.name}; {explains}Ctrl-C interrupts, Ctrl-D leaves")
+            if (text := promise(self._session)) is not None:
+                self.screen.money(text)
             executed = self._ask(lambda connection: connection.executed(ASK_LIMIT))
             self._count = None if executed is None else executed + 1
             if startup_code is not None:
                 self._run(startup_code)
-            self._loop()
+            with in_use(self._session):
+                self._loop()
         finally:
             if self._connection is not None:
                 self._connection.close()
@@ -155,7 +159,6 @@ class Repl:
         if document.execution_count is not None:
             self._count = document.execution_count + 1
         self._tell(document)
-        self._session.used()
         document.session = self._session.record.ref
         runtime = self._session.record.runtime
         kept = HistoryRuntime(label=runtime.label, accelerator=runtime.accelerator)

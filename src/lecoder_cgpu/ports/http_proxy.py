@@ -70,7 +70,6 @@ class PortProxy:
         self._problem: errors.Error | None = None
         self._over = threading.Event()
         self.connections = 0
-        self.open = 0  # how many connections with a request there are now: browsers open some that they never use
         session.endpoint  # noqa: B018 - a runtime that is not there yet is started
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_log)
@@ -207,7 +206,6 @@ class PortProxy:
         again = True
         up: asyncio.Task[None] | None = None
         there: asyncio.StreamWriter | None = None
-        self.open += 1
         try:
             while True:
                 try:
@@ -235,7 +233,6 @@ class PortProxy:
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(up, LINGER)
         finally:
-            self.open -= 1
             if up is not None:
                 up.cancel()
                 await asyncio.gather(up, return_exceptions=True)
@@ -272,7 +269,6 @@ class PortProxy:
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         """Pass on everything until its end, and then the end."""
         while data := await source.read(PIECE):
-            self._session.used()
             target.write(data)
             await target.drain()
         if target.can_write_eof():

@@ -188,11 +188,6 @@ class Tunnel:
                 self._links[link.number] = link
             link.open()
 
-    @property
-    def open(self) -> int:
-        """How many connections there are now."""
-        return len(self._links)
-
     def forget(self, link: Link) -> None:
         """Drop a link that is over."""
         with self._links_lock:
@@ -238,7 +233,6 @@ class Tunnel:
             return
         match content.operation:
             case "data":
-                self._session.used()
                 link.take(content.offset, message.buffers[0])
             case "eof":
                 link.take_end(content.offset)
@@ -260,8 +254,6 @@ class Tunnel:
         current = self._socket
         if current is None:
             return
-        if operation == "data":
-            self._session.used()
         content["o"] = operation
         if link is not None:
             content["c"] = link

@@ -3,10 +3,10 @@
 What is told, and to whom: a use is noted in the stored session, for this machine's keeper (`Session.used`), and the
 helper is told, for the lease on the runtime and for keepers of other machines.
 
-What counts: a transfer as long as it runs (`upload -` while its input comes), `sync --watch` as long as it watches, a
-forwarded port while a program here is connected to it, a terminal and SSH while they carry traffic. What is merely open
-does not, so that a forgotten one does not hold a runtime for ever. Each call of a coding agent's tool for a session
-does.
+What counts: a transfer as long as it runs (`upload -` while its input comes), `sync --watch` as long as it watches;
+terminals, prompts, SSH, forwarded ports and served servers as long as they are open, silent or not, which they tell
+(`promise`); each call of a coding agent's tool for a session. All of that ends with the process here, and the other
+limits of a lease hold nevertheless.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from .. import errors
 from ..backends.protocol import Leased
-from ..store import leases
+from ..store import leases, rates
 from ..store.session_store import Record
 from ..system import logs
 from ..system.periodic import every
@@ -40,11 +40,11 @@ LEAST, MOST = 1.0, 30.0  # seconds until the runtime is told again: a quarter of
 
 
 @contextlib.contextmanager
-def in_use(session: Session, *, traffic_only: bool = False, busy: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def in_use(session: Session, *, traffic_only: bool = False) -> Iterator[None]:
     """While the body runs, the runtime is in use. A failure to tell it so spoils nothing.
 
     Args:
-        traffic_only: only while `session.used` is called. busy: or while this is true.
+        traffic_only: only while `session.used` is called.
     """
     if not isinstance(session.backend, Leased):
         yield
@@ -53,7 +53,7 @@ def in_use(session: Session, *, traffic_only: bool = False, busy: Callable[[], b
 
     def look() -> None:
         nonlocal told
-        if not traffic_only or busy():
+        if not traffic_only:
             session.used()
         if session.used_at <= told:
             return
@@ -73,6 +73,15 @@ def _pause(record: Record) -> float:
     """Seconds between two times that the runtime is told."""
     idle = leases.lease_of(record).idle
     return MOST if idle is None else min(max(idle / 4, LEAST), MOST)
+
+
+def promise(session: Session) -> str | None:
+    """What a person is told who opens something and may forget it; None where it costs nothing."""
+    if not isinstance(session.backend, Leased):
+        return None
+    rate = rates.read(session.store.folder).get(rates.kind(session.record))
+    cost = "" if rate is None else f" ({rate:g} units an hour)"
+    return f"while this is open, the runtime counts as in use{cost} and is not released as idle"
 
 
 class Mentions:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from ... import config, errors
 from ...models.connections import Connected
-from ...sessions.activity import in_use
+from ...sessions.activity import in_use, promise
 from ...sessions.session import Session
 from .. import own_runtime, parse, runtime_options
 from ..app import App
@@ -186,6 +186,8 @@ class _Shell:
             )
         if self._key_name.lower() != "none" and self._attach is None:
             self._printer.note(f"connected to {self._session.record.name}; {self._key_name} leaves the shell running")
+        if (text := promise(self._session)) is not None:
+            self._printer.money(text)
         screen = self._printer.for_a_person()
         console = Console(
             sys.stdin.fileno(),
@@ -196,7 +198,7 @@ class _Shell:
             leave_key(self._key_name),
         )
         try:
-            with console, in_use(self._session, traffic_only=True):
+            with console, in_use(self._session):
                 self._follow(console)
         finally:
             self._terminal.close()
@@ -216,7 +218,6 @@ class _Shell:
                     self._reconnect(console)
                 continue
             if text:
-                self._session.used()
                 console.show(text)
                 if self._startup is not None:  # the shell has shown its prompt
                     terminal.send(self._startup + "\r")

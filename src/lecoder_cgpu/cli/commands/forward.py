@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from ... import errors
 from ...models.connections import Forwarded, ForwardedPort, ListeningEvent
-from ...sessions.activity import in_use
+from ...sessions.activity import in_use, promise
 from .. import free_tier
 from ..app import App, Command
 from ..output import Answer
@@ -70,10 +70,12 @@ def command(app: App, words: Sequence[str], via: Via, understood: bool) -> Answe
             document.ports.append(ForwardedPort(remote=remote, local=port, address=address))
             app.printer.note(f"{address} is port {remote} of {session.record.name}")
         app.printer.note("Ctrl-C ends it")
+        if (text := promise(session)) is not None:
+            app.printer.money(text)
         if app.printer.mode == "events":
             app.printer.event(ListeningEvent(session=document.session, via=via, ports=document.ports))
         session.used()
-        with in_use(session, traffic_only=True, busy=lambda: carrier.open > 0):
+        with in_use(session):
             carrier.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
         pass

@@ -10,7 +10,7 @@ import click
 
 from ... import errors
 from ...models.connections import Served, ServingEvent
-from ...sessions.activity import in_use
+from ...sessions.activity import in_use, promise
 from ...system import redaction
 from .. import free_tier
 from ..app import App, Command
@@ -53,11 +53,13 @@ def command(app: App, port: int, own_token: bool, understood: bool) -> Answer:
         app.printer.note(
             f"jupyter lab --gateway-url {document.address} --GatewayClient.auth_token {token}; Ctrl-C ends it"
         )
+        if (text := promise(session)) is not None:
+            app.printer.money(text)
         if app.printer.mode == "events":
             app.printer.event(ServingEvent(session=document.session, address=document.address, token=token))
         redaction.protect(token, called_secret=True)  # from here on: the user has to see it once
         session.used()
-        with in_use(session, traffic_only=True):
+        with in_use(session):
             served.run()
     except KeyboardInterrupt:  # also SIGTERM and SIGHUP: the way to end it
         pass

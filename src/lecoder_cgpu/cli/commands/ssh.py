@@ -18,7 +18,7 @@ from ... import config, errors
 from ...models.base import Done
 from ...models.connections import Connected
 from ...ports import ssh
-from ...sessions.activity import in_use
+from ...sessions.activity import in_use, promise
 from ...sessions.session import Session
 from .. import free_tier, own_runtime, runtime_options
 from ..app import App
@@ -104,13 +104,9 @@ def _proxy(app: App, session: Session, public_key: str | None) -> Answer:
         raise errors.UsageError(f"{public_key} cannot be read: {error}", hint="lecoder-cgpu ssh-config NAME") from error
     socket = ssh.connect(session, key)
 
-    def carry(data: bytes) -> None:
-        session.used()
-        app.printer.write(data)
-
     try:
-        with in_use(session, traffic_only=True):
-            ssh.bridge(socket, sys.stdin.fileno(), carry)
+        with in_use(session):
+            ssh.bridge(socket, sys.stdin.fileno(), app.printer.write)
     except KeyboardInterrupt:  # SIGHUP is how OpenSSH ends its proxies
         pass
     finally:
@@ -128,6 +124,8 @@ def _connect(app: App, session: Session, words: Sequence[str]) -> Answer:
         options = [word for option, value in options_for(app, session, key) for word in ("-o", f"{option}={value}")]
         extra, command_words = _split(words)
         line = [program, *options, *extra, f"root@{host_name(session)}", *command_words]
+        if not command_words and (text := promise(session)) is not None:
+            app.printer.aside(text)
         # With --json, stdout is for the document.
         status = subprocess.call(line, stdout=None if app.printer.mode == "human" else app.printer.error_fd)
         if status == FAILED_ITSELF:
