@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,8 @@ import msgspec
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.auth.consent import Consent, _Listener, code_in
+from lecoder_cgpu.auth.callback import CONNECTIONS, Listener
+from lecoder_cgpu.auth.consent import Consent, code_in
 from lecoder_cgpu.auth.credentials import SCOPES
 from lecoder_cgpu.auth.login_files import Pending
 from lecoder_cgpu.auth.tokens import Login
@@ -191,7 +194,7 @@ def ask(address: str, path: str, **headers: str) -> int:
 
 def test_what_is_no_answer_ends_no_waiting() -> None:
     """A request of another program, of a web page, or to another name is refused; the right one still arrives."""
-    listener = _Listener()
+    listener = Listener()
     with listener.listening() as address:
         right = "/callback?code=4/x&state=mine"
         assert ask(address, right) == 403, "before the state is known"
@@ -202,6 +205,23 @@ def test_what_is_no_answer_ends_no_waiting() -> None:
         assert ask(address, right, Host="evil.example") == 403
         assert ask(address, right, Origin="https://evil.example") == 403
         assert ask(address, right, Origin="null") == 403
+        assert ask(address, f"http://evil.example{right}") == 404
         assert listener.answers.empty()
         assert ask(address, right) == 200
         assert code_in(listener.answers.get(timeout=10), msgspec.structs.replace(PENDING, state="mine")) == "4/x"
+
+
+def test_connections_that_say_nothing_are_in_nobodys_way(capfd: pytest.CaptureFixture[str]) -> None:
+    """Any page can open hundreds. The answer comes in between, and what is odd about a request is not shown."""
+    listener = Listener()
+    listener.state = "mine"
+    with listener.listening() as address, contextlib.ExitStack() as stack:
+        where = (urlsplit(address).hostname, urlsplit(address).port)
+        idle = [stack.enter_context(socket.create_connection(where, timeout=10)) for _ in range(CONNECTIONS + 5)]
+        idle[-1].sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        idle[-2].sendall(b"GET http://[::bad/callback?state=mine HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert idle[-2].recv(20).startswith(b"HTTP/1.0 400")
+        assert idle[0].recv(1) == b"", "the oldest made room"
+        assert ask(address, "/callback?code=4/x&state=mine") == 200
+        assert listener.answers.get(timeout=10)
+    assert capfd.readouterr() == ("", "")

@@ -8,14 +8,11 @@ reads the answer; the request goes through our HTTP client.
 
 from __future__ import annotations
 
-import contextlib
-import http.server
 import queue
 import socket
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -24,6 +21,7 @@ from ..models.login import StoredLogin
 from ..net import http as transport
 from ..system import logs
 from . import credentials
+from .callback import Listener
 from .credentials import Source
 from .lifecycle import UNKNOWN, as_the_predecessor, store, userinfo
 from .login_files import Pending, Token
@@ -32,8 +30,6 @@ from .tokens import TIMEOUT, Login, lifetime, origin, refusal, token_uri
 WAIT = 300.0  # seconds that we listen for the browser
 PENDING = 1800.0  # seconds that a login in two steps may take
 VERIFIER_LENGTH = 128  # characters of the secret of PKCE, the most that RFC 7636 allows
-ANSWER = b"""<!doctype html><meta charset="utf-8"><title>lecoder-cgpu</title>
-<p>Google's answer has arrived. You can close this page; the terminal tells how it went.</p>"""
 
 
 class Consent:
@@ -126,7 +122,7 @@ class Consent:
         """
         import webbrowser
 
-        listener = _Listener()
+        listener = Listener()
         with listener.listening() as redirect_uri:
             pending, url = self.begin(redirect_uri)
             listener.state = pending.state
@@ -290,66 +286,6 @@ def code_in(answer: str, pending: Pending) -> str:
             hint="paste the whole address of the last page; it holds code=…",
         )
     return query["code"][0]
-
-
-class _Listener:
-    """Listens on 127.0.0.1 for the browser that Google sends back to us.
-
-    Any program here, and any web page, can send a request there. Only one that names this address as its host, comes
-    from no other page, and has the state of this login is an answer; all others are refused, and the waiting goes on.
-
-    Attributes:
-        state: of the login; nothing is an answer before it is known.
-        answers: the addresses that the browser asked for, with their codes.
-        passed_over: whether an answer came that has another state.
-    """
-
-    def __init__(self) -> None:
-        self.state: str | None = None
-        self.answers: queue.Queue[str] = queue.Queue()
-        self.passed_over = False
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[str]:
-        """Listen inside the block; yields our address."""
-        listener = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status = listener.judge(self.path, self.headers.get_all("Host", []), self.headers.get("Origin"))
-                self.send_response(status)
-                self.send_header("Content-Type", "text/html")
-                self.end_headers()
-                self.wfile.write(ANSWER if status == 200 else b"")
-                if status == 200:
-                    listener.answers.put(f"http://127.0.0.1{self.path}")
-
-            def log_message(self, *arguments: Any) -> None:
-                """Say nothing: the address holds the code."""
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)  # browsers open sockets they never use
-        server.daemon_threads = True
-        self._hosts = [f"{name}:{server.server_port}" for name in ("127.0.0.1", "localhost")]
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/callback"
-        finally:
-            server.shutdown()
-            server.server_close()
-
-    def judge(self, path: str, hosts: list[str], origin: str | None) -> int:
-        """The status for a request: 200 for the answer that is waited for."""
-        parts = urlsplit(path)
-        if parts.path not in ("/", "/callback") or not parts.query:
-            return 404
-        if [host.lower() for host in hosts] not in ([known] for known in self._hosts):
-            return 403  # a page whose name its owner lets point to this machine
-        if origin is not None and origin.removeprefix("http://").lower() not in self._hosts:
-            return 403
-        if self.state is None or parse_qs(parts.query).get("state") != [self.state]:
-            self.passed_over = True
-            return 403
-        return 200
 
 
 def _unused_address() -> str:
