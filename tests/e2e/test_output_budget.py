@@ -39,11 +39,21 @@ def test_a_document_holds_a_megabyte(lab: Cli, mode: str) -> None:
 
 @pytest.mark.parametrize("mode", RUNS)
 def test_the_limit_is_chosen(lab: Cli, mode: str) -> None:
-    """A small one for few tokens; 0 is all; people and events get everything without asking."""
+    """A small one for few tokens; 0 is all; people get everything without asking."""
     small = lab("run", "--json", "--max-output", "200", *RUNS[mode]).json
     assert len(small["stdout"]) < 300
     assert lab("run", "--json", "--max-output", "0", *RUNS[mode]).json["stdout"] == LINES
     assert lab("run", *RUNS[mode]).out == LINES
+
+
+@pytest.mark.parametrize("mode", RUNS)
+def test_events_have_everything_and_their_document_a_part(lab: Cli, mode: str) -> None:
+    """Much output is never in memory as a whole, which the last document would need."""
+    *events, document = map(json.loads, lab("run", "--events", *RUNS[mode]).out.splitlines())
+    assert "".join(event["text"] for event in events if event["type"] == "stream") == LINES
+    assert len(document["stdout"]) < (1 << 20) + 100
+    assert document["truncated"]["stdoutBytes"] == len(LINES)
+    assert "--max-output 0" in document["truncated"]["get"]
 
 
 def test_rich_outputs_count(lab: Cli) -> None:

@@ -17,7 +17,7 @@ max_output_option = click.option(
     "--max-output",
     type=click.IntRange(min=0),
     metavar="BYTES",
-    help="Bytes of each stream in the document, head and tail; 0 is all. Default with --json: 1 MiB.",
+    help="Bytes of each stream in the document, head and tail; 0 is all. Default: 1 MiB.",
 )
 
 

@@ -39,7 +39,7 @@ class Answer(NamedTuple):
 
 
 WAIT_LOOK = 10.0  # seconds; every third time, who waits is told what for
-BUDGET = 1 << 20  # bytes of each stream in a --json document: agents pay for every one
+BUDGET = 1 << 20  # bytes of each stream in a document: agents pay for every one
 STREAMED = 128 << 10  # the same where everything was printed already; enough for the history
 
 
@@ -167,7 +167,8 @@ class Printer:
             return chosen or None
         if self.mode == "json":
             return BUDGET
-        return STREAMED if streamed or self.mode == "human" else None  # people see no document
+        # People see no document. Events have told everything, so that it need not be in memory as a whole.
+        return STREAMED if streamed or self.mode == "human" else BUDGET
 
     def answer(self, answer: Answer) -> int:
         """Print a command's answer and return the exit status."""

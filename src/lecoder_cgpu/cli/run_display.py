@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET
 
 from .. import errors
-from ..jupyter.outputs import ERROR_LIMIT, OutputOptions
+from ..jupyter.outputs import OutputOptions
 from ..models.runs import Stopped, Truncated
 from ..runs import kernel_runs, records
 from ..sessions.session import Session
@@ -42,11 +42,9 @@ class RenderOptions:
         arguments: Sequence[str] = (),
     ) -> OutputOptions:
         """What of the output the document holds; see `Printer.budget` for `streamed`."""
-        budget = printer.budget(self.max_output, streamed=streamed)
         return OutputOptions(
             raw=self.raw,
-            max_output=budget,
-            max_error=ERROR_LIMIT if budget is None and self.max_output is None else None,
+            max_output=printer.budget(self.max_output, streamed=streamed),
             inline=self.inline,
             order=self.order,
             folder=self.outputs,
