@@ -40,6 +40,9 @@ def test_everything_acts_there(farm: Cli, tmp_path: Path) -> None:
     assert farm("run", THERE).out == there.out
     job = farm("run", "-m", "kernel", "--detach", f"import time; time.sleep(3); {WHERE}").out.strip()
     assert farm("run", THERE).out == there.out  # while the kernel is busy
+    assert (
+        farm("kernel", "status", "--json").json["kernel"]["state"] == "busy"
+    )  # and not as idle as the control channel
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "where.py").write_text(WHERE)
     (tmp_path / "data.bin").write_bytes(bytes(range(256)) * 5000)
@@ -74,11 +77,20 @@ def test_no_output_is_lost(farm: Cli) -> None:
     assert flushed.out.endswith("\n19999\n")
 
 
-def test_a_kernel_that_dies(farm: Cli) -> None:
-    """Its machine goes with it, and with that the helper; both are there again for the next command."""
+def test_a_kernel_that_dies(farm: Cli, gateway: Gateway) -> None:
+    """The helper goes with it, and is there again for the next command. A job goes with its machine if that ends, which
+    is said, and goes on if not."""
+    job = farm("run", "--detach", "sleep 60").out.strip()
     died = farm("run", "-m", "kernel", "import os; os._exit(3)", "--json")
     assert (died.code, died.json["error"]["name"]) == (1, "KernelDied"), died
     assert farm("run", "-m", "kernel", WHERE).out == farm("run", THERE).out
+    shown = farm("job", "show", job, "--json")
+    if gateway.ends:
+        assert (shown.code, shown.json["error"]["name"]) == (74, "RunLost"), shown
+        (entry,) = (entry for entry in farm("logs", "--json").json if entry.get("runId") == job)
+        assert entry["status"] == "lost"
+    else:
+        assert shown.json["job"]["state"] == "running"
 
 
 def test_the_kernel_joins_what_was_there_before(gateway: Gateway, tmp_path: Path) -> None:

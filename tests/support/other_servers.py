@@ -46,10 +46,11 @@ def environment(folder: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running Kernel Gateway, as it is by default: it lists nothing."""
+    """A running Kernel Gateway, as it is by default: it lists nothing. `ends`: the machine of a kernel ends with it."""
 
     url: str
     token: str
+    ends: bool = False
 
 
 def documented(name: str, folder: Path, replace: dict[str, str]) -> str:
@@ -92,11 +93,10 @@ if allowed == "yes":
     subprocess.run(["hostname", "node-" + kernel[:8]], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], capture_output=True)
 else:
-    machine = os.path.join(machine, kernel)
-    os.mkdir(machine)
+    machine = os.path.join(machine, kernel)  # which stays when the kernel is restarted
 home, temporary, runtime = (os.path.join(machine, part) for part in ("home", "tmp", "runtime"))
 for path in (home, temporary, runtime):
-    os.mkdir(path)
+    os.makedirs(path, exist_ok=True)
 own = shutil.copy(connection, os.path.join(runtime, kernel + "_a1.json"))
 os.environ.update(HOME=home, TMPDIR=temporary, JUPYTER_RUNTIME_DIR=runtime, IPYTHONDIR=os.path.join(home, ".ipython"))
 for name in ("LECODER_CGPU_RESIDENT_HOME", "JPY_PARENT_PID"):
@@ -107,37 +107,41 @@ os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", "-f", own]
 _APART = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--uts", "--net", "--ipc"]
 
 
-def _prepare_apart(folder: Path) -> str:
-    """Have kernels started on machines of their own; returns the options of the gateway for that."""
+def _prepare_apart(folder: Path, ends: bool) -> tuple[str, bool]:
+    """Have kernels started on machines of their own; returns the options of the gateway for that, and whether a machine
+    ends with its kernel's process, if that is wanted."""
     machine, spec = folder / "machine", folder / "share" / "kernels" / "python3"
     machine.mkdir()
     spec.mkdir(parents=True)
     (folder / "launch.py").write_text(_LAUNCH)
-    allowed = shutil.which("unshare") and not subprocess.run([*_APART, "true"], capture_output=True).returncode
+    allowed = ends and shutil.which("unshare") is not None
+    allowed = allowed and not subprocess.run([*_APART, "true"], capture_output=True).returncode
     command = [python(), str(folder / "launch.py"), str(machine), "yes" if allowed else "no", "{connection_file}"]
     command = [*_APART, *command] if allowed else command
     (spec / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "own", "language": "python"}))
-    return "--KernelManager.transport=ipc --JupyterWebsocketPersonality.list_kernels=True"
+    return "--KernelManager.transport=ipc --JupyterWebsocketPersonality.list_kernels=True", allowed
 
 
 @contextlib.contextmanager
-def start_gateway(folder: Path, *, apart: bool = False) -> Iterator[Gateway]:
+def start_gateway(folder: Path, *, apart: bool = False, ends: bool = True) -> Iterator[Gateway]:
     """Start a stock Kernel Gateway as the documentation does, and end it with its kernels afterwards.
 
     Args:
-        apart: each kernel has a machine of its own, and the gateway lists them.
+        apart: each kernel has a machine of its own, and the gateway lists them. ends: see `_prepare_apart`.
     """
     python()
     port, token = free_port(), secrets.token_hex(16)
     commands = documented("gateway", folder, {"8888": str(port), "=secret": f"={token}"})
     if apart:
-        options = _prepare_apart(folder)  # a short folder, because paths of sockets have a hundred characters
+        options, ends = _prepare_apart(
+            folder, ends
+        )  # a short folder, because paths of sockets have a hundred characters
         commands = f"export JUPYTER_PATH={folder}/share JUPYTER_RUNTIME_DIR={folder}/r\n{commands} {options}"
     process = start(commands, folder)
     url = f"http://127.0.0.1:{port}/"
     try:
         wait_for_api(process, f"{url}api?token={token}&", folder / "server.log")
-        yield Gateway(url, token)
+        yield Gateway(url, token, apart and ends)
     finally:
         end(process)
 

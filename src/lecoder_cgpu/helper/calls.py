@@ -53,6 +53,8 @@ class Calls:
         restarts: of the helper's kernel, as far as seen.
         size: how large messages may be.
         reopen: another socket, in place of one that was closed for the size of a message; None where there is no other.
+        on_brought: called when the kernel did not have the helper, and has it now: its process may be another one. It
+            is told whether this socket has led to the helper before: then it certainly is.
     """
 
     def __init__(self, socket: Channels, session_id: str, channel: str = "shell") -> None:
@@ -65,6 +67,8 @@ class Calls:
         self.restarts = 0
         self.size = MessageSize()
         self.reopen: Callable[[], Channels] | None = None
+        self.on_brought: Callable[[bool], None] = lambda again: None
+        self._answered = False
 
     @property
     def close_code(self) -> int | None:
@@ -170,6 +174,9 @@ class Calls:
                 # No helper of our version is there, so nothing was done: asking again is asking for the first time.
                 code = bootstrap.code()
                 continue
+            if code:
+                self.on_brought(self._answered)
+            self._answered = True
             if not answer.get("ok"):
                 raise answers.failure(answer)
             return answers.typed(answer, kind)

@@ -234,6 +234,10 @@ class KernelConnection:
                 return message.content
         return None
 
+    def is_idle(self, limit: float) -> bool:
+        """See `answers_at_once`."""
+        return answers_at_once(self.server, self.kernel_id, self._gone, limit)
+
     def nudge(self) -> None:
         """Make the kernel publish its state, from which the server knows it."""
         with contextlib.suppress(errors.ConnectionFailed):
@@ -337,3 +341,22 @@ class KernelConnection:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def answers_at_once(server: Server, kernel_id: str, gone: Callable[[], bool], limit: float) -> bool:
+    """Whether a kernel does within `limit` seconds what it is asked on its shell channel, which it does not while it
+    executes code. If so, what was sent before was executed, or never arrived. Other clients see nothing of it.
+
+    Args:
+        gone: whether it is known that the runtime is no more.
+    """
+    try:
+        connection = KernelConnection(server, kernel_id, gone)
+    except errors.Error:
+        return False
+    try:
+        return connection.language_info(limit) is not None
+    except errors.ConnectionFailed:
+        return False
+    finally:
+        connection.close()

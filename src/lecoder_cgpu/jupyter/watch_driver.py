@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ENDING = 8.0  # seconds in which a server has ended a kernel, which gets 5 of them to end by itself
 ENDING_LOOK = 0.5
+IDLE_WITHIN = 3.0  # seconds in which an idle kernel answers
 IDLE_PAUSE = 0.5  # seconds between two ticks when nothing is due
 
 InputSource = Callable[[str, bool], str | None]
@@ -209,6 +210,8 @@ class WatchDriver:
                     state = server.kernel(kernel).execution_state
                     if state == "starting":  # until it publishes something, as it does when it is asked
                         self._connection.nudge()
+                    if state == "idle" and not self._connection.is_idle(IDLE_WITHIN):
+                        state = "busy"  # what is done on its control channel makes a kernel look idle (protocol J47)
                     return ev.KernelState(state)
         except errors.Error as error:
             if isinstance(action, ev.Interrupt):

@@ -14,6 +14,7 @@ import msgspec
 from .. import errors
 from ..helper.documents import RunState
 from ..models.base import timestamp
+from ..sessions import machines
 from ..sessions.session import Session
 
 LONGEST = 100  # characters of a name
@@ -103,10 +104,11 @@ def missing(session: Session, run: str, error: errors.NotFoundError) -> errors.E
         return error
     record = session.record
     if entry.session == record.name:
-        began = record.lease.began if record.lease is not None else 0.0
-        if entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC)):
+        machines.look_again(session, session.created)  # another machine's command may have met its new kernel first
+        if entry.timestamp >= timestamp(datetime.fromtimestamp(record.began, UTC)):
             return error
-        what = f"{entry.run_id} was on an earlier runtime of session {record.name!r}"
+        where = "runtime" if record.machine_since is None else "machine of the kernel"
+        what = f"{entry.run_id} was on an earlier {where} of session {record.name!r}"
     elif any(entry.session == other.name for other in session.store.records()):
         return errors.NotFoundError(
             f"{entry.run_id} is not on session {record.name!r}: it ran on {entry.session!r}",

@@ -21,6 +21,7 @@ from ..helper.launch import DEFAULT, Launch
 from ..jupyter.messages import new_run_id
 from ..models.base import Timing, timestamp
 from ..net.retry import reconnect
+from ..sessions import machines
 from ..sessions.session import Session
 from ..system.interrupts import Hold, naming
 
@@ -254,6 +255,7 @@ class ProcessRun:
     def unknown_error(self) -> errors.Error:
         """Why it is not known how the command ended."""
         history = "; ".join(self.steps)
+        after = f" ({history})" if history else ""
         if self.state is not None and self.state.state == "unknown":
             child = "it is still alive" if self.state.alive else "it is not running any more"
             return errors.LostError(
@@ -267,8 +269,14 @@ class ProcessRun:
                 "repeat the same command: it starts a new runtime; files of the old one are lost",
             )
         if isinstance(self.problem, errors.NotFoundError):
+            ended = machines.look_again(self.session, time.time())
+            if ended or self.session.record.began > self._sent_at.timestamp():
+                return errors.RuntimeLost(
+                    f"the session's kernel ended while the command ran, and its machine with it{after}",
+                    hint="repeat the same command; files that were there are lost",
+                )
             return errors.RuntimeLost(
-                f"the runtime does not know the run any more: {self.problem.message} ({history})",
+                f"the runtime does not know the run any more: {self.problem.message}{after}",
                 hint="lecoder-cgpu status",
             )
         hint = f"lecoder-cgpu job wait {self.id} --session {self.session.record.name}"

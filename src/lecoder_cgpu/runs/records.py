@@ -239,8 +239,7 @@ def is_of(entry: HistoryEntry, session: Session) -> bool:
     """Whether a run of that id is this session's. A key gives the same id everywhere, and again on another runtime."""
     record = session.record
     named = entry.session_id == record.id if isinstance(entry.session_id, str) else entry.session == record.name
-    began = 0.0 if record.lease is None else record.lease.began
-    return named and entry.timestamp >= timestamp(datetime.fromtimestamp(began, UTC))
+    return named and entry.timestamp >= timestamp(datetime.fromtimestamp(record.began, UTC))
 
 
 def _run_of(document: JobDocument, entry: HistoryEntry, jobs: Jobs) -> Run:
@@ -388,8 +387,9 @@ def _loss(manager: SessionManager, entry: HistoryEntry, stored: Sequence[Record]
     if record is None:
         return f"session {entry.session!r} was closed, which ended the run if it had not ended before"
     lease = leases.lease_of(record)
-    if record.lease is not None and entry.timestamp < timestamp(datetime.fromtimestamp(lease.began, UTC)):
-        return f"the run was on an earlier runtime of session {record.name!r}, which is gone"
+    if entry.timestamp < timestamp(datetime.fromtimestamp(record.began, UTC)):
+        where = "runtime" if record.machine_since is None else "machine of the kernel"
+        return f"the run was on an earlier {where} of session {record.name!r}, which is gone"
     lender = manager.leased(record.backend)
     if lender is None or lender.state(record) not in ("lost", "released"):
         return None

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 ASK_LIMIT = 10.0  # seconds for the answer of a kernel that may have been started only now
 
+NEW_MACHINE = "with its new process, the session's kernel has a new machine"
 SERVED = "commands, jobs and files are served by the session's own, slowly while it is busy, and they are gone with it"
 # Runs on the runtime, in Python 3.8 and newer: the name of the host, and a hash of what only kernels that share files,
-# processes, ports and a user have in common.
+# processes, ports and a user have in common. Numbers of namespaces and devices are given again, so the start of the
+# first process counts, too.
 _WHERE = """
 import hashlib, os, platform, tempfile
 parts = [platform.node(), getattr(os, "getuid", int)()]
@@ -38,7 +40,9 @@ for name in ("mnt", "pid", "net", "uts", "user"):
 try:
     with open("/proc/sys/kernel/random/boot_id") as file:
         parts.append(file.read())
-except OSError:
+    with open("/proc/1/stat") as file:
+        parts.append(file.read().rpartition(")")[2].split()[19])
+except (OSError, IndexError):
     pass
 for folder in (os.path.expanduser("~"), tempfile.gettempdir()):
     try:
@@ -104,7 +108,7 @@ def beside(session: Session, helper: KernelRecord) -> KernelRecord:
     if helper.ours:
         session.server.delete_kernel(helper.id)
     _note_apart(session)
-    return inside(session, own)
+    return inside(session, structs.replace(own, machine=theirs))
 
 
 def inside(session: Session, own: KernelRecord) -> KernelRecord:
@@ -178,6 +182,34 @@ def note_unreachable(session: Session, kernel_id: str) -> None:
         keep_for_closing(session, helper)
     _note_apart(session, "only code runs there, and no commands, jobs or files")
     session._change(lambda record: setattr(record, "helper", None))
+
+
+def look_again(session: Session, since: float) -> bool:
+    """Whether the session's kernel is on another machine than it was, as it may be with another process. Then what was
+    done on the earlier one cannot be found any more.
+
+    Args:
+        since: the Unix time from which on work is on the machine where the kernel is now.
+    """
+    own = session.record.kernel
+    if not session.record.apart or own is None:
+        return False
+    found = machine_of(session, own.id)
+    if found is None or found == own.machine:
+        return False
+    moved = own.machine is not None
+
+    def change(record: Record) -> None:
+        if record.kernel is None or record.kernel.id != own.id or record.kernel.machine == found:
+            return  # another command has seen it before
+        record.kernel = structs.replace(record.kernel, machine=found)
+        if moved:
+            record.machine_since = since
+
+    session._change(change)
+    if moved:
+        session.notify(f"{NEW_MACHINE}: what ran and lay on the earlier one cannot be reached any more")
+    return moved
 
 
 def keep_for_closing(session: Session, kernel: KernelRecord) -> None:

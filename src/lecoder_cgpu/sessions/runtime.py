@@ -62,6 +62,8 @@ class SessionRuntime(Ways):
         self.untried = False  # it was stored a moment ago, and nothing can have been started for it yet
         self._noted_at: float | None = None
         self.used_at = 0.0  # by the monotonic clock
+        self.created = time.time()
+        self.reached_helper = False  # its kernel was connected to
 
     @cached_property
     def endpoint(self) -> Endpoint:
@@ -203,7 +205,14 @@ class SessionRuntime(Ways):
         helper.reopen = lambda: self.server.open_channels(kernel_id, client_id)
         helper.binary = None if known is None else known.binary
         helper.on_binary = self.note_binary
+        if channel == "control" and self.record.apart:
+            before = self.reached_helper
+            helper.on_brought = lambda again: self.note_machine(again or before)
+        self.reached_helper = True
         return helper
+
+    def note_machine(self, again: bool) -> None:
+        """Take notice that the process of the session's kernel is another one, perhaps on another machine."""
 
     def _open(self, path: str, kernel_name: str) -> tuple[Kernel, bool]:
         """The kernel at `path`, one of that spec started if there is none, and whether this call started it.
@@ -404,7 +413,7 @@ def known_as_ours(
 
 def _forget_kernels(record: session_store.Record) -> None:
     record.kernel = record.helper = record.message_size = record.frame_form = None
-    record.kernels, record.apart = {}, False
+    record.kernels, record.apart, record.machine_since = {}, False, None
 
 
 def _forget_helper(record: session_store.Record) -> None:

@@ -6,13 +6,14 @@ its failure makes us ask the server what became of the kernel.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, structs
 
 from .. import errors
-from ..jupyter.kernel_channels import KernelConnection
+from ..jupyter.kernel_channels import KernelConnection, answers_at_once
 from ..jupyter.kernelspecs import PYTHON, PYTHON_NAME, KernelSpec, language_of
 from ..jupyter.server import Kernel, Server
 from ..store import opening
@@ -240,6 +241,8 @@ class Session(SessionRuntime):
             kernel = self._kernel_of_helper(error, self.other_kernel or self.record.kernel_name)
         else:
             kernel = machines.together(self, kernel)
+        if lost and self.record.apart and self.kernel_record is not None:
+            kernel = structs.replace(kernel, machine=self.kernel_record.machine)  # to be compared with: `note_machine`
         if lost and kernel.ours:
             self.notify("the session's kernel was gone; a new one was started and earlier variables are lost")
         self._keep(kernel)
@@ -249,6 +252,11 @@ class Session(SessionRuntime):
         from . import machines
 
         return machines.inside_own(self) if self.record.apart else machines.beside(self, super()._open_helper(path))
+
+    def note_machine(self, again: bool) -> None:
+        from . import machines
+
+        machines.look_again(self, time.time() if again else self.created)
 
     def _open_chosen(self) -> KernelRecord:
         """The kernel that is wanted, started if there is none. Without a choice, what another machine has started
@@ -287,6 +295,8 @@ class Session(SessionRuntime):
     def _note_recording(self, kernel: KernelRecord) -> None:
         recorded = self._start_recording(kernel.id)
         if recorded is not None:
+            known = self.kernel_record  # what was learnt of it meanwhile stays
+            kernel = known if known is not None and known.id == kernel.id else kernel
             self._keep(structs.replace(kernel, recorded=recorded))
 
     def _start_recording(self, kernel_id: str) -> bool | None:
@@ -358,22 +368,13 @@ class Session(SessionRuntime):
             kernel = self.server.kernel(self.kernel_record.id)
         except errors.NotFoundError:
             return None
-        if kernel.execution_state == "busy" and self._answers(kernel.id):
-            kernel = structs.replace(kernel, execution_state="idle")  # the server has missed the end of something
+        state = kernel.execution_state
+        serves = self.record.helper is not None and self.record.helper.shared
+        if state == "busy" or (state == "idle" and serves):
+            # The server has missed the end of something, or was told of one on the control channel (protocol J47).
+            idle = answers_at_once(self.server, kernel.id, self.known_gone, IDLE_WITHIN)
+            kernel = structs.replace(kernel, execution_state="idle" if idle else "busy")
         return kernel
-
-    def _answers(self, kernel_id: str) -> bool:
-        """Whether a kernel does what it is asked at once, which it does not while it executes code."""
-        try:
-            connection = KernelConnection(self.server, kernel_id, self.known_gone)
-        except errors.Error:
-            return False
-        try:
-            return connection.language_info(IDLE_WITHIN) is not None
-        except errors.ConnectionFailed:
-            return False
-        finally:
-            connection.close()
 
     def running_kernel(self) -> Kernel:
         """The kernel, for commands that need one to be there.

@@ -29,7 +29,7 @@ class Ways:
         with opening.alone(self.store, self.record) as stored:
             mine = self.record
             if stored is not None and stored.runtime.endpoint == mine.runtime.endpoint:
-                mine.helper, mine.apart = stored.helper, stored.apart
+                mine.helper, mine.apart, mine.machine_since = stored.helper, stored.apart, stored.machine_since
                 if stored.kernel_name == mine.kernel_name:
                     mine.kernel, mine.kernels = stored.kernel, stored.kernels
             yield

@@ -178,6 +178,7 @@ class Record(Struct, kw_only=True):
     kernel_env: dict[str, str] = field(name="kernelEnv", default_factory=dict)  # what a gateway starts kernels with
     hub: HubServer | None = None
     apart: bool = False  # kernels there have machines of their own: the helper lives in the session's
+    machine_since: float | None = field(name="machineSince", default=None)  # Unix time; earlier work was on another
     consents: list[str] = field(default_factory=list)  # what of the account its runtime may be handed: drive, auth
 
     def __post_init__(self) -> None:
@@ -186,6 +187,11 @@ class Record(Struct, kw_only=True):
     @property
     def ref(self) -> SessionRef:
         return SessionRef(id=self.id, name=self.name, backend=self.backend, account=self.account)
+
+    @property
+    def began(self) -> float:
+        """Since when (Unix time) work of this session is where its work is now; 0.0 if that was always so."""
+        return max(0.0 if self.lease is None else self.lease.began, self.machine_since or 0.0)
 
     @property
     def account(self) -> str | Optional:
