@@ -41,7 +41,8 @@ def main() -> int:
                 kind = "different" if left else "defended" if defended else "refused" if ours.refused else "same"
                 counts[kind] += 1
                 print(f"{kind:<10} {path.relative_to(options.folder)}", flush=True)
-                for line in [*(f"({name})" for name in defended), *left]:
+                refused = [f"ours: {ours.refused}; theirs: {theirs.refused}"] if kind == "refused" else []
+                for line in [*(f"({name})" for name in defended), *left, *refused]:
                     print(f"           {line}", flush=True)
                 for copy in copies:
                     shutil.rmtree(copy)

@@ -65,7 +65,10 @@ def by_nbclient(cli: Cli, path: Path, limit: int) -> Executed:
 def by_us(cli: Cli, path: Path, limit: int, *, detached: bool = False) -> Executed:
     """What our command line makes of a notebook, in a fresh kernel, in the notebook's folder."""
     out = path.with_name(".executed-by-us.ipynb")
-    line = ["notebook", "run", str(path), "--restart", "--cwd", str(path.parent), "--cell-timeout", str(limit)]
+    line = ["notebook", "run", str(path), "--restart", "--cell-timeout", str(limit)]
+    spec = source_of(path).get("metadata", {}).get("kernelspec", {})
+    if spec.get("language", "python").lower().startswith("python"):
+        line += ["--cwd", str(path.parent)]
     if detached:
         started = cli(*line, "--detach", "--json")
         if started.code != 0:

@@ -117,7 +117,8 @@ def text_frame(channel: str, parts: Parts) -> bytes:
 class SocketKernel:
     """The sockets of a kernel that executes nothing. It publishes what it is told to, and says that it lives.
 
-    `script`: what it publishes for each `execute_request` that is not silent, before the reply and `idle`.
+    `script`: what it sends for each `execute_request` that is not silent, before the reply and `idle`: replies on the
+    shell channel, and all else on iopub.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -171,7 +172,10 @@ class SocketKernel:
         if kind == "execute_request" and not content["silent"]:
             self._send(message("execute_input", header, code=content["code"], execution_count=1))
             for odd in self.script:
-                self._send(odd)
+                if b"execute_reply" in odd[0]:
+                    socket.send_multipart([*parts[: start - 2], b"<IDS|MSG>", b"", *odd])
+                else:
+                    self._send(odd)
         reply = message(kind.replace("request", "reply"), header, status="ok", language_info={"name": "none"})
         socket.send_multipart([*parts[: start - 2], b"<IDS|MSG>", b"", *reply])
         self._send(message("status", header, execution_state="idle"))

@@ -52,6 +52,8 @@ REGRESSIONS: list[list[tuple[str, bytes]]] = [
     [("stream", b'{\n  "name": "stdout",\n  "text": "pretty"\n}')],
     [("status", b'{"execution_state":["idle"]}')],
     [("stream", b"")],
+    [("stream", b'{"name":["stdout"],"text":{}}')],
+    [("execute_reply", b'{"status":"error","ename":"SystemExit","evalue":"' + b"1" * 5000 + b'"}')],
 ]
 
 
@@ -82,8 +84,9 @@ def decoded(batch: list[Parts]) -> list[wire.Message]:
     """What a client makes of them, in either form of a frame."""
     found = []
     for number, parts in enumerate(batch):
+        channel = ("iopub", "shell", "iopub", "stdin")[number // 2 % 4]
         frame, protocol = (
-            (v1_frame("iopub", parts), wire.V1_SUBPROTOCOL) if number % 2 else (text_frame("iopub", parts), None)
+            (v1_frame(channel, parts), wire.V1_SUBPROTOCOL) if number % 2 else (text_frame(channel, parts), None)
         )
         try:
             found.append(wire.decode(frame, protocol))

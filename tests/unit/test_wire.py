@@ -105,6 +105,15 @@ def test_the_reply_decides_and_an_error_is_an_output() -> None:
     assert [type(event) for event in events] == [wire.Stream]
 
 
+def test_code_that_publishes_an_answer_has_answered_nothing() -> None:
+    """Code can publish anything; the reply and what asks for input come on channels of their own."""
+    fake = {"status": "error", "ename": "Fake", "evalue": "", "traceback": []}
+    execution, events = run(
+        message("execute_reply", fake), message("input_request", {"prompt": "?"}), message("stream", {"text": "x"})
+    )
+    assert (execution.replied, execution.inputs, [type(event) for event in events]) == (False, 0, [wire.Stream])
+
+
 @pytest.mark.parametrize("state", ["restarting", "autorestarting", "dead"])
 def test_death_ends_the_run_whoevers_message_it_is(state: str) -> None:
     """The server reports a crash without a parent, and no reply will ever come."""

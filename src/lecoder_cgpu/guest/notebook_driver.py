@@ -169,6 +169,39 @@ class Writer:
         self._file.close()
 
 
+class CellMessages:
+    """What the messages of one cell have told so far. Code can publish anything, so the fields may have any type."""
+
+    def __init__(self) -> None:
+        self.replied = self.idle = self._begun = False
+        self.raised: dict[str, Any] | None = None  # by the reply
+        self._shown: dict[str, Any] | None = None  # the last exception that was shown
+        self.arrived = {"stdout": 0, "stderr": 0}  # bytes
+
+    def take(self, channel: str, kind: str, content: dict[str, Any]) -> None:
+        if kind == "execute_reply" and channel == "shell":
+            self._take_reply(content)
+        elif kind == "status":
+            self.idle = self.idle or content.get("execution_state") == "idle"
+        elif kind == "execute_input":
+            self._begun = True
+        elif kind == "error":
+            self._shown = content
+        elif kind == "stream" and str(content.get("name")) in self.arrived:
+            self.arrived[content["name"]] += len(str(content.get("text", "")).encode("utf-8", "surrogatepass"))
+
+    def _take_reply(self, reply: dict[str, Any]) -> None:
+        """It decides, and not what was shown (protocol J34)."""
+        self.replied = True
+        status = reply.get("status")
+        if status in ("aborted", "abort") and self._begun:  # so do some kernels say that they were interrupted
+            self.raised = {"ename": "KeyboardInterrupt", "evalue": ""}
+        elif status in ("aborted", "abort"):
+            self.raised, self.idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
+        elif status != "ok":
+            self.raised = self._shown if self._shown and reply.get("ename") in (None, "", "NoneType") else reply
+
+
 class Driver:
     """Runs the cells; `signals` holds the numbers of those that came."""
 
@@ -228,49 +261,22 @@ class Driver:
         identity = f"{self.spec['run']}-{number}"
         self.writer.note(begin=number, at=time.time())
         self.kernel.execute(cell["code"], identity)
-        replied = idle = begun = False
-        raised: dict[str, Any] | None = None
-        shown: dict[str, Any] | None = None  # the last exception that was shown
+        told = CellMessages()
         gone, held = 0.0, b""
-        arrived = {"stdout": 0, "stderr": 0}
         limit = self.spec.get("cellTimeout")
         deadline = None if limit is None else time.monotonic() + limit
         late = False
-        while not (replied and idle):
+        while not (told.replied and told.idle):
             for channel, parts in self.kernel.receive():
-                header, parent, metadata, content = parts
-                if load(parent).get("msg_id") != identity:
-                    continue
-                kind = str(load(header).get("msg_type"))
-                self.writer.add(
-                    b'{"cell":%d,"message":{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}}'
-                    % (number, channel.encode(), header, parent, metadata, content),
-                    must=kind in ("status", "error", "execute_reply", "execute_input"),
-                )
-                found = load(content)
-                show(kind, found)
-                if kind == "stream" and found.get("name") in arrived:
-                    arrived[found["name"]] += len(str(found.get("text", "")).encode("utf-8", "surrogatepass"))
-                replied = replied or kind == "execute_reply"
-                idle = idle or (kind == "status" and found.get("execution_state") == "idle")
-                begun = begun or kind == "execute_input"
-                if kind == "error":
-                    shown = found
-                if kind == "execute_reply":  # it decides, and not what was shown (protocol J34)
-                    status = found.get("status")
-                    if status in ("aborted", "abort") and begun:  # so do some kernels say that they were interrupted
-                        raised = {"ename": "KeyboardInterrupt", "evalue": ""}
-                    elif status in ("aborted", "abort"):
-                        raised, idle = {"ename": "Aborted", "evalue": "code queued before it failed"}, True
-                    elif status != "ok":
-                        raised = shown if shown and found.get("ename") in (None, "", "NoneType") else found
+                if load(parts[1]).get("msg_id") == identity:
+                    self._take(number, told, channel, parts)
             self.writer.flush()
             flush()
             if self.kernel.died:
                 if not gone:
                     gone, held = time.monotonic(), self._last_words["read"](self._printed)
                 if time.monotonic() - gone > AFTER_DEATH:
-                    self._add_lost(number, identity, held, arrived)
+                    self._add_lost(number, identity, held, told.arrived)
                     say(sys.stderr, "the kernel died or was restarted\n")
                     self.writer.note(end=number, how="died", at=time.time())
                     return "died", 1, ""
@@ -287,6 +293,7 @@ class Driver:
             if self.signals and not self._interrupts:
                 self._interrupts = 1
                 self.kernel.interrupt()
+        raised = told.raised
         bases = self._bases() if raised else []
         how = "interrupted" if self.signals else "timeout" if late and raised else "ended"
         self.writer.note(end=number, how=how, at=time.time(), bases=bases)
@@ -296,10 +303,26 @@ class Driver:
         if name == "SystemExit":
             if message.strip() in ("", "None", "0", "False"):
                 return how, 0, name
-            if re.fullmatch(r"-?\d+", message.strip()):
+            if re.fullmatch(r"-?\d{1,999}", message.strip()):
                 return how, (int(message) & 0xFF) or 1, name
         say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
         return how, TIME_LIMIT if how == "timeout" else 1, name
+
+    def _take(self, number: int, told: CellMessages, channel: str, parts: list[bytes]) -> None:
+        """Write down and show one message of a cell. One that makes no sense ends nothing, and is counted."""
+        header, parent, metadata, content = parts
+        kind = str(load(header).get("msg_type"))
+        self.writer.add(
+            b'{"cell":%d,"message":{"channel":"%b","header":%b,"parent_header":%b,"metadata":%b,"content":%b}}'
+            % (number, channel.encode(), header, parent, metadata, content),
+            must=kind in ("status", "error", "execute_reply", "execute_input"),
+        )
+        found = load(content)
+        try:
+            told.take(channel, kind, found)
+            show(kind, found)
+        except (TypeError, ValueError, AttributeError, LookupError, RecursionError):
+            self.kernel.passed_over += 1
 
     def _add_lost(self, number: int, identity: str, held: bytes, arrived: dict[str, int]) -> None:
         """Add what a cell had printed and its kernel had not sent, as if it had come in messages."""

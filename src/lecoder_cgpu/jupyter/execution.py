@@ -38,6 +38,7 @@ _RUN = re.compile(r"run-[0-9a-f]{16}")
 MOST_LATE = 20  # runs that are named because they printed late
 _DISPLAYS = frozenset(("display_data", "update_display_data", "execute_result"))
 _OUTPUTS = _DISPLAYS | {"stream", "error", "clear_output"}
+_UNPUBLISHED = {"execute_reply", "input_request"}  # the real ones come on channels of their own
 ORDERED = _OUTPUTS | {"comm_open", "comm_msg"}  # what these mean depends on the messages before them
 
 
@@ -147,6 +148,8 @@ class Execution:
             self._note_late(message)
             return None
         content = message.content
+        if message.channel == "iopub" and message.type in _UNPUBLISHED:  # by code, which can publish anything
+            return None
         if not message.repaired:
             self._damaged.discard(message.header.msg_id)
         if self.makes_no_sense(message):

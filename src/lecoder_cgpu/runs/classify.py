@@ -194,7 +194,7 @@ def exit_status(name: str, message: str) -> int | None:
     text = message.strip()
     if text in ("", "None", "False"):
         return 0
-    return int(text) if re.fullmatch(r"-?\d+", text) else None
+    return int(text) if re.fullmatch(r"-?\d{1,999}", text) else None
 
 
 def _is_memory(hierarchy: Sequence[str], message: str) -> bool:
