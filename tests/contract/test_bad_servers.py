@@ -256,13 +256,18 @@ def test_a_proxy_without_websockets() -> None:
 
 
 def test_closing_ends_only_what_we_started(cli: Cli, jupyter: JupyterServer) -> None:
-    """A kernel of somebody else on the same server stays; ours and the helper's go."""
+    """A kernel of somebody else on the same server stays. Ours and the helper's go, and what was started for the
+    session by requests whose answers nobody has seen, whether it was found later or not."""
     server = Server(Endpoint(url=jupyter.url, token=jupyter.token))
     theirs, _ = server.open_session("theirs.ipynb")
     assert theirs.kernel
     before = {kernel.id for kernel in server.kernels()}
     cli("sessions", "add", "mine", "--url", jupyter.url, "--token-stdin", stdin=jupyter.token.encode())
     cli("run", "-m", "kernel", "1")
+    (mine,) = json.loads((cli.state / "sessions.json").read_text())
+    unseen, _ = server.open_session("elsewhere.ipynb", owner=mine["id"])
+    assert server.open_session("elsewhere.ipynb", owner=mine["id"]) == (unseen, True)
+    assert server.open_session("elsewhere.ipynb", owner="another") == (unseen, False)
     ours = {kernel.id for kernel in server.kernels()} - before
     closed = cli("sessions", "close", "mine", "--json").json["closed"][0]
     assert closed["released"] == "kernels"

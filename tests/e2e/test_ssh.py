@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import stat
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lecoder_cgpu.testing.colab import FakeColab
 from tests.contract.test_documents import failed, validate
 from tests.support.cli import Cli
 from tests.support.ssh_server import SshServer, needs_sshd, start_ssh_server
@@ -137,3 +139,16 @@ def test_the_place_is_taken(vm: tuple[Cli, SshServer]) -> None:
     first.communicate(timeout=60)
     out, err = second.communicate(timeout=60)
     assert (second.returncode, out) == (0, b"second\n"), err
+
+
+def test_a_runtime_of_its_own(colab: FakeColab, colab_cli: Cli) -> None:
+    """It is given back when the remote command has ended, with its status, and when somebody ends ssh."""
+    colab.account.upgrade("PRO")
+    ran = colab_cli("ssh", "--rm", "--cpu", "echo there; exit 3")
+    assert (ran.code, ran.out, colab.vms) == (3, "there\n", {})
+    client = colab_cli.start("ssh", "--rm", "--cpu", "echo begun; sleep 300")
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"begun\n"
+    client.send_signal(signal.SIGTERM)
+    client.communicate(timeout=60)
+    assert (client.returncode, colab.vms) == (143, {})

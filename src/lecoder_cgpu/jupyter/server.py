@@ -48,7 +48,12 @@ class NotebookSession(Struct, kw_only=True):
 
     id: str
     path: str = ""
+    name: str = ""
     kernel: Kernel | None = None
+
+    def is_of(self, owner: str) -> bool:
+        """Whether it was opened for this owner (see `Server.open_session`)."""
+        return bool(owner) and self.name.endswith(f"({owner})")
 
 
 class TerminalModel(Struct, kw_only=True):
@@ -134,8 +139,8 @@ class Server:
         """The kinds of kernels that the server can start, and its default (protocol J27)."""
         return KernelSpecs.of(self._get("api/kernelspecs", Listing))
 
-    def open_session(self, path: str, kernel_name: str = PYTHON_NAME) -> tuple[NotebookSession, bool]:
-        """Return the session at `path` with its kernel, and whether this call started that kernel.
+    def open_session(self, path: str, kernel_name: str = PYTHON_NAME, owner: str = "") -> tuple[NotebookSession, bool]:
+        """Return the session at `path` with its kernel, and whether that kernel was started for `owner`.
 
         An existing session counts whatever kernel it has; one whose kernel is gone is replaced (protocol J26). The
         server starts a kernel for each of two requests that come at once; the first session in its listing counts then,
@@ -143,6 +148,8 @@ class Server:
 
         Args:
             kernel_name: the kernel to start, by the name of its spec.
+            owner: stands in the session's name on the server, so that what was started by a request whose answer
+                nobody has seen is known all the same (see `sessions_of`).
         """
         if not self.endpoint.lists:
             return NotebookSession(id="", path=path, kernel=self._start_kernel(kernel_name)), True
@@ -153,14 +160,18 @@ class Server:
             except errors.NotFoundError:
                 self._delete(f"api/sessions/{segment(existing.id)}")
             else:
-                return existing, False
-        started = self._start_session(path, kernel_name)
+                return existing, existing.is_of(owner)
+        started = self._start_session(path, kernel_name, owner)
         first = self._session_at(path)
         if first is None or first.id == started.id or first.kernel is None or started.kernel is None:
             return started, True
         if first.kernel.id != started.kernel.id:
             self._delete(f"api/sessions/{segment(started.id)}")
-        return first, False
+        return first, first.is_of(owner)
+
+    def sessions_of(self, owner: str) -> list[NotebookSession]:
+        """What was opened for this owner, and is there. A gateway does not tell."""
+        return [item for item in self.sessions() if item.is_of(owner)] if self.endpoint.lists else []
 
     def move_session(self, path: str, target: str) -> None:
         """Give the session at `path` another path, by which its kernel is found from then on."""
@@ -304,8 +315,8 @@ class Server:
                     raise  # a token cures no silence, and nobody waits for it twice
         return action()
 
-    def _start_session(self, path: str, kernel_name: str) -> NotebookSession:
-        name = path.rpartition("/")[2]
+    def _start_session(self, path: str, kernel_name: str, owner: str) -> NotebookSession:
+        name = path.rpartition("/")[2] + (f" ({owner})" if owner else "")
         body = {"path": path, "name": name, "type": "notebook", "kernel": {"name": kernel_name}}
         try:
             answer = self.request("POST", "api/sessions", json=body)

@@ -215,14 +215,15 @@ class SessionRuntime(Ways):
         """Take notice that the process of the session's kernel is another one, perhaps on another machine."""
 
     def _open(self, path: str, kernel_name: str) -> tuple[Kernel, bool]:
-        """The kernel at `path`, one of that spec started if there is none, and whether this call started it.
+        """The kernel at `path`, one of that spec started if there is none, and whether we started it.
 
         Raises:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
         untried, self.untried = self.untried, False
+        owner = "" if isinstance(self.backend, Leased) else self.record.id  # else the whole runtime ends
         try:
-            opened, ours = self.server.open_session(path, kernel_name)
+            opened, ours = self.server.open_session(path, kernel_name, owner)
         except (errors.AuthError, errors.KernelRefused):
             self.untried = untried
             raise

@@ -430,10 +430,12 @@ class Session(SessionRuntime):
         Raises:
             errors.AuthError, errors.ConnectionFailed: see net.http.request.
         """
-        ended = []
+        begun = opening.begun(self.store, self.record)
         with opening.alone(self.store, self.record) as stored:  # another process may have opened one meanwhile
             known = stored or self.record
-            for kernel in (known.kernel, *known.kernels.values(), known.helper):
-                if kernel is not None and kernel.ours and self.server.delete_kernel(kernel.id):
-                    ended.append(kernel.id)
-        return ended
+            kernels = (known.kernel, *known.kernels.values(), known.helper)
+            ours = [kernel.id for kernel in kernels if kernel is not None and kernel.ours]
+            if begun:  # and what a command started that was killed, or given no answer, before it wrote that down
+                others = [item.kernel.id for item in self.server.sessions_of(known.id) if item.kernel is not None]
+                ours += [kernel for kernel in others if kernel not in ours]
+            return [kernel for kernel in ours if self.server.delete_kernel(kernel)]

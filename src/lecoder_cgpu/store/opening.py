@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -22,7 +23,7 @@ def alone(store: Store, record: Record) -> Iterator[Record | None]:
     Raises:
         errors.LockHeld: others have been at it for `WAIT` seconds, and have opened nothing.
     """
-    guarded, before = store.folder / "opening" / record.id, _opened(store, record)
+    guarded, before = _guarded(store, record), _opened(store, record)
     with contextlib.ExitStack() as held:
         while True:
             try:
@@ -35,6 +36,15 @@ def alone(store: Store, record: Record) -> Iterator[Record | None]:
                     raise
                 before = opened  # they get on
         yield store.get(record.id)
+
+
+def begun(store: Store, record: Record) -> bool:
+    """Whether anybody has ever begun to open a kernel of the session."""
+    return atomic_files.guard_of(_guarded(store, record)).exists()
+
+
+def _guarded(store: Store, record: Record) -> Path:
+    return store.folder / "opening" / record.id
 
 
 def _opened(store: Store, record: Record) -> object:

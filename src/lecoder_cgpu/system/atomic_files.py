@@ -231,6 +231,11 @@ def _written(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def guard_of(path: Path) -> Path:
+    """The file that is locked for `path`; it stays when the lock is dropped."""
+    return path.with_name(path.name + ".lock")
+
+
 @contextlib.contextmanager
 def lock(path: Path, wait: float = LOCK_WAIT, holder: str | None = None) -> Iterator[None]:
     """Hold the lock that guards `path`. The operating system drops it when its holder dies. `holder` says who may hold
@@ -243,7 +248,7 @@ def lock(path: Path, wait: float = LOCK_WAIT, holder: str | None = None) -> Iter
     import filelock
 
     ensure_dir(path.parent)
-    guard = path.with_name(path.name + ".lock")
+    guard = guard_of(path)
     held = filelock.FileLock(guard, timeout=wait, mode=0o600)
     try:
         with waits.on(holder or f"another process, which holds {guard}"):

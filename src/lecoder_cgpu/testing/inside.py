@@ -11,6 +11,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from .machine import GPUS
+from .ssh import Ssh
 from .tty import Tty
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Inside:
             (r"/clock", Now),
             (r"/credentials", Credentials),
             (r"/colab/tty", Tty),
+            (r"/colab/ssh", Ssh),
         ]
         self._server = HTTPServer(Application([(path, handler, {"vm": vm}) for path, handler in routes]))
         self.port = 0

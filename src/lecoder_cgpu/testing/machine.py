@@ -66,6 +66,11 @@ class Machine:
         self._runtime = Path(tempfile.mkdtemp(prefix="vm-", dir=SHORT if IPC and SHORT.is_dir() else None))
         self._add_kernels()
 
+    @property
+    def mark(self) -> str:
+        """The variable by which everything that runs on the VM is found at its end."""
+        return f"{MARK}={self._mark}"
+
     def _add_kernels(self) -> None:
         """Add the kernels that Colab's machines list beside Python. They start where R and Julia are installed."""
         for name, (language, command) in KERNELS.items():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .front import Front
 from .inside import Inside
 from .machine import Machine
+from .ssh import Ssh
 from .state import PORT, Account, jwt
 from .tty import Screen
 
@@ -66,6 +67,7 @@ class VM:
         self.machine = Machine(world.folder / endpoint, order.accelerator, world.python)
         self.inside = Inside(self)
         self.screen = Screen(self)
+        self.ssh: Ssh | None = None  # the connection that has the only place
         self.front = Front(self)
         self._started: asyncio.Future[None] | None = None  # None until a request needs the machine
         self._files_started: asyncio.Future[None] | None = None
