@@ -127,10 +127,12 @@ def test_lost_replaced_and_back(hollow: FakeColab, cli: Cli) -> None:
     told = cli("sessions", "rename", "a", "c")
     assert f"running again and using units, in no session: {first}, Colab DEFAULT, which a had" in told.err, told.err
     assert f"{first} is running, in no session" in cli().out
-    assert cli("sessions", "close", "c").code == 0
+    closed = cli("sessions", "close", "c")
+    assert closed.code == 0
+    assert "sessions close --orphans" in closed.err
     assert "no session holds a runtime" in cli().out
     assert cli("sessions", "switch", "nobody", "--json").json["error"]["billing"] == "running"
-    assert cli("sessions", "adopt", first, "--name", "b").code == 0
+    assert cli("sessions", "adopt", first.upper(), "--name", "b").code == 0
     hollow.switches.unassign = "fails"
     assert "unknown" in cli("sessions", "close", "b", "--force", "--json").out
     hollow.switches.unassign = "works"

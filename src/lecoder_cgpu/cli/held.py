@@ -100,6 +100,7 @@ def tell_account(app: App, document: SessionsClosed, names: Sequence[str]) -> No
         error.message = f"whether the account holds anything else is not known: {error.message}"
         raise
     document.held, document.whole_account = still, True
-    app.printer.notify(
-        "the account still holds: " + ", ".join(still) if still else "the account holds no runtime any more"
-    )
+    more = ", ".join(still)
+    if any(item.formerly for item in now(app)):
+        more += "; what of that this tool started: lecoder-cgpu sessions close --orphans"
+    app.printer.notify(f"the account still holds: {more}" if still else "the account holds no runtime any more")

@@ -347,16 +347,18 @@ def end_runtime(manager: SessionManager, lender: Leased, endpoint: str) -> Relea
     return released
 
 
-def holder_of(manager: SessionManager, endpoint: str) -> Leased | None:
-    """The lender of a runtime of that name for which there is no session here; None when no account holds one.
+def holder_of(manager: SessionManager, endpoint: str) -> tuple[Leased, str] | None:
+    """The lender of a runtime of that name for which there is no session here, and the name as the lender spells it;
+    None when no account holds one.
 
     Raises:
         errors.Error: a lender could not be asked.
     """
     records = manager.store.records()
     for lender in lenders(manager, records):
-        if any(item.endpoint == endpoint for item in foreign(lender, records, manager.state_dir)):
-            return lender
+        for item in foreign(lender, records, manager.state_dir):
+            if item.endpoint.casefold() == endpoint.casefold():
+                return lender, item.endpoint
     return None
 
 

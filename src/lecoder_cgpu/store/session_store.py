@@ -257,7 +257,7 @@ class Store:
         """
         records = self.records()
         for record in records:
-            if key in (record.id, record.name, record.runtime.endpoint or None):
+            if key in (record.id, record.name) or (key and key.casefold() == record.runtime.endpoint.casefold()):
                 return record
         matches = [record for record in records if key and (record.id.startswith(key) or record.name.startswith(key))]
         if len(matches) == 1:
@@ -383,7 +383,7 @@ def check_unheld(records: list[Record], endpoint: str) -> None:
     Raises:
         errors.UsageError: it has one.
     """
-    held = next((item for item in records if item.runtime.endpoint == endpoint), None)
+    held = next((item for item in records if item.runtime.endpoint.casefold() == endpoint.casefold()), None)
     if held is not None:
         raise errors.UsageError(
             f"session {held.name!r} holds that runtime already",

@@ -220,7 +220,7 @@ class Backend(Leased):
         Raises:
             errors.NotFoundError: the account holds no such runtime.
         """
-        found = next((item for item in self._listing.rows() if item.endpoint == endpoint), None)
+        found = next((item for item in self._listing.rows() if item.endpoint.casefold() == endpoint.casefold()), None)
         if found is None:
             held = ", ".join(item.endpoint for item in self._listing.rows()) or "none"
             raise errors.NotFoundError(

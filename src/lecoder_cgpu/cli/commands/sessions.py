@@ -151,7 +151,7 @@ def adopt(app: App, endpoint: str, name: str) -> Answer:
 
     session = operations.adopt(app.client, endpoint, name)
     document = SessionAdopted(session=operations.inspect(app.client, session.record), fresh=False)
-    lines = [f"{name} holds {endpoint} now"]
+    lines = [f"{name} holds {session.record.runtime.endpoint} now"]
     try:
         document.jobs = all_jobs.newest(session)
         lines += [f"{job.id} {job.state} {job_text.command(job)}" for job in document.jobs]
@@ -295,10 +295,10 @@ def _closable(app: App, key: str) -> Record | tuple[Leased, str]:
     try:
         return app.client.store.find(key)
     except errors.NotFoundError:
-        lender = operations.holder_of(app.client, key)
-        if lender is None:
+        found = operations.holder_of(app.client, key)
+        if found is None:
             raise
-        return lender, key
+        return found
 
 
 def _closed(closed: list[SessionClosed], told: list[str]) -> Text:
