@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
-from typing import NoReturn
+
+TYPE_CHECKING = False  # type checkers take it for true; importing `typing` is half of what a prepared command costs
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def run() -> NoReturn:
@@ -14,6 +17,32 @@ def run() -> NoReturn:
 
         completing.answer(sys.argv[2:])
         _leave(0)
+    if sys.argv[1:2] == ["__prepared"]:
+        from .warm import server
+
+        server.serve(_handed_over)
+        _leave(0)
+    if "LECODER_CGPU_WARM" in os.environ:
+        from .warm import client
+
+        status = client.answer(sys.argv[1:])
+        if status is not None:
+            os._exit(status)
+    _leave(_command())
+
+
+def _handed_over(run: str) -> int:
+    """Do what `sys.argv` says, with this id for its run: who waits for us knows it."""
+    from .jupyter import messages
+
+    messages.reserve_run_id(run)
+    return _command()
+
+
+def _command() -> int:
+    """Do what `sys.argv` says."""
+    import signal
+
     # Signals wait until `main` can answer them with a document: importing it takes a moment.
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
@@ -22,7 +51,7 @@ def run() -> NoReturn:
 
     status = main(sys.argv[1:])
     standard_streams.leave_to_system()  # our handlers would raise in the middle of the interpreter's own end
-    _leave(status)
+    return status
 
 
 def _leave(status: int) -> NoReturn:
@@ -33,7 +62,6 @@ def _leave(status: int) -> NoReturn:
     """
     import atexit
     import contextlib
-    import os
     import threading
 
     if all(thread.daemon or thread is threading.main_thread() for thread in threading.enumerate()):
@@ -41,6 +69,10 @@ def _leave(status: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):  # nobody reads; `main` has told what there was to tell
                 stream.flush()
+        if "LECODER_CGPU_WARM" in os.environ:
+            from .warm import client
+
+            client.prepare()
         os._exit(status)
     sys.exit(status)
 

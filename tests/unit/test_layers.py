@@ -19,7 +19,7 @@ ROOT = Path(lecoder_cgpu.__file__).parent
 
 # From the ground up: a package, or a module of the root, imports only what stands above it here.
 PACKAGES = (
-    "errors", "models", "profiles", "config", "guest", "system", "net", "jupyter", "helper", "auth", "store",
+    "errors", "models", "profiles", "config", "guest", "system", "warm", "net", "jupyter", "helper", "auth", "store",
     "backends", "sessions", "files", "history", "runs", "notebooks", "sweeps", "results", "events", "api",
     "remote_functions", "pool", "agents", "ports", "diagnostics", "docgen", "keeper", "cli", "reference", "testing",
 )  # fmt: skip
@@ -165,9 +165,12 @@ def uses(tree: ast.Module, *names: str) -> bool:
 
 
 def test_the_environment_is_read_in_one_place() -> None:
-    """`os.environ` appears in config.py alone, and in the program of a child, which changes its own."""
+    """`os.environ` appears in config.py alone, in the program of a child, which changes its own, and where a whole
+    environment is compared and handed over."""
     readers = [name for name, tree in sources() if uses(tree, "environ", "getenv")]
-    assert readers == ["backends/local_server.py", "config.py"]
+    assert readers == [
+        "backends/local_server.py", "config.py", "warm/client.py", "warm/likeness.py", "warm/messages.py",
+    ]  # fmt: skip
 
 
 def test_printing_happens_in_one_place() -> None:
@@ -188,6 +191,7 @@ def test_printing_happens_in_one_place() -> None:
         "cli/completing.py",  # answers a shell before anything else is imported
         "cli/output.py",
         "testing/colab.py",  # a program of its own, whose first line of output is its contract
+        "warm/server.py",  # gives a child the streams of the command that it stands for
     }
 
 

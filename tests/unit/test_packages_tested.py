@@ -38,6 +38,7 @@ TESTS = {
     "sweeps": ("test_sweep_items",),
     "system": ("test_atomic_files", "test_logs", "test_process_identity", "test_redaction"),
     "testing": ("test_fake_colab", "test_fake_drive", "test_fake_oauth"),
+    "warm": ("test_warm",),
 }
 
 

@@ -27,6 +27,7 @@ from ..net import http, proxies
 from ..sessions import keeper_process
 from ..sessions.manager import SessionManager
 from ..store.session_store import Record
+from ..warm import control, likeness
 from . import installation
 
 PROBE_TIMEOUT = 10.0  # seconds for one server
@@ -49,6 +50,7 @@ def examine(client: SessionManager) -> Doctor:
         _login,
         _servers,
         _keeper,
+        _prepared,
         _sessions,
     )
     for check in checks:
@@ -342,6 +344,17 @@ def _keeper(client: SessionManager) -> Iterator[Finding]:
         yield _finding("keeper", "warning", "runtimes are held, and it does not run", "lecoder-cgpu status")
     else:
         yield _finding("keeper", "ok", "it is not needed now")
+
+
+def _prepared(client: SessionManager) -> Iterator[Finding]:
+    """The processes that do commands quickly, where they are switched on."""
+    if likeness.is_switched_on():
+        found = control.ask("counts")
+        for said in found:
+            yield _finding("prepared process", "ok", f"process {said}")
+        if not found:
+            why = likeness.reason_against(["run"], streams=False) or "the next command of its kind starts one"
+            yield _finding("prepared process", "ok", f"there is none: {why}")
 
 
 def _sessions(client: SessionManager) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ LOOP = """
 $ lecoder-cgpu status --json                                      # what is held, GPUs, memory, cost
 $ lecoder-cgpu run "pip install -q tqdm" --json                   # a shell command, in the kernel's environment
 $ lecoder-cgpu run -m kernel "import tqdm; x = 6" --json          # Python; variables stay for the next run
-$ lecoder-cgpu run -m kernel "print(x * 7)" --json
+$ lecoder-cgpu run -m kernel "print(x * 7)" --json                # many of these: LECODER_CGPU_WARM=on, 3 x as fast
 $ lecoder-cgpu run train.py --epochs 3 --json                     # a script of yours, sent and executed there
 $ lecoder-cgpu run --sync . --detach --name train-1 --json python train.py   # a job: goes on without you
 $ lecoder-cgpu job wait train-1 --timeout 100 --json              # its end and its output; 124 while it runs

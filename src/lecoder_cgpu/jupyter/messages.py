@@ -321,9 +321,17 @@ class Request(Struct, frozen=True):
         return struct.pack(f">{len(parts) + 1}I", len(parts), *offsets) + b"".join(parts)
 
 
+_reserved_run_ids: list[str] = []
+
+
 def new_run_id() -> str:
     """A fresh id for a run: the `msg_id` of its request in a kernel, the name of its folder on the runtime."""
-    return f"run-{new_id()[:16]}"
+    return _reserved_run_ids.pop() if _reserved_run_ids else f"run-{new_id()[:16]}"
+
+
+def reserve_run_id(run: str) -> None:
+    """Let this be the next fresh id. The process that this one stands for has told it."""
+    _reserved_run_ids.append(run)
 
 
 def request(

@@ -12,6 +12,7 @@ from ... import config, errors
 from ...models.base import Done
 from ...models.keeper import KeeperSchedule, KeeperStatus, KeeperStopped, Scheduler
 from ...sessions import keeper_process
+from ...warm import control
 from .. import keeper_schedule
 from ..app import App, Group
 from ..output import Answer
@@ -64,11 +65,14 @@ def status(app: App) -> Answer:
 def stop(app: App) -> Answer:
     """End the keeper. Runtimes stay, but are no longer kept alive, and their leases are not ended.
 
+    Processes that LECODER_CGPU_WARM has prepared end, too, when they have done what they are doing.
+
     \b
     lecoder-cgpu keeper stop
     """
     with app.printer.waiting("ending the keeper …"):
         stopped = keeper_process.stop(app.client.state_dir)
+        control.ask("stop")
     document = KeeperStopped(stopped=stopped)
     return Answer(document, lambda: "stopped" if stopped else "it did not run")
 
