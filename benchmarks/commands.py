@@ -22,6 +22,8 @@ def measure(table: Table, runtime: Runtime, rounds: int) -> None:
     run = [*TOOL, "run", "-m", "kernel", "print(1)"]
     table.commands("kernel run, warm (floor: a minimal script)", run, kernel, rounds, 1.15)
     table.commands("kernel run, warm, --json (the same floor)", [*run, "--json"], kernel, rounds, 1.15)
-    table.commands("kernel run, warm (floor: a bare interpreter)", run, BARE, rounds, 7)
+    table.commands("kernel run, warm (floor: a bare interpreter)", run, BARE, rounds, None)
+    if sys.platform == "linux":
+        table.commands("the same by a prepared process", run, BARE, rounds, 7, prepared=True)
     process = [*TOOL, "run", "echo 1"]
     table.commands("process run, warm (floor: subprocess in a kernel)", process, runtime.floor(SHELL), rounds, 1.1)
