@@ -86,9 +86,9 @@ class Table:
         Beside wall time stands the ratio of processor time, in which other work on the machine hardly shows.
         `prepared`: a prepared process does the command.
         """
-        ours = (lambda: timed_prepared(command)) if prepared else (lambda: timed(command))
-        ours(), timed(floor)
-        pairs = [(ours(), timed(floor)) for _ in range(rounds)]
+        how = timed_prepared if prepared else timed
+        how(command), timed(floor)
+        pairs = [(how(command), timed(floor)) for _ in range(rounds)]
         processor = sum(one[1] for one, _ in pairs) / sum(least[1] for _, least in pairs)
         self.ratio(
             name,
