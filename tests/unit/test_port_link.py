@@ -124,6 +124,21 @@ def test_a_full_window_stops_the_reading(linked: tuple[Carrier, Link, socket.soc
     assert application.send(piece) > 0
 
 
+def test_an_other_end_that_keeps_to_no_window(linked: tuple[Carrier, Link, socket.socket]) -> None:
+    """What nobody reads here is not kept without end, and bytes that were not sent cannot be acknowledged."""
+    carrier, link, application = linked
+    link.acknowledge(1 << 40)
+    application.sendall(b"x")
+    assert carrier.next()[:2] == ("data", b"x")
+    link.send_again(carrier.send, 0)
+    assert [carrier.next()[:2] for _ in range(2)] == [("ack", None), ("data", b"x")]
+    piece = memoryview(bytes(WINDOW))
+    for number in range(4):
+        link.take(number * WINDOW, piece)
+    wait_until(lambda: link in carrier.forgotten)
+    assert link.received < 4 * WINDOW
+
+
 def test_acknowledgements_come_in_time(linked: tuple[Carrier, Link, socket.socket]) -> None:
     """Of what was written, not of what was received, and at the latest when there is nothing left to write."""
     carrier, link, application = linked

@@ -98,7 +98,7 @@ class Link:
         """Note that the other end has written everything before `offset`."""
         with self._changed:
             self.fresh = False
-            self._acknowledged = max(self._acknowledged, offset)
+            self._acknowledged = max(self._acknowledged, min(offset, self._sent))
             pending = self._unacknowledged
             while pending and pending[0][0] + len(pending[0][1]) <= self._acknowledged:
                 pending.popleft()
@@ -125,10 +125,13 @@ class Link:
         with self._changed:
             self.fresh = False
             known = self.received - offset
-            if 0 <= known < len(data):
+            if 0 <= known < len(data) and not self._over:
                 self.received += len(data) - known
                 self._waiting.append(data[known:])
                 self._changed.notify_all()
+            flooded = self.received - self._written > 2 * WINDOW
+        if flooded:  # the other end does not keep to the window, and memory has an end
+            self._abort()
 
     def take_end(self, offset: int) -> None:
         """Note that the other end sends nothing behind `offset`."""

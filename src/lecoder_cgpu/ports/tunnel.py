@@ -179,8 +179,13 @@ class Tunnel:
             try:
                 accepted, _ = listener.accept()
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError:  # the listener is closed at the end
-                return
+            except OSError as error:
+                if self._closed:  # and the listener with it
+                    return
+                # A client that has left already, or no descriptor is free. The port has to go on when there is one.
+                logs.current().warn("FORWARD", f"a connection was not taken: {error}", {"port": remote})
+                time.sleep(AGAIN_PAUSE)
+                continue
             with self._links_lock:
                 self._count += 1
                 self.connections += 1
@@ -223,7 +228,11 @@ class Tunnel:
             raise _gone("the tunnel's other end")
         if message.type != MESSAGE:
             return
-        content = msgspec.convert(message.content, _Frame)
+        try:
+            content = msgspec.convert(message.content, _Frame)
+        except msgspec.ValidationError as error:  # not what our own other end sends
+            logs.current().warn("FORWARD", f"a message was not understood: {error}")
+            return
         if content.operation == "sync":
             self._resume(content.known or {})
             return
@@ -232,7 +241,7 @@ class Tunnel:
         if link is None:
             return
         match content.operation:
-            case "data":
+            case "data" if message.buffers:
                 link.take(content.offset, message.buffers[0])
             case "eof":
                 link.take_end(content.offset)
@@ -244,7 +253,7 @@ class Tunnel:
             case "closed":
                 if link.remote not in self._refused:
                     self._refused.add(link.remote)
-                    self._notify(f"port {link.remote} of the runtime: {content.problem}")
+                    self._notify(f"port {link.remote} of the runtime: {content.problem[:200]}")
                 link.end()
 
     # --- sending, and a lost connection ---
