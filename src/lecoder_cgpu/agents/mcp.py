@@ -24,6 +24,7 @@ from mcp.shared.exceptions import MCPError
 from .. import __version__, config, errors
 from ..api.client import Client
 from ..models.base import ErrorInfo, Failure
+from ..system import images
 from . import answers
 from .arguments import BUDGET, BUDGET_MOST, schema
 from .desk import Call, Desk
@@ -253,10 +254,8 @@ def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:
     """The image, made smaller if it is large; None if the data are no image."""
     import base64
 
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with images.opened(data) as picture:
             if len(data) <= IMAGE_BYTES:
                 picture.verify()
             else:
@@ -265,6 +264,6 @@ def _thumbnail(kind: str, data: bytes) -> types.ImageContent | None:
                 written = io.BytesIO()
                 small.save(written, "JPEG", quality=80)
                 kind, data = "image/jpeg", written.getvalue()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # all that Pillow says of bad data
+    except (OSError, ValueError, SyntaxError):  # all that Pillow says of bad data
         return None
     return types.ImageContent(type="image", data=base64.b64encode(data).decode(), mime_type=kind)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .. import config
 from ..jupyter import outputs
 from ..models.runs import DisplayData
+from ..system import images
 
 if TYPE_CHECKING:
     from .output import Printer
@@ -118,12 +119,8 @@ def _decoded(content: bytes) -> Any:
     """The image as a Pillow object; None without Pillow, or when it is not an image."""
     if importlib.util.find_spec("PIL") is None:
         return None
-    from PIL import Image
-
-    with contextlib.suppress(OSError, ValueError, Image.DecompressionBombError):
-        import io
-
-        image = Image.open(io.BytesIO(content))
+    with contextlib.suppress(OSError, ValueError, SyntaxError):
+        image = images.opened(content)
         image.load()
         return image
     return None
