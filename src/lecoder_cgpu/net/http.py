@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 USER_AGENT = f"lecoder-cgpu/{__version__}"
 CONNECT_TIMEOUT = 30.0  # seconds for a handshake
 ANSWER = 60.0  # seconds for an answer, and between two bytes of it
+REDIRECTIONS = 10
 PIECE = 256 << 10  # bytes of a file read at once: few enough to be in the processor's cache still when they are written
 
 
@@ -342,39 +342,52 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
     import httpx2
 
     shown = url.partition("?")[0]
-    deadline = time.monotonic() + timeout
-    client = _client_for(
-        url,
-        headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
-        timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
-        verify=tls.context(),
-        follow_redirects=True,
-    )
-    content = bytearray()
-    try:
-        with client, proxies.speaking(), client.stream("GET", url) as answer:
-            logs.current().debug("HTTP", f"GET {shown}", {"status": answer.status_code})
-            if answer.url.scheme == "http" and not is_loopback(str(answer.url)):
-                raise errors.ConnectionFailed(
-                    f"{shown} redirects to an address without https",
-                    name="InsecureOrigin",
-                    retryable=False,
-                    hint="download it yourself and give the file",
-                )
-            if not answer.is_success:
-                raise _unavailable(answer.status_code, shown)
-            for piece in answer.iter_bytes():
-                content += piece
-                if len(content) > most or time.monotonic() > deadline:
-                    break
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise unreachable(url, error) from error
-    if time.monotonic() > deadline:
-        raise errors.ConnectionFailed(
-            f"{shown} did not come whole within {timeout:.0f} seconds",
-            name="NoAnswer",
-            hint="download it yourself and give the file",
+    what, clock = f"GET {shown}", answers.Clock(timeout)
+    start = url
+    for _ in range(REDIRECTIONS):
+        client = _client_for(
+            url,
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING},
+            timeout=httpx2.Timeout(min(timeout, 60.0), connect=CONNECT_TIMEOUT),
+            verify=tls.context_for(url, None),
+            follow_redirects=False,
         )
+        try:
+            with client:
+                answer = answers.begun(client, client.build_request("GET", url), clock, what)
+                logs.current().debug("HTTP", what, {"status": answer.status_code})
+                with contextlib.closing(answer):
+                    if not answer.has_redirect_location:
+                        return _beginning(answer, clock, shown, most)
+                    url = str(answer.url.join(answer.headers["location"]))
+        except (errors.ReadTimeout, httpx2.ReadTimeout) as error:
+            raise errors.ConnectionFailed(
+                f"{shown} did not come whole within {timeout:.0f} seconds",
+                name="NoAnswer",
+                hint="download it yourself and give the file",
+            ) from error
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise unreachable(url, error) from error
+        # A page may not make us ask the programs of this machine, either.
+        if urlsplit(url).scheme != "https" and not (is_loopback(start) and is_loopback(url)):
+            raise errors.ConnectionFailed(
+                f"{shown} redirects to an address without https",
+                name="InsecureOrigin",
+                retryable=False,
+                hint="download it yourself and give the file",
+            )
+    raise answers.unreadable(what, f"redirects more than {REDIRECTIONS} times")
+
+
+def _beginning(answer: httpx2.Response, clock: answers.Clock, shown: str, most: int) -> bytes:
+    """The content of a public address, and one byte more than `most` when there is more."""
+    if not answer.is_success:
+        raise _unavailable(answer.status_code, shown)
+    content = bytearray()
+    for piece in answers.pieces(answer, clock, f"GET {shown}"):
+        content += piece
+        if len(content) > most:
+            break
     return bytes(content[: most + 1])
 
 
