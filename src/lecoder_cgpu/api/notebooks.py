@@ -59,7 +59,10 @@ def output_of(path: Path, output: str | Path | None) -> Path:
     """
     if not path.name:
         raise errors.UsageError("a notebook is needed", name="NoNotebook", hint="give the path of one")
-    target = path.with_name(f"{path.stem}.executed.ipynb") if output is None else Path(output).expanduser()
+    if output is None:
+        target = notebook.chosen(path.with_name(f"{path.stem}.executed.ipynb"))
+    else:
+        target = Path(output).expanduser()
     if target == path:
         raise errors.UsageError(
             f"{target} is the source itself", name="SourceIsOutput", hint="give another output, in a folder that exists"

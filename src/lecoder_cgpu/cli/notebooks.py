@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
+from ..guest.trees import possible_on_windows
 from ..jupyter import messages
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellEvent, CellStartEvent
@@ -23,12 +24,14 @@ from .inputs import file_content
 from .live import KernelView, Offsets, failure_text
 from .output import Printer
 from .parse import IN_DRIVE
+from .plain_text import in_a_line, printable
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
 
 
 STANDARD = "-"  # stdin, or stdout
+LONGEST_NAME = 200  # bytes; systems allow 255, and what is written lies beside it for a while, under a longer name
 
 
 @dataclass
@@ -94,10 +97,13 @@ def _from_drive(name: str, app: App) -> Source:
 
 
 def file_name(name: str) -> str:
-    """A name of Drive's as one that a file here may have."""
-    cleaned = "".join("_" if character in '/\\:*?"<>|' or ord(character) < 32 else character for character in name)
-    cleaned = cleaned.strip(" .") or "notebook"
-    return cleaned if cleaned.endswith(".ipynb") else f"{cleaned}.ipynb"
+    """A name from Drive, or from a runtime, as one that a file here may have."""
+    cleaned = "".join("_" if character in '/\\:*?"<>|' else character for character in in_a_line(printable(name)))
+    stem = cleaned.removesuffix(".ipynb").strip(" .")
+    while len(stem.encode()) > LONGEST_NAME:
+        stem = stem[:-1]
+    found = f"{stem or 'notebook'}.ipynb"
+    return found if possible_on_windows(found) else f"_{found}"
 
 
 def _text(content: bytes, name: str) -> str:
@@ -124,7 +130,7 @@ def target(source: Source, output: str | None, *, in_place: bool) -> Path:
     if in_place and source.drive_id is None:
         path = source.path
     elif output is None:
-        path = source.path.with_name(f"{source.path.stem}.executed.ipynb")
+        path = notebook.chosen(source.path.with_name(f"{source.path.stem}.executed.ipynb"))
     else:
         path = Path(output).expanduser()
     if output is not None and source.drive_id is None and not source.is_remote:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, TextIO
 from .. import errors
 from . import looks, own_commands, standard_streams
 from .looks import Table, Text
-from .plain_text import indented, printable
+from .plain_text import in_a_line, indented, printable
 
 Mode = Literal["human", "json", "events"]
 Billing = Literal["running", "none", "unknown"]
@@ -352,7 +352,7 @@ class Printer:
 
     def agrees(self, question: str) -> bool:
         """Whether a person at the terminal says yes; no when nobody is there."""
-        return self.may_ask and (self.ask(printable(question), False) or "").strip().lower() in ("y", "yes")
+        return self.may_ask and (self.ask(printable(in_a_line(question)), False) or "").strip().lower() in ("y", "yes")
 
     def line(self, prompt: str) -> str | None:
         """A line typed at a prompt, with the editing that this system offers; None at the end of input."""

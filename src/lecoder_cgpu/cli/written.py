@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from pathlib import Path
 
 from .. import errors
@@ -18,9 +19,10 @@ def write(file: str, content: bytes, option: str) -> str:
         errors.UsageError: (`FileNotWritable`) it cannot be written.
     """
     path = Path(file).expanduser()
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(content)
+        with part.open("xb") as target:  # "x": never through a link that waits there
+            target.write(content)
         part.replace(path)
     except (OSError, ValueError) as error:
         with contextlib.suppress(OSError, ValueError):  # what kept it from being written

@@ -92,12 +92,13 @@ def check_name(name: str, *, windows: bool = _WINDOWS) -> str:
         raise Problem("UnsafeName", f"the name {shown(name[:LONGEST])!r} would leave its folder")
     if len(parts) > DEEPEST or len(name) > LONGEST:
         raise Problem("NameTooLong", f"the name {shown(name[:60])!r}… is longer or deeper than any path may be")
-    if windows and not all(map(_possible_on_windows, parts)):
+    if windows and not all(map(possible_on_windows, parts)):
         raise Problem("UnsafeName", f"the name {shown(name)!r} is not possible on Windows")
     return name
 
 
-def _possible_on_windows(part: str) -> bool:
+def possible_on_windows(part: str) -> bool:
+    """Whether a file may have that name there."""
     device = part.partition(".")[0].rstrip(" ").lower() in _RESERVED
     return not (device or part.rstrip(". ") != part or any(sign in '\\:*?"<>|' or sign < " " for sign in part))
 

@@ -275,6 +275,22 @@ def save(notebook: Any, path: Path) -> None:
     write(encode(notebook), path)
 
 
+def chosen(path: Path) -> Path:
+    """A path that nobody has named: a file there is replaced, but a link is not followed. It may have come with a
+    repository, and lead to any file of this machine.
+
+    Raises:
+        errors.UsageError: it is a link.
+    """
+    if path.is_symlink():
+        raise errors.UsageError(
+            f"{path} is a link, and is only written through if you name it",
+            name="IsALink",
+            hint="give a file to -o (in the library, output)",
+        )
+    return path
+
+
 def write(content: bytes, path: Path) -> None:
     """Replace a file of the user by `content`. Its permissions stay; a new file gets the usual ones.
 

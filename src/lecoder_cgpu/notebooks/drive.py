@@ -41,6 +41,7 @@ PIECE = 32 * (256 << 10)  # bytes of one piece of more; a multiple of 256 KiB, a
 LARGEST = 64 << 20  # bytes of a notebook
 TIMEOUT = 60.0  # seconds for one request
 ATTEMPTS = 5  # attempts at a request that Google asks to repeat later
+EMPTY = 20  # pages of a listing, one behind the other, without a notebook: one without end is not read on
 BOUNDARY = "lecoder-cgpu-7bRk2"
 _ID = re.compile(r"[A-Za-z0-9_-]{10,}")
 _LINK = re.compile(r"https?://(?:colab\.research|drive|docs)\.google\.com/(?:drive/|file/d/|open\?id=)([\w-]+)")
@@ -59,6 +60,10 @@ class File(Struct, rename="camel", kw_only=True):
     size: str | None = None
     web_view_link: str | None = None
     trashed: bool = False
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):  # it becomes part of addresses, and of commands that we advise
+            raise ValueError(f"{self.id[:60]!r} is no id of a file")
 
 
 class _Page(Struct, rename="camel"):
@@ -112,7 +117,8 @@ class Drive:
             self._require_everything()
         files: list[File] = []
         token = None
-        while len(files) < limit:
+        empty = 0
+        while empty < EMPTY:
             query = {
                 "q": QUERY,
                 "orderBy": ORDERS[order],
@@ -125,10 +131,15 @@ class Drive:
                 query["pageToken"] = token
             page = self._decode(self._call("GET", "/drive/v3/files", query), _Page)
             files += page.files
+            empty = 0 if page.files else empty + 1
             token = page.next_page_token
-            if token is None:
-                break
-        return files[:limit]
+            if token is None or len(files) >= limit:
+                return files[:limit]
+        raise errors.UnexpectedAnswer(
+            f"Drive's listing has no end: behind {len(files)} notebooks come {EMPTY} empty pages",
+            retryable=False,
+            hint=f"ask for fewer: lecoder-cgpu notebook list -n {max(len(files), 1)}",
+        )
 
     def _require_everything(self) -> None:
         granted = self._login.scopes()
@@ -143,9 +154,9 @@ class Drive:
         """What Drive says about a file."""
         return self._decode(self._call("GET", self._path(identity), {"fields": FIELDS}, identity=identity), File)
 
-    def download(self, identity: str) -> bytes:
-        """A file's content."""
-        return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity, most=LARGEST).data
+    def download(self, identity: str, most: int = LARGEST) -> bytes:
+        """A file's content, of at most so many bytes."""
+        return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity, most=most).data
 
     def create(self, name: str, content: bytes) -> File:
         """A new notebook in the root folder."""
@@ -217,6 +228,12 @@ class Drive:
             identity=identity,
         )
         place = begun.headers.get("location") or ""
+        if not place.startswith(f"{self._origin}/"):  # the login goes with each piece
+            raise errors.UnexpectedAnswer(
+                f"Drive wants the content at another server ({place[:100]!r}), which gets neither it nor the login",
+                retryable=False,
+                hint="lecoder-cgpu debug tail shows the requests",
+            )
         offset, failures = 0, 0
         while True:
             # After a failure, an empty request asks how much has arrived.
@@ -232,8 +249,14 @@ class Drive:
                 continue
             if reply.status != 308:
                 return self._decode(reply, File)
-            arrived = re.fullmatch(r"bytes=0-(\d+)", reply.headers.get("range") or "")
-            offset = int(arrived[1]) + 1 if arrived else 0
+            arrived = re.fullmatch(r"bytes=0-([0-9]{1,15})", reply.headers.get("range") or "")
+            before, offset = offset, int(arrived[1]) + 1 if arrived else 0
+            failures += offset <= before or offset >= len(content)
+            if failures >= ATTEMPTS:
+                break
+        raise errors.DriveFailed(
+            f"Drive takes no more than {max(offset, 0)} of {len(content)} bytes", hint="repeat the same command"
+        )
 
     def _call(
         self,

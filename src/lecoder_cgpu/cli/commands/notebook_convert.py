@@ -40,7 +40,7 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
     to_script = suffix == ".ipynb"
     content = notebooks.read(source).content
     default = Path(source).expanduser().with_suffix(".py" if to_script else ".ipynb")
-    path = notebooks.writable(Path(output).expanduser() if output else default)
+    path = notebooks.writable(Path(output).expanduser() if output else notebook.chosen(default))
     if update and (to_script or not path.exists()):
         raise errors.UsageError(
             "--update needs a notebook that exists",

@@ -12,10 +12,13 @@ from msgspec import UNSET
 from ... import errors
 from ...models.base import UNKNOWN_ACCOUNT
 from ...models.notebooks import Notebook, NotebookDeleted, NotebookPulled, NotebookStored
+from ...notebooks.document import chosen
 from ...notebooks.drive import ORDERS, Drive, File, id_of, link
 from ..app import App, Command
 from ..looks import Table
 from ..output import Answer
+
+NAMED = 8 << 20  # bytes of a notebook that is read for its name; four at once are in memory
 
 
 @click.command(cls=Command, name="list")
@@ -51,7 +54,7 @@ def list_(app: App, limit: int, order_by: str, enrich: bool, all_notebooks: bool
     if enrich:
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(max_workers=8) as pool:
+        with ThreadPoolExecutor(max_workers=4) as pool:
             for document, name in zip(documents, pool.map(lambda file: _colab_name(drive, file), files), strict=True):
                 document.colab_name = name or UNSET
     rows = [(document.id, document.name, document.modified_time[:16].replace("T", " ")) for document in documents]
@@ -75,7 +78,7 @@ def _describe(app: App, file: File) -> Notebook:
 def _colab_name(drive: Drive, file: File) -> str | None:
     """The name in the notebook's own metadata; None when it cannot be read."""
     try:
-        name = json.loads(drive.download(file.id))["metadata"]["colab"]["name"]
+        name = json.loads(drive.download(file.id, most=NAMED))["metadata"]["colab"]["name"]
         if isinstance(name, str):
             name.encode()  # fails for half a character
     except (errors.NotFoundError, errors.ConnectionFailed, ValueError, KeyError, TypeError, RecursionError):
@@ -154,8 +157,7 @@ def delete(app: App, notebook: str, force: bool, permanent: bool) -> Answer:
                 name="NotConfirmed",
                 hint=f"lecoder-cgpu notebook delete {file.id} --force" + (" --permanent" if permanent else ""),
             )
-        answer = app.printer.ask(f"{'Delete for good' if permanent else 'Move to the bin'}: {file.name}? [y/N] ", False)
-        if (answer or "").strip().lower() not in ("y", "yes"):
+        if not app.printer.agrees(f"{'Delete for good' if permanent else 'Move to the bin'}: {file.name}? [y/N] "):
             raise errors.UsageError("nothing was deleted", name="NotConfirmed", hint="answer y, or add --force")
     if permanent:
         drive.delete(file.id)
@@ -182,7 +184,7 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
 
     drive = Drive(app.client.login)
     file = drive.get(id_of(notebook))
-    path = notebooks.writable(Path(output).expanduser() if output else Path(notebooks.file_name(file.name)))
+    path = notebooks.writable(Path(output).expanduser() if output else chosen(Path(notebooks.file_name(file.name))))
     if path.exists() and not force:
         raise errors.UsageError(
             f"{path} exists", name="FileExists", hint="--force replaces it, -o FILE gives another name"

@@ -64,8 +64,8 @@ def fetch(app: App, job: str, output: str | None, wait: float | None, max_output
         document, content = notebook_jobs.collect(
             session, held.helper, state, max_output=notebooks.cell_budget(max_output)
         )
-    name = Path(document.notebook).stem + ".executed.ipynb"
-    target = notebooks.writable(Path(output).expanduser() if output else Path(name))
+    name = notebooks.file_name(f"{Path(document.notebook).stem}.executed")
+    target = notebooks.writable(Path(output).expanduser() if output else notebook.chosen(Path(name)))
     notebook.save(content, target)
     document.output = str(target)
     records.note_outputs(session, *remembered.run_of(document, content))
