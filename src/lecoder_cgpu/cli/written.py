@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from pathlib import Path
 
 from .. import errors
@@ -19,7 +19,7 @@ def write(file: str, content: bytes, option: str) -> str:
         errors.UsageError: (`FileNotWritable`) it cannot be written.
     """
     path = Path(file).expanduser()
-    part = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.part")
     try:
         with part.open("xb") as target:  # "x": never through a link that waits there
             target.write(content)
