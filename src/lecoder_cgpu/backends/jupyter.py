@@ -22,12 +22,12 @@ def checked(url: str) -> SplitResult:
     Raises:
         errors.UsageError: it is no http or https address, or holds a password.
     """
-    parts = urlsplit(url.strip())
     try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+        parts = urlsplit(url.strip())
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != -1
+    except ValueError:  # of brackets that do not match, or of the port
+        sound = False
+    if not sound:
         raise errors.UsageError(
             f"{url!r} is not the address of a server", hint="http://HOST:PORT/ or https://HOST/BASE/"
         )

@@ -13,6 +13,7 @@ from .plain_text import printable
 
 NARROWEST = 12  # columns of a cell that has to give way
 GAP = "  "
+CONTINUED = " " * 12  # behind the names of fields
 _NO_BREAK = "\ufff0"  # stands for a blank that ends no line; no character has that number
 _COMMAND = re.compile(r"\blecoder-cgpu(?: [^\s;,:()]+)+")
 _CODES = {
@@ -107,7 +108,14 @@ def coloured(text: str, style: str) -> str:
 
 def drawn_line(pieces: Sequence[str], paint: Paint) -> str:
     """A line at a terminal."""
-    return "".join(paint(printable(_drawn(piece)), piece.style if isinstance(piece, Cell) else "") for piece in pieces)
+    return "".join(
+        paint(printable(continued(_drawn(piece))), piece.style if isinstance(piece, Cell) else "") for piece in pieces
+    )
+
+
+def continued(text: str) -> str:
+    """A piece of a line that has lines itself, such as a command: none of them may pass for a line of ours."""
+    return text.replace("\n", f"\n{CONTINUED}")
 
 
 def drawn_table(table: Table, columns: int, paint: Paint) -> list[str]:

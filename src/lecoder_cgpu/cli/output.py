@@ -240,7 +240,7 @@ class Printer:
 
             return looks.drawn_table(content, shutil.get_terminal_size().columns, paint)
         if isinstance(content, Text):
-            return [printable("".join(line)) for line in content.lines]
+            return [printable(looks.continued("".join(line))) for line in content.lines]
         return [printable("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows]
 
     # --- asides ---

@@ -199,7 +199,10 @@ def _environment(client: SessionManager) -> Iterator[Finding]:
 
 def _without_credentials(text: str) -> str:
     """An address without user, password and query; anything else as it is."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return text if "@" not in text else "an address that makes no sense"
     if not parts.scheme or not parts.netloc:
         return text
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -27,8 +27,19 @@ def is_address(name: str) -> bool:
 
 
 def shown(address: str) -> str:
-    """An address as it may be printed and kept: without user, password, query and fragment."""
-    parts = urlsplit(address)
+    """An address as it may be printed and kept: without user, password, query and fragment.
+
+    Raises:
+        errors.UsageError: (`UnknownAddress`) it is none.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise errors.UsageError(
+            f"this address of a notebook makes no sense: {error}",
+            name="UnknownAddress",
+            hint="give a file, https://…, s3://BUCKET/NAME.ipynb, gs://BUCKET/NAME.ipynb or drive:ID",
+        ) from error
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -47,7 +58,7 @@ def read(address: str) -> bytes:
             (`InsecureOrigin`) it is not encrypted; (`UnknownAddress`) nobody knows how to read it. errors.MissingExtra:
             fsspec, or what it needs for this store, is not installed. errors.Error: it cannot be read.
     """
-    scheme = urlsplit(address).scheme.lower()
+    scheme = address.partition(":")[0].lower()
     if scheme not in ("http", "https"):
         return _within(lambda: _read_store(address), address)
     if scheme == "http" and not http.is_loopback(address):
@@ -67,7 +78,7 @@ def check_writable(address: str) -> None:
     Raises:
         errors.UsageError: (`NotWritable`) it is a web page. errors.MissingExtra: see `read`.
     """
-    if urlsplit(address).scheme.lower() in ("http", "https"):
+    if address.partition(":")[0].lower() in ("http", "https"):
         raise errors.UsageError(
             f"{shown(address)}: nothing can be written to an address of the web",
             name="NotWritable",
