@@ -270,7 +270,8 @@ def _line(file: str, number: int, text: str) -> dict[str, str]:
             text, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=lambda found: _Pairs(found)
         )
     except (ValueError, RecursionError) as error:
-        raise errors.UsageError(f"{where} is not JSON: {error}", name="BadLine", hint=LINE) from None
+        why = f"{error.msg} at column {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise errors.UsageError(f"{where} is not JSON: {why}", name="BadLine", hint=LINE) from None
     if not isinstance(pairs, _Pairs) or not pairs.pairs:
         raise errors.UsageError(
             f"{where} is not an object with values",
