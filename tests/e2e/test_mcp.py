@@ -386,3 +386,28 @@ def test_a_signal_ends_the_server_and_its_work(lab: Cli) -> None:
     assert server.returncode == 143
     assert took < 5  # it is below two seconds where nothing else runs
     wait_until(lambda: lab("kernel", "status", "--json").json["kernel"]["state"] == "idle")
+
+
+def test_a_client_that_goes_away(lab: Cli) -> None:
+    """In the middle of a call, with both pipes: the server ends without a complaint, and so does its work."""
+    server = lab.start("mcp", stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    assert server.stdout is not None
+    up = lab.home / "up-again"
+    code = f"import time\nopen({str(up)!r}, 'w').close()\ntime.sleep(300)"
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": "run", "arguments": {"code": code}}},
+    ):
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        server.stdin.flush()
+    wait_until(up.exists)
+    server.stdout.close()
+    server.stdin.write(b'{"jsonrpc": "2.0", "id": 3, "met')
+    server.stdin.close()
+    assert server.stderr is not None
+    assert (server.wait(30), server.stderr.read()) == (0, b"")
+    server.stderr.close()
+    wait_until(lambda: lab("kernel", "status", "--json").json["kernel"]["state"] == "idle")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import mcp_types as types
 import pytest
 from msgspec import Struct
 from PIL import Image
+from pydantic import ValidationError
 
 from lecoder_cgpu import Client, errors
-from lecoder_cgpu.agents import answers, mcp, places, work_tools
+from lecoder_cgpu.agents import answers, mcp, places, stdio, work_tools
 from lecoder_cgpu.agents.arguments import FilesArguments
 from lecoder_cgpu.agents.desk import Call
 from lecoder_cgpu.agents.order import Queue, Turn
@@ -65,6 +67,10 @@ def tool(name: str) -> Tool:
         ("push", {"sources": ["x/../../../../etc/*"]}, "outside"),
         ("pull", {"sources": ["x"], "target": "/tmp/"}, "outside"),
         ("status", {"verbose": True}, "verbose"),
+        ("push", {"sources": ["a\0"]}, "sources has a NUL"),
+        ("run", {"code": "\ud800"}, "code is no text"),
+        ("status", {"\ud800": 1}, "is no text"),
+        ("run", {"code": "1", "x" * 100_000: 1}, "x…x"),
     ],
 )
 def test_arguments_that_do_not_fit(call: Call, name: str, arguments: dict[str, Any], said: str) -> None:
@@ -89,6 +95,30 @@ def test_what_clients_are_told() -> None:
         assert item.input_schema["type"] == "object"
         assert item.annotations is not None
         assert not (item.annotations.read_only_hint and item.annotations.destructive_hint)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("\n", None),
+        ("garbage", (None, types.PARSE_ERROR)),
+        ("[" * 100_000, (None, types.PARSE_ERROR)),
+        ("[1, 2]", (None, types.INVALID_REQUEST)),
+        ('{"jsonrpc": "2.0", "id": 7, "method": 7}', (7, types.INVALID_REQUEST)),
+        ('{"jsonrpc": "2.0", "id": "a", "method": "x", "params": [1]}', ("a", types.INVALID_REQUEST)),
+        ('{"jsonrpc": "2.0", "id": "\\ud800", "method": "x", "params": [1]}', (None, types.INVALID_REQUEST)),
+        ('{"jsonrpc": "2.0", "id": 8, "method": "x", "params": {"a": "\\ud800"}}', {"a": "\ud800"}),
+    ],
+)
+def test_a_message_that_cannot_be_read_is_answered(line: str, expected: Any) -> None:
+    """Nobody waits for an answer for ever; half a character is for the tools to refuse."""
+    with pytest.raises(ValidationError) as problem:
+        types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+    found = stdio.read_again(problem.value)
+    if isinstance(found, types.JSONRPCError):
+        assert (found.id, found.error.code) == expected
+    else:
+        assert (None if found is None else getattr(found.message, "params", 0)) == expected
 
 
 def test_an_answer_is_bounded_as_a_whole() -> None:

@@ -15,18 +15,21 @@ _SAID = ("suggestion", "next", "get", "message", "notice", "reason", "problem") 
 # The first words of a command, and what an agent does instead. `{1}` is the first argument that is no option.
 _TOOLS: tuple[tuple[str, str], ...] = (
     ("run --attach", "the tool job_logs with job={attach}, stream, offset and limit"),
+    ("run --backend", "a person can start this server with lecoder-cgpu --backend {backend} mcp"),
     ("run", "the tool run"),
     ("job wait", "the tool job_wait with job={1}"),
     ("job show", "the tool job_wait with job={1} and wait=0"),
     ("job result", "the tool job_wait with job={1}"),
     ("job logs", "the tool job_logs with job={1}"),
     ("job kill", "the tool job_kill with job={1}"),
+    ("job list --all-sessions", "the same with session"),
     ("job list", "the tool status with of=jobs"),
     ("logs show", "the tool history with run={1}"),
     ("logs", "the tool history"),
     ("sessions ensure", "the tool ensure with session={1}"),
     ("sessions create", "the tool ensure with session={1}"),
     ("sessions adopt", "the tool ensure with endpoint={1}"),
+    ("sessions close --force", ""),
     ("sessions close --all", "the tool close with all=true"),
     ("sessions close", "the tool close with session={1}"),
     ("sessions clean", "the tool close with its session"),
@@ -50,12 +53,13 @@ _TOOLS: tuple[tuple[str, str], ...] = (
 _OPTIONS = re.compile(
     r"(?<![\w-])--(gpu|cpu|tpu|high-ram|timeout|wait|max-output|kernel-name|cwd|session|key|delete|dry-run)\b"
 )
+_CHOICE = re.compile(r"(?<![\w-])-s ([\w.-]+)")
 
 
-def text(document: Any, streams: int = 0) -> str:
-    """A document as JSON, of at most `ROOM` bytes beside two streams of `streams` bytes each."""
+def text(document: Any, streams: int = 0, *, room: int = ROOM) -> str:
+    """A document as JSON, of at most `room` bytes beside two streams of `streams` bytes each."""
     told = _told(document)
-    limit = ROOM + 2 * streams
+    limit = room + 2 * streams
     most = limit
     written = _json(told)
     while len(written.encode()) > limit and most > SHORTEST:
@@ -94,4 +98,5 @@ def _told(node: Any, key: str = "") -> Any:
 def suggestion(said: str) -> str:
     """A sentence in which tools and arguments stand for commands and options; what only a person can do says so."""
     named = reworded(said, _TOOLS, lambda command: f"a person can do that: {command}")
+    named = _CHOICE.sub(r"the argument session=\1", named)
     return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)

@@ -18,25 +18,25 @@ import anyio
 import mcp_types as types
 import msgspec
 from mcp.server import Server, ServerRequestContext
-from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 from .. import __version__, config, errors
 from ..api.client import Client
 from ..models.base import ErrorInfo, Failure
 from ..system import images
-from . import answers
+from . import answers, stdio
 from .arguments import BUDGET, BUDGET_MOST, schema
 from .desk import Call, Desk
 from .order import Queue, Turn
 from .places import Places
-from .tools import TOOLS, Tool, call_tool
+from .tools import TOOLS, Tool, call_tool, shown
 
 PROGRESS_EVERY = 5.0  # seconds
 ANSWER_WITHIN = 44.0  # seconds; a call that takes longer goes on, and the same call made again waits for it
 ROOTS_WITHIN = 10.0  # seconds for the client to name its roots
 CANCEL_WITHIN = 5.0  # seconds to tell the runtime that a call was cancelled
 END_WITHIN = 1.7  # seconds to tell it so for all calls when a signal ends the server
+FAILURE_ROOM = 3 << 10  # bytes of an answer that has nothing but an error
 IMAGES = 4  # in one answer
 IMAGE_SIDE = 512  # pixels
 IMAGE_BYTES = 128 << 10
@@ -80,9 +80,7 @@ async def _serve(over_http: tuple[socket.socket, str] | None) -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_by_signal)
         if over_http is None:
-            server = _server()
-            async with stdio_server() as (reading, writing):
-                await server.run(reading, writing, server.create_initialization_options())
+            await stdio.serve(_server())
         else:
             from . import http
 
@@ -132,10 +130,11 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
     if tool is None:
         return _failed(
             errors.UsageError(
-                f"there is no tool {params.name!r}", hint="the tools are: " + ", ".join(tool.name for tool in TOOLS)
+                f"there is no tool {shown(repr(params.name))}",
+                hint="the tools are: " + ", ".join(tool.name for tool in TOOLS),
             )
         )
-    key = json.dumps([params.name, params.arguments], sort_keys=True)
+    key = _key(params)
     work = _unanswered.pop(key, None)
     if work is None:
         turn = _queue.enter() if tool.ordered else None
@@ -164,6 +163,14 @@ async def _call(context: ServerRequestContext[Any], params: types.CallToolReques
             )
         )
     return _failed(work.outcome) if isinstance(work.outcome, errors.Error) else _answer(work)
+
+
+def _key(params: types.CallToolRequestParams) -> str:
+    """By what a call is known when it is made again."""
+    try:
+        return json.dumps([params.name, params.arguments], sort_keys=True)
+    except RecursionError:  # nested too deeply: it is refused later
+        return params.name
 
 
 def _client() -> Client:
@@ -246,7 +253,7 @@ def _answer(work: _Work) -> types.CallToolResult:
 
 def _failed(error: errors.Error) -> types.CallToolResult:
     document = Failure(error_code=error.code, exit_code=error.exit_status, error=ErrorInfo.of(error))
-    text = types.TextContent(type="text", text=answers.text(msgspec.to_builtins(document)))
+    text = types.TextContent(type="text", text=answers.text(msgspec.to_builtins(document), room=FAILURE_ROOM))
     return types.CallToolResult(content=[text], is_error=True)
 
 

@@ -6,7 +6,7 @@ give up on longer calls. Work that takes longer goes on as a job, and `job_wait`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from .. import errors
+from ..api.arguments import text_problem
 from . import arguments as given
 from . import file_tools, session_tools, work_tools
 from .desk import Call
+
+SHOWN = 300  # characters of what an agent gave, in a message
 
 
 @dataclass(frozen=True)
@@ -86,20 +89,32 @@ def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Any:
         errors.UsageError: the arguments do not fit. errors.Error: the function failed.
     """
     try:
-        checked = msgspec.convert(arguments, tool.arguments)
+        wrong = [
+            f"{shown(ascii(name)[1:-1])} {problem}"
+            for name, value in arguments.items()
+            for text in (name, *_texts(value))
+            if (problem := text_problem(text, name)) is not None
+        ]
+        checked = None if wrong else msgspec.convert(arguments, tool.arguments)
     except msgspec.ValidationError as error:
+        wrong = [shown(str(error))]
+    except RecursionError:
+        wrong = ["an argument is nested too deeply"]
+    if wrong:
         raise errors.UsageError(
-            f"{tool.name}: {error}", hint=f"see the inputSchema of {tool.name} in tools/list"
-        ) from error
-    for name, value in arguments.items():
-        if name != "code" and _has_nul(value):
-            raise errors.UsageError(
-                f"{tool.name}: {name} has a NUL character, which no name and no command can have", hint="leave it out"
-            )
+            f"{tool.name}: {wrong[0]}", name="BadArgument", hint=f"see the inputSchema of {tool.name} in tools/list"
+        )
     return tool.function(call, checked)
 
 
-def _has_nul(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_nul, (*value, *value.values())))
-    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
+def shown(text: str) -> str:
+    """The beginning of a text that may be of any length, for a message."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 2 :]}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in an argument."""
+    if isinstance(value, str):
+        yield value
+    for part in value if isinstance(value, list) else (*value, *value.values()) if isinstance(value, dict) else ():
+        yield from _texts(part)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin
 
 from .. import errors
 
-__all__ = ["checked"]
+__all__ = ["checked", "text_problem"]
 
 MOST_SECONDS = 1e9  # no clock of an operating system counts further for sure
 MOST = 2**53  # of a number that goes into a document
@@ -100,7 +100,7 @@ def _one(value: Any, hint: Any, name: str) -> str | None:
     if hint in (int, float):
         return _number(value, hint, name)
     if hint is str:
-        return _text(value, name) if isinstance(value, str) else ""
+        return text_problem(value, name) if isinstance(value, str) else ""
     if hint is BinaryIO:
         return None if hasattr(value, "read") else ""
     if hint is Callable or origin in (Callable, getattr(types, "FunctionType", None)) or _name(hint) == "a function":
@@ -116,7 +116,7 @@ def _one(value: Any, hint: Any, name: str) -> str | None:
         fits = isinstance(value, os.PathLike) if issubclass(hint, os.PathLike) else isinstance(value, hint)
         if fits and isinstance(value, os.PathLike):
             path = os.fspath(value)
-            return _text(path, name) if isinstance(path, str) else ""
+            return text_problem(path, name) if isinstance(path, str) else ""
         return None if fits else ""
     return None
 
@@ -139,7 +139,8 @@ def _number(value: Any, kind: type, name: str) -> str | None:
     return None if abs(value) <= most else f"must not be above {most:.0e}; None is no limit"
 
 
-def _text(value: str, name: str) -> str | None:
+def text_problem(value: str, name: str) -> str | None:
+    """What is wrong with a text that is the argument of that name; None if nothing is."""
     try:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import results
+from .. import errors, results
 from ..runs import closing
 from ..runs.jobs import Jobs
 from ..sessions import operations
@@ -102,7 +102,12 @@ class SessionBase:
         Raises:
             errors.Error: the runtime could not be released; the session is kept.
         """
-        return results.of(closing.close(self._client, self._client.store.find(self.id)))
+        record = self._client.store.find(self.id)
+        try:
+            return results.of(closing.close(self._client, record))
+        except errors.Error as error:
+            closing.explain(self._client, record, error)
+            raise
 
     def close(self) -> SessionClosed:
         """The older name of `release`, as in `lecoder-cgpu sessions close`."""

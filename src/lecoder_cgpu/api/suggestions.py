@@ -12,11 +12,15 @@ __all__ = ["by_methods", "reworded"]
 
 _VERBS = ("shows", "tells", "says", "lists", "prints")  # what follows a command in a sentence
 _FIELD = re.compile(r"\{(\w+)\}")
-_COMMAND = re.compile(r"lecoder-cgpu((?: (?![—–-] )[^\s;,()]+)*)")
+_WORD = r"""(?:"[^"]*"|'[^']*'|[^\s;,()])+"""
+_COMMAND = re.compile(rf"lecoder-cgpu((?: (?![—–-] ){_WORD})*)")
+_VALUED = ("--session", "-s", "--attach", "--backend", "--profile")
 
-# The first words of a command, and what a program does instead. `{1}` is the first argument that is no option.
+# The first words of a command with options that change it, and what a program does instead. `{1}` is the first argument
+# that is no option, `{backend}` the value of one. What nothing stands for stays.
 _METHODS: tuple[tuple[str, str], ...] = (
     ("run --attach", "Session.find_job('{attach}').result()"),
+    ("run --backend", "Client('{backend}').session().run"),
     ("run", "Session.run or Session.shell"),
     ("job wait", "Session.find_job('{1}').wait()"),
     ("job show", "Session.find_job('{1}').show()"),
@@ -25,12 +29,14 @@ _METHODS: tuple[tuple[str, str], ...] = (
     ("job kill", "Session.find_job('{1}').kill()"),
     ("job retry", "Session.find_job('{1}').retry()"),
     ("job rm", "Session.find_job('{1}').remove()"),
+    ("job list --all-sessions", "Session.jobs() of each"),
     ("job list", "Session.jobs()"),
     ("logs show", "Client.find_run('{1}')"),
     ("logs", "Client.history()"),
     ("sessions ensure", "Client.ensure('{1}')"),
     ("sessions create", "Client.ensure('{1}')"),
     ("sessions adopt", "Client.adopt('{1}', NAME)"),
+    ("sessions close --force", ""),
     ("sessions close --all", "Client.close_all()"),
     ("sessions close", "Client.close('{1}')"),
     ("sessions clean", "Client.close(NAME)"),
@@ -58,11 +64,12 @@ _OPTIONS = re.compile(
     r"(?<![\w-])--(gpu|cpu|tpu|high-ram|timeout|idle-timeout|wait|max-output|kernel-name|cwd|key|delete|dry-run"
     r"|wait-for-capacity|idle-release|max-runtime|max-units|backend|auto-install|restarts|retries)\b"
 )
+_CHOICE = re.compile(r"(?<![\w-])-s ([\w.-]+)")
 
 
 def by_methods(said: str) -> str:
     """A sentence in which methods and arguments stand for commands and options. What only a person can do stays."""
-    named = reworded(said, _METHODS, lambda command: command)
+    named = _CHOICE.sub(r"Client.session('\1')", reworded(said, _METHODS, lambda command: command))
     return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)
 
 
@@ -72,36 +79,28 @@ def reworded(said: str, table: Sequence[tuple[str, str]], other: Callable[[str],
 
 
 def _instead(found: re.Match[str], table: Sequence[tuple[str, str]], other: Callable[[str], str]) -> str:
-    words = found[1].split()
-    plain, options = [], {}
-    position = 0
-    while position < len(words):
-        word = words[position]
-        if word in ("--session", "-s", "--attach"):
-            options[word] = words[position + 1] if position + 1 < len(words) else ""
-            position += 2
-        elif word in ("--backend", "--profile"):
-            position += 2
+    words = re.findall(_WORD, found[1])
+    plain: list[str] = []
+    options: dict[str, str] = {}
+    while words:
+        word = words.pop(0)
+        if word in _VALUED:
+            options[word] = words.pop(0) if words else ""
+        elif word.startswith("-"):
+            options[word] = ""
         else:
-            if not word.startswith("-"):
-                plain.append(word)
-            position += 1
-    line = " ".join(plain)
-    if "--attach" in options:
-        line = "run --attach"
-    elif line == "sessions close" and "--all" in words:
-        line = "sessions close --all"
+            plain.append(word)
     for command, instead in table:
-        if line == command or line.startswith(command + " "):
-            rest = plain[len(command.split()) :]
+        first = [word for word in command.split() if not word.startswith("-")]
+        if plain[: len(first)] == first and options.keys() >= set(command.split()) - set(first):
+            rest = plain[len(first) :]
+            if not instead:
+                break
             if rest and rest[0] in _VERBS:  # "… sessions list shows when it is gone"
                 return " ".join((instead, *rest))
-            values = {
-                "0": rest[0] if rest else "…",
-                "1": rest[0] if rest else "…",
-                "attach": options.get("--attach", ""),
-            }
-            return _FIELD.sub(partial(_value, values), instead)
+            values = {"0": rest[0] if rest else "…", "1": rest[0] if rest else "…"}
+            given = {name.lstrip("-"): value for name, value in options.items()}
+            return _FIELD.sub(partial(_value, given | values), instead)
     return other(found[0])
 
 

@@ -23,6 +23,7 @@ from ..models.files import Transfer as TransferDocument
 from ..net.http import is_loopback
 from ..sessions.activity import counts_as_use, in_use
 from ..sessions.session import Session
+from ..store import leases
 from ..system import logs
 from . import documents, patterns, plan
 from .download import Download
@@ -115,10 +116,7 @@ class Storage:
             if isinstance(cause, errors.HelperDead):
                 self.session.replace_helper()
             if self.session.known_gone():
-                raise errors.RuntimeLost(
-                    f"the runtime of session {self.session.record.name!r} is gone",
-                    hint="lecoder-cgpu sessions list",
-                ) from cause
+                raise leases.gone(self.session.record) from cause
         return self.session.connect_helper()
 
     def __enter__(self) -> Storage:

@@ -11,6 +11,7 @@ from .. import errors
 from ..guest.limits import SAVING
 from ..models.sessions import SessionClosed, SessionsClosed
 from ..sessions import operations
+from ..store import lifecycle
 from ..system import logs
 from . import records
 from .jobs import LOOK, Jobs
@@ -72,6 +73,26 @@ def close(manager: SessionManager, record: Record, running: Sequence[RunState] |
     return closed
 
 
+def explain(manager: SessionManager, record: Record, error: errors.Error) -> None:
+    """Say what a close that failed leaves behind, what that costs, and how to end it."""
+    name, lender = record.name, manager.leased(record.backend)
+    stored = manager.store.get(record.id)
+    if lender is None or stored is None or not stored.runtime.endpoint or not lifecycle.is_held(stored):
+        error.hint = f"to remove it from the list although it may go on: lecoder-cgpu sessions close {name} --force"
+        return
+    rate = None if isinstance(error, errors.AuthError) else operations.rate(lender)
+    cost = "" if rate is None else f": the account spends {rate:g} units an hour"
+    error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still running and using units{cost}"
+    first = "log in again (lecoder-cgpu auth login), then " if isinstance(error, errors.AuthError) else ""
+    if isinstance(error, errors.RuntimeBusy):
+        first = "end a keeper that hangs (lecoder-cgpu keeper stop), then "
+    page = f", or end it on {lender.page}" if lender.page else ""
+    error.hint = (
+        f"it was not closed: {first}repeat lecoder-cgpu sessions close {name}{page}; "
+        f"to remove it from the list although it may go on, and cost: lecoder-cgpu sessions close {name} --force"
+    )
+
+
 def end_runs(session: Session, by: str, grace: float) -> None:
     """Have everything end that runs on a session's runtime, and learn how it ended. That this fails is told.
 
@@ -116,6 +137,7 @@ def close_sessions(manager: SessionManager, stored: Sequence[Record]) -> Session
         try:
             closed.append(close(manager, record))
         except errors.Error as error:
+            explain(manager, record, error)
             failure = failure or error
     if failure is not None:
         raise failure

@@ -66,7 +66,7 @@ def choose(session: Session, states: Sequence[RunState], text: str) -> RunState:
     """
     if not text.strip():
         raise errors.UsageError(
-            "the name of the job is empty", hint="lecoder-cgpu job list shows them; is a variable of the shell not set?"
+            "the name of the job is empty", hint="give its id, name or key; lecoder-cgpu job list shows them"
         )
     for state in states:
         if state.name == text:

@@ -226,11 +226,7 @@ class SessionManager:
             )
         session = self.hold(record)
         if not gone and session.known_gone() and lifecycle.stage(record) != "closing":  # the backend tells of that
-            raise errors.RuntimeLost(
-                f"the runtime of session {record.name!r} is gone, and its jobs with it",
-                hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
-                "or forget it: lecoder-cgpu sessions clean",
-            )
+            raise leases.gone(record)
         if not (gone or record.runtime.endpoint):
             raise errors.NotFoundError(
                 f"session {record.name!r} has no runtime yet",

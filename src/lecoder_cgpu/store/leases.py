@@ -133,6 +133,17 @@ def ended(name: str, lease: Lease) -> errors.Error:
     )
 
 
+def gone(record: Record) -> errors.Error:
+    """The error for the use of a session whose runtime is gone; if its lease has ended, that says so."""
+    if record.lease is not None and record.lease.ended is not None:
+        return ended(record.name, record.lease)
+    return errors.RuntimeLost(
+        f"the runtime of session {record.name!r} is gone",
+        hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "
+        "or forget it: lecoder-cgpu sessions clean",
+    )
+
+
 def info(record: Record) -> LeaseInfo:
     """What documents say of a session's lease."""
     from ..models.keeper import LeaseInfo

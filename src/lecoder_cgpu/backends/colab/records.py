@@ -146,12 +146,7 @@ def lost(record: Record) -> errors.Error:
             name="RuntimeClosing",
             hint="repeat the same command in a minute; lecoder-cgpu sessions list shows when it is gone",
         )
-    if record.lease is not None and record.lease.ended is not None:
-        return leases.ended(record.name, record.lease)
-    return errors.RuntimeLost(
-        f"the runtime of session {record.name!r} is gone",
-        hint=f"a new one: lecoder-cgpu sessions ensure {record.name}; or forget it: lecoder-cgpu sessions clean",
-    )
+    return leases.gone(record)
 
 
 def busy(record: Record, waited: float) -> errors.Error:

@@ -29,9 +29,8 @@ def status(app: App) -> Answer:
     \b
     lecoder-cgpu kernel status --json | jq -r .kernel.state
     """
-    session = app.client.existing(app.session, gone=True)
-    kernel = None if session.is_lost() else session.kernel()
-    document = KernelDocument(session=session.record.ref, kernel=session.kernel_info(kernel))
+    session = app.client.existing(app.session)
+    document = KernelDocument(session=session.record.ref, kernel=session.kernel_info(session.kernel()))
     return Answer(document, lambda: f"{session.record.name}: {document.kernel.state}")
 
 

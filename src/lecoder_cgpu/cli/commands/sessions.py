@@ -10,7 +10,6 @@ from msgspec import UNSET
 from ... import errors
 from ...models.sessions import SessionAdded, SessionClosed, SessionsClosed, SessionStats, SessionSwitched
 from ...sessions import operations
-from ...store import lifecycle
 from ...store.session_store import Record
 from .. import held, job_text, runtime_options, server_options, session_text
 from ..app import App, Group
@@ -321,31 +320,11 @@ def _close(app: App, record: Record, *, force: bool) -> SessionClosed:
         return closing.close(app.client, record, running)
     except errors.Error as error:
         if not force:
-            _explain_failure(app, record, error)
+            closing.explain(app.client, record, error)
             raise
         app.printer.notify(f"{record.name}: {error.message}; it may still be running there")
         operations.abandon(app.client, record)
         return SessionClosed(session_id=record.id, name=record.name, released="unknown", account=record.account)
-
-
-def _explain_failure(app: App, record: Record, error: errors.Error) -> None:
-    """Say what a close that failed leaves behind, what that costs, and how to end it."""
-    name, lender = record.name, app.client.leased(record.backend)
-    stored = app.client.store.get(record.id)
-    if lender is None or stored is None or not stored.runtime.endpoint or not lifecycle.is_held(stored):
-        error.hint = f"to remove it from the list although it may go on: lecoder-cgpu sessions close {name} --force"
-        return
-    rate = None if isinstance(error, errors.AuthError) else operations.rate(lender)
-    cost = "" if rate is None else f": the account spends {rate:g} units an hour"
-    error.message += f"; {stored.runtime.endpoint} ({stored.runtime.label}) is still running and using units{cost}"
-    first = "log in again (lecoder-cgpu auth login), then " if isinstance(error, errors.AuthError) else ""
-    if isinstance(error, errors.RuntimeBusy):
-        first = "end a keeper that hangs (lecoder-cgpu keeper stop), then "
-    page = f", or end it on {lender.page}" if lender.page else ""
-    error.hint = (
-        f"it was not closed: {first}repeat lecoder-cgpu sessions close {name}{page}; "
-        f"to remove it from the list although it may go on, and cost: lecoder-cgpu sessions close {name} --force"
-    )
 
 
 command.add_command(close, "delete")
