@@ -147,6 +147,15 @@ class Pool(Executor):
         self._broken: BaseException | None = None
         self._results: dict[int, Any] = {}
 
+    def __repr__(self) -> str:
+        where = (
+            ", ".join(session.name for session in self._fixed) or f"backend={self._manager and self._manager.chosen}"
+        )
+        return f"Pool({where}, count={self._limit})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a Pool cannot be pickled, like any executor; its sessions can, and another Pool made of them")
+
     # --- what users call ---
 
     @property

@@ -214,7 +214,8 @@ def test_work_becomes_a_job(served: Any, tmp_path: Path) -> None:
         progress = await answer(client, "job_wait", job=job, wait=0, stdout_offset=2)
         validate(progress, "job-progress")
         assert (progress["stdout"], progress["stdoutOffset"]) == ("2\n3\n", 6)
-        assert (await answer(client, "job_kill", job=job))["id"] == job
+        killed = await answer(client, "job_kill", job=job)
+        assert (killed["errorCode"], killed["sent"], killed["job"]["id"]) == (0, True, job)
         ended = await client.call_tool("job_wait", {"job": job, "stdout_offset": 6})
         assert ended.is_error
         found = document_of(ended)

@@ -28,6 +28,16 @@ def entry_point(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_either_may_be_imported_first() -> None:
+    """papermill asks for the engine while it is imported, and the engine needs papermill."""
+    import_ours = "from lecoder_cgpu.notebooks.papermill_engine import RuntimeEngine"
+    for first in (import_ours, "import papermill", "import lecoder_cgpu.notebooks.papermill_engine"):
+        program = (
+            f"{first}\n{import_ours}\nfrom papermill.engines import Engine\nassert issubclass(RuntimeEngine, Engine)"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def papermill(lab: Cli, entry_point: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "papermill", "--engine", "lecoder-cgpu", "--no-progress-bar", *arguments],

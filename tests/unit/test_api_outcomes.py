@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any, Literal
 
 import pytest
 
-from lecoder_cgpu import errors, results
+from lecoder_cgpu import AsyncClient, Client, Job, Pool, Session, errors, results
 from lecoder_cgpu.agents import answers
+from lecoder_cgpu.api import aio
 from lecoder_cgpu.api.arguments import checked
 from lecoder_cgpu.api.outcomes import ended, failure
 from lecoder_cgpu.api.running import Work
@@ -18,8 +20,42 @@ from lecoder_cgpu.api.stream import Stream
 from lecoder_cgpu.jupyter import messages
 from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.runs import Run
+from lecoder_cgpu.store.session_store import new_record
 
 LIMIT = 30.0
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty configuration."""
+    monkeypatch.setenv("LECODER_CGPU_CONFIG_DIR", str(tmp_path))
+
+
+def test_objects_say_what_they_are_and_travel_by_reference(settings: None) -> None:
+    """In another process they have the same settings and session; nothing of a connection, a token or a lock travels.
+    An executor cannot travel, and says so."""
+    client = Client("local")
+    session = Session(client._client, new_record("train", "local", "Local runtime", "local:x"))
+    client._client.store.add(session._record)
+    found = {
+        "Client(backend='local', profile='default')": client,
+        "Session(name='train', backend='local')": session,
+        "Job(id='run-1', session='train')": Job(session, "run-1"),
+        "AsyncClient(backend='local', profile='default')": AsyncClient("local"),
+        "AsyncSession(name='train', backend='local')": vars(aio)["_async"](session),
+        "AsyncJob(id='run-1', session='train')": vars(aio)["_async"](Job(session, "run-1")),
+    }
+    for shown, thing in found.items():
+        copy = pickle.loads(pickle.dumps(thing))
+        assert (repr(thing), repr(copy), type(copy)) == (shown, shown, type(thing))
+    assert pickle.loads(pickle.dumps(found["AsyncJob(id='run-1', session='train')"])).blocking.session == session
+    pool = Pool(sessions=[session])
+    assert repr(pool) == "Pool(train, count=1)"
+    with pytest.raises(TypeError, match="its sessions can"):
+        pickle.dumps(pool)
+    client._client.store.remove(session.id)
+    with pytest.raises(errors.NotFoundError):
+        pickle.loads(pickle.dumps(session))
 
 
 def run(**fields: object) -> Run:
@@ -157,7 +193,20 @@ def test_what_goes_wrong_is_raised_by_the_iteration_and_by_the_result() -> None:
         ),
         ("leave out --gpu T4", "leave out the argument gpu T4", "leave out the argument gpu T4"),
         ("lecoder-cgpu auth login", "lecoder-cgpu auth login", "a person can do that: lecoder-cgpu auth login"),
-        ("pip install numpy", "pip install numpy", "pip install numpy"),
+        ("pip install numpy", "Session.install('numpy')", "the tool install with packages=numpy"),
+        ('pip install "lecoder-cgpu[mcp]"', 'pip install "lecoder-cgpu[mcp]"', 'pip install "lecoder-cgpu[mcp]"'),
+        (
+            'log in; or without: lecoder-cgpu --backend local run -m kernel "print(6*7)"; or else',
+            "log in; or without: Client('local').session().run; or else",
+            "log in; or without: a person can start this server with lecoder-cgpu --backend local mcp; or else",
+        ),
+        ("use it: -s w", "use it: Client.session('w')", "use it: the argument session=w"),
+        (
+            "lecoder-cgpu sessions close w --force",
+            "lecoder-cgpu sessions close w --force",
+            "a person can do that: lecoder-cgpu sessions close w --force",
+        ),
+        ("see what is there: ls /tmp", "see what is there: ls /tmp", "see what is there, in /tmp here"),
     ],
 )
 def test_suggestions_speak_the_words_of_each_way(said: str, methods: str, tools: str) -> None:
@@ -205,6 +254,8 @@ class Asked:
         {"variables": {"A": 1}},
         {"variables": "A=1"},
         {"how": "stop"},
+        {"path": ""},
+        {"names": ["caf\udce9"]},
         {"tell": 7},
     ],
 )

@@ -30,7 +30,7 @@ INSTRUCTIONS = {
     "upload a file first (Session.upload), and give its path",
     "encode it (base64), and decode it on the runtime; then: X X",
     "if it comes from code of yours: print less at once",
-    "leave it out",
+    "help(Session.X) tells what it takes",
     "help(X) tells what it takes",
     "give the path of one",
     "give texts, numbers, True, False, None, and lists and dicts of them",

@@ -53,6 +53,12 @@ _TOOLS: tuple[tuple[str, str], ...] = (
 _OPTIONS = re.compile(
     r"(?<![\w-])--(gpu|cpu|tpu|high-ram|timeout|wait|max-output|kernel-name|cwd|session|key|delete|dry-run)\b"
 )
+_OTHERS: tuple[tuple[re.Pattern[str], str], ...] = (  # what else is a command, or a word of the library
+    (re.compile(r"\bpip install ([\w.,<>=~!\[\]-]+)(?![\w\"'])"), r"the tool install with packages=\1"),
+    (re.compile(r"\bhelp\([\w.]+\) tells what it takes"), "its inputSchema in tools/list tells what it takes"),
+    (re.compile(r"\bsee what is there: ls (.+)"), r"see what is there, in \1 here"),
+    (re.compile(r"\badd --backend (\w+)"), r"have a person start this server with --backend \1"),
+)
 _CHOICE = re.compile(r"(?<![\w-])-s ([\w.-]+)")
 
 
@@ -99,4 +105,6 @@ def suggestion(said: str) -> str:
     """A sentence in which tools and arguments stand for commands and options; what only a person can do says so."""
     named = reworded(said, _TOOLS, lambda command: f"a person can do that: {command}")
     named = _CHOICE.sub(r"the argument session=\1", named)
+    for pattern, instead in _OTHERS:
+        named = pattern.sub(instead, named)
     return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)

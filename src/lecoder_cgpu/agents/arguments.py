@@ -14,7 +14,7 @@ BUDGET_MOST = 1 << 18
 Wait = Annotated[float, Meta(ge=0, le=WAIT_MOST, description="Seconds to wait; the work goes on after.")]
 Budget = Annotated[int, Meta(ge=256, le=BUDGET_MOST, description="Bytes of each stream: its beginning and end.")]
 SessionName = Annotated[str | None, Meta(description="Default: the active one.")]
-Limit = Annotated[float, Meta(gt=0, description="Seconds after which the work is ended.")] | None
+Limit = Annotated[float, Meta(gt=0, le=1e9, description="Seconds after which the work is ended.")] | None
 JobId = Annotated[str, Meta(description="A job's id (run-…), its key, or a unique beginning.")]
 Command = Annotated[str | list[str], Meta(description="A shell line, or a program and its arguments.")]
 Environment = Annotated[dict[str, str] | None, Meta(description="Variables for the command.")]

@@ -20,7 +20,13 @@ def status(call: Call, arguments: given.StatusArguments) -> Any:
         return _jobs(call, arguments)
     if arguments.of == "usage":
         return call.client.usage()
-    return call.client.gpus() if arguments.of == "gpus" else _once(msgspec.to_builtins(call.client.status()))
+    if arguments.of == "gpus":
+        return call.client.gpus()
+    name = None if arguments.session is None else call.client.session(arguments.session).name
+    document = _once(msgspec.to_builtins(call.client.status()))
+    if name is not None:
+        document["runtimes"] = [runtime for runtime in document["runtimes"] if runtime.get("session") == name]
+    return document
 
 
 def _jobs(call: Call, arguments: given.StatusArguments) -> Any:

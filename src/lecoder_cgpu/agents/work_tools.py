@@ -187,10 +187,10 @@ def job_logs(call: Call, arguments: given.LogsArguments) -> JobLogs:
     return document
 
 
-def job_kill(call: Call, arguments: given.KillArguments) -> results.JobInfo:
+def job_kill(call: Call, arguments: given.KillArguments) -> dict[str, Any]:
     job = call.session(arguments.session).find_job(arguments.job)
-    job.kill(arguments.signal)
-    return job.show()
+    sent = job.kill(arguments.signal)
+    return {"status": "ok", "errorCode": 0, "sent": sent, "job": job.show()}
 
 
 def install(call: Call, arguments: given.InstallArguments) -> results.Install:

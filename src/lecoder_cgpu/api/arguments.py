@@ -18,6 +18,15 @@ MOST_SECONDS = 1e9  # no clock of an operating system counts further for sure
 MOST = 2**53  # of a number that goes into a document
 TEXTS = ("code",)  # arguments that may have any character
 SIGNED = ("offset",)
+NEVER_EMPTY = (  # where an empty text says as much as a variable that is not set, and would be taken for None
+    *("cwd", "filename", "kernel_name", "key", "name", "packages", "paths", "pull_when", "sources"),
+    *("local", "remote", "path", "run_id", "signal", "endpoint", "url", "to", "output"),
+    *("session", "job", "run", "since", "target"),
+)
+BYTES = (  # what may have bytes that are no UTF-8, as names of files do
+    *("arguments", "command", "cwd", "environment", "filename", "local", "output", "outputs_dir", "path", "paths"),
+    *("pull", "pull_when", "push", "remote", "requirements", "root", "secrets", "sources", "sync", "to", "config_file"),
+)
 SHOWN = 60  # characters of a value in a message
 
 _NAMES = {
@@ -145,6 +154,10 @@ def text_problem(value: str, name: str) -> str | None:
         value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return "is no text: it has half a character"
+    if not value.strip() and name in NEVER_EMPTY:
+        return "is empty"
+    if name not in BYTES and any("\udc80" <= letter <= "\udcff" for letter in value):
+        return "has bytes that are no UTF-8"
     return "has a NUL character, which no name and no command can have" if "\0" in value and name not in TEXTS else None
 
 

@@ -256,7 +256,8 @@ class Client:
             errors.UsageError: a filter's value does not exist. errors.ConfigError: the history cannot be read.
         """
         history = learning.history(self._now)
-        found = history.entries(limit, status=status, category=category, mode=mode, since=since)
+        moment = None if since is None else since.astimezone()  # one without a zone is of this place
+        found = history.entries(limit, status=status, category=category, mode=mode, since=moment)
         return [results.of(entry) for entry in found]
 
     def find_run(self, run_id: str) -> HistoryEntry | None:

@@ -212,6 +212,10 @@ def _read(path: Path, tell: Callable[[str], None]) -> Any:
         content = path.read_bytes()
     except FileNotFoundError:
         raise errors.FileNotFound(f"{path}: no such file", hint=f"ls {path.parent}") from None
+    except IsADirectoryError:
+        raise errors.UsageError(
+            f"{path} is a folder", name="IsADirectory", hint=f"name a file in it: ls {path}"
+        ) from None
     except OSError as error:
         raise errors.UsageError(
             f"{path} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {path}"

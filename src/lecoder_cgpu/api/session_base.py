@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..files.transfer import Progress
     from ..results import SessionClosed, SessionDocument, SessionRef
 
-__all__ = ["OnBytes", "OnOutput", "SessionBase", "silent"]
+__all__ = ["OnBytes", "OnOutput", "SessionBase", "silent", "some"]
 
 OnOutput = Callable[[str, str], None]
 OnBytes = Callable[[str, bytes], None]
@@ -29,6 +29,18 @@ OnBytes = Callable[[str, bytes], None]
 
 def silent(stream: str, data: bytes) -> None:
     """Nobody hears the output."""
+
+
+def some(given: Sequence[object], method: str, what: str) -> None:
+    """Refuse a call that names nothing.
+
+    Raises:
+        errors.UsageError
+    """
+    if not given:
+        raise errors.UsageError(
+            f"Session.{method} needs {what}", name="BadArgument", hint=f"help(Session.{method}) tells what it takes"
+        )
 
 
 class SessionBase:

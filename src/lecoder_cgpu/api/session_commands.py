@@ -7,19 +7,30 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from .. import errors
 from ..helper.launch import Launch
 from ..jupyter.outputs import OutputOptions
 from ..runs import process_runs
 from ..runs.run_record import RunRecord
 from .outcomes import ended
-from .session_base import OnBytes, silent
+from .session_base import OnBytes, silent, some
 from .session_code import CodeMethods
 
 if TYPE_CHECKING:
     from ..models.runs import Run as RunDocument
     from ..results import Install, Run
 
-__all__ = ["CommandMethods", "shown"]
+__all__ = ["CommandMethods", "check_command", "shown"]
+
+
+def check_command(command: str | Sequence[str]) -> None:
+    """Refuse a command that says nothing.
+
+    Raises:
+        errors.UsageError
+    """
+    if not (command.strip() if isinstance(command, str) else command and command[0]):
+        raise errors.UsageError("there is no command to run", hint='lecoder-cgpu run "nvidia-smi"')
 
 
 def shown(command: str | Sequence[str]) -> str:
@@ -71,6 +82,7 @@ class CommandMethods(CodeMethods):
         """
         from ..files import sending
 
+        check_command(command)
         sending.check(sync, pull)
         with self._hold() as held:
             synced = None
@@ -132,6 +144,7 @@ class CommandMethods(CodeMethods):
         """
         from ..runs.installs import Wanted, install, read_files
 
+        some((*packages, *requirements), "install", "what to install")
         files, main = read_files(requirements)
         wanted = Wanted(requirements=packages, files=files, main=main, options=options)
         with self._hold() as held:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import results
-from .session_base import SessionBase
+from .session_base import SessionBase, some
 
 if TYPE_CHECKING:
     from ..files.transfer import Progress
@@ -24,6 +24,7 @@ class FileMethods(SessionBase):
         Raises:
             errors.Error: something was not copied. No incomplete file has a final name.
         """
+        some(sources, "upload", "what to copy")
         with self._storage(progress) as files:
             return results.of(files.upload([str(source) for source in sources], to))
 
@@ -33,6 +34,7 @@ class FileMethods(SessionBase):
         Raises:
             errors.Error: something was not copied. No incomplete file has a final name.
         """
+        some(sources, "download", "what to copy")
         with self._storage(progress) as files:
             return results.of(files.download(sources, None if to is None else str(to)))
 
@@ -80,6 +82,7 @@ class FileMethods(SessionBase):
         Raises:
             errors.FileNotFound: there is no such path, unless `missing_ok`. errors.UsageError: it is a folder.
         """
+        some(paths, "remove_files", "what to delete")
         with self._storage() as files:
             return results.of(files.remove(paths, recursive=recursive, missing_ok=missing_ok))
 

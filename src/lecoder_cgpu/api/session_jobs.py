@@ -13,14 +13,14 @@ from .. import errors, results
 from ..helper.launch import Launch
 from ..jupyter.kernelspecs import PYTHON
 from ..jupyter.messages import new_run_id
-from ..runs import all_jobs, jobs, planned_jobs, pushed, records
+from ..runs import all_jobs, job_names, jobs, planned_jobs, pushed, records
 from ..runs.attempts import Policy
 from ..runs.kept_jobs import KeptJob, Order
 from ..runs.scripts import around
 from ..sessions import free_tier
 from .job import Job
 from .limits import Never, limits
-from .session_commands import CommandMethods, shown
+from .session_commands import CommandMethods, check_command, shown
 
 if TYPE_CHECKING:
     from ..models.jobs import JobStarted as Started
@@ -135,6 +135,9 @@ class JobMethods(CommandMethods):
     ) -> Started:
         from ..files import pulling, sending
 
+        check_command(command)
+        if order.name is not None:
+            job_names.check(order.name)
         sending.check(order.sync, order.pull)
         pushes = pushed.declared(order.push)
         if order.pull and (order.every is not None or pull_when is not None):
@@ -199,6 +202,8 @@ class JobMethods(CommandMethods):
                 runtime could send it. errors.Error: nothing was started.
         """
         launch = Launch(timeout=timeout, idle_timeout=idle_timeout, name=name, pull=list(pull or ()) or None)
+        if name is not None:
+            job_names.check(name)
         with self._hold() as held:
             if (filename is not None or arguments) and held.language() == PYTHON:
                 launch = structs.replace(launch, around=around(filename or "-", tuple(arguments)))

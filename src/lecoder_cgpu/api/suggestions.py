@@ -13,7 +13,7 @@ __all__ = ["by_methods", "reworded"]
 _VERBS = ("shows", "tells", "says", "lists", "prints")  # what follows a command in a sentence
 _FIELD = re.compile(r"\{(\w+)\}")
 _WORD = r"""(?:"[^"]*"|'[^']*'|[^\s;,()])+"""
-_COMMAND = re.compile(rf"lecoder-cgpu((?: (?![—–-] ){_WORD})*)")
+_COMMAND = re.compile(rf"lecoder-cgpu(?![\w\[-])((?: (?![—–-] ){_WORD})*)")
 _VALUED = ("--session", "-s", "--attach", "--backend", "--profile")
 
 # The first words of a command with options that change it, and what a program does instead. `{1}` is the first argument
@@ -62,14 +62,16 @@ _METHODS: tuple[tuple[str, str], ...] = (
 )
 _OPTIONS = re.compile(
     r"(?<![\w-])--(gpu|cpu|tpu|high-ram|timeout|idle-timeout|wait|max-output|kernel-name|cwd|key|delete|dry-run"
-    r"|wait-for-capacity|idle-release|max-runtime|max-units|backend|auto-install|restarts|retries)\b"
+    r"|session|attempt|root|status|category|mode|pull|push|every|sync|wait-for-capacity|idle-release|max-runtime|max-units|backend|auto-install|restarts|retries)\b"
 )
+_INSTALL = re.compile(r"\bpip install ([\w.,<>=~!\[\]-]+)(?![\w\"'])")
 _CHOICE = re.compile(r"(?<![\w-])-s ([\w.-]+)")
 
 
 def by_methods(said: str) -> str:
     """A sentence in which methods and arguments stand for commands and options. What only a person can do stays."""
-    named = _CHOICE.sub(r"Client.session('\1')", reworded(said, _METHODS, lambda command: command))
+    named = _INSTALL.sub(r"Session.install('\1')", said)
+    named = _CHOICE.sub(r"Client.session('\1')", reworded(named, _METHODS, lambda command: command))
     return _OPTIONS.sub(lambda found: "the argument " + found[1].replace("-", "_"), named)
 
 

@@ -58,7 +58,7 @@ class BoundedBuffer:
         self._head += data[:room]
         self._tail += data[room:]
         if len(self._tail) > 4 * self._end:
-            del self._tail[: -self._end]
+            del self._tail[: len(self._tail) - self._end]
 
     @property
     def truncated(self) -> bool:
@@ -71,7 +71,8 @@ class BoundedBuffer:
         return bytes(self._head + self._tail)
 
     def last(self, size: int) -> bytes:
-        return bytes((self._tail if self.truncated else self.content)[-size:])
+        held = self._tail if self.truncated else self.content
+        return bytes(held[max(len(held) - size, 0) :])
 
     def text(self, encoding_errors: str) -> str:
         """As text, with a line in place of what was left out."""

@@ -1,28 +1,51 @@
 """An engine for papermill: `papermill --engine lecoder-cgpu IN OUT` runs the cells on the active session's runtime.
 
-papermill imports this module by the entry point `papermill.engine`, also when it uses another engine. So everything
-else is imported when a notebook runs. `papermill.execute_notebook(…, engine_name="lecoder-cgpu", session="NAME")`
-chooses a session by its name, and `profile="NAME"` a profile.
+papermill asks for `RuntimeEngine` by the entry point `papermill.engine` while it is imported, also when it uses another
+engine. So everything else is imported when a notebook runs, and papermill itself when the engine is asked for: whoever
+imports this module first would find it half made. `papermill.execute_notebook(…, engine_name="lecoder-cgpu",
+session="NAME")` chooses a session by its name, and `profile="NAME"` a profile.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from papermill.engines import Engine
-from papermill.log import logger
 
 from . import papermill_metadata
 
 if TYPE_CHECKING:
+    RuntimeEngine: Any
+
     from ..jupyter.messages import Event
     from ..models.notebooks import CellResult
     from .document import Step
 
 
-class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
+def __getattr__(name: str) -> Any:
+    if name != "RuntimeEngine":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from papermill.engines import Engine  # asks for the engine itself, if it was not imported before
+
+    return _engine(Engine)
+
+
+@cache
+def _engine(base: type) -> type:
+    """The engine, as a class of papermill's."""
+    return type("RuntimeEngine", (_Runs, base), {"__module__": __name__, "__doc__": _Runs.__doc__})
+
+
+def _log() -> logging.Logger:
+    """papermill's."""
+    from papermill.log import logger
+
+    found: logging.Logger = logger
+    return found
+
+
+class _Runs:
     """Executes notebooks on a runtime; parameters, files and the progress bar are papermill's."""
 
     @classmethod
@@ -72,7 +95,7 @@ class RuntimeEngine(Engine):  # type: ignore[misc]  # papermill has no types
         observer = _Reporter(nb_man, content, files, log_output)
         progress = runs.NotebookProgress(content, document.plan(content), observer)
         settings = Config(profile_name=profile)
-        with SessionManager(settings, notify=logger.info).session(session) as opened:
+        with SessionManager(settings, notify=_log().info).session(session) as opened:
             named = (nb_man.nb.metadata.get("kernelspec") or {}).get("name")
             kernels.choose(opened, nb_man.nb, "the notebook", kernel_name if named and kernel_name != named else None)
             manner = NotebookOptions(cell_timeout=execution_timeout, save_every=nb_man.autosave_cell_every)
@@ -131,7 +154,7 @@ class _Reporter:
             file.write(event.text)
             file.flush()
         if self._log_output:
-            logger.log(logging.INFO if event.name == "stdout" else logging.WARNING, event.text.rstrip("\n"))
+            _log().log(logging.INFO if event.name == "stdout" else logging.WARNING, event.text.rstrip("\n"))
 
     def ended(self, result: CellResult) -> None:
         self._copy()

@@ -18,6 +18,7 @@ from ..sessions import machines
 from ..sessions.session import Session
 
 LONGEST = 100  # characters of a name
+LONGEST_KEY = 1000  # characters of a key, which also names its job
 
 
 def is_id(text: str) -> bool:
@@ -52,6 +53,11 @@ def check_key(key: str) -> None:
     """
     if not key.strip():
         raise errors.UsageError("--key is empty", hint="give the work a name of yours, such as --key train-1")
+    if len(key) > LONGEST_KEY:
+        raise errors.UsageError(
+            f"the key has {len(key)} characters; at most {LONGEST_KEY} are taken",
+            hint="give a digest of it: --key 9f86d0",
+        )
 
 
 def choose(session: Session, states: Sequence[RunState], text: str) -> RunState:
