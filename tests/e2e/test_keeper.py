@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -124,6 +125,20 @@ def test_stop_ends_every_keeper(hollow: FakeColab, kept: Cli) -> None:
     second.communicate()
     assert keeper_process.read(kept.state) is None
     assert kept("keeper", "stop", "--json").json["stopped"] is False
+
+
+def test_a_slow_answer_holds_no_place(cli: Cli) -> None:
+    """A keeper with nothing left to keep makes room for the next one at once, whatever it still waits for."""
+    config = Config(config_file=cli.home / "config" / "config.json")
+    keeper, answered = KeeperDaemon(config, cli.state, 0.2), threading.Event()
+    keeper._pool.submit(answered.wait)
+    ends = threading.Thread(target=keeper.run, daemon=True)
+    ends.start()
+    until(lambda: keeper.state.stage == "ended")
+    with keeper_process.alone(cli.state, 20):
+        assert ends.is_alive()
+    answered.set()
+    ends.join()
 
 
 def test_idle_release(colab: FakeColab, kept: Cli) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.system.interrupts import Hold, Unwatched, behind, naming
+from lecoder_cgpu.system.interrupts import Hold, Unwatched, behind, naming, raise_again
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
@@ -92,3 +94,18 @@ def test_an_interrupt_names_its_run() -> None:
     with pytest.raises(Unwatched) as caught, naming("other"), naming("run-1"):
         signal.raise_signal(signal.SIGINT)
     assert (caught.value.run, errors.interrupted_status(caught.value)) == ("run-1", 130)
+
+
+def test_a_signal_that_a_finalizer_meets_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Closing:
+        def __del__(self) -> None:
+            interrupt()
+            time.sleep(0)  # where Python raises
+
+    monkeypatch.setattr(sys, "unraisablehook", raise_again)
+    Closing()
+    with pytest.raises(KeyboardInterrupt):
+        time.sleep(5)
+    assert capsys.readouterr().err == ""

@@ -6,6 +6,7 @@ import contextlib
 import io
 import shlex
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,7 @@ def _log_end(app: App, status: int, error: BaseException | None, document: Any =
 
 def _catch_signals() -> None:
     """Turn SIGTERM and SIGHUP into an orderly end: remote work is interrupted and the document printed."""
+    sys.unraisablehook = interrupts.raise_again
 
     def handle(number: int, frame: object) -> None:
         raise Terminated(number)

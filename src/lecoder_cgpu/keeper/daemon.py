@@ -119,6 +119,8 @@ class KeeperDaemon:
             keeper_process.path(self.state_dir).unlink(missing_ok=True)
             raise
         finally:
+            if self.state.stage == "ended":
+                alone.release()  # what is still waited for is of no use, and the next keeper waits for this place
             self.close()
             alone.release()
 

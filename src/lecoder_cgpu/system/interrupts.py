@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+AGAIN = 0.02  # seconds after which a signal that a finalizer has met is sent again
 
 
 class Unwatched(KeyboardInterrupt):
@@ -31,6 +35,25 @@ def behind(error: BaseException) -> KeyboardInterrupt | None:
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ if isinstance(cause, RuntimeError) else None
     return cause
+
+
+def raise_again(unraisable: Any) -> None:
+    """For `sys.unraisablehook`: Python drops an exception that a finalizer raises, and shows where; a signal that
+    arrives in one would be lost. It comes again when the finalizer is over."""
+    error = unraisable.exc_value
+    if not isinstance(error, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    number = signal.Signals(getattr(error, "number", signal.SIGINT))
+
+    def again() -> None:
+        time.sleep(AGAIN)
+        if hasattr(signal, "pthread_kill"):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)  # wakes it up, too
+        else:
+            _thread.interrupt_main(number)
+
+    threading.Thread(target=again, daemon=True).start()
 
 
 @contextlib.contextmanager
