@@ -101,7 +101,7 @@ def test_a_close_that_has_to_wait(hollow: FakeColab, cli: Cli, monkeypatch: pyte
 
 
 def test_a_close_that_is_killed_in_the_middle(hollow: FakeColab, cli: Cli) -> None:
-    """The next close, or `ensure`, finds the runtime as it is."""
+    """The next close, or `ensure`, finds the runtime as it is, and where it is."""
     cli("sessions", "create", "a", "--gpu", "T4")
     (endpoint,) = hollow.vms
     fault = hollow.fail(UNASSIGN, delay=5.0, times=None)
@@ -110,6 +110,7 @@ def test_a_close_that_is_killed_in_the_middle(hollow: FakeColab, cli: Cli) -> No
     running.kill()
     running.communicate()
     hollow.mend(fault)
+    hollow.move()
     assert cli("sessions", "ensure", "a", "--gpu", "T4", "--json").json["fresh"] is False
     assert list(hollow.vms) == [endpoint]
     assert stored(cli)[0]["colab"]["state"] == "ready"

@@ -30,6 +30,7 @@ from .model import Assignment
 
 BOOT_LIMIT = 180.0  # seconds from the assignment until the runtime must answer (protocol C33)
 BOOT_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
+LOOK_ANEW = 8  # tries, half a minute, after which the listing is asked for the address of what does not answer
 BUSY_TOLD = 3.0  # seconds after which it is told that another process is waited for
 BOOT_TOLD = 20.0  # seconds after which the user is told that we wait
 SHORT_WAITS = 3  # times that a short Retry-After is waited for, whatever the user's patience
@@ -420,7 +421,7 @@ class Allocator:
             if not told and time.monotonic() - begun > BOOT_TOLD:
                 told = True
                 terms.tell(f"the runtime was assigned and is still starting ({problem.message})")
-            if tries % 3 == 0 and not isinstance(problem, errors.ConnectionFailed):
+            if tries % (LOOK_ANEW if isinstance(problem, errors.ConnectionFailed) else 3) == 0:
                 self._take_if_listed(record)
             time.sleep(BOOT_PAUSES[min(tries, len(BOOT_PAUSES)) - 1])
         raise errors.ConnectionFailed(

@@ -211,6 +211,8 @@ class Backend(Leased):
         terms.tell(f"session {record.name!r} was to be closed, and its runtime was still there; it is used again")
         if listed is None:
             self._allocator.advance(record, "missing")
+        else:  # its address may be another one by now
+            self._allocator.write(record, self._listing.with_proxy(record, listed), "booting")
 
     # --- taking over and giving back ---
 
