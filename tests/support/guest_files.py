@@ -76,6 +76,7 @@ class GuestFiles:
     def __init__(self, service: Service, root: Path) -> None:
         self.root = root
         self.files: Files = service.files
+        self.aside = service.aside
         self.cuts: list[int] = []  # answers after which each next connection is lost
 
     def connect(self, cause: errors.ConnectionFailed | None = None) -> Helper:

@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from .. import errors
 from ..guest import trees
@@ -33,6 +33,9 @@ from .service import Service
 from .sync import Sync
 from .transfer import Expected, Progress, TransferResult, local_problems
 from .upload import Upload
+
+if TYPE_CHECKING:
+    from ..helper.gentle_channel import Pace
 
 READ = 4 << 20  # bytes read at once
 
@@ -69,7 +72,7 @@ class Storage:
 
     Args:
         progress: told of files and bytes as they are done. service: the runtime's files; found when None.
-        expect: told how many that will be in all, once it is known.
+        expect: told how many that will be in all, once it is known. pace: how fast to go, so that work is not slowed.
     """
 
     def __init__(
@@ -79,9 +82,10 @@ class Storage:
         service: Service | None = None,
         *,
         expect: Expected | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.session = session
-        self.service = self._open() if service is None else service
+        self.service = self._open(pace) if service is None else service
         hello = self.service.hello
         endpoint = session.endpoint
         self.uploads = Upload(self.service, progress, expect)
@@ -90,13 +94,13 @@ class Storage:
             progress,
             expect,
             read_range=None
-            if hello is None or session.record.apart
+            if hello is None or session.record.apart or pace is not None
             else range_reader(session.server, hello, endpoint.folder),
             parallel=not is_loopback(endpoint.url),
         )
 
-    def _open(self) -> Service:
-        service = FileService(self._connect)
+    def _open(self, pace: Pace | None) -> Service:
+        service = FileService(self._connect, pace=pace)
         try:
             service.open()
         except _NO_HELPER as error:

@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Struct
 
@@ -23,6 +24,9 @@ from . import plan
 from .commands import Storage
 from .fetch import Fetch, Tell, put_back
 from .generations import Generations, Manifest, resolve
+
+if TYPE_CHECKING:
+    from ..helper.gentle_channel import Pace
 
 LEAST = 1.0  # seconds between two fetches
 LOOK = 10.0  # seconds between two looks for what says when to fetch, unless the user says how many
@@ -96,7 +100,7 @@ def new_marks(session: Session, pulling: Pulling, seen: Marks) -> Marks | None:
     if pulling.when is None:
         return []
     pattern = plan.under(pulling.folder, pulling.when)
-    with Storage(session) as storage:
+    with Storage(session, pace=_pace(pulling, time.sleep)) as storage:
         if plan.has_magic(pattern):
             found = storage.service.glob(pattern)
         else:
@@ -107,18 +111,31 @@ def new_marks(session: Session, pulling: Pulling, seen: Marks) -> Marks | None:
 
 
 def fetch(
-    session: Session, pulling: Pulling, tell: Tell, *, wait: float = 0.0, pause: Callable[[float], None] = time.sleep
+    session: Session,
+    pulling: Pulling,
+    tell: Tell,
+    *,
+    wait: float = 0.0,
+    pause: Callable[[float], None] = time.sleep,
+    gently: bool = False,
 ) -> list[Pulled]:
     """Fetch a generation of each result. One that fails does not keep the others back; each tells its own error.
 
     Args:
         wait: seconds to wait for another process that fetches the same.
+        gently: do not slow the work, which goes on: pause for up to half of the interval.
     """
     try:
-        with Storage(session) as storage:
+        with Storage(session, pace=_pace(pulling, pause) if gently else None) as storage:
             return [_fetch_one(storage, pulling, item, tell, wait, pause) for item in pulling.results]
     except errors.Error as error:  # the runtime cannot be reached
         return [_described(item, error=error) for item in pulling.results]
+
+
+def _pace(pulling: Pulling, pause: Callable[[float], None]) -> Pace:
+    from ..helper.gentle_channel import Pace
+
+    return Pace(pulling.every / 2, pause)
 
 
 def _fetch_one(
@@ -261,7 +278,7 @@ def while_it_runs(open_session: Callable[[], Session], pulling: Pulling | None, 
                     marks = new_marks(session, pulling, seen)
                     if marks is None:
                         continue
-                    pulled = fetch(session, pulling, teller.say, pause=pause)
+                    pulled = fetch(session, pulling, teller.say, pause=pause, gently=True)
                     seen = marks if all(item.error is UNSET for item in pulled) else seen
                     teller.results(pulled)
             except errors.Error as error:

@@ -11,7 +11,8 @@
   the connections to it, `reply_notes` has it publish its replies, `executor` gives it jobs, one after the other.
   `last_words` has it keep what it prints where its death leaves it, `kernel_children` finds what its code has started.
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
-  carry many small files.
+  carry many small files, `aside` has
+  `aside_server` answer at low priority what must not slow the work.
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
   `leftovers` tells both whether what ended runs left in the background is at work. `hub_activity` tells a JupyterHub
   that work goes on, `kernel_activity` the kernel's server. Without the helper, `notebook_driver` runs a notebook,

@@ -26,6 +26,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import packs, trees
+from .aside import REFUSED
 from .beneath import Beneath, permissions, umask
 from .trees import Entry, Problem, problem
 from .unpacker import Unpacker
@@ -42,6 +43,8 @@ KEEP_TASKS = 64  # and listings, and unpackers; the oldest is forgotten beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from .aside import Aside
 
     Answer = tuple[dict[str, Any], bytes | None]
 
@@ -143,11 +146,12 @@ class Files:
     """Serves requests, whose names are those of its public methods.
 
     Args:
-        cwd: the folder that relative paths start from.
+        cwd: the folder that relative paths start from. aside: serves what is not to slow the work.
     """
 
-    def __init__(self, cwd: str) -> None:
+    def __init__(self, cwd: str, aside: Aside | None = None) -> None:
         self._cwd = cwd
+        self._aside = aside
         self._tasks: dict[str, Task] = {}
         self._pages: dict[str, tuple[int, list[Any], bool, Iterator[Any]]] = {}
         self._unpackers: dict[str, Unpacker] = {}
@@ -179,6 +183,10 @@ class Files:
         if "\0" in path:
             raise Problem("UnsafeName", "a path cannot hold a NUL character")
         return os.path.normpath(os.path.join(self._cwd, os.path.expanduser(path)))
+
+    def aside(self, key: str, request: dict[str, Any]) -> Answer:
+        """Have another process serve a request at low priority; asked again under its key until it is answered."""
+        return (dict(REFUSED), None) if self._aside is None else self._aside.ask(key, request)
 
     # --- looking ---
 

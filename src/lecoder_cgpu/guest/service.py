@@ -21,7 +21,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from . import environment, executor, files, hub_activity, output_order, progress, recorders, report, runs, usage
+from . import aside, environment, executor, files, hub_activity, output_order, progress, recorders, report, runs, usage
 from . import kernel_activity as activity
 from . import lease_guard as lease
 from .kernel_children import left_by
@@ -37,7 +37,7 @@ UPDATE = "lecoder_update"
 PACE = 0.01  # seconds between pushes: servers drop what comes faster than 1000 messages a second
 BYTES_PER_SECOND = 1 << 20  # of output inside pushes; a client behind a slow line fetches the rest at its own pace
 READ_LIMIT = 4 << 20
-_NO_CALLS = ("serve", "files", "takes_files", "active")
+_NO_CALLS = ("serve", "files", "aside", "takes_files", "active")
 KEPT_ANSWERS = 4  # that clients fetch in pieces; each asks for one at a time
 FOREIGN_POLL = 0.05  # seconds between looks at runs whose supervisor was started by another helper
 
@@ -105,7 +105,8 @@ class Service:
         self._recorders = recorders.Recorders(
             self._home, self._store.folder, connections, self._lease.active, self._store.tidy_soon
         )
-        self.files = files.Files(self._cwd)
+        self.aside = aside.Aside(programs.command("aside_server"), self._cwd)
+        self.files = files.Files(self._cwd, self.aside)
         self._pieces: dict[str, bytearray] = {}  # requests that come in pieces
         self._fetched: dict[str, bytes] = {}  # answers that are fetched in pieces
         self.takes_files = False  # the kernel passes messages about files on

@@ -67,6 +67,20 @@ class Found(NamedTuple):
     mtime: int
 
 
+class Aside(Struct):
+    """What comes of a request that a process of low priority serves.
+
+    Attributes:
+        waiting: there is no answer yet. refused: there will be none. spent: processor time (seconds) that it took
+            since the answer before. processors: how many there are; of one, perhaps a part.
+    """
+
+    waiting: bool = False
+    refused: bool = False
+    spent: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    processors: Annotated[float, Meta(ge=0.001, le=1e6)] = 1.0
+
+
 class HalfWritten(Struct):
     """A file that is being uploaded.
 

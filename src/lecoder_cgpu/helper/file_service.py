@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import errors
 from ..guest.trees import Entry
@@ -27,6 +27,9 @@ from .file_documents import (
     RemovalState,
     Stat,
 )
+
+if TYPE_CHECKING:
+    from .gentle_channel import Pace
 
 POLL_FIRST, POLL_MOST = 0.002, 0.25  # seconds between two questions about work in the background
 LEAVE_PATIENCE = 2.0  # seconds for which somebody who has pressed Ctrl-C waits for a lost connection
@@ -53,14 +56,18 @@ class FileService:
     the runtime refuses the request, or the connection is lost for good.
 
     Args:
-        connect, patience: see `FileChannel`.
+        connect, patience: see `FileChannel`. pace: see `GentleChannel`; None to be as fast as can be.
     """
 
     verifies = keeps_times = True
 
-    def __init__(self, connect: Connect, *, patience: float = PATIENCE) -> None:
+    def __init__(self, connect: Connect, *, patience: float = PATIENCE, pace: Pace | None = None) -> None:
         self._connect = connect
         self._channel = FileChannel(connect, patience=patience)
+        if pace is not None:
+            from .gentle_channel import GentleChannel
+
+            self._channel = GentleChannel(connect, patience=patience, pace=pace)
 
     @property
     def hello(self) -> Hello | None:

@@ -70,16 +70,17 @@ class Pulls:
                 self._under_way.add(plan.run)
             self._pool.submit(self._fetch, plan)
 
-    def _fetch(self, plan: PullPlan) -> None:
+    def _fetch(self, plan: PullPlan, *, last: bool = False) -> None:
+        """Fetch once; `last`: before the runtime is released, so time counts."""
         try:
-            pull_plans.note(self._store.folder, self._fetched(plan))
+            pull_plans.note(self._store.folder, self._fetched(plan, last=last))
         except Exception as error:  # one job must not end the fetches of all
             logs.current().error("KEEPER", f"the fetch for {plan.run} failed", error=error)
         finally:
             with self._lock:
                 self._under_way.discard(plan.run)
 
-    def _fetched(self, plan: PullPlan) -> PullPlan:
+    def _fetched(self, plan: PullPlan, *, last: bool) -> PullPlan:
         """Fetch once; the plan with what came of it."""
         record = self._store.get(plan.session)
         if record is None:
@@ -98,7 +99,8 @@ class Pulls:
                 marks = plan.marks if finished else pulling.new_marks(session, plan.pulling, plan.marks)
                 if marks is None:
                     return structs.replace(plan, tried=self._clock())
-                pulled = pulling.fetch(session, plan.pulling, self._log, pause=self._pause)
+                gently = not (finished or last)
+                pulled = pulling.fetch(session, plan.pulling, self._log, pause=self._pause, gently=gently)
         except (errors.LostError, errors.NotFoundError) as error:
             return pull_plans.over(plan, self._clock(), error.message)
         except errors.Error as error:
@@ -131,7 +133,9 @@ class Pulls:
     def before_release(self, session: str) -> None:
         """Fetch what a session's jobs have declared, for a last time; at most `BEFORE_RELEASE` seconds."""
         due = [plan for plan in pull_plans.unfinished(self._store.folder) if plan.session == session]
-        threads = [threading.Thread(target=self._fetch, args=(plan,), daemon=True) for plan in due]
+        threads = [
+            threading.Thread(target=self._fetch, args=(plan,), kwargs={"last": True}, daemon=True) for plan in due
+        ]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + BEFORE_RELEASE
