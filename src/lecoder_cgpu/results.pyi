@@ -575,8 +575,8 @@ class Pulled(Result, frozen=True, kw_only=True):
     error: ErrorInfo | None
 
 class Pushed(Result, frozen=True, kw_only=True):
-    """What `--push` has written to `target`, a folder of the runtime: how much of it is there, when all of it was, and
-    what changed all the time. `error` tells why the last copy is not whole.
+    """What `--push` has written to `target`, a folder of the runtime or an address of a Hub: how much of it is there,
+    when all of it was, and what changed all the time. `error` tells why the last copy is not whole.
     """
 
     path: str

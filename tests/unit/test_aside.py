@@ -12,7 +12,7 @@ import pytest
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.files.download import Download
-from lecoder_cgpu.guest import aside, aside_server
+from lecoder_cgpu.guest import aside
 from lecoder_cgpu.guest.files import Files
 from lecoder_cgpu.helper import gentle_channel
 from lecoder_cgpu.helper.file_service import FileService
@@ -58,9 +58,7 @@ def test_the_same_answers_from_another_process(there: GuestFiles, tmp_path: Path
         service.read("none", 0, 1)
     process = there.aside._process
     assert process is not None
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(
-        os.getpriority(os.PRIO_PROCESS, 0) + aside_server.NICE, 19
-    )
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == min(os.getpriority(os.PRIO_PROCESS, 0) + 10, 19)
     assert 0 < sum(pauses) <= 0.5
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.guest import pushes
+from lecoder_cgpu.guest import pushed_files
 from lecoder_cgpu.guest.pushes import Push, Pusher
 from lecoder_cgpu.runs import pushed
 
@@ -65,24 +65,25 @@ def test_what_was_written_last_is_copied_last(tmp_path: Path) -> None:
     assert sorted(content(target)) == [f"z/{number}" for number in range(5)]
 
 
-def test_a_file_that_changes_waits_for_the_next_round(tmp_path: Path) -> None:
+def test_a_file_that_changes_waits_for_the_next_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what grows while it is copied, nothing half is there; the rest is."""
     source, target = tmp_path / "out", tmp_path / "to"
     write(source / "still", "1", 50)
     write(source / "log", "begun", 0)
 
-    class Meanwhile(Push):
-        """A push during which the program writes on."""
+    listed = pushed_files.listing
 
-        def _found(self) -> dict[str, tuple[int, int]]:
-            found = super()._found()
-            write(source / "log", "begun, and gone on", 0)
-            return found
+    def meanwhile(place: str) -> dict[str, tuple[int, int]]:
+        found = listed(place)
+        write(source / "log", "begun, and gone on", 0)
+        return found
 
-    push = Meanwhile(str(source), str(target))
+    monkeypatch.setattr(pushed_files, "listing", meanwhile)
+    push = Push(str(source), str(target))
     push.copy(FOREVER)
     assert (push.restless, push.at) == (["log"], None)
     assert content(target) == {"still": "1"}
+    monkeypatch.undo()
     again = Push(str(source), str(target))
     again.copy(FOREVER)
     assert again.restless == []
@@ -111,7 +112,7 @@ def test_the_end_of_a_run(tmp_path: Path) -> None:
     write(tmp_path / "file", "no folder", 0)
     pusher = Pusher(str(tmp_path / "run"), str(tmp_path), wanted, 300)
     notes = pusher.finish({"run": "run-1", "exit": 3})
-    done = json.loads((tmp_path / "to" / pushes.DONE).read_text())
+    done = json.loads((tmp_path / "to" / pushed_files.DONE).read_text())
     assert (done["run"], done["exit"], done["files"]) == ("run-1", 3, 1)
     assert (tmp_path / "single" / "model").read_text() == "m"
     assert ["problem" in note for note in notes] == [False, True, False, True]
@@ -130,7 +131,31 @@ def test_copies_at_an_interval(tmp_path: Path) -> None:
     over.set()
 
 
-@pytest.mark.parametrize("spec", ["out", "out:", ":there", "out:hf://me/model", "out:out/copy", "s3://b/x:y", "out:."])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "out",
+        "out:",
+        ":there",
+        "out:out/copy",
+        "s3://b/x:y",
+        "out:s3://b/x",
+        "out:.",
+        "out:hf://",
+        "out:hf://model",
+        "out:hf://me/",
+        "out:hf://datasets/me",
+        "out:hf://buckets/me/x",
+        "out:hf://me/mo del",
+        "out:hf://me/a..b",
+        "out:hf://me/m@",
+        "out:hf://me/m@a..b",
+        "out:hf://me/m/../x",
+        "out:hf://me/m//x",
+        "out:hf://me/m.git",
+        "out:hf://user:hf_abcdef@me/m",
+    ],
+)
 def test_what_is_no_push(spec: str) -> None:
     with pytest.raises(errors.UsageError):
         pushed.declared([spec])
@@ -138,3 +163,15 @@ def test_what_is_no_push(spec: str) -> None:
 
 def test_a_push() -> None:
     assert pushed.declared(["out:/content/drive/MyDrive/a b"]) == [("out", "/content/drive/MyDrive/a b")]
+    for target in ("hf://me/model", "hf://datasets/me/set@run-1/a/b c", "hf://spaces/me-2/x_y.z"):
+        assert pushed.declared([f"out:{target}"]) == [("out", target)]
+
+
+def test_what_a_hub_needs() -> None:
+    """A token that is given as a secret, and time between two commits."""
+    pushes = pushed.declared(["out:hf://me/model", "out:/there"])
+    pushed.check(pushes, ["HF_TOKEN"], None)
+    pushed.check(pushes[1:], [], 1.0)
+    for secrets, every in (([], None), (["HF_TOKEN"], 30.0)):
+        with pytest.raises(errors.UsageError):
+            pushed.check(pushes, secrets, every)

@@ -65,7 +65,8 @@ class JobMethods(CommandMethods):
             pull: results (`PATH[:LOCAL]`) that `Job.wait` fetches. every: seconds; the keeper fetches them again and
                 again while the job runs, each time a whole copy of one moment. pull_when: a pattern; they are fetched
                 when a file of that name has come or has changed there.
-            push: `PATH:DEST`: the runtime itself copies that to a folder of its own, such as a mounted Drive.
+            push: `PATH:DEST`: the runtime itself copies that to a folder of its own, such as a mounted Drive, or to
+                `hf://OWNER/NAME`, a repository of the Hugging Face Hub.
             restarts: run it again on another runtime when its own is lost, up to so often; `unlimited` needs a limit.
             retries: run it again when it has failed itself; only after one of these exit statuses with `retry_on`.
             store_secrets: keep the secrets of a job that may be run again here (0600) until it has ended.
@@ -140,6 +141,7 @@ class JobMethods(CommandMethods):
             job_names.check(order.name)
         sending.check(order.sync, order.pull)
         pushes = pushed.declared(order.push)
+        pushed.check(pushes, secrets or {}, order.every)
         if order.pull and (order.every is not None or pull_when is not None):
             every = order.every or pulling.LOOK
             order = replace(order, pulling=pulling.declared(order.pull, every, new_run_id(), pull_when))

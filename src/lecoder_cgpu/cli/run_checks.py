@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import errors
@@ -72,6 +72,14 @@ def of_code(options: dict[str, Any]) -> None:
             name="ConflictingOptions",
             hint="leave out --timeout and --idle-timeout; or add --detach: a job keeps its limits by itself",
         )
+
+
+def pushing(options: dict[str, Any], secrets: Mapping[str, str]) -> None:
+    """Refuse `--push` to a Hub without what that needs."""
+    if options["push"]:
+        from ..runs import pushed
+
+        pushed.check(pushed.declared(options["push"]), secrets, options["every"])
 
 
 def of_command(options: dict[str, Any], words: Sequence[str]) -> None:

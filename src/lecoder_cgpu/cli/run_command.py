@@ -198,6 +198,7 @@ class Invocation:
         self.unsent.look()
         environment = inputs.variables(self.options["env_file"], self.options["env"])
         self.secrets = self.record.secrets = inputs.secrets(self.options["secrets_file"], self.options["secret"])
+        run_checks.pushing(self.options, self.secrets)
         script = self.script or local_script.named(self.words, self.options["sync"])
         self.needs = script if script is not None and script.header.asks else None
         restart_terms.agree(self.app, self.options, self.wants)

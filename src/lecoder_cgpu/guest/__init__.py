@@ -4,7 +4,8 @@
   output, `report` measures GPUs, memory and disks, `state_files` reads and writes the documents of runs. `pieces` puts
   text together that is too long for one message.
 * Processes: `supervisor` starts and watches one, with the variables of `environment`; `output_streams` carries its
-  output, `pushes` copies results elsewhere, `placing` puts files in place when a run starts, and `output_order` tells
+  output, `pushes` and `hub_pushes` (by `hub_upload`; for both, `pushed_files`) copy results elsewhere,
+  `placing` puts files in place when a run starts, and `output_order` tells
   which stream came first; `limits` says when it has had its time, `usage` notes what it uses (`memory`: what the
   machine has), `processes` tells it from others, `run_processes` finds and ends everything that a run started.
 * Kernels: `recorders` has a `recorder` for each, which keeps what it publishes as a `recording`; `kernel_sockets` are

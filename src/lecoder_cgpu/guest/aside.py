@@ -13,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import shutil
 import struct
 import subprocess
 import threading
 from typing import IO, TYPE_CHECKING, Any
+
+from .processes import unhurried
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ class Aside:
     def _passed_on(self, request: dict[str, Any]) -> Answer:
         if self._process is None:
             self._process = subprocess.Popen(
-                [*_unhurried(), *self._command],
+                [*unhurried(), *self._command],
                 cwd=self._cwd,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -118,13 +119,6 @@ class Aside:
             for pipe in (process.stdin, process.stdout):
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
-
-
-def _unhurried() -> list[str]:
-    """What has a command read and write files when nobody else does, where there is such a thing; `-t`: where the
-    system refuses that, it is started all the same."""
-    tool = shutil.which("ionice")
-    return [] if tool is None else [tool, "-t", "-c", "3"]
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -14,13 +14,9 @@ from .aside import ANSWER, REQUEST
 from .files import Files
 from .report import processors
 
-NICE = 10  # a busy program gets nine times as much of a processor; 19 would have a fetch wait for minutes
-
 
 def main() -> None:
     """Answer the requests on stdin."""
-    if hasattr(os, "nice"):
-        os.nice(NICE)
     files, spent = Files(os.getcwd()), time.process_time()
     coming, going = sys.stdin.buffer, sys.stdout.buffer
     while True:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 
 
@@ -99,3 +100,11 @@ def kernel_process(kernel: str) -> tuple[int, str | None] | None:
         if any(argument.endswith(wanted) for argument in arguments) and os.getpid() != int(name):
             return int(name), identity(int(name))
     return None
+
+
+def unhurried() -> list[str]:
+    """What is put before a command so that it does not slow the work: less of a busy processor, and the disk when
+    nobody else uses it (`-t`: where the system refuses that, it is started all the same)."""
+    nice, ionice = shutil.which("nice"), shutil.which("ionice")
+    # 19 would have it wait for minutes for its turn.
+    return [*([nice, "-n", "10"] if nice else ()), *([ionice, "-t", "-c", "3"] if ionice else ())]

@@ -1,5 +1,5 @@
 """Copies results of a run to another folder of the runtime while it runs, such as one of a mounted Google Drive, which
-outlives the runtime. Nobody has to be connected.
+outlives the runtime. Nobody has to be connected. What goes to the Hugging Face Hub is `hub_pushes`.
 
 Runs on the runtime (Python 3.8 and newer, standard library only), in a run's supervisor.
 
@@ -12,22 +12,24 @@ next round.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import shutil
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .state_files import timestamp, write_json
+from . import pushed_files
+from .hub_pushes import HUB, HubPush
+from .state_files import write_json
+
+if TYPE_CHECKING:
+    from .pushed_files import Stamp
+
 
 PART = ".lecoder-part"  # behind the name of a file that is being written
-DONE = "done.json"  # the end of the run, in each folder that was written to
 EVERY = 300.0  # seconds between two rounds, unless the run says otherwise
 ROUNDS = 6  # at the end, while files go on changing
 PAUSE = 0.5  # seconds between these
 LAST_LIMIT = 600.0  # seconds that the end of a run waits for its last copy
-BLOCK = 1 << 20
 DRIVE = "/content/drive"  # where Colab mounts Google Drive
 
 
@@ -44,9 +46,9 @@ class Push:
         self.problem: str | None = None
         self.restless: list[str] = []  # what changed while it was copied, in the last round
         self.at: float | None = None  # when everything was there for the last time
-        self._there: dict[str, tuple[int, int]] = {}  # size and time of change of what was copied
+        self._there: dict[str, Stamp] = {}  # size and time of change of what was copied
 
-    def copy(self, deadline: float) -> None:
+    def copy(self, deadline: float, *, last: bool = False) -> None:
         """Copy what is new, until a moment of `time.monotonic`. What goes wrong is noted, and tried again."""
         self.restless, self.problem = [], None
         if not os.path.exists(self.source):
@@ -54,7 +56,7 @@ class Push:
             return
         try:
             self._check()
-            found = self._found()
+            found = pushed_files.listing(self.source)
             os.makedirs(self.target, exist_ok=True)
             for name in sorted(found, key=lambda name: found[name][1]):
                 if self._there.get(name) == found[name]:
@@ -76,36 +78,21 @@ class Push:
         if (self.target + "/").startswith(DRIVE + "/") and not os.path.ismount(DRIVE):
             raise OSError(0, "Google Drive is not mounted there", DRIVE)
 
-    def _found(self) -> dict[str, tuple[int, int]]:
-        """The files below the source, by their names there; links and special files are left out."""
-        if os.path.isfile(self.source):
-            stat = os.stat(self.source)
-            return {os.path.basename(self.source): (stat.st_size, stat.st_mtime_ns)}
-        found = {}
-        for folder, _, names in os.walk(self.source):
-            for name in names:
-                path = os.path.join(folder, name)
-                with contextlib.suppress(OSError):  # deleted meanwhile
-                    stat = os.lstat(path)
-                    if os.path.isfile(path) and not os.path.islink(path):
-                        found[os.path.relpath(path, self.source)] = (stat.st_size, stat.st_mtime_ns)
-        return found
-
-    def _copied(self, name: str, known: tuple[int, int]) -> bool:
+    def _copied(self, name: str, known: Stamp) -> bool:
         """Copy one file; False if it has changed meanwhile or is gone."""
-        source = self.source if os.path.isfile(self.source) else os.path.join(self.source, name)
+        source = pushed_files.path(self.source, name)
         target = os.path.join(self.target, name)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         part = target + PART
         try:
             try:
-                digest = _write(source, part, known[0])
+                digest = pushed_files.write(source, part, known[0])
                 stat = os.stat(source)
             except FileNotFoundError:
                 return False
             if (stat.st_size, stat.st_mtime_ns) != known or os.stat(part).st_size != known[0]:
                 return False
-            if _digest(part) != digest:
+            if pushed_files.digest(part) != digest:
                 raise OSError(0, "what was written is not what was read", target)
             with contextlib.suppress(OSError):
                 os.utime(part, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
@@ -127,21 +114,15 @@ class Push:
                     os.rmdir(os.path.join(self.target, folder))
                 folder = os.path.dirname(folder)
 
+    def end(self, document: dict[str, Any], deadline: float) -> None:
+        """Write the run's end beside what was copied."""
+        with contextlib.suppress(OSError):
+            if self.problem is None or os.path.isdir(self.target):
+                write_json(os.path.join(self.target, pushed_files.DONE), document)
+
     def note(self) -> dict[str, Any]:
         """What became of it, for the documents of the run."""
-        note: dict[str, Any] = {
-            "path": self.source,
-            "target": self.target,
-            "files": len(self._there),
-            "bytes": sum(size for size, _ in self._there.values()),
-        }
-        if self.at is not None:
-            note["completeAt"] = timestamp(self.at)
-        if self.restless:
-            note["restless"] = sorted(self.restless)[:20]
-        if self.problem is not None:
-            note["problem"] = self.problem
-        return note
+        return pushed_files.note(self, self._there)
 
 
 class Pusher:
@@ -149,13 +130,22 @@ class Pusher:
 
     Args:
         folder: of the run; `pushes.json` there tells how they stand. cwd: where relative paths start.
-        wanted: pairs of a source and a target. every: seconds between two rounds.
+        wanted: pairs of a source and a target. every: seconds between two rounds. environment: of the command.
     """
 
-    def __init__(self, folder: str, cwd: str, wanted: list[list[str]], every: float) -> None:
+    def __init__(
+        self, folder: str, cwd: str, wanted: list[list[str]], every: float, environment: dict[str, str] | None = None
+    ) -> None:
         self._folder = folder
         self._every = every
-        self._pushes = [Push(_absolute(cwd, source), _absolute(cwd, target)) for source, target in wanted]
+        self._pushes: list[Push | HubPush] = []
+        for number, (source, target) in enumerate(wanted):
+            path = _absolute(cwd, source)
+            if target.startswith(HUB):
+                aside = os.path.join(folder, f"push-{number}")
+                self._pushes.append(HubPush(path, target, aside, environment or {}))
+            else:
+                self._pushes.append(Push(path, _absolute(cwd, target)))
         self._busy = threading.Lock()
 
     def start(self, over: threading.Event) -> None:
@@ -169,9 +159,9 @@ class Pusher:
                 if not over.is_set():
                     self._round(time.monotonic() + LAST_LIMIT)
 
-    def _round(self, deadline: float) -> None:
+    def _round(self, deadline: float, *, last: bool = False) -> None:
         for push in self._pushes:
-            push.copy(deadline)
+            push.copy(deadline, last=last)
         with contextlib.suppress(OSError):
             write_json(os.path.join(self._folder, "pushes.json"), {"pushes": self.notes()})
 
@@ -185,44 +175,14 @@ class Pusher:
         deadline = time.monotonic() + LAST_LIMIT
         if self._busy.acquire(timeout=LAST_LIMIT):
             for _ in range(ROUNDS):
-                self._round(deadline)
+                self._round(deadline, last=True)
                 if not any(push.restless for push in self._pushes) or time.monotonic() > deadline:
                     break
                 time.sleep(PAUSE)
         for push in self._pushes:
-            with contextlib.suppress(OSError):
-                if push.problem is None or os.path.isdir(push.target):
-                    write_json(os.path.join(push.target, DONE), {**end, **push.note()})
+            push.end({**end, **push.note()}, deadline)
         return self.notes()
 
 
 def _absolute(cwd: str, path: str) -> str:
     return os.path.abspath(os.path.join(cwd, os.path.expanduser(path)))
-
-
-def _write(source: str, part: str, size: int) -> str:
-    """Copy the first `size` bytes of a file, which may be growing; their hash."""
-    digest = hashlib.sha256()
-    with open(source, "rb") as read, open(part, "wb") as written:
-        while size:
-            block = read.read(min(BLOCK, size))
-            if not block:
-                break
-            digest.update(block)
-            written.write(block)
-            size -= len(block)
-        written.flush()
-        os.fsync(written.fileno())
-    with contextlib.suppress(OSError):
-        shutil.copymode(source, part)
-    return digest.hexdigest()
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while True:
-            block = file.read(BLOCK)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)

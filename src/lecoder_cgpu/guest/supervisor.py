@@ -81,7 +81,8 @@ class Supervisor:
         self.killing = threading.Lock()  # held from a signal until it is noted in `killed_by`
         self.stopped_by: str | None = None  # the limit that ended it
         self.stdin_lost = False
-        self.pusher = Pusher(spec["folder"], spec["cwd"], spec.get("push") or [], float(spec.get("pushEvery") or EVERY))
+        every = float(spec.get("pushEvery") or EVERY)
+        self.pusher = Pusher(spec["folder"], spec["cwd"], spec.get("push") or [], every, spec["env"])
         self.streams: list[OutputStream] = []
         self.kills = memory.kills()
         self.started = time.time()

@@ -124,8 +124,8 @@ class Pulled(Struct, kw_only=True):
 
 
 class Pushed(Struct, kw_only=True):
-    """What `--push` has written to `target`, a folder of the runtime: how much of it is there, when all of it was, and
-    what changed all the time. `error` tells why the last copy is not whole."""
+    """What `--push` has written to `target`, a folder of the runtime or an address of a Hub: how much of it is there,
+    when all of it was, and what changed all the time. `error` tells why the last copy is not whole."""
 
     path: str
     target: str

@@ -1,8 +1,10 @@
-"""`--push PATH:DEST`: results that the runtime itself copies to another folder of its own, such as a mounted Drive."""
+"""`--push PATH:DEST`: results that the runtime itself copies to another folder of its own, such as a mounted Drive, or
+to a repository of the Hugging Face Hub (`hf://[datasets/|spaces/]OWNER/NAME[@REVISION][/FOLDER]`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors
@@ -13,6 +15,17 @@ if TYPE_CHECKING:
     from ..helper.documents import PushState
     from ..models.jobs import JobDocument
     from ..models.runs import Run
+
+
+NEEDED = "HF_TOKEN"  # the secret that a Hub needs, by name
+LEAST = 60.0  # seconds between two commits: a Hub allows so many an hour
+FOLDER_HINT = "--push out:/content/drive/MyDrive/out"
+HUB_HINT = "--push out:hf://OWNER/NAME/FOLDER; hf://datasets/OWNER/NAME for a dataset"
+
+_HUB = "hf://"
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
+_REPOSITORY = re.compile(rf"(?:(?:models|datasets|spaces)/)?({_PART})/({_PART})(?:@([A-Za-z0-9][A-Za-z0-9._-]*))?")
+_KINDS = ("models", "datasets", "spaces", "buckets")
 
 
 def declared(specs: Sequence[str]) -> list[tuple[str, str]]:
@@ -26,20 +39,56 @@ def declared(specs: Sequence[str]) -> list[tuple[str, str]]:
         path, _, target = spec.partition(":")
         if not path or not target:
             raise errors.UsageError(
-                f"--push {spec}: a path and a folder on the runtime are needed",
-                hint="--push out:/content/drive/MyDrive/out",
+                f"--push {spec}: a path, and a folder on the runtime or an address of the Hub are needed",
+                hint=FOLDER_HINT,
             )
-        if "://" in spec or target.startswith("//"):
+        if target.startswith(_HUB):
+            _check_address(spec, target[len(_HUB) :])
+        elif "://" in spec or target.startswith("//"):
             raise errors.UsageError(
-                f"--push {spec}: only a folder on the runtime can be written to, not an address",
-                hint="mount it there first, or fetch the results to this machine: --pull PATH --every 5m",
+                f"--push {spec}: it is neither a folder on the runtime nor a repository of the Hugging Face Hub",
+                hint=f"{HUB_HINT}; or fetch the results to this machine: --pull PATH --every 5m",
             )
-        if f"{target.rstrip('/')}/".startswith(f"{path.rstrip('/')}/") or target.rstrip("/") in (".", ""):
-            raise errors.UsageError(
-                f"--push {spec}: a folder cannot be copied into itself", hint="--push out:/content/drive/MyDrive/out"
-            )
+        elif f"{target.rstrip('/')}/".startswith(f"{path.rstrip('/')}/") or target.rstrip("/") in (".", ""):
+            raise errors.UsageError(f"--push {spec}: a folder cannot be copied into itself", hint=FOLDER_HINT)
         found.append((path, target))
     return found
+
+
+def _check_address(spec: str, address: str) -> None:
+    """Check what stands behind `hf://`."""
+    found = _REPOSITORY.match(address)
+    rest = None if found is None else address[found.end() :]
+    names = [] if found is None else list(filter(None, found.groups()))
+    folders = [] if not rest else rest.removesuffix("/").split("/")[1:]
+    odd = any(".." in name or "--" in name for name in names) or any(name in ("", ".", "..") for name in folders)
+    if rest is None or (rest and not rest.startswith("/")) or odd or names[0] in _KINDS or names[1].endswith(".git"):
+        raise errors.UsageError(f"--push {spec}: it names no repository of the Hugging Face Hub", hint=HUB_HINT)
+
+
+def check(pushes: Sequence[tuple[str, str]], secrets: Collection[str], every: float | None) -> None:
+    """Refuse copies to a Hub that could not work.
+
+    Args:
+        secrets: the names of those that the command gets. every: seconds between two copies.
+
+    Raises:
+        errors.UsageError: the token is missing, or there is too little time between two commits.
+    """
+    for path, target in pushes:
+        if not target.startswith(_HUB):
+            continue
+        if NEEDED not in secrets:
+            raise errors.UsageError(
+                f"--push {path}:{target}: the Hub needs a token, which comes as a secret",
+                name="TokenNeeded",
+                hint=f"set {NEEDED} here, and add --secret {NEEDED}",
+            )
+        if every is not None and every < LEAST:
+            raise errors.UsageError(
+                f"--push {path}:{target}: each copy to the Hub is a commit, of which it takes so many an hour",
+                hint="--every 1m, or more",
+            )
 
 
 def note(document: Run | JobDocument, pushes: Sequence[PushState]) -> None:

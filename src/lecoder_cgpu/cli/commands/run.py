@@ -90,7 +90,7 @@ class RunCommand(Command):
 @click.option("--cwd", metavar="DIR", help="Working folder of the command.")
 @click.option("--sync", metavar="DIR", help="First send what is new in this local folder, and run in it there.")
 @click.option("--pull", multiple=True, metavar="PATH[:LOCAL]", help="Fetch this at the end (a job: at `job wait`).")
-@click.option("--push", multiple=True, metavar="PATH:DEST", help="Have the runtime copy this to a folder of its own.")
+@click.option("--push", multiple=True, metavar="PATH:DEST", help="Have the runtime copy this to its folder, or hf://.")
 @work_files.every_option
 @restarts.options
 @own_runtime.option
