@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from lecoder_cgpu.backends.protocol import RuntimeRequest
+from lecoder_cgpu.backends.protocol import Account, RuntimeRequest
 from lecoder_cgpu.cli.restart_terms import estimate
 from lecoder_cgpu.runs.attempts import BARREN, LONGEST_PAUSE, Past, Policy, decide
+from lecoder_cgpu.sessions.free_tier import cannot_pay
 from lecoder_cgpu.store.leases import Limits
 
 
@@ -80,3 +81,26 @@ def test_what_all_attempts_may_cost() -> None:
         "at most 2 h, about 3 units (--max-runtime)"
     )
     assert "no limit on cost (--max-units sets one)" in estimate("1", RuntimeRequest(), None)
+
+
+@pytest.mark.parametrize(
+    ("account", "accelerator", "rate", "pays"),
+    [
+        (Account(balance=50.0, tier="pro"), "L4", 3.0, True),
+        (Account(balance=0.4, tier="pro"), "L4", 3.0, False),
+        (Account(balance=0.4, tier="pro"), "L4", None, True),  # nobody has seen what it costs
+        (Account(balance=0.0, tier="pro"), "L4", None, False),
+        (Account(balance=0.0, tier="pro", free_units=5.0), "T4", 1.0, True),
+        (Account(balance=-0.1, tier="pro"), "T4", 1.0, False),
+        (Account(tier="free", free_units=0.0), "T4", None, False),
+        (Account(tier="free", free_units=0.0), "NONE", None, True),  # it costs nothing, or may
+        (Account(tier="free"), "T4", 1.0, True),  # the lender does not say
+        (Account(tier="pro", free_units=0.0), "T4", 1.0, True),
+        (Account(), "T4", 1.0, True),
+    ],
+)
+def test_what_an_account_can_pay(account: Account, accelerator: str, rate: float | None, pays: bool) -> None:
+    """Another attempt needs units for ten minutes; what is unknown stops nothing."""
+    why = cannot_pay(account, accelerator, rate)
+    assert (why is None) is pays
+    assert why is None or "units left" in why

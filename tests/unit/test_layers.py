@@ -210,7 +210,15 @@ def test_the_network_is_reached_in_one_place(library: str) -> None:
 
 RUNTIME_LIBRARIES = sys.stdlib_module_names | {"zmq", "__future__"}
 # What the runtime's Python has where the library is imported: the tunnel runs in a kernel's place.
-RUNTIME_ONLY_WHERE_USED = {"IPython", "cloudpickle", "ipykernel", "jupyter_client", "jupyter_core", "google"}
+RUNTIME_ONLY_WHERE_USED = {
+    "huggingface_hub",
+    "IPython",
+    "cloudpickle",
+    "ipykernel",
+    "jupyter_client",
+    "jupyter_core",
+    "google",
+}
 
 
 def test_the_guest_is_old_python_and_the_standard_library() -> None:

@@ -23,7 +23,7 @@ from ..runs import attempts, losses
 from ..runs.attempts import Past, Policy
 from ..sessions import free_tier
 from ..sessions.session import Session
-from ..store import leases
+from ..store import leases, rates
 from ..system import logs
 from .free_tier import OPTION
 
@@ -228,6 +228,8 @@ class Attempts:
                     decision = attempts.Decision(False, "the limit over all attempts is reached")
                 elif decision.again and lost and self._needs_agreement(session):
                     decision = attempts.Decision(False, f"{free_tier.ONE_AFTER_THE_OTHER} ({OPTION})")
+                elif decision.again and lost and (why := self._cannot_pay(session)) is not None:
+                    decision = attempts.Decision(False, why)
                 if self._past[-1].cause in ("lost", "oom") and document.status == "unknown":
                     document.fail(_loss(session, document), "unknown")  # whatever was met first, it is certain by now
                 self._note(session, document)
@@ -348,6 +350,10 @@ class Attempts:
     def _needs_agreement(self, session: Session) -> bool:
         """Whether the account has become a free one since the user was asked."""
         return not self._options["understood"] and free_tier.needs_agreement(session.backend)
+
+    def _cannot_pay(self, session: Session) -> str | None:
+        short = free_tier.short_of_units(session.backend, session.record, rates.read(self._app.client.state_dir))
+        return None if short is None else short[0]
 
     def _within_limits(self, session: Session) -> bool:
         """Whether the limits over all attempts leave something. The next runtime gets the rest of them."""

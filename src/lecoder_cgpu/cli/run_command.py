@@ -264,8 +264,6 @@ class Invocation:
         view.finish()
         return document
 
-    # --- jobs ---
-
     def _launch(
         self, environment: dict[str, str] | None = None, *, pull: Sequence[str] | None = None, run: str | None = None
     ) -> Launch:

@@ -213,6 +213,10 @@ class Steps:
             session.close()
             why = f"{free_tier.ONE_AFTER_THE_OTHER}; if you know that you may: lecoder-cgpu job retry {plan.job}"
             return structs.replace(plan, state="waiting", due=None, why=why, changed=self._clock())
+        short = free_tier.short_of_units(session.backend, record, rates.read(self._folder)) if plan.elsewhere else None
+        if short is not None:
+            session.close()
+            return self._without_units(plan, *short)
         session.terms = structs.replace(
             session.terms, replace=plan.elsewhere, key=job_plans.runtime_key(plan.job, number)
         )
@@ -224,6 +228,15 @@ class Steps:
             logs.current().warn("RUN", f"{plan.job}: attempt {number} was not started: {error.message}")
             self.problem = error
             return self._failed_start(plan, error)
+
+    def _without_units(self, plan: JobPlan, why: str, refill: float | None) -> JobPlan:
+        """The plan while the account cannot pay: it waits for its refill, where that is known, else for somebody."""
+        now = self._clock()
+        if refill is not None and 0 < refill - now < LONGEST_REFILL:
+            due = refill + attempts.CAPACITY_PAUSES[0]
+            return structs.replace(plan, due=due, why=f"{why}; waiting for its refill", changed=now)
+        why = f"{why}; when it has more: lecoder-cgpu job retry {plan.job}"
+        return structs.replace(plan, state="waiting", due=None, why=why, changed=now)
 
     def _over(self, plan: JobPlan, why: str, outcome: int | None = None) -> JobPlan:
         return structs.replace(plan, state="ended", due=None, why=why, outcome=outcome, changed=self._clock())
