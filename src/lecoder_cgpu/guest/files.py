@@ -26,7 +26,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import packs, trees
-from .aside import REFUSED
 from .beneath import Beneath, permissions, umask
 from .trees import Entry, Problem, problem
 from .unpacker import Unpacker
@@ -186,7 +185,7 @@ class Files:
 
     def aside(self, key: str, request: dict[str, Any]) -> Answer:
         """Have another process serve a request at low priority; asked again under its key until it is answered."""
-        return (dict(REFUSED), None) if self._aside is None else self._aside.ask(key, request)
+        return ({"refused": True}, None) if self._aside is None else self._aside.ask(key, request)
 
     # --- looking ---
 
