@@ -21,7 +21,7 @@ from ..system import logs
 AT_ONCE = 4  # jobs for which something is done at once
 BEFORE_RELEASE = 30.0  # seconds that a last look at jobs may delay the release of a runtime
 SETTLED = 2_000_000_000  # nanoseconds after which no file system gives two changes the same time
-END_WAIT = 5.0  # seconds that steps under way are waited for when the keeper ends
+END_WAIT = 2.0  # seconds that steps under way are waited for when the keeper ends
 
 
 class Restarts:

@@ -352,19 +352,21 @@ def ended(
     document, session = None, None
     try:
         with on_runtime(manager, plan) as jobs:
-            document = jobs.document(jobs.find(plan.job))
+            found = jobs.document(jobs.find(plan.job))
             if plan.state != "pausing":
-                jobs.fetch(document, pull)
+                jobs.fetch(found, pull)
             if offsets is not None:
-                job_output.show_ends(jobs, document, offsets, most, jobs.session.reading_command(plan.job))
-            document, session = job_views.labelled(document, plan), jobs.session
+                job_output.show_ends(jobs, found, offsets, most, jobs.session.reading_command(plan.job))
+            document, session = job_views.labelled(found, plan), jobs.session  # not before it has its output
     except errors.Error as error:
         logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
     known = job_views.document(plan, manager.store)
     if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown", "oom"):
         document = known
         copy = kept_output.of(manager.state_dir, plan.job)
-        if copy is not None and offsets is not None:
+        if copy is None:
+            document.job.output_complete = False
+        elif offsets is not None:
             job_output.show_ends(copy, document, offsets, most, f"lecoder-cgpu job logs {plan.job}")
     if plan.outcome is not None:
         document.exit_code = plan.outcome
