@@ -302,9 +302,9 @@ class Pool(Executor):
             return None
 
     def _do(self, session: Session, item: _Item) -> errors.Error | None:
-        """Have an item done; returns the error if the runtime was lost with it."""
+        """Have an item done; returns the error if the runtime was lost with it, or was not reached."""
         value, problem = self._call(session, item)
-        lost = problem if isinstance(problem, errors.LostError) else None
+        lost = problem if isinstance(problem, errors.LostError | errors.ConnectionFailed) else None
         with self._changed:
             if (
                 isinstance(problem, errors.PythonMismatch) and self._serving > 1
@@ -312,7 +312,9 @@ class Pool(Executor):
                 self._queue.appendleft(item)
                 del self._working[item]
                 raise problem
-            again = lost is not None and item.losses + 1 < LOSSES and not self._stopped
+            # Contact that was lost while it was executed is no reason: it may still be executed.
+            repeats = isinstance(problem, errors.LostError) or (lost is not None and lost.retryable)
+            again = repeats and item.losses + 1 < LOSSES and not self._stopped
             if again:
                 item.losses += 1
                 self._queue.appendleft(item)

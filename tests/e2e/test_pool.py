@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -105,6 +107,25 @@ def test_a_lost_runtime(client: Client, session: Session, tmp_path: Path) -> Non
         assert list(pool.map(work, range(6), [str(tmp_path)] * 6)) == list(range(6))
     assert pool.results == dict(enumerate(range(6)))
     assert (tmp_path / "killed").exists()
+
+
+def test_a_runtime_that_ends_between_two_items(client: Client, session: Session) -> None:
+    """Nothing was sent to it when that is noticed, so the next item is done by another, and none has failed."""
+    victim = client.add_local("three")
+    server = int(victim.run("import os; print(os.getppid())", check=True).stdout)
+
+    def where(item: int) -> int:
+        import os
+        import time
+
+        time.sleep(0.3)
+        return os.getppid()
+
+    with Pool([session, victim]) as pool:
+        while server not in pool.map(where, range(2)):
+            pass
+        os.kill(server, signal.SIGKILL)
+        assert server not in list(pool.map(where, range(4)))
 
 
 def test_an_item_that_kills_runtimes_has_failed(client: Client) -> None:
