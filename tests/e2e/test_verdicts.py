@@ -92,6 +92,7 @@ def test_events_and_text_show_exceptions_in_their_place(lab: Cli) -> None:
         ("ValueError", "1"),
         ("ValueError", "2"),
     ]
+    assert "\x1b" not in str(document["shownErrors"])  # plain, as the error that ends the code
     shown = lab("run", "-m", "kernel", HANDLED)
     assert (shown.code, shown.out, shown.err.count("ZeroDivisionError: division by zero")) == (0, "handled\n", 1)
     failed = lab("run", "-m", "kernel", "1/0")

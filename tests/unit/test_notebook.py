@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
 from lecoder_cgpu.jupyter import messages
-from lecoder_cgpu.notebooks import cell_outputs, document, inspection, kernels, parameters, syntax
+from lecoder_cgpu.notebooks import cell_outputs, document, inspection, kernels, parameters, scripts, syntax
 from tests.support.notebooks import code, text, write
 
 
@@ -225,3 +225,11 @@ def test_writing_keeps_what_was_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link.ipynb", "n.ipynb", "real.ipynb"]
     with pytest.raises(errors.ConfigError):
         document.save(content, tmp_path / "no" / "folder.ipynb")
+
+
+@pytest.mark.parametrize(("name", "language"), [("a.R", "R"), ("a.jl", "julia"), ("a.sh", "bash"), ("a.py", "python")])
+def test_scripts_tell_their_language(name: str, language: str) -> None:
+    """Their marks make cells, and the ending says what runs them."""
+    content = scripts.parse("# %%\nx\n\n# %%\ny\n", name)
+    assert [cell.source for cell in content.cells] == ["x", "y"]
+    assert content.metadata.language_info.name == language

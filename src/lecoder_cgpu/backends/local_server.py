@@ -42,6 +42,10 @@ if __name__ == "__main__":
     server.initialize()
     # Jupyter makes an empty folder for "no configuration" in every process that has this setting, and leaves it behind.
     empty = jupyter_config_dir()
+    assert (
+        server.identity_provider.token
+    )  # which it has taken from the environment; no kernel, nor its output, shows it
+    os.environ.pop("JUPYTER_TOKEN", None)
     os.environ.pop("JUPYTER_NO_CONFIG", None)  # kernels have the folder that JUPYTER_CONFIG_DIR names
     try:
         server.start()

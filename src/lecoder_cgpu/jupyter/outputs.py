@@ -18,6 +18,7 @@ from ..models.base import ErrorInfo, Optional, now
 from ..models.runs import DisplayData, Manifest, OutputFile, ShownError
 from . import messages, shown_order
 from .reducer import Reducer
+from .screen import strip_ansi
 from .shown_order import ShownOrder
 from .stream_buffers import BoundedBuffer, StreamBuffer, cut
 
@@ -131,7 +132,8 @@ class Collector(Reducer):
         segment = self._segment(failure.widget)
         failures = segment.failures
         segment.order.add("error", len(failures))
-        error = ShownError(name=failure.name, message=failure.message, traceback=list(failure.traceback))
+        lines = [strip_ansi(line) for line in failure.traceback]
+        error = ShownError(name=failure.name, message=failure.message, traceback=lines)
         bound_error(error, self._error_limit)
         failures.append(error)
         if len(failures) > SHOWN_ERRORS:

@@ -1,5 +1,5 @@
-"""Notebooks as text, by jupytext (extra `notebooks`): scripts whose cells begin with `# %%`, light scripts, Markdown,
-R Markdown and Quarto."""
+"""Notebooks as text, by jupytext (extra `notebooks`): scripts whose cells begin with `# %%`, light scripts (of other
+languages than Python, too), Markdown, R Markdown and Quarto."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import document
 
 FORMAT = "py:percent"
 # Quarto's own documents are R Markdown for what is run: fenced code with `{python}`. So its program is not needed.
-FORMATS = {".py": "py", ".md": "md", ".rmd": "Rmd", ".qmd": "Rmd"}
+FORMATS = {".py": "py", ".md": "md", ".rmd": "Rmd", ".qmd": "Rmd", ".r": "R", ".jl": "jl", ".sh": "sh", ".ts": "ts"}
 
 
 def is_text(name: str) -> bool:

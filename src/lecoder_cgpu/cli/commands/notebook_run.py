@@ -23,8 +23,8 @@ def run(app: App, /, notebook: str, **options: Any) -> Answer:
     of their own behind the one tagged `parameters`. Cells tagged `skip-execution` are left out; those tagged
     `raises-exception` may fail; one tagged `stop-on-error` ends the run even with --keep-going. Variables stay in the
     kernel, so --from-cell goes on where an earlier run stopped. NOTEBOOK may be `-`, which is stdin, a script or
-    Markdown (.py, .md, .Rmd, .qmd; extra `notebooks`), or an address: https://…, a page of GitHub, or s3://… and gs://…
-    (extra `remote-files`, with the credentials of your environment).
+    Markdown (.py, .R, .jl, .sh, .ts, .md, .Rmd, .qmd; extra `notebooks`), or an address: https://…, a page of GitHub,
+    or s3://… and gs://… (extra `remote-files`, with the credentials of your environment).
 
     \b
     lecoder-cgpu run train.ipynb -p lr=0.01 -p layers='[64, 32]' -o trained.ipynb
