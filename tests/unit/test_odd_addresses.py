@@ -19,6 +19,13 @@ def test_a_server(url: str) -> None:
         jupyter.checked(url)
 
 
+@pytest.mark.parametrize("url", ["http://[u:s3cret@h/", "http://u:s3cret@h:99999/", "http://[h/?token=s3cret"])
+def test_what_it_hides_is_not_shown(url: str) -> None:
+    with pytest.raises(errors.UsageError) as raised:
+        jupyter.checked(url)
+    assert "s3cret" not in raised.value.message
+
+
 def test_a_notebook() -> None:
     with pytest.raises(errors.UsageError, match="makes no sense"):
         remote.shown("https://user:secret@[::1/n.ipynb")

@@ -89,6 +89,8 @@ def test_everything_becomes_plain_json(tree: Any) -> None:
         "http://h/?token=L34K",
         "http://h/p?a=1&access_token=L34K,L34K#x",
         "http://h/#access_token=L34K",
+        "https://x.blob.core.windows.net/n.ipynb?sv=2024&sig=L34K%3D",
+        "https://b.s3.amazonaws.com/n?X-Amz-Signature=L34K&X-Amz-Date=1",
         "http://h/cb?code=4/L34K&state=x",
         "https://user:pa,L34K@host/",
         "https://L34K@host/x",

@@ -28,8 +28,10 @@ def checked(url: str) -> SplitResult:
     except ValueError:  # of brackets that do not match, or of the port
         sound = False
     if not sound:
+        secret = "@" in url or "?" in url  # a password, or a token
         raise errors.UsageError(
-            f"{url!r} is not the address of a server", hint="http://HOST:PORT/ or https://HOST/BASE/"
+            f"{'this' if secret else repr(url)} is not the address of a server",
+            hint="http://HOST:PORT/ or https://HOST/BASE/",
         )
     if parts.username or parts.password:
         raise errors.UsageError("the address must not hold a password", hint="give the token with --token-stdin")

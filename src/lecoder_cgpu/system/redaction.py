@@ -44,7 +44,8 @@ _LABELLED = (
     ),
     re.compile(r"(?P<head>(?<=://))[^\s/?#\"'<>]+(?=@)"),
     re.compile(
-        r"(?P<head>[?&#](?:token|access_token|refresh_token|id_token|code|key|api_key|client_secret|password|secret)=)"
+        r"(?P<head>[?&#](?:token|access_token|refresh_token|id_token|code|key|api_key|client_secret|password|secret"
+        r"|sig|signature|x-(?:amz|goog)-(?:signature|credential|security-token))=)"
         r"[^\s&#\"'<>]+",
         re.I,
     ),
