@@ -96,6 +96,16 @@ def answering(answer: bytes) -> Serve:
     return serve
 
 
+def socks_login(client: socket.socket) -> None:
+    """A SOCKS5 proxy that wants a user and a password, and knows nobody."""
+    named = b"\2" in client.recv(262)[2:]
+    client.sendall(b"\5\2" if named else b"\5\xff")
+    if named:
+        client.recv(262)
+        client.sendall(b"\1\1")
+    client.close()
+
+
 def test_socks(listening: Callable[[Serve], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HTTP and WebSockets go through it; the host's name is resolved there."""
     asked: list[bytes] = []
@@ -125,6 +135,8 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
         (f"socks5://127.0.0.1:{nobody}", "ProxyRefused", errors.ConnectionFailed),
         ("http://proxy.invalid:3128", "ProxyUnknown", errors.ConnectionFailed),
         (f"http://127.0.0.1:{login}", "ProxyLogin", errors.ConnectionFailed),
+        (f"socks5://127.0.0.1:{listening(socks_login)}", "ProxyLogin", errors.ConnectionFailed),
+        (f"socks5://ada:s3cret@127.0.0.1:{listening(socks_login)}", "ProxyLogin", errors.ConnectionFailed),
         (f"http://127.0.0.1:{refusing}", "ProxyRefused", errors.ConnectionFailed),
         (f"http://127.0.0.1:{odd}", "ProxyRefused", errors.ConnectionFailed),
         (f"https://127.0.0.1:{odd}", "ProxyRefused", errors.ConnectionFailed),
@@ -147,6 +159,13 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
                 call()
             assert (caught.value.name, "HTTPS_PROXY" in caught.value.message) == (name, True), (proxy, caught.value)
             assert "s3cret" not in f"{caught.value.message} {caught.value.hint}"
+        if name == "ProxyLogin" and proxy.startswith("socks"):
+            asked = "refused the user and the password" if "@" in proxy else "demands a user and a password"
+            assert asked in caught.value.message
+            assert "HTTPS_PROXY=socks5://USER:PASSWORD@HOST:PORT" in (caught.value.hint or "")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{login}")
+    with pytest.raises(errors.ConnectionFailed, match="demands a user"):  # without TLS, it answers for the server
+        exchange("GET", "http://colab.example.org/x", timeout=20)
     said = [(login, "demands a user"), (refusing, "refuses to connect to colab.example.org"), (odd, "SSH-2.0")]
     for user in ("", "ada:s3cret@"):
         for port, what in said:

@@ -199,6 +199,14 @@ def test_what_git_excludes_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert said.stdout.split() == ["local.txt", "sub/deep.txt", "x.swp"]
         below = Ignore(str(folder / "sub"), excludes=git_excludes.of(str(folder / "sub")))
         assert below("deep.txt", False)
+    (repository / ".gitignore").write_text("*.env\n/sub/*.bin\n/deep.csv\n")
+    (repository / ".git/mine").write_text("*.own\n")
+    git("config", "core.excludesFile", ".git/mine")
+    names = ["a.env", "x/a.env", "a.bin", "x/a.bin", "deep.csv", "a.own", "x.swp"]
+    below = Ignore(str(repository / "sub"), excludes=git_excludes.of(str(repository / "sub")))
+    said = subprocess.run(["git", "check-ignore", *names], cwd=repository / "sub", capture_output=True, text=True)
+    ignored = [name for name in names if is_ignored(below, name)]
+    assert ignored == said.stdout.split() == ["a.env", "x/a.env", "a.bin", "a.own"], "what the folders above say"
     (tmp_path / ".gitconfig").write_text("[core]\n\texcludesFile = ~/mine\n")
     (tmp_path / "mine").write_text("other\n")
     assert Ignore(str(tmp_path), excludes=git_excludes.of(str(tmp_path)))("other", False), "without a repository, too"

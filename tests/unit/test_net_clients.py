@@ -9,12 +9,15 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from websockets.sync.server import ServerConnection, serve
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.net import failures, proxies, websocket
+from lecoder_cgpu.net import failures, proxies, tls, websocket
 from lecoder_cgpu.net.http import Http, exchange, is_loopback
 from lecoder_cgpu.net.websocket import WebSocket
 from tests.support.wait import wait_until
@@ -325,3 +328,22 @@ def test_a_password_that_is_not_escaped(monkeypatch: pytest.MonkeyPatch) -> None
         proxies.check("https://example.org/")
     assert "sec" not in caught.value.message + str(caught.value.hint)
     assert proxies.shown("user:sec#ret@127.0.0.1:1") == "127.0.0.1:1"
+
+
+def test_a_python_that_looks_elsewhere_for_authorities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an OpenSSL built for another system, the file of this one is trusted, never beside what is named."""
+    authority = trustme.CA(organization_name="A company")
+    authority.cert_pem.write_to_path(str(tmp_path / "bundle.pem"))
+    (tmp_path / "README").touch()
+    there = ssl.get_default_verify_paths()
+
+    def trusts(named: str | None = None, **paths: str | None) -> bool:
+        changed: Any = there._replace(**{"cafile": None, "capath": str(tmp_path), **paths})  # type: ignore[arg-type]
+        monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: changed)
+        return "A company" in str(tls._system_context((named, None)).get_ca_certs())
+
+    monkeypatch.setattr(tls, "BUNDLES", (str(tmp_path / "nowhere.pem"), str(tmp_path / "bundle.pem")))
+    assert [trusts(), trusts(capath=None), trusts(capath=str(tmp_path / "nowhere"))] == [True] * 3
+    assert [trusts("/there.pem"), trusts(cafile="/there.pem")] == [False] * 2
+    (tmp_path / "0a1b2c3d.0").touch()
+    assert not trusts()

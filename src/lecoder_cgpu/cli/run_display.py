@@ -181,7 +181,8 @@ def tell(printer: Printer, document: Run, outputs: Path | None = None) -> None:
     elif not told:
         printer.note(f"error: {error.name}: {error.message}{_steps(document)}")
     if isinstance(error.suggestion, str) and not told:
-        printer.note(f"hint: {_typed_here(error.suggestion)}")
+        lacks = error.category == errors.ImportFailure.category
+        printer.note(f"hint: {_typed_here(error.suggestion) if lacks else error.suggestion}")
 
 
 def _typed_here(suggestion: str) -> str:

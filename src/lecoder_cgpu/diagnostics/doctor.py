@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from ..auth import credentials
 from ..backends import registry
 from ..models.base import UNKNOWN_ACCOUNT, ErrorInfo, readable
 from ..models.reference import Doctor, Finding
-from ..net import http, proxies
+from ..net import http, proxies, tls
 from ..sessions import keeper_process
 from ..sessions.manager import SessionManager
 from ..store.session_store import Record
@@ -187,7 +186,7 @@ def _environment(client: SessionManager) -> Iterator[Finding]:
             yield _finding("tls", "problem", f"{name} names {value}, which is not there", f"unset {name}")
         elif value:
             yield _finding("tls", "ok", f"{name} = {value}")
-    authorities = len(ssl.create_default_context().get_ca_certs())
+    authorities = len(tls.context().get_ca_certs())
     if not authorities and not config.environment("SSL_CERT_DIR"):
         yield _finding(
             "tls",
@@ -258,9 +257,10 @@ def _origins(client: SessionManager) -> list[str]:
 
 
 def _proxies(client: SessionManager) -> Iterator[Finding]:
-    """The proxies through which these services are reached: whether they can be used, and take connections."""
+    """The proxies on the way to these services and to sessions: whether they can be used, and take connections."""
     told = set()
-    for origin in _origins(client):
+    known = [item.runtime.proxy.url for item in client.store.records() if item.runtime.proxy is not None]
+    for origin in [*_origins(client), *known]:
         used = proxies.used_for(origin)
         if used is None or used in told:
             continue
@@ -294,7 +294,6 @@ def _servers(client: SessionManager) -> Iterator[Finding]:
 
 def _probe(origin: str) -> Iterator[Finding]:
     where = urlsplit(origin).netloc
-    used = proxies.used_for(origin)
     began = time.time()
     try:
         answer = http.exchange("HEAD", origin.rstrip("/") + "/", timeout=PROBE_TIMEOUT)
@@ -302,8 +301,7 @@ def _probe(origin: str) -> Iterator[Finding]:
         yield _finding("network", "problem", error.message, error.hint)
         return
     ended = time.time()
-    way = f", through {used.shown}" if used is not None else ""
-    yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms{way}")
+    yield _finding("network", "ok", f"{where} answers in {1000 * (ended - began):.0f} ms{_way(origin)}")
     try:
         skew = parsedate_to_datetime(answer.headers.get("date", "")).timestamp() - (began + ended) / 2
     except (ValueError, OverflowError):  # there is no date, or none that can be read
@@ -313,6 +311,12 @@ def _probe(origin: str) -> Iterator[Finding]:
         yield _finding(
             "clock", "warning", f"this clock is {abs(skew):.0f} s {ahead} that of {where}", "set the clock (NTP)"
         )
+
+
+def _way(address: str) -> str:
+    """The proxy on the way to an address, in words."""
+    used = proxies.used_for(address)
+    return f", through {used.shown}" if used is not None else ""
 
 
 def _hop(used: proxies.UsedProxy) -> Iterator[Finding]:
@@ -378,13 +382,14 @@ def _session(client: SessionManager, record: Record) -> Iterator[Finding]:
                 yield _finding(check, "warning", "its runtime is gone", "lecoder-cgpu sessions clean")
                 return
             version = session.server.version()
-            yield _finding(check, "ok", f"its Jupyter server ({version}) answers over HTTP")
+            way = _way(record.runtime.proxy.url) if record.runtime.proxy is not None else ""
+            yield _finding(check, "ok", f"its Jupyter server ({version}) answers over HTTP{way}")
             session.server.check_websockets()
             helper = session.connect_helper()
             try:
                 hello = helper.hello()
             finally:
                 helper.close()
-            yield _finding(check, "ok", f"its helper answers over WebSocket, on Python {hello.python}")
+            yield _finding(check, "ok", f"its helper answers over WebSocket, on Python {hello.python}{way}")
         except errors.Error as error:
             yield _finding(check, "problem", error.message, error.hint)

@@ -1,5 +1,5 @@
-"""What git ignores for reasons outside a folder's own ignore files: the repository's `.git/info/exclude`, and the
-user's file for all repositories (`core.excludesFile`)."""
+"""What git ignores for reasons outside a folder: the ignore files of the folders above it in the same repository, the
+repository's `.git/info/exclude`, and the user's file (`core.excludesFile`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .. import config
 
+IGNORE_FILES = (".gitignore", ".lecoderignore")  # the later wins
 GIT_TIME = 5.0  # seconds that git may take to say where the user's file is
 LARGEST_LINK = 4096  # bytes of a `.git` that is a file, as in worktrees and submodules
 
@@ -24,14 +25,18 @@ class Excludes(NamedTuple):
 def of(root: str) -> list[Excludes]:
     """The files that count for a folder, the strongest first. They need not exist."""
     folder = Path(os.path.realpath(root))
-    found = []
+    found: list[Excludes] = []
     for place in (folder, *folder.parents):
-        git = place / ".git"
+        git, above = place / ".git", folder.relative_to(place).parts
+        if above:
+            found += [Excludes(str(place / name), above) for name in reversed(IGNORE_FILES)]
         if git.exists():
-            found.append(Excludes(str(_common(git) / "info" / "exclude"), folder.relative_to(place).parts))
+            found.append(Excludes(str(_common(git) / "info" / "exclude"), above))
             break
-    users = _users_file()
-    return found if users is None else [*found, Excludes(users, ())]
+    else:  # it is in no repository
+        place, above, found = folder, (), []
+    users = _users_file(place)
+    return found if users is None else [*found, Excludes(users, above)]
 
 
 def _common(git: Path) -> Path:
@@ -48,15 +53,25 @@ def _common(git: Path) -> Path:
     return git
 
 
-def _users_file() -> str | None:
+def _users_file(top: Path) -> str | None:
+    """The file that git's settings name, those of the repository with this top folder included."""
+    said = _setting(["-C", str(top), "config"])
+    if said is not None and said.returncode not in (0, 1):  # it is somebody else's, whom git does not trust
+        said = _setting(["config", "--global"])
+    if said is None:
+        return None  # without git, nobody has such a file
+    if named := said.stdout.strip():
+        return os.path.join(top, os.path.expanduser(named))
+    folder = config.environment("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(folder, "git", "ignore")
+
+
+def _setting(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """What git says of `core.excludesFile`; None if it cannot be asked."""
     try:
-        said = subprocess.run(
-            ["git", "config", "--global", "--type=path", "--get", "core.excludesFile"],
+        return subprocess.run(
+            ["git", *words, "--type=path", "--get", "core.excludesFile"],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=GIT_TIME, check=False, text=True,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None  # without git, nobody has such a file
-    if named := said.stdout.strip():
-        return os.path.expanduser(named)
-    folder = config.environment("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return os.path.join(folder, "git", "ignore")
+        return None

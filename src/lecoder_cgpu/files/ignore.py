@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from ..guest import trees
 from ..helper.file_errors import HERE, error_of
 from . import patterns, withheld
-from .git_excludes import Excludes
+from .git_excludes import IGNORE_FILES, Excludes
 from .patterns import IgnoreLine
 
-FILES = (".gitignore", ".lecoderignore")  # the later wins
 LARGEST = 256 << 10  # bytes of an ignore file
 LINES = 4000  # of one ignore file
 
@@ -70,7 +69,7 @@ class Ignore:
         """The lines of a folder's ignore files, the last one first."""
         if folder not in self._lines:
             lines: list[IgnoreLine] = []
-            for file in FILES:
+            for file in IGNORE_FILES:
                 lines += self._parsed(folder, file)
             self._lines[folder] = lines[::-1]
         return self._lines[folder]

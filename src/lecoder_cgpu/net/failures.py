@@ -107,8 +107,8 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
             f"{where}: its TLS certificate is not trusted: {cause.verify_message}",
             name="CertificateError",
             retryable=False,
-            hint="give the file with its certificate authority to lecoder-cgpu sessions add … --ca FILE --force, "
-            "or set SSL_CERT_FILE to it",
+            hint="add its certificate authority to those that the system trusts, or set SSL_CERT_FILE to a file with "
+            "it; for a server of your own: lecoder-cgpu sessions add … --ca FILE --force",
         )
     if isinstance(cause, socket.gaierror):
         return errors.NameResolution(

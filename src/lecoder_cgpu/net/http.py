@@ -150,8 +150,7 @@ class Http:
                 f"{self.base_url} is not an address: {error}", hint="give it as http://HOST:PORT/"
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-        if answer.status_code == 407 and (used := proxies.used_for(self.base_url)) is not None:
-            raise proxies.needs_login(self.base_url, used)
+        _refuse_at_proxy(self.base_url, answer.status_code)
         page = "html" in answer.headers.get("content-type", "")
         if not answer.is_success or page:
             location = answer.headers.get("location", "another page") if answer.is_redirect else None
@@ -280,6 +279,12 @@ class Http:
             self._client.close()
 
 
+def _refuse_at_proxy(url: str, status: int) -> None:
+    """Raise what an answer means that a proxy gave in the place of a server without TLS."""
+    if status == 407 and (used := proxies.used_for(url)) is not None:
+        raise proxies.needs_login(url, used)
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer with whatever status, for services whose errors have a meaning of their own."""
@@ -324,6 +329,7 @@ def exchange(
         logs.current().debug("HTTP", what, {"error": str(error)})
         raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
+    _refuse_at_proxy(url, answer.status_code)
     cookies = tuple(answer.headers.get_list("set-cookie"))
     return Reply(answer.status_code, answer.headers, data, cookies)
 

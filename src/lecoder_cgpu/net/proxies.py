@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SOCKS_HINT = "pip install 'lecoder-cgpu[socks]', or give an HTTP proxy in HTTPS_PROXY"
 _SECURE = ("https", "wss")
+# What the libraries for SOCKS say of a proxy that wants a login, or does not know the one that it was given.
+_SOCKS_LOGIN = re.compile(r"(?i)no acceptable (?:auth|methods)|username.{1,5}password|authentication fail")
 _SCHEMES = ("", "http", "https", "socks4", "socks4a", "socks5", "socks5h", "socks")
 
 
@@ -36,6 +38,12 @@ class UsedProxy(NamedTuple):
     @property
     def is_socks(self) -> bool:
         return self.address.lower().startswith("socks")
+
+    @property
+    def pattern(self) -> str:
+        """Its variable with an address of its kind, as hints have it."""
+        scheme = self.address.partition("://")[0] if self.is_socks else "http"
+        return f"{self.variable}={scheme}://HOST:PORT"
 
     @property
     def shown(self) -> str:
@@ -232,7 +240,7 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
     status = re.search(r"\b([45]\d\d)\b", said) if "roxy" in type(error).__name__ or "CONNECT" in said else None
     response = getattr(error, "response", None)
     number = int(status[1]) if status else getattr(response, "status_code", 0)
-    if number == 407:
+    if number == 407 or (used.is_socks and _SOCKS_LOGIN.search(said)):
         return needs_login(url, used)
     if number == 403:
         return _refuses(url, used)
@@ -280,27 +288,28 @@ def _refuses(url: str, used: UsedProxy) -> errors.ConnectionFailed:
 
 
 def needs_login(url: str, used: UsedProxy) -> errors.ConnectionFailed:
-    """The error for a proxy that asks who we are (407), or does not know the user and password that it was given."""
+    """The error for a proxy that asks who we are (407; SOCKS has its own words), or does not know the user and password
+    that it was given."""
     whole = whole_address(url)
+    pattern, how = used.pattern.replace("://", "://USER:PASSWORD@"), "" if used.is_socks else " (HTTP 407)"
     if whole is not None and "@" in whole.rpartition("://")[2]:
         return errors.ConnectionFailed(
-            f"{used.shown} refused the user and the password that {used.variable} gives (HTTP 407)",
+            f"{used.shown} refused the user and the password that {used.variable} gives{how}",
             name="ProxyLogin",
             retryable=False,
-            hint=f"correct them (/ is %2F there, @ is %40): export {used.variable}=http://USER:PASSWORD@HOST:PORT",
+            hint=f"correct them (/ is %2F there, @ is %40): export {pattern}",
         )
     return errors.ConnectionFailed(
-        f"{used.shown} demands a user and a password (HTTP 407)",
+        f"{used.shown} demands a user and a password{how}",
         name="ProxyLogin",
         retryable=False,
-        hint=f"export {used.variable}=http://USER:PASSWORD@HOST:PORT",
+        hint=f"export {pattern}",
     )
 
 
 def correction(used: UsedProxy) -> str:
     """What to do about a proxy that does not work."""
-    name = used.variable
     return (
-        f"start the proxy, or correct its scheme, host or port: export {name}=http://HOST:PORT; "
-        f"to go without one: unset {name}"
+        f"start the proxy, or correct its scheme, host or port: export {used.pattern}; "
+        f"to go without one: unset {used.variable}"
     )

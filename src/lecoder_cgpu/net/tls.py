@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
@@ -10,6 +12,15 @@ from .. import config, errors
 
 if TYPE_CHECKING:
     import ssl
+
+
+# Where systems keep all authorities in one file: Debian, Fedora and RHEL, SUSE, Alpine and BSD.
+BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
 
 
 def context(ca: str | None = None) -> ssl.SSLContext:
@@ -36,14 +47,33 @@ def context(ca: str | None = None) -> ssl.SSLContext:
 
 def _system_context(named: tuple[str | None, str | None]) -> ssl.SSLContext:
     """What the system trusts. On macOS and Windows that is asked of the system itself, which knows the authorities that
-    a company has added; elsewhere OpenSSL's files are the system's."""
+    a company has added. Elsewhere OpenSSL's files are the system's, unless Python has an OpenSSL that was built for
+    another system: then the system's file is looked for.
+    """
     import ssl
 
     if sys.platform in ("darwin", "win32") and not any(named):
         import truststore
 
         return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return ssl.create_default_context()
+    context = ssl.create_default_context()
+    bundle = next(filter(os.path.isfile, BUNDLES), None)
+    if bundle is not None and not any(named) and not _finds_authorities():
+        context.load_verify_locations(cafile=bundle)
+    return context
+
+
+def _finds_authorities() -> bool:
+    """Whether there is something where OpenSSL looks for authorities: its file, or a folder of files that have names
+    which it understands."""
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    try:
+        named = os.listdir(paths.capath) if paths.cafile is None and paths.capath is not None else ()
+    except OSError:
+        return False
+    return paths.cafile is not None or any(re.fullmatch(r"[0-9a-f]{8}\.\d+", name) for name in named)
 
 
 # All authorities of a system take 20 ms to read, and one command speaks to several hosts.
