@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lecoder_cgpu import errors
-from lecoder_cgpu.backends.colab import api_plane, calls, model, web_plane
+from lecoder_cgpu.backends.colab import api_plane, calls, model, records, web_plane
 from lecoder_cgpu.cli import durations, runtime_options
 from lecoder_cgpu.net.failures import Refusal
 
@@ -52,6 +52,9 @@ JSON = st.recursive(
         ("NVIDIA RTX PRO 6000 Blackwell Server Edition", "G4"),
         ("v5e", "V5E1"),
         ("v6e", "V6E1"),
+        ("v5litepod-1", "V5E1"),
+        ("v5lite", "V5E1"),
+        ("Trillium", "V6E1"),
         ("A10080GB", "A10080GB"),
     ],
 )
@@ -261,6 +264,25 @@ def test_durations(text: str, seconds: float) -> None:
     assert durations.duration(text, "--x") == seconds
 
 
+@pytest.mark.parametrize(
+    ("typed", "kind", "hint"),
+    [
+        ("TPU v5e", "GPU", "use --tpu 'TPU v5e'"),
+        ("cpu", "GPU", "--cpu"),
+        ("none", "TPU", "--cpu"),
+        ("any", "GPU", "leave out --gpu"),
+        ("L4:2", "GPU", "--gpu L4"),
+        ("2 x Tesla T4", "GPU", "--gpu T4"),
+        ("4090", "GPU", "lecoder-cgpu gpus"),
+    ],
+)
+def test_what_to_type_for_what_is_no_name(typed: str, kind: str, hint: str) -> None:
+    """Other tools count GPUs, and take `any` and `none`; a name with blanks is quoted."""
+    with pytest.raises(errors.UsageError) as caught:
+        records.names((typed,), kind)
+    assert hint in (caught.value.hint or "")
+
+
 @pytest.mark.parametrize("text", ["", "90", "soon", "2 h", "-1s", "h", "1h 30"])
 def test_what_is_no_duration(text: str) -> None:
     """It is refused with an example."""
@@ -274,6 +296,9 @@ def test_what_is_no_duration(text: str) -> None:
         (["--tpu"], ["--tpu=any"]),
         (["--tpu", "v5e-1", "ls"], ["--tpu=v5e-1", "ls"]),
         (["--tpu", "nvidia-smi"], ["--tpu=any", "nvidia-smi"]),
+        (["--tpu", "v5litepod-1", "ls"], ["--tpu=v5litepod-1", "ls"]),
+        (["--tpu", "trillium", "ls"], ["--tpu=trillium", "ls"]),
+        (["--tpu", "H200", "ls"], ["--tpu=H200", "ls"]),
         (["--tpu=V6E1"], ["--tpu=V6E1"]),
         (["name", "--", "--tpu"], ["name", "--", "--tpu"]),
     ],

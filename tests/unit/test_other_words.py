@@ -8,7 +8,7 @@ import click
 import pytest
 
 from lecoder_cgpu.cli.app import COMMANDS, root
-from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here
+from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here, near
 from tests.support.cli import Cli
 
 WORDS = sorted(OTHER_WORDS)
@@ -32,8 +32,8 @@ def test_a_word_leads_to_a_command_that_exists(word: str) -> None:
     """And is none itself. What follows the command are its own options, or what the user fills in."""
     assert word not in COMMANDS
     command, rest = found(OTHER_WORDS[word].split())
-    options = {name for option in command.params for name in option.opts}
-    assert command is not root or rest == ["--version"]
+    options = {"--help"} | {name for option in command.params for name in option.opts}
+    assert command is not root or rest in (["--version"], ["--help"])
     assert all(name in options for name in rest if name.startswith("-")), rest
 
 
@@ -42,7 +42,7 @@ def test_a_word_leads_to_a_command_that_exists(word: str) -> None:
     [
         ("exec", "run"), ("new", "sessions create"), ("stop", "sessions close"), ("whoami", "auth status"),
         ("version", "--version"), ("repl", "connect -m kernel"), ("console", "connect"), ("url", "open --print"),
-        ("pay", "usage"), ("drivemount", "colab consent drive"), ("sh", "connect"), ("ps", "job list"),
+        ("pay", "usage"), ("drivemount", "colab mount"), ("sh", "connect"), ("ps", "job list"),
         ("kill", "job kill JOB"), ("cp", "upload"), ("push", "upload"), ("pull", "download"),
         ("attach", "run --attach RUN_ID"), ("shell", "connect"), ("jobs", "job list"), ("gpu", "gpus"),
         ("Stop", "sessions close"), ("xyzzy", None),
@@ -71,12 +71,26 @@ def test_words_of_other_tools_behind_the_name_of_a_group(typed: str, here: str |
     assert called_below(word, group.commands) == here
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("statsu", "status"), ("runn", "run"), ("sesions", "sessions"), ("jbo", "job"), ("kernels", "kernel"),
+        ("pause", None), ("save", None), ("cron", None), ("share", None), ("clone", None), ("hello", None),
+    ],
+)  # fmt: skip
+def test_a_slip_is_told_from_another_word(typed: str, meant: str | None) -> None:
+    assert near(typed, COMMANDS) == meant
+
+
 def test_the_command_is_told(cli: Cli) -> None:
     """In words for people, and as the suggestion of the document; exit status 2, and nothing else is done."""
     told = cli("stop", "my")
     assert (told.code, told.out) == (2, "")
     assert "it is called 'sessions close' here" in told.err
     assert "it is called 'job kill' here" in cli("job", "cancel", "x").err
+    script = cli.home / "train it.py"
+    script.touch()
+    assert f"lecoder-cgpu run '{script}'" in cli(str(script)).err
     assert json.loads(cli("--json", "stop").out)["error"]["suggestion"] == "lecoder-cgpu sessions close"
 
 

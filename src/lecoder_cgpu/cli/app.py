@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -379,14 +381,15 @@ def _called(typed: str, here: str) -> errors.UsageError:
 
 def _no_command(context: click.Context, word: str) -> NoReturn:
     """Refuse a word that is no command, with the command that other tools call so, or with the nearest one."""
-    import difflib
-
-    from .other_words import called_here
+    from .other_words import called_here, near
 
     if (here := called_here(word)) is not None:
         raise _called(word, here)
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
-    context.fail(f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if os.path.isfile(word):
+        run = f"lecoder-cgpu run {shlex.quote(word)}"
+        raise errors.UsageError(f"there is no command {word!r}; it is a file: {run}", hint=run)
+    meant = near(word, COMMANDS)
+    context.fail(f"there is no command {word!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: bool) -> None:

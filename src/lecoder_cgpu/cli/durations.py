@@ -44,8 +44,8 @@ class Duration(click.ParamType[float]):
 
     Args:
         least: the smallest value. open_: whether that value itself is refused.
-        bare: a number alone is seconds, as `--timeout` and `--wait` have always had it; any other option refuses it,
-            for nobody can tell what is meant. A bare 0 is clear.
+        bare: a number alone is seconds, as `--timeout` and `--wait` have always had it, and as other tools have it of
+            a grace; any other option refuses it, for nobody can tell what is meant. A bare 0 is clear.
     """
 
     name = "time"

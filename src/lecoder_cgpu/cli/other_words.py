@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+NEAR = 0.7  # of difflib's ratio, from which on one word is taken for another
+
 # What Google's colab, docker, kubectl, gh, modal, runpod and sky call it -> the words to type here.
 OTHER_WORDS = {
     "exec": "run",
@@ -54,8 +56,9 @@ OTHER_WORDS = {
     "pull": "download",
     "get": "download",
     "rsync": "sync",
-    "drivemount": "colab consent drive",
-    "mount": "colab consent drive",
+    "drivemount": "colab mount",
+    "mount": "colab mount",
+    "drive": "colab mount",
     "pip": "install",
     "nb": "notebook",
     "papermill": "notebook run",
@@ -83,7 +86,76 @@ OTHER_WORDS = {
     "self-update": "upgrade",
     "mcp-server": "mcp",
     "version": "--version",
-}
+    "man": "--help",
+    "docs": "--help",
+    "commands": "--help",
+    "quickstart": "example train",
+    "tutorial": "example train",
+    "demo": "example train",
+    "setup": "auth setup",
+    "signin": "auth login",
+    "auth-login": "auth login",
+    "check": "doctor",
+    "diagnose": "doctor",
+    "train": "run train.py",
+    "script": "run train.py",
+    "bash": 'run "COMMAND"',
+    "cmd": 'run "COMMAND"',
+    "deploy": "run --detach",
+    "queue": "job list",
+    "tasks": "job list",
+    "stream": "job logs JOB",
+    "follow": "job logs JOB",
+    "output": "job logs JOB",
+    "inspect": "job show JOB",
+    "describe": "job show JOB",
+    "resume": "sweep resume",
+    "result": "download",
+    "results": "download",
+    "artifact": "download",
+    "artifacts": "download",
+    "watch": "sync --watch",
+    "tensorboard": "forward 6006",
+    "port": "forward",
+    "ports": "forward",
+    "expose": "forward",
+    "proxy": "forward",
+    "lab": "open",
+    "jupyter": "open",
+    "nbconvert": "notebook convert",
+    "conda": "install",
+    "uv": "install",
+    "rmdir": "rm",
+    "price": "gpus",
+    "prices": "gpus",
+    "pricing": "gpus",
+    "show-gpus": "gpus",
+    "list-gpus": "gpus",
+    "accelerators": "gpus",
+    "cost": "usage",
+    "costs": "usage",
+    "credits": "usage",
+    "quota": "usage",
+    "limits": "usage",
+    "secret": "run --secret NAME",
+    "autostop": "run --idle-release TIME",
+    "autodown": "run --idle-release TIME",
+    "rent": "sessions create",
+    "stop-all": "sessions close --all",
+    "destroy": "sessions close",
+    "disconnect": "sessions close",
+    "factory-reset": "run --new-runtime",
+    "reset": "kernel restart",
+    "reboot": "kernel restart",
+    **dict.fromkeys(
+        ("runtime", "runtimes", "machine", "machines", "instance", "instances", "vm", "vms", "pod", "pods", "cluster",
+         "clusters", "container", "containers", "server", "servers", "nodes"), "sessions list",
+    ),
+    **{word: f'run "{word} …"' for word in (
+        "mkdir", "mv", "touch", "find", "df", "du", "free", "htop", "git", "apt", "apt-get", "make", "node", "npm",
+        "torchrun", "accelerate",
+    )},
+}  # fmt: skip
 
 
 # Words for the same thing behind the name of a group, the best first: `sessions stop` is `sessions close`.
@@ -109,6 +181,15 @@ def called_below(word: str, known: Collection[str]) -> str | None:
     word = word.lower().strip("-")
     alike = (name for words in _ALIKE if word in words for name in words)
     return next((name for name in alike if name in known), None)
+
+
+def near(word: str, known: Collection[str]) -> str | None:
+    """The command that a word is a slip of: a letter too much, two that changed places; not one that looks alike."""
+    import difflib
+
+    word = word.lower()
+    swapped = (name for name in known if sorted(name) == sorted(word))
+    return next(swapped, None) or next(iter(difflib.get_close_matches(word, known, n=1, cutoff=NEAR)), None)
 
 
 def called_here(word: str) -> str | None:

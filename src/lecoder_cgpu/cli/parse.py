@@ -73,9 +73,10 @@ NOTEBOOKS = (".ipynb", ".md", ".rmd", ".qmd")
 IN_DRIVE = ("drive:", "https://colab.research.google.com/drive/", "https://drive.google.com/")
 
 
-# The name of a TPU, as people write it: v5e-1, V5E1, v6e, TPU v2-8; or `tpu`, which is any. Names of GPUs are taken for
-# names, too, and refused later: as commands they would be executed on a TPU that costs.
-_TPU = r"(?:tpu|any|(?:tpu[\s_-]*)?v\d[a-z]?(?:[\s_-]*\d+)?|[tlg]4|[ahp]100|k80)"
+# The name of a TPU, as people write it: v5e-1, V5E1, v6e, TPU v2-8, v5litepod-1; or `tpu`, which is any. Names of GPUs
+# are taken for names, too, and refused later: as commands they would be executed on a TPU that costs.
+_GPU = r"[tlg]4|[ahp]100|[hb]200|l40s?|a10g?|k80"
+_TPU = rf"(?:tpu|any|(?:tpu[\s_-]*)?v\d(?:[a-z]|lite|litepod)?(?:[\s_-]*\d+)?|trillium|ironwood|{_GPU})"
 
 
 class Split(NamedTuple):

@@ -95,7 +95,6 @@ _ALSO = {
     **dict.fromkeys(("RTXPRO6000", "RTXPRO6000BLACKWELL", "RTXPRO6000BLACKWELLSERVEREDITION", "RTX6000"), "G4"),
     "V2": "V28",
     "V5E": "V5E1",
-    "V5LITE": "V5E1",
     "V6E": "V6E1",
     "TRILLIUM": "V6E1",
 }
@@ -108,6 +107,7 @@ def typed_accelerator(text: str) -> str:
     if (maker := _MAKERS.match(name)) is not None:
         name = name[maker.end() :]
     name = re.sub(r"[\s_-]", "", _BOARDS.sub("", name))
+    name = re.sub(r"^(V\d)LITE(?:POD)?", r"\1E", name)
     name = _ALSO.get(name, name)
     return name if re.fullmatch(r"[A-Z]+[0-9][A-Z0-9]*", name) else ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
 
 from msgspec import structs
@@ -69,13 +71,26 @@ def names(typed: tuple[str, ...], kind: str) -> list[str]:
             raise errors.UsageError(
                 f"{text!r} is no accelerator's name (Colab has, for example: {known})",
                 name="UnknownAccelerator",
-                hint="what this account may use: lecoder-cgpu gpus",
+                hint=_advice(text, kind),
             )
         if other:
-            option = "--tpu" if kind == "GPU" else "--gpu"
-            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {option} {text}")
+            use = f"{'--tpu' if kind == 'GPU' else '--gpu'} {shlex.quote(text)}"
+            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {use}")
         found.append(name)
     return found
+
+
+def _advice(text: str, kind: str) -> str:
+    """What to type for what other tools take where an accelerator's name is expected."""
+    option, word = f"--{kind.lower()}", text.strip().lower()
+    if word in ("cpu", "none", "no", "off", "false", "0"):
+        return "for a runtime without accelerator: --cpu"
+    if word in ("any", "auto", "gpu", "true", "yes", "1"):
+        return "for any GPU, leave out --gpu; of one kind: --gpu T4; the first that is free: --gpu L4,T4"
+    one = re.sub(r"^\d+\s*x\s*|\s*[:x*]\s*\d+$", "", word)
+    if one != word and (name := model.typed_accelerator(one)):
+        return f"how many there are is Colab's choice, mostly one: {option} {name}"
+    return "what this account may use: lecoder-cgpu gpus"
 
 
 def ask_of(allocation: Allocation) -> Ask:

@@ -272,7 +272,7 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
 @click.option("--escalate", is_flag=True, help="SIGTERM, then SIGKILL, until nothing of it lives.")
 @click.option(
     "--grace",
-    type=durations.TIME,
+    type=durations.SECONDS,
     default=GRACE,
     show_default=True,
     metavar="TIME",
