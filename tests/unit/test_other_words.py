@@ -8,7 +8,7 @@ import click
 import pytest
 
 from lecoder_cgpu.cli.app import COMMANDS, root
-from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here, near
+from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here, near, option_here
 from tests.support.cli import Cli
 
 WORDS = sorted(OTHER_WORDS)
@@ -80,6 +80,22 @@ def test_words_of_other_tools_behind_the_name_of_a_group(typed: str, here: str |
 )  # fmt: skip
 def test_a_slip_is_told_from_another_word(typed: str, meant: str | None) -> None:
     assert near(typed, COMMANDS) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "option", "here"),
+    [
+        ("run", "--gpus", "--gpu T4"), ("run", "-d", "--detach"), ("run", "-i", "lecoder-cgpu connect"),
+        ("run", "--volume", "--sync DIR"), ("run", "--token", None),
+        ("sessions add", "--token", "--token-stdin < FILE"),
+        ("job kill", "-9", "--signal 9"), ("job kill", "-KILL", "--signal KILL"), ("job wait", "-9", None),
+        ("status", "--gpus", None), ("run", "--xyzzy", None),
+    ],
+)  # fmt: skip
+def test_options_of_other_tools(typed: str, option: str, here: str | None) -> None:
+    """Only where the command has what they are called here."""
+    command, rest = found(typed.split())
+    assert (option_here(option, command), rest) == (here, [])
 
 
 def test_the_command_is_told(cli: Cli) -> None:

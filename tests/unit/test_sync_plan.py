@@ -134,4 +134,9 @@ def test_addresses_are_no_paths() -> None:
             plan.split_pull(spec)
     with pytest.raises(errors.UsageError, match="is an address"):
         plan.clean_remote("gs://bucket/x")
+    for path in ("lab:/x", "ada@host.org:~/x"):
+        with pytest.raises(errors.UsageError, match="host or a session"):
+            plan.clean_remote(path)
+    assert plan.clean_remote("./lab:/x") == "./lab:/x"
+    assert plan.split_pull("out:/tmp/x") == ("out", "/tmp/x")
     assert plan.split_pull("a:b//c") == ("a", "b//c")

@@ -386,8 +386,9 @@ def _no_command(context: click.Context, word: str) -> NoReturn:
     if (here := called_here(word)) is not None:
         raise _called(word, here)
     if os.path.isfile(word):
-        run = f"lecoder-cgpu run {shlex.quote(word)}"
-        raise errors.UsageError(f"there is no command {word!r}; it is a file: {run}", hint=run)
+        raise errors.UsageError(
+            f"there is no command {word!r}; it is a file here", hint=f"lecoder-cgpu run {shlex.quote(word)}"
+        )
     meant = near(word, COMMANDS)
     context.fail(f"there is no command {word!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 

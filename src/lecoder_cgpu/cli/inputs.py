@@ -219,7 +219,7 @@ def secret(item: str) -> tuple[str, str]:
     name, separator, origin = item.partition("=")
     _check_name(name, "--secret")
     if separator and origin != "-":
-        redaction.protect(origin, called_secret=True)
+        redaction.protect(origin)  # and none so short that hiding it in other words would tell it
         raise errors.UsageError(
             f"--secret {name}: a value on the command line would be visible to everybody",
             name="SecretInArguments",

@@ -178,6 +178,11 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
             result = root.main(args=arguments, prog_name="lecoder-cgpu", standalone_mode=False, obj=app)
     except click.exceptions.NoArgsIsHelpError as error:
         raise errors.UsageError(f"{error.ctx.command_path}: a command is missing", hint=_help(error)) from None
+    except click.NoSuchOption as error:
+        from .other_words import option_here
+
+        hint = option_here(error.option_name, error.ctx.command if error.ctx else None)
+        raise errors.UsageError(error.format_message(), hint=hint or _help(error)) from error
     except click.UsageError as error:
         raise errors.UsageError(error.format_message(), hint=_help(error)) from error
     except click.ClickException as error:

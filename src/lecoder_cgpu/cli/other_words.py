@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
 
 NEAR = 0.7  # of difflib's ratio, from which on one word is taken for another
 
@@ -156,6 +161,42 @@ OTHER_WORDS = {
         "torchrun", "accelerate",
     )},
 }  # fmt: skip
+
+
+# Options of other tools -> those of a command here that has the first word, or a command.
+_OTHER_OPTIONS = {
+    **dict.fromkeys(
+        ("--gpus", "--num-gpus", "--gpu-type", "--gpu-count", "--accelerator", "--accelerators", "--flavor",
+         "--machine", "--hardware"), "--gpu T4",
+    ),
+    **dict.fromkeys(("-d", "-D", "--bg", "--no-wait", "--async", "--detached", "--detach-run"), "--detach"),
+    **dict.fromkeys(("-i", "-t", "-it", "--interactive", "--tty"), "lecoder-cgpu connect"),
+    **dict.fromkeys(("-w", "--workdir", "--working-dir"), "--sync DIR"),
+    **dict.fromkeys(("-v", "--volume", "--volumes", "--mount", "--file-mounts"), "--sync DIR"),
+    **dict.fromkeys(("--down", "--autodown", "--terminate", "--delete-after"), "--rm"),
+    **dict.fromkeys(("--label", "--labels", "--job-name", "--tag", "--title"), "--name NAME"),
+    **dict.fromkeys(("--secrets", "--secret-env"), "--secret NAME"),
+    **dict.fromkeys(("--envs", "--env-vars", "--environment"), "--env NAME=VALUE"),
+    **dict.fromkeys(("--high-mem", "--highmem", "--high-memory"), "--high-ram"),
+    **dict.fromkeys(("--output-image", "--save-images", "--images"), "--outputs DIR"),
+    **dict.fromkeys(("--autostop", "--auto-stop", "--idle-minutes-to-autostop", "--idle"), "--idle-release 30m"),
+    **dict.fromkeys(("--max-time", "--time-limit", "--time", "--max-duration"), "--timeout 2h"),
+    **dict.fromkeys(("--requirements", "--pip", "--with", "--packages"), "lecoder-cgpu install PACKAGE"),
+    **dict.fromkeys(("--exclude", "--ignore"), "name it in .lecoderignore"),
+    "--token": "--token-stdin < FILE",
+    "--password": "--password-stdin < FILE",
+}  # fmt: skip
+
+
+def option_here(name: str, command: click.Command | None) -> str | None:
+    """What an option of another tool is called for a command here; None if it is no such option, or has none here."""
+    if command is None:
+        return None
+    there = {option for parameter in command.params for option in parameter.opts}
+    if "--signal" in there and (signal := re.fullmatch(r"-(\d+|(?:SIG)?[A-Z]{3,4})", name)) is not None:
+        return f"--signal {signal[1]}"
+    here = _OTHER_OPTIONS.get(name)
+    return here if here is not None and (not here.startswith("--") or here.split()[0] in there) else None
 
 
 # Words for the same thing behind the name of a group, the best first: `sessions stop` is `sessions close`.

@@ -70,7 +70,7 @@ def pulling(options: dict[str, Any]) -> Pulling | None:
         raise errors.UsageError(
             f"{option} --pull fetches, and there is no --pull",
             name="ConflictingOptions",
-            hint="add --pull PATH[:LOCAL], or leave out --every",
+            hint=f"add --pull PATH[:LOCAL], or leave out {option.partition(' ')[0]}",
         )
     if options.get("attach"):
         raise errors.UsageError(

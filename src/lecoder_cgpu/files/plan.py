@@ -62,20 +62,37 @@ def expand(sources: Iterable[str]) -> list[str]:
     return found
 
 
+_HOST = re.compile(r"((?:[\w.-]+@)?[\w.-]{2,}):[/~]")  # as scp and docker cp have it; one letter is a drive
+
+
 def check_no_address(paths: Iterable[str | None]) -> None:
-    """Refuse addresses (gs://BUCKET/NAME) where a file of the runtime, or of this machine, is meant: they would become
-    folders of that name.
+    """Refuse addresses (gs://BUCKET/NAME, HOST:/NAME) where a file of the runtime, or of this machine, is meant: they
+    would become folders of that name.
 
     Raises:
         errors.UsageError
     """
     for path in paths:
-        if path is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path) and not os.path.lexists(path):
+        if path is None or os.path.lexists(path):
+            continue
+        _check_no_url(path)
+        if (host := _HOST.match(path)) is not None:
+            name, rest = host[1], path[host.end(1) + 1 :]
             raise errors.UsageError(
-                f"{path} is an address, and files are copied between this machine and the runtime alone",
+                f"{path} begins with the name of a host or a session, and a path alone is meant",
                 name="NotAPath",
-                hint=_there(path),
+                hint=f"the session stands before the command: lecoder-cgpu -s {name} upload FILE {rest}; "
+                f"for a folder of that name: ./{path}",
             )
+
+
+def _check_no_url(path: str) -> None:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        raise errors.UsageError(
+            f"{path} is an address, and files are copied between this machine and the runtime alone",
+            name="NotAPath",
+            hint=_there(path),
+        )
 
 
 def _there(address: str) -> str:
@@ -144,7 +161,8 @@ def split_pull(spec: str) -> tuple[str, str | None]:
         errors.UsageError: there is no path, or one of them is an address.
     """
     remote, _, local = spec.partition(":")
-    check_no_address([spec, local])
+    _check_no_url(spec)
+    check_no_address([local])
     if not remote:
         raise errors.UsageError(f"--pull {spec!r}: there is no path on the runtime", hint="--pull PATH[:LOCAL]")
     return remote, local or None

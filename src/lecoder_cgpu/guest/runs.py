@@ -359,4 +359,5 @@ def signal_number(wanted: str | int) -> int:
     try:
         return int(signal.Signals[name])
     except KeyError:
-        raise Failure("BadRequest", f"there is no signal {wanted!r} on {sys.platform}") from None
+        known = "there are SIGTERM, SIGINT, SIGKILL …"
+        raise Failure("BadRequest", f"there is no signal {wanted!r} on {sys.platform}; {known}") from None

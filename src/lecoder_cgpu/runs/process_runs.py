@@ -251,6 +251,11 @@ _SIGNALS = {
 }
 
 
+def signal_name(number: int) -> str | None:
+    """The name of a signal by its number on the runtime."""
+    return next((name for name, known in _SIGNALS.items() if known == number), None)
+
+
 def signal_number(name: str) -> int:
     """The number of a signal by its name on the runtime; 0 for an unknown name."""
     if name in _SIGNALS:

@@ -74,8 +74,8 @@ def names(typed: tuple[str, ...], kind: str) -> list[str]:
                 hint=_advice(text, kind),
             )
         if other:
-            use = f"{'--tpu' if kind == 'GPU' else '--gpu'} {shlex.quote(text)}"
-            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {use}")
+            option, quoted = "--tpu" if kind == "GPU" else "--gpu", shlex.quote(text)
+            raise errors.UsageError(f"{text} is not a {kind}", name="UnknownAccelerator", hint=f"use {option} {quoted}")
         found.append(name)
     return found
 

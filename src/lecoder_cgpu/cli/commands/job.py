@@ -11,7 +11,7 @@ from ... import errors
 from ...files import plan
 from ...models.jobs import JobList
 from ...models.runs import Stopped
-from ...runs import all_jobs, job_output, planned_jobs
+from ...runs import all_jobs, job_output, planned_jobs, process_runs
 from ...runs.jobs import GRACE
 from ...sessions.status import gpu_document
 from .. import display_options, durations, hook, inputs, job_text, planned_wait, release, run_display, several_jobs
@@ -296,7 +296,7 @@ def kill(
     lecoder-cgpu job kill run-0123456789abcdef --escalate --grace 30s
     lecoder-cgpu job kill --all
     """
-    name = None if signal is None else f"SIG{signal.upper().removeprefix('SIG')}"
+    name = None if signal is None else _signal(signal)
     several_jobs.check(names, everything=everything)
     plan = planned_jobs.find(app.client, names[0], app.session) if len(names) == 1 else None
     if plan is not None:
@@ -312,6 +312,22 @@ def kill(
             return Answer(together, lambda: _each(together, _killed), exit_status=together.exit_code)
         document = jobs.kill(names[0], name, escalate=escalate, grace=grace)
     return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
+
+
+def _signal(typed: str) -> str:
+    """The name of a signal: KILL, sigkill and 9 are SIGKILL, by the numbers of Linux.
+
+    Raises:
+        errors.UsageError: the number is none that has the same meaning everywhere.
+    """
+    if not typed.isdecimal():
+        return f"SIG{typed.upper().removeprefix('SIG')}"
+    name = process_runs.signal_name(int(typed))
+    if name is None:
+        raise errors.UsageError(
+            f"--signal {typed}: there is no signal of that number", hint="name it: --signal TERM, --signal KILL"
+        )
+    return name
 
 
 def _killed(document: JobDocument) -> str:
