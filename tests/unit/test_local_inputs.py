@@ -55,6 +55,10 @@ def test_header_of_a_script() -> None:
     for variant in (text, text.replace("\n", "\r\n")):
         assert script_header.read(variant, "x.py") == script_header.Header(["rich>=13"], ">=3.9")
     assert script_header.read("print(1)\n# /// script\n", "x.py") == script_header.Header()
+    for unended in ('# dependencies = ["rich"]\nprint(1)\n', '#dependencies = ["rich"]\n# ///\n'):
+        with pytest.raises(errors.UsageError, match="has no end"):
+            script_header.read(f"# /// script\n{unended}", "x.py")
+    assert script_header.read("# /// script\n# ///\nprint(1)\n", "x.py") == script_header.Header()
 
 
 def test_which_python_a_script_is_for() -> None:

@@ -74,10 +74,19 @@ def test_words_of_other_tools_behind_the_name_of_a_group(typed: str, here: str |
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("statsu", "status"), ("runn", "run"), ("sesions", "sessions"), ("jbo", "job"), ("kernels", "kernel"),
-        ("pause", None), ("save", None), ("cron", None), ("share", None), ("clone", None), ("hello", None),
+        ("statsu", "status"),
+        ("runn", "run"),
+        ("sesions", "sessions"),
+        ("jbo", "job"),
+        ("kernels", "kernel"),
+        ("pause", None),
+        ("save", None),
+        ("cron", None),
+        ("share", None),
+        ("clone", None),
+        ("hello", None),
     ],
-)  # fmt: skip
+)
 def test_a_slip_is_told_from_another_word(typed: str, meant: str | None) -> None:
     assert near(typed, COMMANDS) == meant
 
@@ -85,13 +94,19 @@ def test_a_slip_is_told_from_another_word(typed: str, meant: str | None) -> None
 @pytest.mark.parametrize(
     ("typed", "option", "here"),
     [
-        ("run", "--gpus", "--gpu T4"), ("run", "-d", "--detach"), ("run", "-i", "lecoder-cgpu connect"),
-        ("run", "--volume", "--sync DIR"), ("run", "--token", None),
+        ("run", "--gpus", "--gpu T4"),
+        ("run", "-d", "--detach"),
+        ("run", "-i", "lecoder-cgpu connect"),
+        ("run", "--volume", "--sync DIR"),
+        ("run", "--token", None),
         ("sessions add", "--token", "--token-stdin < FILE"),
-        ("job kill", "-9", "--signal 9"), ("job kill", "-KILL", "--signal KILL"), ("job wait", "-9", None),
-        ("status", "--gpus", None), ("run", "--xyzzy", None),
+        ("job kill", "-9", "--signal 9"),
+        ("job kill", "-KILL", "--signal KILL"),
+        ("job wait", "-9", None),
+        ("status", "--gpus", None),
+        ("run", "--xyzzy", None),
     ],
-)  # fmt: skip
+)
 def test_options_of_other_tools(typed: str, option: str, here: str | None) -> None:
     """Only where the command has what they are called here."""
     command, rest = found(typed.split())

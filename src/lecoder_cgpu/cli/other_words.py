@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 NEAR = 0.7  # of difflib's ratio, from which on one word is taken for another
 
+_RUNTIMES = """
+runtime runtimes machine machines instance instances vm vms pod pods cluster clusters container containers server
+servers nodes
+"""
+_PROGRAMS = "mkdir mv touch find df du free htop git apt apt-get make node npm torchrun accelerate"
+
 # What Google's colab, docker, kubectl, gh, modal, runpod and sky call it -> the words to type here.
 OTHER_WORDS = {
     "exec": "run",
@@ -152,40 +158,31 @@ OTHER_WORDS = {
     "factory-reset": "run --new-runtime",
     "reset": "kernel restart",
     "reboot": "kernel restart",
-    **dict.fromkeys(
-        ("runtime", "runtimes", "machine", "machines", "instance", "instances", "vm", "vms", "pod", "pods", "cluster",
-         "clusters", "container", "containers", "server", "servers", "nodes"), "sessions list",
-    ),
-    **{word: f'run "{word} …"' for word in (
-        "mkdir", "mv", "touch", "find", "df", "du", "free", "htop", "git", "apt", "apt-get", "make", "node", "npm",
-        "torchrun", "accelerate",
-    )},
-}  # fmt: skip
+    **dict.fromkeys(_RUNTIMES.split(), "sessions list"),
+    **{word: f'run "{word} …"' for word in _PROGRAMS.split()},
+}
 
 
-# Options of other tools -> those of a command here that has the first word, or a command.
-_OTHER_OPTIONS = {
-    **dict.fromkeys(
-        ("--gpus", "--num-gpus", "--gpu-type", "--gpu-count", "--accelerator", "--accelerators", "--flavor",
-         "--machine", "--hardware"), "--gpu T4",
-    ),
-    **dict.fromkeys(("-d", "-D", "--bg", "--no-wait", "--async", "--detached", "--detach-run"), "--detach"),
-    **dict.fromkeys(("-i", "-t", "-it", "--interactive", "--tty"), "lecoder-cgpu connect"),
-    **dict.fromkeys(("-w", "--workdir", "--working-dir"), "--sync DIR"),
-    **dict.fromkeys(("-v", "--volume", "--volumes", "--mount", "--file-mounts"), "--sync DIR"),
-    **dict.fromkeys(("--down", "--autodown", "--terminate", "--delete-after"), "--rm"),
-    **dict.fromkeys(("--label", "--labels", "--job-name", "--tag", "--title"), "--name NAME"),
-    **dict.fromkeys(("--secrets", "--secret-env"), "--secret NAME"),
-    **dict.fromkeys(("--envs", "--env-vars", "--environment"), "--env NAME=VALUE"),
-    **dict.fromkeys(("--high-mem", "--highmem", "--high-memory"), "--high-ram"),
-    **dict.fromkeys(("--output-image", "--save-images", "--images"), "--outputs DIR"),
-    **dict.fromkeys(("--autostop", "--auto-stop", "--idle-minutes-to-autostop", "--idle"), "--idle-release 30m"),
-    **dict.fromkeys(("--max-time", "--time-limit", "--time", "--max-duration"), "--timeout 2h"),
-    **dict.fromkeys(("--requirements", "--pip", "--with", "--packages"), "lecoder-cgpu install PACKAGE"),
-    **dict.fromkeys(("--exclude", "--ignore"), "name it in .lecoderignore"),
-    "--token": "--token-stdin < FILE",
-    "--password": "--password-stdin < FILE",
-}  # fmt: skip
+# What a command has here, if its first word is an option of it, and what other tools call that; or another command.
+_OPTIONS = {
+    "--gpu T4": "--gpus --num-gpus --gpu-type --gpu-count --accelerator --accelerators --flavor --machine --hardware",
+    "--detach": "-d -D --bg --no-wait --async --detached --detach-run",
+    "lecoder-cgpu connect": "-i -t -it --interactive --tty",
+    "--sync DIR": "-w --workdir --working-dir -v --volume --volumes --mount --file-mounts",
+    "--rm": "--down --autodown --terminate --delete-after",
+    "--name NAME": "--label --labels --job-name --tag --title",
+    "--secret NAME": "--secrets --secret-env",
+    "--env NAME=VALUE": "--envs --env-vars --environment",
+    "--high-ram": "--high-mem --highmem --high-memory",
+    "--outputs DIR": "--output-image --save-images --images",
+    "--idle-release 30m": "--autostop --auto-stop --idle-minutes-to-autostop --idle",
+    "--timeout 2h": "--max-time --time-limit --time --max-duration",
+    "lecoder-cgpu install PACKAGE": "--requirements --pip --with --packages",
+    "name it in .lecoderignore": "--exclude --ignore",
+    "--token-stdin < FILE": "--token",
+    "--password-stdin < FILE": "--password",
+}
+_OTHER_OPTIONS = {word: here for here, words in _OPTIONS.items() for word in words.split()}
 
 
 def option_here(name: str, command: click.Command | None) -> str | None:

@@ -9,6 +9,10 @@ from .. import errors
 
 _BLOCK = re.compile(r"(?m)^# /// script\s*$\s(?P<content>(^#(| .*)$\s)+)^# ///\s*$")
 
+_BEGUN = re.compile(
+    r"(?m)^# /// script\s*$\s^#(?! ///\s*$)"
+)  # and more than that line alone, which may stand in any text
+
 
 @dataclass(frozen=True)
 class Header:
@@ -43,8 +47,6 @@ def read(text: str, origin: str) -> Header:
     """
     text = text.replace("\r\n", "\n")
     blocks = list(_BLOCK.finditer(text if text.endswith("\n") else text + "\n"))
-    if not blocks:
-        return Header()
 
     def refuse(what: str) -> errors.UsageError:
         return errors.UsageError(
@@ -53,6 +55,10 @@ def read(text: str, origin: str) -> Header:
             hint='packages are texts in []: # dependencies = ["rich"]; versions one: # requires-python = ">=3.10"',
         )
 
+    if not blocks:
+        if _BEGUN.search(text):
+            raise refuse("has no end: a line # /// behind lines that begin with # and a blank")
+        return Header()
     import tomllib
 
     if len(blocks) > 1:
