@@ -74,7 +74,7 @@ def test_at_a_terminal(colab: FakeColab, colab_cli: Cli, pty_of: Callable[..., P
     assert run.end() == 0
     before, _, after = (b" ".join(part.split()) for part in run.seen.partition(b"done"))  # however lines are wrapped
     assert (
-        b"starting Colab T4, which costs compute units (the account has 50 free ones): how many an hour is seen"
+        b"starting Colab T4, which uses compute units (the account has 50 free ones); how many an hour, when it"
         in before
     )
     assert b"stops after 20 min without work; Ctrl-C gives it back" in before

@@ -146,7 +146,7 @@ def test_what_is_on_it(tmp_path: Path) -> None:
     assert reader.text["dd"][:4] == ["2", "1", "1", "2 min 2 s"]
     assert "exit status 3" in reader.text["quiet"]
     assert "100 lines" in reader.text["summary"]
-    assert "40 ms" in reader.text["span"]
+    assert "40 ms" in reader.text["quiet"]
     widths = [attributes["style"] for _, attributes in reader.tags if attributes.get("class") == "bar"]
     assert widths == ["width: 0.0%", "width: 100.0%"]
     assert "There are no runs." in page([], lambda name: None, datetime.now(UTC), title="Runs")

@@ -15,7 +15,7 @@ NARROWEST = 12  # columns of a cell that has to give way
 GAP = "  "
 CONTINUED = " " * 12  # behind the names of fields
 _NO_BREAK = "\ufff0"  # stands for a blank that ends no line; no character has that number
-_COMMAND = re.compile(r"\blecoder-cgpu(?: [^\s;,:()]+)+")
+_COMMAND = re.compile(r"\b(?:lecoder-)?cgpu(?: [^\s;,:()]+)+")
 _CODES = {
     "bold": "1",
     "dim": "2",
@@ -47,6 +47,12 @@ class Cell(str):
         made.drawn = text if drawn is None else drawn
         made.style = style
         return made
+
+
+class Prose(str):
+    """Sentences of ours: at a terminal in lines that end between words."""
+
+    __slots__ = ()
 
 
 def state(word: str, *, text: str | None = None) -> Cell:

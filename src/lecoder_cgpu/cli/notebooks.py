@@ -22,7 +22,7 @@ from .app import App
 from .display_options import INCOMPLETE
 from .inputs import file_content
 from .live import KernelView, Offsets, failure_text
-from .output import Printer
+from .output import Printer, counted
 from .parse import IN_DRIVE
 from .plain_text import in_a_line, printable
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 STANDARD = "-"  # stdin, or stdout
 LONGEST_NAME = 200  # bytes; systems allow 255, and what is written lies beside it for a while, under a longer name
+SHOWN = 50  # characters of a cell's first line that tell people which one runs
 
 
 @dataclass
@@ -197,7 +198,11 @@ class NotebookView:
             self._printer.event(event)
         elif self._printer.mode == "human":
             label = "parameters" if step.index is None else f"cell {step.index}"
-            self._printer.note(f"[{position}/{total}] {label}")
+            begins = next((line.strip() for line in str(step.cell.get("source", "")).splitlines() if line.strip()), "")
+            shown = (
+                f": {begins[:SHOWN]}{'…' if len(begins) > SHOWN else ''}" if begins and step.index is not None else ""
+            )
+            self._printer.note(f"[{position}/{total}] {label}{shown}")
 
     def event(self, event: messages.Event) -> None:
         self._view.show(event)
@@ -227,6 +232,12 @@ def summary(document: NotebookRun) -> str:
     parts += [f"{counts['error']} failed"] if counts["error"] else []
     parts += [f"{counts['not_run']} not run"] if counts["not_run"] else []
     where = f"; {document.output}" if isinstance(document.output, str) else ""
+    images = sum(
+        any(mime.startswith("image/") for mime in display)
+        for cell in document.cells
+        for display in (cell.displays if isinstance(cell.displays, list) else ())
+    )
+    where += f", with {counted(images, 'image')}" if where and images else ""
     return f"{document.notebook}: {document.status} ({', '.join(parts)} of {len(document.cells)} code cells){where}"
 
 
@@ -235,9 +246,7 @@ def tell(printer: Printer, document: NotebookRun) -> None:
     if not document.output_complete:
         printer.note(INCOMPLETE)
     if isinstance(document.error, ErrorInfo):
-        where = f"cell {document.failed_cell}: " if isinstance(document.failed_cell, int) else ""
-        if isinstance(document.failed_code_cell, int):
-            where = f"cell {document.failed_cell} (code cell {document.failed_code_cell}, both counted from 0): "
+        where = f"cell {document.failed_cell} (counted from 0): " if isinstance(document.failed_cell, int) else ""
         printer.note(f"error: {where}{document.error.name}: {document.error.message}")
         if isinstance(document.error.suggestion, str):
             printer.note(f"hint: {document.error.suggestion}")

@@ -196,10 +196,11 @@ class Printer:
         standard_streams.leave_to_system()
 
     def ours(self, text: str) -> str:
-        """A sentence of ours, in which each command that it names acts for the same profile as this one."""
-        if self.profile is None:
-            return text
-        found = own_commands.addressed(text, self.profile)
+        """A sentence of ours, in which each command that it names acts for the same profile as this one, and has the
+        name that was typed if a person reads it."""
+        found = text if self.profile is None else own_commands.addressed(text, self.profile)
+        if self.mode == "human":
+            found = own_commands.as_typed(found)
         return text if found == text else looks.like(text, found)
 
     def failure(
@@ -225,6 +226,11 @@ class Printer:
     def _human(self, content: str | Text | Table) -> None:
         if isinstance(content, Table) and not content.rows:
             self.note(content.empty)
+        elif isinstance(content, looks.Prose):
+            import shutil
+
+            columns = shutil.get_terminal_size().columns if self.out_is_terminal else sys.maxsize
+            self.write(_line(looks.wrapped(printable(self.ours(content)), columns)))
         elif isinstance(content, str):
             self.write(_line(content) if content else b"")
         else:
@@ -235,9 +241,10 @@ class Printer:
         if self.out_is_terminal:
             paint = looks.coloured if _settings().colour_allowed() else looks.plain
             if isinstance(content, Text):
-                return [looks.drawn_line(line, paint) for line in content.lines]
+                return [looks.drawn_line([self.ours(piece) for piece in line], paint) for line in content.lines]
             import shutil
 
+            content = content._replace(below=[self.ours(line) for line in content.below])
             return looks.drawn_table(content, shutil.get_terminal_size().columns, paint)
         if isinstance(content, Text):
             return [printable(looks.continued("".join(line))) for line in content.lines]

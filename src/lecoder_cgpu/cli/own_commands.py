@@ -1,18 +1,28 @@
 """Commands of ours that messages and documents name, so that they can be typed as they stand: with --profile, they act
-for the same profile as the command that names them."""
+for the same profile as the command that names them; who typed `cgpu` reads `cgpu`."""
 
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
+SHORT = "cgpu"  # our second name
+
 # One in a sentence that names no profile yet, and is not about profiles.
-_OURS = re.compile(r"\blecoder-cgpu (?!--profile |profile )(?=--?[a-z]|[a-z])")
+_OURS = re.compile(r"\b(lecoder-cgpu|cgpu) (?!--profile |profile )(?=--?[a-z]|[a-z])")
+_LONG = re.compile(r"(?<![\w./-])lecoder-cgpu(?= (?:--?[a-z]|[a-zA-Z[]))")
 
 
 def addressed(text: str, profile: str) -> str:
     """A sentence of ours with that profile in each command."""
-    return _OURS.sub(f"lecoder-cgpu --profile {profile} ", text)
+    return _OURS.sub(rf"\1 --profile {profile} ", text)
+
+
+def as_typed(text: str) -> str:
+    """A sentence for people with our commands under the name that was typed; documents always have the long one."""
+    return _LONG.sub(SHORT, text) if Path(sys.argv[0]).stem == SHORT else text
 
 
 def address(document: Any, profile: str) -> None:

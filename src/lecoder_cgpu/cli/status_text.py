@@ -49,7 +49,7 @@ def end(found: RuntimeStatus) -> list[Line]:
     if not isinstance(found.lease, LeaseInfo):
         return lines
     if not gone:
-        return [*lines, *(("  lease      ", *line) for line in _lease(found.lease))]
+        return [*lines, *(("  stops      ", *line) for line in _lease(found.lease))]
     if found.lease.ended not in ("runtime", "units"):  # those limits stay in force
         lines.append((f"  next       lecoder-cgpu sessions ensure {found.session}",))
     return lines
@@ -59,11 +59,11 @@ def _lease(lease: LeaseInfo) -> list[Line]:
     """When the runtime will be given back by itself."""
     found: list[Line] = []
     if isinstance(lease.idle_release_at, str):
-        found.append(("ends ", times.ahead(lease.idle_release_at), " if no work comes"))
+        found.append((times.ahead(lease.idle_release_at), " if idle"))
     if isinstance(lease.ends_at, str):
-        found.append(("ends ", times.ahead(lease.ends_at), ", work or not"))
+        found.append((times.ahead(lease.ends_at), ", also while work runs"))
     if isinstance(lease.max_units, float):
-        found.append((f"ends when {lease.max_units:g} units are spent ({lease.units_spent:g} so far)",))
+        found.append((f"when {lease.max_units:g} units are spent ({lease.units_spent:g} so far)",))
     return found
 
 

@@ -100,6 +100,8 @@ COMMON = ("--json", "--session", "--backend", "--profile", "--config", "--no-inp
 
 def _names(option: OptionReference) -> str:
     value = f" {option.value}" if isinstance(option.value, str) else ""
+    if "|" in value:  # which would end a table's cell; escaped in code, not all readers of Markdown take it back
+        value = f" {{{value.strip().replace('|', ',')}}}"
     return "`" + ", ".join(option.names) + value + "`"
 
 

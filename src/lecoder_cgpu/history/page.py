@@ -109,7 +109,12 @@ def page(
 
 def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: int, attributes: str) -> str:
     took = milliseconds(entry)
-    facts = [moment(entry.timestamp), entry.mode, entry.runtime.label]
+    facts = [
+        moment(entry.timestamp),
+        readable(took) if took is not None else "",
+        overview.MODES.get(entry.mode, entry.mode),
+    ]
+    facts.append(entry.runtime.label)
     if isinstance(entry.session, str):
         facts.append(f"session {entry.session}")
     if isinstance(entry.run_id, str):
@@ -120,8 +125,6 @@ def _card(entry: HistoryEntry, image: Callable[[str], bytes | None], longest: in
         facts.append(f"stopped ({entry.stopped.by})")
     parts = [f"<article {attributes}>", f'<header><span class="status">{escaped(entry.status)}</span>']
     parts += [f'<span class="quiet">{escaped(fact)}</span>' for fact in facts if fact]
-    if took is not None:
-        parts.append(f"<span>{escaped(readable(took))}</span>")
     parts.append("</header>")
     if took is not None and longest:
         parts.append(f'<div class="bar" style="width: {100 * took / longest:.1f}%"></div>')

@@ -358,6 +358,13 @@ _MEMORY_ADVICE = (
 )
 
 
+def _missing_file(message: str) -> str:
+    """The way of a file to the runtime, with its name if the message has one that can be typed."""
+    told = "relative paths start in the runtime's working folder, not on this machine: lecoder-cgpu ls shows it"
+    found = re.search(r"'((?!\.\.?/)[\w.][\w./-]{0,100})'$", message)
+    return f"{told}; to send yours: lecoder-cgpu upload {found[1]} {found[1]}" if found else told
+
+
 def _suggestion(failure: type[errors.Error], name: str, message: str) -> str | None:
     if failure is errors.ImportFailure:
         return _import_advice(name, message)
@@ -368,7 +375,7 @@ def _suggestion(failure: type[errors.Error], name: str, message: str) -> str | N
     if name == "KeyboardInterrupt":
         return languages.INTERRUPTED
     if name == "FileNotFoundError":
-        return "relative paths start in the runtime's working folder, not on this machine: lecoder-cgpu ls shows it"
+        return _missing_file(message)
     if name == "PermissionError":
         return 'see who may use it there: lecoder-cgpu run "ls -la FOLDER"'
     by_kind: dict[type[errors.Error], str] = {

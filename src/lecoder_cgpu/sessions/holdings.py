@@ -70,7 +70,7 @@ def _unknown_cost(backend: Leased) -> str:
         if account.free_units is not None:
             parts.append(f"{account.free_units:g} free ones")
     left = f" (the account has {' and '.join(parts)})" if parts else ""
-    return f"which costs compute units{left}: how many an hour is seen when it runs (lecoder-cgpu usage)"
+    return f"which uses compute units{left}; how many an hour, when it runs: lecoder-cgpu usage"
 
 
 def announcement(record: Record, backend: Leased, known: rates.Rates) -> str:

@@ -221,8 +221,8 @@ class SessionManager:
             raise errors.NotFoundError(
                 "there is no active session",
                 name="SessionNotFound",
-                hint="lecoder-cgpu sessions list; one of another machine: lecoder-cgpu sessions adopt ENDPOINT "
-                '--name NAME; a first run makes one: lecoder-cgpu run "ls"',
+                hint='a first run makes one: lecoder-cgpu run "ls"; one that runs already is taken over with: '
+                "lecoder-cgpu sessions adopt ENDPOINT --name NAME (see lecoder-cgpu sessions list)",
             )
         session = self.hold(record)
         if not gone and session.known_gone() and lifecycle.stage(record) != "closing":  # the backend tells of that

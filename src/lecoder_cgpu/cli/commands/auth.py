@@ -18,6 +18,7 @@ from ...models.login import ClientSetup, LoggedOut, LoginExport, LoginInfo, Logi
 from ...models.status import Account
 from .. import durations
 from ..app import App, Group
+from ..looks import Prose
 from ..output import Answer
 
 WARNING = "anyone who has this can use Colab and the tool's Drive files as you; keep it secret"
@@ -317,7 +318,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
     own = credentials.client(app.config)
     if file is None:
         document = ClientSetup(config_file=str(path), steps=STEPS, client_id=own.id if own else UNSET)
-        return Answer(document, lambda: "\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, 1)))
+        return Answer(document, lambda: Prose("\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, 1))))
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
     except OSError as error:

@@ -6,6 +6,7 @@ import click
 
 from ...models.login import Policy
 from ..app import App, Command
+from ..looks import Prose
 from ..output import Answer
 
 POINTS = [
@@ -45,5 +46,5 @@ def command(app: App) -> Answer:
     lecoder-cgpu policy
     """
     return Answer(
-        Policy(points=POINTS, links=LINKS), lambda: "\n".join([*(f"* {point}" for point in POINTS), "", *LINKS])
+        Policy(points=POINTS, links=LINKS), lambda: Prose("\n".join([*(f"* {point}" for point in POINTS), "", *LINKS]))
     )
