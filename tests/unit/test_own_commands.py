@@ -13,7 +13,7 @@ from lecoder_cgpu.cli.looks import Prose, wrapped
 @pytest.mark.parametrize("name", ["/usr/bin/cgpu", "cgpu", r"C:\Scripts\cgpu.exe"])
 def test_who_typed_the_short_name_reads_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Commands have it, help too; paths, versions and packages keep theirs."""
-    monkeypatch.setattr(sys, "argv", [name.replace("\\", "/")])
+    monkeypatch.setattr(sys, "argv", [name])
     said = own_commands.as_typed("now: lecoder-cgpu sessions close a; `lecoder-cgpu --help`, lecoder-cgpu [OPTIONS]")
     assert said == "now: cgpu sessions close a; `cgpu --help`, cgpu [OPTIONS]"
     for kept in ("lecoder-cgpu 0.6.0: here", "~/.config/lecoder-cgpu/x", 'pip install "lecoder-cgpu[remote]"'):

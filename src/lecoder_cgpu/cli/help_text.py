@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import config
+from . import own_commands
 
 NARROWEST = 40  # columns; a narrower terminal wraps by itself
 WIDEST = 80
@@ -57,8 +58,6 @@ def columns() -> int:
 
 def render(blocks: Sequence[Block], columns: int) -> str:
     """The text of a page, for a terminal of so many columns."""
-    from . import own_commands
-
     width = max(columns, NARROWEST) - 2
     return own_commands.as_typed("\n\n".join("\n".join(_lines(block, width)) for block in blocks))
 

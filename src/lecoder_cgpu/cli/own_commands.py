@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-SHORT = "cgpu"  # our second name
+SHORT = re.compile(r"(?:^|[\\/])cgpu(?:\.exe)?$")  # a program of our second name
 
 # One in a sentence that names no profile yet, and is not about profiles.
 _OURS = re.compile(r"\b(lecoder-cgpu|cgpu) (?!--profile |profile )(?=--?[a-z]|[a-z])")
@@ -22,7 +21,7 @@ def addressed(text: str, profile: str) -> str:
 
 def as_typed(text: str) -> str:
     """A sentence for people with our commands under the name that was typed; documents always have the long one."""
-    return _LONG.sub(SHORT, text) if Path(sys.argv[0]).stem == SHORT else text
+    return _LONG.sub("cgpu", text) if SHORT.search(sys.argv[0]) else text
 
 
 def address(document: Any, profile: str) -> None:
