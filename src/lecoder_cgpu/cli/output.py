@@ -238,10 +238,12 @@ class Printer:
 
     def _lines(self, content: Text | Table) -> list[str]:
         """The lines of an answer, as a terminal or a pipe gets them."""
+        if isinstance(content, Text):
+            content = Text([[self.ours(piece) for piece in line] for line in content.lines])
         if self.out_is_terminal:
             paint = looks.coloured if _settings().colour_allowed() else looks.plain
             if isinstance(content, Text):
-                return [looks.drawn_line([self.ours(piece) for piece in line], paint) for line in content.lines]
+                return [looks.drawn_line(line, paint) for line in content.lines]
             import shutil
 
             content = content._replace(below=[self.ours(line) for line in content.below])

@@ -160,7 +160,8 @@ class Screen:
 
     def _draw(self) -> None:
         rows, columns = self._size
-        view = View(self._trends, columns, self._paint, SORTS[self._sort], time.time())
+        # One column is left free: erasing to the end of a full line would take its last character.
+        view = View(self._trends, columns - 1, self._paint, SORTS[self._sort], time.time())
         age = time.monotonic() - self._seen_at
         late = f"the last look was {age:.0f} s ago" if age > self._delay + LATE else ""
         problem = f"no new look: {self._problem}" if self._problem else late

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..models.sessions import KernelInfo
 from ..models.status import Gpu, GpuProcess, Host, Memory, Remaining, RuntimeStatus, Top, UnderWay, Units
-from . import looks, times
+from . import looks, own_commands, times
 from .job_text import SHORT
 from .looks import GAP, Cell, Paint, Table, width
 from .plain_text import printable
@@ -153,7 +153,7 @@ def body(document: Top, view: View) -> list[str]:
     for runtime in document.runtimes:
         lines += _runtime(runtime, view)
     if not document.runtimes:
-        return ["no runtime is held; see: lecoder-cgpu status"]
+        return [own_commands.as_typed("no runtime is held; see: lecoder-cgpu status")]
     table = _jobs(document, view)
     if table.rows:
         return [*lines, "", *looks.drawn_table(table, view.columns, view.paint)]

@@ -144,9 +144,11 @@ def _login(app: App, options: LoginOptions) -> Answer:
             account=UNKNOWN_ACCOUNT if (before := login.account()) is None else before.id,
         )
         typed = f"lecoder-cgpu auth login --finish {pending.id} --code-stdin"
-        return Answer(
-            document, lambda: f"{url}\n\nthen pass the address that the browser ends at on stdin to:\n{typed}"
+        told = (
+            "open this address in a browser, allow access, copy the address of the page that fails to load then, and "
+            "give it to the next command on stdin (paste it, press Enter and Ctrl-D):"
         )
+        return Answer(document, lambda: Prose(f"{url}\n\n{told}\n{typed}"))
     first = login.files.read_login() is None
     if options.finish is not None:
         if sys.stdin.isatty():
@@ -335,7 +337,7 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
         )
     credentials.change_config(app.config, {"clientId": given.id, "clientSecret": given.secret})
     document = ClientSetup(config_file=str(path), client_id=given.id)
-    return Answer(document, lambda: f"stored in {path}; now log in: lecoder-cgpu auth login")
+    return Answer(document, lambda: Prose(f"stored in {path}; now log in: lecoder-cgpu auth login"))
 
 
 @command.command(name="logout")
