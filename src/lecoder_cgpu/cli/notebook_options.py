@@ -80,7 +80,7 @@ _OPTIONS = (
         "--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id."
     ),
     click.option(
-        "--key", metavar="KEY", help="With --detach: the same key and notebook is the same job, however often."
+        "--key", metavar="KEY", help="With --detach: the same key and notebook are one job, also when repeated."
     ),
     click.option(
         "--name", metavar="NAME", help="What `job …` may call it: names need not be unique, the newest is meant."

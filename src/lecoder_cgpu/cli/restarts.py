@@ -53,11 +53,11 @@ def options(function: Any) -> Any:
         ),
         click.option(
             "--retries", type=click.IntRange(min=0), default=0, metavar="NUMBER",
-            help="Run it again, up to so often, when the program itself has failed.",
+            help="Run it again, at most this many times, when the program itself has failed.",
         ),
         click.option(
             "--restarts", default="0", metavar="NUMBER",
-            help="When the runtime is lost, run it again on another, up to so often; `unlimited` needs a limit.",
+            help="When the runtime is lost, run it on another, at most this many times; `unlimited` needs a limit.",
         ),
         click.option(
             "--store-secrets", is_flag=True,

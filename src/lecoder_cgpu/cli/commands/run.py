@@ -113,7 +113,7 @@ class RunCommand(Command):
     "--secrets-file", multiple=True, metavar="FILE", help="The same for --secret: values that appear nowhere."
 )
 @click.option("--detach", "--background", is_flag=True, help="Start the work and leave it running; prints its job id.")
-@click.option("--key", metavar="KEY", help="With --detach: the same key and input is the same job, however often.")
+@click.option("--key", metavar="KEY", help="With --detach: the same key and input are one job, also when repeated.")
 @click.option("--name", metavar="NAME", help="What `job …` may call it: names need not be unique, the newest is meant.")
 @click.option("--auto-install", is_flag=True, help="Install a package that is missing, and run again, once.")
 @click.option(

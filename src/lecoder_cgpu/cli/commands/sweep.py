@@ -118,7 +118,11 @@ def _work(function: F) -> F:
     help="Fetch this when an item has ended, to a place of its own: 'out:results/{key}'. May be repeated.",
 )
 @click.option(
-    "--retries", type=click.IntRange(min=0), default=0, metavar="NUMBER", help="Run a failed item so often again."
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="NUMBER",
+    help="Run a failed item again, at most this many times.",
 )
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
 @click.option("-y", "--yes", is_flag=True, help="Go on without asking, however many items there are.")
@@ -193,7 +197,9 @@ def wait(app: App, name: str | None, sessions: str | None, timeout: float | None
 
 @command.command()
 @click.argument("name", required=False)
-@click.option("--retries", type=click.IntRange(min=0), metavar="NUMBER", help="Run a failed item so often again.")
+@click.option(
+    "--retries", type=click.IntRange(min=0), metavar="NUMBER", help="Run a failed item again, at most this many times."
+)
 @_work
 @click.pass_obj
 def resume(app: App, /, name: str | None, **options: Any) -> Answer:
