@@ -55,6 +55,8 @@ def test_the_first_command_of_the_readme(local: Cli) -> None:
     assert first.json["stdout"] == "42\n"
     _, record = server_record(local)
     assert local("run", "-m", "kernel", "print(x)").out == "6\n"
+    token = local("run", "-m", "kernel", "import os; print(os.environ.get('JUPYTER_TOKEN'))")
+    assert token.out == "None\n"  # that of its server is nobody's output
     assert server_record(local)[1]["pid"] == record["pid"]
     (listed,) = local("sessions", "list", "--json").json
     assert (listed["name"], listed["backend"], listed["status"]) == ("local", "local", "active")
@@ -62,8 +64,6 @@ def test_the_first_command_of_the_readme(local: Cli) -> None:
     assert local("run", "echo hi", env={"LECODER_CGPU_BACKEND": ""}).out == "hi\n"
     assert local("sessions", "close", "--json").json["closed"][0]["released"] == "server"
     assert process_identity.of(record["pid"]) is None
-    token = local("run", "-m", "kernel", "import os; print(os.environ.get('JUPYTER_TOKEN'))")
-    assert token.out == "None\n"  # that of its server is nobody's output
 
 
 def test_output_is_complete(local: Cli) -> None:
