@@ -49,8 +49,10 @@ class Cli:
             for key, value in os.environ.items()
             if not key.startswith(("LECODER_", "JUPYTER_", "PYTEST")) and key not in UNATTENDED
         }
+        warm = os.environ.get("LECODER_CGPU_TEST_FORKS") == "warm"
         return {
             **kept,
+            **({"LECODER_CGPU_WARM": "always", "XDG_RUNTIME_DIR": str(self.home)} if warm else {}),
             "HOME": str(self.home),
             "LECODER_CGPU_CONFIG_DIR": str(self.home / "config"),
             "NO_COLOR": "",

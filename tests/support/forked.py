@@ -2,7 +2,8 @@
 
 A command is a process of its own, which executes what `python -m lecoder_cgpu` does, and can be waited for, read and
 killed as that can: `ForkedCommand` is a `subprocess.Popen`. Only what is imported is there from the beginning.
-With LECODER_CGPU_TEST_FORKS=off in the environment of the tests, every command has an interpreter of its own.
+With LECODER_CGPU_TEST_FORKS=off in the environment of the tests, every command has an interpreter of its own; with
+`warm`, users' own prepared processes (LECODER_CGPU_WARM) do what they can.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def can_fork(environment: Mapping[str, str], options: Mapping[str, Any]) -> bool
     names = {*environment, *os.environ} - {"PYTHONPATH", "LD_PRELOAD"}
     odd = [name for name in names if name.startswith(READ_AT_START) and environment.get(name) != os.environ.get(name)]
     measured = any(name.startswith("COV") for name in environment)  # the coverage of each command by itself
-    wanted = os.environ.get("LECODER_CGPU_TEST_FORKS") != "off" and hasattr(os, "pidfd_open")
+    wanted = os.environ.get("LECODER_CGPU_TEST_FORKS") not in ("off", "warm") and hasattr(os, "pidfd_open")
     shadowed = any(_has_modules(folder) for folder in _added(environment))
     return wanted and not odd and not measured and not shadowed and options.keys() <= UNDERSTOOD
 
