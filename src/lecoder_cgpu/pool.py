@@ -34,7 +34,7 @@ __all__ = ["Pool"]
 
 T = TypeVar("T")
 
-LOSSES = 2  # an item that took so many runtimes with it has failed
+LOSSES = 2  # an item that took this many runtimes with it has failed
 GRACE = 5.0  # seconds that an item has to end when it was interrupted, before its kernel is restarted
 
 

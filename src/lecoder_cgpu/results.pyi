@@ -520,8 +520,8 @@ class NotebookRun(Result, frozen=True, kw_only=True):
     notice: str | None
 
 class OrderedOutput(Result, frozen=True, kw_only=True):
-    """One piece of `order`: so many `bytes` of a stream as they were written, or with `index` one of `display_data` or
-    of `shownErrors`.
+    """One piece of `order`: this many `bytes` of a stream as they were written, or with `index` one of `display_data`
+    or of `shownErrors`.
     """
 
     of: Literal["stdout", "stderr", "display", "error"]

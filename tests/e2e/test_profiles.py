@@ -76,7 +76,7 @@ def test_an_account_that_nobody_has_told_is_unknown(hollow: FakeColab, colab_cli
     hollow.requests.clear()
     found = colab_cli("status", "--json").json
     assert (found["account"]["id"], found["runtimes"][0]["account"]) == ("unknown", "unknown")
-    assert "as whom is unknown" in colab_cli("status").out
+    assert "the account is not known" in colab_cli("status").out
     assert [item for item in hollow.requests if "userinfo" in item.path or "tokeninfo" in item.path] == []
 
 

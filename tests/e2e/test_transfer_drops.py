@@ -47,7 +47,7 @@ def client(cuttable: tuple[Cli, Proxy], monkeypatch: pytest.MonkeyPatch) -> Sess
 
 
 def cutting(proxy: Proxy, every: int) -> tuple[Callable[[int, int], None], list[int]]:
-    """Progress that cuts the connection whenever so many more bytes have gone; and what it was told."""
+    """Progress that cuts the connection whenever this many more bytes have gone; and what it was told."""
     told: list[int] = []
     cuts = [0]
 

@@ -85,7 +85,7 @@ async def twelve(colab: FakeColab, client: Any) -> None:
     # 6. Many files.
     assert (await got(session.sync("many", "many"))).sent == FILES
     assert len((await got(session.list_files("many"))).entries) == FILES
-    # 7. Exactly so many lines.
+    # 7. Exactly this many lines.
     printed = await got(session.run(f"for i in range({LINES}): print(i)"))
     assert printed.stdout == "".join(f"{number}\n" for number in range(LINES))
     # 8. The runtime is taken away: that is said at once, and only `ensure` gets another.

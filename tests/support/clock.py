@@ -34,6 +34,6 @@ class Clock:
         path.write_bytes(struct.pack("d", 0.0))
 
     def wrong_by(self, seconds: float) -> None:
-        """Set it so many seconds before or behind the time."""
+        """Set it this many seconds before or behind the time."""
         with self._path.open("r+b") as file:
             file.write(struct.pack("d", seconds))

@@ -156,7 +156,7 @@ def warm_process(preload: str = "") -> WarmProcess:
 
 
 def read_exactly(connection: socket.socket, size: int) -> bytes:
-    """Read so many bytes.
+    """Read this many bytes.
 
     Raises:
         EOFError: the other side is gone.

@@ -26,7 +26,7 @@ class Loopback:
     """A socket to a kernel in this process. Calls are evaluated as a kernel would; requests about files go to `files`.
 
     Args:
-        answers: after so many answers, the connection is lost; None for never.
+        answers: after this many answers, the connection is lost; None for never.
     """
 
     subprotocol = messages.V1_SUBPROTOCOL

@@ -109,7 +109,7 @@ class Machine:
         return Store(self.state).records()
 
     def set_clock(self, seconds: float) -> None:
-        """Set the clock so many seconds before or behind the time, where that can be done."""
+        """Set the clock this many seconds before or behind the time, where that can be done."""
         if self.clock is not None:
             self.clock.wrong_by(seconds)
 

@@ -55,7 +55,7 @@ class Tmux:
         return self._run("capture-pane", "-p", "-J", "-S", "-")
 
     def wait(self, text: str, times: int = 1) -> str:
-        """The screen, once `text` is on it, so many times."""
+        """The screen, once `text` is on it, this many times."""
         deadline = time.monotonic() + LIMIT
         while (screen := self.screen()).count(text) < times:
             assert time.monotonic() < deadline, f"{text!r} never came:\n{screen}"

@@ -80,7 +80,7 @@ def test_messages_end_between_words(columns: int) -> None:
 
 
 def at(seconds: float) -> str:
-    """A time so many seconds from now, as documents have it."""
+    """A time this many seconds from now, as documents have it."""
     from datetime import UTC, datetime
 
     from lecoder_cgpu.models.base import timestamp

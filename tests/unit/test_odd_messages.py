@@ -1,7 +1,7 @@
 """No message of a kernel can hurt: whatever is wrong with it, each of the four that read it goes on.
 
 They are the watcher (client), the printer and the collectors (client), the recorder and the notebook driver (runtime).
-`python -m tests.unit.test_odd_messages 100000` sends so many through each.
+`python -m tests.unit.test_odd_messages 100000` sends this many through each.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from lecoder_cgpu.guest import packs, trees
 from lecoder_cgpu.guest.beneath import Beneath
 from lecoder_cgpu.guest.unpacker import Unpacker
 
-# Names as people and programs make them: any character, newlines, bytes that are no UTF-8, up to 255 bytes.
+# Names as people and programs make them: any character, newlines, bytes that are not UTF-8, up to 255 bytes.
 names = st.one_of(
     st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1, max_size=20),
     st.binary(min_size=1, max_size=255).map(lambda raw: os.fsdecode(raw.replace(b"/", b"_").replace(b"\0", b"_"))),

@@ -23,7 +23,7 @@ NEVER_EMPTY = (  # where an empty text says as much as a variable that is not se
     *("local", "remote", "path", "run_id", "signal", "endpoint", "url", "to", "output"),
     *("session", "job", "run", "since", "target"),
 )
-BYTES = (  # what may have bytes that are no UTF-8, as names of files do
+BYTES = (  # what may have bytes that are not UTF-8, as names of files do
     *("arguments", "command", "cwd", "environment", "filename", "local", "output", "outputs_dir", "path", "paths"),
     *("pull", "pull_when", "push", "remote", "requirements", "root", "secrets", "sources", "sync", "to", "config_file"),
 )
@@ -157,7 +157,7 @@ def text_problem(value: str, name: str) -> str | None:
     if not value.strip() and name in NEVER_EMPTY:
         return "is empty"
     if name not in BYTES and any("\udc80" <= letter <= "\udcff" for letter in value):
-        return "has bytes that are no UTF-8"
+        return "has bytes that are not UTF-8"
     return "has a NUL character, which no name and no command can have" if "\0" in value and name not in TEXTS else None
 
 

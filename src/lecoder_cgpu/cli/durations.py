@@ -14,7 +14,7 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
 
 
 def seconds(text: str) -> float | None:
-    """Seconds of a duration with units; None when the text is none."""
+    """Seconds of a duration with units; None when the text is not a duration."""
     if not re.fullmatch(rf"(?:(?:{_NUMBER})[smhd])+", text):
         return None
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(rf"({_NUMBER})([smhd])", text))

@@ -22,8 +22,8 @@ TWO_COLUMNS = 60  # columns of a page from which on there is room for names besi
 NAMES = 30  # columns that names may take there
 FEW_NAMES = 10  # and on narrower pages
 
-# A part of a page: ["usage", LINE], ["text", PARAGRAPHS], ["line", LINE], or a list whose names take so many columns at
-# least: ["list", TITLE, COLUMNS, [[NAME, MEANING], …]]. Lists, as in JSON.
+# A part of a page: ["usage", LINE], ["text", PARAGRAPHS], ["line", LINE], or a list whose names take at least COLUMNS:
+# ["list", TITLE, COLUMNS, [[NAME, MEANING], …]]. Lists, as in JSON.
 Block = list[Any]
 
 
@@ -57,7 +57,7 @@ def columns() -> int:
 
 
 def render(blocks: Sequence[Block], columns: int) -> str:
-    """The text of a page, for a terminal of so many columns."""
+    """The text of a page, for a terminal of this many columns."""
     width = max(columns, NARROWEST) - 2
     return own_commands.as_typed("\n\n".join("\n".join(_lines(block, width)) for block in blocks))
 

@@ -266,7 +266,7 @@ def check_text(words: Sequence[str], what: str) -> None:
             word.encode()
         except UnicodeEncodeError:
             raise errors.UsageError(
-                f"{what} holds bytes that are no UTF-8: {word.encode('utf-8', 'surrogateescape')!r}",
+                f"{what} holds bytes that are not UTF-8: {word.encode('utf-8', 'surrogateescape')!r}",
                 name="NotText",
                 hint="let the shell of the runtime make them: lecoder-cgpu run \"cat $'\\xe9.txt'\"",
             ) from None

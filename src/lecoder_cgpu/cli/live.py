@@ -197,7 +197,7 @@ class KernelView:
             self._write("stderr", (lines if self._raw or self._terminal else strip_ansi(lines)) + "\n")
 
     def _picture(self, event: messages.Display) -> bool:
-        """Show an output as an image, or say where it is; False if it is none, or redraws an earlier output."""
+        """Show an output as an image, or say where it is; False if it is not an image, or redraws an earlier output."""
         if self._pictures is None or event.update or not any(mime.startswith("image/") for mime in event.data):
             return False
         self._clear_if_due()

@@ -181,7 +181,7 @@ def is_code(text: str) -> bool:
 
 
 def _sent_along(words: Sequence[str], name: str) -> str:
-    """The command that sends the folder of this machine with a script that is none of Python, and executes it there."""
+    """The command that sends the folder of this machine with a script that is not Python, and executes it there."""
     is_program = name.startswith("./") and os.access(name, os.X_OK)
     interpreter = ["bash"] if words[0] == name and not is_program else []
     return f"lecoder-cgpu run --sync . {shlex.join([*interpreter, *redaction.words(words)])}"

@@ -205,7 +205,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, most: int) -> str:
-    """A text of so many columns at most."""
+    """A text of this many columns at most."""
     if width(text) <= most:
         return text
     if text.isascii():

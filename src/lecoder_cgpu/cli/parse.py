@@ -267,7 +267,7 @@ def transfers(arguments: Sequence[str]) -> bool:
 
 
 def _until_a_word(arguments: Sequence[str]) -> list[str]:
-    """The options before the first word that is none."""
+    """The options before the first word that is not an option."""
     position = 0
     while position < len(arguments) and arguments[position].startswith("-"):
         position += option_length(arguments[position:], {**RUN_OPTIONS, "--public-key": True}) or 1

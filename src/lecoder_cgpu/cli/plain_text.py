@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # What a terminal would obey and no reader would see: control characters, escape sequences of both kinds, and what turns
-# the direction of writing around. Halves of surrogate pairs stand for bytes that are no UTF-8.
+# the direction of writing around. Halves of surrogate pairs stand for bytes that are not UTF-8.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ENDS = re.compile("[\n\r\x0b\x0c\x85\u2028\u2029]")
 

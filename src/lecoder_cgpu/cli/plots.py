@@ -14,12 +14,12 @@ LOWEST, HIGHEST = 4, 12  # rows of a curve
 
 
 def rows_each(curves: int, rows: int) -> int:
-    """How high each of some curves may be, on a terminal with so many rows."""
+    """How high each of some curves may be, on a terminal with this many rows."""
     return min(max((rows - 2) // max(curves, 1) - 2, LOWEST), HIGHEST)
 
 
 def lines(series: Series, columns: int, rows: int) -> list[Sequence[str]]:
-    """One curve with its name and its axes, in so many columns; `rows` are those of the curve itself."""
+    """One curve with its name and its axes, in this many columns; `rows` are those of the curve itself."""
     low, high, first, last = min(series.y), max(series.y), min(series.x), max(series.x)
     labels = {0: number(high), rows - 1: number(low) if low != high else ""}
     margin = max(map(len, labels.values())) + 1

@@ -27,7 +27,7 @@ def span(seconds: float) -> str:
 
 
 def moment(stamp: str) -> float | None:
-    """Seconds since 1970 of a time in a document; None if it is none."""
+    """Seconds since 1970 of a time in a document; None if it is not a time."""
     try:
         found = datetime.fromisoformat(stamp)
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

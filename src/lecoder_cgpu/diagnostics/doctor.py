@@ -220,7 +220,7 @@ def _login(client: SessionManager) -> Iterator[Finding]:
     account = login.account()
     named = account is not None and account.id != UNKNOWN_ACCOUNT
     yield _finding(
-        "login", "ok", f"logged in as {account.id}" if account and named else "logged in, as whom is unknown"
+        "login", "ok", f"logged in as {account.id}" if account and named else "logged in; the account is not known"
     )
     known = login.known_token()
     try:  # a token that is kept says nothing of Google

@@ -38,7 +38,7 @@ from .transfer import (
     transfer_key,
 )
 
-BY_HTTP = 8 << 20  # a file with at least so many bytes is read from the server itself, if the server has it
+BY_HTTP = 8 << 20  # a file with at least this many bytes is read from the server itself, if the server has it
 HTTP_FAILURES = 3  # in a row, without a byte between them
 
 _numbers = count()

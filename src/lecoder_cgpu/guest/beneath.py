@@ -177,7 +177,7 @@ class Folder:
         os.symlink(target, self._at(name), dir_fd=self._descriptor)
 
     def target(self, name: str) -> str | None:
-        """The target of a link as it is written; None when it is none."""
+        """The target of a link as it is written; None when it is not a link."""
         try:
             return os.readlink(self._at(name), dir_fd=self._descriptor)
         except OSError:

@@ -61,7 +61,7 @@ def message(parts: list[Any]) -> Message:
     """The message in the frames of a socket.
 
     Raises:
-        ValueError: these frames are none.
+        ValueError: these frames are not a message.
     """
     start = parts.index(_DELIMITER) + 2  # behind the signature
     if len(parts) < start + 4:
@@ -107,7 +107,7 @@ def _pieces(content: Any, begin: int) -> Iterator[bytes]:
 
 
 def load(part: Any) -> dict[str, Any]:
-    """A part of a message; an empty object if it is none. Kernels may send what is not UTF-8 (protocol J33)."""
+    """A part of a message; an empty object if it is not JSON. Kernels may send what is not UTF-8 (protocol J33)."""
     try:
         found = json.loads(bytes(part).decode("utf-8", "replace"))
     except (ValueError, RecursionError):

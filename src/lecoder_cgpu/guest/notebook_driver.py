@@ -359,7 +359,7 @@ class Driver:
 
 
 def load(part: bytes) -> dict[str, Any]:
-    """A part of a message; an empty object if it is none. Kernels may send what is not UTF-8 (protocol J33)."""
+    """A part of a message; an empty object if it is not JSON. Kernels may send what is not UTF-8 (protocol J33)."""
     try:
         found = json.loads(part.decode("utf-8", "replace"))
     except (ValueError, RecursionError):

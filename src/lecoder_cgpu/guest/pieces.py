@@ -27,7 +27,7 @@ def keep(key: str, number: int, piece: str) -> None:
 
 
 def whole(key: str, count: int) -> str:
-    """The text of that key, which came in so many pieces."""
+    """The text of that key, which came in this many pieces."""
     found = _texts.get(key, {})
     if len(found) != count:
         raise RuntimeError("the code has not arrived as a whole, so nothing of it was executed")

@@ -351,7 +351,7 @@ def _exception(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(lines: list[str], most: int) -> list[str]:
-    """The last lines, of so many characters in all."""
+    """The last lines, of this many characters in all."""
     first = len(lines)
     while first and (most := most - len(lines[first - 1])) >= 0:
         first -= 1

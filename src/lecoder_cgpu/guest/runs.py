@@ -303,8 +303,8 @@ class Feeder:
 
 
 def as_text(value: Any) -> Any:
-    """A name, a word or a list of them as a message can have them: bytes that are no UTF-8 as `\\xff`, half a character
-    as `\\ud800`."""
+    """A name, a word or a list of them as a message can have them: bytes that are not UTF-8 as `\\xff`, half a
+    character as `\\ud800`."""
     if isinstance(value, list):
         return [as_text(item) for item in value]
     if not isinstance(value, str) or value.isascii():

@@ -101,7 +101,7 @@ def encode(method: str, arguments: dict[str, Any]) -> str:
         return msgspec.json.encode(request).decode()
     except (
         UnicodeEncodeError
-    ):  # bytes that are no UTF-8, each as half of a surrogate pair; there they become bytes again
+    ):  # bytes that are not UTF-8, each as half of a surrogate pair; there they become bytes again
         return json.dumps(request)
 
 

@@ -243,7 +243,7 @@ class Helper(Calls):
 
     def ask_files(self, header: bytes, data: bytes | memoryview | None, most: int) -> list[Any]:
         """The same where binary frames do not pass, or large ones: the content goes and comes as base64 inside calls,
-        at most so many bytes in each. Returns the answer's buffers."""
+        at most this many bytes in each. Returns the answer's buffers."""
         while True:
             try:
                 return self._ask_files(header, data, min(most, self.size.content))

@@ -243,7 +243,7 @@ class FileService:
 
 
 def _piece(answer: Answer, size: int) -> memoryview:
-    """The content of an answer, of at most so many bytes."""
+    """The content of an answer, of at most this many bytes."""
     if len(answer.content) > size:
         raise unexpected(f"{len(answer.content)} bytes where {size} were asked for")
     return answer.content

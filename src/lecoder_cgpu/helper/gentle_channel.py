@@ -23,7 +23,7 @@ class Pace:
     """Decides how long to pause after a request, from the processor time that it took there.
 
     Args:
-        limit: seconds of pauses in all. pause: waits for so many seconds.
+        limit: seconds of pauses in all. pause: waits for this many seconds.
     """
 
     def __init__(self, limit: float, pause: Callable[[float], None] = time.sleep) -> None:

@@ -38,7 +38,7 @@ MAX_TEXT = 16 * 2**10  # bytes kept of each stream
 MAX_COMMAND = 64 * 2**10
 SLACK = 16 * 2**10  # characters; no token that is known by its looks is longer
 # Concurrent writers append in the order in which they end, so entries are put into their order in time within a window
-# of at least so many entries and bytes. Rotation by the predecessor leaves up to 1000 entries in reverse order:
+# of at least this many entries and bytes. Rotation by the predecessor leaves up to 1000 entries in reverse order:
 # once a line is newer than the one after it, the window grows to hold such a block.
 WINDOW_ENTRIES = 32
 WINDOW_BYTES = 64 * 2**10
@@ -308,7 +308,7 @@ def parse_since(text: str, now: datetime) -> datetime:
     """The time that `--since` names: an age, a date, `today` or `yesterday` (in the time zone of `now`).
 
     Raises:
-        errors.UsageError: it is none of these.
+        errors.UsageError: it is not one of these.
     """
     wanted = text.strip().lower()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -96,7 +96,7 @@ def of_streams(texts: Sequence[str], wanted: re.Pattern[str] | None = None) -> l
 
 
 def thinned(series: Series, most: int = SHOWN) -> Series:
-    """A series of so many points at most: of each stretch, the lowest and the highest."""
+    """A series of this many points at most: of each stretch, the lowest and the highest."""
     if len(series.y) <= most:
         return series
     stretches = max(most // 2, 1)

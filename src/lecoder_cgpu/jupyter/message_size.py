@@ -33,8 +33,8 @@ class MessageSize:
         return (self.most - (4 << 10)) * 3 // 4
 
     def take_less(self, size: int = GUESS) -> bool:
-        """After a message of so many bytes closed a socket: try half of it from now on. False where that is too little
-        to be worth it."""
+        """After a message of this many bytes closed a socket: try half of it from now on. False where that is too
+        little to be worth it."""
         less = max(min(self.most, size) // 2, LEAST)
         if less >= self.most:
             return False

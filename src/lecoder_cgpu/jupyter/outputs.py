@@ -244,7 +244,7 @@ def short_name(name: str) -> str:
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Text of at most so many bytes: its beginning and its end, with a line in place of what was left out."""
+    """Text of at most this many bytes: its beginning and its end, with a line in place of what was left out."""
     buffer = BoundedBuffer(limit)
     buffer.add(text.encode("utf-8", "surrogatepass"))
     return buffer.text("surrogatepass") if buffer.truncated else text

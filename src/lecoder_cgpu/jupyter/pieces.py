@@ -38,7 +38,7 @@ def _name() -> str:
 
 
 def cut(text: str, key: str, most: int) -> Pieces:
-    """Cut a text for messages of at most so many bytes.
+    """Cut a text for messages of at most this many bytes.
 
     Args:
         key: letters and digits that stand for this text and this attempt.

@@ -89,7 +89,7 @@ class WatchState:
         self.actions.append(action)
 
     def set(self, clock: Clock, seconds: float) -> None:
-        """Let a clock be due in so many seconds."""
+        """Let a clock be due in this many seconds."""
         self.clocks[clock] = self.now + seconds
 
     def due(self, clock: Clock) -> bool:

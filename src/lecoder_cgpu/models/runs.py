@@ -68,7 +68,7 @@ StoppedBy = Literal["timeout", "idle-timeout", "interrupt", "no-input", "kill", 
 
 
 def job_state(word: str) -> JobState:
-    """How a runtime says that a run stands. A word that is not known here is none for an end."""
+    """How a runtime says that a run stands. A word that is not known here does not mean an end."""
     return known(word, JobState, "running")
 
 
@@ -148,8 +148,8 @@ class Release(Struct, kw_only=True):
 
 
 class OrderedOutput(Struct, kw_only=True):
-    """One piece of `order`: so many `bytes` of a stream as they were written, or with `index` one of `display_data` or
-    of `shownErrors`."""
+    """One piece of `order`: this many `bytes` of a stream as they were written, or with `index` one of `display_data`
+    or of `shownErrors`."""
 
     of: Literal["stdout", "stderr", "display", "error"]
     bytes: int | Optional = UNSET

@@ -1,7 +1,7 @@
 """Reads the answers of servers within limits: their size, also unpacked, the time that they take, and their depth.
 
 A server that is broken or hostile costs a bounded amount of memory and time, and its answer is an error that names it.
-Whoever decodes an answer need not fear what only damaged JSON has: bytes that are no UTF-8, or depth without end.
+Code that decodes an answer is safe from what only damaged JSON has: bytes that are not UTF-8, or endless depth.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Clock:
         self._end = time.monotonic() + limit + sent / SLOWEST
 
     def left(self, received: int = 0) -> float:
-        """Seconds that are left after so many bytes of the answer."""
+        """Seconds that are left after this many bytes of the answer."""
         return self._end + received / SLOWEST - time.monotonic()
 
 

@@ -263,7 +263,7 @@ class DirectSocket:
         """The next message.
 
         Raises:
-            TimeoutError: none came within so many seconds. Closed: see there.
+            TimeoutError: none came within this many seconds. Closed: see there.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._arrived or self._over.is_set(), timeout):

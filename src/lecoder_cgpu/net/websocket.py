@@ -230,7 +230,7 @@ class WebSocket:
 
     def _acknowledge_at_once(self) -> None:
         # A stock server waits for our ACK before it sends its second small frame (protocol J23). The option is not
-        # sticky, hence once per frame.
+        # sticky, so once for each frame.
         quick = getattr(socket, "TCP_QUICKACK", None)
         if quick is not None:
             with contextlib.suppress(OSError):

@@ -109,7 +109,7 @@ class Drive:
         """Notebooks that are not in the bin, page after page.
 
         Args:
-            limit: at most so many. order: one of `ORDERS`.
+            limit: at most this many. order: one of `ORDERS`.
             everything: not only those that this tool made; needs a scope that logins do not ask for.
         """
         self._login.require(credentials.DRIVE_FILE, "listing notebooks")
@@ -155,7 +155,7 @@ class Drive:
         return self._decode(self._call("GET", self._path(identity), {"fields": FIELDS}, identity=identity), File)
 
     def download(self, identity: str, most: int = LARGEST) -> bytes:
-        """A file's content, of at most so many bytes."""
+        """A file's content, of at most this many bytes."""
         return self._call("GET", self._path(identity), {"alt": "media"}, identity=identity, most=most).data
 
     def create(self, name: str, content: bytes) -> File:

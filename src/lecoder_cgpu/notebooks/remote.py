@@ -30,7 +30,7 @@ def shown(address: str) -> str:
     """An address as it may be printed and kept: without user, password, query and fragment.
 
     Raises:
-        errors.UsageError: (`UnknownAddress`) it is none.
+        errors.UsageError: (`UnknownAddress`) it is not an address.
     """
     try:
         parts = urlsplit(address)

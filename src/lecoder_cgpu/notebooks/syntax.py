@@ -134,8 +134,8 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True)
 class Syntax:
-    """How one language sets a variable: its name, the pattern of names, words that are none, how a value is written,
-    and the line that assigns, in which `{keyword}` is what declares the variable in the notebook's own cell."""
+    """How one language sets a variable: its name, the pattern of names, words that are not names, how a value is
+    written, and the line that assigns. `{keyword}` there is what declares the variable in the notebook's own cell."""
 
     language: str
     literal: Callable[[Any], str]

@@ -132,5 +132,5 @@ def digest(described: Sequence[Any]) -> str:
     """A hash of what a job was started with: the same key with other input is a conflict."""
     try:
         return sha256(msgspec.json.encode(described)).hexdigest()
-    except UnicodeEncodeError:  # an argument or a variable has bytes that are no UTF-8
+    except UnicodeEncodeError:  # an argument or a variable has bytes that are not UTF-8
         return sha256(json.dumps(described).encode()).hexdigest()

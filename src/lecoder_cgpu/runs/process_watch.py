@@ -91,7 +91,7 @@ class ProcessRun:
         return Timing(timestamp(self._sent_at), timestamp(ended), milliseconds)
 
     def delivered_less_than(self, stdout: int, stderr: int) -> bool:
-        """Whether less of a stream was delivered than so many bytes: its file on the runtime was cut meanwhile."""
+        """Whether less of a stream was delivered than this many bytes: its file on the runtime was cut meanwhile."""
         return self._follower.stdout_offset < stdout or self._follower.stderr_offset < stderr
 
     def start(self, launch: Launch = DEFAULT) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 NEEDED = "HF_TOKEN"  # the secret that a Hub needs, by name
-LEAST = 60.0  # seconds between two commits: a Hub allows so many an hour
+LEAST = 60.0  # seconds between two commits: a Hub limits their number in an hour
 FOLDER_HINT = "--push out:/content/drive/MyDrive/out"
 HUB_HINT = "--push out:hf://OWNER/NAME/FOLDER; hf://datasets/OWNER/NAME for a dataset"
 
@@ -86,7 +86,7 @@ def check(pushes: Sequence[tuple[str, str]], secrets: Collection[str], every: fl
             )
         if every is not None and every < LEAST:
             raise errors.UsageError(
-                f"--push {path}:{target}: each copy to the Hub is a commit, of which it takes so many an hour",
+                f"--push {path}:{target}: each copy to the Hub is a commit, and it allows only some of them in an hour",
                 hint="--every 1m, or more",
             )
 

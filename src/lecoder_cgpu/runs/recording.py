@@ -207,7 +207,7 @@ class RecordingReader:
         return self._helper.record(self._kernel, settle=True) > seconds
 
     def is_incomplete(self, inputs: int = 0) -> bool:
-        """Whether output is missing in the recording of a run that asked for input so many times."""
+        """Whether output is missing in the recording of a run that asked for input this many times."""
         lost = self.bytes_dropped > 0 or self.headless or self.incomplete or self.passed_over > 0
         return lost or self.messages_missing > inputs
 

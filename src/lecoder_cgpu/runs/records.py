@@ -309,7 +309,7 @@ def settle(manager: SessionManager) -> None:
 
 
 def _unknown_to_its_job(manager: SessionManager, entry: HistoryEntry) -> str | None:
-    """Why nobody knows how a run ended that is an attempt of a job; None if it is none, or was lost."""
+    """Why nobody knows how a run ended that is an attempt of a job; None if it is not an attempt, or was lost."""
     from . import job_plans
 
     plan = job_plans.find(manager.state_dir, str(entry.run_id))

@@ -52,7 +52,7 @@ def write(state_dir: Path, record: KeeperRecord) -> None:
 
 
 def ensure(settings: config.Config, state_dir: Path, notify: Callable[[str], None]) -> None:
-    """Make sure that a keeper runs. The sessions that it shall keep must be stored already. A failure is told, and
+    """Make sure that a keeper runs. The sessions to keep must be stored already. A failure is told, and
     fails no command."""
     if settings.get("keeper").value == "off":
         return

@@ -127,7 +127,7 @@ class SessionManager:
         return session
 
     def keep(self) -> None:
-        """See to it that the keeper runs. The session that it shall keep is stored already."""
+        """See to it that the keeper runs. The session to keep is stored already."""
         from . import keeper_process
 
         keeper_process.ensure(self.config, self.state_dir, self.notify)

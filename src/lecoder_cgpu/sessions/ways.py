@@ -88,7 +88,7 @@ class Ways:
             self.notify("binary messages do not pass to this runtime: files go as text, which takes a third more")
 
     def note_message_size(self, most: int | None) -> None:
-        """Remember that only messages of at most so many bytes pass to or from this runtime; None: all that usually
+        """Remember that only messages of at most this many bytes pass to or from this runtime; None: all that usually
         do."""
         told = self.record.message_size is not None or most is None
 

@@ -111,7 +111,7 @@ class Lease(Struct, kw_only=True):
     """For how long a session's runtime is held. Durations in seconds, None for no limit; moments as Unix times.
 
     `idle`: release after so long without work. `maxRuntime`: release so long after `began`, work or not. `maxUnits`:
-    release when so many compute units were spent since `began`; `units` is what the keeper has counted. `lastWork`:
+    release when this many compute units were spent since `began`; `units` is what the keeper has counted. `lastWork`:
     when the keeper last saw work. `ended`: which of the limits ended the runtime, and `why` in words.
     """
 

@@ -192,7 +192,7 @@ def _range(name: str, token: str) -> Sequence[str]:
     """The values of `0..4` or `0..10..2`; any other text is one value.
 
     Raises:
-        errors.UsageError: it begins as a range and is none.
+        errors.UsageError: it begins like a range and is not one.
     """
     found = _RANGE.fullmatch(token)
     if found is None:

@@ -177,7 +177,7 @@ class SweepFolder:
 
 
 def decoded(content: bytes | None, kind: Any) -> list[Any]:
-    """The documents of JSON lines; what is none is passed over."""
+    """The documents of JSON lines; other lines are passed over."""
     decoder = msgspec.json.Decoder(kind)
     found = []
     for line in (content or b"").split(b"\n"):

@@ -40,8 +40,8 @@ class Damaged(ValueError):
 def encode(document: msgspec.Struct | dict[str, str]) -> bytes:
     """A document for a state file.
 
-    Words of a command line may hold bytes that are no UTF-8, each as half of a surrogate pair, which JSON can tell only
-    as an escape; `decode` brings them back.
+    Words of a command line may hold bytes that are not UTF-8, each as half of a surrogate pair, which JSON can tell
+    only as an escape; `decode` brings them back.
     """
     try:
         return msgspec.json.encode(document)

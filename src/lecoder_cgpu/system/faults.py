@@ -44,7 +44,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def _machine(error: BaseException) -> errors.Error | None:
     if isinstance(error, UnicodeEncodeError) and any(not _is_text(word) for word in sys.argv):
         return errors.UsageError(
-            "an argument holds bytes that are no UTF-8, and this place takes text alone",
+            "an argument holds bytes that are not UTF-8, and this place takes text alone",
             name="NotText",
             hint="give it in UTF-8 (uploads and downloads take names of any bytes), then repeat the same command",
         )

@@ -17,7 +17,7 @@ def opened(content: bytes) -> Any:
     """The image, whose pixels are read when they are used.
 
     Raises:
-        OSError, ValueError, SyntaxError: it is none of these, or larger.
+        OSError, ValueError, SyntaxError: it is something else, or larger.
     """
     from PIL import Image
 

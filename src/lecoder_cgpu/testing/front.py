@@ -375,7 +375,7 @@ def parse(data: bytes) -> Head:
     """The head of a request.
 
     Raises:
-        EOFError: it is none.
+        EOFError: it is not one.
     """
     first, *rest = data.decode("latin-1").split("\r\n")
     words = first.split(" ")

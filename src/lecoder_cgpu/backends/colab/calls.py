@@ -110,7 +110,8 @@ def listed(answer: Any, key: str) -> list[dict[str, Any]]:
     rows = answer.get(key, []) if isinstance(answer, dict) else answer
     if not isinstance(answer, dict) or not isinstance(rows, list):
         raise errors.UnexpectedAnswer(
-            f"Colab's listing of {key} is none: {str(rows)[:80]!r}", hint="lecoder-cgpu debug tail shows the requests"
+            f"Colab's listing of {key} is not a list: {str(rows)[:80]!r}",
+            hint="lecoder-cgpu debug tail shows the requests",
         )
     return [row for row in rows if isinstance(row, dict)]
 

@@ -121,7 +121,7 @@ class Hub:
         """The Hub's version, and the proof that it is one.
 
         Raises:
-            errors.ConnectionFailed: (`NotJupyterHub`) it is none.
+            errors.ConnectionFailed: (`NotJupyterHub`) it is not a Hub.
         """
         try:
             return self._get("hub/api/", About).version

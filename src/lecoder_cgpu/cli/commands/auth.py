@@ -258,7 +258,7 @@ def _text(document: LoginInfo, steps: str) -> str:
         return f"not logged in ({document.notice})\nlog in with: {steps}"
     account = document.account
     known = isinstance(account, Account) and account.id != UNKNOWN_ACCOUNT
-    who = f" as {account.label} <{account.id}>" if known else ", as whom is unknown"  # type: ignore[union-attr]
+    who = f" as {account.label} <{account.id}>" if known else "; the account is not known"  # type: ignore[union-attr]
     where = {
         "session": "",
         "adc": ", by application default credentials",

@@ -318,7 +318,7 @@ def _signal(typed: str) -> str:
     """The name of a signal: KILL, sigkill and 9 are SIGKILL, by the numbers of Linux.
 
     Raises:
-        errors.UsageError: the number is none that has the same meaning everywhere.
+        errors.UsageError: the number does not mean the same everywhere.
     """
     if not typed.isdecimal():
         return f"SIG{typed.upper().removeprefix('SIG')}"

@@ -200,7 +200,7 @@ def _login(item: ProfileDocument) -> str:
     """Whose login a profile has, for people."""
     who = item.account.id if item.account is not UNSET else "not logged in"
     if item.authenticated and item.account is not UNSET and item.account.id == "unknown":
-        who = "logged in, as whom is unknown"
+        who = "logged in; the account is not known"
     shares = f" (that of {item.shares})" if isinstance(item.shares, str) else ""
     return f"{who}{shares}" if item.problem is UNSET else f"problem: {item.problem}"
 

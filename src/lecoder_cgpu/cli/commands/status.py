@@ -50,7 +50,7 @@ def command(app: App) -> Answer:
 def _account(document: Status, seen: dict[str, float]) -> list[Line]:
     """What is known of the account, and how many sessions there are."""
     known = isinstance(document.account, Account) and document.account.id != UNKNOWN_ACCOUNT
-    who = f"logged in as {document.account.id}" if known else "logged in, as whom is unknown"  # type: ignore[union-attr]
+    who = f"logged in as {document.account.id}" if known else "logged in; the account is not known"  # type: ignore[union-attr]
     lines: list[Line] = [(f"google       {who if document.authenticated else 'not logged in'}",)]
     if isinstance(document.problem, str):
         lines.append(("problem      ", Cell(document.problem, "red")))

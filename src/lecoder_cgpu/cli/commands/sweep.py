@@ -91,7 +91,7 @@ def _work(function: F) -> F:
             "--jobs",
             type=click.IntRange(1, 100),
             metavar="NUMBER",
-            help="Start so many runtimes for the sweep at most, and release them at the end.",
+            help="Start this many runtimes for the sweep at most, and release them at the end.",
         ),
         _sessions,
         click.option("--retry-failed", is_flag=True, help="Run items again that have failed."),
@@ -142,7 +142,7 @@ def start(context: click.Context, /, words: tuple[str, ...], **options: Any) -> 
     is given again goes on: what has a result is not run again, and more values are added. Another command, other code
     or another kind of runtime is another sweep. Ctrl-C leaves what runs.
 
-    Exit 0: all is fine. 1: items failed. Else as everywhere: 74 where runtimes were lost, 69 where none is to be had.
+    Exit 0: all is fine. 1: items failed. Else as everywhere: 74 for lost runtimes, 69 when no runtime is available.
 
     \b
     lecoder-cgpu sweep -p lr=0.1,0.01 -p seed=0..4 --dry-run -- python train.py --lr {lr} --seed {seed}

@@ -103,7 +103,7 @@ def _claims(value: str) -> dict[str, Any]:
 
 
 def stale_token(subject: Subject) -> Seen:
-    """What a token answers that is none (protocol C30). Waiting for an old one would take an hour."""
+    """What an invalid token is answered (protocol C30). Waiting for an old one would take an hour."""
     proxy = subject.session.record.runtime.proxy
     if proxy is None or not proxy.token:
         raise NotSeen("the runtime has none")

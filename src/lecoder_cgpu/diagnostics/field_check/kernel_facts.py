@@ -123,8 +123,8 @@ def data_rate(subject: Subject) -> Seen:
 
 
 def _rate(subject: Subject, code: str, text: str, sent: int, will: str, *, limited: bool) -> Seen:
-    """What comes of so many messages with that text, where two thirds of them may come in 3 s if there is a limit, and
-    whether that is as it should be if it is `limited`."""
+    """What comes of this many messages with that text, where two thirds of them may come in 3 s if there is a limit,
+    and whether that is as it should be if it is `limited`."""
     with subject.line() as line:
         found = line.ask(code, linger=QUIET, wait=FLOOD_LIMIT)
     came = [at for message, at in zip(found.messages, found.times, strict=True) if _text(message) == text]

@@ -289,7 +289,7 @@ class Line:
     def request(
         self, code: str = "answer = 1", *, padding: int = 0, buffers: tuple[bytes, ...] = ()
     ) -> messages.Request:
-        """A question: code that sets `answer`, in a message that is so many bytes longer, with these binary parts."""
+        """A question: code that sets `answer`, in a message that is this many bytes longer, with these binary parts."""
         expression = f"__import__('json').dumps((lambda n: (exec({code!r}, n), n['answer'])[1])({{}}))"
         asked = messages.execute_request(
             "#" + "x" * padding if padding else "",
