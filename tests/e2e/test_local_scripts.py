@@ -141,6 +141,8 @@ def test_stdin_that_is_not_sent_is_told(lab: Cli, tmp_path: Path) -> None:
 def test_code_through_a_pipe(lab: Cli) -> None:
     assert lab("run", "-m", "kernel", stdin=b"print(6*7)\n").out == "42\n"
     assert lab("run", stdin=b"for i in 1 2\ndo echo $i\ndone\n").out == "1\n2\n"
+    python = lab("run", stdin=b"print(6*7)\n")
+    assert "Python is run with -m kernel: lecoder-cgpu run -m kernel -f -" in python.err
     nothing = lab("run", "-m", "kernel", stdin=b"")
     assert (nothing.code, "there is no code" in nothing.err) == (2, True)
     assert lab("run").code == 2, "/dev/null is not waited for"

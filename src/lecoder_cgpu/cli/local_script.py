@@ -187,10 +187,11 @@ def _sent_along(words: Sequence[str], name: str) -> str:
     return f"lecoder-cgpu run --sync . {shlex.join([*interpreter, *redaction.words(words)])}"
 
 
-def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script | None) -> None:
-    """Say what to do about a command that looked there for a file that lies here.
+def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script | None, command: str) -> None:
+    """Say what to do about a command that looked there for a file that lies here, or is Python.
 
     Args:
+        words: as they were typed. command: what was executed, which may have come through a pipe.
         alone: the script that was sent without its folder.
     """
     said = document.stderr if isinstance(document.stderr, str) else ""
@@ -207,8 +208,8 @@ def advise(printer: Printer, words: Sequence[str], document: Run, alone: Script 
             return
         advice = f"{lacks[1]} lies beside {alone.path}, which was sent alone: lecoder-cgpu run --sync {beside} {shown}"
     else:
-        if ("syntax error" in said or "command not found" in said) and is_code(typed):
-            shown = shlex.join(redaction.words([typed]))
+        if ("syntax error" in said or "command not found" in said) and is_code(typed or command):
+            shown = shlex.join(redaction.words([typed])) if typed else "-f -"
             document.error.suggestion = f"Python is run with -m kernel: lecoder-cgpu run -m kernel {shown}"
             printer.notify(document.error.suggestion)
             return

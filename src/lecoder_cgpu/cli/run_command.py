@@ -421,7 +421,7 @@ class Invocation:
         self._pull(session, document)
         alone = self.script if self.options["sync"] is None else None
         if self.script is None or alone is not None:
-            local_script.advise(self.printer, self.words, document, alone)
+            local_script.advise(self.printer, self.words, document, alone, command)
         self._remember(session, document, command)
         hook.finish(self.printer, self.options["on_finish"], document, document.run_id, self.app.config.profile.name)
         if self.own is not None:
