@@ -257,7 +257,7 @@ def test_an_accelerator_with_a_lease(lender: Place) -> None:
     assert failure["error"]["billing"] == "running"
     runtime = lender("status", "--json").json["runtimes"][0]
     assert runtime["unitsPerHour"] > 0
-    assert lender("status").out.count("lease") == 1
+    assert lender("status").out.count("if idle") == 1
     assert lender("sessions", "close").code == 0
     assert lender.held() == 0
 
