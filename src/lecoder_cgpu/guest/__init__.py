@@ -4,16 +4,15 @@
   output, `report` measures GPUs, memory and disks, `state_files` reads and writes the documents of runs. `pieces` puts
   text together that is too long for one message.
 * Processes: `supervisor` starts and watches one, with the variables of `environment`; `output_streams` carries its
-  output, `pushes` and `hub_pushes` (by `hub_upload`; for both, `pushed_files`) copy results elsewhere,
-  `placing` puts files in place when a run starts, and `output_order` tells
-  which stream came first; `limits` says when it has had its time, `usage` notes what it uses (`memory`: what the
-  machine has), `processes` tells it from others, `run_processes` finds and ends everything that a run started.
+  output, `pushes` and `hub_pushes` (by `hub_upload`; for both, `pushed_files`) copy results elsewhere, `placing` puts
+  files in place when a run starts, and `output_order` tells which stream came first; `limits` says when it has had its
+  time, `usage` notes what it uses (`memory`: what the machine has), `processes` tells it from others, `run_processes`
+  finds and ends everything that a run started.
 * Kernels: `recorders` has a `recorder` for each, which keeps what it publishes as a `recording`; `kernel_sockets` are
   the connections to it, `reply_notes` has it publish its replies, `executor` gives it jobs, one after the other.
   `last_words` has it keep what it prints where its death leaves it, `kernel_children` finds what its code has started.
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
-  carry many small files, `aside` has
-  `aside_server` answer at low priority what must not slow the work.
+  carry many small files, `aside` has `aside_server` answer at low priority what must not slow the work.
 * Programs of their own: `programs` starts the supervisor and `lease_guard`, which ends work and releases the runtime;
   `leftovers` tells both whether what ended runs left in the background is at work. `hub_activity` tells a JupyterHub
   that work goes on, `kernel_activity` the kernel's server. Without the helper, `notebook_driver` runs a notebook,

@@ -35,25 +35,19 @@ _START = "import sys; exec(compile(open(sys.argv[1], encoding='utf-8').read(), s
 _PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hub_upload.py")
 
 
-class HubPush:
-    """One declared copy.
+class HubPush(pushed_files.Declared):
+    """To an address, as `runs/pushed.py` has checked it.
 
     Args:
-        source: a file or a folder. target: an address, as `runs/pushed.py` has checked it.
         aside: a folder for copies, which is made and deleted. environment: of the run, with its token.
     """
 
     def __init__(self, source: str, target: str, aside: str, environment: dict[str, str]) -> None:
-        self.source = source
-        self.target = target
-        self.problem: str | None = None
-        self.restless: list[str] = []
-        self.at: float | None = None
+        super().__init__(source, target)
         self._aside = aside
         self._environment = {**environment, **QUIET}
         for name in WITHOUT:
             self._environment.pop(name, None)
-        self._there: dict[str, Stamp] = {}
         path = target[len(HUB) :].strip("/").split("/")
         kind = KINDS.get(path[0])
         if kind is not None:
@@ -63,12 +57,7 @@ class HubPush:
         self._folder = "".join(f"{part}/" for part in path[2:])
         self._python: str | None = None  # the one that has the library
 
-    def copy(self, deadline: float, *, last: bool = False) -> None:
-        """Write what is new, until a moment of `time.monotonic`. What goes wrong is noted, and tried again."""
-        self.restless, self.problem = [], None
-        if not os.path.exists(self.source):
-            self.problem = "there is no such file or folder"
-            return
+    def _round(self, deadline: float, *, last: bool) -> None:
         try:
             found, staged = self._moment()
             gone = [] if self.restless else sorted(set(self._there) - set(found))
@@ -77,15 +66,12 @@ class HubPush:
                 self._there.update(staged)
                 for name in gone:
                     del self._there[name]
-            if not self.restless:
-                self.at = time.time()
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             self.problem = str(error)
         finally:
             shutil.rmtree(self._aside, ignore_errors=True)
 
     def end(self, document: dict[str, Any], deadline: float) -> None:
-        """Write the run's end beside what was copied."""
         try:
             os.makedirs(self._aside, mode=0o700, exist_ok=True)
             with open(os.path.join(self._aside, pushed_files.DONE), "w", encoding="utf-8") as file:
@@ -95,10 +81,6 @@ class HubPush:
             self.problem = self.problem or str(error)
         finally:
             shutil.rmtree(self._aside, ignore_errors=True)
-
-    def note(self) -> dict[str, Any]:
-        """What became of it, for the documents of the run."""
-        return pushed_files.note(self, self._there)
 
     def _moment(self) -> tuple[dict[str, Stamp], dict[str, Stamp]]:
         """Copy aside what is new; returns how the source is, and what was copied, which is one moment of it."""

@@ -9,14 +9,12 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from typing import TYPE_CHECKING, Any
 
 from .state_files import timestamp
 
 if TYPE_CHECKING:
-    from .hub_pushes import HubPush
-    from .pushes import Push
-
     Stamp = tuple[int, int]  # the size and the time of change of a file
 
 DONE = "done.json"  # the end of the run, in each place that was written to
@@ -75,18 +73,50 @@ def digest(path: str, size: int | None = None) -> str:
     return hashed.hexdigest()
 
 
-def note(push: Push | HubPush, there: dict[str, Stamp]) -> dict[str, Any]:
-    """What became of a push, for the documents of the run."""
-    document: dict[str, Any] = {
-        "path": push.source,
-        "target": push.target,
-        "files": len(there),
-        "bytes": sum(size for size, _ in there.values()),
-    }
-    if push.at is not None:
-        document["completeAt"] = timestamp(push.at)
-    if push.restless:
-        document["restless"] = sorted(push.restless)[:20]
-    if push.problem is not None:
-        document["problem"] = push.problem
-    return document
+class Declared:
+    """One declared copy; subclasses say how a round is done, and how the run's end is written.
+
+    Args:
+        source: a file or a folder. target: where it goes.
+    """
+
+    def __init__(self, source: str, target: str) -> None:
+        self.source = source
+        self.target = target
+        self.problem: str | None = None
+        self.restless: list[str] = []  # what changed while it was copied, in the last round
+        self.at: float | None = None  # when everything was there for the last time
+        self._there: dict[str, Stamp] = {}  # size and time of change of what was copied
+
+    def copy(self, deadline: float, *, last: bool = False) -> None:
+        """Copy what is new, until a moment of `time.monotonic`. What goes wrong is noted, and tried again."""
+        self.restless, self.problem = [], None
+        if not os.path.exists(self.source):
+            self.problem = "there is no such file or folder"
+            return
+        self._round(deadline, last=last)
+        if self.problem is None and not self.restless:
+            self.at = time.time()
+
+    def _round(self, deadline: float, *, last: bool) -> None:
+        raise NotImplementedError
+
+    def end(self, document: dict[str, Any], deadline: float) -> None:
+        """Write the run's end beside what was copied."""
+        raise NotImplementedError
+
+    def note(self) -> dict[str, Any]:
+        """What became of it, for the documents of the run."""
+        document: dict[str, Any] = {
+            "path": self.source,
+            "target": self.target,
+            "files": len(self._there),
+            "bytes": sum(size for size, _ in self._there.values()),
+        }
+        if self.at is not None:
+            document["completeAt"] = timestamp(self.at)
+        if self.restless:
+            document["restless"] = sorted(self.restless)[:20]
+        if self.problem is not None:
+            document["problem"] = self.problem
+        return document

@@ -33,27 +33,10 @@ LAST_LIMIT = 600.0  # seconds that the end of a run waits for its last copy
 DRIVE = "/content/drive"  # where Colab mounts Google Drive
 
 
-class Push:
-    """One declared copy.
+class Push(pushed_files.Declared):
+    """To a folder, which is made if it is not there."""
 
-    Args:
-        source: a file or a folder. target: a folder, made if it is not there.
-    """
-
-    def __init__(self, source: str, target: str) -> None:
-        self.source = source
-        self.target = target
-        self.problem: str | None = None
-        self.restless: list[str] = []  # what changed while it was copied, in the last round
-        self.at: float | None = None  # when everything was there for the last time
-        self._there: dict[str, Stamp] = {}  # size and time of change of what was copied
-
-    def copy(self, deadline: float, *, last: bool = False) -> None:
-        """Copy what is new, until a moment of `time.monotonic`. What goes wrong is noted, and tried again."""
-        self.restless, self.problem = [], None
-        if not os.path.exists(self.source):
-            self.problem = "there is no such file or folder"
-            return
+    def _round(self, deadline: float, *, last: bool) -> None:
         try:
             self._check()
             found = pushed_files.listing(self.source)
@@ -70,7 +53,6 @@ class Push:
                     self.restless.append(name)
             if not self.restless:
                 self._delete(set(self._there) - set(found))
-                self.at = time.time()
         except OSError as error:
             self.problem = f"{error.filename or self.target}: {error.strerror or error}"
 
@@ -115,14 +97,9 @@ class Push:
                 folder = os.path.dirname(folder)
 
     def end(self, document: dict[str, Any], deadline: float) -> None:
-        """Write the run's end beside what was copied."""
         with contextlib.suppress(OSError):
             if self.problem is None or os.path.isdir(self.target):
                 write_json(os.path.join(self.target, pushed_files.DONE), document)
-
-    def note(self) -> dict[str, Any]:
-        """What became of it, for the documents of the run."""
-        return pushed_files.note(self, self._there)
 
 
 class Pusher:

@@ -99,10 +99,8 @@ def encode(method: str, arguments: dict[str, Any]) -> str:
     request = {"method": method, **arguments}
     try:
         return msgspec.json.encode(request).decode()
-    except (
-        UnicodeEncodeError
-    ):  # bytes that are not UTF-8, each as half of a surrogate pair; there they become bytes again
-        return json.dumps(request)
+    except UnicodeEncodeError:
+        return json.dumps(request)  # bytes that are not UTF-8 as halves of surrogate pairs; there they are bytes again
 
 
 def call(text: str) -> str:

@@ -167,7 +167,7 @@ class Server:
     def _control(self, client: _Client) -> None:
         """What `control` asks: the counts, or to end; commands that are running are not disturbed."""
         said = ", ".join(f"{what}: {count}" for what, count in sorted(self._counts.items(), reverse=True))
-        client.connection.sendall(os.fsencode(f"{os.getpid()} {said}\n"))
+        client.connection.sendall(os.fsencode(f"{os.getpid()} {said or 'has done nothing yet'}\n"))
         self._over = self._over or client.hello == b"stop"
         client.close()
 
