@@ -29,7 +29,8 @@ everything in `_runs`, and every job that waits, ends as died. (4) The run was a
 before this one could see it: the probe finds that out.
 
 **The probe** is a silent request, sent when a recorder has subscribed. The kernel answers it after all earlier work. An
-adopted run that has not ended by then ended while no helper was there: it is lost.
+adopted run that has not ended by then ended while no helper was there: it is lost. The probe also has the kernel keep
+what it prints (`last_words`), so a caller waits for its answer before it sends code.
 
 **The mark** is a request on the control channel. When its effects arrive, everything that the kernel had published
 before it is written. A caller waits for that in `settle`.
@@ -70,7 +71,7 @@ REPLY_WITHIN = 2.0  # seconds in which the reply to a job comes after its `idle`
 class Recorder(threading.Thread):
     """Subscribes to one kernel while that has a connection file: a restarted kernel keeps its address (protocol J13).
 
-    `subscribed` is set while the kernel's messages are known to arrive here.
+    `subscribed` is set while the kernel's messages are known to arrive here, `prepared` once it has answered the probe.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Recorder(threading.Thread):
         self._connection_file = connection
         self._sockets = KernelSockets(connection)
         self.subscribed = threading.Event()
+        self.prepared = threading.Event()
         self._since = 0.0
         self._folder = folder
         self._held = os.path.join(os.path.dirname(folder), "printed-" + kernel)
@@ -209,6 +211,7 @@ class Recorder(threading.Thread):
         """Connect anew after a failure; False when the connection file is gone. Runs are examined as if another helper
         had died with them."""
         self.subscribed.clear()
+        self.prepared.clear()
         self._probe = self._mark = None
         self._sockets.close()
         time.sleep(pause)
@@ -392,6 +395,7 @@ class Recorder(threading.Thread):
         if self._probe is None or taken.parent_id != self._probe:
             return
         self._probe = None
+        self.prepared.set()
         for run, recording in list(self._runs.items()):
             if recording.adopted:
                 recording.lose("it ended while the helper on the runtime was down, and nobody saw how")
@@ -424,6 +428,7 @@ class Recorder(threading.Thread):
     def _kernel_died(self) -> None:
         """End everything that the process was executing, and go back to greeting."""
         self.subscribed.clear()
+        self.prepared.clear()
         self.busy = False
         self._probe = self._mark = None
         doomed = {recording.id: (recording, known) for recording, known in self.executor.kernel_died()}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .executor import KernelCode
 
 SUBSCRIBED_WITHIN = 10.0  # seconds that a caller waits for a subscription; a kernel may be starting only now
+PREPARED_WITHIN = 1.0  # seconds that it waits for the answer to the probe, which comes late if the kernel is working
 
 
 class Recorders:
@@ -72,11 +73,13 @@ class Recorders:
         Raises:
             Failure: its connection file is not on this machine, or there is no pyzmq.
         """
-        if _is_own(kernel):
+        own = _is_own(kernel)
+        if own:
             with contextlib.suppress(Exception):  # an unusual kernel; the recorder asks it, too
                 exec(PREPARE, {})  # noqa: S102 - before its code runs: this call is served beside it
         recorder = self._of(kernel)
-        recorder.subscribed.wait(SUBSCRIBED_WITHIN)
+        if recorder.subscribed.wait(SUBSCRIBED_WITHIN) and not (own or recorder.busy):
+            recorder.prepared.wait(PREPARED_WITHIN)
         if settle and not recorder.settle():
             return 0.0
         return recorder.seconds()
