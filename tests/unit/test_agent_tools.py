@@ -298,11 +298,59 @@ def test_the_files_here_that_tools_may_touch(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(errors.UsageError, match="outside"):
             found.sources([path])
     for path in (work, f"{work}/own/token", f"{work}/own", f"{work}/o*"):
-        with pytest.raises(errors.UsageError, match="itself"):
+        with pytest.raises(errors.UsageError, match="our own logins"):
             found.sources([path])
     for path, source in ((f"{work}/own/", "x"), (f"{work}/", "own"), (f"{work}/", "ow*"), (f"{work}/own", "x")):
-        with pytest.raises(errors.UsageError, match="itself"):
+        with pytest.raises(errors.UsageError, match="our own logins"):
             found.target(path, [source])
+    with pytest.raises(errors.UsageError, match="our own logins"):
+        found.target(f"{work}/own/n.ipynb", [])
+    (tmp_path / "alias").symlink_to(tmp_path / "work" / "own")  # as a disk has it that takes names in any case
+    assert places._holds(str(tmp_path / "alias"), f"{work}/own/state/new")
+    assert not places._holds(str(tmp_path / "alias"), f"{work}/sub")
     assert places.Places([str(tmp_path / "other")]).target("x", ["x"]) == f"{tmp_path}/other/x"
     with pytest.raises(errors.UsageError, match="is an address"):
         found.target("gs://bucket/x", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("file:///work/a%20b", "/work/a b"),
+        ("file://localhost/work", "/work"),
+        ("file://elsewhere/work", None),
+        ("file:///work%00/x", None),
+        ("file:///work%252e%252e", "/work%2e%2e"),
+        ("http://h/work", None),
+        ("http://[::bad", None),
+        ("file:", None),
+        ("/work", None),
+    ],
+)
+def test_the_folder_of_a_root(root: str, expected: str | None) -> None:
+    """On this machine, decoded once."""
+    assert places.folder_of(root) == expected
+
+
+def test_without_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that cannot name any has the working folder, but not all of somebody's files; one that names none has
+    nothing."""
+    (tmp_path / "home" / "work").mkdir(parents=True)
+    (tmp_path / "home" / "work" / "a.py").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "home" / "work")
+    assert places.Places().sources(["a.py"]) == [str(tmp_path / "home" / "work" / "a.py")]
+    for folder in ("home", "."):
+        monkeypatch.chdir(tmp_path / folder)
+        with pytest.raises(errors.UsageError, match="no folder that tools may touch"):
+            places.Places().sources(["work/a.py"])
+    with pytest.raises(errors.UsageError, match="no folder that tools may touch"):
+        places.Places([]).target("x", ["x"])
+    allowed = places.Places([], [str(tmp_path / "home" / "work")])
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert allowed.sources(["a.py"]) == [str(tmp_path / "home" / "work" / "a.py")]
+    assert places.Places([str(tmp_path / "home")]).sources(["work/a.py"]) == allowed.sources(["a.py"])
+    with pytest.raises(errors.UsageError, match="the client named none"):
+        places.Places().sources(["a.py"])

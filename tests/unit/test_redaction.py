@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lecoder_cgpu.system.redaction import hide, redact, spellings, words
+from lecoder_cgpu.system.redaction import betrayed, hide, redact, spellings, words
 
 # `*` is what secrets are replaced by.
 SECRETS = st.text(st.characters(exclude_characters="*"), min_size=6, max_size=30)
@@ -230,3 +230,21 @@ def test_passwords_in_commands(line: str) -> None:
 def test_other_commands_stay_as_they_are(line: str) -> None:
     assert hide(line) == line
     assert words(line.split()) == line.split()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("x @ git+https://0123456789abcdef0@h/x.git", ["0123456789abcdef0"]),
+        ("git clone https://me:s3cretpw@h/x", ["me:s3cretpw", "s3cretpw"]),
+        ("curl 'https://h/x?sig=abc%2Bdef0'", ["abc%2Bdef0"]),
+        ("curl -H 'Authorization: Bearer abcdefgh1'", ["Bearer abcdefgh1", "abcdefgh1"]),
+        ("t --password hunter2hunter", ["hunter2hunter"]),
+        ("psql postgres://postgres@h; ssh ssh://somebody-1@h", []),
+        ("token = tokenizer.encode(text); password = os.environ['A']; secret = getpass", []),
+        ("t --password short", []),
+    ],
+)  # fmt: skip
+def test_values_that_a_command_betrays(command: str, expected: list[str]) -> None:
+    """They are hidden in what it prints, too, unless they may be ordinary words."""
+    assert betrayed(command) == expected

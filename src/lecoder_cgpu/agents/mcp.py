@@ -11,14 +11,13 @@ import socket
 import threading
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import anyio
 import mcp_types as types
 import msgspec
 from mcp.server import Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
 from .. import __version__, config, errors
 from ..api.client import Client
@@ -28,7 +27,7 @@ from . import answers, stdio
 from .arguments import BUDGET, BUDGET_MOST, schema
 from .desk import Call, Desk
 from .order import Queue, Turn
-from .places import Places
+from .places import Places, folder_of
 from .tools import TOOLS, Tool, call_tool, shown
 
 PROGRESS_EVERY = 5.0  # seconds
@@ -215,13 +214,14 @@ async def _places(context: ServerRequestContext[Any], tool: Tool) -> Places:
     """The files here that a call may touch. The client is asked each time: its roots may change."""
     if not tool.here:
         return Places()
-    roots: list[str] = []
+    roots: list[str] | None = None
     capabilities = context.session.client_capabilities
-    if capabilities is not None and capabilities.roots is not None:
-        with contextlib.suppress(MCPError, TimeoutError):  # no answer: as if it had no roots
+    if capabilities is not None and capabilities.roots is not None and context.session.can_send_request:
+        roots = []  # no answer, or one that makes no sense: nothing is open, which is told
+        with contextlib.suppress(MCPError, TimeoutError, ValidationError):
             with anyio.fail_after(ROOTS_WITHIN):
                 found = await context.session.send_request(types.ListRootsRequest(), types.ListRootsResult)
-            roots = [url2pathname(urlsplit(str(root.uri)).path) for root in found.roots]
+            roots = [folder for root in found.roots if (folder := folder_of(str(root.uri))) is not None]
     return Places(roots, _allowed, [config.config_dir(), _settings.fixed().state_dir])
 
 

@@ -384,7 +384,7 @@ def entry_from_run(
     """
     import uuid
 
-    hidden = redaction.spellings([*secrets, *redaction.known()])
+    hidden = redaction.spellings([*secrets, *redaction.known(), *redaction.betrayed(command[:MAX_COMMAND])])
 
     def kept(text: str, limit: int = MAX_TEXT) -> str:
         # Secrets are masked before cutting, because half a secret is not recognised. Of long output only the ends are

@@ -24,6 +24,7 @@ from ..jupyter.outputs import OutputOptions
 from ..models.base import ErrorInfo
 from ..models.notebooks import Install, PackageChange
 from ..sessions.session import Session
+from ..system import redaction
 from . import process_runs, remote_programs
 
 KIND = "install"
@@ -57,7 +58,7 @@ class Wanted:
     def label(self) -> str:
         """The requirements as people read them, without passwords in addresses."""
         words = [*self.requirements, *(f"-r {name}" for name in self.main), *(f"-e {name}" for name in self.editable)]
-        return "install " + re.sub(r"://[^/\s@]+@", "://***@", " ".join(words))
+        return "install " + redaction.hide(" ".join(words))
 
 
 class _Change(msgspec.Struct):
@@ -140,6 +141,8 @@ def install(
         errors.Error: nothing was started. What happens after that is in the document.
     """
     run = messages.new_run_id()
+    # Installers print the addresses that they are given, with what is secret in them.
+    redaction.protect(*redaction.betrayed("\n".join((*wanted.requirements, *wanted.options, *wanted.files.values()))))
     spec = {
         "requirements": wanted.requirements,
         "files": wanted.files,

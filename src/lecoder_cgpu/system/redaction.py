@@ -17,6 +17,8 @@ import msgspec
 from . import password_flags
 
 SHORTEST_LINE = 6  # characters of a line of a secret that is hidden alone
+SHORTEST_BETRAYED = 8  # characters of a value that its label betrays, where it is hidden without the label
+SHORTEST_NAME = 16  # the same where it may be no more than the name of a user
 MASK = "***"
 
 _SECRET_KEY = re.compile(
@@ -69,6 +71,8 @@ _LABELLED = (
 )
 
 
+# What stands behind a label, and is a word, a name in a program, or a part of one.
+_ORDINARY = re.compile(r"^[A-Za-z_.]+$|[()\[\]{}$\\]")
 _OPTION = re.compile(rf"--?[\w-]*(?:{_OPTIONS})", re.I)
 _USER = re.compile(r"-u|--(?:proxy-)?user")
 SHORTEST = 6  # characters of a secret that is protected without being called one: shorter ones are ordinary words
@@ -118,6 +122,20 @@ def hide(text: str, protected: Collection[str] = ()) -> str:
     for pattern in (*_LABELLED, *password_flags.patterns(text)):
         text = pattern.sub(_only_the_head, text)
     return text
+
+
+def betrayed(text: str) -> list[str]:
+    """The values that an option, a variable's name or an address betrays in a command, for whoever keeps what the
+    command prints: a program repeats them without their labels."""
+    found: set[str] = set()
+    for pattern in (*_LABELLED, *password_flags.patterns(text)):
+        for match in pattern.finditer(text):
+            value = match[0][len(match["head"] + (match.groupdict().get("open") or "")) :].strip("\"'")
+            name = match["head"] == "" and ":" not in value
+            last = re.split(r"[\s:]", value)[-1]
+            shortest = SHORTEST_NAME if name else SHORTEST_BETRAYED
+            found |= {part for part in (value, last) if len(part) >= shortest and not _ORDINARY.search(part)}
+    return sorted(found)
 
 
 def words(command: Sequence[str]) -> list[str]:

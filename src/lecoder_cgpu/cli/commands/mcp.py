@@ -69,8 +69,9 @@ def command(
     An agent starts it: its configuration names the command `lecoder-cgpu` with the argument `mcp`; `--config claude`
     (or codex, cursor, vscode) prints the lines to paste. It needs the extra mcp: pip install "lecoder-cgpu[mcp]".
 
-    Files here are read and written below the roots that the agent's client names, or below the working folder when it
-    names none, as clients of the newest protocol, which cannot be asked; never those of lecoder-cgpu itself.
+    Files here are read and written below the roots that the agent's client names. Where it cannot be asked, as clients
+    of the newest protocol, they are below the working folder, unless that is your home folder or holds it; `--allow`
+    adds others. Never those of lecoder-cgpu itself.
 
     With --http, it serves many clients on 127.0.0.1, until Ctrl-C. They have to show the token, and to name this
     machine in the headers Host and Origin.
