@@ -358,3 +358,72 @@ def test_a_close_before_it_is_known_what_was_started(hollow: FakeColab, cli: Cli
     hollow.start_vm(origin="client", nbh=notebook_hash(stored(cli)[0]["colab"]["key"]))
     assert cli("sessions", "close", "a", "--json").json["closed"][0]["released"] == "runtime"
     assert not hollow.vms
+
+
+@pytest.mark.parametrize(
+    ("number", "who"), [(signal.SIGINT, "keeper"), (signal.SIGKILL, "list"), (signal.SIGTERM, "orphans")]
+)
+def test_what_appears_after_its_start_was_interrupted(hollow: FakeColab, cli: Cli, number: int, who: str) -> None:
+    """Whoever is there gives it back; a runtime that somebody else has asked for stays."""
+    hollow.account.max_vms = 3
+    hollow.switches.keep_alive = "empty"
+    hollow.start_vm(account=hollow.account)
+    cli("sessions", "create", "mine", "--cpu")
+    others = set(hollow.vms)
+    if who == "keeper":
+        cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    hollow.fail("POST /tun/m/assign", hang=True)
+    asked = hollow.count("POST /tun/m/assign")
+    running = cli.start("run", "--cpu", "--new-runtime", "true", "--json")
+    wait_until(lambda: hollow.count("POST /tun/m/assign") > asked)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=60)
+    key = next(item["colab"]["key"] for item in stored(cli) if item["name"] != "mine")
+    if number != signal.SIGKILL:
+        assert [item["certain"] for item in json.loads(out)["held"]] == [False, True]
+        assert "it may appear, and cost; it is given back then; the keeper does that" in " ".join(err.decode().split())
+    assert cli("sessions", "list", "--json").json[0]["status"] == "closing"
+    hollow.start_vm(origin="client", nbh=notebook_hash(key))
+    if who != "keeper":
+        done = cli(*(("sessions", "list") if who == "list" else ("sessions", "close", "--orphans")), "--json")
+        assert done.code == 0
+        assert set(hollow.vms) == others
+    wait_until(lambda: set(hollow.vms) == others and [item["name"] for item in stored(cli)] == ["mine"])
+    cli("keeper", "stop")
+
+
+def test_a_start_that_another_command_wants_is_not_given_back(hollow: FakeColab, cli: Cli) -> None:
+    """Two commands wait for one runtime, and one of them is interrupted; a later one takes up what was withdrawn."""
+    hollow.fail("POST /tun/m/assign", delay=4.0)
+    first = cli.start("sessions", "ensure", "a", "--cpu")
+    wait_until(lambda: hollow.count("POST /tun/m/assign") == 1)
+    second = cli.start("sessions", "ensure", "a", "--cpu", "--json")
+    wait_until(lambda: hollow.count("GET /tun/m/assign*") >= 1)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    third = cli("sessions", "ensure", "a", "--cpu", "--json")
+    out, _ = second.communicate(timeout=60)
+    assert (third.code, third.json["session"]["status"]) == (0, "active")
+    (vm,) = hollow.vms.values()
+    (record,) = stored(cli)
+    assert record["runtime"]["endpoint"] == vm.endpoint
+    assert second.returncode == 0, out
+    cli("keeper", "stop")
+
+
+def test_a_clock_that_is_set_by_a_day(colab: FakeColab, cli: Cli, tmp_path: Path) -> None:
+    """Idle for a minute is not idle for a day: no keeper ends what lives, and no command calls it gone."""
+    machine = clock.Clock(tmp_path / "clock", clock.library(tmp_path) or pytest.skip("needs a C compiler"))
+    cli.variables |= machine.variables
+    cli.variables |= {"LECODER_CGPU_KEEPER": "on", "LECODER_CGPU_KEEPER_INTERVAL": "0.5"}
+    assert cli("run", "--cpu", "echo precious > result.txt").code == 0
+    for seconds in (86400, -86400):
+        machine.wrong_by(seconds)
+        pings = colab.count("GET /tun/m/*/keep-alive/")
+        wait_until(lambda: colab.count("GET /tun/m/*/keep-alive/") >= pings + 4)  # noqa: B023
+        (runtime,) = cli("status", "--json").json["runtimes"]
+        assert runtime["connected"]
+        assert "lost" not in runtime
+    assert cli("run", "cat result.txt").out == "precious\n"
+    assert cli("sessions", "close", "--json").json["closed"][0]["released"] == "runtime"
+    cli("keeper", "stop")

@@ -213,7 +213,6 @@ def main(number: int) -> None:
 def become(order: dict[str, Any], files: list[int]) -> None:
     """Do what the command's process does from its beginning. What differs from process to process is made anew."""
     from lecoder_cgpu.__main__ import run
-    from lecoder_cgpu.sessions import interrupted_start
 
     if order["session"]:
         os.setsid()
@@ -229,7 +228,6 @@ def become(order: dict[str, Any], files: list[int]) -> None:
     sys.stdin, sys.stdout, sys.stderr = (stream(number) for number in range(3))
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr  # type: ignore[misc]
     random.seed()
-    interrupted_start.ASKER = os.urandom(8).hex()
     sys.argv = [str(Path(run.__code__.co_filename)), *order["words"]]
     try:
         run()

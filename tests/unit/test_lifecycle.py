@@ -100,6 +100,16 @@ def test_an_end_that_the_lender_accepted_is_not_taken_back() -> None:
     assert after(accepted, "wanted", NOW) == accepted
 
 
+def test_what_comes_of_a_request_that_was_withdrawn_is_given_back() -> None:
+    """Until somebody wants it after all."""
+    withdrawn = after(Allocation(state="asked", sent=True), "closed", NOW)
+    assert (lifecycle.stage_of(withdrawn), withdrawn.unwanted) == ("asked", True)
+    granted = after(structs.replace(withdrawn), "granted", NOW)
+    assert (lifecycle.stage_of(granted), granted.told) == ("closing", False)
+    wanted = after(structs.replace(withdrawn), "wanted", NOW)
+    assert lifecycle.stage_of(after(wanted, "granted", NOW)) == "booting"
+
+
 @pytest.mark.parametrize(
     ("stage", "held", "gone", "billing"),
     [

@@ -81,7 +81,7 @@ class Job:
         for item in document.pulled if isinstance(document.pulled, list) else ():
             from ..files import results as fetched
 
-            problem = fetched.pull_problem([item], None)
+            problem = fetched.pull_problem([item], None, document.session.name)
             if problem is not None:
                 raise problem
         return document

@@ -100,15 +100,13 @@ class AcquireOptions(Struct, frozen=True, kw_only=True):
     """On which terms a runtime is obtained.
 
     `tell` hears what the user should know meanwhile; `patience` is for how many seconds a machine may be waited for;
-    `replace` allows another runtime in the place of one that is gone, where that costs money. `asker` is an id of the
-    command, which a leased backend stores with the allocation before it asks. `key` is a UUID under which the other
-    runtime is asked for, so that whoever asks for it finds the same one; empty for a fresh key.
+    `replace` allows another runtime in the place of one that is gone, where that costs money. `key` is a UUID under
+    which the other runtime is asked for, so that whoever asks for it finds the same one; empty for a fresh key.
     """
 
     tell: Callable[[str], None] = _nobody
     patience: float = 0.0
     replace: bool = False
-    asker: str = ""
     key: str = ""
 
 
@@ -327,8 +325,17 @@ class Leased(Backend, Protocol):
     def look_anew(self) -> None:
         """Believe nothing that the lender said before: another call begins, maybe long after the last one."""
 
+    def withdraw(self, record: Record) -> Released | None:
+        """Give back what this process has asked for, now or as soon as it appears; None if another one wants it.
+
+        Raises:
+            errors.Unanswered: it may still appear. errors.Error: the lender could not be told.
+        """
+        return self.release(record)
+
     def reconcile(self, record: Record) -> bool:
-        """Find out about an allocation whose answer was lost. False when it came to nothing.
+        """Find out about an allocation whose answer was lost. False when it came to nothing. What nobody wants any more
+        is to be given back then, or the session is forgotten.
 
         Raises:
             errors.Error: the lender could not be asked.

@@ -183,7 +183,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         case "config_file":
             app.config_file = value
         case "session_key":
-            app.session = value
+            app.session = app.printer.session = value
         case "profile_name":
             app.profile = app.printer.profile = value
         case "no_input":

@@ -92,6 +92,7 @@ class Printer:
         self.err_is_terminal = sys.stderr is not None and sys.stderr.isatty()
         self.no_input = False  # --no-input
         self.profile: str | None = None  # --profile
+        self.session: str | None = None  # --session
         self.reader_gone = False
         self._on_stderr = False
         self._answered = False
@@ -184,8 +185,8 @@ class Printer:
         may come while the first is on its way."""
         import msgspec
 
-        if self.profile is not None:
-            own_commands.address(document, self.profile)
+        if self.profile is not None or self.session is not None:
+            own_commands.address(document, self.profile, self.session)
         encoded = _json(document)
         if self.mode == "json":
             encoded = msgspec.json.format(encoded, indent=2)
@@ -196,9 +197,9 @@ class Printer:
         standard_streams.leave_to_system()
 
     def ours(self, text: str) -> str:
-        """A sentence of ours, in which each command that it names acts for the same profile as this one, and has the
-        name that was typed if a person reads it."""
-        found = text if self.profile is None else own_commands.addressed(text, self.profile)
+        """A sentence of ours, in which each command that it names acts for the same profile and session as this one,
+        and has the name that was typed if a person reads it."""
+        found = own_commands.addressed(text, self.profile, self.session)
         if self.mode == "human":
             found = own_commands.as_typed(found)
         return text if found == text else looks.like(text, found)

@@ -46,7 +46,7 @@ def _pull_one(storage: Storage, spec: str, folder: str | None) -> Pulled:
     return pulled
 
 
-def pull_problem(pulled: Sequence[Pulled], folder: str | None) -> errors.Error | None:
+def pull_problem(pulled: Sequence[Pulled], folder: str | None, session: str) -> errors.Error | None:
     """The error for results that were not fetched; None when all were. `folder` is that of `pull`."""
     failed = [item for item in pulled if item.error is not UNSET]
     if not failed:
@@ -59,7 +59,7 @@ def pull_problem(pulled: Sequence[Pulled], folder: str | None) -> errors.Error |
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
         name="PullFailed",
-        hint=f"see what is there: lecoder-cgpu ls {path.rpartition('/')[0] or '.'}"
+        hint=f"see what is there: lecoder-cgpu ls --session {session} {path.rpartition('/')[0] or '.'}"
         if missing
-        else f"lecoder-cgpu download {path}",
+        else f"lecoder-cgpu download --session {session} {path}",
     )

@@ -73,7 +73,7 @@ def fetch(
         else:
             last = structs.replace(wanted, folder=cwd)
             document.pulled = pulling.fetch(session, last, session.notify, wait=pulling.LOCK_WAIT)
-    problem = results.pull_problem(document.pulled, cwd)
+    problem = results.pull_problem(document.pulled, cwd, session.record.name)
     if problem is not None and document.status == "ok":
         document.fail(problem)
 

@@ -312,7 +312,7 @@ class Jobs:
             document.pulled = [*earlier, *results.pull(self.session, specs, state.cwd)]
         if not isinstance(document.pulled, list):
             return
-        problem = results.pull_problem(document.pulled, state.cwd)
+        problem = results.pull_problem(document.pulled, state.cwd, self.session.record.name)
         if problem is not None and document.status == "ok":
             document.status = "error"
             document.error_code, document.exit_code = problem.code, problem.exit_status

@@ -95,14 +95,14 @@ def note(document: Run | JobDocument, pushes: Sequence[PushState]) -> None:
     """Write into a document what became of the copies; a failed one is a failure of what went well otherwise."""
     if not pushes:
         return
-    document.pushed = [_described(item) for item in pushes]
+    document.pushed = [_described(item, document.session.name) for item in pushes]
     failed = [item for item in document.pushed if isinstance(item.error, ErrorInfo)]
     if failed and document.status == "ok":
         document.status, document.error = "error", failed[0].error
         document.error_code, document.exit_code = errors.TransferError.code, errors.TransferError.exit_status
 
 
-def _described(item: PushState) -> Pushed:
+def _described(item: PushState, session: str) -> Pushed:
     pushed = Pushed(path=item.path, target=item.target, files=item.files, bytes=item.bytes)
     if item.complete_at is not None:
         pushed.complete_at = item.complete_at
@@ -114,7 +114,7 @@ def _described(item: PushState) -> Pushed:
         error = errors.TransferError(
             f"{item.path} was not written to {item.target}: {problem}",
             name="PushFailed",
-            hint=f"the results are on the runtime still: lecoder-cgpu download {item.path}",
+            hint=f"the results are on the runtime still: lecoder-cgpu download --session {session} {item.path}",
         )
         pushed.error = ErrorInfo.of(error)
     return pushed

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 from .. import errors
 from ..backends.protocol import Leased
+from ..store import owners
 from ..store.session_store import Record
 
 if TYPE_CHECKING:
     from .runtime import SessionRuntime
 
-ASKER = os.urandom(8).hex()  # the id of this command among those that may ask for runtimes
 PAUSE = 2.0  # seconds after which a runtime whose request was interrupted is looked for again
 
 
@@ -38,22 +37,27 @@ def _give_back(session: SessionRuntime) -> None:
     if state == "asked" and not stored.allocation.sent:
         session.store.forget(stored)  # nobody was asked yet
         return
-    if stored.allocation.asker != ASKER:
-        if state in ("asked", "booting", "ready"):
-            close = f"lecoder-cgpu sessions close {stored.name}"
-            session.notify(f"session {stored.name!r} is still running and using units; to give it back: {close}")
-        return
-    session.notify(_released(session, backend, stored))
+    told = None if stored.allocation.asked_by != owners.this_process() else _withdrawn(session, backend, stored)
+    if told is None and state in ("asked", "booting", "ready"):
+        close = f"lecoder-cgpu sessions close {stored.name}"
+        told = f"session {stored.name!r} is still running and using units; to give it back: {close}"
+    if told is not None:
+        session.notify(told)
 
 
-def _released(session: SessionRuntime, backend: Leased, stored: Record) -> str:
-    """Release the runtime; what to tell the user about it."""
+def _withdrawn(session: SessionRuntime, backend: Leased, stored: Record) -> str | None:
+    """Give back what was asked for; what to tell the user about it. None if another command wants it now."""
     booting = backend.state(stored) != "asked"
     try:
-        released = backend.release(stored)
+        released = backend.withdraw(stored)
     except errors.Unanswered:  # the answer may have been on its way
         time.sleep(PAUSE)
-        released = backend.release(stored)
+        try:
+            released = backend.withdraw(stored)
+        except errors.Unanswered as error:
+            return f"{error.message}; {error.hint}"
+    if released is None:
+        return None
     if released == "runtime" or (released == "nothing" and booting):
         session.store.forget(stored)
         return f"the {stored.label} that was being started was given back"

@@ -18,7 +18,7 @@ from ..backends.protocol import HeldRuntime, Leased, Released, RuntimeRequest
 from ..models.base import UNKNOWN_ACCOUNT
 from ..models.sessions import RuntimeRef, SessionClosed, SessionDocument, SessionsCleaned
 from ..models.status import Account
-from ..store import former, leases, lifecycle
+from ..store import former, leases, lifecycle, owners
 from ..store.session_store import Record, check_name, check_unheld, insert
 from .session import Session
 
@@ -101,12 +101,12 @@ def settle(manager: SessionManager, records: list[Record]) -> list[Record]:
         lender = manager.leased(record.backend)
         if lender is not None:
             try:
+                if lender.state(record) == "asked" and not lender.reconcile(record) and owners.is_unwanted(record):
+                    continue  # it came to nothing, and was forgotten
                 ended_by_lease = leases.lease_of(record).ended
                 if lender.state(record) == "closing" and not ended_by_lease and lender.certainly_gone(record):
                     former.forget(manager.store, record)
                     continue
-                if lender.state(record) == "asked":
-                    lender.reconcile(record)
             except errors.Error as error:
                 manager.notify(f"session {record.name!r}: {lender.label} cannot be asked about it: {error.message}")
         kept.append(record)
@@ -125,7 +125,7 @@ def inspect(manager: SessionManager, record: Record, *, answered: bool = False) 
     try:
         if session is None:
             pass  # of a backend that this version does not have
-        elif lifecycle.stage(record) == "closing":
+        elif lifecycle.stage(record) == "closing" or owners.is_unwanted(record):
             status = "closing"
         elif not answered and session.is_lost():
             status = "stale"
@@ -374,6 +374,16 @@ def orphans(manager: SessionManager) -> list[tuple[Leased, str]]:
         for lender in lenders(manager, records)
         for item in foreign(lender, records, manager.state_dir)
         if was_ours(manager.state_dir, item.endpoint) is not None or origin(item) == "another-machine"
+    ]
+
+
+def unwanted(manager: SessionManager) -> list[Record]:
+    """The sessions that are to be given back: their close is not confirmed, or their start was interrupted."""
+    return [
+        record
+        for record in manager.store.records()
+        if manager.leased(record.backend) is not None
+        and (owners.is_unwanted(record) or lifecycle.stage(record) == "closing")
     ]
 
 

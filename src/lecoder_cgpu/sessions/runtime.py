@@ -52,7 +52,7 @@ class SessionRuntime(Ways):
         self.backend = backend
         self.notify = notify
         self.waiting = waiting
-        self.terms = AcquireOptions(tell=notify, asker=interrupted_start.ASKER)
+        self.terms = AcquireOptions(tell=notify)
         self.keep: Callable[[], None] | None = None  # called when the runtime is known to be held
         self.announce: Notify | None = None  # told what is about to be started, where that costs
         self.begun: str | None = None  # to be told when the runtime is there

@@ -29,7 +29,7 @@ from ..models.status import (
     Utilization,
 )
 from ..models.status import Account as AccountDocument
-from ..store import leases, lifecycle, rates
+from ..store import leases, lifecycle, owners, rates
 from ..store.session_store import Record
 from . import operations, running
 from .session import Session
@@ -45,6 +45,7 @@ _NO_LOGIN = (errors.LoginExpired, errors.NotLoggedIn, errors.Unauthorized)
 GONE = "the runtime is gone"
 ENDING = "its end was accepted, and the account still lists it; it may cost until it is gone"
 CLOSING = "it is being given back, which is not confirmed: it may still cost; again: lecoder-cgpu sessions close {}"
+WITHDRAWN = "its start was interrupted, and not answered; should it still appear, it is given back"
 UNLISTED = "the lender does not list the runtime now; it may still be there, and cost"
 _FOREIGN = "no session of this tool; take it over with: lecoder-cgpu sessions adopt {} --name NAME"
 
@@ -330,7 +331,7 @@ def _runtime(manager: SessionManager, record: Record, seen: Seen) -> RuntimeStat
             document.problem = UNLISTED
             return document
         if session.backend.find(record) is None:
-            document.problem = "the runtime is being started"
+            document.problem = WITHDRAWN if owners.is_unwanted(stored) else "the runtime is being started"
             return document
         document.kernel = session.kernel_info(session.kernel())
         machine = session.backend.machine(record, session.server.endpoint)

@@ -11,6 +11,7 @@ The states, and the events between them::
     booting or ready <──listed, answered── unlisted ──silent──> lost ──listed──> booting
                                            (stays unlisted until LOSS_PAUSE is over)
 
+    asked ──closed──> asked, unwanted ──granted──> closing   (asked, unwanted ──wanted──> asked)
     booting, ready, unlisted, lost ──closed──> closing ──ended──> released
     closing ──wanted──> booting                (unless the lender has accepted the end)
     closing ──accepted──> closing              (the lender has taken the order, and may still list the runtime)
@@ -45,7 +46,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from .session_store import Allocation, Record
+from .session_store import Allocation, Record, State
 
 Stage = Literal["asked", "booting", "ready", "unlisted", "closing", "lost", "released"]
 Event = Literal[
@@ -84,7 +85,10 @@ def after(
     change = structs.replace
     match stage_of(allocation, ended=ended), event:
         case "asked", "granted":
-            return change(allocation, state="booting", unlisted=None, told=False)
+            state: State = "closing" if allocation.unwanted else "booting"
+            return change(allocation, state=state, unwanted=False, unlisted=None, told=False)
+        case "asked", ("closed" | "wanted"):
+            return change(allocation, unwanted=event == "closed")
         case "booting", "answered":
             return change(allocation, state="ready")
         case (("booting" | "ready"), ("missing" | "silent")):
@@ -112,7 +116,7 @@ def after(
         case "closing", "ended":
             return change(allocation, state="lost")
         case (("lost" | "released"), "renewed"):
-            return change(allocation, state="asked", unlisted=None, told=False)
+            return change(allocation, state="asked", unwanted=False, unlisted=None, told=False)
     return allocation
 
 

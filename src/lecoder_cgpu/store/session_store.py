@@ -81,8 +81,9 @@ class Allocation(Struct, kw_only=True):
     `typed` is how the user wrote them.
     `expires` is the Unix time at which the proxy token ends, by our clock. `address` is the runtime's name in
     keep-alive pings. `tier` is the account's plan, as the lender told it with the runtime. `lostAt` is when the runtime
-    was found to be gone. `asker` is the id of the command that asked for the runtime, and which gives it back if it is
+    was found to be gone. `askedBy` is the process that asked for the runtime, and which gives it back if it is
     interrupted; `askedAt` is when (Unix time) it last sent the request, `askedTick` the same by the monotonic clock.
+    `unwanted`: whoever asked does not want it any more; what comes of the request is given back.
     `account` is whose runtime it is, as far as that was known when the lender was last asked.
     """
 
@@ -101,7 +102,8 @@ class Allocation(Struct, kw_only=True):
     address: str | None = None
     tier: str | None = None
     lost_at: str | None = field(name="lostAt", default=None)
-    asker: str | None = None
+    asked_by: Owner | None = field(name="askedBy", default=None)
+    unwanted: bool = False
     asked_at: float | None = field(name="askedAt", default=None)
     asked_tick: float | None = field(name="askedTick", default=None)
     account: str | None = None
@@ -126,8 +128,8 @@ class Lease(Struct, kw_only=True):
 
 
 class Owner(Struct, kw_only=True):
-    """The process of the command that a runtime was started for (`--rm`), on the machine `host`. When the process is
-    gone, the keeper there gives the runtime back."""
+    """A process, on the machine `host`: of the command that a runtime was started for (`--rm`), or that asks for one.
+    When it is gone, the keeper there gives the runtime back."""
 
     pid: int
     identity: str

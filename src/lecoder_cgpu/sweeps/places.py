@@ -256,7 +256,7 @@ class Place:
         missing = [item for item in pulled if isinstance(item.error, ErrorInfo)]
         absent = [item for item in missing if item.error.category == errors.NotFoundError.category]  # type: ignore[union-attr]
         if len(missing) > len(absent):
-            problem = results.pull_problem(missing, where)
+            problem = results.pull_problem(missing, where, self.name)
             assert problem is not None
             raise problem
         note.pulled = [msgspec.to_builtins(item) for item in pulled if item not in absent]

@@ -7,7 +7,6 @@ sent. An answer that was lost is found again by the allocation's key.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from ...jupyter.endpoint import Endpoint
 from ...models.base import now as timestamp
 from ...net import retry
 from ...net.retry import RETRY_AFTER_MOST, jittered, persist
-from ...store import former, leases, lifecycle
+from ...store import former, leases, lifecycle, owners
 from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, interrupts, logs
 from ..protocol import AcquireOptions
@@ -38,7 +37,6 @@ CAPACITY_PAUSE = (15.0, 300.0)  # seconds between two requests for a machine: th
 LOOK_PAUSE = 5.0  # seconds between two listings while an unlisted runtime is waited for
 PROBE_TIMEOUT = 10.0  # seconds for the question whether a runtime's server answers
 EXCLUSIVE_WAIT = 600.0  # seconds that another process may work on the same allocation
-ASSIGN_LIMIT = 240.0  # seconds after a request in which its runtime may still appear (protocol C7)
 
 
 class Allocator:
@@ -97,11 +95,12 @@ class Allocator:
         return stored
 
     def write(self, record: Record, found: Assignment, stage: State) -> None:
-        """Store what Colab gave, and how far the allocation got with it."""
+        """Store what Colab gave, and how far the allocation got with it. What was asked for is granted so."""
         granted = record.allocation is not None and record.allocation.state == "asked"
         records.take(record, found)
         if record.allocation is not None:
-            record.allocation.state = stage
+            record.allocation = lifecycle.after(record.allocation, "granted", time.time())
+            record.allocation.state = record.allocation.state if granted else stage
             record.allocation.account = self._listing.holder() or record.allocation.account
         self.save(record, granted=granted)
 
@@ -237,13 +236,24 @@ class Allocator:
 
     # --- asking ---
 
-    @staticmethod
-    def may_appear(allocation: Allocation) -> float:
-        """For how many seconds a request that was sent, and whose answer nobody has, may still bring a runtime."""
-        if not allocation.sent or allocation.asked_at is None:
-            return 0.0
-        wall, ticks = abs(time.time() - allocation.asked_at), time.monotonic() - (allocation.asked_tick or math.inf)
-        return max(ASSIGN_LIMIT - (wall if ticks < 0 else min(wall, ticks)), 0.0)  # below 0: started anew since
+    def claim(self, record: Record) -> None:
+        """From now on, this process is the one that wants what was asked for."""
+        assert record.allocation is not None
+        asker = owners.this_process()
+        if record.allocation.unwanted or record.allocation.asked_by not in (None, asker):
+            record.allocation = lifecycle.after(record.allocation, "wanted", time.time())
+            record.allocation.asked_by = asker
+            self.save(record)
+
+    def disown(self, record: Record) -> None:
+        """Note that this process does not want any more what it has asked for, unless another one wants it now."""
+
+        def change(stored: Record) -> None:
+            asked = stored.allocation
+            if asked is not None and asked.state == "asked" and asked.asked_by == owners.this_process():
+                stored.allocation = lifecycle.after(asked, "closed", time.time())
+
+        self._store.change(record.id, change)
 
     def start_over(self, record: Record, key: str = "") -> None:
         """Make a lost record one for a new runtime, under this key, or a fresh one."""
@@ -271,7 +281,7 @@ class Allocator:
             nonlocal unanswered
             unanswered = begins or earlier
             assert record.allocation is not None
-            record.allocation.sent, record.allocation.asker = unanswered, terms.asker or None
+            record.allocation.sent, record.allocation.asked_by = unanswered, owners.this_process()
             if begins:
                 record.allocation.asked_at, record.allocation.asked_tick = time.time(), time.monotonic()
             record.allocation.account = self._listing.holder()

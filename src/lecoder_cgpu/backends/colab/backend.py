@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import config, errors
 from ...jupyter.endpoint import Endpoint
-from ...store import leases, lifecycle
+from ...store import leases, lifecycle, owners
 from ...store.session_store import Allocation, Record, Store, new_record
 from ...system import logs
 from ..protocol import AcquireOptions, ConsentState, HeldRuntime, Leased, Released, RuntimeRequest
@@ -190,6 +190,8 @@ class Backend(Leased):
                 terms.tell(f"{records.lost(record).message}, and all that was on it; a new one is started")
                 replaces = True
                 self._allocator.start_over(record, terms.key)
+            if lifecycle.stage(record) in ("asked", "booting"):
+                self._allocator.claim(record)
             if record.allocation.state == "asked":
                 self._allocator.write(record, self._allocator.assign(record, terms, replaces=replaces), "booting")
                 fresh = True
@@ -251,6 +253,15 @@ class Backend(Leased):
                 return "nothing"  # another process has released it meanwhile
             return self._release(record)
 
+    def withdraw(self, record: Record) -> Released | None:
+        self._allocator.disown(record)  # before anything else, so that a killed command leaves what it was about
+        with self._allocator.exclusive(record, wait=RELEASE_WAIT):
+            if self._allocator.reread(record) is None:
+                return "nothing"
+            if record.allocation is None or record.allocation.asked_by != owners.this_process():
+                return None
+            return self._release(record)
+
     def _release(self, record: Record) -> Released:
         allocation = record.allocation
         if lifecycle.stage(record) == "released":
@@ -260,7 +271,8 @@ class Backend(Leased):
             found = self._listing.control_of(record).find(records.ask_of(allocation))
             if found is not None:
                 self._allocator.write(record, found, "booting")
-            elif left := self._allocator.may_appear(allocation):
+            elif left := records.may_appear(allocation):
+                self._allocator.advance(record, "closed")
                 raise records.unanswered(record, left)
         if not record.runtime.endpoint:
             self._store.remove(record.id)  # here, where nobody else can ask for a runtime under its key
@@ -313,10 +325,15 @@ class Backend(Leased):
         with contextlib.suppress(errors.RuntimeBusy, errors.ConfigError), self._allocator.exclusive(record, wait=0):
             if self._allocator.reread(record) is None or record.allocation.state != "asked":
                 return True
+            if owners.is_unwanted(record):
+                self._allocator.advance(record, "closed")
             found = self._listing.control_of(record).find(records.ask_of(record.allocation))
-            if found is None:
-                return self._allocator.may_appear(record.allocation) > 0
-            self._allocator.write(record, found, "booting")
+            if found is not None:
+                self._allocator.write(record, found, "booting")
+            elif records.may_appear(record.allocation) == 0:
+                if record.allocation.unwanted:
+                    self._store.remove(record.id)  # here, where nobody else can ask for a runtime under its key
+                return False
         return True
 
     def give_up(self, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import time
@@ -19,6 +20,8 @@ from .model import Assignment, ProxyInfo
 
 FOLDER = "content"  # where code on a Colab VM finds itself; its Jupyter server's root is / (protocol C36)
 TOKEN_HEADER = "X-Colab-Runtime-Proxy-Token"  # noqa: S105 - the name of a header
+
+ASSIGN_LIMIT = 240.0  # seconds after a request in which its runtime may still appear (protocol C7)
 
 
 def endpoint(record: Record, agent: str) -> Endpoint:
@@ -98,6 +101,14 @@ def ask_of(allocation: Allocation) -> Ask:
     assert allocation.key is not None
     name = allocation.accelerators[0] if allocation.accelerators else None
     return Ask(key=allocation.key, variant=allocation.variant, accelerator=name, high_memory=allocation.high_memory)
+
+
+def may_appear(allocation: Allocation) -> float:
+    """For how many seconds a request that was sent, and whose answer nobody has, may still bring a runtime."""
+    if not allocation.sent or allocation.asked_at is None:
+        return 0.0
+    wall, ticks = abs(time.time() - allocation.asked_at), time.monotonic() - (allocation.asked_tick or math.inf)
+    return max(ASSIGN_LIMIT - (wall if ticks < 0 else min(wall, ticks)), 0.0)  # below 0: started anew since
 
 
 def take(record: Record, found: Assignment) -> None:
@@ -186,9 +197,9 @@ def unanswered(record: Record, left: float) -> errors.Error:
     """The error for a request that was cut off, whose runtime may still appear for `left` seconds."""
     return errors.Unanswered(
         f"a runtime for session {record.name!r} was asked for, and the command was cut off before the answer came: for "
-        f"{left:.0f} s more it may appear, and cost",
+        f"{left:.0f} s more it may appear, and cost; it is given back then",
         name="StartUnanswered",
-        hint=f"repeat later: lecoder-cgpu sessions close {record.name}",
+        hint=f"the keeper does that; so does, when it has appeared: lecoder-cgpu sessions close {record.name}",
     )
 
 

@@ -204,7 +204,7 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
 
     A Colab runtime is given back, also one without a session if its endpoint is named; a local runtime is ended. On a
     server that is not ours, only the kernels that we started are. Without a name it is the active session. --orphans
-    also ends what another machine of yours uses with this tool.
+    also ends what another machine of yours uses with this tool, and what an interrupted start or close has left.
 
     \b
     lecoder-cgpu sessions close
@@ -222,6 +222,8 @@ def close(app: App, sessions: tuple[str, ...], everything: bool, orphans: bool, 
         keys = list(sessions) or ([] if orphans else [_key(app, None)])
     found = [_closable(app, key) for key in keys]
     if orphans:
+        ids = [item.id for item in found if isinstance(item, Record)]
+        found += [record for record in operations.unwanted(client) if record.id not in ids]
         found += [item for item in operations.orphans(client) if item[1] not in keys]
     names = [item.backend if isinstance(item, Record) else item[0].name for item in found]
     closed: list[SessionClosed] = []
