@@ -22,6 +22,26 @@ def test_who_typed_the_short_name_reads_it(monkeypatch: pytest.MonkeyPatch, name
     assert own_commands.addressed(said, "work").startswith("now: cgpu --profile work sessions close a")
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("see: lecoder-cgpu ls out", "see: lecoder-cgpu --profile work ls --session 'my lab' out"),
+        (
+            "lecoder-cgpu rm -r x; or lecoder-cgpu kernel restart",
+            "lecoder-cgpu --profile work rm --session 'my lab' -r x; "
+            "or lecoder-cgpu --profile work kernel restart --session 'my lab'",
+        ),
+        ("lecoder-cgpu download --session a x", "lecoder-cgpu --profile work download --session a x"),
+        ("lecoder-cgpu run --gpu T4 x", "lecoder-cgpu --profile work run --gpu T4 x"),
+        ("lecoder-cgpu job wait run-1", "lecoder-cgpu --profile work job wait run-1"),
+        ("lecoder-cgpu sessions close b", "lecoder-cgpu --profile work sessions close b"),
+    ],
+)
+def test_commands_act_on_the_session_that_was_named(said: str, meant: str) -> None:
+    """Where they act on one at all, and name no other; what was typed as its name is one word, whatever is in it."""
+    assert own_commands.addressed(said, "work", "my lab") == meant
+
+
 def test_the_long_name_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who typed that, or came in by another way, reads the long one."""
     monkeypatch.setattr(sys, "argv", ["/usr/bin/lecoder-cgpu"])
