@@ -734,7 +734,8 @@ class SessionDocument(Result, frozen=True, kw_only=True):
     """One entry of `sessions list`.
 
     `status`: `active` (the one that plain commands use), `idle` (reachable), `stale` (gone), `unreachable`, `starting`
-    (being allocated), `closing` (Colab was told to end it, and still lists it).
+    (being allocated), `closing` (Colab was told to end it, and still lists it; or its start was interrupted, and what
+    may still come of it is given back).
 
     `origin` is for Colab's runtimes: `ours`, or a runtime without a session here (`id` and `name` are its endpoint):
     also `ours` if a session had it that has it no more (it was lost, or given back, and is listed again), started by
