@@ -23,7 +23,7 @@ from ...store.session_store import Allocation, Record, State, Store
 from ...system import atomic_files, interrupts, logs
 from ..protocol import AcquireOptions
 from . import model, records, refusals
-from .control import Ask, name_sessions
+from .control import Ask, name_sessions, none_free
 from .listing import Listing
 from .model import Assignment
 
@@ -355,12 +355,7 @@ class Allocator:
             return found
         if len(refusals) == 1:
             raise refusals[0]
-        raise errors.CapacityError(
-            f"Colab has no free machine for any of {', '.join(names)} now",
-            name=refusals[0].name,
-            hint=refusals[0].hint,
-            retry_after=max(item.retry_after or 0.0 for item in refusals) or None,
-        )
+        raise none_free(names, refusals)
 
     def _allowed(self, allocation: Allocation, terms: AcquireOptions) -> list[str]:
         """The accelerators that were asked for and that this account may use.
@@ -434,13 +429,7 @@ class Allocator:
             if tries % (LOOK_ANEW if isinstance(problem, errors.ConnectionFailed) else 3) == 0:
                 self._take_if_listed(record)
             time.sleep(BOOT_PAUSES[min(tries, len(BOOT_PAUSES)) - 1])
-        raise errors.ConnectionFailed(
-            f"the runtime {record.runtime.endpoint} was assigned and does not answer after {BOOT_LIMIT:g} s: "
-            + (problem.message if problem else ""),
-            name="BootTimeout",
-            hint=f"wait on: lecoder-cgpu sessions ensure {record.name}; or give it back: "
-            f"lecoder-cgpu sessions close {record.name}",
-        )
+        raise records.no_boot(record, BOOT_LIMIT, problem.message if problem else "")
 
     def _take_if_listed(self, record: Record) -> None:
         with contextlib.suppress(errors.Unlisted):

@@ -116,6 +116,16 @@ def no_capacity(ask: Ask, retry_after: float | None = None) -> errors.Error:
     )
 
 
+def none_free(names: list[str], refusals: list[errors.Error]) -> errors.Error:
+    """None of several accelerators is free. `refusals`: what was said of each."""
+    return errors.CapacityError(
+        f"Colab has no free machine for any of {', '.join(names)} now",
+        name=refusals[0].name,
+        hint=refusals[0].hint,
+        retry_after=max(item.retry_after or 0.0 for item in refusals) or None,
+    )
+
+
 def quota_denied(ask: Ask) -> errors.Error:
     return errors.QuotaError(
         f"Colab does not give {ask} to this account now",

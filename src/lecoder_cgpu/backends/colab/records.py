@@ -184,6 +184,16 @@ def busy(record: Record, waited: float) -> errors.Error:
     )
 
 
+def no_boot(record: Record, waited: float, problem: str) -> errors.Error:
+    """The error for a runtime that was given, and does not answer."""
+    return errors.ConnectionFailed(
+        f"the runtime {record.runtime.endpoint} was assigned and does not answer after {waited:g} s: {problem}",
+        name="BootTimeout",
+        hint=f"wait on: lecoder-cgpu sessions ensure {record.name}; or give it back: "
+        f"lecoder-cgpu sessions close {record.name}",
+    )
+
+
 def unlisted(record: Record) -> errors.Error:
     """The error for a runtime that Colab does not list, and that may be there all the same."""
     return errors.Unlisted(
