@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import errors, profiles
-from .backends import registry
+
+DEFAULT_BACKEND = "colab"  # of those who choose none
 
 
 class Setting(NamedTuple):
@@ -39,7 +40,7 @@ SETTINGS = (
         "backend",
         "LECODER_CGPU_BACKEND",
         "where runtimes come from: colab, jupyter, local, gateway or hub",
-        registry.DEFAULT,
+        DEFAULT_BACKEND,
         private=True,
     ),
     Setting(
@@ -246,18 +247,6 @@ class Config:
                 return Value(setting.default, "default")
             return Value(found, "config")
         return Value(setting.default, "default")
-
-    @property
-    def backend(self) -> Value:
-        """The backend's name, checked against the list of those there are."""
-        chosen = self.get("backend")
-        if not registry.is_known(chosen.value):
-            error = errors.ConfigError if chosen.source in ("config", "profile") else errors.UsageError
-            raise error(
-                f"unknown backend {chosen.value!r} (from {chosen.source})",
-                hint="--backend " + "|".join(registry.names()),
-            )
-        return chosen
 
     @property
     def client_agent(self) -> str:

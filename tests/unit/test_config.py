@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.backends import registry
 from lecoder_cgpu.config import Config, Value, config_dir
 
 
@@ -20,12 +21,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_order_is_option_environment_file_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each source wins over those behind it, and says which it was."""
-    assert Config().backend == Value("colab", "default")
+    assert registry.chosen(Config()) == Value("colab", "default")
     (folder / "config.json").write_text('{"backend": "jupyter", "clientId": "kept"}')
-    assert Config().backend == Value("jupyter", "config")
+    assert registry.chosen(Config()) == Value("jupyter", "config")
     monkeypatch.setenv("LECODER_CGPU_BACKEND", "local")
-    assert Config().backend == Value("local", "environment")
-    assert Config({"backend": "colab"}).backend == Value("colab", "option")
+    assert registry.chosen(Config()) == Value("local", "environment")
+    assert registry.chosen(Config({"backend": "colab"})) == Value("colab", "option")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\x80", '{"backend": 3}'])
@@ -40,12 +41,12 @@ def test_an_unknown_backend_names_those_there_are(folder: Path, monkeypatch: pyt
     """From the environment it is bad usage, from the file bad configuration; both list the choices."""
     monkeypatch.setenv("LECODER_CGPU_BACKEND", "cloud")
     with pytest.raises(errors.UsageError) as usage:
-        _ = Config().backend
+        registry.chosen(Config())
     assert "local" in (usage.value.hint or "")
     monkeypatch.delenv("LECODER_CGPU_BACKEND")
     (folder / "config.json").write_text('{"backend": "cloud"}')
     with pytest.raises(errors.ConfigError):
-        _ = Config().backend
+        registry.chosen(Config())
 
 
 def test_a_missing_file_matters_only_when_it_was_named(tmp_path: Path) -> None:

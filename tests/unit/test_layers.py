@@ -71,9 +71,8 @@ def imports(name: str, tree: ast.Module) -> Iterator[str]:
 
 
 def room(name: str) -> str:
-    """The package, or module of the root, that a path belongs to. The table of backends' names belongs to the settings,
-    which check names against it; it imports nothing but errors."""
-    return "config" if name.removesuffix(".py") == "backends/registry" else name.split("/")[0].removesuffix(".py")
+    """The package, or module of the root, that a path belongs to."""
+    return name.split("/")[0].removesuffix(".py")
 
 
 def test_every_module_has_its_package() -> None:

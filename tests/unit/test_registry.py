@@ -51,7 +51,7 @@ def test_a_registered_backend_is_one_like_the_others(tmp_path: Path) -> None:
     registry.register("fleet", loader)
     settings = Config({"backend": "fleet"})
     assert registry.names() == ("colab", "jupyter", "local", "gateway", "hub", "fleet")
-    assert settings.backend.value == "fleet"
+    assert registry.chosen(settings).value == "fleet"
     assert registry.load("fleet", settings, tmp_path).name == "local"
     assert made == [(settings, tmp_path)]
 

@@ -1,6 +1,6 @@
 """The one table of backends: which names there are, and what makes the backend of a name.
 
-This module imports nothing but errors, so that the settings and the command line can ask it for names at no cost.
+This module imports no backend, so that the command line can ask it for names at no cost.
 
 There are three ways into the table:
 
@@ -18,17 +18,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import errors
+from ..config import DEFAULT_BACKEND
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..config import Config
+    from ..config import Config, Value
     from .protocol import Backend
 
     Loader = Callable[[Config, Path], Backend]
 
-DEFAULT = "colab"  # the backend of those who choose none
-UNNAMED = "colab"  # the backend of stored sessions that name none: the predecessor had no other
+DEFAULT = DEFAULT_BACKEND
 SERVERS = "jupyter"  # the backend of `sessions add --url`
 GATEWAYS = "gateway"  # the backend of `sessions add --gateway`
 HUBS = "hub"  # the backend of `sessions add --hub`
@@ -72,6 +72,19 @@ def register(name: str, loader: Loader) -> None:
 def is_known(name: str | None) -> bool:
     """Whether there is a backend of that name; reads the entry points if nobody else knows it."""
     return name is not None and (name in names() or name in _installed())
+
+
+def chosen(config: Config) -> Value:
+    """The backend that the settings name, with where they name it.
+
+    Raises:
+        errors.UsageError, errors.ConfigError: there is none of that name.
+    """
+    value = config.get("backend")
+    if not is_known(value.value):
+        error = errors.ConfigError if value.source in ("config", "profile") else errors.UsageError
+        raise error(f"unknown backend {value.value!r} (from {value.source})", hint="--backend " + "|".join(names()))
+    return value
 
 
 def load(name: str, config: Config, state_dir: Path) -> Backend:

@@ -114,7 +114,7 @@ def _settings(client: SessionManager) -> Iterator[Finding]:
         if value.source != "default" and value.value is not None:
             shown = "***" if setting.secret else _without_credentials(value.value)
             yield _finding("config", "ok", f"{setting.key} = {shown} (from {value.source})")
-    chosen = settings.backend
+    chosen = registry.chosen(settings)
     yield _finding("config", "ok", f"backend: {chosen.value} (from {chosen.source})")
     yield from _extra(client, chosen.value or "", installation.extras())
 
@@ -246,7 +246,7 @@ WANTED_SCOPES = {
 
 def _wants_account(client: SessionManager) -> bool:
     """Whether plain commands would use runtimes of an account: they were chosen, or there is nothing else."""
-    chosen = client.config.backend.source != "default" or not client.store.records()
+    chosen = registry.chosen(client.config).source != "default" or not client.store.records()
     return chosen and client.leased(client.chosen) is not None
 
 

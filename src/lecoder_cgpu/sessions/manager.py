@@ -100,7 +100,7 @@ class SessionManager:
     @property
     def chosen(self) -> str:
         """The name of the backend that new sessions come from."""
-        return self.config.backend.value or registry.DEFAULT
+        return registry.chosen(self.config).value or registry.DEFAULT
 
     def leased(self, name: str) -> Leased | None:
         """The backend of that name if its runtimes are leased; None for others, and for one that cannot be loaded."""
@@ -237,7 +237,7 @@ class SessionManager:
 
     def _named(self, key: str) -> Record:
         record = self.store.find(key)
-        chosen = self.config.backend
+        chosen = registry.chosen(self.config)
         if chosen.source == "option" and chosen.value != record.backend:
             raise errors.UsageError(
                 f"session {record.name!r} is of backend {record.backend}, not {chosen.value}",
@@ -254,7 +254,7 @@ class SessionManager:
             errors.UsageError: no session of the backend that the user chose can be that.
         """
         records = [item for item in records if not lifecycle.is_accepted(item) and item.owner is None]
-        chosen = self.config.backend
+        chosen = registry.chosen(self.config)
         if chosen.source != "default":
             backend = self.backend(self.chosen)
             records = [record for record in records if record.backend == chosen.value and backend.is_chosen(record)]

@@ -118,7 +118,7 @@ def _document(manager: SessionManager, records: list[Record], runtimes: list[Run
         profile=manager.config.profile.name,
         runtimes=[runtimes[index] for index in order],
         sessions=counts,
-        backend=manager.config.backend.value or "",
+        backend=manager.chosen,
     )
 
 

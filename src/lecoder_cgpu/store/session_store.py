@@ -17,13 +17,14 @@ import msgspec
 from msgspec import UNSET, Struct, field
 
 from .. import errors
-from ..backends import registry
+from ..config import DEFAULT_BACKEND
 from ..models.base import UNKNOWN_ACCOUNT, Optional, SessionRef, now
 from ..system import atomic_files as state
 from ..system import redaction
 from .succession import make_another_active
 
 State = Literal["asked", "booting", "ready", "lost", "closing"]
+UNNAMED = DEFAULT_BACKEND  # of records that name no backend: the predecessor had no other
 TOUCH_INTERVAL = 60.0  # seconds between two writes of `lastUsedAt`; a warm run writes nothing
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
@@ -164,7 +165,7 @@ class Record(Struct, kw_only=True):
     last_used_at: str = field(name="lastUsedAt")
     is_active: bool = field(name="isActive", default=False)
     name: str = ""
-    backend: str = registry.UNNAMED
+    backend: str = UNNAMED
     root: str | None = None
     kernel: KernelRecord | None = None
     kernel_name: str | None = field(name="kernelName", default=None)  # chosen by the user; None is the server's default
