@@ -259,12 +259,14 @@ def test_an_end_that_nobody_saw(colab: FakeColab, kept: Cli) -> None:
 
 
 def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
-    """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt. That has the
-    secret of --store-secrets, which lies here until the end and is seen nowhere."""
+    """Without a keeper that stays, rounds that somebody calls find a loss, and start the next attempt, also when the
+    machine had killed what watches the command there before it went. The attempt has the secret of --store-secrets,
+    which lies here until the end and is seen nowhere."""
     kept.variables["TOKEN"] = "abc-" + "def"
     words = (KNOWN, "--restarts", "1", "--secret", "TOKEN", "--store-secrets")
     assert kept("run", *words, "true").code == 2  # it is for jobs
-    started = kept("run", "--detach", *words, "test $LECODER_CGPU_ATTEMPT = 2 && printf $TOKEN | wc -c || sleep 600")
+    work = "test $LECODER_CGPU_ATTEMPT = 2 && printf $TOKEN | wc -c || { kill -9 $PPID; sleep 600; }"
+    started = kept("run", "--detach", *words, work)
     del kept.variables["TOKEN"]
     job = started.out.strip()
     stored = kept.state / "jobs" / f"{job}.secrets"
@@ -274,6 +276,8 @@ def test_rounds_of_a_scheduler(colab: FakeColab, kept: Cli) -> None:
     assert (busy.code, "the keeper runs" in busy.out) == (0, True), busy
     kept("keeper", "stop")
     kept.variables["LECODER_CGPU_KEEPER"] = "off"
+    assert kept("keeper", "tick").code == 0
+    assert shown(kept, job)["job"]["state"] == "unknown"  # what the runtime says; nobody has judged yet
     colab.kill()
 
     def over() -> bool:

@@ -66,7 +66,7 @@ def test_a_watched_run(lab: Cli, tmp_path: Path) -> None:
     seen: set[int] = set()
 
     def second() -> bool:
-        with Generations(place).lock().acquire(timeout=30):  # no fetch replaces it meanwhile
+        with Generations(place).alone(30):  # no fetch replaces it meanwhile
             if (place / "latest").exists():  # the first one may be earlier than the first checkpoint
                 seen.add(whole(place))
         return len(seen) >= 2

@@ -39,7 +39,7 @@ def test_two_generations(tmp_path: Path) -> None:
     """The newest has the name, the one before lies beside it, and deletions are carried."""
     store = Generations(tmp_path / "out")
     beside = tmp_path / ".out.lecoder-part"
-    with store.lock():
+    with store.alone(0.0):
         put(store, 1, {"a/1": "one", "log": "x"})
         put(store, 2, {"a/1": "one", "b": "two", "log": "xy"})
         put(store, 3, {"b": "three", "log": "xyz"})
@@ -54,7 +54,7 @@ def test_two_generations(tmp_path: Path) -> None:
 def test_what_stays_as_it_was(tmp_path: Path) -> None:
     """A restless unit is that of the generation before, whatever was copied of it since."""
     store = Generations(tmp_path / "out")
-    with store.lock():
+    with store.alone(0.0):
         put(store, 1, {"busy": "old", "calm": "1"})
         put(store, 2, {"busy": "old", "calm": "2"}, kept=("busy",))
     assert held(tmp_path / "out") == {"busy": "old", "calm": "2"}
@@ -63,7 +63,7 @@ def test_what_stays_as_it_was(tmp_path: Path) -> None:
 def test_a_staging_that_is_not_whole_is_no_generation(tmp_path: Path) -> None:
     """Half a file is refused, and the newest generation stays."""
     store = Generations(tmp_path / "out")
-    with store.lock():
+    with store.alone(0.0):
         put(store, 1, {"a": "whole"})
         store.begin(store.current())
         Path(store.staging, "a").unlink()
@@ -76,7 +76,7 @@ def test_a_staging_that_is_not_whole_is_no_generation(tmp_path: Path) -> None:
 def test_what_the_user_adds_stays(tmp_path: Path) -> None:
     """Files of the user's beside those of a generation are moved along."""
     store = Generations(tmp_path / "out")
-    with store.lock():
+    with store.alone(0.0):
         put(store, 1, {"a/1": "one"})
         (tmp_path / "out" / "notes.txt").write_text("mine")
         (tmp_path / "out" / "a" / "plot.txt").write_text("mine, too")
@@ -113,7 +113,7 @@ def test_killed_anywhere(tmp_path: Path) -> None:
         folder = tmp_path / str(steps)
         folder.mkdir()
         store = Generations(folder / "out")
-        with store.lock():
+        with store.alone(0.0):
             put(store, 1, {"z": "0"})
             put(store, 2, first)
         if _killed_after(steps, lambda store=store: put(store, 3, second)):
@@ -121,7 +121,7 @@ def test_killed_anywhere(tmp_path: Path) -> None:
             beside = folder / ".out.lecoder-part"
             whole += [held(beside / name) for name in ("previous", "staging") if (beside / name).exists()]
             assert first in whole or second in whole, (steps, whole)
-            with store.lock():
+            with store.alone(0.0):
                 store.recover()
                 found = store.current()
                 assert found is not None

@@ -6,16 +6,22 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec import structs
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.files import pull_plans, pulling
+from lecoder_cgpu.files.generations import Generations, Manifest
 from lecoder_cgpu.guest import output_order
+from lecoder_cgpu.models.base import ErrorInfo
 from lecoder_cgpu.models.jobs import Job
 from lecoder_cgpu.runs import job_output, job_plans, job_views, kept_output
 from lecoder_cgpu.runs.attempts import Policy
 from lecoder_cgpu.runs.job_names import key_id
 from lecoder_cgpu.runs.job_plans import JobPlan, Try, Work
 from lecoder_cgpu.store.session_store import Store
+from tests.contract.test_documents import validate
 
 JOB = "run-0123456789abcdef"
 
@@ -146,6 +152,60 @@ def test_a_copy_of_what_was_printed(tmp_path: Path) -> None:
     assert (copy.is_complete, "18 bytes" in copy.said(), "may have printed more" in copy.said()) == (False, True, True)
     (folder / kept_output.ALL).touch()
     assert (copy.is_complete, "all that it printed" in copy.said()) == (True, True)
+
+
+ENDS: list[tuple[Try, dict[str, Any]]] = [
+    (tried(cause="lost", output=(9, 0)), {"state": "pausing", "due": 4000.0}),
+    (tried(cause="lost"), {"state": "waiting", "why": "its secrets: lecoder-cgpu job retry X"}),
+    *[(tried(cause=cause), {"state": "ended"}) for cause in ("lost", "oom", "unknown", "killed", "limit", "refused")],
+    (tried(cause="failed", exit_code=3), {"state": "ended"}),
+    (tried(cause="finished", exit_code=0), {"state": "ended"}),
+    (tried(cause="lost"), {"state": "ended", "outcome": 75, "why": "the limit over all attempts is reached"}),
+]
+
+
+@pytest.mark.parametrize(("last", "more"), ENDS)
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_document_without_a_runtime(tmp_path: Path, last: Try, more: dict[str, Any], *, copied: bool) -> None:
+    """However a job stands or has ended, its document has the output that was copied, if only nothing, from an offset
+    on; it says whether that is all, what went wrong, and what became of each attempt."""
+    plan = planned(last, **more)
+    if copied:
+        folder = job_plans.files(tmp_path, JOB) / "output" / JOB
+        folder.mkdir(parents=True)
+        for name, content in (("stdout", b"one\ntwo\n"), ("stderr", b"err\n"), (kept_output.ALL, b"")):
+            (folder / name).write_bytes(content)
+    found = job_views.without_runtime(tmp_path, plan, Store(tmp_path), (4, 0), None)
+    job_views.complete(found, plan)
+    validate(msgspec.json.decode(msgspec.json.encode(found)), "job")
+    assert (found.stdout, found.next_offset) == (("two\n", 8) if copied else ("", 0))
+    assert found.job.stdout_bytes == max(last.output[0], 8 if copied else 0)
+    assert found.job.output_complete is copied
+    assert isinstance(found.attempts, list)
+    assert found.attempts[0].cause == last.cause
+    assert isinstance(found.error, ErrorInfo) == (found.exit_code not in (0, 124) or plan.state == "waiting")
+    if plan.state == "pausing":  # the offsets are those of the attempt that is over
+        assert str(found.next).endswith(f"--from {found.next_offset} --attempt 1")
+
+
+def test_results_that_went_with_their_runtime(tmp_path: Path) -> None:
+    """A job that has finished fails if nobody knows whether all of its results were fetched, and says how to go on; one
+    whose last generation is here does not."""
+    fetched = pulling.Pulling(owner=JOB, results=[pulling.Result("out", str(tmp_path / "out"))], every=60.0)
+    plan = planned(tried(cause="finished"), state="ended", pulling=fetched)
+    store = Generations(tmp_path / "out")
+    with store.alone(0.0):
+        (tmp_path / ".out.lecoder-part" / "staging").mkdir()
+        store.commit(Manifest(owner=JOB, number=1, at="", path="out", folder=True, lines=[]))
+    found = job_views.without_runtime(tmp_path, plan, Store(tmp_path), None, None)
+    job_views.complete(found, plan)
+    assert (found.exit_code, found.error.name, found.pulled[0].generation) == (74, "PullFailed", 1)  # type: ignore[index]
+    assert f"job retry {JOB}" in str(found.error.suggestion)  # type: ignore[union-attr]
+    noted = pull_plans.PullPlan(run=JOB, session="s", specs=["out"], pulling=fetched, tried=1.0)
+    for whole, last in ((False, pull_plans.over(noted, 2.0, "gone")), (True, structs.replace(noted, ended=True))):
+        pull_plans.write(tmp_path, last)
+        found = job_views.without_runtime(tmp_path, plan, Store(tmp_path), None, None)
+        assert (found.exit_code == 0) is whole
 
 
 def test_stored_secrets(tmp_path: Path) -> None:

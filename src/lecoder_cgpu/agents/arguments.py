@@ -69,6 +69,9 @@ class WaitArguments(_Arguments):
     wait: Wait = WAIT_MOST
     stdout_offset: Offset = 0
     stderr_offset: Offset = 0
+    attempt: Annotated[
+        int | None, Meta(ge=1, description="job.attempt of the last answer: output of a later one begins at 0.")
+    ] = None
     max_output: Annotated[int, Meta(ge=256, le=BUDGET_MOST, description="Bytes of each stream.")] = BUDGET
 
 

@@ -123,15 +123,21 @@ def job_wait(call: Call, arguments: given.WaitArguments) -> JobProgress:
             session=document.session,
             error=document.error,
         )
+        anew = plan is not None and arguments.attempt not in (None, document.job.attempt)
         for name, offset in (("stdout", arguments.stdout_offset), ("stderr", arguments.stderr_offset)):
-            _, content = known.read(document.job.id, name, offset, arguments.max_output)
-            size = document.job.stdout_bytes if name == "stdout" else document.job.stderr_bytes
-            content = _whole(content, offset + len(content) < size)
-            setattr(progress, name, content.decode("utf-8", "replace"))
-            setattr(progress, f"{name}_offset", offset + len(content))
-            if offset + len(content) < size:
-                setattr(progress, f"{name}_left", size - offset - len(content))
+            _read_on(known, progress, name, 0 if anew else offset, arguments.max_output)
     return progress
+
+
+def _read_on(known: job_output.Written, progress: JobProgress, name: str, offset: int, most: int) -> None:
+    """Add to an answer what a job wrote to a stream from an offset on."""
+    state, content = known.read(progress.job.id, name, offset, most)
+    size = (state.stdout_size if name == "stdout" else state.stderr_size) or 0
+    content = _whole(content, offset + len(content) < size)
+    setattr(progress, name, content.decode("utf-8", "replace"))
+    setattr(progress, f"{name}_offset", offset + len(content))
+    if offset + len(content) < size:
+        setattr(progress, f"{name}_left", size - offset - len(content))
 
 
 @contextlib.contextmanager
@@ -141,15 +147,12 @@ def _written(session: Session, plan: JobPlan | None) -> Iterator[Any]:
         with session._jobs() as known:
             yield known
         return
-    try:
-        opened = planned_jobs.on_runtime(session._client, plan)
-    except errors.Error:
-        copy = kept_output.of(session._client.state_dir, plan.job)
-        if copy is None:
-            copy = kept_output.Copy(session._client.state_dir, plan, plan.last)
-        yield copy
-        return
-    with opened:
+    with contextlib.ExitStack() as held:
+        try:
+            opened: job_output.Written = held.enter_context(planned_jobs.on_runtime(session._client, plan))
+            opened.read(plan.job, "stdout", 0, 0)
+        except errors.Error:
+            opened = kept_output.Copy(session._client.state_dir, plan, plan.last)
         yield opened
 
 

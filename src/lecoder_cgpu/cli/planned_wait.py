@@ -30,7 +30,8 @@ def wait(app: App, plan: JobPlan, timeout: float | None, pull: tuple[str, ...], 
     with app.printer.waiting(f"waiting for {plan.job} …"):
         plan = waiting.wait(timeout)
     offsets = None if app.printer.mode == "human" else options["offsets"]
-    document, session = planned_jobs.ended(app.client, plan, pull, offsets, options["max_output"] or None)
+    most, counted = options["max_output"] or None, options["attempt"]
+    document, session = planned_jobs.ended(app.client, plan, pull, offsets, most, counted)
     if waiting.interrupted is not None:
         document.interrupted, document.exit_code = True, waiting.interrupted
     if app.printer.mode == "human":

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 # The options of `run` that a job's `Order` takes as they are.
 ORDERED = {"key", "name", "sync", "cwd", "timeout", "idle_timeout", "pull", "push", "every"}
 ORDERED |= {"store_secrets", "understood"}
-VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 VERDICT_PAUSE = 3.0  # seconds between two questions
 
 
@@ -310,7 +309,7 @@ class Attempts:
             return "limit" if error is not None and error.category == errors.BudgetError.category else otherwise
         if not isinstance(session.backend, Leased):
             return otherwise  # the program may live on when the server of a machine that stays has died
-        until = time.monotonic() + VERDICT
+        until = time.monotonic() + losses.VERDICT
         while True:
             found = losses.fate(session)
             if found is not None:

@@ -25,7 +25,6 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -38,9 +37,6 @@ from ..system import atomic_files
 from . import plan
 from .moments import Held
 from .transfer import local_problems
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 
 class Line(Struct, array_like=True):
@@ -105,17 +101,26 @@ class Generations:
         """Where the generation before the newest lies, if there is one."""
         return str(self._previous)
 
-    def lock(self) -> BaseFileLock:
-        """Held by the one process that fetches.
+    @contextlib.contextmanager
+    def alone(self, wait: float) -> Iterator[None]:
+        """Only one process at a time fetches or puts back; others are waited for, at most `wait` seconds.
 
         Raises:
-            errors.Error: the folder cannot be made or written.
+            errors.FetchBusy: another one is still at it. errors.Error: the folder cannot be made or written.
         """
         import filelock
 
-        with local_problems(str(self._beside)):
-            self._beside.mkdir(parents=True, exist_ok=True)
-            return filelock.FileLock(self._beside / "lock", timeout=0)
+        with contextlib.ExitStack() as held:
+            try:
+                with local_problems(str(self._beside)):
+                    self._beside.mkdir(parents=True, exist_ok=True)
+                    lock = filelock.FileLock(self._beside / "lock")
+                    held.enter_context(lock.acquire(timeout=wait))
+            except filelock.Timeout as error:
+                raise errors.FetchBusy(
+                    f"another process is fetching {self.target}", retryable=True, hint="repeat the same command"
+                ) from error
+            yield
 
     def claim(self) -> None:
         """Refuse a name under which something else lies.

@@ -44,6 +44,11 @@ class PullPlan(Struct, kw_only=True):
     problem: str | None = None
     marks: Marks = msgspec.field(default_factory=list)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything has come home that was there when the job had ended."""
+        return self.ended and self.why is None and self.problem is None
+
 
 def is_due(plan: PullPlan, now: float) -> bool:
     """Whether it is time to fetch. A clock that was set back does not stop fetching."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LEAST = 1.0  # seconds between two fetches
 LOOK = 10.0  # seconds between two looks for what says when to fetch, unless the user says how many
 LOCK_WAIT = 120.0  # seconds that a last fetch waits for another process, which is fetching the same
+LAST_PAUSES = (2.0, 5.0)  # seconds before the last fetch is tried again when its connection failed
 PATIENCE = 30.0  # seconds that the end of the work waits for a fetch under way; the last fetch waits for its lock
 
 
@@ -132,6 +133,22 @@ def fetch(
         return [_described(item, error=error) for item in pulling.results]
 
 
+def fetch_last(session: Session, pulling: Pulling, tell: Tell) -> list[Pulled]:
+    """The last fetch, when the work has ended: there is no other, so a connection that fails is not the end of it."""
+    for pause in LAST_PAUSES:
+        pulled = fetch(session, pulling, tell, wait=LOCK_WAIT)
+        if not any(map(_may_pass, pulled)):
+            return pulled
+        time.sleep(pause)
+    return fetch(session, pulling, tell, wait=LOCK_WAIT)
+
+
+def _may_pass(pulled: Pulled) -> bool:
+    """Whether it was the connection that kept a result from being fetched."""
+    error = pulled.error
+    return isinstance(error, ErrorInfo) and error.retryable and error.category == errors.ConnectionFailed.category
+
+
 def _pace(pulling: Pulling, pause: Callable[[float], None]) -> Pace:
     from ..helper.gentle_channel import Pace
 
@@ -141,17 +158,10 @@ def _pace(pulling: Pulling, pause: Callable[[float], None]) -> Pace:
 def _fetch_one(
     storage: Storage, pulling: Pulling, item: Result, tell: Tell, wait: float, pause: Callable[[float], None]
 ) -> Pulled:
-    import filelock
-
     store = Generations(item.local)
     try:
-        with store.lock().acquire(timeout=wait):
+        with store.alone(wait):
             manifest = Fetch(storage, store, plan.under(pulling.folder, item.path), pulling.owner, tell, pause).run()
-    except filelock.Timeout:
-        busy = errors.FetchBusy(
-            f"another process is fetching {item.path}", retryable=True, hint="repeat the same command"
-        )
-        return _described(item, error=busy)
     except errors.Error as error:
         logs.current().warn("FILES", f"pull of {item.path}: {error.message}")
         return _described(item, error=error, owner=pulling.owner)
@@ -164,6 +174,7 @@ def _described(
     pulled = Pulled(path=item.path, local=item.local)
     if error is not None:
         pulled.error = ErrorInfo.of(error)
+    if manifest is None:
         with contextlib.suppress(errors.Error):
             manifest = Generations(item.local).current()
         if manifest is not None and owner is not None and manifest.owner != owner:
@@ -175,6 +186,16 @@ def _described(
         if manifest.restless:
             pulled.restless = manifest.restless
     return pulled
+
+
+def at_home(pulling: Pulling, problem: errors.Error | None) -> list[Pulled]:
+    """What of each result is here, when its runtime cannot be asked; `problem` tells why that may not be all."""
+    none = errors.FileNotFound("nothing of it was there to fetch", hint="see what the command writes, and where")
+    found = [_described(item, error=problem, owner=pulling.owner) for item in pulling.results]
+    for item in found:
+        if item.generation is UNSET and problem is None:
+            item.error = ErrorInfo.of(none)
+    return found
 
 
 def is_only_missing(pulled: Pulled) -> bool:
@@ -204,7 +225,7 @@ def restore(session: Session, pulling: Pulling, nonce: str | None = None) -> lis
     with Storage(session) as storage:
         for item in pulling.results:
             store = Generations(item.local)
-            with store.lock().acquire(timeout=LOCK_WAIT):
+            with store.alone(LOCK_WAIT):
                 store.recover()
                 found = store.current()
                 if found is not None and found.owner == pulling.owner:
@@ -247,7 +268,7 @@ class Teller:
                 self._problems[item.path] = item.error.message
                 if item.error.message != before:
                     self._tell(f"{item.path} was not fetched, and the run goes on: {item.error.message}")
-            elif before is not None and item.error is None:
+            elif before is not None and item.error is UNSET:
                 self._tell(f"{item.path} is fetched again")
 
 

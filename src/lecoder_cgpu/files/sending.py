@@ -72,7 +72,7 @@ def fetch(
             document.pulled = results.pull(session, specs, cwd)
         else:
             last = structs.replace(wanted, folder=cwd)
-            document.pulled = pulling.fetch(session, last, session.notify, wait=pulling.LOCK_WAIT)
+            document.pulled = pulling.fetch_last(session, last, session.notify)
     problem = results.pull_problem(document.pulled, cwd, session.record.name)
     if problem is not None and document.status == "ok":
         document.fail(problem)

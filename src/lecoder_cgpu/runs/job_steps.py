@@ -100,6 +100,10 @@ class Steps:
                 with Jobs(session) as jobs:
                     state = jobs.helper.show(last.run)
                     kept_output.Copy(self._folder, plan, last).grow(jobs.helper, state)
+                    if state.ended and state.result is None and leased and self._clock() - last.seen < losses.VERDICT:
+                        return (
+                            plan  # a machine that is taken away kills what runs on it first: it may be gone in a moment
+                        )
                     if state.ended:
                         records.note_ends(jobs, [state])
                         return self._ended(plan, state, jobs.document(state))

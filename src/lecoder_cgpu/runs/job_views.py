@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
 from .. import errors
+from ..files import pull_plans, pulling, results
 from ..models.base import ErrorInfo, SessionRef, Timing, timestamp
 from ..models.jobs import Job, JobDocument
 from ..models.runs import Attempt, JobState
-from . import stored_work
+from . import job_output, kept_output, stored_work
 from .job_plans import JobPlan, Try
 
 if TYPE_CHECKING:
+    from ..files.pulling import Pulling
     from ..store.session_store import Store
+
+LOST = errors.LostError.category
 
 
 def attempts_of(plan: JobPlan) -> list[Attempt]:
@@ -112,6 +117,57 @@ def document(plan: JobPlan, store: Store) -> JobDocument:
     else:
         found.error_code = errors.CodeFailure.code
     return found
+
+
+def without_runtime(
+    state_dir: Path, plan: JobPlan, store: Store, offsets: tuple[int, int] | None, most: int | None
+) -> JobDocument:
+    """The same with what has come home: the output that was copied while the job ran, and the results.
+
+    Args:
+        offsets, most: see `planned_jobs.ended`.
+    """
+    found = document(plan, store)
+    copy = kept_output.Copy(state_dir, plan, plan.last)
+    if offsets is not None:
+        job_output.show_ends(copy, found, offsets, most, f"lecoder-cgpu job logs {plan.job}")
+        found.job.stdout_bytes = max(found.job.stdout_bytes, plan.last.output[0])
+        found.job.stderr_bytes = max(found.job.stderr_bytes, plan.last.output[1])
+    found.job.output_complete = copy.is_complete
+    if plan.pulling is not None and plan.state == "ended":
+        _add_results(state_dir, plan, plan.pulling, found)
+    return found
+
+
+def _add_results(state_dir: Path, plan: JobPlan, declared: Pulling, found: JobDocument) -> None:
+    """Tell what has come home, and that the rest will not, unless it is known to be all."""
+    fetched = pull_plans.find(state_dir, plan.last.run)
+    gone = errors.LostError(
+        "its runtime is gone: what is here was fetched before, and may not be all",
+        hint=f"run it again, from its last generation on: lecoder-cgpu job retry {plan.job}",
+    )
+    found.pulled = pulling.at_home(declared, None if fetched is not None and fetched.is_whole else gone)
+    problem = results.pull_problem(found.pulled, plan.folder, plan.last.name)
+    if problem is not None and found.status == "ok":
+        found.status, found.error = "error", ErrorInfo.of(problem)
+        found.error_code, found.exit_code = problem.code, problem.exit_status
+
+
+def complete(found: JobDocument, plan: JobPlan) -> None:
+    """Add what the plan alone knows to a document that answers `job wait`: whose offsets those are, the exit status
+    that is ours to say, what a job waits for, and what can be done about results that went with their runtime."""
+    if found.status == "running" and isinstance(found.next, str) and "--from" in found.next:
+        found.next += f" --attempt {len(plan.tries)}"
+    if plan.outcome is not None:
+        found.exit_code = plan.outcome
+    if plan.state == "waiting" and plan.why:
+        found.error = ErrorInfo.of(
+            errors.UsageError(f"the job waits: {plan.why}", name="JobWaits", hint=plan.why.partition(": ")[2])
+        )
+    pulled = found.pulled if isinstance(found.pulled, list) else []
+    gone = any(isinstance(item.error, ErrorInfo) and item.error.category == LOST for item in pulled)
+    if gone and isinstance(found.error, ErrorInfo) and found.error.name == results.PULL_FAILED:
+        found.error.suggestion = f"run it again, from its last generation on: lecoder-cgpu job retry {plan.job}"
 
 
 def _problem(plan: JobPlan) -> tuple[ErrorInfo, int]:

@@ -322,7 +322,7 @@ class Jobs:
         """Fetch the last generation of what was declared with --every; the keeper has nothing more to do."""
         from ..files import pull_plans, pulling
 
-        pulled = pulling.fetch(self.session, plan.pulling, self.session.notify, wait=pulling.LOCK_WAIT)
+        pulled = pulling.fetch_last(self.session, plan.pulling, self.session.notify)
         if all(item.error is UNSET for item in pulled):
             done = pull_plans.after_fetch(plan, time.time(), finished=True, problem=None)
             pull_plans.note(self.session.store.folder, done)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # On whose behalf work is ended that has reached a limit; all others are people and their commands.
 LIMITS = ("timeout", "idle-timeout", "lease")
+VERDICT = 90.0  # seconds in which a lender becomes certain whether a silent runtime is gone
 
 
 def ended_by(stopped: Stopped) -> Literal["limit", "killed"]:

@@ -11,12 +11,11 @@ from msgspec import UNSET, structs
 
 from .. import errors
 from ..backends.protocol import Leased
-from ..models.base import ErrorInfo
 from ..models.jobs import JobDocument
 from ..models.status import WithoutRuntime
 from ..sessions import keeper_process
 from ..system import logs
-from . import job_output, job_plans, job_views, kept_output
+from . import job_output, job_plans, job_views
 from .job_plans import JobPlan
 from .job_steps import Steps
 from .jobs import Jobs
@@ -343,13 +342,17 @@ def ended(
     pull: Sequence[str],
     offsets: tuple[int, int] | None = None,
     most: int | None = None,
+    counted: int | None = None,
 ) -> tuple[JobDocument, Session | None]:
     """What `job wait` answers with, and the session if its runtime could be asked: results are fetched then.
 
     Args:
         offsets: from which bytes of stdout and stderr on output is shown; None shows none. most: bytes of each.
+        counted: in the output of which attempt the offsets count; that of another one is shown from its beginning.
     """
     document, session = None, None
+    if offsets is not None and counted not in (None, len(plan.tries)):
+        offsets = (0, 0)
     try:
         with on_runtime(manager, plan) as jobs:
             found = jobs.document(jobs.find(plan.job))
@@ -360,20 +363,9 @@ def ended(
             document, session = job_views.labelled(found, plan), jobs.session  # not before it has its output
     except errors.Error as error:
         logs.current().info("RUN", f"{plan.job} is shown by its plan: {error.message}")
-    known = job_views.document(plan, manager.store)
     if document is None or plan.state in ("pausing", "waiting") or plan.last.cause in ("lost", "unknown", "oom"):
-        document = known
-        copy = kept_output.of(manager.state_dir, plan.job)
-        if copy is None:
-            document.job.output_complete = False
-        elif offsets is not None:
-            job_output.show_ends(copy, document, offsets, most, f"lecoder-cgpu job logs {plan.job}")
-    if plan.outcome is not None:
-        document.exit_code = plan.outcome
-    if plan.state == "waiting" and plan.why:
-        document.error = ErrorInfo.of(
-            errors.UsageError(f"the job waits: {plan.why}", name="JobWaits", hint=plan.why.partition(": ")[2])
-        )
+        document = job_views.without_runtime(manager.state_dir, plan, manager.store, offsets, most)
+    job_views.complete(document, plan)
     return document, session
 
 

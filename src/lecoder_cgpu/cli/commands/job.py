@@ -135,6 +135,12 @@ def show(app: App, job: str) -> Answer:
     help="With --json: the output behind this byte of stdout, or of STREAM (stdout, stderr).",
 )
 @click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    help="With --from: the attempt whose output is meant; that of a later one is shown from its beginning.",
+)
+@click.option(
     "--max-output",
     type=click.IntRange(min=0),
     default=job_output.BUDGET,
