@@ -14,8 +14,6 @@ from ..system import logs
 from . import plan
 from .commands import Storage
 
-PULL_FAILED = "PullFailed"  # the name of the failure of a command whose results were not fetched
-
 
 def pull(session: Session, specs: Sequence[str], folder: str | None) -> list[Pulled]:
     """Fetch results. One that fails does not keep the others back; each tells its own error.
@@ -60,7 +58,7 @@ def pull_problem(pulled: Sequence[Pulled], folder: str | None, session: str) -> 
     missing = first.stands_for(errors.FileNotFound)  # to fetch it again would fail as well
     return errors.TransferError(
         f"results were not fetched: {names} ({first.message})",
-        name=PULL_FAILED,
+        name="PullFailed",
         hint=f"see what is there: lecoder-cgpu ls --session {session} {path.rpartition('/')[0] or '.'}"
         if missing
         else f"lecoder-cgpu download --session {session} {path}",

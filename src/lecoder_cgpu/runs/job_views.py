@@ -166,7 +166,7 @@ def complete(found: JobDocument, plan: JobPlan) -> None:
         )
     pulled = found.pulled if isinstance(found.pulled, list) else []
     gone = any(isinstance(item.error, ErrorInfo) and item.error.category == LOST for item in pulled)
-    if gone and isinstance(found.error, ErrorInfo) and found.error.name == results.PULL_FAILED:
+    if gone and isinstance(found.error, ErrorInfo) and found.error.category == errors.TransferError.category:
         found.error.suggestion = f"run it again, from its last generation on: lecoder-cgpu job retry {plan.job}"
 
 
