@@ -28,6 +28,7 @@ _TYPE = re.compile(rb'"msg_type":\s*"([^"\\]*)"')
 LARGE = 1 << 20  # bytes of a part that is neither copied nor parsed whole
 _WINDOW = 64 << 10  # bytes of it that are looked at together
 _STREAM = re.compile(rb'\s*\{\s*"name"\s*:\s*"(stdout|stderr)"\s*,\s*"text"\s*:\s*"')
+XSUB_ALL, XSUB_NOTHING = b"\x01", b"\x00"  # what subscribes to everything, and what ends that
 _IN_STRING = re.compile(rb'(?:[^"\\]+|\\[^u]|\\u[0-9a-fA-F]{4})*')
 
 
@@ -132,7 +133,8 @@ class KernelSockets:
         connection: the path of its connection file.
 
     Attributes:
-        published: subscribed to what the kernel publishes, with an unlimited queue.
+        published: subscribed to what the kernel publishes, with an unlimited queue. What has arrived can still be read
+            when the subscription is given up.
         monitor: can be read when that connection was lost, which means that the kernel's process has ended.
         control: requests that the kernel serves even when it is busy (protocol J12).
         shell: code to execute, and its replies.
@@ -146,18 +148,23 @@ class KernelSockets:
         self._separator = "-" if found["transport"] == "ipc" else ":"  # either is met (protocol J14, C37)
         self._key = str(found.get("key", "")).encode()
         self._zmq = zmq.Context()  # our own: the kernel in which we live ends its context when it ends
-        self.published = self._connect(zmq.SUB, "iopub_port")
-        self.monitor = self.published.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._subscribe()
         self.control = self._connect(zmq.DEALER, "control_port")
         self.shell = self._connect(zmq.DEALER, "shell_port")
+
+    def _subscribe(self) -> None:
+        import zmq
+
+        self.published = self._connect(zmq.XSUB, "iopub_port")
+        self.monitor = self.published.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     def _connect(self, kind: int, port: str) -> Any:
         import zmq
 
         socket = self._zmq.socket(kind)
-        if kind == zmq.SUB:
+        if kind == zmq.XSUB:
             socket.setsockopt(zmq.RCVHWM, 0)
-            socket.setsockopt(zmq.SUBSCRIBE, b"")
+            socket.send(XSUB_ALL)
         socket.connect(
             f"{self._connection['transport']}://{self._connection['ip']}{self._separator}{self._connection[port]}"
         )
@@ -209,12 +216,35 @@ class KernelSockets:
         signature = hmac.new(self._key, b"".join(parts), hashlib.sha256).hexdigest() if self._key else ""
         return [_DELIMITER, signature.encode(), *parts]
 
-    def renew_shell(self) -> None:
-        """Forget the requests that wait in `shell`: the kernel's next process would get them."""
+    def poller(self, wake: int) -> Any:
+        """Of everything that may come unasked, and of a descriptor."""
         import zmq
 
+        made = zmq.Poller()
+        for socket in (self.published, self.monitor, self.shell, wake):
+            made.register(socket, zmq.POLLIN)
+        return made
+
+    def has_ended(self) -> bool:
+        """Whether the connection to the kernel's process was lost."""
+        import zmq
+
+        return bool(self.monitor.getsockopt(zmq.EVENTS) & zmq.POLLIN)
+
+    def renew(self) -> Any:
+        """Begin anew with the kernel's next process; returns the subscription to the last one.
+
+        Requests that wait in `shell` are forgotten: the next process would get them.
+        """
+        import zmq
+
+        before = self.published
+        before.disable_monitor()
+        self.monitor.close(linger=0)
+        self._subscribe()
         self.shell.close(linger=0)
         self.shell = self._connect(zmq.DEALER, "shell_port")
+        return before
 
     def close(self) -> None:
         self._zmq.destroy(linger=0)

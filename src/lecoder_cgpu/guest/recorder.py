@@ -25,8 +25,8 @@ is asked for something until a message arrives. *Subscribed*: nothing is missed;
 
 **How a run ends**, in one of four ways. (1) The kernel says idle: the result is written. (2) The kernel refused the
 code, because code before it failed: a job goes back to `_expected` and is sent again. (3) The kernel's process ends:
-everything in `_runs`, and every job that waits, ends as died. (4) The run was adopted from a dead helper and ended
-before this one could see it: the probe finds that out.
+every job that waits ends as died, and everything in `_runs` when `last_messages` has read what the process left. (4)
+The run was adopted from a dead helper and ended before this one could see it: the probe finds that out.
 
 **The probe** is a silent request, sent when a recorder has subscribed. The kernel answers it after all earlier work. An
 adopted run that has not ended by then ended while no helper was there: it is lost. The probe also has the kernel keep
@@ -39,6 +39,7 @@ before it is written. A caller waits for that in `settle`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -46,12 +47,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import executor, last_words
+from . import adopted, executor, last_words
 from .kernel_sockets import KernelSockets, Message, load, message, received
-from .processes import identity, kernel_process, send_signal, signal_name
+from .last_messages import DIED, SLICE, LastMessages, Left
+from .processes import identity, kernel_process, lives, send_signal, signal_name
 from .recording import EndedRuns, Recording, is_recorded
 from .reply_notes import NOTE, PREPARE
-from .state_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,9 @@ LONG_ENOUGH = 60.0  # seconds after which a failure of the recorder counts as th
 LONGEST_PAUSE = 10.0  # seconds; a recorder that has failed so often in a row that it would pause longer gives up
 TICK = 1.0  # seconds between looks at runs without news
 _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
-DIED = "the kernel died or was restarted"
+BATCH = 100  # messages between looks whether the kernel's process has ended
+NOTICED_WITHIN = 5.0  # seconds in which the end of a process is noticed; later, it was not the kernel's
+READY_LOOK = 0.02  # seconds between looks whether it is
 REPLY_WITHIN = 2.0  # seconds in which the reply to a job comes after its `idle`
 
 
@@ -95,6 +98,8 @@ class Recorder(threading.Thread):
         self._late: dict[str, tuple[float, Message]] = {}  # the `idle` of jobs whose reply has not come yet
         self.over = EndedRuns()
         self._foreign: set[str] = set()  # runs that another helper records
+        self._left = Left(ended)
+        self.behind = False  # more has arrived than is written
         self._probe: str | None = None
         self._mark: str | None = None
         self._wanted = self._marked = threading.Event()  # who waits for a mark, and for whom it was asked
@@ -106,11 +111,16 @@ class Recorder(threading.Thread):
         """For how many seconds nothing was missed."""
         return time.monotonic() - self._since if self.subscribed.is_set() else 0.0
 
-    def settle(self) -> bool:
-        """Wait until everything that the kernel has published so far is written; False if that takes too long.
+    def ready(self, within: float) -> bool:
+        """Wait until the messages of the process that the kernel has now arrive here; False if that takes too long."""
+        deadline = time.monotonic() + NOTICED_WITHIN
+        while (process := self._process) and not lives(*process) and time.monotonic() < deadline:
+            time.sleep(READY_LOOK)  # that it has ended is not noticed yet
+        return self.subscribed.wait(within)
 
-        For one caller at a time.
-        """
+    def settle(self) -> bool:
+        """Wait until everything that the kernel has published so far is written; False if that takes too long. For one
+        caller at a time."""
         self._wanted = done = threading.Event()
         self.executor.ring()
         return done.wait(SETTLED_WITHIN)
@@ -135,22 +145,12 @@ class Recorder(threading.Thread):
 
         Call it before clients can ask about these runs: until then, their state is unknown.
         """
-        for name in sorted(os.listdir(self._folder)):
-            folder = os.path.join(self._folder, name)
-            spec = read_json(os.path.join(folder, "spec.json")) or {}
-            if spec.get("kind") != "kernel" or spec.get("kernel") != self._kernel or is_recorded(folder):
-                continue
-            code = executor.unsent(folder)
-            recording = Recording(folder, self._kernel, None)
-            if code is None:
-                recording.adopted = True  # also if a recorder of this very process has left it
-                self._runs[name] = recording
+        for recording, job in adopted.found(self._folder, self._kernel):
+            if job is None:
+                self._runs[recording.id] = recording
             else:
-                recording.adopted = False  # it was never sent, so nothing was missed
-                self._expected[name] = recording
-                limits = spec.get("timeout"), spec.get("idleTimeout")
-                whole = executor.KernelCode(code, *(spec.get("around") or ()))
-                self.executor.submit(executor.KernelJob(recording, whole, *limits))
+                self._expected[recording.id] = recording
+                self.executor.submit(job)
 
     # --- the thread ---
 
@@ -168,34 +168,28 @@ class Recorder(threading.Thread):
                     self._sockets.close()
                     return
         self._kernel_died()
+        self._left.finish()
         self._sockets.close()
         with contextlib.suppress(OSError):
             os.unlink(self._held)
 
     def _record(self) -> None:
         """Record until the server has forgotten the kernel."""
-        import zmq
-
         sockets = self._sockets
-        poller = zmq.Poller()
-        for socket in (sockets.published, sockets.monitor, sockets.shell, self.executor.wake):
-            poller.register(socket, zmq.POLLIN)
+        poller = sockets.poller(self.executor.wake)
         while True:
             try:
                 if not self.subscribed.is_set() and not self._greet():
                     return
                 ready = dict(poller.poll(self._patience()))
-                died = sockets.monitor in ready
-                if died:
-                    sockets.monitor.recv_multipart()
                 if self.executor.wake in ready:
                     self._woken()
                 self._take_all()
-                if died:
-                    poller.unregister(sockets.shell)
+                if sockets.has_ended():
                     self._kernel_died()
-                    poller.register(sockets.shell, zmq.POLLIN)
+                    poller = sockets.poller(self.executor.wake)
                     continue
+                self._left.read()
                 if sockets.shell in ready:
                     self._take_one(self._replied, sockets.shell.recv_multipart())
                 self._end_late()
@@ -213,6 +207,7 @@ class Recorder(threading.Thread):
         self.subscribed.clear()
         self.prepared.clear()
         self._probe = self._mark = None
+        self._left.end()
         self._sockets.close()
         time.sleep(pause)
         try:
@@ -224,6 +219,7 @@ class Recorder(threading.Thread):
         return True
 
     def _lose_all(self, reason: str) -> None:
+        self._left.end()
         for recording in {**self._runs, **self._expected}.values():
             recording.lose(reason)
             self._ended()
@@ -247,24 +243,29 @@ class Recorder(threading.Thread):
             self._mark, self._marked = self._sockets.ask(), self._wanted
 
     def _take_all(self) -> None:
-        """Write everything that has arrived, and let it be read."""
+        """Write what has arrived, for a while, and let it be read. Nothing more once the process has ended."""
         import zmq
 
-        while True:
-            try:
-                parts = received(self._sockets.published, zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            self._take_one(self._take, parts)
+        deadline, self.behind = time.monotonic() + SLICE, True
+        while self.behind and time.monotonic() < deadline and not self._sockets.has_ended():
+            for _ in range(BATCH):
+                try:
+                    parts = received(self._sockets.published, zmq.NOBLOCK)
+                except zmq.Again:
+                    self.behind = False
+                    break
+                self._take_one(self._take, parts)
         for recording in self._runs.values():
             recording.flush()
             recording.tick()
-        if self._mark == "seen":
+        if self._mark == "seen" and not self._left:
             self._mark = None
             self._marked.set()
 
     def _patience(self) -> int | None:
         """Milliseconds until something is to be done even if no message comes; None for never."""
+        if self._left:
+            return 0
         moments = [TICK] if self._runs or self.busy else []
         moments += [max(limit - time.monotonic(), 0) for limit, _ in self._late.values()]
         if (due := self.executor.next_moment) is not None:
@@ -282,6 +283,7 @@ class Recorder(threading.Thread):
         is_python = True  # until it says otherwise: a starting kernel publishes before it answers
         rounds, asked = 0, False
         while True:
+            self._left.read(GREETING_PAUSE / 1000)
             sockets.ask()
             # One request at a time: a late answer would get between the messages of a run.
             if sockets.control.poll(GREETING_LIMIT):
@@ -297,7 +299,9 @@ class Recorder(threading.Thread):
             if not os.path.exists(self._connection_file):
                 return False
         self._process = kernel_process(self._kernel)
-        self._examine_adopted()
+        for recording in adopted.of_other_process(self._runs.values(), self._process):  # the probe tells of the others
+            del self._runs[recording.id]
+            recording.finish(died=DIED)
         # The kernel gets it after everything that it was given before, and before what our callers send next.
         self._probe = os.urandom(16).hex()
         prepare = PREPARE + last_words.hold(self._held) if is_python else ""
@@ -357,21 +361,21 @@ class Recorder(threading.Thread):
         """The recording that a run's messages belong to; None when a helper of another version records it."""
         recording = self._runs.get(run)
         if recording is None and run not in self._foreign:
-            recording = self._expected.pop(run, None) or self._open(run)
+            recording = self._expected.pop(run, None) or self._open(run, self._process)
             if recording is None:
                 self._foreign.add(run)
             else:
                 self._runs[run] = recording
         return recording
 
-    def _open(self, run: str) -> Recording | None:
+    def _open(self, run: str, process: tuple[int, str | None] | None) -> Recording | None:
         folder = os.path.join(self._folder, run)
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             if is_recorded(folder):
                 return None
-        return Recording(folder, self._kernel, self._process)
+        return Recording(folder, self._kernel, process)
 
     def _idle(self, recording: Recording) -> None:
         known = self.executor.ended(recording.id, begun=recording.begun)
@@ -398,20 +402,8 @@ class Recorder(threading.Thread):
         self.prepared.set()
         for run, recording in list(self._runs.items()):
             if recording.adopted:
-                recording.lose("it ended while the helper on the runtime was down, and nobody saw how")
+                recording.lose(adopted.UNSEEN)
                 del self._runs[run]
-
-    # --- what another helper left ---
-
-    def _examine_adopted(self) -> None:
-        """End the adopted runs as died if the kernel has another process now; else the probe will tell."""
-        adopted = [recording for recording in self._runs.values() if recording.adopted]
-        for recording in adopted:
-            spec = read_json(os.path.join(recording.folder, "spec.json")) or {}
-            process = (spec.get("kernelPid"), spec.get("kernelStart"))
-            if self._process is not None and process[0] is not None and process != self._process:
-                del self._runs[recording.id]
-                recording.finish(died=DIED)
 
     # --- the kernel's process ---
 
@@ -426,19 +418,29 @@ class Recorder(threading.Thread):
         return True
 
     def _kernel_died(self) -> None:
-        """End everything that the process was executing, and go back to greeting."""
+        """End what waits, leave what the process was executing to its last messages, and go back to greeting."""
         self.subscribed.clear()
         self.prepared.clear()
         self.busy = False
         self._probe = self._mark = None
-        doomed = {recording.id: (recording, known) for recording, known in self.executor.kernel_died()}
-        for recording in self._runs.values():
-            doomed.setdefault(recording.id, (recording, {}))
-        self._runs.clear()
+        while self._sockets.shell.poll(0):
+            self._take_one(self._replied, self._sockets.shell.recv_multipart())
+        self._end_late()
+        (runs, self._runs), (process, self._process) = (self._runs, {}), (self._process, None)
         self._expected.clear()
         self._late.clear()
-        for recording, known in doomed.values():
-            recording.add_lost(last_words.lost(last_words.read(self._held), recording.id, recording.arrived))
-            recording.finish(died=DIED, **known)
-            self._ended()
-        self._sockets.renew_shell()
+        jobs = {recording.id: (recording, known) for recording, known in self.executor.kernel_died()}
+        known = {run: further for run, (_, further) in jobs.items()}
+        held, opened = last_words.read(self._held), functools.partial(self._open_left, process)
+        self._left.add(LastMessages(self._sockets.renew(), runs, known, held, self.over, opened))
+        for run, (recording, further) in jobs.items():
+            if run not in runs:
+                recording.finish(died=DIED, **further)
+                self._ended()
+
+    def _open_left(self, process: tuple[int, str | None] | None, run: str) -> Recording | None:
+        """The recording of a run that is known only from what a process has left."""
+        known = (self._runs, self._expected, self._foreign, self.over.ids())
+        if not _RUN_ID.fullmatch(run) or any(run in place for place in known):
+            return None
+        return self._open(run, process)

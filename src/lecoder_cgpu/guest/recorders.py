@@ -12,7 +12,8 @@ import re
 from typing import TYPE_CHECKING
 
 from . import executor
-from .recorder import DIED, Recorder
+from .last_messages import DIED
+from .recorder import Recorder
 from .recording import Recording, is_recorded
 from .reply_notes import PREPARE
 from .runs import Failure
@@ -78,7 +79,7 @@ class Recorders:
             with contextlib.suppress(Exception):  # an unusual kernel; the recorder asks it, too
                 exec(PREPARE, {})  # noqa: S102 - before its code runs: this call is served beside it
         recorder = self._of(kernel)
-        if recorder.subscribed.wait(SUBSCRIBED_WITHIN) and not (own or recorder.busy):
+        if recorder.ready(SUBSCRIBED_WITHIN) and not (own or recorder.busy):
             recorder.prepared.wait(PREPARED_WITHIN)
         if settle and not recorder.settle():
             return 0.0
@@ -105,7 +106,10 @@ class Recorders:
     def signal(self, kernel: str, run: str, number: int) -> bool:
         """Take back a job that waits, or signal the kernel while it executes that run; False when neither applies."""
         recorder = self._recorders.get(kernel)
-        return recorder is not None and recorder.stop(run, number)
+        if recorder is None:
+            return False
+        # That the kernel has taken it up may be among what is not read yet.
+        return recorder.stop(run, number) or (recorder.behind and recorder.settle() and recorder.stop(run, number))
 
     def _of(self, kernel: str) -> Recorder:
         known = self._recorders.get(kernel)

@@ -323,6 +323,9 @@ class EndedRuns:
     def get(self, run: str) -> Recording | None:
         return self._runs.get(run)
 
+    def ids(self) -> set[str]:
+        return set(self._runs)
+
     def add(self, recording: Recording) -> None:
         self._keep(self._runs, recording.id, recording)
         if (word := self._words.pop(recording.id, None)) is not None:
