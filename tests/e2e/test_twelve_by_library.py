@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +15,7 @@ import pytest
 from lecoder_cgpu import AsyncClient, Client, errors
 from lecoder_cgpu.testing.colab import FakeColab
 from tests.support.cli import Cli
-
-LINES = 150_000
-SIZE = 12_000_000
-FILES = 300
+from tests.support.work import FILES, LINES, prepare
 
 
 @pytest.fixture
@@ -28,17 +24,7 @@ def here(colab: FakeColab, colab_cli: Cli, tmp_path: Path, monkeypatch: pytest.M
     for name, value in colab_cli.environment().items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "work"
-    (folder / "many").mkdir(parents=True)
-    for number in range(FILES):
-        (folder / "many" / f"{number}.txt").write_text(str(number))
-    (folder / "big.bin").write_bytes(bytes(range(250)) * (SIZE // 250))
-    cells: list[dict[str, object]] = [
-        {"cell_type": "code", "id": name, "metadata": {"tags": tags}, "source": source}
-        | {"outputs": [], "execution_count": None}
-        for name, tags, source in (("a", ["parameters"], "rate = 1"), ("b", [], "1 / rate"))
-    ]
-    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    (folder / "train.ipynb").write_text(json.dumps(content))
+    prepare(folder)
     monkeypatch.chdir(folder)
     yield colab
     Client().close_all()
