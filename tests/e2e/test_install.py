@@ -52,7 +52,8 @@ def test_installing_and_replacing(lab: Cli, tmp_path: Path, clean: None) -> None
     assert fresh.json["restartNeeded"] is False
     assert lab("run", "-m", "kernel", f"import {MODULE}; print({MODULE}.version)").out == "1.0\n"
     (tmp_path / "r.txt").write_text(f"# ours\n{wheel(tmp_path, '2.0')}\n")
-    replaced = lab("install", "-r", str(tmp_path / "r.txt"), "--no-deps", "--json")
+    replaced = lab("install", "-r", str(tmp_path / "r.txt"), "--no-deps", "--installer", "pip", "--json")
+    assert "(from -r r.txt (line 2))" in replaced.json["stdout"], replaced  # and not the folder of ours
     assert (replaced.code, replaced.json["restartNeeded"]) == (0, True), replaced
     assert replaced.json["changed"] == [{"name": NAME, "before": "1.0", "after": "2.0"}]
     assert replaced.json["loadedModules"] == [MODULE]
@@ -138,11 +139,13 @@ def test_requirement_files_bring_those_they_include(tmp_path: Path) -> None:
     (tmp_path / "sub" / "b.txt").write_text("-r ../a.txt\nattrs  # -r x\n")
     (tmp_path / "sub" / "c.txt").write_text("six<2\n")
     files, main = installs.read_files([str(tmp_path / "a.txt")])
-    assert main == ["requirements-0.txt"]
-    assert files["requirements-0.txt"] == (
-        "six\n-r requirements-1.txt\n--constraint=requirements-2.txt\n-r https://host/x.txt\n"
-    )
-    assert files["requirements-1.txt"] == "-r requirements-0.txt\nattrs  # -r x\n"
+    assert main == ["a.txt"]
+    assert files["a.txt"] == "six\n-r b.txt\n--constraint=c.txt\n-r https://host/x.txt\n"
+    assert files["b.txt"] == "-r a.txt\nattrs  # -r x\n"
+    (tmp_path / "sub" / "A.txt").write_text("idna\n")
+    (tmp_path / "a file").write_text("certifi\n")
+    paths = [str(tmp_path / name) for name in ("a.txt", "sub/A.txt", "a file")]
+    assert installs.read_files(paths)[1] == ["a.txt", "requirements-1.txt", "requirements-2.txt"]
     (tmp_path / "e.txt").write_text("-e .\n")
     with pytest.raises(errors.UsageError):
         installs.read_files([str(tmp_path / "e.txt")])

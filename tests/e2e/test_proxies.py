@@ -180,6 +180,44 @@ def test_what_a_proxy_does(listening: Callable[[Serve], int], monkeypatch: pytes
     assert proxies.used_for("https://127.0.0.1/x") is None
 
 
+def test_answers_without_tls(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy answers in the server's name there: it is named where the answer shows it, or leaves it open."""
+    page, said = b"<html>no</html>", b'{"message": "Forbidden"}'
+    cases: list[tuple[bytes, bytes, str | None]] = [
+        (b"403 No\r\nServer: squid/6.1\r\nX-Squid-Error: ERR_ACCESS_DENIED 0", page, "ProxyRefused"),
+        (b"403 Filtered\r\nServer: tinyproxy/1.11.1", page, "ProxyRefused"),
+        (b"403 No\r\nProxy-Agent: gate", b"", "ProxyRefused"),
+        (b"503 No\r\nProxy-Status: gate; error=connection_refused", said, "ProxyRefused"),
+        (b"407 Who\r\nProxy-Authenticate: Basic", b"", "ProxyLogin"),
+        (b"403 No\r\nVia: 1.1 gate\r\nContent-Type: text/html", page, "ProxyOrServer"),
+        (b"403 No", b"", "ProxyOrServer"),
+        (b"403 No\r\nVia: 1.1 gate\r\nContent-Type: application/json", said, None),
+        (b"404 No", page, None),
+    ]
+    address = "http://lab.example.org/"
+    for head, body, name in cases:
+        answer = b"HTTP/1.1 " + head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listening(answering(answer))}")
+        calls: list[Callable[[], object]] = [
+            lambda: exchange("GET", address, timeout=20),
+            lambda: Http(address, {}).request("GET", "api", repeat=False),
+        ]
+        for call in calls:
+            if name is None and call is calls[0]:
+                assert call().status in (403, 404)  # type: ignore[attr-defined]
+                continue
+            with pytest.raises(errors.Error) as caught:
+                call()
+            assert (caught.value.name == name, "HTTP_PROXY" in caught.value.message) == (name is not None,) * 2, head
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listening(answering(b''))}")
+    with pytest.raises(errors.ConnectionFailed, match="the proxy http"):
+        exchange("GET", "http://lab.example.org/", timeout=20)
+    monkeypatch.delenv("HTTP_PROXY")
+    monkeypatch.setenv("ALL_PROXY", f"socks5h://127.0.0.1:{listening(socks(listening(answering(b'')), []))}")
+    with pytest.raises(errors.ConnectionFailed, match="the server or the proxy closed the connection without"):
+        exchange("GET", "http://lab.example.org/", timeout=20)
+
+
 def test_a_failure_behind_a_proxy(listening: Callable[[Serve], int], monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails behind the tunnel is not called the proxy's; it is named as the way."""
     tunnel = listening(answering(b"HTTP/1.1 200 Connection established\r\n\r\n"))

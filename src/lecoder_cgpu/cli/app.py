@@ -312,7 +312,7 @@ class Group(_Helpful, click.Group):
             from .other_words import called_below
 
             if (here := called_below(args[0], self.commands)) is not None:
-                raise _called(f"{_path(context)} {args[0]}", f"{_path(context)} {here}")
+                raise _called(context, f"{_path(context)} {args[0]}", f"{_path(context)} {here}", args[1:])
         return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
@@ -364,7 +364,7 @@ class Root(Group):
                 click.echo(context.get_help())
                 context.exit()
         if args and args[0] not in COMMANDS:
-            _no_command(context, args[0])
+            _no_command(context, args[0], args[1:])
         return super().resolve_command(context, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -373,18 +373,21 @@ class Root(Group):
         help_page.write_commands(formatter, {name: text for name, (_, text) in COMMANDS.items()})
 
 
-def _called(typed: str, here: str) -> errors.UsageError:
+def _called(context: click.Context, typed: str, here: str, given: Sequence[str]) -> errors.UsageError:
+    from .other_words import with_arguments
+
+    whole = with_arguments(context.find_root(), here, given if shown(given) == list(given) else ())
     return errors.UsageError(
-        f"there is no command {typed!r}; it is called {here!r} here", hint=" ".join(("lecoder-cgpu", here))
+        f"there is no command {typed!r}; it is called {here!r} here", hint=" ".join(("lecoder-cgpu", whole))
     )
 
 
-def _no_command(context: click.Context, word: str) -> NoReturn:
+def _no_command(context: click.Context, word: str, given: Sequence[str]) -> NoReturn:
     """Refuse a word that is no command, with the command that other tools call so, or with the nearest one."""
     from .other_words import called_here, near
 
     if (here := called_here(word)) is not None:
-        raise _called(word, here)
+        raise _called(context, word, here, given)
     if os.path.isfile(word):
         raise errors.UsageError(
             f"there is no command {word!r}; it is a file here", hint=f"lecoder-cgpu run {shlex.quote(word)}"

@@ -32,7 +32,7 @@ def check(app: App, session: Session, what: str, understood: bool, command: str)
 
     Args:
         what: for the message: "SSH", "forwarded ports".
-        command: what to type to go on, without the option.
+        command: what to type to go on; the option is added if it is not in it.
 
     Raises:
         errors.UsageError: (`FreeTier`) the account is free and has no units.
@@ -50,4 +50,4 @@ def check(app: App, session: Session, what: str, understood: bool, command: str)
     if free is None:
         app.printer.notify(terms)
     elif free:
-        raise errors.UsageError(terms, name="FreeTier", hint=f"{command} {OPTION}")
+        raise errors.UsageError(terms, name="FreeTier", hint=command if OPTION in command else f"{command} {OPTION}")

@@ -6,6 +6,7 @@ Colours are the sixteen that every terminal has names for, so that its theme dec
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -50,7 +51,8 @@ class Cell(str):
 
 
 class Prose(str):
-    """Sentences of ours: at a terminal in lines that end between words."""
+    """Sentences of ours: at a terminal in lines that end between words. As the last piece of a line, it goes on below
+    its own beginning."""
 
     __slots__ = ()
 
@@ -66,6 +68,8 @@ def state(word: str, *, text: str | None = None) -> Cell:
 
 def like(piece: str, text: str) -> str:
     """Another text that looks as a piece does."""
+    if isinstance(piece, Prose):
+        return Prose(text)
     return Cell(text, piece.style) if isinstance(piece, Cell) else text
 
 
@@ -112,8 +116,12 @@ def coloured(text: str, style: str) -> str:
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if style and text else text
 
 
-def drawn_line(pieces: Sequence[str], paint: Paint) -> str:
-    """A line at a terminal."""
+def drawn_line(pieces: Sequence[str], paint: Paint, columns: int = sys.maxsize) -> str:
+    """A line at a terminal of that width."""
+    if pieces and isinstance(pieces[-1], Prose):
+        before = sum(width(_drawn(piece)) for piece in pieces[:-1])
+        last = wrapped(printable(pieces[-1]), columns, first=before, further=before)
+        return drawn_line(pieces[:-1], paint, columns) + last
     return "".join(
         paint(printable(continued(_drawn(piece))), piece.style if isinstance(piece, Cell) else "") for piece in pieces
     )
@@ -169,11 +177,12 @@ def _row(cells: Sequence[tuple[str, str, int, bool]], paint: Paint) -> str:
     return GAP.join(parts).rstrip()
 
 
-def wrapped(text: str, columns: int, *, first: int = 0) -> str:
+def wrapped(text: str, columns: int, *, first: int = 0, further: int = 2) -> str:
     """A message in lines that end between words. A command of ours stays in one line, so that it can be copied.
 
     Args:
         first: columns that are taken at the beginning of the first line.
+        further: columns that stay empty before lines that go on, besides those before the line that they go on from.
     """
     if all(width(line) + first <= columns for line in text.splitlines()):
         return text
@@ -183,7 +192,7 @@ def wrapped(text: str, columns: int, *, first: int = 0) -> str:
     lines: list[str] = []
     for line in joined.splitlines():
         began = " " * first if not lines else ""
-        rest = re.match(r" *", line)[0] + "  "  # type: ignore[index]
+        rest = re.match(r" *", line)[0] + " " * further  # type: ignore[index]
         parts = textwrap.wrap(
             began + line, columns, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
         )

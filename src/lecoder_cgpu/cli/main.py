@@ -177,7 +177,9 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
         with shield:
             result = root.main(args=arguments, prog_name="lecoder-cgpu", standalone_mode=False, obj=app)
     except click.exceptions.NoArgsIsHelpError as error:
-        raise errors.UsageError(f"{error.ctx.command_path}: a command is missing", hint=_help(error)) from None
+        raise errors.UsageError(
+            f"{error.ctx.command_path}: a command is missing", hint=_first_command(error.ctx) or _help(error)
+        ) from None
     except click.NoSuchOption as error:
         from .other_words import option_here
 
@@ -197,6 +199,14 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
     from ..models.base import Done
 
     return Answer(Done(message=captured.getvalue().rstrip("\n")), printed=True)
+
+
+def _first_command(context: Any) -> str | None:
+    """What is usually meant by the name of a group alone: to look; and how to see the others."""
+    known = context.command.list_commands(context)
+    look = next((name for name in ("list", "status", "show") if name in known), None)
+    path = context.command_path
+    return None if look is None else f"{path} {look}, or what else there is: {path} --help"
 
 
 def _help(error: Any) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -228,6 +229,41 @@ def near(word: str, known: Collection[str]) -> str | None:
     word = word.lower()
     swapped = (name for name in known if sorted(name) == sorted(word))
     return next(swapped, None) or next(iter(difflib.get_close_matches(word, known, n=1, cutoff=NEAR)), None)
+
+
+def with_arguments(root: click.Context, here: str, given: Sequence[str]) -> str:
+    """The command to type here with the arguments that followed another tool's word, if the command takes them."""
+    words = here.split()
+    if not given or words[0].startswith("-") or any(sign in here for sign in '"=…'):
+        return here
+    if words[-1].isupper():  # what the user fills in
+        words.pop()
+    if words == ["run"] and "-f" in given and "-m" not in given:
+        words += ["-m", "kernel"]
+    return shlex.join([*words, *given]) if _takes(root, [*words, *given]) else here
+
+
+def _takes(context: click.Context, words: Sequence[str]) -> bool:
+    """Whether a command line has no options and no arguments but those that its command knows. Nothing is done."""
+    import click
+
+    from .parse import split_run
+
+    command, left = context.command, list(words)
+    while isinstance(command, click.Group) and left and not left[0].startswith("-"):
+        inner = command.get_command(context, left[0])
+        if inner is None:
+            return False
+        context, command = click.Context(inner, parent=context, info_name=left.pop(0)), inner
+    try:
+        known, left, _ = command.make_parser(context).parse_args(split_run(left).ours if words[0] == "run" else left)
+    except click.UsageError:
+        return False
+    needed = [
+        known.get(item.name or "") for item in command.params if isinstance(item, click.Argument) and item.required
+    ]
+    # One that is missing has a value of click's own.
+    return not left and all(isinstance(value, (str, tuple, list)) and value for value in needed)
 
 
 def called_here(word: str) -> str | None:

@@ -242,13 +242,14 @@ class Printer:
         if isinstance(content, Text):
             content = Text([[self.ours(piece) for piece in line] for line in content.lines])
         if self.out_is_terminal:
-            paint = looks.coloured if _settings().colour_allowed() else looks.plain
-            if isinstance(content, Text):
-                return [looks.drawn_line(line, paint) for line in content.lines]
             import shutil
 
+            paint = looks.coloured if _settings().colour_allowed() else looks.plain
+            columns = shutil.get_terminal_size().columns
+            if isinstance(content, Text):
+                return [looks.drawn_line(line, paint, columns) for line in content.lines]
             content = content._replace(below=[self.ours(line) for line in content.below])
-            return looks.drawn_table(content, shutil.get_terminal_size().columns, paint)
+            return looks.drawn_table(content, columns, paint)
         if isinstance(content, Text):
             return [printable(looks.continued("".join(line))) for line in content.lines]
         return [printable("\t".join(" ".join(cell.split()) for cell in row)) for row in content.rows]

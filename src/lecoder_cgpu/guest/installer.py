@@ -14,9 +14,12 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Any
+import threading
+from typing import Any, BinaryIO
 
 NOT_FOUND = 66
+FILES = "requirements"  # the folder of requirement files in that of the run
+LAST_WORDS = 5.0  # seconds for output that comes after the installer's end
 
 # Executed by the Python that is installed into: what is there, or with a look of before, what is different now.
 _LOOK = """
@@ -79,6 +82,40 @@ def make_venv(folder: str, uv: list[str] | None) -> str:
     return python
 
 
+def copy(source: BinaryIO, target: BinaryIO, left_out: bytes) -> None:
+    """Pass output on as it comes, but for the bytes that are left out of it."""
+    held = b""
+    while True:
+        data = os.read(source.fileno(), 1 << 16)
+        text = (held + data).replace(left_out, b"")
+        keep = range(min(len(left_out) - 1, len(text)) if data else 0, 0, -1)
+        held = next((text[-size:] for size in keep if left_out.startswith(text[-size:])), b"")
+        target.write(text[: len(text) - len(held)])
+        target.flush()
+        if not data:
+            return
+
+
+def call(command: list[str], left_out: str) -> int:
+    """Run a command whose output does not name that folder, and return its exit status."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        streams = ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer))
+        copies = [
+            threading.Thread(target=copy, args=(source, target, os.fsencode(left_out)), daemon=True)
+            for source, target in streams
+        ]
+        for thread in copies:
+            thread.start()
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:
+            process.kill()
+            status = 130
+        for thread in copies:
+            thread.join(LAST_WORDS)
+        return status
+
+
 def main(spec: dict[str, Any]) -> int:
     """Install what the spec says and return the exit status."""
     uv = None if spec["installer"] == "pip" else find_uv()
@@ -99,21 +136,20 @@ def main(spec: dict[str, Any]) -> int:
     else:
         command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     command += spec["options"]
+    files = os.path.join(spec["folder"], FILES, "")
+    os.makedirs(files, exist_ok=True)
     for name, text in spec["files"].items():
-        path = os.path.join(spec["folder"], name)
+        path = os.path.join(files, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
     for name in spec["main"]:
-        command += ["-r", os.path.join(spec["folder"], name)]
+        command += ["-r", os.path.join(files, name)]
     for folder in spec["editable"]:
         command += ["-e", folder]
     command += spec["requirements"]
     before = look(python)
     sys.stdout.flush()
-    try:
-        status = subprocess.call(command)
-    except KeyboardInterrupt:
-        status = 130
+    status = call(command, files)
     changes = None if before is None else look(python, before)
     report = {"installer": "uv" if uv else "pip", "python": python, "changes": changes}
     with open(os.path.join(spec["folder"], "messages"), "w", encoding="utf-8") as file:

@@ -125,8 +125,11 @@ def unreachable(url: str, error: BaseException) -> errors.ConnectionFailed:
         where += f", through {used.shown}"
     if isinstance(cause, TimeoutError) or "timed out" in str(error) or "Timeout" in type(error).__name__:
         return errors.ConnectionTimeout(f"{where}: no answer in time", hint=UNREACHED)
+    hint = UNREACHED if used is None else f"{UNREACHED}; to go without the proxy: unset {used.variable}"
+    if cause is None and "without sending a response" in str(error):
+        who = "the server" if used is None else "the server or the proxy"
+        return errors.ConnectionFailed(f"{where}: {who} closed the connection without an answer", hint=hint)
     reason = str(cause or error) or type(error).__name__
-    hint = UNREACHED if used is None else proxies.correction(used)
     return errors.ConnectionFailed(f"{where}: the connection failed: {reason}", hint=hint)
 
 

@@ -150,7 +150,7 @@ class Http:
                 f"{self.base_url} is not an address: {error}", hint="give it as http://HOST:PORT/"
             ) from error
         logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-        _refuse_at_proxy(self.base_url, answer.status_code)
+        _refuse_at_proxy(self.base_url, answer, content)
         page = "html" in answer.headers.get("content-type", "")
         if not answer.is_success or page:
             location = answer.headers.get("location", "another page") if answer.is_redirect else None
@@ -181,6 +181,7 @@ class Http:
             request = self._client.build_request("GET", self.base_url + path, headers=headers)
             answer = answers.begun(self._client, request, clock, what)
             try:
+                _refuse_at_proxy(self.base_url, answer, b"{}")
                 _check_piece(what, answer, wanted, lambda: answers.body(answer, clock, what).decode("utf-8", "replace"))
                 left = end - start
                 for piece in answers.pieces(answer, clock, what):
@@ -279,10 +280,11 @@ class Http:
             self._client.close()
 
 
-def _refuse_at_proxy(url: str, status: int) -> None:
+def _refuse_at_proxy(url: str, answer: httpx2.Response, content: bytes) -> None:
     """Raise what an answer means that a proxy gave in the place of a server without TLS."""
-    if status == 407 and (used := proxies.used_for(url)) is not None:
-        raise proxies.needs_login(url, used)
+    error = proxies.answered(url, answer.status_code, answer.headers, content)
+    if error is not None:
+        raise error
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,7 @@ def exchange(
         logs.current().debug("HTTP", what, {"error": str(error)})
         raise unreachable(url, error) from error
     logs.current().debug("HTTP", what, {"status": answer.status_code, "ms": _milliseconds(answer)})
-    _refuse_at_proxy(url, answer.status_code)
+    _refuse_at_proxy(url, answer, data)
     cookies = tuple(answer.headers.get_list("set-cookie"))
     return Reply(answer.status_code, answer.headers, data, cookies)
 
@@ -364,6 +366,7 @@ def fetch(url: str, *, most: int, timeout: float) -> bytes:
                 logs.current().debug("HTTP", what, {"status": answer.status_code})
                 with contextlib.closing(answer):
                     if not answer.has_redirect_location:
+                        _refuse_at_proxy(url, answer, b"")
                         return _beginning(answer, clock, shown, most)
                     url = str(answer.url.join(answer.headers["location"]))
         except (errors.ReadTimeout, httpx2.ReadTimeout) as error:

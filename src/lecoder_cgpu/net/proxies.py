@@ -6,7 +6,7 @@ import contextlib
 import errno
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +19,12 @@ SOCKS_HINT = "pip install 'lecoder-cgpu[socks]', or give an HTTP proxy in HTTPS_
 _SECURE = ("https", "wss")
 # What the libraries for SOCKS say of a proxy that wants a login, or does not know the one that it was given.
 _SOCKS_LOGIN = re.compile(r"(?i)no acceptable (?:auth|methods)|username.{1,5}password|authentication fail")
+# What proxies put into answers of their own. (Via is in passed-on answers as well, so it tells nothing.)
+_OWN_HEADERS = ("proxy-agent", "proxy-authenticate", "x-squid-error", "x-proxy-error", "x-bluecoat-error")
+_PROGRAMS = re.compile(
+    r"(?i)squid|tinyproxy|privoxy|polipo|3proxy|ccproxy|wingate|mitmproxy|zscaler|blue ?coat|proxysg|web ?gateway"
+    r"|websense|forcepoint|fortigate|fortiproxy|ironport|cisco.?wsa|sophos|netskope|trafficserver|kerio"
+)
 _SCHEMES = ("", "http", "https", "socks4", "socks4a", "socks5", "socks5h", "socks")
 
 
@@ -266,6 +272,51 @@ def failure(url: str, error: BaseException, cause: BaseException | None) -> erro
             hint=correction(used),
         )
     return None
+
+
+def answered(url: str, status: int, headers: Mapping[str, str], body: bytes) -> errors.ConnectionFailed | None:
+    """The error for an answer without TLS that is a proxy's own, or may be one; None for what the server answered.
+
+    Such a request goes to the proxy itself, and the answer comes in the server's name, whoever refuses.
+    """
+    used = used_for(url) if status >= 400 else None
+    if used is None or used.is_socks:
+        return None
+    if status == 407:
+        return needs_login(url, used)
+    if urlsplit(url).scheme in _SECURE:
+        return None
+    host, its_own = urlsplit(url).hostname, _is_its_own(headers)
+    if its_own and status == 403:
+        return _refuses(url, used)
+    if its_own and status >= 500:
+        return errors.ConnectionFailed(
+            f"{used.shown} did not connect to {host}: HTTP {status}", name="ProxyRefused", hint=correction(used)
+        )
+    if status == 403 and not _is_json(body):
+        return errors.ConnectionFailed(
+            f"{host}, or {used.shown} in its name, refused the request (HTTP 403): the answer does not tell which",
+            name="ProxyOrServer",
+            retryable=False,
+            hint=f"ask whoever runs the proxy whether it allows {host}; to go there without it: export NO_PROXY={host}",
+        )
+    return None
+
+
+def _is_its_own(headers: Mapping[str, str]) -> bool:
+    """Whether the headers of an answer say that a proxy made it."""
+    made = any(name in headers for name in _OWN_HEADERS)
+    return made or "error=" in headers.get("proxy-status", "") or bool(_PROGRAMS.search(headers.get("server", "")))
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether a refusal has the form that services give theirs; a proxy's are pages, or empty."""
+    import json
+
+    try:
+        return isinstance(json.loads(body), (dict, list))
+    except ValueError:
+        return False
 
 
 def _said(error: BaseException, cause: BaseException | None) -> str:

@@ -91,7 +91,10 @@ def read_files(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
         path = path.resolve()
         if path in names:
             return names[path]
-        names[path] = name = f"requirements-{len(names)}.txt"
+        own = [path.name] if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", path.name) else []
+        candidates = (*own, *(f"requirements-{number}.txt" for number in range(1, len(names) + 2)))
+        known = [name.lower() for name in names.values()]
+        names[path] = name = next(name for name in candidates if name.lower() not in known)
         text = _text(path, shown)
         if found := re.search(r"^\s*(?:-e|--editable)[\s=]*\S+|^\s*(?:\.{1,2}/|file:)\S*", text, re.M):
             raise errors.UsageError(

@@ -214,12 +214,17 @@ def usage(manager: SessionManager) -> Usage:
     """
     lender = manager.lender()
     account = lender.account()
-    records = manager.store.records()
-    tier = _granted_tier(lender, records) or account.tier or lender.tier()
-    ready = [record for record in records if record.backend == lender.name and lender.state(record) == "ready"]
+    tier = _granted_tier(lender, manager.store.records()) or account.tier or lender.tier()
+    _learn_rate(manager, lender, account)
+    return Usage(account=operations.holder(lender), tier=tier or "unknown", units=units(account))
+
+
+def _learn_rate(manager: SessionManager, lender: Leased, account: Account) -> None:
+    """Note what a runtime costs, if the account's only one is ours."""
+    held = [record for record in manager.store.records() if record.backend == lender.name]
+    ready = [record for record in held if lender.state(record) == "ready"]
     if account.rate is not None and account.assignments == 1 and len(ready) == 1:
         rates.learn(manager.state_dir, ready[0], account.rate)
-    return Usage(account=operations.holder(lender), tier=tier or "unknown", units=units(account))
 
 
 def accelerators(manager: SessionManager) -> Accelerators:
@@ -230,6 +235,7 @@ def accelerators(manager: SessionManager) -> Accelerators:
     """
     lender = manager.lender()
     account = lender.account()
+    _learn_rate(manager, lender, account)
     named = (
         (account.gpus, "GPU", True),
         (account.tpus, "TPU", True),

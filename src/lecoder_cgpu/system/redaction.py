@@ -109,9 +109,11 @@ def known() -> list[str]:
 
 
 def without_known(text: str) -> str:
-    """A message for people without the values that this process knows to be secret."""
+    """A message for people without the values that this process knows to be secret, but for those of one or two
+    characters: they are in every number, and a message with holes tells more of them than one without."""
     for secret in known():
-        text = text.replace(secret, MASK)
+        if len(secret) > 2:
+            text = text.replace(secret, MASK)
     return text
 
 

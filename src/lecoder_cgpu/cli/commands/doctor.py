@@ -9,12 +9,13 @@ import click
 from ... import errors
 from .. import free_tier, runtime_options
 from ..app import App, Command
+from ..looks import Cell, Prose, Text
 from ..output import Answer
 
 if TYPE_CHECKING:
     from ...models.reference import Finding
 
-MARKS = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
+MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
 
 @click.command(cls=Command)
@@ -52,13 +53,13 @@ def command(app: App, /, field: bool, **options: Any) -> Answer:
     from ...diagnostics import doctor
 
     document = doctor.examine(app.client)
-    return Answer(document, lambda: "\n".join(_lines(document.findings)), exit_status=document.exit_code)
+    return Answer(document, lambda: Text(_lines(document.findings)), exit_status=document.exit_code)
 
 
-def _lines(findings: list[Finding]) -> list[str]:
-    lines = []
+def _lines(findings: list[Finding]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
     for item in findings:
-        lines.append(f"{MARKS[item.level]}  {item.check}: {item.message}")
+        lines.append((Cell(*MARKS[item.level]), "  ", Prose(f"{item.check}: {item.message}")))
         if isinstance(item.fix, str) and item.level != "ok":
-            lines.append(f"         {item.fix}")
+            lines.append((" " * 9, Prose(item.fix)))
     return lines

@@ -241,7 +241,7 @@ def ls(app: App, path: str) -> Answer:
     rows = [
         (
             str(entry.mode or "-") if isinstance(entry.mode, str) else "-",
-            Cell(str(entry.size), drawn=size(entry.size)),
+            Cell(str(entry.size), drawn="" if entry.kind == "folder" else size(entry.size)),
             Cell(times.utc(entry.modified), drawn=times.local(entry.modified))
             if isinstance(entry.modified, str)
             else "-",

@@ -51,11 +51,17 @@ def _table(document: Accelerators) -> Table:
             "-" if rate is None or not item.allowed else f"{left / rate:.1f} h",
         )
 
+    rows = [row(item) for item in document.accelerators]
+    told = ["costs are as they were seen here; see also: lecoder-cgpu usage"]
+    if any(cells[4] == "-" for cells in rows):
+        told.insert(
+            0, "-  not known yet: Colab publishes no prices, so a cost is seen once such a runtime is held alone"
+        )
     empty = "Colab lists no accelerators." if document.known else "Colab does not say which there are."
     return Table(
         HEADERS,
-        [row(item) for item in document.accelerators],
+        rows,
         empty=empty,
         right=("UNITS/H", "ENOUGH FOR"),
-        below=["costs are as they were seen here; see also: lecoder-cgpu usage"],
+        below=told,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from ...ports import ssh
 from ...sessions.activity import in_use, promise
 from ...sessions.session import Session
 from .. import free_tier, own_runtime, runtime_options
-from ..app import App
+from ..app import App, shown
 from ..output import Answer
 
 FAILED_ITSELF = 255  # OpenSSH's status when there was no connection, or it broke
@@ -90,7 +91,10 @@ def _on_own(app: App, words: Sequence[str], *, proxy: bool, understood: bool, op
     with own_runtime.scope(app, runtime_options.wants(options), wanted=True) as own:
         assert own is not None
         session = own.session()
-        free_tier.check(app, session, "SSH", understood, "lecoder-cgpu ssh --rm")
+        again = shown(app.arguments)
+        again.remove("ssh")
+        again.insert(0, free_tier.OPTION)  # before what may be for ssh
+        free_tier.check(app, session, "SSH", understood, f"lecoder-cgpu ssh {shlex.join(again)}")
         session.endpoint  # noqa: B018 - starts it, with a name for its machine
         return _connect(app, session, words)
 

@@ -27,7 +27,10 @@ def command(app: App, check: bool, install: bool) -> Answer:
     lecoder-cgpu upgrade --install
     """
     if not (check or install):
-        raise errors.UsageError("this command only looks, and only when told to", hint="lecoder-cgpu upgrade --check")
+        raise errors.UsageError(
+            "--check or --install is missing: nothing is asked of the package index unless it is wanted",
+            hint="lecoder-cgpu upgrade --check, or at once: lecoder-cgpu upgrade --install",
+        )
     document = installation.check()
     if install and document.newer:
         with app.printer.waiting(f"{document.command} …"):
