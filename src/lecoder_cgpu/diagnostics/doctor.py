@@ -115,8 +115,8 @@ def _settings(client: SessionManager) -> Iterator[Finding]:
             shown = "***" if setting.secret else _without_credentials(value.value)
             yield _finding("config", "ok", f"{setting.key} = {shown} (from {value.source})")
     chosen = registry.chosen(settings)
-    if chosen.source == "default" or chosen.value != settings.backend.value:
-        yield _finding("config", "ok", f"backend = {chosen.value} (from {chosen.source})")
+    if chosen.source == "default":
+        yield _finding("config", "ok", f"backend = {chosen.value} (from default)")
     yield from _extra(client, chosen.value or "", installation.extras())
 
 

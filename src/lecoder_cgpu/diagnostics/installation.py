@@ -6,6 +6,7 @@ Only `check` uses the network.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -112,9 +113,11 @@ def _versions() -> str:
         ) from error
     if done.returncode == 0:
         return done.stdout.partition("(")[2].partition(")")[0]
-    if "No matching distribution" in done.stderr:
+    # Behind an index that it cannot reach, pip goes on as if it were empty.
+    unreached = re.search(r"(?:connection broken by '|Could not fetch URL )(.*?)(?:': /|$)", done.stderr, re.M)
+    if unreached is None and "No matching distribution" in done.stderr:
         return ""
-    reason = (done.stderr.strip().splitlines() or ["pip is not installed here"])[-1]
+    reason = unreached[1] if unreached else (done.stderr.strip().splitlines() or ["pip is not installed here"])[-1]
     raise errors.ConnectionFailed(
         f"the package index could not be asked: {reason}", name="IndexUnreachable", hint=f"pip index versions {NAME}"
     )
