@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import shlex
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,13 @@ def test_an_index_without_us(index: list[str]) -> None:
 
 
 def test_an_index_that_is_not_there(index: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with monkeypatch.context() as unreached:
+        unreached.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{port}/simple")
+        unreached.setenv("PIP_RETRIES", "1")
+        with pytest.raises(errors.ConnectionFailed, match=r"could not be asked: NewConnectionError.*refused"):
+            installation.check()
     monkeypatch.setattr(sys, "executable", str(Path(sys.executable).with_name("no-such-python")))
     with pytest.raises(errors.ConnectionFailed) as raised:
         installation.check()

@@ -134,6 +134,18 @@ def test_help_is_a_word(cli: Cli) -> None:
     assert cli("help", "nothing").code == 2
 
 
+def test_what_is_missing_stands_in_the_command_to_type(cli: Cli) -> None:
+    """In its place, behind what was typed; a group's name alone names what looks."""
+    for typed, hint in (
+        ("sessions adopt gpu-1", "lecoder-cgpu --json sessions adopt gpu-1 --name NAME"),
+        ("config set", "lecoder-cgpu --json config set KEY VALUE"),
+        ("job plot --metric loss", "lecoder-cgpu --json job plot --metric loss JOB"),
+        ("sessions", "lecoder-cgpu sessions list, or what else there is: lecoder-cgpu sessions --help"),
+    ):
+        answer = cli("--json", *typed.split())
+        assert (answer.code, answer.json["error"]["suggestion"]) == (2, hint), answer
+
+
 @pytest.mark.parametrize(
     ("typed", "whole"),
     [

@@ -185,6 +185,8 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
 
         hint = option_here(error.option_name, error.ctx.command if error.ctx else None)
         raise errors.UsageError(error.format_message(), hint=hint or _help(error)) from error
+    except click.MissingParameter as error:
+        raise errors.UsageError(error.format_message(), hint=_completed(error, app.arguments)) from error
     except click.UsageError as error:
         raise errors.UsageError(error.format_message(), hint=_help(error)) from error
     except click.ClickException as error:
@@ -207,6 +209,24 @@ def _first_command(context: Any) -> str | None:
     look = next((name for name in ("list", "status", "show") if name in known), None)
     path = context.command_path
     return None if look is None else f"{path} {look}, or what else there is: {path} --help"
+
+
+def _completed(error: Any, arguments: Sequence[str]) -> str:
+    """What was typed, with what is missing in its place."""
+    import click
+
+    from .app import shown
+
+    missing, context = error.param, error.ctx
+    if missing is None or context is None or shown(arguments) != list(arguments):
+        return _help(error)
+    words = [missing.make_metavar(context)]
+    if isinstance(missing, click.Option):
+        words.insert(0, missing.opts[-1])
+    else:
+        behind = context.command.params[context.command.params.index(missing) + 1 :]
+        words += [item.make_metavar(context) for item in behind if isinstance(item, click.Argument) and item.required]
+    return f"{shlex.join(('lecoder-cgpu', *arguments))} {' '.join(words)}"
 
 
 def _help(error: Any) -> str:
