@@ -35,8 +35,17 @@ def test_an_answer_that_nobody_can_take(cli: Cli, line: str) -> None:
     """A closed stdout is told on stderr, with the status of a transfer that failed."""
     code, _, err = shell(cli, f"cgpu {line} >&-")
     assert code == 74, err
-    assert err.startswith(("error: stdout: ", "note: ")) or line.endswith("--json")
+    assert "error: stdout: " in err
     assert "Traceback" not in err
+
+
+def test_a_failure_that_nobody_can_take(cli: Cli) -> None:
+    """It keeps its status, and stderr tells it, with what became of the document."""
+    for line, code, told in (("job list --json", 66, "there is no active session"), ("run --json --x", 2, "--x")):
+        found, _, err = shell(cli, f"cgpu {line} >&-")
+        assert (found, "Traceback" in err) == (code, False), err
+        assert told in err
+        assert "error: stdout: " in err
 
 
 @FULL

@@ -352,5 +352,5 @@ def test_without_roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gone").rmdir()
     assert allowed.sources(["a.py"]) == [str(tmp_path / "home" / "work" / "a.py")]
     assert places.Places([str(tmp_path / "home")]).sources(["work/a.py"]) == allowed.sources(["a.py"])
-    with pytest.raises(errors.UsageError, match="the client named none"):
+    with pytest.raises(errors.UsageError, match="was deleted"):
         places.Places().sources(["a.py"])

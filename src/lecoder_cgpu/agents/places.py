@@ -45,9 +45,15 @@ class Places:
         self, roots: Sequence[str] | None = None, allowed: Sequence[str] = (), own: Sequence[Path] = ()
     ) -> None:
         self._here = _working_folder()
+        self._why = "the client named none"
         if roots is None:
-            home = os.path.realpath(os.path.expanduser("~"))
-            roots = [] if self._here is None or is_inside(home, self._here) else [self._here]
+            roots, home = [], os.path.realpath(os.path.expanduser("~"))
+            if self._here is None:
+                self._why = "the working folder was deleted"
+            elif is_inside(home, self._here):
+                self._why = f"the client cannot name any, and {self._here} holds more than one piece of work"
+            else:
+                roots = [self._here]
         self._roots = [_real(path) for path in (*roots, *allowed)]
         self._own = [_real(str(path)) for path in own]
 
@@ -77,10 +83,7 @@ class Places:
         plan.check_no_address([path])
         if not self._roots:
             raise errors.UsageError(
-                f"{path}: there is no folder that tools may touch: the client named none"
-                + ("" if self._here is None else f", and {self._here} holds far more than one piece of work"),
-                name="OutsideRoots",
-                hint=_ALLOW,
+                f"{path}: there is no folder that tools may touch: {self._why}", name="OutsideRoots", hint=_ALLOW
             )
         expanded = os.path.expanduser(path)
         inside = self._here is not None and any(is_inside(self._here, root) for root in self._roots)

@@ -96,6 +96,7 @@ class Printer:
         self.reader_gone = False
         self._on_stderr = False
         self._answered = False
+        self._unwritten = False  # something that stdout did not take
         self._notices: list[str] = []
         self._lock = threading.Lock()
         self._reports: list[object] = []  # of what is waited for, that go on; those of copies, too
@@ -134,6 +135,7 @@ class Printer:
             raise ReaderGone from None
         except OSError as error:
             self._give_up()
+            self._unwritten = True
             raise _not_written("stdout", error) from error
 
     def show(self, text: str) -> None:
@@ -213,16 +215,23 @@ class Printer:
             billing: whether something costs money now; asked only for a document.
             complete: writes into the document for whom the command acted.
         """
-        if self.mode == "human":
-            self.note(f"error: {indented(error.message)}")
-            if error.hint:
-                self.note(f"hint: {indented(error.hint)}")
-        else:
-            document = failure_document(error, billing(), self.notice)
-            if complete is not None and not isinstance(error, errors.UsageError):
-                complete(document)
+        if self.mode == "human" or self._unwritten:
+            self._tell_failure(error)
+            return error.exit_status
+        document = failure_document(error, billing(), self.notice)
+        if complete is not None and not isinstance(error, errors.UsageError):
+            complete(document)
+        try:
             self.document(document)
+        except errors.TransferError as unwritten:  # stderr is all that is left
+            self._tell_failure(error)
+            self._tell_failure(unwritten)
         return error.exit_status
+
+    def _tell_failure(self, error: errors.Error) -> None:
+        self.note(f"error: {indented(error.message)}")
+        if error.hint:
+            self.note(f"hint: {indented(error.hint)}")
 
     def _human(self, content: str | Text | Table) -> None:
         if isinstance(content, Table) and not content.rows:
