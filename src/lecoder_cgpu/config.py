@@ -8,6 +8,7 @@ alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -369,6 +370,30 @@ def take_environment(handed: dict[str, str]) -> None:
     os.environ.update(handed)
 
 
+_pipes: dict[Path, bytes | None] = {}  # what was read from them; None: reading was begun
+
+
+def _given(path: Path) -> bytes:
+    """The content of a file that somebody named. It may be a pipe, as `<(COMMAND)` of a shell is: that is read once,
+    and not waited for again when a signal has ended the reading.
+
+    Raises:
+        OSError: it cannot be read, or is too large.
+    """
+    if not path.exists() or path.is_file():
+        return profiles.file_content(path)
+    if path not in _pipes:
+        _pipes[path] = None
+        with open(path, "rb") as file:
+            found = file.read(profiles.LARGEST + 1)
+        if len(found) <= profiles.LARGEST:
+            _pipes[path] = found
+    content = _pipes[path]
+    if content is None:
+        raise OSError(errno.EINVAL, "it has no end, or was not read to its end")
+    return content
+
+
 def read(path: Path, *, required: bool = False) -> dict[str, Any]:
     """The JSON object in a file of settings; `{}` when the file does not exist and is not `required`.
 
@@ -378,7 +403,7 @@ def read(path: Path, *, required: bool = False) -> dict[str, Any]:
     import json
 
     try:
-        text = (path.read_bytes() if required else profiles.file_content(path)).decode()
+        text = (_given(path) if required else profiles.file_content(path)).decode()
     except FileNotFoundError:
         if required:
             raise errors.ConfigError(

@@ -58,3 +58,27 @@ def test_the_folder_of_files_is_left_out_of_output() -> None:
             os.close(sink)
             thread.join(10)
         assert target.getvalue() == b"/runs/x (from -r r.txt (line 1)) /runs/run-1/req", cut
+
+
+def test_what_a_requirement_file_may_not_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files elsewhere, also behind links, and what has no end; a person may name them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "repo" / "sub").mkdir(parents=True)
+    (tmp_path / "credentials").write_text("key = 1\n")
+    (tmp_path / "repo" / "way.txt").symlink_to("../credentials")
+    (tmp_path / "repo" / "base.txt").write_text("numpy\r\n")
+    path = tmp_path / "repo" / "requirements.txt"
+    for folder in (tmp_path, tmp_path / "repo"):
+        monkeypatch.chdir(folder)
+        for included in ("../credentials", str(tmp_path / "credentials"), "way.txt", "../nothing.txt"):
+            path.write_text(f"-r {included}\n")
+            with pytest.raises(errors.UsageError, match="lies outside") as raised:
+                installs.read_files([str(path)])
+            assert raised.value.name == "OutsideFolder"
+    (tmp_path / "repo" / "sub" / "dev.txt").write_text("-r ../base.txt\n")
+    assert installs.read_files(["sub/dev.txt"])[0]["base.txt"] == "numpy\n"
+    path.write_text("-c ../credentials\n")
+    assert len(installs.read_files([str(path), "../credentials"])[0]) == 2
+    if Path("/dev/zero").exists():
+        with pytest.raises(errors.UsageError, match="no end"):
+            installs.read_files(["/dev/zero"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,22 @@ def test_a_link_that_waits_is_not_followed(tmp_path: Path) -> None:
     written.write(str(folder / "r.html"), b"<html>", "--html")
     assert (folder / "r.html").read_bytes() == b"<html>"
     assert not outside.exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_nothing_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    """For root, that would work, and the device would be gone for everybody."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "way").symlink_to(pipe)
+    for path in (pipe, tmp_path / "way"):
+        with pytest.raises(errors.UsageError, match="cannot be written"):
+            written.write(str(path), b"x", "--html")
+        with pytest.raises(errors.ConfigError, match="cannot be written"):
+            document.write(b"{}", path)
+    with pytest.raises(errors.UsageError, match="no file"):
+        output_of(tmp_path / "n.ipynb", pipe)
+    with pytest.raises(errors.UsageError, match="a device or a pipe"):
+        notebooks.writable(pipe)
+    assert pipe.is_fifo()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["pipe", "way"]

@@ -15,6 +15,7 @@ from ..notebooks.kernel_place import Place
 from ..notebooks.options import NotebookOptions
 from ..runs import auto_install, records
 from ..runs.run_record import RunRecord
+from ..system import atomic_files
 from .session_base import silent
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def output_of(path: Path, output: str | Path | None) -> Path:
         )
     if not _may_be_written(target):
         raise errors.UsageError(
-            f"{target} cannot be written: its folder is missing, or it is one",
+            f"{target} cannot be written: its folder is missing, or it is no file",
             name="NoSuchFolder",
             hint="give another output, in a folder that exists",
         )
@@ -78,7 +79,7 @@ def output_of(path: Path, output: str | Path | None) -> Path:
 
 def _may_be_written(target: Path) -> bool:
     try:
-        return not target.is_dir() and target.parent.is_dir()
+        return target.parent.is_dir() and atomic_files.is_replaceable(target)
     except OSError:  # its name is too long
         return False
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from .. import errors
 
+LARGEST = 512 << 20  # bytes of a file that is read whole: a script, a notebook, variables
+
 
 def code(words: list[str], file: str | None) -> tuple[str, str | None]:
     """The Python to run, and the file it came from."""
@@ -127,7 +129,8 @@ def file_content(name: str) -> bytes:
     """
     path = Path(name).expanduser()
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
     except FileNotFoundError:
         from ..files.plan import here
 
@@ -140,6 +143,13 @@ def file_content(name: str) -> bytes:
         raise errors.UsageError(
             f"{name} cannot be read: {error.strerror or error}", name="FileNotReadable", hint=f"chmod u+r {name}"
         ) from error
+    if len(content) > LARGEST:
+        raise errors.UsageError(
+            f"{name} has more than {LARGEST >> 20} MiB, or no end",
+            name="TooLarge",
+            hint=f"data for the runtime goes there as a file: lecoder-cgpu upload {name}",
+        )
+    return content
 
 
 def offsets(items: Sequence[str]) -> tuple[int, int]:

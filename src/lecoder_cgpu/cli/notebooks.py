@@ -18,6 +18,7 @@ from ..models.base import ErrorInfo
 from ..models.notebooks import CellEvent, CellStartEvent
 from ..notebooks import document as notebook
 from ..notebooks import remote, scripts
+from ..system import atomic_files
 from .app import App
 from .display_options import INCOMPLETE
 from .inputs import file_content
@@ -160,6 +161,10 @@ def writable(path: Path) -> Path:
             f"there is no folder {path.parent}",
             name="NoSuchFolder",
             hint=f"mkdir -p {path.parent}, or give another file to -o",
+        )
+    if not atomic_files.is_replaceable(path):
+        raise errors.UsageError(
+            f"{path} is a device or a pipe", name="NotAFile", hint="give a file to -o; to stdout: -o -"
         )
     if not os.access(path.parent, os.W_OK):
         raise errors.UsageError(f"{path.parent} cannot be written", name="NotWritable", hint="give another file to -o")

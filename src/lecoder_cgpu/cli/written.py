@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 from .. import errors
+from ..system import atomic_files
 
 
 def write(file: str, content: bytes, option: str) -> str:
@@ -18,9 +20,11 @@ def write(file: str, content: bytes, option: str) -> str:
     Raises:
         errors.UsageError: (`FileNotWritable`) it cannot be written.
     """
-    path = Path(file).expanduser()
+    path = Path(os.path.realpath(Path(file).expanduser()))  # a link that a person has named is followed
     part = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.part")
     try:
+        if not atomic_files.is_replaceable(path):
+            raise OSError(errno.EINVAL, "it is no file")
         with part.open("xb") as target:  # "x": never through a link that waits there
             target.write(content)
         part.replace(path)
@@ -32,4 +36,4 @@ def write(file: str, content: bytes, option: str) -> str:
             name="FileNotWritable",
             hint=f"the same command with {option} FILE in a folder that exists, and that may be written to",
         ) from error
-    return str(path.resolve())
+    return str(path)

@@ -21,6 +21,11 @@ LARGEST = 256 << 10  # bytes of an ignore file
 LINES = 4000  # of one ignore file
 
 
+def _without_waiting(name: str, flags: int) -> int:
+    """Open a file of which not even reading waits, as that of the kernel's log in /proc does."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class Ignore:
     """Tells which names below a folder are left out, by its ignore files and those of the folders below it.
 
@@ -83,8 +88,8 @@ class Ignore:
         try:
             if not os.path.isfile(path) or os.path.getsize(path) > LARGEST:
                 return []
-            with open(path, "rb") as file:
-                content = file.read(LARGEST).decode("utf-8", "surrogateescape")
+            with open(path, "rb", opener=_without_waiting) as file:
+                content = (file.read(LARGEST) or b"").decode("utf-8", "surrogateescape")
         except OSError as error:
             self._tell(f"{trees.shown(path)}: passed over: {error.strerror}")
             return []

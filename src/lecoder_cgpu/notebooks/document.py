@@ -8,6 +8,7 @@ Source: nbformat's schema 4.5; papermill's convention for parameters; nbclient's
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from typing import Any
 from .. import errors
 from ..jupyter import messages
 from ..jupyter.kernelspecs import PYTHON
-from ..system import quick_imports
+from ..system import atomic_files, quick_imports
 from . import repair
 from .syntax import source
 
@@ -299,7 +300,9 @@ def write(content: bytes, path: Path) -> None:
     """
     temporary = None
     try:
-        target = path.resolve()
+        target = Path(os.path.realpath(path))
+        if not atomic_files.is_replaceable(target):
+            raise OSError(errno.EINVAL, "it is no file")
         beside = target.with_name(f".{target.name[:200]}.{messages.new_id()[:8]}.tmp")
         with beside.open("xb") as file:
             temporary = beside

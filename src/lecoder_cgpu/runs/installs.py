@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,7 @@ from ..system import redaction
 from . import process_runs, remote_programs
 
 KIND = "install"
+LARGEST_FILE = 16 << 20  # bytes of a requirement file
 ANSWER_WAIT = 5.0  # seconds that an idle kernel has to say what it has imported
 _INCLUDE = re.compile(r"^(\s*(?:-r|--requirement|-c|--constraint)[\s=]+)(\S+)(.*)$", re.M)
 _LOOK = (
@@ -82,15 +85,18 @@ def read_files(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
     Raises:
         errors.NotFoundError: a file does not exist.
-        errors.UsageError: a file is not text, or refers to a folder of this machine.
+        errors.UsageError: a file is not text, or refers to a folder of this machine; (`OutsideFolder`) it includes a
+            file that lies elsewhere. A repository could have any file of this machine sent to its code otherwise.
     """
     files: dict[str, str] = {}
     names: dict[Path, str] = {}
+    named = [Path(path).expanduser().resolve() for path in paths]
 
     def take(path: Path, shown: str) -> str:
         path = path.resolve()
         if path in names:
             return names[path]
+        _check_included(path, shown, named)
         own = [path.name] if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", path.name) else []
         candidates = (*own, *(f"requirements-{number}.txt" for number in range(1, len(names) + 2)))
         known = [name.lower() for name in names.values()]
@@ -114,9 +120,28 @@ def read_files(paths: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     return files, [take(Path(path).expanduser(), path) for path in paths]
 
 
+def _check_included(path: Path, shown: str, named: Sequence[Path]) -> None:
+    """Check that a requirement file is one that a person named, or lies with one of them or below the working
+    folder, unless that holds all of somebody's files."""
+    folders = [file.parent for file in named]
+    with contextlib.suppress(OSError):  # it was deleted
+        here = Path.cwd().resolve()
+        folders += [] if Path.home().resolve().is_relative_to(here) else [here]
+    if path not in named and not any(path.is_relative_to(folder) for folder in folders):
+        raise errors.UsageError(
+            f"{shown} is included by a requirement file, and lies outside of its folder and of the working folder",
+            name="OutsideFolder",
+            hint=f"if you want it to be sent to the runtime, name it, too: {shlex.join(['-r', str(path)])}",
+        )
+
+
 def _text(path: Path, shown: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise OSError(errno.EFBIG, f"it has more than {LARGEST_FILE >> 20} MiB, or no end")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise errors.FileNotFound(f"{shown}: no such file", hint=files.here(path)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -136,6 +136,12 @@ def read(path: Path) -> bytes | None:
         raise unusable(path, error) from error
 
 
+def is_replaceable(path: Path) -> bool:
+    """Whether a file may be put in this place: where nothing is, or a file. A device or a pipe would be gone for
+    everybody, and root may do that. Links are followed."""
+    return not os.path.exists(path) or os.path.isfile(path)
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace `path` by `content` (0600) so that a reader sees the old file or the new one, nothing between.
 

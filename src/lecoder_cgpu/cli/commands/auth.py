@@ -22,6 +22,7 @@ from ..looks import Prose
 from ..output import Answer
 
 WARNING = "anyone who has this can use Colab and the tool's Drive files as you; keep it secret"
+LARGEST_CLIENT = 1 << 20  # bytes of the file of an OAuth client
 STEPS = [
     "https://console.cloud.google.com/projectcreate: create a project (any name).",
     "https://console.cloud.google.com/auth/overview: configure the consent screen as External, with your address; "
@@ -322,7 +323,8 @@ def setup(app: App, file: str | None, force: bool) -> Answer:
         document = ClientSetup(config_file=str(path), steps=STEPS, client_id=own.id if own else UNSET)
         return Answer(document, lambda: Prose("\n".join(f"{number}. {step}" for number, step in enumerate(STEPS, 1))))
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).expanduser().read_bytes()
+        with open(0 if file == "-" else Path(file).expanduser(), "rb", closefd=file != "-") as source:
+            content = source.read(LARGEST_CLIENT)
     except OSError as error:
         raise errors.FileNotFound(
             f"{file}: {error.strerror}",
