@@ -42,8 +42,7 @@ class Error(Exception):
     """A failure with the code, category and exit status that users are promised.
 
     `message` says what was wrong, `hint` what to do next (a command or a sentence), `name` is for programs (the class'
-    name when omitted). `retry_after`: seconds after which the other side wants to be asked again. `http_status`: of the
-    answer that was the failure."""
+    name when omitted). `retry_after`: seconds after which to ask again. `http_status`: the answer's."""
 
     code: ClassVar[int] = 2099
     category: ClassVar[str] = "internal"
@@ -228,9 +227,6 @@ class InternalError(Error):
     description = "A bug in lecoder-cgpu."
 
 
-# --- failures that are acted upon; each has the code of its parent ---------------------------------------------------
-
-
 class NameResolution(ConnectionFailed):
     """There is no host of that name."""
 
@@ -381,6 +377,10 @@ class ScopeMissing(AuthError):
 
 class NoClient(AuthError):
     """There is no OAuth client to log in with."""
+
+
+class BadArgument(UsageError, ValueError):
+    """An argument of a call of the library, or of a tool, is not what it takes."""
 
 
 class NoConnection(UsageError):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from lecoder_cgpu import AsyncClient, Client, Job, Pool, Session, errors, results
+from lecoder_cgpu import AsyncClient, AsyncJob, Client, Job, Pool, Session, errors, remote, results
 from lecoder_cgpu.agents import answers
 from lecoder_cgpu.api import aio
 from lecoder_cgpu.api.arguments import checked
@@ -230,6 +230,7 @@ class Asked:
         variables: Mapping[str, str] | None = None,
         how: Literal["kill", "detach"] = "kill",
         tell: Callable[[str], None] | None = None,
+        timeout: float | None = None,
     ) -> int:
         """One that does nothing."""
         return len(texts)
@@ -257,13 +258,42 @@ class Asked:
         {"path": ""},
         {"names": ["caf\udce9"]},
         {"tell": 7},
+        {"timeout": 0},
+        {"timeout": -0.0},
     ],
 )
 def test_what_is_no_argument_is_refused(bad: dict[str, Any]) -> None:
     """By its name, as an error of ours, before anything is done."""
-    with pytest.raises(errors.UsageError, match=rf"^Asked.ask: {next(iter(bad))} is ") as refused:
+    with pytest.raises(errors.BadArgument, match=rf"^Asked.ask: {next(iter(bad))} is ") as refused:
         Asked().ask("a", **bad)
+    assert isinstance(refused.value, ValueError)
     assert refused.value.suggestion == "help(Asked.ask) tells what it takes"
+
+
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), "5", True, [1]])
+def test_limits_of_remote_functions(bad: Any) -> None:
+    """A negative one would have the kernel restarted for code that takes too long from its beginning."""
+    for ask in (
+        lambda: remote(timeout=bad),
+        lambda: remote(print).map([1], timeout=bad),
+        lambda: remote(on_output=bad),
+        lambda: remote(print).map([1], sessions=[bad]),
+    ):
+        with pytest.raises(errors.BadArgument):
+            ask()
+
+
+def test_how_long_to_look_may_be_nothing() -> None:
+    """A job can be looked at once, by either library; but not for less."""
+    job: Any = Job(Session.__new__(Session), "run-1")
+    awaited: Any = AsyncJob.__new__(AsyncJob)
+    awaited.blocking = job
+    for wrong in (-1, float("nan"), "5"):
+        with pytest.raises(errors.BadArgument, match=r"^Job.wait: timeout is"):
+            job.wait(wrong)
+        with pytest.raises(errors.BadArgument, match=r"^AsyncJob.wait: timeout is"):
+            awaited.wait(wrong)
+    awaited.wait(0).close()
 
 
 def test_arguments_that_are_right_are_taken() -> None:

@@ -11,11 +11,11 @@ WAIT_MOST = 40.0  # seconds
 BUDGET = 8192  # bytes of each stream in an answer, unless asked otherwise
 BUDGET_MOST = 1 << 18
 
-Wait = Annotated[float, Meta(ge=0, le=WAIT_MOST, description="Seconds to wait; the work goes on after.")]
+Wait = Annotated[float, Meta(ge=0, le=WAIT_MOST, description="Seconds; the work goes on after.")]
 Budget = Annotated[int, Meta(ge=256, le=BUDGET_MOST, description="Bytes of each stream: its beginning and end.")]
 SessionName = Annotated[str | None, Meta(description="Default: the active one.")]
-Limit = Annotated[float, Meta(gt=0, le=1e9, description="Seconds after which the work is ended.")] | None
-JobId = Annotated[str, Meta(description="A job's id (run-…), its key, or a unique beginning.")]
+Limit = Annotated[float, Meta(gt=0, le=1e9, description="Seconds; then the work is ended.")] | None
+JobId = Annotated[str, Meta(description="A job's id, its key, or a unique beginning.")]
 Command = Annotated[str | list[str], Meta(description="A shell line, or a program and its arguments.")]
 Environment = Annotated[dict[str, str] | None, Meta(description="Variables for the command.")]
 Offset = Annotated[int, Meta(ge=0, description="Output from this byte on.")]
@@ -33,7 +33,7 @@ class StatusArguments(_Arguments):
 
 class EnsureArguments(_Arguments):
     session: Annotated[str, Meta(description="Its name; the same name is the same runtime.")]
-    gpu: Annotated[str | None, Meta(description="T4, L4, A100, …; several in order of preference: L4,T4.")] = None
+    gpu: Annotated[str | None, Meta(description="T4, L4, A100; several in order of preference: L4,T4.")] = None
     cpu: Annotated[bool, Meta(description="No accelerator.")] = False
     tpu: bool = False
     high_ram: bool = False
@@ -50,7 +50,7 @@ class RunArguments(_Arguments):
     timeout: Limit = None
     wait: Wait = WAIT_MOST
     max_output: Budget = BUDGET
-    kernel_name: Annotated[str | None, Meta(description="python3, ir (R), …; the session keeps it.")] = None
+    kernel_name: Annotated[str | None, Meta(description="python3, ir (R); the session keeps it.")] = None
 
 
 class StartArguments(_Arguments):
@@ -69,9 +69,7 @@ class WaitArguments(_Arguments):
     wait: Wait = WAIT_MOST
     stdout_offset: Offset = 0
     stderr_offset: Offset = 0
-    attempt: Annotated[
-        int | None, Meta(ge=1, description="job.attempt of the last answer: output of a later one begins at 0.")
-    ] = None
+    attempt: Annotated[int, Meta(ge=1, description="job.attempt of the last answer.")] | None = None
     max_output: Annotated[int, Meta(ge=256, le=BUDGET_MOST, description="Bytes of each stream.")] = BUDGET
 
 

@@ -101,9 +101,7 @@ def call_tool(tool: Tool, call: Call, arguments: dict[str, Any]) -> Any:
     except RecursionError:
         wrong = ["an argument is nested too deeply"]
     if wrong:
-        raise errors.UsageError(
-            f"{tool.name}: {wrong[0]}", name="BadArgument", hint=f"see the inputSchema of {tool.name} in tools/list"
-        )
+        raise errors.BadArgument(f"{tool.name}: {wrong[0]}", hint=f"see the inputSchema of {tool.name} in tools/list")
     return tool.function(call, checked)
 
 

@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, Generic, Self, TypeVar
 
 from . import running
+from .arguments import checked_as
 from .client import Client
 from .job import Job
 from .session import Session
@@ -89,10 +90,12 @@ class AsyncSession(_Kept[Session]):
 class AsyncJob(_Async[Job]):
     """`Job`, awaited."""
 
+    @checked_as("AsyncJob.wait")
     async def wait(self, timeout: float | None = None, **options: Any) -> Any:
         """Wait for the job's end, see `Job.wait`. A task that is cancelled leaves the job alone."""
         return await self._until(self.blocking.wait, timeout, options)
 
+    @checked_as("AsyncJob.result")
     async def result(self, *, wait: float | None = None, **options: Any) -> Any:
         """Wait for the job's end and return what the call would have returned, see `Job.result`."""
         if options.get("on_output") is None:

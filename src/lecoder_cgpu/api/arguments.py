@@ -8,16 +8,18 @@ import os
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
-from typing import Any, BinaryIO, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, BinaryIO, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from .. import errors
 
-__all__ = ["checked", "text_problem"]
+__all__ = ["checked", "checked_as", "text_problem"]
 
 MOST_SECONDS = 1e9  # no clock of an operating system counts further for sure
 MOST = 2**53  # of a number that goes into a document
 TEXTS = ("code",)  # arguments that may have any character
 SIGNED = ("offset",)
+LIMITS = ("timeout", "idle_timeout", "cell_timeout", "item_timeout", "every")
+WAITS = ("Job.wait", "AsyncJob.wait")  # whose timeout says how long to look, which may be once
 NEVER_EMPTY = (  # where an empty text says as much as a variable that is not set, and would be taken for None
     *("cwd", "filename", "kernel_name", "key", "name", "packages", "paths", "pull_when", "sources"),
     *("local", "remote", "path", "run_id", "signal", "endpoint", "url", "to", "output"),
@@ -39,6 +41,7 @@ _NAMES = {
 }
 
 C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def checked(kind: C) -> C:
@@ -48,6 +51,15 @@ def checked(kind: C) -> C:
         if (name == "__init__" or not name.startswith("_")) and inspect.isfunction(method) and _parameters(method):
             setattr(kind, name, _checking(method, kind.__name__ if name == "__init__" else f"{kind.__name__}.{name}"))
     return kind
+
+
+def checked_as(shown: str) -> Callable[[F], F]:
+    """The same for one function, with the name by which it is called."""
+
+    def check(function: F) -> F:
+        return cast("F", _checking(function, shown))
+
+    return check
 
 
 def _checking(method: Callable[..., Any], shown: str) -> Callable[..., Any]:
@@ -62,10 +74,11 @@ def _checking(method: Callable[..., Any], shown: str) -> Callable[..., Any]:
                 several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
                 for item in value if several else (value,):
                     problem = _problem(item, hint, name)
+                    if name in LIMITS and shown not in WAITS and problem is None and item == 0:
+                        problem = "has to be more than 0; None is no limit"
                     if problem is not None:
-                        raise errors.UsageError(
+                        raise errors.BadArgument(
                             f"{shown}: {name} is {_shown(item)}, and {problem}",
-                            name="BadArgument",
                             hint=f"help({shown}) tells what it takes",
                         )
         return method(*given, **named)

@@ -38,9 +38,7 @@ def some(given: Sequence[object], method: str, what: str) -> None:
         errors.UsageError
     """
     if not given:
-        raise errors.UsageError(
-            f"Session.{method} needs {what}", name="BadArgument", hint=f"help(Session.{method}) tells what it takes"
-        )
+        raise errors.BadArgument(f"Session.{method} needs {what}", hint=f"help(Session.{method}) tells what it takes")
 
 
 class SessionBase:

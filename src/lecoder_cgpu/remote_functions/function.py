@@ -11,6 +11,7 @@ from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ..api import running
+from ..api.arguments import checked_as
 from ..api.client import Client
 from ..api.session import OnOutput, Session
 from ..guest.remote_call import MARK
@@ -108,6 +109,7 @@ class RemoteFunction(Generic[P, R]):
             self._threads = ThreadPoolExecutor(1, thread_name_prefix="remote")
         return self._threads.submit(calls.finished, self._place(), self._call(args, kwargs))
 
+    @checked_as("RemoteFunction.map")
     def map(
         self,
         *iterables: Iterable[Any],
@@ -169,6 +171,7 @@ def remote(
     timeout: float | None = None,
     on_output: OnOutput | None = None,
 ) -> Callable[[Callable[P, R]], RemoteFunction[P, R]]: ...
+@checked_as("remote")
 def remote(
     function: Callable[..., Any] | None = None,
     /,
