@@ -190,7 +190,7 @@ def _described(
 
 def at_home(pulling: Pulling, problem: errors.Error | None) -> list[Pulled]:
     """What of each result is here, when its runtime cannot be asked; `problem` tells why that may not be all."""
-    none = errors.FileNotFound("nothing of it was there to fetch", hint="see what the command writes, and where")
+    none = errors.FileNotFound("nothing of it was there to fetch", hint="name what the command writes: --pull PATH")
     found = [_described(item, error=problem, owner=pulling.owner) for item in pulling.results]
     for item in found:
         if item.generation is UNSET and problem is None:
