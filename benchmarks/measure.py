@@ -173,4 +173,5 @@ def local_runtime() -> Iterator[Runtime]:
             yield Runtime(SessionManager(Config()), Path(folder))
         finally:
             control.ask("stop")
+            control.ask("stop", kept=True)
             subprocess.run([*TOOL, "sessions", "close", "--all"], check=True, capture_output=True)

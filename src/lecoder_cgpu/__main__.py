@@ -22,6 +22,11 @@ def run() -> NoReturn:
 
         server.serve(_handed_over)
         _leave(0)
+    if sys.argv[1:2] == ["__kept"]:
+        from .net import socket_holder
+
+        socket_holder.serve()
+        _leave(0)
     if "LECODER_CGPU_WARM" in os.environ:
         from .warm import client
 
@@ -36,7 +41,17 @@ def _handed_over(run: str) -> int:
     from .jupyter import messages
 
     messages.reserve_run_id(run)
-    return _command()
+    status = _command()
+    _open_wanted()
+    return status
+
+
+def _open_wanted() -> None:
+    """Have the connections opened for the next command that this one has missed."""
+    if "lecoder_cgpu.net.kept_sockets" in sys.modules:
+        from .net import kept_sockets
+
+        kept_sockets.open_wanted()
 
 
 def _command() -> int:
@@ -73,6 +88,7 @@ def _leave(status: int) -> NoReturn:
             from .warm import client
 
             client.prepare()
+            _open_wanted()
         os._exit(status)
     sys.exit(status)
 

@@ -120,7 +120,7 @@ _NEVER_CALLED = {"colabGapiDomain": "https://colab.googleapis.com"}
 VARIABLES = {
     "LECODER_CGPU_CONFIG_DIR": "folder of config.json and of state/",
     "LECODER_CGPU_PROFILE": "the profile to act for, see profile list; --profile comes first",
-    "LECODER_CGPU_WARM": "on: a prepared process does what scripts run, see docs/agents.md; always: in CI, too (Linux)",
+    "LECODER_CGPU_WARM": "on: quick runs for scripts, by a prepared process and an open connection; always: in CI",
     "LECODER_CGPU_DEBUG": "1 mirrors the debug log to stderr",
     "LECODER_CGPU_CREDENTIALS": "a login for machines: what auth export --ci prints, or the path of such a file",
     "GOOGLE_APPLICATION_CREDENTIALS": "path of Google's application default credentials",

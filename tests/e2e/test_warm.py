@@ -63,7 +63,8 @@ def warm(lab: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     assert found("ls").code == 0
     wait_until(lambda: found.served() == [0], 60)
     yield found
-    wait_until(lambda: not (control.ask("stop") or os.listdir(folder / f"lecoder-cgpu-{os.geteuid()}")), 60)
+    meeting = folder / f"lecoder-cgpu-{os.geteuid()}"
+    wait_until(lambda: not (control.ask("stop") + control.ask("stop", kept=True) or os.listdir(meeting)), 60)
 
 
 def test_what_is_handed_over_and_what_comes_back(warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

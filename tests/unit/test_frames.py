@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets import frames as theirs
 from websockets.protocol import OPEN, SERVER, Protocol
 
-from lecoder_cgpu.net import frames
+from lecoder_cgpu.net import frames, kept_line
 
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 200_000)
 MOST = 1 << 20
@@ -102,3 +102,16 @@ def test_close_frames() -> None:
     with pytest.raises(frames.Broken):
         frames.closing(b"\x03")
     assert len(frames.close(frames.TOO_BIG, "x" * 500)) == 2 + 4 + frames.SHORT
+
+
+def test_where_messages_end() -> None:
+    """Whatever way the bytes come."""
+    frame = b"\x81\x05hello" + b"\x01\x02ab" + b"\x89\x01p" + b"\x80\x7e\x01\x00" + b"c" * 256 + b"\x8a\x00"
+    for size in (1, 2, 3, 7, len(frame)):
+        found = kept_line.Boundaries()
+        heard = [item for at in range(0, len(frame), size) for item in found.feed(frame[at : at + size])]
+        assert (heard, found.between_messages) == ([(9, b"p"), (10, b"")], True)
+    assert list(found.feed(frame[:9])) == []
+    assert not found.between_messages
+    with pytest.raises(kept_line.Over):
+        list(kept_line.Boundaries().feed(b"\x81\x85"))

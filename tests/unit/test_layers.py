@@ -168,7 +168,8 @@ def test_the_environment_is_read_in_one_place() -> None:
     environment is compared and handed over."""
     readers = [name for name, tree in sources() if uses(tree, "environ", "getenv")]
     assert readers == [
-        "backends/local_server.py", "config.py", "warm/client.py", "warm/likeness.py", "warm/messages.py",
+        "backends/local_server.py", "config.py", "warm/client.py", "warm/launch.py", "warm/likeness.py",
+        "warm/messages.py",
     ]  # fmt: skip
 
 

@@ -363,6 +363,8 @@ def _prepared(client: SessionManager) -> Iterator[Finding]:
         if not found:
             why = likeness.reason_against(["run"], streams=False) or "the next command of its kind starts one"
             yield _finding("prepared process", "ok", f"there is none: {why}")
+        for said in control.ask("counts", kept=True):
+            yield _finding("kept connections", "ok", f"process {said}")
 
 
 def _sessions(client: SessionManager) -> Iterator[Finding]:

@@ -76,6 +76,8 @@ class KernelConnection:
         server: where the kernel lives.
         kernel_id: which one.
         gone: whether the runtime is known to be gone. Then a dropped socket is not tried again.
+        kept: take a socket that was kept open, and leave one for the next command. What such a socket loses is read
+            from the recording, so there must be one.
 
     Attributes:
         takes_pieces: whether code that is too long for one message may go in pieces, for which it must be Python's.
@@ -85,7 +87,9 @@ class KernelConnection:
             see `Server.open_channels`.
     """
 
-    def __init__(self, server: Server, kernel_id: str, gone: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, server: Server, kernel_id: str, gone: Callable[[], bool] = lambda: False, *, kept: bool = False
+    ) -> None:
         self.server = server
         self._gone = gone
         self.kernel_id = kernel_id
@@ -96,7 +100,14 @@ class KernelConnection:
         self.unreadable = 0  # frames that were no messages
         self.on_send: Callable[[str], None] = lambda run: None  # called with its id before an execution is sent
         self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
-        self._socket: WebSocket = server.open_channels(kernel_id, self.session_id)
+        self._keeps = kept
+        self._is_clean = False  # nothing that was asked is without its answer, and nothing odd has happened
+        self._unheard = ""  # the run of which a socket that was kept has brought nothing yet
+        kept_socket = server.kept_channels(kernel_id) if kept else None
+        self._is_kept = kept_socket is not None
+        # The server knows the socket by this id: what it sends again, and whom it asks for input.
+        self._socket_id = self.session_id if kept_socket is None else kept_socket.session_id
+        self._socket: WebSocket = kept_socket or server.open_channels(kernel_id, self._socket_id)
 
     def execute(
         self,
@@ -140,7 +151,8 @@ class KernelConnection:
         outcome = Outcome(Execution(run_id), datetime.now(UTC))
         outcome.execution.on_start = self.on_start
         early: KeyboardInterrupt | None = None
-        sent = False
+        sent = self._is_clean = False
+        self._unheard = run_id if self._is_kept else ""
         try:
             with Hold():
                 self._send_code(run_id, code, allow_stdin=on_input is not None)
@@ -153,6 +165,8 @@ class KernelConnection:
         with naming(run_id):
             WatchDriver(self, outcome, on_event, limits, on_input, recorder).run(early)
         outcome.execution.unreadable = self.unreadable - unreadable
+        told = outcome.left or outcome.interrupted is not None or outcome.problem is not None or bool(outcome.steps)
+        self._is_clean = outcome.execution.replied and outcome.execution.idle and not told
         return outcome
 
     def exception_bases(self) -> list[str]:
@@ -272,11 +286,25 @@ class KernelConnection:
             message = messages.decode(frame, self._socket.subprotocol)
             if message.parent == self._sent[0]:
                 self._sent = ("", 0)
+            if self._unheard:
+                self._check_beginning(message)
             return message
         except ValueError as error:
             self.unreadable += 1
             logs.current().debug("RUN", f"passed over a frame of the kernel's channels: {error}")
             return None
+
+    def _check_beginning(self, message: messages.Message) -> None:
+        """A socket that was kept may have lost a kernel that another client has restarted, and find it again when a run
+        has begun. What a run publishes first is that it is busy; else something is missing before it.
+
+        Raises:
+            errors.ConnectionFailed: something is.
+        """
+        if message.channel == "iopub" and message.parent == self._unheard:
+            self._unheard = ""
+            if message.content.get("execution_state") != "busy":
+                raise errors.ConnectionFailed("a connection that was kept has missed the beginning of the run")
 
     def send_input(self, value: Any) -> None:
         """Answer an `input_request`; some kernels take more than text."""
@@ -318,7 +346,11 @@ class KernelConnection:
 
     def _reopen(self) -> None:
         self._socket.close()
-        self._socket = self.server.open_channels(self.kernel_id, self.session_id)
+        self._lose_kept()
+        self._socket = self.server.open_channels(self.kernel_id, self._socket_id)
+
+    def _lose_kept(self) -> None:
+        self._is_kept, self._unheard = False, ""
 
     def reconnect(self) -> None:
         """Replace a dropped socket, under the same session id, so that the server replays what it buffered.
@@ -333,13 +365,19 @@ class KernelConnection:
             raise _too_long(self._sent[1])
         # A request that is still in the old socket must not reach the kernel after we have said that it was lost.
         self._socket.abandon()
+        self._lose_kept()
         self._socket = reconnect(
-            lambda: self.server.open_channels(self.kernel_id, self.session_id),
+            lambda: self.server.open_channels(self.kernel_id, self._socket_id),
             again=lambda error: isinstance(error, errors.ConnectionFailed) and error.retryable and not self._gone(),
             limit=RECONNECT_FOR,
         )
 
     def close(self) -> None:
+        if self._keeps and self._is_clean:
+            if self._is_kept:
+                self._socket.keep()
+                return
+            self.server.want_kept_channels(self.kernel_id)
         self._socket.close()
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
 
-from .. import errors
+from .. import config, errors
 from ..net.addresses import segment
 from ..net.failures import sockets_refused
 from ..net.http import CONNECT_TIMEOUT, Http
@@ -20,10 +20,14 @@ from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
 from .message_size import MessageSize
 from .messages import V1_SUBPROTOCOL
 
+if TYPE_CHECKING:
+    from ..net.kept_sockets import Address, KeptSocket
+
 T = TypeVar("T")
 Renew = Callable[[errors.Error], Endpoint | None]
 
 START_LIMIT = 300.0  # seconds that a gateway may take for a kernel: it may have to find a machine first
+SWITCH = "LECODER_CGPU_WARM"  # whether anything is kept between commands
 RENEWALS = 2  # after a failure: another process's token may be as old as ours was
 
 
@@ -187,10 +191,12 @@ class Server:
 
     def restart(self, kernel_id: str) -> None:
         """Restart the kernel: its variables are gone, its id stays."""
+        self._forget_kept_channels(kernel_id)
         self.request("POST", f"api/kernels/{segment(kernel_id)}/restart")
 
     def delete_kernel(self, kernel_id: str) -> bool:
         """End a kernel; False if it was gone already."""
+        self._forget_kept_channels(kernel_id)
         try:
             self._delete(f"api/kernels/{segment(kernel_id)}")
         except errors.NotFoundError:
@@ -228,6 +234,39 @@ class Server:
                 raise
             raise sockets_refused(error, urlsplit(self.endpoint.url).netloc) from error
 
+    def kept_channels(self, kernel_id: str) -> KeptSocket | None:
+        """A socket to the kernel that was kept open (see `net.kept_sockets`), None where there is none."""
+        if (address := self._kept_address(kernel_id)) is None:
+            return None
+        from ..net import kept_sockets
+
+        return kept_sockets.take(address, _cutter)
+
+    def want_kept_channels(self, kernel_id: str) -> None:
+        """Let the next command find such a socket."""
+        if (address := self._kept_address(kernel_id)) is not None:
+            from ..net import kept_sockets
+
+            kept_sockets.want(address)
+
+    def _kept_address(self, kernel_id: str) -> Address | None:
+        """Where such a socket leads; None where none may be kept."""
+        if config.environment(SWITCH) is None:
+            return None
+        from ..net import kept_sockets
+
+        url = self._socket_address(f"api/kernels/{segment(kernel_id)}/channels", "")
+        if self.frame_form.known != "agreed" or not kept_sockets.can_keep(url):
+            return None
+        subprotocols = (V1_SUBPROTOCOL,) if self.endpoint.v1 else ()
+        return kept_sockets.Address(url, self.endpoint.headers, subprotocols, self.endpoint.ca)
+
+    def _forget_kept_channels(self, kernel_id: str) -> None:
+        if (address := self._kept_address(kernel_id)) is not None:
+            from ..net import kept_sockets
+
+            kept_sockets.forget(address.url)
+
     def _accepts(self, kernel_id: str) -> bool:
         """Whether the server takes our token where no WebSocket is needed.
 
@@ -264,12 +303,13 @@ class Server:
         return self._renewing(lambda: self._open_socket(path, query, headers or {}, **options))
 
     def _open_socket(self, path: str, query: str, headers: dict[str, str], **options: Any) -> WebSocket:
+        all_headers = {**self.endpoint.headers, **headers}
+        return WebSocket.connect(self._socket_address(path, query), all_headers, ca=self.endpoint.ca, **options)
+
+    def _socket_address(self, path: str, query: str) -> str:
         parts = urlsplit(self.endpoint.url)
         scheme = "wss" if parts.scheme == "https" else "ws"
-        url = urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
-        all_headers = {**self.endpoint.headers, **headers}
-        ca = self.endpoint.ca
-        return WebSocket.connect(url, all_headers, ca=ca, **options)
+        return urlunsplit((scheme, parts.netloc, parts.path + path, query, ""))
 
     def start_terminal(self, options: dict[str, Any]) -> str:
         """Start a shell behind a pseudo-terminal, and return the terminal's name.

@@ -79,6 +79,18 @@ def connect(
     Raises:
         ValueError: the URL is no address. Refused: see there. OSError: the connection failed.
     """
+    opened, subprotocol, early = open_plain(url, headers, subprotocols, context=context, timeout=timeout)
+    return DirectSocket(opened, subprotocol, early, ping, frames.Reader(largest, cutting(cut, subprotocol)))
+
+
+def open_plain(
+    url: str, headers: Mapping[str, str], subprotocols: Sequence[str], *, context: SSLContext | None, timeout: float
+) -> tuple[socket.socket, str | None, bytes]:
+    """Open a WebSocket as `connect` does, for somebody else to read and write its frames.
+
+    Returns:
+        what is below it, without a timeout; the subprotocol that the server chose; what it has sent already.
+    """
     parts = urlsplit(url)
     host, port = parts.hostname, parts.port or (443 if context else 80)
     if not host:
@@ -94,13 +106,13 @@ def connect(
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         subprotocol, early = _shake_hands(opened, deadline, target, _host(parts.netloc), headers, subprotocols)
         opened.settimeout(None)
-        return DirectSocket(opened, subprotocol, early, ping, frames.Reader(largest, _cutting(cut, subprotocol)))
+        return opened, subprotocol, early
     except BaseException:
         opened.close()
         raise
 
 
-def _cutting(cut: Cut | None, subprotocol: str | None) -> Callable[[int], frames.Cutter] | None:
+def cutting(cut: Cut | None, subprotocol: str | None) -> Callable[[int], frames.Cutter] | None:
     return None if cut is None else lambda kind: cut(kind == frames.BINARY, subprotocol)
 
 
@@ -300,6 +312,23 @@ class DirectSocket:
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
         self._reader.join(1.0)
         self.socket.close()
+
+    def leave(self, patience: float) -> bool:
+        """Stop using the connection without a word to the peer, when all is sent that was to be; whether that was so.
+        What is below it stays open, and nothing more is sent."""
+        if not self._sending.acquire(timeout=patience):
+            return False
+        try:
+            if self._over.is_set() or self._sent or self._rcvd:
+                return False
+            while self._urgent:
+                self.socket.sendall(self._urgent.popleft())
+            self._sent = frames.Close(frames.IN_ORDER, "")  # which `send` and `close` respect
+        except OSError:
+            return False
+        finally:
+            self._sending.release()
+        return True
 
     def _ended(self) -> Closed:
         return Closed(self._sent, self._rcvd, self._why)

@@ -207,6 +207,10 @@ class WebSocket:
         finally:
             stuck.cancel()
 
+    def keep(self) -> None:
+        """Give a socket that was kept open back, which this is not; see `kept_sockets`."""
+        self.close()
+
     def _end_sending(self) -> None:
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)

@@ -202,7 +202,9 @@ class Session(SessionRuntime):
         return connection
 
     def _channels(self, server: Server, kernel_id: str) -> KernelConnection:
-        connection = KernelConnection(server, kernel_id, self.known_gone)
+        known = self.kernel_record
+        recorded = known is not None and known.id == kernel_id and known.recorded is True
+        connection = KernelConnection(server, kernel_id, self.known_gone, kept=recorded)
         connection.takes_pieces = self.language_in(kernel_id) in (PYTHON, None)
         return connection
 

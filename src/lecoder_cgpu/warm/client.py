@@ -61,8 +61,7 @@ class _Connection:
             self._socket.connect(messages.address(folder, name))
         finally:
             os.close(folder)
-        peer = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
-        if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
+        if messages.peer(self._socket)[1] != os.geteuid():
             raise PermissionError("another user's process answers")
         self._rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         self._rest = b""
@@ -144,6 +143,8 @@ def prepare() -> None:
     """Start the process that this command has missed, for the next ones. It knows what this one had to import."""
     if not _Missing.name:
         return
+    from . import launch
+
     handed = b"\0".join(map(os.fsencode, [_Missing.name, *sys.modules]))[:32000]  # a pipe holds 64 KiB unread
     count = len(sys.orig_argv) - len(sys.argv) + 1
     words = [sys.executable, *sys.orig_argv[1:count], "__prepared"]
@@ -154,26 +155,8 @@ def prepare() -> None:
         os.close(folder)
         if not nobody:
             return  # one is being started
-        reader, writer = os.pipe()
-        os.write(writer, len(_Missing.process).to_bytes(4, sys.byteorder) + _Missing.process + handed)
-        os.close(writer)
         os.umask(_Missing.umask)
-        null = ("/dev/null", os.O_RDWR, 0)
-        actions = [(os.POSIX_SPAWN_DUP2, reader, 0), *((os.POSIX_SPAWN_OPEN, number, *null) for number in (1, 2))]
-        kept = {name: value for name, value in os.environ.items() if likeness.is_kept(name)}
-        os.posix_spawn(sys.executable, words, kept, file_actions=actions + _inherited(reader), setsid=True)
+        size = len(_Missing.process).to_bytes(4, sys.byteorder)
+        launch.start(words, size + _Missing.process + handed)
     except OSError:
         pass  # the next command is as slow as this one
-
-
-def _inherited(reader: int) -> list[tuple[int, int]]:
-    """Close what our parent has left open for us: somebody may wait until all copies of it are closed."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        number = int(name)
-        try:
-            if number > 2 and number != reader and os.get_inheritable(number):
-                found.append((os.POSIX_SPAWN_CLOSE, number))
-        except OSError:
-            continue
-    return found

@@ -43,13 +43,9 @@ def reason_against(arguments: list[str], *, streams: bool = True) -> str | None:
 
     `streams`: look at the standard streams, too.
     """
-    if not is_switched_on():
-        return "they are not switched on"
-    if sys.platform != "linux":
-        return "they are there on Linux only"
-    if not arguments or arguments[0] not in COMMANDS:
+    if sys.platform == "linux" and is_switched_on() and (not arguments or arguments[0] not in COMMANDS):
         return f"only {', '.join(sorted(COMMANDS))} are done by one"
-    if os.environ[SWITCH] == "on" and (found := _short_lived()):
+    if found := reason_against_staying():
         return found
     if any("/dev/fd/" in word or "/proc/self/" in word for word in arguments):
         return "an argument names an open file of the command"
@@ -63,6 +59,15 @@ def reason_against(arguments: list[str], *, streams: bool = True) -> str | None:
         if os.isatty(number):
             return "a standard stream is a terminal"
     return None
+
+
+def reason_against_staying() -> str | None:
+    """Why no process of ours may stay behind, None where one may."""
+    if not is_switched_on():
+        return "they are not switched on"
+    if sys.platform != "linux":
+        return "they are there on Linux only"
+    return _short_lived() if os.environ[SWITCH] == "on" else None
 
 
 def _short_lived() -> str | None:
@@ -113,6 +118,19 @@ def digest(process: bytes) -> str:
         if is_compared(name):
             found.update(b"\0" + os.fsencode(f"{name}={value}"))
     return found.hexdigest()
+
+
+def of_connections(code: str) -> str:
+    """The name of what is like this process in all that connections depend on: 32 hexadecimal digits.
+
+    Args:
+        code: the file of the code that makes them.
+    """
+    from _blake2 import blake2b
+
+    own = [sys.executable, code, *(os.readlink(f"/proc/self/ns/{name}") for name in ("net", "mnt", "user"))]
+    variables = (f"{name}={value}" for name, value in sorted(os.environ.items()) if is_kept(name))
+    return blake2b(os.fsencode("\0".join([*own, *variables])), digest_size=16).hexdigest()
 
 
 def _read(path: str) -> bytes:

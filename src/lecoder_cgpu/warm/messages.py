@@ -21,9 +21,11 @@ import sys
 
 TYPE_CHECKING = False  # type checkers take it for true; importing `typing` would double what a client imports
 if TYPE_CHECKING:
+    from _socket import socket
     from types import TracebackType
 
 FILES = 4  # stdin, stdout, stderr, the working folder
+KEPT = ".open"  # how the socket's name ends of the process that keeps connections open (`net.socket_holder`)
 
 
 def hello(run: str, arguments: list[str], environment: dict[str, str]) -> bytes:
@@ -69,6 +71,14 @@ def folder(*, make: bool = False) -> int:
 def address(folder: int, name: str) -> str:
     """Where the socket of that name is, for `bind` and `connect`."""
     return f"/proc/self/fd/{folder}/{name}"
+
+
+def peer(connection: socket) -> tuple[int, int]:
+    """The number of the process at the other end of a connection, and its user."""
+    import _socket
+
+    found = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(found[:4], sys.byteorder), int.from_bytes(found[4:8], sys.byteorder)
 
 
 class owning:

@@ -31,10 +31,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from . import likeness, messages
+from . import control, likeness, messages
 
 IDLE = 600.0  # seconds without a command after which it ends
-MOST = 3  # of these processes for one user: each has some 50 MB
 PATIENCE = 2.0  # seconds for the rest of a message, and for `go`
 
 
@@ -135,8 +134,7 @@ class Server:
         client = _Client(connection)
         try:
             connection.settimeout(PATIENCE)
-            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            if int.from_bytes(peer[4:8], sys.byteorder) != os.geteuid():
+            if messages.peer(connection)[1] != os.geteuid():
                 raise PermissionError("another user")
             self._read_hello(client)
             if client.hello in (b"stop", b"counts"):
@@ -340,18 +338,7 @@ def serve(command: Callable[[str], int]) -> None:
     os.close(null)
     folder = messages.folder(make=True)
     with messages.owning(folder, os.fsdecode(name)) as owned:
-        if owned and _has_room(folder):
+        if owned and control.has_room(folder):
             _learn(b"\n".join(modules))
             if threading.active_count() == 1:
                 Server(folder, os.fsdecode(name), command).serve()
-
-
-def _has_room(folder: int) -> bool:
-    """Whether there are few of these processes. What killed ones have left is removed."""
-    names = [item.removesuffix(".lock") for item in os.listdir(folder) if item.endswith(".lock")]
-    if len(names) > MOST:
-        for name in names:
-            with messages.owning(folder, name) as owned, contextlib.suppress(FileNotFoundError):
-                if owned:
-                    os.unlink(name, dir_fd=folder)
-    return sum(item.endswith(".lock") for item in os.listdir(folder)) <= MOST

@@ -65,7 +65,8 @@ def status(app: App) -> Answer:
 def stop(app: App) -> Answer:
     """End the keeper. Runtimes stay, but are no longer kept alive, and their leases are not ended.
 
-    Processes that LECODER_CGPU_WARM has prepared end, too, when they have done what they are doing.
+    Processes that LECODER_CGPU_WARM has prepared end, too, when they have done what they are doing. Connections that it
+    keeps open are closed.
 
     \b
     lecoder-cgpu keeper stop
@@ -73,6 +74,7 @@ def stop(app: App) -> Answer:
     with app.printer.waiting("ending the keeper …"):
         stopped = keeper_process.stop(app.client.state_dir)
         control.ask("stop")
+        control.ask("stop", kept=True)
     document = KeeperStopped(stopped=stopped)
     return Answer(document, lambda: "stopped" if stopped else "it did not run")
 
