@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,7 +57,9 @@ def test_a_warm_run_asks_colab_nothing(warm: tuple[Cli, FakeColab]) -> None:
     command, colab = warm
     assert command("run", "-m", "kernel", "print(x + 1)").out == "42\n"
     assert command("run", "echo hi").out == "hi\n"
-    assert [line.rpartition("/")[2] for line in lines(colab)] == ["channels", "channels"]
+    opened = [line.rpartition("/")[2] for line in lines(colab)]
+    is_kept = os.environ.get("LECODER_CGPU_TEST_FORKS") == "warm"  # it may be none then
+    assert opened in (["channels"] * 2, *([["channels"]] if is_kept else []))
 
 
 def test_code_runs_in_content(warm: tuple[Cli, FakeColab]) -> None:
@@ -166,13 +169,14 @@ def test_a_proxy_that_moved(warm: tuple[Cli, FakeColab]) -> None:
 def test_a_token_that_ends_in_the_middle_of_a_run(warm: tuple[Cli, FakeColab], tmp_path: Path) -> None:
     """The socket goes with it; the run is found again under a new token, and no output is lost (F5, F9, F28)."""
     command, colab = warm
-    go = tmp_path / "go"
+    begun, go = tmp_path / "begun", tmp_path / "go"
     code = (
-        f"import os, time\nfor i in range(2000): print(i)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.1)\n"
+        f"import os, time\nopen({str(begun)!r}, 'w').close()\nfor i in range(2000): print(i)\n"
+        f"while not os.path.exists({str(go)!r}): time.sleep(0.1)\n"
         "for i in range(2000, 4000): print(i)"
     )
     running = command.start("run", "-m", "kernel", "--json", code)
-    wait_until(lambda: any(line.endswith("/channels") for line in lines(colab)))
+    wait_until(begun.exists)
     time.sleep(1)
     colab.move()
     colab.expire_proxy_tokens()

@@ -19,6 +19,7 @@ import pytest
 import lecoder_cgpu
 from lecoder_cgpu.warm import control, messages
 from tests.support.cli import TIMEOUT, Cli, Result
+from tests.support.strangers import answer_to_stranger
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="they are there on Linux only")
@@ -95,6 +96,39 @@ def test_a_signal_is_passed_on(warm: Warm, number: signal.Signals, status: int) 
     document = json.loads(out.splitlines()[-1])
     assert client.returncode == document["exitCode"] == status
     assert warm.served() == [1]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_first_moment(warm: Warm, tmp_path: Path, number: signal.Signals, status: int) -> None:
+    """Before the command is begun, or while it becomes itself: it is answered as one that comes later."""
+    folder = messages.folder()
+    (name,) = [item for item in os.listdir(folder) if not item.endswith(".lock")]
+    environment = warm.cli.environment(warm.env)
+    for said in (b"s%d\ngo\n", b"go\ns%d\n"):
+        with socket.socket(socket.AF_UNIX) as client, open(tmp_path / "out", "w+b") as out:
+            client.settimeout(60)
+            client.connect(messages.address(folder, name))
+            client.sendall(messages.hello("run-0123456789abcdef", ["lecoder-cgpu", "run", "sleep 95"], environment))
+            assert client.recv(100) == b"take\n"
+            with open(os.devnull, "rb") as null:
+                files = [null.fileno(), out.fileno(), out.fileno(), os.open(tmp_path, os.O_PATH)]
+                socket.send_fds(client, [said % number], files)
+                os.close(files[3])
+            with client.makefile("rb") as lines:
+                assert list(lines) == [b"started\n", b"exit %d\n" % status]
+            out.seek(0)
+            assert b"Traceback" not in out.read()
+    os.close(folder)
+
+
+def test_another_user_is_not_served(warm: Warm, tmp_path: Path) -> None:
+    """Even where the folder would let one in."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can play another user")
+    folder = Path(os.environ["XDG_RUNTIME_DIR"]) / f"lecoder-cgpu-{os.geteuid()}"
+    (name,) = [item.name for item in folder.iterdir() if item.suffix != ".lock"]
+    assert answer_to_stranger(folder, name, b"counts") == b""
+    assert warm.served() == [0]
 
 
 def test_who_is_killed_takes_the_other_along(warm: Warm) -> None:

@@ -35,6 +35,7 @@ from . import control, likeness, messages
 
 IDLE = 600.0  # seconds without a command after which it ends
 PATIENCE = 2.0  # seconds for the rest of a message, and for `go`
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what `cli.main` answers with a document
 
 
 class _Client:
@@ -46,6 +47,7 @@ class _Client:
         self.pid = 0
         self.hello = b""
         self.files: list[int] = []
+        self.signals: list[int] = []  # that have come before its child was there
         self.rest = b""
 
     def close(self) -> None:
@@ -186,21 +188,31 @@ class Server:
             line, _, client.rest = client.rest.partition(b"\n")
             if line == b"go" and not client.pid and len(client.files) == messages.FILES:
                 self._begin(client)
-            elif line[:1] == b"s" and client.pid:
-                with contextlib.suppress(ProcessLookupError, ValueError):
-                    number = int(line[1:])
-                    os.kill(client.pid, signal.SIGSTOP if number == signal.SIGTSTP else number)
+            elif line[:1] == b"s" and line[1:].isdigit():
+                self._pass_on(client, int(line[1:]))
 
     def _begin(self, client: _Client) -> None:
         client.connection.settimeout(None)
         client.connection.sendall(b"started\n")
         self._counts["served"] += 1
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # they wait until the command can answer them
         client.pid = os.fork()
         if client.pid == 0:
             self._be(client)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         for number in client.files:
             os.close(number)
         client.files, client.hello = [], b""
+        for number in client.signals:
+            self._pass_on(client, number)
+
+    def _pass_on(self, client: _Client, number: int) -> None:
+        """Send a signal that the command has got to its child."""
+        if not client.pid:
+            client.signals.append(number)
+            return
+        with contextlib.suppress(OSError):
+            os.kill(client.pid, signal.SIGSTOP if number == signal.SIGTSTP else number)
 
     def _drop(self, client: _Client) -> None:
         """A client is gone: so is what it has started, as if that had been itself."""
