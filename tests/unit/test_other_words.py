@@ -114,6 +114,14 @@ def test_options_of_other_tools(typed: str, option: str, here: str | None) -> No
     assert (option_here(option, command), rest) == (here, [])
 
 
+def test_an_option_of_the_command_beside_it(cli: Cli) -> None:
+    """A folder makes a local runtime with `sessions add`; what several commands of the group have is not guessed."""
+    told = cli("sessions", "create", "a", "--root", ".")
+    assert told.code == 2
+    assert "hint: lecoder-cgpu sessions add has --root: lecoder-cgpu sessions add --help" in told.err
+    assert "hint: lecoder-cgpu sessions list --help" in cli("sessions", "list", "--gpu", "T4").err
+
+
 def test_the_command_is_told(cli: Cli) -> None:
     """In words for people, and as the suggestion of the document; exit status 2, and nothing else is done."""
     told = cli("stop", "my")

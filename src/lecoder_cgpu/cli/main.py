@@ -181,9 +181,10 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
             f"{error.ctx.command_path}: a command is missing", hint=_first_command(error.ctx) or _help(error)
         ) from None
     except click.NoSuchOption as error:
-        from .other_words import option_here
+        from .other_words import option_beside, option_here
 
-        hint = option_here(error.option_name, error.ctx.command if error.ctx else None)
+        context, name = error.ctx, error.option_name
+        hint = (option_here(name, context.command) or option_beside(name, context)) if context else None
         raise errors.UsageError(error.format_message(), hint=hint or _help(error)) from error
     except click.MissingParameter as error:
         raise errors.UsageError(error.format_message(), hint=_completed(error, app.arguments)) from error

@@ -197,6 +197,22 @@ def option_here(name: str, command: click.Command | None) -> str | None:
     return here if here is not None and (not here.startswith("--") or here.split()[0] in there) else None
 
 
+def option_beside(name: str, context: click.Context) -> str | None:
+    """The help of the one other command of a group that has such an option: `--root` of `sessions create` is of
+    `sessions add`. None outside groups, and where several commands have it."""
+    group = context.parent
+    if group is None or group.parent is None:
+        return None
+    words = group.command.list_commands(group)  # type: ignore[attr-defined]
+    commands = {word: group.command.get_command(group, word) for word in words}  # type: ignore[attr-defined]
+    found = [word for word, one in commands.items() if name in {text for item in one.params for text in item.opts}]
+    return (
+        f"{group.command_path} {found[0]} has {name}: {group.command_path} {found[0]} --help"
+        if len(found) == 1
+        else None
+    )
+
+
 # Words for the same thing behind the name of a group, the best first: `sessions stop` is `sessions close`.
 _ALIKE = (
     ("list", "show", "ls", "all"),
