@@ -13,7 +13,7 @@ import pytest
 from lecoder_cgpu import Client, errors
 from tests.contract.test_documents import validate
 from tests.support.cli import Cli
-from tests.support.kernels import BASH, R, install
+from tests.support.kernels import BASH, LATE, R, install
 from tests.support.servers import JupyterServer, start_server
 from tests.support.wait import wait_until
 
@@ -152,6 +152,24 @@ def test_a_job_and_a_command(shared: Cli) -> None:
     (shared.home / "sent.txt").write_text("sent")
     assert shared("upload", str(shared.home / "sent.txt"), "sent.txt").code == 0
     assert shared("run", "-m", "kernel", "cat sent.txt").out.strip() == "sent"
+
+
+def test_output_after_the_end(shared: Cli, tmp_path: Path) -> None:
+    """A kernel may say that it is done before it sends what the code has printed (protocol J48)."""
+    code, lines = "one two three", "one\ntwo\nthree\n"
+    document = shared("run", "-m", "kernel", "--kernel-name", LATE, "--json", code).json
+    assert (document["stdout"], document["outputComplete"]) == (lines, True)
+    job = shared("run", "-m", "kernel", "--detach", code).out.strip()
+    assert shared("job", "wait", job).code == 0
+    assert shared("job", "logs", job).out == lines
+    source = write(tmp_path / "late.ipynb", LATE, code, "four")
+    assert shared("run", str(source)).code == 0
+    job = shared("run", str(source), "--detach").out.strip()
+    assert shared("job", "wait", job).code == 0
+    assert shared("notebook", "fetch", job, "-o", str(tmp_path / "fetched.ipynb")).code == 0
+    for made in ("late.executed.ipynb", "fetched.ipynb"):
+        assert texts(tmp_path / made) == [lines, "four\n"]
+    shared("run", "-m", "kernel", "--kernel-name", PYTHON, "1")
 
 
 def test_notebooks_choose_their_kernel(shared: Cli, tmp_path: Path) -> None:

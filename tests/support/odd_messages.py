@@ -39,7 +39,13 @@ CONTENTS: dict[str, dict[str, Any]] = {
     },
     "lecoder_reply": {"status": "ok", "execution_count": 1, "unsent": 1, "shellExit": 2},
     "input_request": {"prompt": "name? ", "password": False},
-    "comm_open": {"comm_id": "c", "target_name": "jupyter.widget", "data": {}},
+    "comm_open": {
+        "comm_id": "c",
+        "target_name": "jupyter.widget",
+        "data": {"state": {"_model_name": "OutputModel", "value": 1}, "buffer_paths": [["value"]]},
+    },
+    "comm_msg": {"comm_id": "c", "data": {"method": "update", "state": {"msg_id": "RUN"}, "buffer_paths": []}},
+    "comm_close": {"comm_id": "c", "data": {}},
     "colab_request": {"request": {"method": "x"}},
 }
 
@@ -74,6 +80,8 @@ def odd_parts(draw: st.DrawFn, run: str) -> Parts:
     header = {"msg_id": f"k_1_{draw(st.integers(0, 40))}", "msg_type": kind, "session": "k"}
     parent: Any = {"msg_id": run, "msg_type": "execute_request", "session": "s"}
     content: Any = dict(CONTENTS[kind])
+    if kind == "comm_msg" and draw(st.booleans()):  # from here on, a widget captures the output
+        content = {**content, "data": {**content["data"], "state": {"msg_id": run}}}
     where = draw(st.sampled_from(["nothing", "field", "raw field", "part", "bytes", "header", "id", "more"]))
     if where == "field":
         content[draw(st.sampled_from(sorted(content)))] = draw(anything)

@@ -32,7 +32,7 @@ def message(
     """A message of the kernel; `number` is its place among all that it sends."""
     return wire.Message(
         channel=channel,
-        header=wire._Header(msg_id="m" if number is None else f"k_1_{number}", msg_type=kind),
+        header=wire._Header(msg_id="k_1_1" if number is None else f"k_1_{number}", msg_type=kind),
         parent_header=wire._Header(msg_id=parent, session=session),
         content=content,
     )

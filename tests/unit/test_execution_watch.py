@@ -432,7 +432,7 @@ def test_a_server_that_left_out_messages() -> None:
     """Its notice opens the recording, and is not shown when that has what was left out."""
     notice = message("stream", name="stderr", text="IOPub data rate exceeded.\n")
     course = Course(recorded=True).begun()
-    assert course.give(notice) == [ev.OpenRecording("m")]
+    assert course.give(notice) == [ev.OpenRecording("k_1_1")]
     course.give(ev.RecordingOpened())
     assert course.shown == []
 
@@ -458,7 +458,7 @@ def test_a_recording_that_is_out_of_reach_is_tried_again() -> None:
     course.give(ev.RecordingLost())
     assert course.source() is Source.UNREACHABLE
     assert course.later(watch_state.PULL_PAUSE - 0.01) == []
-    assert course.later(0.02) == [ev.OpenRecording("m")]
+    assert course.later(0.02) == [ev.OpenRecording("k_1_1")]
     course.give(ev.RecordingOpened())
     assert course.later(0) == [ev.Pull()]
     course.give(ev.Pulled([stream("one", 7)]))
@@ -602,7 +602,7 @@ def test_a_recording_that_was_opened_late_is_read() -> None:
     """Opening it may take longer than patience lasts."""
     course = Course(recorded=True).begun().dropped()
     course.give(ev.RecordingLost(), reply(), status("idle"))
-    assert course.later(0) == [ev.OpenRecording("m")]
+    assert course.later(0) == [ev.OpenRecording("k_1_1")]
     course.now += execution_end.PULL_PATIENCE * 3
     course.give(ev.RecordingOpened())
     assert course.give(ev.Tick()) == [ev.Pull()]

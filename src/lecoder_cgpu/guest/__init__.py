@@ -11,6 +11,7 @@
 * Kernels: `recorders` has a `recorder` for each, which keeps what it publishes as a `recording`; `kernel_sockets` are
   the connections to it, `reply_notes` has it publish its replies, `executor` gives it jobs, one after the other.
   `last_words` has it keep what it prints where its death leaves it, `last_messages` are those that it has left then.
+  `late_ends` holds the end of a run back that may not be whole.
   `adopted` finds what a helper that died was recording, and `kernel_children` what a kernel's code has started.
 * Files: `files` answers requests, `trees` lists folders, `beneath` never works outside of one, `packs` and `unpacker`
   carry many small files, `aside` has `aside_server` answer at low priority what must not slow the work.

@@ -39,8 +39,13 @@ ENTER_LIMIT = 600.0  # seconds for the folder and the variables of the notebook;
 LEAVE_LIMIT = 10.0
 INTERRUPT_LIMIT = 10.0  # seconds that a cell has to end after the interrupt at its limit
 TIME_LIMIT = 75  # the exit status of work that reached its limit
+QUIET = 0.1  # seconds without output after `idle`, from a kernel that may send some then
+QUIET_LATER = 0.5  # the same once it has
+LATE_WITHIN = 10.0  # seconds after which nothing more of it is waited for
+SIGN_WITHIN = 3.0  # the same if nothing comes at all: it may execute other code already
 MAX_BATCH = 5000
 _DELIMITER = b"<IDS|MSG>"
+_NUMBERED = re.compile(r"_[0-9]{1,15}\Z")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _BASES = "[c.__module__ + '.' + c.__qualname__ for c in type(__import__('sys').last_value).__mro__]"
 
@@ -174,6 +179,7 @@ class CellMessages:
 
     def __init__(self) -> None:
         self.replied = self.idle = self._begun = False
+        self.counted = False  # the kernel numbers its messages, so that what is missing is noticed
         self.raised: dict[str, Any] | None = None  # by the reply
         self._shown: dict[str, Any] | None = None  # the last exception that was shown
         self.arrived = {"stdout": 0, "stderr": 0}  # bytes
@@ -293,6 +299,7 @@ class Driver:
             if self.signals and not self._interrupts:
                 self._interrupts = 1
                 self.kernel.interrupt()
+        self._await_late(number, identity, told)
         raised = told.raised
         bases = self._bases() if raised else []
         how = "interrupted" if self.signals else "timeout" if late and raised else "ended"
@@ -308,6 +315,29 @@ class Driver:
         say(sys.stderr, f"Traceback (most recent call last):\n  {cell['label']}\n{name}: {message}\n")
         return how, TIME_LIMIT if how == "timeout" else 1, name
 
+    def _await_late(self, number: int, identity: str, told: CellMessages) -> None:
+        """Take the output that a kernel sends after its `idle`, which some do (protocol J48): until it is quiet, and
+        nothing but the answer comes of asking it for one."""
+        if told.counted or self.kernel.died:
+            return
+        ended = time.monotonic()
+        limit, pause, more = ended + SIGN_WITHIN, QUIET, True
+        while more and time.monotonic() < limit and not self.signals:
+            sign, more = os.urandom(16).hex(), False
+            quiet = time.monotonic() + pause
+            self.kernel.send("shell", "kernel_info_request", {}, sign)
+            while (sign or time.monotonic() < quiet) and time.monotonic() < limit and not self.kernel.died:
+                for channel, parts in self.kernel.receive():
+                    parent = load(parts[1]).get("msg_id")
+                    if parent == identity:
+                        limit, pause, more = ended + LATE_WITHIN, QUIET_LATER, True
+                        quiet = time.monotonic() + pause
+                        self._take(number, told, channel, parts)
+                    elif parent == sign and load(parts[3]).get("execution_state") == "idle":
+                        sign = ""
+        if more:
+            self.kernel.passed_over += 1  # nobody knows what comes yet
+
     def _take(self, number: int, told: CellMessages, channel: str, parts: list[bytes]) -> None:
         """Write down and show one message of a cell. One that makes no sense ends nothing, and is counted."""
         header, parent, metadata, content = parts
@@ -320,6 +350,7 @@ class Driver:
         found = load(content)
         try:
             told.take(channel, kind, found)
+            told.counted = told.counted or _NUMBERED.search(str(load(header).get("msg_id"))) is not None
             show(kind, found)
         except (TypeError, ValueError, AttributeError, LookupError, RecursionError):
             self.kernel.passed_over += 1

@@ -47,8 +47,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from . import adopted, executor, last_words
-from .kernel_sockets import KernelSockets, Message, load, message, received
+from . import adopted, executor, last_words, late_ends
+from .kernel_sockets import KernelSockets, load, message, received
 from .last_messages import DIED, SLICE, LastMessages, Left
 from .processes import identity, kernel_process, lives, send_signal, signal_name
 from .recording import EndedRuns, Recording, is_recorded
@@ -68,7 +68,6 @@ _RUN_ID = re.compile(r"run-[0-9a-f]{16}")
 BATCH = 100  # messages between looks whether the kernel's process has ended
 NOTICED_WITHIN = 5.0  # seconds in which the end of a process is noticed; later, it was not the kernel's
 READY_LOOK = 0.02  # seconds between looks whether it is
-REPLY_WITHIN = 2.0  # seconds in which the reply to a job comes after its `idle`
 
 
 class Recorder(threading.Thread):
@@ -95,7 +94,6 @@ class Recorder(threading.Thread):
         self._process: tuple[int, str | None] | None = None
         self._runs: dict[str, Recording] = {}
         self._expected: dict[str, Recording] = {}
-        self._late: dict[str, tuple[float, Message]] = {}  # the `idle` of jobs whose reply has not come yet
         self.over = EndedRuns()
         self._foreign: set[str] = set()  # runs that another helper records
         self._left = Left(ended)
@@ -104,6 +102,7 @@ class Recorder(threading.Thread):
         self._mark: str | None = None
         self._wanted = self._marked = threading.Event()  # who waits for a mark, and for whom it was asked
         self.executor = executor.Executor(self._send, self._signal)
+        self._late = late_ends.LateEnds(self.executor.has_sent)
 
     # --- any thread ---
 
@@ -192,7 +191,8 @@ class Recorder(threading.Thread):
                 self._left.read()
                 if sockets.shell in ready:
                     self._take_one(self._replied, sockets.shell.recv_multipart())
-                self._end_late()
+                for recording in self._late.take():
+                    self._idle(recording)
                 sent = self.executor.step()
                 if sent is not None:
                     self._runs[sent.id] = sent
@@ -267,7 +267,7 @@ class Recorder(threading.Thread):
         if self._left:
             return 0
         moments = [TICK] if self._runs or self.busy else []
-        moments += [max(limit - time.monotonic(), 0) for limit, _ in self._late.values()]
+        moments += [late_ends.LOOK] if self._late else []
         if (due := self.executor.next_moment) is not None:
             moments.append(max(due - time.monotonic(), 0))
         return int(1000 * min(moments)) + 1 if moments else None
@@ -333,8 +333,7 @@ class Recorder(threading.Thread):
         recording.numbers.note(number)
         if kind == NOTE:
             recording.take_reply(load(taken.content))
-        if state == "idle" and recording.begun and not recording.replied and self.executor.has_sent(run):
-            self._late[run] = (time.monotonic() + REPLY_WITHIN, taken)  # the kernel publishes no notes
+        if state == "idle" and self._late.hold(recording, taken):
             return
         recording.add(kind, *taken)
         if state == "idle":
@@ -346,16 +345,6 @@ class Recorder(threading.Thread):
                 self._sockets.execute(run, text)
             else:
                 self._sockets.execute(os.urandom(16).hex(), text, silent=True)
-
-    def _end_late(self) -> None:
-        """End the jobs whose reply has come, or comes no more."""
-        for run, (limit, idle) in list(self._late.items()):
-            recording = self._runs.get(run)
-            if recording is None or recording.replied or time.monotonic() >= limit:
-                del self._late[run]
-                if recording is not None:
-                    recording.add("status", *idle)
-                    self._idle(recording)
 
     def _recording(self, run: str) -> Recording | None:
         """The recording that a run's messages belong to; None when a helper of another version records it."""
@@ -401,7 +390,7 @@ class Recorder(threading.Thread):
         self._probe = None
         self.prepared.set()
         for run, recording in list(self._runs.items()):
-            if recording.adopted:
+            if recording.adopted and run not in self._late:
                 recording.lose(adopted.UNSEEN)
                 del self._runs[run]
 
@@ -425,7 +414,8 @@ class Recorder(threading.Thread):
         self._probe = self._mark = None
         while self._sockets.shell.poll(0):
             self._take_one(self._replied, self._sockets.shell.recv_multipart())
-        self._end_late()
+        for recording in self._late.take(died=True):
+            self._idle(recording)
         (runs, self._runs), (process, self._process) = (self._runs, {}), (self._process, None)
         self._expected.clear()
         self._late.clear()

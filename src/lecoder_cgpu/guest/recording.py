@@ -64,6 +64,11 @@ class Numbers:
         self._requests: set[str] = set()
         self.unsent = 0  # numbers that the kernel used for nothing (protocol J35)
 
+    @property
+    def counted(self) -> bool:
+        """Whether the kernel numbers its messages."""
+        return self._seen > 0
+
     def note(self, msg_id: str) -> None:
         """A message of the run."""
         source, number = _numbered(msg_id)
@@ -126,6 +131,7 @@ class Recording:
         self._limit = limit()
         self._dropped = 0
         self.passed_over = 0  # messages that made no sense and may have been of this run
+        self.is_cut = False  # the kernel still sent output when nobody waited for more of it any longer
         self._reply: dict[str, Any] | None = None
         self._result: dict[str, Any] | None = None
         self._started = time.time()
@@ -266,7 +272,7 @@ class Recording:
             "stdoutBytes": self._sizes["stdout"],
             "stderrBytes": self._sizes["stderr"],
             "bytesDropped": self._dropped,
-            "gap": self.adopted or self._missed,
+            "gap": self.adopted or self._missed or self.is_cut,
             "messagesMissing": self.numbers.missing(),
             "passedOver": self.passed_over,
             "verdict": verdict,

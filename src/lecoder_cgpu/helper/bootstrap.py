@@ -20,8 +20,8 @@ PARTS = (  # each imports only earlier ones
     "state_files", "processes", "run_processes", "limits", "memory", "usage", "output_order", "output_streams",
     "pushed_files", "hub_upload", "hub_pushes", "pushes", "supervisor", "programs", "environment", "report", "runs",
     "progress", "placing", "store", "kernel_sockets", "reply_notes", "last_words", "kernel_children", "recording",
-    "last_messages", "executor", "adopted", "recorder", "recorders", "leftovers", "lease_guard", "trees", "beneath",
-    "packs", "unpacker", "aside", "files", "aside_server", "hub_activity", "kernel_activity", "service",
+    "late_ends", "last_messages", "executor", "adopted", "recorder", "recorders", "leftovers", "lease_guard", "trees",
+    "beneath", "packs", "unpacker", "aside", "files", "aside_server", "hub_activity", "kernel_activity", "service",
 )  # fmt: skip
 
 # Executed on the runtime as processes of their own, or in a kernel of their own.

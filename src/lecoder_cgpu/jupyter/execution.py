@@ -124,6 +124,11 @@ class Execution:
         return self._numbers.missing
 
     @property
+    def counted(self) -> bool:
+        """Whether the kernel numbers its messages, so that each one that is lost leaves a gap."""
+        return self._numbers.counted
+
+    @property
     def has_gap(self) -> bool:
         """Whether messages are missing before one that came, as far as is known now; they may still come."""
         return self._numbers.has_gap

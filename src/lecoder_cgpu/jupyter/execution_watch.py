@@ -24,6 +24,7 @@ Phases, and what leads from one to the next::
 An execution has ended when both its reply (shell channel) and `idle` (iopub channel) came. Each may be lost:
 
 * reply without idle: after SETTLE_GRACE without a message, the end is taken as confirmed
+* both, of a kernel that does not number its messages: its output may come later still, see `late_output`
 * idle without reply: after silence, ask the server (PROBE). If the kernel is idle, and stays so for SETTLE_GRACE, the
   recording decides. Without a recording the end is unknown if the socket dropped; on a sound socket, a reply is not
   lost, so the kernel that owed it was replaced
@@ -57,6 +58,7 @@ from . import messages as wire
 from . import watch_events as ev
 from .execution import EXECUTION_TYPES, GONE, RESTARTED
 from .execution_end import Ending
+from .late_output import LateOutput
 from .outcome import Outcome
 from .watch_limits import WatchLimits
 from .watch_state import Clock, Phase, Source, WatchState
@@ -87,6 +89,7 @@ class Watch:
         self._limits = limits
         self._session_id = session_id
         self._state = WatchState(outcome, limits, now, recorded=recorded)
+        self._late = LateOutput(self._state)
         self._ending = Ending(self._state)
         self._silence = SILENCE
         self._unsent: ev.SendInput | None = None  # an input reply that goes over the next socket
@@ -120,7 +123,11 @@ class Watch:
         state = self._state
         state.now = now
         if state.phase is Phase.FOLLOWING:
-            self._follow(event)
+            if self.execution.finished and isinstance(event, ev.UserInterrupt):
+                self.outcome.interrupted = event.status
+            else:
+                self._follow(event)
+            self._late.take(event)
             if self._has_ended:
                 self._stop_following()
         elif isinstance(event, ev.UserInterrupt):
@@ -138,7 +145,11 @@ class Watch:
         outcome = self.outcome
         # When the recording has ended, the reply that was lost with a socket would tell nothing more.
         return bool(
-            self.execution.finished or outcome.problem or outcome.unknown or outcome.left or self._state.end is not None
+            (self.execution.finished and self._late.is_over)
+            or outcome.problem
+            or outcome.unknown
+            or outcome.left
+            or self._state.end is not None
         )
 
     def _follow(self, event: ev.Event) -> None:
@@ -172,7 +183,7 @@ class Watch:
                 self.execution.death = GONE
             case ev.RecordingOpened() | ev.RecordingLost() | ev.RecordingUnreadable() | ev.Pulled():
                 self._state.take_from_recording(event)
-            case ev.CoverageKnown():
+            case ev.CoverageKnown() | ev.SignAsked():
                 pass  # asked in another phase only
             case _:
                 assert_never(event)

@@ -252,10 +252,14 @@ class KernelConnection:
         """See `answers_at_once`."""
         return answers_at_once(self.server, self.kernel_id, self._gone, limit)
 
-    def nudge(self) -> None:
-        """Make the kernel publish its state, from which the server knows it."""
+    def nudge(self) -> str | None:
+        """Make the kernel publish its state, from which the server knows it; returns the id of the request, None if the
+        socket is closed."""
+        request = messages.request("kernel_info_request", {}, session=self.session_id)
         with contextlib.suppress(errors.ConnectionFailed):
-            self._send(messages.request("kernel_info_request", {}, session=self.session_id))
+            self._send(request)
+            return request.msg_id
+        return None
 
     def wait_until_heard(self) -> None:
         """Wait until the messages of a new kernel reach us (protocol J3), also after a crash; `HEARD_WITHIN` seconds at

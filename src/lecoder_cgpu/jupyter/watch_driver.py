@@ -165,6 +165,8 @@ class WatchDriver:
                 return self._reconnect(cause)
             case ev.Interrupt() | ev.Restart() | ev.Probe():
                 return self._ask_server(action)
+            case ev.AskForSign():
+                return ev.SignAsked(self._connection.nudge())
             case ev.OpenRecording() | ev.Pull() | ev.CheckCoverage():
                 return self._read(action)
             case ev.CloseRecording():

@@ -72,6 +72,12 @@ class RestartDone(Struct, frozen=True):
     error: errors.Error | None = None
 
 
+class SignAsked(Struct, frozen=True):
+    """The kernel was asked to publish something, by the request of that id; None if the socket is closed."""
+
+    request: str | None
+
+
 class RecordingOpened(Struct, frozen=True):
     """What the runtime recorded of the run can be read."""
 
@@ -132,6 +138,7 @@ Event = (
     | Answered
     | InterruptSent
     | RestartDone
+    | SignAsked
     | RecordingOpened
     | RecordingLost
     | RecordingUnreadable
@@ -186,6 +193,10 @@ class Probe(Struct, frozen=True):
     """Ask the server for the kernel's state. Answer: `KernelState` or `KernelGone`."""
 
 
+class AskForSign(Struct, frozen=True):
+    """Ask the kernel for something that it publishes where its output goes. Answer: `SignAsked`."""
+
+
 class OpenRecording(Struct, frozen=True):
     """Open the recording behind the message of that id. Answer: `RecordingOpened`, `…Lost` or `…Unreadable`."""
 
@@ -217,6 +228,7 @@ Action = (
     | Interrupt
     | Restart
     | Probe
+    | AskForSign
     | OpenRecording
     | Pull
     | CheckCoverage

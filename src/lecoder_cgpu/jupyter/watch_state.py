@@ -56,6 +56,8 @@ class Clock(Enum):
     SETTLE = auto()  # the second of reply and idle will not come any more
     PROBE = auto()  # ask the server for the kernel's state
     GAP = auto()  # the number that is missing does not come any more
+    QUIET = auto()  # there was no output for a while
+    LATE = auto()  # output after the end is not waited for any longer
     PULL = auto()  # look at the recording
     PATIENCE = auto()  # nothing more comes from the recording
 
