@@ -98,8 +98,10 @@ class CellResult(Result, frozen=True, kw_only=True):
     parameters. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
     `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
     `errorCode` and `exitCode` are null for a cell that did not run, or has not ended.
-    `stdout` and `stderr` are cut to beginning and end; the notebook has all of it. `displays` lists the formats of each
-    rich output. `shellExit` is the status of the cell's last `!command`, if it failed.
+    `stdout` and `stderr` are cut to beginning and end; the notebook has all of it, or 16 MiB of each stream if
+    `--max-output` is not larger. `leftOut` counts the characters that it lacks, and `truncated.get` then is the command
+    that prints all. `displays` lists the formats of each rich output. `shellExit` is the status of the cell's last
+    `!command`, if it failed.
     """
 
     index: int | None
@@ -117,6 +119,7 @@ class CellResult(Result, frozen=True, kw_only=True):
     output_bytes: int
     displays: list[list[str]] | None
     truncated: Truncated | None
+    left_out: int | None
 
 class DisplayData(Result, frozen=True, kw_only=True):
     """One rich output: a MIME bundle. Binary formats are base64 strings, as in Jupyter's messages.

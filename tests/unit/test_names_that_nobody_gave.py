@@ -30,7 +30,7 @@ from lecoder_cgpu.notebooks import document
 )
 def test_a_name_from_outside_as_a_file(name: str, file: str, tmp_path: Path) -> None:
     assert notebooks.file_name(name) == file
-    document.write(b"{}", tmp_path / file)
+    document.write([b"{}"], tmp_path / file)
     assert [item.name for item in tmp_path.iterdir()] == [file]
 
 

@@ -15,7 +15,8 @@ max_output_option = click.option(
     "--max-output",
     type=click.IntRange(min=0),
     metavar="BYTES",
-    help="Bytes of each stream of a cell in the document; 0 is all. Default: 4 KiB. The notebook has all of it.",
+    help="Bytes of each stream of a cell in the document; 0 is all. Default: 4 KiB. The notebook has "
+    "16 MiB of each, or as much.",
 )
 
 _OPTIONS = (

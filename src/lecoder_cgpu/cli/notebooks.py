@@ -16,6 +16,7 @@ from ..guest.trees import possible_on_windows
 from ..jupyter import messages
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellEvent, CellStartEvent
+from ..models.runs import Truncated
 from ..notebooks import document as notebook
 from ..notebooks import remote, scripts
 from ..system import atomic_files
@@ -250,6 +251,11 @@ def tell(printer: Printer, document: NotebookRun) -> None:
     """What a person should know at the end beyond the cells' own output, on stderr."""
     if not document.output_complete:
         printer.note(INCOMPLETE)
+    for number, cell in enumerate(document.cells):
+        if isinstance(cell.left_out, int) and isinstance(cell.truncated, Truncated):
+            place = cell.index if isinstance(cell.index, int) else number
+            left_out = f"cell {place} (counted from 0): the notebook lacks {cell.left_out:,} characters of its output"
+            printer.note(f"{left_out}; all of it: {cell.truncated.get}")
     if isinstance(document.error, ErrorInfo):
         where = f"cell {document.failed_cell} (counted from 0): " if isinstance(document.failed_cell, int) else ""
         printer.note(f"error: {where}{document.error.name}: {document.error.message}")

@@ -46,32 +46,6 @@ def is_plain(text: str) -> bool:
     return "\x1b" not in text and "\r" not in text and "\b" not in text
 
 
-class StreamText:
-    """A stream's text as a notebook has it: colours stay, and text without other controls stays as it was written."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self._screen: Screen | None = None
-
-    def add(self, text: str) -> None:
-        if self._screen is None and not is_plain(COLOUR.sub("", text)):
-            self._screen = Screen(colour=True)
-            text = "".join(self._parts) + text
-            self._parts.clear()
-        if self._screen is not None:
-            self._screen.feed(text)
-            text = self._screen.take()
-        if text:
-            self._parts.append(text)
-
-    def text(self) -> str:
-        """What a terminal would show now."""
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        text = self._parts[0] if self._parts else ""
-        return text if self._screen is None else text + self._screen.rest()
-
-
 class Screen:
     """A terminal's screen, to which text is written piece by piece.
 

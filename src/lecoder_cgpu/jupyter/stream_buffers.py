@@ -1,13 +1,18 @@
-"""What a stream holds: the beginning and the end of much output, for a document, and whole lines, for a pipe."""
+"""What a stream holds: the beginning and the end of much output, for documents and notebooks, and whole lines, for a
+pipe."""
 
 from __future__ import annotations
 
 import codecs
+from collections import deque
 
 from msgspec import UNSET, UnsetType
 
 from ..models.runs import Truncated
-from .screen import Screen, render
+from .screen import Screen, is_plain, render
+from .screen_row import COLOUR
+
+_PART = 1 << 16  # characters that are joined to one part
 
 
 class LineFeed:
@@ -31,6 +36,95 @@ class LineFeed:
         rest = self._screen.take() + self._screen.rest()
         self._screen = Screen()
         return rest
+
+
+class StreamText:
+    """A stream's text as a notebook has it: colours stay, and text without other controls stays as it was written.
+
+    Args:
+        limit: how many characters it may have; of more, whole lines of the beginning and the end stay. None is all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._half = None if limit is None else max(limit // 2, 1)
+        self._screen: Screen | None = None
+        self._head: list[str] = []
+        self._tail: deque[str] = deque()
+        self._small: list[str] = []  # what is in no part yet
+        self._small_size = self._head_size = self._tail_size = 0
+        self._lost = 0  # characters that are held nowhere any more
+        self.left_out = 0  # characters that the last `text` lacks
+
+    def add(self, text: str) -> None:
+        """Write a piece."""
+        if self._screen is None and not is_plain(COLOUR.sub("", text)):
+            self._screen = Screen(colour=True)
+            self._store()
+            text = self._taken_back() + text
+        if self._screen is not None:
+            self._screen.feed(text)
+            text = self._screen.take()
+        self._small.append(text)
+        self._small_size += len(text)
+        if self._small_size >= _PART:
+            self._store()
+
+    def _store(self) -> None:
+        """Make a part of the small ones, and forget what is too much."""
+        text, half = "".join(self._small), self._half
+        self._small.clear()
+        self._small_size = 0
+        if half is None or (self._head_size + len(text) <= half and not self._tail):
+            self._head.append(text)
+            self._head_size += len(text)
+            return
+        if not self._tail:
+            room = half - self._head_size
+            self._head.append(text[:room])
+            self._head_size, text = half, text[room:]
+        surplus = max(len(text) - half, 0)
+        self._lost += surplus
+        text = text[surplus:]
+        self._tail.append(text)
+        self._tail_size += len(text)
+        while self._tail_size - len(self._tail[0]) >= half:
+            gone = len(self._tail.popleft())
+            self._tail_size -= gone
+            self._lost += gone
+
+    def _taken_back(self) -> str:
+        """What was written last, for a screen: nothing further up can be written over."""
+        taken: list[str] = []
+        size = 0
+        while size < _PART and (self._tail or (self._head and not self._lost)):
+            taken.append(self._tail.pop() if self._tail else self._head.pop())
+            size += len(taken[-1])
+            if self._tail_size:
+                self._tail_size -= len(taken[-1])
+            else:
+                self._head_size -= len(taken[-1])
+        return "".join(reversed(taken))
+
+    def text(self) -> str:
+        """What a terminal would show now, with a line in place of what was left out."""
+        self._store()
+        rest = "" if self._screen is None else self._screen.rest()
+        size = self._head_size + self._tail_size + len(rest)
+        if self._half is None or (not self._lost and size <= 2 * self._half):
+            self.left_out = 0
+            if not self._tail:
+                self._head = ["".join(self._head)]
+            return "".join([part for part in (*self._head, *self._tail, rest) if part])  # one is not copied
+        self._head = ["".join(self._head)]  # the parts are not kept besides
+        self._tail = deque(["".join(self._tail)])
+        head, tail = self._head[0], (self._tail[0] + rest)[-self._half :]
+        head = head[: head.rfind("\n") + 1 or len(head)]
+        tail = tail[tail.find("\n") + 1 :]
+        total = self._lost + size
+        self.left_out = total - len(head) - len(tail)
+        end = "" if head.endswith("\n") else "\n"
+        # In ASCII: any other character would make Python keep the whole text in twice as many bytes.
+        return f"{head}{end}[... {self.left_out:,} of {total:,} characters left out ...]\n{tail}"
 
 
 class BoundedBuffer:

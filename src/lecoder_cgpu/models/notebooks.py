@@ -21,8 +21,10 @@ class CellResult(Struct, kw_only=True):
     parameters. `status`: `ok`; `error` (with `error`; `allowed` when the cell is tagged `raises-exception`);
     `running`; `not_run` (an earlier cell ended the run); `skipped` (not asked for, or tagged `skip-execution`).
     `errorCode` and `exitCode` are null for a cell that did not run, or has not ended.
-    `stdout` and `stderr` are cut to beginning and end; the notebook has all of it. `displays` lists the formats of each
-    rich output. `shellExit` is the status of the cell's last `!command`, if it failed.
+    `stdout` and `stderr` are cut to beginning and end; the notebook has all of it, or 16 MiB of each stream if
+    `--max-output` is not larger. `leftOut` counts the characters that it lacks, and `truncated.get` then is the command
+    that prints all. `displays` lists the formats of each rich output. `shellExit` is the status of the cell's last
+    `!command`, if it failed.
     """
 
     index: int | Optional = UNSET
@@ -40,6 +42,7 @@ class CellResult(Struct, kw_only=True):
     output_bytes: int = field(name="outputBytes", default=0)
     displays: list[list[str]] | Optional = UNSET
     truncated: Truncated | Optional = UNSET
+    left_out: int | Optional = field(name="leftOut", default=UNSET)
 
 
 class NotebookRun(Struct, kw_only=True):

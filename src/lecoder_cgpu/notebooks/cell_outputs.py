@@ -12,14 +12,19 @@ from msgspec import structs
 
 from ..jupyter import messages
 from ..jupyter.reducer import Reducer
-from ..jupyter.screen import StreamText
+from ..jupyter.stream_buffers import StreamText
 
 
 class Displays:
     """What cells of a notebook share: rich outputs by their `display_id`, and what Output widgets captured. Later cells
-    may change both."""
+    may change both.
 
-    def __init__(self) -> None:
+    Args:
+        limit: characters of a stream that a cell may hold; None is all.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
         self._shown: dict[str, list[dict[str, Any]]] = {}
         self._captured: dict[str, CellOutputs] = {}
 
@@ -47,6 +52,9 @@ class CellOutputs(Reducer):
         self._displays = displays
         self._outputs: list[dict[str, Any]] = []
         self._stream: StreamText | None = None  # the text of the last output
+        self._kept = 0  # characters of the streams before the last output
+        self._left_out = 0  # characters that these lack
+        self._mark: dict[str, Any] | None = None  # the output that stands for those that are gone
 
     def add(self, event: messages.Event) -> None:
         if isinstance(event, messages.Owned) and event.widget is not None:
@@ -56,8 +64,8 @@ class CellOutputs(Reducer):
 
     def add_stream(self, stream: messages.Stream) -> None:
         if self._stream is None or self._outputs[-1]["name"] != stream.name:
-            self._settle()
-            self._stream = StreamText()
+            self.settle()
+            self._stream = StreamText(self._displays.limit)
             self._outputs.append({"output_type": "stream", "name": stream.name, "text": ""})
         self._stream.add(stream.text)
 
@@ -67,7 +75,7 @@ class CellOutputs(Reducer):
         return display.update
 
     def add_display(self, display: messages.Display) -> None:
-        self._settle()
+        self.settle()
         shown: dict[str, Any] = {"output_type": "display_data", "data": _bundle(display)}
         shown["metadata"] = dict(display.metadata)
         if display.result:
@@ -80,18 +88,49 @@ class CellOutputs(Reducer):
         self.fail(failure.name, failure.message, failure.traceback)
 
     def clear(self, widget: str | None) -> None:
-        self._stream = None
+        self._stream = self._mark = None
         self._outputs.clear()
+        self._kept = self._left_out = 0
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Complete the text of the last output; what comes next is another one."""
-        if self._stream is not None:
-            self._outputs[-1]["text"] = self._stream.text()
-            self._stream = None
+        if self._stream is None:
+            return
+        self._outputs[-1]["text"] = self._stream.text()
+        self._kept += len(self._outputs[-1]["text"])
+        self._left_out += self._stream.left_out
+        self._stream = None
+        if self._displays.limit is not None and self._kept > 2 * self._displays.limit:
+            self._thin_out(self._displays.limit)
+
+    def _thin_out(self, limit: int) -> None:
+        """Of streams that alternate too often, keep those at the beginning and those at the end."""
+        before, gone, surplus = 0, 0, self._kept - limit
+        kept = []
+        for shown in self._outputs:
+            size = len(shown["text"]) if shown["output_type"] == "stream" and shown is not self._mark else 0
+            if size == 0 or before + size <= limit // 2 or gone >= surplus:
+                before += size
+                kept.append(shown)
+                continue
+            gone += size
+            if self._mark is None:
+                self._mark = {"output_type": "stream", "name": "stderr"}
+                kept.append(self._mark)
+        self._outputs[:] = kept
+        self._kept -= gone
+        self._left_out += gone
+        if self._mark is not None:
+            self._mark["text"] = f"[... {self._left_out:,} characters left out ...]\n"
+
+    @property
+    def left_out(self) -> int:
+        """How many characters of the streams the outputs lack."""
+        return self._left_out + (0 if self._stream is None else self._stream.left_out)
 
     def fail(self, name: str, message: str, traceback: Sequence[str]) -> None:
         """Show an exception."""
-        self._settle()
+        self.settle()
         self._outputs.append({"output_type": "error", "ename": name, "evalue": message, "traceback": list(traceback)})
 
     def has_shown(self, name: str, message: str) -> bool:

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from .. import errors
 from ..jupyter import messages
 from ..jupyter.kernelspecs import PYTHON
 from ..system import atomic_files, quick_imports
-from . import repair
+from . import file_form, repair
 from .syntax import source
 
 PARAMETERS = "parameters"
@@ -261,10 +261,7 @@ def _inject(notebook: Any, steps: list[Step], text: str) -> None:
 
 def encode(notebook: Any) -> bytes:
     """The notebook as a file holds it."""
-    nbformat = library()
-    # A lone surrogate becomes an escape, which JSON allows and UTF-8 needs.
-    text: str = nbformat.v4.writes_json(nbformat.from_dict(notebook))
-    return (text + "\n").encode("utf-8", "backslashreplace")
+    return b"".join(file_form.pieces(notebook))
 
 
 def save(notebook: Any, path: Path) -> None:
@@ -273,7 +270,7 @@ def save(notebook: Any, path: Path) -> None:
     Raises:
         errors.ConfigError: (`NotebookNotWritten`) it cannot be written there.
     """
-    write(encode(notebook), path)
+    write(file_form.pieces(notebook), path)
 
 
 def chosen(path: Path) -> Path:
@@ -292,8 +289,8 @@ def chosen(path: Path) -> Path:
     return path
 
 
-def write(content: bytes, path: Path) -> None:
-    """Replace a file of the user by `content`. Its permissions stay; a new file gets the usual ones.
+def write(content: Iterable[bytes], path: Path) -> None:
+    """Replace a file of the user by these pieces. Its permissions stay; a new file gets the usual ones.
 
     Raises:
         errors.ConfigError: (`NotebookNotWritten`) it cannot be written.
@@ -306,7 +303,7 @@ def write(content: bytes, path: Path) -> None:
         beside = target.with_name(f".{target.name[:200]}.{messages.new_id()[:8]}.tmp")
         with beside.open("xb") as file:
             temporary = beside
-            file.write(content)
+            file.writelines(content)
         if target.exists():
             os.chmod(beside, target.stat().st_mode & 0o7777)
         os.replace(beside, target)

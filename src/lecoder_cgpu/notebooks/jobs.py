@@ -29,7 +29,7 @@ from ..system import logs, redaction
 from . import document as notebook
 from . import kernel_place, kernels
 from .options import DEFAULT, NotebookOptions
-from .runs import NotebookProgress, name_cell_limit, note_language
+from .runs import NotebookProgress, name_cell_limit, name_rest, note_language
 
 if TYPE_CHECKING:
     from ..models.notebooks import CellResult, NotebookRun
@@ -208,6 +208,8 @@ def collect(session: Session, helper: Helper, state: RunState, *, max_output: in
     timing = Outcome(Execution(""), begun, completed=ended).timing
     document = progress.document(spec.name, session, timing)
     document.job_id = document.run_id = state.run
+    for cell in document.cells:
+        name_rest(cell, session.reading_command(state.run))
     _conclude(document, state)
     return document, content
 

@@ -21,7 +21,7 @@ from ..jupyter.watch_limits import WatchLimits
 from ..jupyter.widgets import STATE, Widgets
 from ..models.base import ErrorInfo
 from ..models.notebooks import CellResult, NotebookRun
-from ..models.runs import Run
+from ..models.runs import Run, Truncated
 from ..runs import kernel_runs
 from ..sessions.session import Session
 from . import cell_outputs, kernel_place, papermill_metadata
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..jupyter.kernel_channels import KernelConnection
     from ..models.base import Timing
 
-CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document: the notebook has all of it
+CELL_OUTPUT = 4096  # bytes of each stream of a cell in the document
+NOTEBOOK_OUTPUT = 16 << 20  # characters of a stream of a cell in the notebook, if the document has no more
 LANGUAGE_WAIT = 5.0  # seconds for a kernel to tell its language; a busy one does not
 CELL_ERROR = 16384  # bytes of the message of its error, and of the traceback
 
@@ -67,7 +68,7 @@ class NotebookProgress:
         self.timed_out = False  # a cell has reached its limit
         self._observer = observer
         self._limit = max_output
-        self._displays = cell_outputs.Displays()
+        self._displays = cell_outputs.Displays(None if max_output is None else max(max_output, NOTEBOOK_OUTPUT))
         self._widgets = Widgets()
         if all(step.wanted for step in steps):  # no cell keeps an output of an earlier run
             content.metadata.pop("widgets", None)
@@ -96,6 +97,7 @@ class NotebookProgress:
     def show(self, number: int, execution_count: int | None) -> None:
         """Put the outputs so far of a cell that still runs into the notebook."""
         self._outputs.put(self.steps[number].cell, execution_count)
+        self.results[number].left_out = self._outputs.left_out or UNSET
         run = Run(status="ok", error_code=0, exit_code=0, mode="kernel")
         self._collector.fill(run)
         _put_output(self.results[number], run)
@@ -121,7 +123,9 @@ class NotebookProgress:
             self._outputs.fail(raised.name, raised.message, told)
         elif isinstance(run.error, ErrorInfo):
             self._outputs.fail(run.error.name, run.error.message, [f"{run.error.name}: {run.error.message}"])
+        self._outputs.settle()
         self._outputs.put(step.cell, run.execution_count)
+        result.left_out = self._outputs.left_out or UNSET
         self._widgets.merge(outcome.execution.widgets)
         self._put_widgets()
         if result.status == "error" and raised is not None and step.allows(raised.name) and _is_of_the_code(outcome):
@@ -266,6 +270,7 @@ class _Course:
             outcome, run = self._cell(number, step)
             with self.saving.ending():
                 may_go_on = self._progress.end(number, run, outcome)
+                name_rest(self._progress.results[number], self._session.reading_command(outcome.execution.msg_id))
             self.interrupted, self._timed_out = outcome.interrupted, outcome.timed_out
             self._unknown = run.status == "unknown"
             # Later cells rely on the kernel's state, and on a user who wants them run.
@@ -320,6 +325,12 @@ class _Course:
             document.timed_out = True
         if self._unknown:
             document.status = "unknown"
+
+
+def name_rest(result: CellResult, command: str) -> None:
+    """Say which command prints all that a cell has shown, where the notebook has a part of it."""
+    if result.left_out is not UNSET and isinstance(result.truncated, Truncated):
+        result.truncated.get = command
 
 
 def name_cell_limit(run: Run) -> None:

@@ -23,7 +23,7 @@ from ..models.base import Timing
 from ..system import logs
 
 HELD = 1000  # messages that are held back until it is certain that they are new
-AT_ONCE = 16 << 20  # bytes of new messages, after which those who asked get them before more is read
+AT_ONCE = 2 << 20  # bytes of new messages, after which those who asked get them before more is read
 CONCLUDED_WITHIN = 100  # looks for the result of a run whose last message is there
 
 T = TypeVar("T")

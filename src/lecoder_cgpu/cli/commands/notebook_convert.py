@@ -55,7 +55,7 @@ def convert(app: App, source: str, output: str | None, update: bool, force: bool
             + ("" if to_script else ", --update keeps the outputs of unchanged cells"),
         )
     if to_script:
-        notebook.write(scripts.write(content).encode(), path)
+        notebook.write([scripts.write(content).encode()], path)
     else:
         if update:
             content = scripts.with_outputs(content, notebooks.read(str(path)).content)

@@ -190,7 +190,7 @@ def pull(app: App, notebook: str, output: str | None, force: bool) -> Answer:
             f"{path} exists", name="FileExists", hint="--force replaces it, -o FILE gives another name"
         )
     content = drive.download(file.id)
-    notebook_module.write(content, path)
+    notebook_module.write([content], path)
     document = NotebookPulled(id=file.id, name=file.name, output=str(path), bytes=len(content), account=_account(app))
     return Answer(document, lambda: document.output)
 
