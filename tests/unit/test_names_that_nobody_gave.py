@@ -62,7 +62,7 @@ def test_nothing_takes_the_place_of_a_device(tmp_path: Path) -> None:
         with pytest.raises(errors.UsageError, match="cannot be written"):
             written.write(str(path), b"x", "--html")
         with pytest.raises(errors.ConfigError, match="cannot be written"):
-            document.write(b"{}", path)
+            document.write([b"{}"], path)
     with pytest.raises(errors.UsageError, match="no file"):
         output_of(tmp_path / "n.ipynb", pipe)
     with pytest.raises(errors.UsageError, match="a device or a pipe"):
