@@ -116,6 +116,9 @@ def failures(do: Do) -> None:
         (("--backend", "jupyter", "run", "true"), {"env": jupyter(f"http://{nobody}/", f"{MARK}-22")}),
         (("--backend", "jupyter", "run", "true"), {"env": jupyter(f"http://{nobody}/?token={MARK}-23", "")}),
         (("sessions", "add", "x", "--hub", f"http://u:{MARK}-24@{nobody}/"), {}),
+        (("sessions", "add", "x", "--hub", f"http://{nobody}/", "--token-stdin"), {"stdin": f"{MARK}-50".encode()}),
+        (("--backend", "hub", "run", "true"), {"env": hub(f"http://{nobody}/", f"{MARK}-51")}),
+        (("run", f"curl -s 'http://{nobody}/?sig={MARK}-52&X-Amz-Signature={MARK}-53'"), {}),
         (("notebook", "run", f"https://u:{MARK}-25@{nobody}/x.ipynb?token={MARK}-26"), {}),
         (("notebook", "list"), {"env": proxied(f"http://u:{MARK}-27@{nobody}")}),
         (("doctor", "--json"), {"env": proxied(f"socks5://u:{MARK}-28@{nobody}")}),
@@ -132,8 +135,24 @@ def jupyter(url: str, token: str) -> dict[str, str]:
     return {"LECODER_CGPU_JUPYTER_URL": url, "LECODER_CGPU_JUPYTER_TOKEN": token}
 
 
+def hub(url: str, token: str) -> dict[str, str]:
+    return {"LECODER_CGPU_HUB_URL": url, "LECODER_CGPU_HUB_TOKEN": token}
+
+
 def proxied(url: str) -> dict[str, str]:
     return {"HTTPS_PROXY": url, "ALL_PROXY": url, "LECODER_CGPU_GOOGLE_APIS_DOMAIN": "https://nobody.example"}
+
+
+def repeated(day: Cli, folder: Path) -> None:
+    """Programs that print what their command betrays: the output is theirs, and nobody else keeps it as it is."""
+    (folder / "variables").write_text(f"DB_PASSWORD={MARK}-57-variable\n")
+    for line in (
+        ("run", f"echo 'http://h/?sig={MARK}-54-signature'; exit 1"),
+        ("run", "-m", "kernel", f"print('http://h/?token={MARK}-55-token'); 1/0"),
+        ("install", f"x @ git+https://{MARK}-56-0123456789@127.0.0.1:9/x.git"),
+        ("run", "--env-file", str(folder / "variables"), 'test "$DB_PASSWORD" = x'),
+    ):
+        assert day(*line).code == 1, line
 
 
 def printed(do: Do, folder: Path) -> None:
@@ -204,6 +223,7 @@ def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: P
         assert do("run", *refused, "true").code == 2
     failures(do)
     printed(do, tmp_path)
+    repeated(day, tmp_path)
     secrets |= login_in_two_steps(colab, do)
     agents(day, seen)
     command = f"python3 -c pass --password {MARK}-3; DB_PASSWORD={MARK}-4 true; "
@@ -225,14 +245,14 @@ def test_a_day_leaves_no_secret_anywhere(colab: FakeColab, day: Cli, tmp_path: P
                  ("sessions", "list", "--json"), ("debug", "tail", "-n", "500"), ("keeper", "status"),
                  ("debug", "show", "--json", "-n", "1000")):  # fmt: skip
         do(*line)
-    for left in (("forward", "8123:0"), ("forward", "8124:8124", "--via", "proxy"),
+    for left in (("serve",), ("forward", "8123:0"), ("forward", "8124:8124", "--via", "proxy"),
                  ("run", "--secret", "API", "echo begun >&2; sleep 60")):  # fmt: skip
         running = day.start(*left)
         assert running.stderr
         running.stderr.readline()
         secrets |= stored_secrets(day)
         processes = process_leaks(secrets, day)
-        running.send_signal(signal.SIGINT if left[0] == "forward" else signal.SIGKILL)
+        running.send_signal(signal.SIGINT if left[0] != "run" else signal.SIGKILL)
         out, err = running.communicate(timeout=60)
         assert processes == []
         seen.append(Result(running.returncode, out.decode(), err.decode()))
