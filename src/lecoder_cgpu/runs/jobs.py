@@ -21,7 +21,7 @@ from ..models.base import ErrorInfo, known
 from ..models.jobs import Job, JobDocument, JobList, JobStarted, JobUsage, Progress
 from ..models.runs import JobKind, job_state
 from ..sessions.session import Session
-from ..system import waits
+from ..system import redaction, waits
 from ..system.interrupts import Hold, Unwatched, naming
 from . import classify, endings, job_names, job_plans, kernel_children, kernel_runs, pushed, records
 from .process_runs import remaining, signal_number, stopped_by, told
@@ -150,7 +150,7 @@ def describe(state: RunState) -> Job:
     if state.progress is not None:
         job.progress = Progress(
             stream="stderr" if state.progress.stream == "stderr" else "stdout",
-            line=state.progress.line,
+            line=redaction.hide(state.progress.line),
             percent=UNSET if state.progress.percent is None else state.progress.percent,
         )
     if state.usage is not None:
