@@ -81,6 +81,7 @@ def test_a_watched_run(lab: Cli, tmp_path: Path) -> None:
     assert pulled["local"] == str(place)
     assert whole(place) >= max(seen)
     assert "pipe" in err.decode()
+    assert [item["path"] for item in pulled["skipped"]] == ["pipe"]
     assert not (place / "pipe").exists()
     logged = (place / "log.txt").read_text().split()
     assert logged == [str(number) for number in range(len(logged))]

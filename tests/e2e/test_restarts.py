@@ -114,7 +114,7 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, loss_se
     """Lost at random moments, also while another runtime is asked for, or results are put back: the same result, never
     two runtimes, and nothing held at the end."""
     chance = random.Random(loss_seed)
-    source, place = written(tmp_path, 70), tmp_path / "results"
+    source, place = written(tmp_path, 40), tmp_path / "results"
     colab.switches.lost = chance.choice(("404", "refused"))
     running = colab_cli.start(
         "run", "--rm", "--json", KNOWN, "--restarts", "9", "--sync", str(source),
@@ -134,7 +134,7 @@ def test_random_losses(colab: FakeColab, colab_cli: Cli, tmp_path: Path, loss_se
         time.sleep(0.05)
     out, err = running.communicate()
     document = json.loads(out)
-    assert (running.returncode, document["stdout"]) == (0, expected(70)), (document, err)
+    assert (running.returncode, document["stdout"]) == (0, expected(40)), (document, err)
     causes = [item["cause"] for item in document.get("attempts", [])]
     assert losses == 0 or causes == ["lost"] * (len(causes) - 1) + ["finished"], document
     assert most == 1

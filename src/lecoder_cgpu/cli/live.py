@@ -76,7 +76,7 @@ def tell_pulled(printer: Printer, pulled: object) -> None:
             if len(failed) > 1:  # a single one is told as the run's own error
                 printer.note(f"error: {in_a_line(item.path)} was not fetched: {indented(item.error.message)}")
         else:
-            for left in item.skipped or ():
+            for left in (item.skipped or ()) if item.generation is UNSET else ():  # else it was told already
                 printer.note(f"skipped: {in_a_line(left.path)}: {left.reason}")
             printer.note(f"fetched: {in_a_line(item.path)} -> {in_a_line(item.local)}")
 

@@ -38,6 +38,8 @@ def wait(app: App, plan: JobPlan, timeout: float | None, pull: tuple[str, ...], 
         tell_pulled(app.printer, document.pulled)
         if (session is None or plan.state == "waiting") and isinstance(document.error, ErrorInfo):
             app.printer.note(f"{document.error.message}\nhint: {document.error.suggestion}")
+        elif plan.state == "ended" and plan.why:
+            app.printer.note(f"not run again: {plan.why}")
     hook.finish(app.printer, on_finish, document, plan.job, app.config.profile.name)
     if options["give_back"] and session is not None:
         release.after_results(app.printer, app.client, session, document, plan.last.run)

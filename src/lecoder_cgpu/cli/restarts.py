@@ -152,6 +152,15 @@ def _loss(session: Session, document: Run) -> errors.Error:
     return session.loss("the command ran", "repeat the same command")
 
 
+def _is_cut_off(document: Run) -> bool:
+    """Whether a run has finished, and only its last results were not fetched because its runtime was not there."""
+    from ..files.pulling import is_cut_off
+
+    if not (isinstance(document.error, ErrorInfo) and isinstance(document.pulled, list)):
+        return False
+    return document.error.category == errors.TransferError.category and is_cut_off(document.pulled)
+
+
 class Attempts:
     """The attempts of one command.
 
@@ -209,17 +218,24 @@ class Attempts:
     # --- one after the other ---
 
     def run(
-        self, session: Session, once: Callable[[Session], Run], record: Callable[[Session, Run], None]
+        self,
+        session: Session,
+        once: Callable[[Session], Run],
+        record: Callable[[Session, Run], None],
+        fetch: Callable[[Session, Run], None],
     ) -> tuple[Session, Run]:
         """Run it until there is no other attempt; returns the last one's session and document.
 
         Args:
-            once: one attempt. record: writes an attempt down that is followed by another.
+            once: one attempt. record: writes an attempt down that is followed by another. fetch: fetches the last
+                results of one that has finished: should its runtime go before, it is lost.
         """
         try:
             while True:
                 before = self._generations()
                 document = self._started(session, once)
+                if document.status == "ok":
+                    fetch(session, document)
                 self._past.append(self._judged(session, document, before))
                 decision = attempts.decide(self._policy, self._past)
                 lost = self._past[-1].cause == "lost"
@@ -294,6 +310,10 @@ class Attempts:
             cause = "killed"
         elif document.status == "unknown" or document.run_id is UNSET:
             cause = self._verdict(session, document, error)
+        elif _is_cut_off(document):
+            cause = self._verdict(
+                session, document, error
+            )  # it has finished, and another attempt may bring its results
         return Past(
             cause=cause,
             ran=ran,
@@ -305,6 +325,8 @@ class Attempts:
     def _verdict(self, session: Session, document: Run, error: ErrorInfo | None) -> attempts.Cause:
         """What became of an attempt whose end we have not seen, or that could not be started."""
         otherwise: attempts.Cause = "unknown" if document.status == "unknown" else "refused"
+        if _is_cut_off(document):
+            otherwise = "failed"
         if error is None or error.category not in (errors.LostError.category, errors.ConnectionFailed.category):
             return "limit" if error is not None and error.category == errors.BudgetError.category else otherwise
         if not isinstance(session.backend, Leased):

@@ -215,6 +215,7 @@ class Invocation:
                     session,
                     lambda chosen: self._process_once(chosen, command, environment),
                     lambda chosen, past: self._remember(chosen, past, shown),
+                    self._pull,
                 )
         return self._finish(session, document, shown)
 
@@ -352,7 +353,7 @@ class Invocation:
     def _pull(self, session: Session, document: Run) -> None:
         """Fetch what --pull names, also from a run that failed; one that goes on has no results yet."""
         specs = self.options["pull"]
-        if not specs or not isinstance(document.run_id, str):
+        if not specs or not isinstance(document.run_id, str) or document.pulled is not UNSET:
             return
         if document.status == "running":
             self._leave_pulling(session, document.run_id)

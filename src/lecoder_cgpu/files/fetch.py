@@ -56,6 +56,7 @@ class Fetch:
         self._pause = pause
         self._held: dict[str, Held] = {}
         self._refused: dict[str, str] = {}
+        self._odd: list[tuple[str, str]] = []
         self._real = self._remote
         self._folder = True
 
@@ -118,6 +119,7 @@ class Fetch:
 
     def _tell_untakeable(self, listing: dict[str, Entry]) -> None:
         odd = [trees.shown(entry.name) for entry in listing.values() if not moments.takeable(entry)]
+        self._odd = [(name, "it is no regular file") for name in odd]
         if odd:
             more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
             self._tell(f"not fetched from {self._remote}, as no regular files: {', '.join(odd[:5])}{more}")
@@ -213,7 +215,8 @@ class Fetch:
                 f"{', '.join(restless[:5])} in {self._remote} changed all the time, and was left as it was before"
             )
         self._pause(0)  # the work may have ended, and its runtime may be another one by now
-        if earlier is not None and made == before:
+        left_out = sorted(self._odd + [(trees.shown(name), why) for name, why in self._refused.items()])
+        if earlier is not None and made == before and left_out == earlier.left_out:
             return earlier
         if not self._folder and not made:
             raise error_of(trees.Problem("FileNotFound", f"{self._remote}: no such file"), THERE)
@@ -225,6 +228,7 @@ class Fetch:
             folder=self._folder,
             lines=[_line(item) for _, item in sorted(made.items())],
             restless=restless,
+            left_out=left_out,
         )
         self._store.commit(manifest, [name for name in made if made[name] != self._held.get(name)])
         return manifest

@@ -58,6 +58,7 @@ class Manifest(Struct, kw_only=True):
         owner: the work that it belongs to. number: of the generation, from 1, for each owner. at: when it was complete.
         path: on the runtime. folder: whether that is a folder; of a file, the only line has the name "".
         restless: units that changed all the time, and are here as in the generation before.
+        left_out: what could not be fetched, and why.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class Manifest(Struct, kw_only=True):
     folder: bool
     lines: list[Line]
     restless: list[str] = []
+    left_out: list[tuple[str, str]] = []
 
     def holding(self) -> dict[str, Held]:
         """The lines by name."""

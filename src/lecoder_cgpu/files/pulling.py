@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct
 from .. import errors
 from ..guest import trees
 from ..models.base import ErrorInfo
+from ..models.files import Skipped
 from ..models.runs import Pulled
 from ..sessions.session import Session
 from ..system import logs
@@ -146,7 +147,15 @@ def fetch_last(session: Session, pulling: Pulling, tell: Tell) -> list[Pulled]:
 def _may_pass(pulled: Pulled) -> bool:
     """Whether it was the connection that kept a result from being fetched."""
     error = pulled.error
-    return isinstance(error, ErrorInfo) and error.retryable and error.category == errors.ConnectionFailed.category
+    if not isinstance(error, ErrorInfo) or error.stands_for(errors.FetchBusy):
+        return False
+    return error.retryable and error.category == errors.ConnectionFailed.category
+
+
+def is_cut_off(pulled: Sequence[Pulled]) -> bool:
+    """Whether a result was not fetched because its runtime is gone, or cannot be reached."""
+    lost = (isinstance(item.error, ErrorInfo) and item.error.category == errors.LostError.category for item in pulled)
+    return any(lost) or any(map(_may_pass, pulled))
 
 
 def _pace(pulling: Pulling, pause: Callable[[float], None]) -> Pace:
@@ -183,8 +192,8 @@ def _described(
         files = [line for line in manifest.lines if line.kind == trees.FILE]
         pulled.files, pulled.bytes = len(files), sum(line.size for line in files)
         pulled.generation, pulled.complete_at = manifest.number, manifest.at
-        if manifest.restless:
-            pulled.restless = manifest.restless
+        pulled.restless = manifest.restless or UNSET
+        pulled.skipped = [Skipped(path=name, reason=why) for name, why in manifest.left_out] or UNSET
     return pulled
 
 

@@ -98,15 +98,11 @@ class Steps:
                 return self.judged(plan, "unknown", why="its server has ended, and it may live on")
             try:
                 with Jobs(session) as jobs:
+                    asked = self._clock()  # this machine may sleep until it takes the answer
                     state = jobs.helper.show(last.run)
                     kept_output.Copy(self._folder, plan, last).grow(jobs.helper, state)
-                    if state.ended and state.result is None and leased and self._clock() - last.seen < losses.VERDICT:
-                        return (
-                            plan  # a machine that is taken away kills what runs on it first: it may be gone in a moment
-                        )
                     if state.ended:
-                        records.note_ends(jobs, [state])
-                        return self._ended(plan, state, jobs.document(state))
+                        return self._end_seen(plan, session, jobs, state, asked)
                     warned = last.warned or self._warned(plan, record, session, jobs)
             except errors.LostError:
                 return self._gone(plan, self._manager.store.get(last.session) or record, session)
@@ -118,7 +114,31 @@ class Steps:
                 return plan if stored is None else self._gone(plan, stored, session)
         output = (state.stdout_size or 0, state.stderr_size or 0)
         share = (state.usage.memory_share if state.usage is not None else None) or 0.0
-        return _with_last(plan, structs.replace(last, seen=self._clock(), output=output, warned=warned, memory=share))
+        return _with_last(plan, structs.replace(last, seen=asked, output=output, warned=warned, memory=share))
+
+    def _end_seen(self, plan: JobPlan, session: Session, jobs: Jobs, state: RunState, asked: float) -> JobPlan:
+        """The plan when the runtime tells that the attempt has ended. One that has finished is lost all the same if the
+        runtime goes before the last results are here, and another one may bring them."""
+        last = plan.last
+        young = asked - last.seen < losses.VERDICT
+        if state.result is None and young and isinstance(session.backend, Leased):
+            return plan  # a machine that is taken away kills what runs on it first
+        records.note_ends(jobs, [state])
+        document = jobs.document(state)
+        if document.status != "ok" or not self._is_cut_off(plan, jobs):
+            return self._ended(plan, state, document)
+        seen = _with_last(plan, structs.replace(last, seen=asked))
+        gone = self._gone(seen, self._manager.store.get(last.session) or session.record, session)
+        if gone.state == "pausing":
+            return structs.replace(gone, why="its runtime went before its last results were fetched")
+        return plan if gone is seen and young else self._ended(plan, state, document)
+
+    def _is_cut_off(self, plan: JobPlan, jobs: Jobs) -> bool:
+        """Fetch the last results of an attempt that may be followed by others; whether its runtime was not there."""
+        fetched = pull_plans.find(self._folder, plan.last.run)
+        if plan.policy.restarts == 0 or fetched is None or fetched.is_whole:
+            return False
+        return pulling.is_cut_off(jobs.fetch_last(fetched))
 
     def _warned(self, plan: JobPlan, record: Record, session: Session, jobs: Jobs) -> bool:
         """Create the stop file of an attempt if a limit is about to end it; whether that was done."""

@@ -158,6 +158,8 @@ def complete(found: JobDocument, plan: JobPlan) -> None:
     that is ours to say, what a job waits for, and what can be done about results that went with their runtime."""
     if found.status == "running" and isinstance(found.next, str) and "--from" in found.next:
         found.next += f" --attempt {len(plan.tries)}"
+    if plan.why and found.job.reason is UNSET:
+        found.job.reason = plan.why
     if plan.outcome is not None:
         found.exit_code = plan.outcome
     if plan.state == "waiting" and plan.why:

@@ -306,7 +306,7 @@ class Jobs:
         again = [] if plan is None else plan.specs
         specs = [spec for spec in dict.fromkeys([*(state.pull or ()), *more]) if spec not in again]
         if plan is not None:
-            document.pulled = self._fetch_last(plan)
+            document.pulled = self.fetch_last(plan)
         if specs:
             earlier = document.pulled if isinstance(document.pulled, list) else []
             document.pulled = [*earlier, *results.pull(self.session, specs, state.cwd)]
@@ -318,7 +318,7 @@ class Jobs:
             document.error_code, document.exit_code = problem.code, problem.exit_status
             document.error = ErrorInfo.of(problem)
 
-    def _fetch_last(self, plan: PullPlan) -> builtins.list[Pulled]:
+    def fetch_last(self, plan: PullPlan) -> builtins.list[Pulled]:
         """Fetch the last generation of what was declared with --every; the keeper has nothing more to do."""
         from ..files import pull_plans, pulling
 

@@ -80,7 +80,8 @@ def show(manager: SessionManager, plan: JobPlan) -> JobDocument:
     if plan.state in ("running", "ended") and plan.last.cause in (None, "finished", "failed", "killed", "limit"):
         with contextlib.suppress(errors.Error), on_runtime(manager, plan) as jobs:
             document = jobs.document(jobs.find(plan.job))
-            if document.status != "running" and plan.state == "running":  # nobody has looked since
+            fetches = plan.pulling is not None and plan.policy.restarts != 0  # which takes its time
+            if document.status != "running" and plan.state == "running" and not fetches:  # nobody has looked since
                 plan = Steps(manager).step(plan.job) or plan
             if plan.state == "pausing":
                 return job_views.document(plan, manager.store)
