@@ -94,6 +94,10 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     for name in ("mine", "file"):
         with pytest.raises(errors.UsageError, match="is there already"):
             Generations(tmp_path / name).claim()
+    with pytest.raises(errors.UsageError, match="cannot be written there"):
+        Generations(tmp_path / "file" / "below" / "it").claim()
+    with pytest.raises(errors.Error), Generations(tmp_path / "file" / "below").alone(0.0):
+        pass  # an error of ours: whoever fetches goes on
     assert resolve(str(tmp_path / "mine"), "out") == str(tmp_path / "mine" / "out")
     assert resolve(str(tmp_path / "new"), "out") == str(tmp_path / "new")
     assert resolve(f"{tmp_path}/new/", "out") == str(tmp_path / "new" / "out")

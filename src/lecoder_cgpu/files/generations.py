@@ -125,11 +125,18 @@ class Generations:
             yield
 
     def claim(self) -> None:
-        """Refuse a name under which something else lies.
+        """Refuse a name under which something else lies, or nothing can be written: work must not begin for nothing.
 
         Raises:
-            errors.UsageError: there is something that was not fetched so.
+            errors.UsageError: there is something that was not fetched so, or the place cannot be written.
         """
+        there = next(folder for folder in self.target.parents if os.path.lexists(folder))
+        if not (there.is_dir() and os.access(there, os.W_OK)):
+            raise errors.UsageError(
+                f"{self.target}: results cannot be written there, as {there} is no folder that you may write to",
+                name="TargetNotWritable",
+                hint="name another place: --pull PATH:LOCAL",
+            )
         if self.is_ours() or not os.path.lexists(self.target):
             return
         with contextlib.suppress(OSError):

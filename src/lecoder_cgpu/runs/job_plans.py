@@ -157,8 +157,9 @@ class JobPlan(Struct, kw_only=True):
         """
         if number is not None:
             if not 1 <= number <= len(self.tries):
+                had = "one attempt" if len(self.tries) == 1 else f"{len(self.tries)} attempts"
                 raise errors.UsageError(
-                    f"{self.job} has had {len(self.tries)} attempts, and no attempt {number}",
+                    f"{self.job} has had {had}, and no attempt {number}",
                     name="NoSuchAttempt",
                     hint=f"lecoder-cgpu job show {self.job}",
                 )
