@@ -119,6 +119,27 @@ def test_code_that_is_too_long(fresh: tuple[Cli, FakeColab], tmp_path: Path) -> 
     assert colab.count("GET /api/kernels/*/channels") < 10
 
 
+def test_a_line_that_breaks_at_what_is_long(fresh: tuple[Cli, FakeColab]) -> None:
+    """Sockets that open and break off, without a code that tells why: smaller parts are tried, with pauses, and what
+    was printed is complete."""
+    command, colab = fresh
+    assert command("run", "true").code == 0
+    switched(colab, cut_after=60_000)
+    began = time.monotonic()
+    result = command("run", "seq 1 12000")
+    colab.switches.cut_after = None
+    assert (result.code, result.out.splitlines()[-1:], len(result.out)) == (0, ["12000"], 60_894), result.err
+    assert colab.count("GET /api/kernels/*/channels") <= 10 + (time.monotonic() - began) / 6
+    switched(colab, cut_after=100)  # less than any answer has
+    running = command.start("run", "echo never")
+    began = time.monotonic()
+    wait_until(lambda: running.poll() is not None or time.monotonic() - began > 6)
+    tried = colab.count("GET /api/kernels/*/channels")
+    running.kill()
+    running.communicate()
+    assert tried <= 10
+
+
 def test_a_socket_that_always_closes(fresh: tuple[Cli, FakeColab], tmp_path: Path) -> None:
     """The command ends, and has not opened sockets without a pause."""
     command, colab = fresh

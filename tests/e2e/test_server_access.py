@@ -253,6 +253,13 @@ def test_sockets_that_are_not_as_agreed(cli: Cli, tmp_path: Path) -> None:
             second = cli("run", "-s", manner, "echo again")
             assert (second.code, second.out) == (0, "again\n"), second
             assert "the server speaks" not in second.err
+        # What was found out is found out anew when the server is replaced by another one.
+        again = cli("run", "-s", "default", "echo later")
+        assert (again.code, again.out) == (0, "later\n"), again
+        assert "the server speaks the v1 form" in again.err
+        (root / "manner").write_text("default")
+        (tmp_path / "file").write_text("earlier")
+        assert cli("upload", "-s", "v1", str(tmp_path / "file"), "there").code == 0
         (root / "manner").write_text("refuses")
         refused = cli("run", "-s", "v1", "-m", "kernel", "1", "--json").json["error"]
         assert refused["name"] == "WebSocketsRefused", refused

@@ -16,7 +16,7 @@ import msgspec
 
 from .. import errors
 from ..guest import trees
-from ..net.retry import reconnect
+from ..net.retry import persist, reconnect
 from .client import Helper
 from .documents import Hello
 from .file_documents import Failed
@@ -28,6 +28,7 @@ LARGEST = 1 << 20  # bytes of content in one message that is text
 SMALLEST = 8 << 20  # bytes of a message; parts of files may be that long
 PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 12.0)  # seconds before a lost connection is made again, while nothing moves
 NOT_TAKEN, TOO_BIG = (1002, 1003), 1009  # close codes: for a binary frame, for a large one
+GREETINGS = 3  # attempts to get a first answer over connections that break off
 PATIENCE = 60.0  # seconds without any progress for which a dropped connection is tried again
 
 Content = bytes | memoryview
@@ -97,15 +98,20 @@ class FileChannel:
         Raises:
             errors.ConnectionFailed: the connection failed.
         """
-        self._helper = self._connect(None)
-        try:
-            return self._greet(self._helper)
-        except errors.ConnectionFailed:
-            if self._helper.binary is not False or self._helper.close_code is None:
-                raise
-        self._helper.close()  # it was closed for the binary frame
+        return persist(self._greet_anew, again=self._broke_off, attempts=GREETINGS)
+
+    def _greet_anew(self) -> Helper:
+        self._helper = None
         self._helper = self._connect(None)
         return self._greet(self._helper)
+
+    def _broke_off(self, error: errors.Error) -> bool:
+        """Whether a connection was there, and was closed before the first answer: for a binary frame, perhaps."""
+        helper = self._helper
+        if helper is None or helper.close_code is None or not isinstance(error, errors.ConnectionFailed):
+            return False
+        helper.close()
+        return error.retryable
 
     def _greet(self, helper: Helper) -> Helper:
         self._restarts = helper.restarts

@@ -32,12 +32,13 @@ class MessageSize:
         """How many bytes of content fit into a message as base64, beside everything else."""
         return (self.most - (4 << 10)) * 3 // 4
 
-    def take_less(self, size: int = GUESS) -> bool:
+    def take_less(self, size: int = GUESS, *, lasting: bool = True) -> bool:
         """After a message of this many bytes closed a socket: try half of it from now on. False where that is too
-        little to be worth it."""
+        little to be worth it. `lasting`: tell of it, for it is certain that the size was the reason."""
         less = max(min(self.most, size) // 2, LEAST)
         if less >= self.most:
             return False
         self.most = less
-        self.on_less(less)
+        if lasting:
+            self.on_less(less)
         return True

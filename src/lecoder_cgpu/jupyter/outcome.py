@@ -11,6 +11,9 @@ from ..models.runs import ProcessRef
 from .execution import Execution
 from .kernelspecs import PYTHON
 
+DROPS = ["the connection dropped", "reconnected"]  # two steps
+AGAIN = "and so on"
+
 
 @dataclass
 class Outcome:
@@ -60,3 +63,13 @@ class Outcome:
         completed = self.completed or datetime.now(UTC)
         milliseconds = round((completed - self.started).total_seconds() * 1000)
         return Timing(timestamp(self.started), timestamp(completed), milliseconds)
+
+
+def told(steps: list[str]) -> str:
+    """What happened on the way, in a line; a connection that dropped again and again is told once."""
+    shown: list[str] = []
+    for step in steps:
+        if shown[-2:] == ["reconnected", AGAIN] and step in DROPS:
+            continue
+        shown.append(AGAIN if shown[-4:] == 2 * DROPS and step == DROPS[0] else step)
+    return "; ".join(shown)

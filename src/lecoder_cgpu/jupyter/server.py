@@ -14,6 +14,7 @@ from ..net.addresses import segment
 from ..net.failures import sockets_refused
 from ..net.http import CONNECT_TIMEOUT, Http
 from ..net.websocket import PING_INTERVAL, Cut, Cutter, WebSocket
+from .breaks import Breaks
 from .endpoint import Endpoint
 from .frame_form import FrameForm
 from .kernelspecs import PYTHON_NAME, KernelSpecs, Listing
@@ -86,6 +87,7 @@ class Server:
         self.endpoint = endpoint
         self.message_size = MessageSize()
         self.frame_form = FrameForm()
+        self.breaks = Breaks(lambda: self.message_size)
         self._renew = renew
         self._http: Http | None = None
 
@@ -304,7 +306,11 @@ class Server:
 
     def _open_socket(self, path: str, query: str, headers: dict[str, str], **options: Any) -> WebSocket:
         all_headers = {**self.endpoint.headers, **headers}
-        return WebSocket.connect(self._socket_address(path, query), all_headers, ca=self.endpoint.ca, **options)
+        address = self._socket_address(path, query)
+        self.breaks.pause()
+        socket = WebSocket.connect(address, all_headers, ca=self.endpoint.ca, **options)
+        self.breaks.opened(socket)
+        return socket
 
     def _socket_address(self, path: str, query: str) -> str:
         parts = urlsplit(self.endpoint.url)

@@ -11,7 +11,8 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -75,6 +76,10 @@ class WebSocket:
         self._socket = connection.socket
         self._limit_sending()
         self.subprotocol = connection.subprotocol
+        self.first: str | bytes | None = None  # the first frame that came
+        self.came = 0  # bytes, or characters of text
+        self.ours = False  # whether we have closed it
+        self._again: deque[str | bytes] = deque()
 
     @classmethod
     def connect(
@@ -163,6 +168,8 @@ class WebSocket:
         Raises:
             errors.ConnectionFailed: the socket is closed.
         """
+        if self._again:
+            return self._again.popleft()
         try:
             frame = self._connection.recv(timeout)
         except TimeoutError:
@@ -170,7 +177,14 @@ class WebSocket:
         except OSError as error:
             raise self._closed(error) from error
         self._acknowledge_at_once()
+        self.came += len(frame)
+        if self.first is None:
+            self.first = frame
         return frame
+
+    def put_back(self, frames: Iterable[str | bytes]) -> None:
+        """Have these frames received once more, before those that are still to come."""
+        self._again.extendleft(reversed(list(frames)))
 
     def ping(self, timeout: float) -> float | None:
         """The seconds after which the peer answers a ping; None if it does not within `timeout` seconds.
@@ -197,6 +211,7 @@ class WebSocket:
 
     def close(self) -> None:
         """Close in order (1000), and without waiting for the peer: everything that matters was exchanged."""
+        self.ours = self.ours or self.close_code is None
         # A close frame goes out only after what another thread is sending, which a peer that reads nothing holds up.
         stuck = threading.Timer(STUCK_WAIT, self._end_sending)
         stuck.daemon = True
@@ -217,6 +232,7 @@ class WebSocket:
 
     def abandon(self) -> None:
         """Close, and throw away unsent data: none of it may arrive after another socket has taken over."""
+        self.ours = self.ours or self.close_code is None
         with contextlib.suppress(OSError):
             reset_when_closed(self._socket)
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from .. import errors
 from ..jupyter import messages as wire
 from ..jupyter import outputs
 from ..jupyter.execution import GONE, Execution, Raised
-from ..jupyter.outcome import Outcome
+from ..jupyter.outcome import Outcome, told
 from ..jupyter.watch_driver import InputSource
 from ..jupyter.watch_limits import UNLIMITED, WatchLimits
 from ..models.base import ErrorInfo
@@ -99,7 +99,7 @@ def watched_run(
         if raised is not None and outcome.is_python and classify.needs_bases(raised.name):
             outcome.bases = connection.exception_bases()
         if outcome.steps:
-            logs.current().warn("RUN", "; ".join(outcome.steps), {"run": outcome.execution.msg_id})
+            logs.current().warn("RUN", told(outcome.steps), {"run": outcome.execution.msg_id})
         session.note_end(outcome.execution)
         if outcome.stopped_by is not None and not (outcome.left or outcome.unknown):
             outcome.remaining = _left(session, outcome.execution.msg_id)
@@ -370,7 +370,7 @@ def _judge(document: Run, outcome: Outcome, filename: str | None) -> None:
 
 
 def _unknown(session: Session, outcome: Outcome) -> errors.Error:
-    history = "; ".join(outcome.steps)
+    history = told(outcome.steps)
     hint = f"lecoder-cgpu kernel status --session {session.record.name}"
     if outcome.problem is not None and session.is_lost():
         return session.loss(
@@ -393,7 +393,7 @@ def _unknown(session: Session, outcome: Outcome) -> errors.Error:
 
 
 def _result_lost(outcome: Outcome, hint: str | None) -> errors.Error:
-    return errors.LostError(f"how it ended cannot be known: {'; '.join(outcome.steps)}", name="ResultLost", hint=hint)
+    return errors.LostError(f"how it ended cannot be known: {told(outcome.steps)}", name="ResultLost", hint=hint)
 
 
 def _death(outcome: Outcome) -> errors.Error:

@@ -19,6 +19,7 @@ from ..helper.documents import RunState
 from ..helper.follow import Follower
 from ..helper.launch import DEFAULT, Launch
 from ..jupyter.messages import new_run_id
+from ..jupyter.outcome import told
 from ..models.base import Timing, timestamp
 from ..net.retry import reconnect
 from ..sessions import machines
@@ -254,7 +255,7 @@ class ProcessRun:
 
     def unknown_error(self) -> errors.Error:
         """Why it is not known how the command ended."""
-        history = "; ".join(self.steps)
+        history = told(self.steps)
         after = f" ({history})" if history else ""
         if self.state is not None and self.state.state == "unknown":
             child = "it is still alive" if self.state.alive else "it is not running any more"

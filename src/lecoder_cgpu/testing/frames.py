@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
+from .state import Switches
+
 BINARY = 2
 UNACCEPTABLE, TOO_BIG = 1003, 1009  # close codes
 
@@ -50,6 +52,19 @@ def verdict(kind: int, size: int, *, binary: str, limit: int | None) -> Verdict:
     if kind == BINARY and binary != "passes":
         return "drop" if binary == "swallowed" else UNACCEPTABLE
     return "pass"
+
+
+def passed(found: list[tuple[int, bytes]], switches: Switches, *, upwards: bool) -> tuple[bytes, int | None]:
+    """What the switches let pass of these frames, and the code with which they close the socket behind it, if so."""
+    kept: list[bytes] = []
+    for kind, frame in found:
+        what = verdict(kind, len(frame), binary=switches.binary, limit=switches.frame_limit)
+        if isinstance(what, int):
+            return b"".join(kept), what
+        if what == "pass":
+            whole = frame[0] in (0x80 | 1, 0x80 | BINARY)
+            kept += [frame] * (2 if switches.repeats and whole and not upwards else 1)
+    return b"".join(kept), None
 
 
 def close_frame(code: int) -> bytes:

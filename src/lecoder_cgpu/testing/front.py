@@ -13,18 +13,17 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
-from . import frames
+from . import answers, frames
+from .answers import PIECE
 from .faults import Fault, Request
 from .state import PORT
 
 if TYPE_CHECKING:
     from .vms import VM
 
-PIECE = 1 << 18
 PARAMETER = "colab-runtime-proxy-token"
 OURS = ("/api/colab/", "/colab/")  # not served by the Jupyter server
 FILES = ("/api/contents", "/files")  # served by a server of their own (protocol C40)
@@ -73,6 +72,7 @@ class Passage:
     server: asyncio.StreamWriter
     silent: bool = False
     sorted: bool = False  # its frames are looked at
+    came: int = 0  # bytes from the runtime, behind the head of the answer
     last: float = 0.0
 
     def abort(self) -> None:
@@ -155,17 +155,17 @@ class Front:
         log = self._world.note(head.method, "proxy", path, head.query, dict(head.headers), self._vm.endpoint)
         fault = self._world.faults.take(log)
         if self._vm.gone and fault.status is not None and fault.status < 400:  # nobody is there to say so
-            await _answer(reader, writer, log, self.lost_status)
+            await answers.answer(reader, writer, log, self.lost_status)
             return
         if fault.delay:
             await asyncio.sleep(fault.delay)
         if fault.drop:
             return
         if fault.hang:
-            await _discard(reader)
+            await answers.discard(reader)
             return
         if fault.status is not None:
-            await _answer(reader, writer, log, fault.status, fault.body, fault.headers)
+            await answers.answer(reader, writer, log, fault.status, fault.body, fault.headers)
             return
         await self._admit(Exchange(reader, writer, head, path, log, fault), port)
 
@@ -175,22 +175,22 @@ class Front:
         path, log = exchange.path, exchange.log
         token = head.get("x-colab-runtime-proxy-token") or head.query.get(PARAMETER, "")
         if vm.gone or not port:
-            await _answer(reader, writer, log, self.lost_status if vm.gone else 404)
+            await answers.answer(reader, writer, log, self.lost_status if vm.gone else 404)
         elif not vm.admits(token, port):
-            await _answer(reader, writer, log, switches.stale_status)
+            await answers.answer(reader, writer, log, switches.stale_status)
         elif vm.booting():
             if switches.boot_mode == "hang":
-                await _discard(reader)
+                await answers.discard(reader)
             elif switches.boot_mode != "refused":
-                await _answer(reader, writer, log, int(switches.boot_mode))
+                await answers.answer(reader, writer, log, int(switches.boot_mode))
         elif port != PORT:
             await self._pass(exchange, token, port, None)
         elif switches.port_paths and (found := _PORT_PATH.fullmatch(path)) is not None:
             await self._pass(replace(exchange, path=found[2]), token, int(found[1]), None)
         elif (status := self._refuses(head, path)) is not None:
-            await _answer(reader, writer, log, status)
+            await answers.answer(reader, writer, log, status)
         elif await self._too_many_kernels(head, path):
-            await _answer(reader, writer, log, switches.kernel_refusal)
+            await answers.answer(reader, writer, log, switches.kernel_refusal)
         else:
             if path.startswith(OURS):
                 there, secret = vm.inside.port, ""
@@ -238,7 +238,7 @@ class Front:
         try:
             answer, server = await asyncio.open_connection("127.0.0.1", port, limit=PIECE)
         except OSError:
-            await _answer(reader, writer, log, 502 if secret is None else 500)
+            await answers.answer(reader, writer, log, 502 if secret is None else 500)
             return
         passage = Passage(token, head.websocket, writer, server, last=asyncio.get_running_loop().time())
         passage.sorted = secret is not None and path.startswith("/api/kernels/")
@@ -254,7 +254,7 @@ class Front:
             up = asyncio.ensure_future(self._pump(reader, server, passage, upwards=True))
             try:
                 if buffered or hides:
-                    await _rewritten(answer, writer, log, fault, starting=hides)
+                    await answers.rewritten(answer, writer, log, fault, starting=hides)
                 else:
                     first = await answer.readuntil(b"\r\n\r\n")
                     if fault.lose:
@@ -282,7 +282,7 @@ class Front:
             self._passages.discard(passage)
             server.transport.abort()
         if passage.silent:
-            await _discard(reader)
+            await answers.discard(reader)
         elif writer.can_write_eof() and not writer.is_closing():
             await writer.drain()
             writer.write_eof()
@@ -297,35 +297,49 @@ class Front:
         counts = activity == "proxy" or (passage.websocket and activity in ("socket", "either"))
         sorts = frames.Frames() if passage.websocket and passage.sorted else None
         while data := await source.read(PIECE):
+            if self._world.switches.latency:
+                await asyncio.sleep(self._world.switches.latency)
             passage.last = loop.time()
             if passage.silent:
                 continue
             if counts and upwards:
                 self._vm.touch()
             if sorts is not None:
-                data = self._let_through(sorts.feed(data), passage)
+                data = self._let_through(sorts.feed(data), passage, upwards=upwards)
                 if passage.silent:
                     continue
+            if not upwards:
+                data = await self._cut(data, passage)
             target.write(data)
             await target.drain()
         if upwards and passage.websocket and not passage.silent:
             target.transport.abort()  # the client has left
 
-    def _let_through(self, found: list[tuple[int, bytes]], passage: Passage) -> bytes:
+    def _let_through(self, found: list[tuple[int, bytes]], passage: Passage, *, upwards: bool) -> bytes:
         """Those frames that the switches let pass; the first that they do not like closes the socket."""
-        switches = self._world.switches
-        kept = []
-        for kind, frame in found:
-            what = frames.verdict(kind, len(frame), binary=switches.binary, limit=switches.frame_limit)
-            if isinstance(what, int):
-                passage.client.write(frames.close_frame(what))
-                passage.client.write_eof()
-                passage.silent = True
-                passage.server.transport.abort()
-                break
-            if what == "pass":
-                kept.append(frame)
-        return b"".join(kept)
+        kept, code = frames.passed(found, self._world.switches, upwards=upwards)
+        if code is not None:
+            passage.client.write(frames.close_frame(code))
+            passage.client.write_eof()
+            passage.silent = True
+            passage.server.transport.abort()
+        return kept
+
+    async def _cut(self, data: bytes, passage: Passage) -> bytes:
+        """What still passes of data from the runtime, where connections are cut after a number of bytes."""
+        most = self._world.switches.cut_after
+        if most is None or (left := max(most - passage.came, 0)) >= len(data):
+            passage.came += len(data)
+            return data
+        passage.came = most
+        passage.client.write(data[:left])
+        await passage.client.drain()
+        if self._world.switches.cut_silently:
+            passage.silent = True
+            passage.server.transport.abort()
+        else:
+            passage.abort()
+        return b""
 
     def _forwarded(self, head: Head, path: str, port: int, secret: str, *, plain: bool) -> bytes:
         """The request for the server behind the door: without our token, with the server's."""
@@ -384,60 +398,3 @@ def parse(data: bytes) -> Head:
     path, _, query = words[1].partition("?")
     headers = [(name.strip(), value.strip()) for name, found, value in (line.partition(":") for line in rest) if found]
     return Head(words[0], path, dict(parse_qsl(query, keep_blank_values=True)), query, headers)
-
-
-async def _answer(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    log: Request,
-    status: int,
-    body: bytes = b"",
-    headers: dict[str, str] | None = None,
-) -> None:
-    """Answer instead of the server."""
-    log.status = status
-    phrase = HTTPStatus(status).phrase
-    shown = {"Content-Type": "text/html", **(headers or {})}
-    lines = [f"HTTP/1.1 {status} {phrase}", f"Content-Length: {len(body)}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in shown.items()]
-    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
-    await writer.drain()
-    writer.write_eof()
-    # To close now would reset the connection while the client still sends its body, and lose our answer.
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(_discard(reader), 2)
-
-
-async def _discard(reader: asyncio.StreamReader) -> None:
-    while await reader.read(PIECE):
-        pass
-
-
-async def _rewritten(
-    answer: asyncio.StreamReader, writer: asyncio.StreamWriter, log: Request, fault: Fault, *, starting: bool
-) -> None:
-    """Pass on an answer that a fault changes or drops."""
-    head, _, body = (await answer.read(-1)).partition(b"\r\n\r\n")
-    if fault.lose:
-        writer.transport.abort()
-        return
-    log.status = int(head.split(b" ", 2)[1])
-    if (fault.edit is not None or fault.patch is not None or starting) and b"json" in head.lower() and body:
-        start = body.index(b"\n") + 1 if body.startswith(b")]}'") else 0  # behind the prefix, where there is one
-        content = json.loads(body[start:])
-        body = body[:start] + json.dumps(fault.changed(_starting(content) if starting else content)).encode()
-    if fault.raw is not None:
-        body = fault.raw(body)
-    kept = [line for line in head.split(b"\r\n") if not line.lower().startswith((b"content-length:", b"etag:"))]
-    writer.write(b"\r\n".join([*kept, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body)
-    await writer.drain()
-
-
-def _starting(content: object) -> object:
-    """The same, with every kernel still starting."""
-    if isinstance(content, list):
-        return [_starting(item) for item in content]
-    if isinstance(content, dict):
-        changed = {key: _starting(value) if key == "kernel" else value for key, value in content.items()}
-        return changed | ({"execution_state": "starting"} if "execution_state" in changed else {})
-    return content

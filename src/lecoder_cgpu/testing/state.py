@@ -87,6 +87,10 @@ class Switches:
     binary: Literal["passes", "swallowed", "closed"] = "passes"  # binary frames of kernel sockets, both ways
     frame_limit: int | None = None  # bytes; a longer frame closes the socket with 1009
     body_limit: int | None = None  # bytes; a longer body is answered with 413
+    cut_after: int | None = None  # bytes from the runtime after which the proxy cuts any connection
+    cut_silently: bool = False  # whether such a connection stays open and nothing passes on it any more
+    latency: float = 0.0  # real seconds that pass before each piece of data is passed on, either way
+    repeats: bool = False  # whether every message from a kernel's socket comes twice
     files: Literal["ranges", "whole", "404", "500"] = "ranges"  # what /files does
     contents: bool = True  # whether /api/contents is there
     starting_until_attached: bool = False  # a kernel says `starting` until a socket opens
