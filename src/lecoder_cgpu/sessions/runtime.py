@@ -289,8 +289,8 @@ class SessionRuntime(Ways):
 
     def may_come_back(self, error: errors.Error) -> bool:
         """Whether a connection to the runtime that failed so is worth another attempt."""
-        hopeless = error.name == "ContactLost" and not error.retryable
-        return isinstance(error, errors.ConnectionFailed) and not hopeless and not self.known_gone()
+        worth = error.retryable or isinstance(error, errors.HelperDead)  # which is replaced
+        return isinstance(error, errors.ConnectionFailed) and worth and not self.known_gone()
 
     def start_with_helper(self, action: Callable[[Helper], T]) -> tuple[Helper, T]:
         """Start something through the helper, once more when the connection drops before the answer.
