@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import math
 import operator
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +208,50 @@ def test_what_remote_functions_may_be(session: Session, capsys: pytest.CaptureFi
     with pytest.raises(Odd, match="1/2") as failure:
         odd()
     assert failure.value.first == 1
+
+
+class Wordless(Exception):
+    """Says nothing, and cannot be pickled."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+    def __reduce__(self) -> str:
+        raise ValueError("no pickle")
+
+
+def test_odd_remote_functions(session: Session) -> None:
+    """Functions that only turn out to give a generator; exceptions without words; what a generator is sent; what is no
+    function."""
+    on = remote(session=session)
+
+    @functools.wraps(operator.add)
+    def numbers(end: int) -> Iterator[int]:
+        return (1 // (5 - number) for number in range(end))
+
+    assert list(on(numbers)(3)) == [0, 0, 0]
+    with pytest.raises(ZeroDivisionError):
+        on(numbers)(6)
+
+    def wordless() -> None:
+        raise Wordless
+
+    with pytest.raises(Wordless):
+        on(wordless)()
+
+    def counted() -> Generator[int, str, None]:
+        yield 1
+        yield 2
+
+    answers: Any = on(counted)()
+    assert next(answers) == 1
+    with pytest.raises(errors.UsageError, match="sent nothing"):
+        answers.send("more")
+    method: Any = numbers
+    things: list[Any] = [property(method), classmethod(method), 3]
+    for thing in things:
+        with pytest.raises(errors.BadArgument):
+            on(thing)
 
 
 def test_limits_of_remote_functions(session: Session) -> None:

@@ -33,6 +33,8 @@ INSTRUCTIONS = {
     "help(Session.X) tells what it takes",
     "help(X) tells what it takes",
     "give the path of one",
+    "give arguments, or call a function for each value",
+    "write @remote below @classmethod and @property",
     "give texts, numbers, True, False, None, and lists and dicts of them",
     "Client.session(kernel_name='python3')",
     "Pool(count=1), buy units, or Pool(several_free=True) if you know that you may",

@@ -175,7 +175,11 @@ def refuse(answers: Answers, error: BaseException) -> None:
     while frames is not None and frames.tb_frame.f_globals is globals():
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
-    said = {"name": type(error).__name__, "message": str(error), "traceback": text}
+    try:
+        message = str(error)
+    except Exception as problem:  # a class of the user's own
+        message = f"its text cannot be shown: {type(problem).__name__}"
+    said = {"name": type(error).__name__, "message": message, "traceback": text}
     for thing in (error, (type(error), error.args, error.__dict__), (type(error), error.args, {})):
         if can_travel(thing):
             answers.send("error", thing, **said)

@@ -69,7 +69,7 @@ def finished(session: Session, call: Call) -> Any:
 
 
 def value(session: Session, call: Call) -> Any:
-    """What the function returns there.
+    """What the function returns there; for a generator that it returns, an iterator over what that yields.
 
     Raises:
         Exception: what the function raised, with the traceback from there as a note.
@@ -87,6 +87,8 @@ def value(session: Session, call: Call) -> Any:
             retryable=False,
             hint="call it again, if that does no harm",
         )
+    if answers[-1]["kind"] == "end":
+        return iter([_taken(session, answer) for answer in answers if answer["kind"] == "item"])
     return _taken(session, answers[-1])
 
 
@@ -112,7 +114,12 @@ def items(session: Session, call: Call) -> Iterator[Any]:
                 raise answer
             if answer["kind"] == "end":
                 return
-            yield _taken(session, answer)
+            if (yield _taken(session, answer)) is not None:
+                raise errors.UsageError(
+                    "a generator on a runtime is sent nothing",
+                    name="NotSent",
+                    hint="give arguments, or call a function for each value",
+                )
     finally:
         if thread.is_alive():
             work.stop()

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from .. import errors
 from ..api import running
 from ..api.arguments import checked_as
 from ..api.client import Client
@@ -200,6 +201,11 @@ def remote(
         return (client or Client()).session(session, gpu=gpu, tpu=tpu, cpu=cpu)
 
     def decorate(target: Callable[P, R]) -> RemoteFunction[P, R]:
+        if not callable(target):
+            raise errors.BadArgument(
+                f"remote: a {type(target).__name__} is no function",
+                hint="write @remote below @classmethod and @property",
+            )
         return RemoteFunction(target, find, on_output or show, timeout)
 
     return decorate if function is None else decorate(function)
