@@ -412,3 +412,29 @@ def test_a_client_that_goes_away(lab: Cli) -> None:
     assert (server.wait(30), server.stderr.read()) == (0, b"")
     server.stderr.close()
     wait_until(lambda: lab("kernel", "status", "--json").json["kernel"]["state"] == "idle")
+
+
+def test_a_client_that_waits_no_longer(lab: Cli) -> None:
+    """A server whose stdin is closed ends, though a call that was cancelled waits for a job; the job goes on."""
+    job = lab("run", "--detach", "--json", "sleep 60").json["jobId"]
+    server = lab.start("mcp", stdin=subprocess.PIPE)
+    assert server.stdin is not None
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": "job_wait", "arguments": {"job": job}}},
+        {"id": 3, "method": "tools/call", "params": {"name": "status", "arguments": {"of": "jobs"}}},
+        {"method": "notifications/cancelled", "params": {"requestId": 2}},
+        {"id": 4, "method": "tools/call", "params": {"name": "status", "arguments": {"of": "jobs"}}},
+    ):
+        server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        server.stdin.flush()
+    assert server.stdout is not None
+    while json.loads(server.stdout.readline()).get("id") != 4:
+        pass
+    server.stdin.close()
+    server.stdin = None
+    server.communicate(timeout=20)
+    assert server.returncode == 0
+    assert lab("job", "kill", job, "--json").json["sent"] is True

@@ -104,6 +104,8 @@ async def _end_by_signal() -> None:
 
 
 async def _cancel(work: _Work) -> None:
+    """End a call. Nobody waits for it any more, also if it can only wait itself, as `job_wait` does."""
+    work.done.set()
     await anyio.to_thread.run_sync(work.call.cancel, abandon_on_cancel=True)
 
 
