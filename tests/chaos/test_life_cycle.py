@@ -357,9 +357,11 @@ class LifeCycle(RuleBasedStateMachine):
         assert self.world is not None
         held = self.world.held()
         endpoint = held[which % len(held)] if held else "m-s-nothing"
+        adopted = self.world.adopted
+        self.world.adopted = adopted | {endpoint}  # what the answer says of it is judged, too
         done = self.run(self.world.machines[at], ("sessions", "adopt", endpoint, "--name", f"taken-{which}"))
-        if done.code == 0:
-            self.world.adopted.add(endpoint)
+        if done.code != 0:
+            self.world.adopted = adopted
 
     @rule(at=machines, seconds=st.sampled_from(CLOCKS))
     @step

@@ -427,3 +427,18 @@ def test_a_clock_that_is_set_by_a_day(colab: FakeColab, cli: Cli, tmp_path: Path
     assert cli("run", "cat result.txt").out == "precious\n"
     assert cli("sessions", "close", "--json").json["closed"][0]["released"] == "runtime"
     cli("keeper", "stop")
+
+
+def test_work_whose_session_another_command_closes(colab: FakeColab, cli: Cli) -> None:
+    """Each says that it was closed: nothing may still be running."""
+    assert cli("run", "--cpu", "true").code == 0
+    watched = cli.start("run", "--json", "echo begun; sleep 300")
+    code = cli.start("run", "--json", "-m", "kernel", "import time; print('begun', flush=True); time.sleep(300)")
+    wait_until(lambda: len(cli("job", "list", "--json").json["jobs"]) == 3)
+    assert cli("sessions", "close", "--json").json["closed"][0]["released"] == "runtime"
+    for command in (watched, code):
+        out, _ = command.communicate(timeout=60)
+        document = json.loads(out)
+        validate(document, "run")
+        assert (command.returncode, document["error"]["name"]) == (74, "SessionClosed")
+        assert cli("logs", "show", document["runId"], "--json").json["status"] in ("lost", "unknown")

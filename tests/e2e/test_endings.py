@@ -194,3 +194,16 @@ def test_a_close_ends_commands_on_a_server_that_goes_on(lab: Cli) -> None:
     assert (closed[0]["released"], closed[0]["ended"], alive(7951)) == ("kernels", [job], [])
     (entry,) = [item for item in lab("logs", "--json").json if item.get("runId") == job]
     assert (entry["status"], entry["exitCode"], entry["stopped"]["by"]) == ("error", 3, "close")
+
+
+def test_a_job_is_found_on_whichever_session_it_is(tmp_path: Path) -> None:
+    """Its id is enough, as it is named behind `run --detach`: another session may be the active one by then."""
+    cli = Cli(tmp_path, {"LECODER_CGPU_BACKEND": "local"})
+    job = cli("run", "--detach", "echo made; exit 3").out.strip()
+    cli("sessions", "add", "other", "--root", str(tmp_path))
+    assert cli("job", "wait", job).code == 3
+    assert f"{job}: exited" in cli("job", "show", job).out
+    assert cli("job", "logs", job).out == "made\n"
+    assert "has ended already" in cli("job", "kill", job).out
+    assert cli("job", "show", "--session", "other", job).code == 66
+    cli("sessions", "close", "--all")

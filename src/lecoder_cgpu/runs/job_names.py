@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ from ..helper.documents import RunState
 from ..models.base import timestamp
 from ..sessions import machines
 from ..sessions.session import Session
+
+if TYPE_CHECKING:
+    from ..sessions.manager import SessionManager
 
 LONGEST = 100  # characters of a name
 LONGEST_KEY = 1000  # characters of a key, which also names its job
@@ -134,3 +137,16 @@ def digest(described: Sequence[Any]) -> str:
         return sha256(msgspec.json.encode(described)).hexdigest()
     except UnicodeEncodeError:  # an argument or a variable has bytes that are not UTF-8
         return sha256(json.dumps(described).encode()).hexdigest()
+
+
+def where(manager: SessionManager, run: str) -> str | None:
+    """The id of the session that a run is on, as the local history has it; None if it does not, or that is closed."""
+    from ..history.entries import History
+
+    entry = History(manager.state_dir).find(run) if is_id(run) else None
+    if entry is None:
+        return None
+    records = manager.store.records()
+    if isinstance(entry.session_id, str):
+        return next((record.id for record in records if record.id == entry.session_id), None)
+    return next((record.id for record in records if record.name == entry.session), None)

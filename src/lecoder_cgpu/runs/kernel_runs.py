@@ -372,12 +372,10 @@ def _judge(document: Run, outcome: Outcome, filename: str | None) -> None:
 def _unknown(session: Session, outcome: Outcome) -> errors.Error:
     history = told(outcome.steps)
     hint = f"lecoder-cgpu kernel status --session {session.record.name}"
-    if outcome.problem is not None and session.is_lost():
-        return session.loss(
-            f"the code ran ({history})",
-            "repeat the same command: it starts a new runtime; state and files of the old one are lost",
-        )
     if outcome.problem is not None:
+        anew = "repeat the same command: it starts a new runtime; state and files of the old one are lost"
+        if (ended := session.end_of_runtime(f"the code ran ({history})", anew)) is not None:
+            return ended
         problem = outcome.problem
         return type(problem)(
             f"contact was lost while the code ran, and it may still be running: {problem.message} ({history})",

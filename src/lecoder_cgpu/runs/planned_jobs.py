@@ -15,7 +15,7 @@ from ..models.jobs import JobDocument
 from ..models.status import WithoutRuntime
 from ..sessions import keeper_process
 from ..system import logs
-from . import job_output, job_plans, job_views
+from . import job_names, job_output, job_plans, job_views
 from .job_plans import JobPlan
 from .job_steps import Steps
 from .jobs import Jobs
@@ -39,7 +39,7 @@ def find(manager: SessionManager, name: str, session: str | None = None) -> JobP
 
 
 def jobs(manager: SessionManager, session: str | None, name: str | None = None, attempt: int | None = None) -> Jobs:
-    """The jobs of a session, or of the active one; of that of a job which is run again, if it is named.
+    """The jobs of a session; without one, of that which the named job is on, else of the active one.
 
     Raises:
         errors.UsageError: there was no such attempt. errors.LostError: its runtime is gone.
@@ -51,7 +51,7 @@ def jobs(manager: SessionManager, session: str | None, name: str | None = None, 
         raise errors.UsageError(
             f"{name} has one attempt", name="NoSuchAttempt", hint="--attempt is for jobs with --restarts or --retries"
         )
-    return Jobs(manager.existing(session))
+    return Jobs(manager.existing(session or (None if name is None else job_names.where(manager, name))))
 
 
 def on_runtime(manager: SessionManager, plan: JobPlan, number: int | None = None) -> Jobs:

@@ -264,14 +264,12 @@ class ProcessRun:
                 name="SupervisorLost",
                 hint=f"what it printed: {self.session.reading_command(self.id)}",
             )
-        if self.session.is_lost():
-            return self.session.loss(
-                f"the command ran ({history})",
-                "repeat the same command: it starts a new runtime; files of the old one are lost",
-            )
+        hint = "repeat the same command: it starts a new runtime; files of the old one are lost"
+        if (ended := self.session.end_of_runtime(f"the command ran ({history})", hint)) is not None:
+            return ended
         if isinstance(self.problem, errors.NotFoundError):
-            ended = machines.look_again(self.session, time.time())
-            if ended or self.session.record.began > self._sent_at.timestamp():
+            replaced = machines.look_again(self.session, time.time())
+            if replaced or self.session.record.began > self._sent_at.timestamp():
                 return errors.RuntimeLost(
                     f"the session's kernel ended while the command ran, and its machine with it{after}",
                     hint="repeat the same command; files that were there are lost",

@@ -391,6 +391,17 @@ class SessionRuntime(Ways):
             return None
         return leases.ended(self.record.name, stored.lease)
 
+    def end_of_runtime(self, what: str, hint: str) -> errors.Error | None:
+        """The error for a runtime that has ended while `what` ran; None if it has not, or that is not certain."""
+        stored = self.store.get(self.record.id)
+        if stored is not None and (not lifecycle.is_accepted(stored) or leases.lease_of(stored).ended is not None):
+            return self.loss(what, hint) if self.is_lost() else None
+        return errors.RuntimeLost(
+            f"session {self.record.name!r} was closed by another command while {what}, which ended that",
+            name="SessionClosed",
+            hint="what is held: lecoder-cgpu sessions list",
+        )
+
     def loss(self, what: str, hint: str) -> errors.Error:
         """The error for a runtime that turned out to be gone while `what` ran; if a lease ended it, that says so."""
         if (ended := self.ended_by_lease()) is not None:

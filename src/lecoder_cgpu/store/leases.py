@@ -137,6 +137,8 @@ def gone(record: Record) -> errors.Error:
     """The error for the use of a session whose runtime is gone; if its lease has ended, that says so."""
     if record.lease is not None and record.lease.ended is not None:
         return ended(record.name, record.lease)
+    if record.owner is not None:  # forgotten with its command
+        return errors.RuntimeLost(f"the runtime of session {record.name!r} is gone", hint="repeat the same command")
     return errors.RuntimeLost(
         f"the runtime of session {record.name!r} is gone",
         hint=f"a new one: lecoder-cgpu sessions ensure {record.name} --backend {record.backend}; "

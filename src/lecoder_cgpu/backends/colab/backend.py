@@ -142,7 +142,9 @@ class Backend(Leased):
         used = record.runtime.proxy
         with self._allocator.exclusive(record):
             stored = self._allocator.reread(record)
-            if stored is None or self.known_gone(record):
+            if stored is None:
+                raise records.closed_in_use(record)
+            if self.known_gone(record):
                 raise records.lost(record)
             if record.runtime.proxy != used and record.runtime.proxy is not None:
                 return self._endpoint(record)

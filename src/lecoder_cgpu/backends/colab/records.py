@@ -213,6 +213,15 @@ def unanswered(record: Record, left: float) -> errors.Error:
     )
 
 
+def closed_in_use(record: Record) -> errors.Error:
+    """The error for a session that another command has closed while this one used it."""
+    return errors.RuntimeLost(
+        f"session {record.name!r} was closed by another command, which ended its runtime",
+        name="SessionClosed",
+        hint="what is held: lecoder-cgpu sessions list",
+    )
+
+
 def closed_meanwhile(record: Record) -> errors.Error:
     """The error for a session that another command has closed."""
     return errors.CapacityError(

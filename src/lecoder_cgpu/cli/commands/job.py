@@ -111,7 +111,7 @@ def show(app: App, job: str) -> Answer:
     if plan is not None:
         document = planned_jobs.show(app.client, plan)
     else:
-        with planned_jobs.jobs(app.client, app.session) as jobs:
+        with planned_jobs.jobs(app.client, app.session, job) as jobs:
             document = jobs.document(jobs.find(job))
             if document.job.usage:
                 document.gpus = [gpu_document(gpu) for gpu in jobs.add_gpus([document.job])] or UNSET
@@ -191,7 +191,7 @@ def wait(
     if planned is not None:
         document = planned_wait.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
         return Answer(document, lambda: _waited(app, document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app.client, app.session) as jobs:
+    with planned_jobs.jobs(app.client, app.session, None if several else names[0]) as jobs:
 
         def fill(document: JobDocument) -> None:
             if app.printer.mode != "human":
@@ -311,7 +311,7 @@ def kill(
             app.client, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace)
         )
         return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app.client, app.session) as jobs:
+    with planned_jobs.jobs(app.client, app.session, names[0] if len(names) == 1 else None) as jobs:
         if len(names) != 1:
             runs = several_jobs.chosen(jobs, names, everything=everything)
             together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))
@@ -345,6 +345,8 @@ def _killed(document: JobDocument) -> str:
     steps = ", ".join(document.signals) if isinstance(document.signals, list) else "the signal"
     alive = job_text.remaining(job, "still alive: ")
     if not isinstance(document.signalled, list):
+        if job.state == "running":
+            alive.append(f"it may be saving its work; to end it now: lecoder-cgpu job kill --escalate {job.id}")
         return "\n".join([f"{steps} sent to {job.id}, which is {job.state} now", *alive])
     exited = f" (exit {job.exit_code})" if isinstance(job.exit_code, int) else ""
     left = [f"  {process.pid} {process.command}" for process in document.signalled]
