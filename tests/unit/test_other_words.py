@@ -148,6 +148,17 @@ def test_what_is_missing_stands_in_the_command_to_type(cli: Cli) -> None:
         ("sessions adopt gpu-1", "lecoder-cgpu --json sessions adopt gpu-1 --name NAME"),
         ("config set", "lecoder-cgpu --json config set KEY VALUE"),
         ("job plot --metric loss", "lecoder-cgpu --json job plot --metric loss JOB"),
+        ("app logs run-1", "lecoder-cgpu job logs run-1"),
+        ("get pods", "lecoder-cgpu sessions list"),
+        ("pip install tqdm", "lecoder-cgpu install tqdm"),
+        ("kernels push -p .", "lecoder-cgpu run --detach --sync . python train.py"),
+        ("logs run-1", "lecoder-cgpu logs show run-1"),
+        ("notebook x.ipynb", "lecoder-cgpu notebook run x.ipynb"),
+        ("notebook run a.ipynb b.ipynb", "lecoder-cgpu notebook run IN.ipynb -o OUT.ipynb -p NAME=VALUE"),
+        ("--gpu T4 train.py", "lecoder-cgpu run --json --gpu T4 train.py"),
+        ("print(1)", "lecoder-cgpu run -m kernel 'print(1)'"),
+        ("sessions --all", "lecoder-cgpu sessions list, or what else there is: lecoder-cgpu sessions --help"),
+        ("upload -r data", "leave it out: folders are copied whole"),
         ("sessions", "lecoder-cgpu sessions list, or what else there is: lecoder-cgpu sessions --help"),
     ):
         answer = cli("--json", *typed.split())
@@ -163,7 +174,9 @@ def test_what_is_missing_stands_in_the_command_to_type(cli: Cli) -> None:
         ("exec python x.py --epochs 3", "run python x.py --epochs 3"), ("update --install", "upgrade --install"),
         ("new t --gpu T4", "sessions create t --gpu T4"), ("new -s t", "sessions create"), ("log -n 3", "logs -n 3"),
         ("log -o x.ipynb", "logs"), ("version --short", "--version"), ("nvidia-smi -L", 'run "nvidia-smi"'),
-        ("cp a 'b c'", "upload a 'b c'"), ("whoami now", "auth status"),
+        ("cp a 'b c'", "upload a 'b c'"), ("cp lab:/content/x .", "download lab:/content/x ."),
+        ("whoami now", "auth status"), ("secret list", "run --secret NAME"), ("train --lr 1", "run train.py"),
+        ("attach run-1", "run --attach run-1"), ("kaggle competitions list", "run kaggle competitions list"),
     ],
 )  # fmt: skip
 def test_the_arguments_of_a_word_of_other_tools(typed: str, whole: str) -> None:

@@ -313,6 +313,7 @@ class Group(_Helpful, click.Group):
 
             if (here := called_below(args[0], self.commands)) is not None:
                 raise _called(context, f"{_path(context)} {args[0]}", f"{_path(context)} {here}", args[1:])
+            _not_in_group(self, context, args)
         return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
@@ -382,16 +383,32 @@ def _called(context: click.Context, typed: str, here: str, given: Sequence[str])
     )
 
 
+def _not_in_group(group: click.Group, context: click.Context, words: Sequence[str]) -> None:
+    """Refuse a word behind the name of a group that names a thing and no command: to show it is meant."""
+    from .other_words import near
+
+    name = "run" if words[0].endswith(".ipynb") else "show"
+    if name in group.commands and near(words[0], group.commands) is None:
+        raise errors.UsageError(
+            f"there is no command {words[0]!r} in {_path(context)!r}",
+            hint=shlex.join(("lecoder-cgpu", *_path(context).split(), name, *words)),
+        )
+
+
 def _no_command(context: click.Context, word: str, given: Sequence[str]) -> NoReturn:
     """Refuse a word that is no command, with the command that other tools call so, or with the nearest one."""
-    from .other_words import called_here, near
+    from .other_words import called_here, near, phrase_here, without_run
 
+    if (here := phrase_here((word, *given))) is not None:
+        raise _called(context, f"{word} {given[0]}", here, given[1:])
     if (here := called_here(word)) is not None:
         raise _called(context, word, here, given)
     if os.path.isfile(word):
         raise errors.UsageError(
-            f"there is no command {word!r}; it is a file here", hint=f"lecoder-cgpu run {shlex.quote(word)}"
+            f"there is no command {word!r}; it is a file here", hint=shlex.join(("lecoder-cgpu", "run", word, *given))
         )
+    if (inside := without_run((word, *given))) is not None:
+        raise errors.UsageError(f"there is no command {word!r}", hint=shlex.join(("lecoder-cgpu", *inside)))
     meant = near(word, COMMANDS)
     context.fail(f"there is no command {word!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 

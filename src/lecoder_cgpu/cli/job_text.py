@@ -65,7 +65,7 @@ def table(document: JobList, *, detached: bool) -> Table:
         rows,
         empty="; ".join(["There are no jobs", *more]),
         gives_way=("NAME", "PROGRESS", "COMMAND"),
-        spare=("USES", "SESSION"),
+        spare=("USES", "SESSION", "TOOK", "CREATED", "NAME"),
         below=["what one prints: lecoder-cgpu job logs ID", *more],
     )
 
@@ -93,7 +93,11 @@ def progress(job: Job) -> str:
 
 
 def command(job: Job) -> str:
-    whole = " ".join(job.command) if isinstance(job.command, list) else text(job.command)
+    words = job.command if isinstance(job.command, list) else [text(job.command)]
+    # An item of a sweep begins in a folder of its own, by a program of ours: PYTHON -I -S PROGRAM FOLDER CODE COMMAND…
+    if any(word.endswith("/item_folder.py") for word in words[3:4]):
+        words = words[6:]
+    whole = " ".join(words)
     first = whole.strip().partition("\n")[0]
     return first if len(first) <= 60 else first[:59] + "…"
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from .plain_text import printable
 
 NARROWEST = 12  # columns of a cell that has to give way
+READABLE = 20  # of those of the last such column, before which others are left out
 GAP = "  "
 CONTINUED = " " * 12  # behind the names of fields
 _NO_BREAK = "\ufff0"  # stands for a blank that ends no line; no character has that number
@@ -120,7 +121,7 @@ def drawn_line(pieces: Sequence[str], paint: Paint, columns: int = sys.maxsize) 
     """A line at a terminal of that width."""
     if pieces and isinstance(pieces[-1], Prose):
         before = sum(width(_drawn(piece)) for piece in pieces[:-1])
-        last = wrapped(printable(pieces[-1]), columns, first=before, further=before)
+        last = wrapped(printable(pieces[-1]), columns, first=before, further=before or 2)
         return drawn_line(pieces[:-1], paint, columns) + last
     return "".join(
         paint(printable(continued(_drawn(piece))), piece.style if isinstance(piece, Cell) else "") for piece in pieces
@@ -154,7 +155,8 @@ def _fit(widths: dict[int, int], table: Table, most: int) -> None:
     """Leave columns out and make others narrower until the table fits, as far as it can."""
 
     def total(at_least: bool = False) -> int:
-        needed = [min(size, NARROWEST) if at_least and place in giving else size for place, size in widths.items()]
+        least = {place: READABLE if place == giving[-1] else NARROWEST for place in giving} if at_least else {}
+        needed = [min(size, least.get(place, size)) for place, size in widths.items()]
         return sum(needed) + len(GAP) * (len(needed) - 1)
 
     giving = [place for place in widths if table.headers[place] in table.gives_way]

@@ -185,6 +185,7 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
 
         context, name = error.ctx, error.option_name
         hint = (option_here(name, context.command) or option_beside(name, context)) if context else None
+        hint = hint or _with_command(error, app)
         raise errors.UsageError(error.format_message(), hint=hint or _help(error)) from error
     except click.MissingParameter as error:
         raise errors.UsageError(error.format_message(), hint=_completed(error, app.arguments)) from error
@@ -202,6 +203,21 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
     from ..models.base import Done
 
     return Answer(Done(message=captured.getvalue().rstrip("\n")), printed=True)
+
+
+def _with_command(error: Any, app: App) -> str | None:
+    """What is meant by options that stand where a command should: `run` before those of its own, or to look."""
+    import click
+
+    from .app import shown
+
+    if error.ctx is None or not isinstance(error.ctx.command, click.Group):
+        return None
+    if error.ctx.parent is not None:
+        return _first_command(error.ctx)
+    if error.option_name not in parse.RUN_OPTIONS or shown(app.arguments) != list(app.arguments):
+        return None
+    return shlex.join(("lecoder-cgpu", "run", *app.arguments))
 
 
 def _first_command(context: Any) -> str | None:
@@ -232,6 +248,8 @@ def _completed(error: Any, arguments: Sequence[str]) -> str:
 
 def _help(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "lecoder-cgpu"
+    if path == "lecoder-cgpu notebook run" and "extra argument" in error.format_message():  # papermill's way
+        return f"{path} IN.ipynb -o OUT.ipynb -p NAME=VALUE"
     return f"{path} --help"
 
 

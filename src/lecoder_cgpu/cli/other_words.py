@@ -16,7 +16,10 @@ _RUNTIMES = """
 runtime runtimes machine machines instance instances vm vms pod pods cluster clusters container containers server
 servers nodes
 """
-_PROGRAMS = "mkdir mv touch find df du free htop git apt apt-get make node npm torchrun accelerate"
+_PROGRAMS = """
+mkdir mv touch find df du free htop git apt apt-get make node npm torchrun accelerate gcloud gsutil kaggle hf
+huggingface-cli wget curl tar unzip nvcc
+"""
 
 # What Google's colab, docker, kubectl, gh, modal, runpod and sky call it -> the words to type here.
 OTHER_WORDS = {
@@ -159,8 +162,47 @@ OTHER_WORDS = {
     "factory-reset": "run --new-runtime",
     "reset": "kernel restart",
     "reboot": "kernel restart",
+    "execute": "run",
+    "remove": "sessions close",
+    "token": "auth login",
+    "browse": "open",
+    "image": "install",
+    "images": "install",
+    "build": "install",
+    "app": "job list",
+    "apps": "job list",
+    "volume": "sync",
+    "volumes": "sync",
+    "kernels": "job list",
+    "kernelspec": "kernel list",
+    "kernelspecs": "kernel list",
+    "datasets": "upload",
+    "dataset": "upload",
+    "compute": "sessions list",
+    "trust": "run NOTEBOOK",
     **dict.fromkeys(_RUNTIMES.split(), "sessions list"),
     **{word: f'run "{word} …"' for word in _PROGRAMS.split()},
+}
+
+
+# Two words that mean something else than the first one alone: of modal, kaggle, runpodctl, gcloud, kubectl and pip.
+_PHRASES = {
+    "app logs": "job logs JOB",
+    "app stop": "job kill JOB",
+    "volume get": "download",
+    "volume put": "upload",
+    "volume ls": "ls",
+    "kernels push": "run --detach --sync . python train.py",
+    "kernels status": "job show JOB",
+    "kernels output": "download",
+    "kernels pull": "download",
+    "datasets download": 'run "kaggle datasets download …"',
+    "compute ssh": "ssh",
+    **dict.fromkeys(("create pod", "start pod"), "sessions create NAME --gpu T4"),
+    **dict.fromkeys(("get pod", "get pods", "get nodes", "get all"), "sessions list"),
+    **dict.fromkeys(("stop pod", "remove pod", "delete pod"), "sessions close"),
+    **dict.fromkeys(("pip install", "uv add", "conda install"), "install"),
+    **{f"pip {word}": f'run "pip {word}"' for word in ("list", "show", "freeze", "uninstall", "download")},
 }
 
 
@@ -170,7 +212,7 @@ _OPTIONS = {
     "--detach": "-d -D --bg --no-wait --async --detached --detach-run",
     "lecoder-cgpu connect": "-i -t -it --interactive --tty",
     "--sync DIR": "-w --workdir --working-dir -v --volume --volumes --mount --file-mounts",
-    "--rm": "--down --autodown --terminate --delete-after",
+    "--rm": "--down --autodown --terminate --delete-after --no-keep",
     "--name NAME": "--label --labels --job-name --tag --title",
     "--secret NAME": "--secrets --secret-env",
     "--env NAME=VALUE": "--envs --env-vars --environment",
@@ -182,6 +224,11 @@ _OPTIONS = {
     "name it in .lecoderignore": "--exclude --ignore",
     "--token-stdin < FILE": "--token",
     "--password-stdin < FILE": "--password",
+    "--all": "-a",
+    "lecoder-cgpu forward 8000": "-p --port --publish",
+    "lecoder-cgpu run --attach RUN_ID": "-f --follow",
+    "leave it out: folders are copied whole": "-r --recursive",
+    "leave it out: that is how it works here": "-q --quiet -y --yes --keep",
 }
 _OTHER_OPTIONS = {word: here for here, words in _OPTIONS.items() for word in words.split()}
 
@@ -250,10 +297,16 @@ def near(word: str, known: Collection[str]) -> str | None:
 def with_arguments(root: click.Context, here: str, given: Sequence[str]) -> str:
     """The command to type here with the arguments that followed another tool's word, if the command takes them."""
     words = here.split()
-    if not given or words[0].startswith("-") or any(sign in here for sign in '"=…'):
+    if given and (program := re.fullmatch(r'run "(\S+) …"', here)) is not None:
+        return shlex.join(["run", program[1], *given])
+    if not given or words[0].startswith("-") or any(sign in here for sign in '"=…') or here.endswith(".py"):
         return here
     if words[-1].isupper():  # what the user fills in
+        if words[0] == "run" and words[1:2] != ["--attach"]:
+            return here
         words.pop()
+    if words == ["upload"] and ":" in given[0]:  # from there, as scp has it
+        words = ["download"]
     if words == ["run"] and "-f" in given and "-m" not in given:
         words += ["-m", "kernel"]
     return shlex.join([*words, *given]) if _takes(root, [*words, *given]) else here
@@ -285,3 +338,17 @@ def _takes(context: click.Context, words: Sequence[str]) -> bool:
 def called_here(word: str) -> str | None:
     """What a command of another tool is called here, with the words that follow it; None if it is no such word."""
     return OTHER_WORDS.get(word.lower().strip("-"))
+
+
+def phrase_here(words: Sequence[str]) -> str | None:
+    """The same for two words that are a command together."""
+    return _PHRASES.get(" ".join(words[:2]).lower())
+
+
+def without_run(words: Sequence[str]) -> list[str] | None:
+    """What is to be executed there, if words that are no command of ours are probably that: the words of a command
+    that executes them; None if they are not."""
+    whole = words[0].strip()
+    if re.search(r"\w\(|^(?:import|from)\s|\w\s*=\s*\S", whole):
+        return ["run", "-m", "kernel", *words]
+    return ["run", *words] if re.search(r"\s", whole) else None

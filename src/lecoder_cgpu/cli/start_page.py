@@ -9,6 +9,7 @@ from ..history.entries import History
 from ..models.status import NextStep, Start
 from ..store import former, lifecycle, owners
 from ..store.session_store import Record, Store
+from . import looks
 from .output import Answer
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def answer(app: App) -> Answer:
     for step in document.next:
         step.command = app.printer.ours(step.command)
     lines += ["", *_steps(document.next, narrow=app.printer.out_is_terminal)]
-    return Answer(document, lambda: "\n".join(lines))
+    return Answer(
+        document, lambda: looks.Text([[line if line.startswith(" ") else looks.Prose(line)] for line in lines])
+    )
 
 
 def _steps(steps: list[NextStep], *, narrow: bool) -> list[str]:

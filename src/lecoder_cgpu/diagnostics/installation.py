@@ -28,7 +28,7 @@ Kind = Literal["source", "pipx", "uv-tool", "uv", "pip", "unknown"]
 UPGRADES: dict[str, str] = {
     "pipx": f"pipx upgrade {NAME}",
     "uv-tool": f"uv tool upgrade {NAME}",
-    "uv": f"uv pip install --upgrade {NAME}",
+    "uv": f"uv pip install --python {{python}} --upgrade {NAME}",
     "pip": f"{{python}} -m pip install --upgrade {NAME}",
     "source": "git pull, then install it again",
     "unknown": "with whatever installed it",

@@ -222,7 +222,7 @@ def _sync_summary(app: App, document: Synced) -> str:
 
 @click.command(cls=Command, name="ls")
 @click.argument("path", required=False, default=".", metavar="[PATH]")
-@click.option("-l", "is_long", is_flag=True, expose_value=False, hidden=True, help="As it is listed anyway.")
+@click.option("-l", "-a", "is_long", is_flag=True, expose_value=False, hidden=True, help="As it is listed anyway.")
 @click.pass_obj
 def ls(app: App, path: str) -> Answer:
     """List a folder on the runtime, or what a pattern stands for.

@@ -116,7 +116,7 @@ def _table(rows: list[tuple[str, ...]]) -> Table:
         rows,
         empty="The history is empty.",
         gives_way=("COMMAND",),
-        spare=("ERROR", "MODE"),
+        spare=("ERROR", "MODE", "TOOK", "WHEN"),
         below=["one of them: lecoder-cgpu logs show RUN"],
     )
 
