@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import shlex
 import socket
 import sys
@@ -106,9 +107,9 @@ def test_how_it_was_installed() -> None:
     assert set(installation.extras()) == {"local", "mcp", "remote", "repl", "notebooks", "socks", "keyring"}
 
 
-def _newer(installed: str, program: str) -> Upgrade:
+def _newer(installed: str, program: str, latest: str = __version__) -> Upgrade:
     command = shlex.join([sys.executable, "-c", program])
-    return Upgrade(version="1", installed=installed, latest="2", newer=True, command=command)
+    return Upgrade(version="1", installed=installed, latest=latest, newer=True, command=command)
 
 
 def test_installing_a_newer_version() -> None:
@@ -116,6 +117,10 @@ def test_installing_a_newer_version() -> None:
     found = _newer("pip", "print('done')")
     installation.install(found)
     assert found.ran is True
+    kept = _newer("uv-tool", "print('Nothing to upgrade')", latest="99.0")
+    with pytest.raises(errors.RuntimeFailure, match=f"version {re.escape(__version__)} is installed still") as caught:
+        installation.install(kept)
+    assert (kept.ran is True, caught.value.hint) == (False, "uv tool install lecoder-cgpu@latest")
     broken = _newer("uv-tool", "raise SystemExit('there is no room')")
     with pytest.raises(errors.RuntimeFailure, match="there is no room") as caught:
         installation.install(broken)

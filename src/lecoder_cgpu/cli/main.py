@@ -190,7 +190,7 @@ def _dispatch(arguments: list[str], app: App) -> Answer:
     except click.MissingParameter as error:
         raise errors.UsageError(error.format_message(), hint=_completed(error, app.arguments)) from error
     except click.UsageError as error:
-        raise errors.UsageError(error.format_message(), hint=_help(error)) from error
+        raise errors.UsageError(_plain(error.format_message()), hint=_help(error)) from error
     except click.ClickException as error:
         raise errors.UsageError(error.format_message()) from error
     except click.Abort as abort:  # what click makes of any KeyboardInterrupt; the first one knows its exit status
@@ -244,6 +244,23 @@ def _completed(error: Any, arguments: Sequence[str]) -> str:
         behind = context.command.params[context.command.params.index(missing) + 1 :]
         words += [item.make_metavar(context) for item in behind if isinstance(item, click.Argument) and item.required]
     return f"{shlex.join(('lecoder-cgpu', *arguments))} {' '.join(words)}"
+
+
+def _plain(message: str) -> str:
+    """What click says of a value, in words."""
+    import re
+
+    message = re.sub(r"is not a valid integer(?: range)?\.$", "is no whole number", message)
+    message = re.sub(r"is not a valid float(?: range)?\.$", "is no number", message)
+    found = re.search(r" is not in the range (?:(\S+?)(<=?))?x(?:(<=?|>=?)(\S+?))?\.$", message)
+    if found is None:
+        return message
+    least, _, sign, other = found.groups()
+    if least is not None:
+        told = f"between {least} and {other}"
+    else:
+        told = {">=": "at least ", ">": "more than ", "<=": "at most ", "<": "less than "}[sign] + other
+    return f"{message[: found.start()]}: it has to be {told}"
 
 
 def _help(error: Any) -> str:

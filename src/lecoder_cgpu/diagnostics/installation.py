@@ -35,6 +35,10 @@ UPGRADES: dict[str, str] = {
 }
 
 
+# What installs the newest version whatever was asked for before.
+AGAIN = {"uv-tool": f"uv tool install {NAME}@latest", "pipx": f"pipx install --force {NAME}"}
+
+
 def kind() -> tuple[Kind, str]:
     """How this copy was installed, and from where (a folder or address; "" for a package index)."""
     try:
@@ -70,7 +74,7 @@ def check() -> Upgrade:
     document = Upgrade(version=__version__, installed=how, command=UPGRADES[how].format(python=sys.executable))
     if origin:
         document.origin = origin
-    found = _versions()
+    found = _newest_for_uv() if how in ("uv", "uv-tool") else _versions()
     if found:
         document.latest = found
         document.newer = _is_newer(found)
@@ -99,6 +103,15 @@ def install(found: Upgrade) -> None:
         raise errors.RuntimeFailure(
             f"the newer version was not installed: {failed}", name="UpgradeFailed", hint=found.command
         )
+    look = f"from importlib import metadata; print(metadata.version({NAME!r}))"
+    there = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False).stdout.strip()
+    if there != found.latest:  # an installer keeps to a version that it was once told, and says that all is well
+        raise errors.RuntimeFailure(
+            f"version {there or 'unknown'} is installed still, although the installer saw no failure: perhaps "
+            f"that one was asked for when it was installed ({found.command})",
+            name="UpgradeFailed",
+            hint=AGAIN.get(found.installed, found.command),
+        )
     found.ran = True
 
 
@@ -121,6 +134,23 @@ def _versions() -> str:
     raise errors.ConnectionFailed(
         f"the package index could not be asked: {reason}", name="IndexUnreachable", hint=f"pip index versions {NAME}"
     )
+
+
+def _newest_for_uv() -> str:
+    """The newest version as uv finds it, whose environments have no pip; what runs here if there is none newer."""
+    line = ["uv", "pip", "install", "--dry-run", "--upgrade", "--no-deps", "--python", sys.executable, NAME]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        told = done.stderr.strip().splitlines()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        done, told = None, [str(error)]
+    if done is None or done.returncode:
+        reason = "; ".join(dict.fromkeys((told or ["no reason was given"])[:: max(len(told) - 1, 1)]))
+        raise errors.ConnectionFailed(
+            f"the package index could not be asked: {reason}", name="IndexUnreachable", hint=shlex.join(line)
+        )
+    newer = re.search(rf"^ *\+ {NAME}==(\S+)", done.stderr, re.M)
+    return newer[1] if newer else __version__
 
 
 def _is_newer(version: str) -> bool:

@@ -11,7 +11,7 @@ from ... import config, errors
 from ...models.profiles import ProfileChanged, ProfileDocument, SavedRequest
 from .. import runtime_options
 from ..app import App, Group, complete_profile
-from ..looks import Table
+from ..looks import Prose, Table
 from ..output import Answer
 
 
@@ -74,7 +74,7 @@ def create(app: App, name: str, share_login: bool) -> Answer:
     else:
         following, text = f"lecoder-cgpu --profile {name} auth login", "it has a login of its own"
     document = ProfileChanged(action="created", profile=found, next=following)
-    return Answer(document, lambda: f"made profile {name}: {text}; next: {following}")
+    return Answer(document, lambda: Prose(f"made profile {name}: {text}; next: {following}"))
 
 
 @command.command(name="set", cls=runtime_options.RuntimeCommand)

@@ -11,6 +11,7 @@ from ...agents import skill_places
 from ...models.base import Done
 from ...models.reference import SkillPlaced
 from ..app import Command
+from ..looks import Prose
 from ..output import Answer
 
 KINDS = "|".join(skill_places.PLACES)
@@ -54,7 +55,7 @@ def command(install: str | None, uninstall: str | None) -> Answer:
         if others := skill_places.sharing(install):
             document.also_for = others
             lines.insert(1, f"the same file is for: {', '.join(others)}")
-        return Answer(document, lambda: "\n".join(lines))
+        return Answer(document, lambda: Prose("\n".join(lines)))
     if uninstall is not None:
         removed = skill_places.remove(uninstall)
         text = f"deleted {removed.path}" if removed.path is not None else "nothing of ours is there"
@@ -67,6 +68,6 @@ def command(install: str | None, uninstall: str | None) -> Answer:
             document.also_for = removed.kept_for
         elif removed.path is not None:
             document.removed = str(removed.path)
-        return Answer(document, lambda: text)
+        return Answer(document, lambda: Prose(text))
     text = skill_places.page()
     return Answer(Done(message=text), lambda: text)
