@@ -131,7 +131,7 @@ def _check_included(path: Path, shown: str, named: Sequence[Path]) -> None:
         raise errors.UsageError(
             f"{shown} is included by a requirement file, and lies outside of its folder and of the working folder",
             name="OutsideFolder",
-            hint=f"if you want it to be sent to the runtime, name it, too: {shlex.join(['-r', str(path)])}",
+            hint=f"if you want it to be sent to the runtime, name it, too: -r {shlex.quote(str(path))}",
         )
 
 
