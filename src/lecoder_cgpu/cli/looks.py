@@ -164,9 +164,11 @@ def _fit(widths: dict[int, int], table: Table, most: int) -> None:
         place = table.headers.index(header)
         if place in widths and total(at_least=True) > most:
             del widths[place]
-    for place in reversed(giving):
-        if place in widths:
-            widths[place] = max(widths[place] - max(total() - most, 0), min(widths[place], NARROWEST))
+    for least in (READABLE, NARROWEST):  # the last one is what is read most, so it is cut further at the end only
+        for place in reversed(giving):
+            if place in widths:
+                floor = least if place == giving[-1] else NARROWEST
+                widths[place] = max(widths[place] - max(total() - most, 0), min(widths[place], floor))
 
 
 def _row(cells: Sequence[tuple[str, str, int, bool]], paint: Paint) -> str:

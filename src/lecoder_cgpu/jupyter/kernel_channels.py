@@ -308,7 +308,9 @@ class KernelConnection:
         if message.channel == "iopub" and message.parent == self._unheard:
             self._unheard = ""
             if message.content.get("execution_state") != "busy":
-                raise errors.ConnectionFailed("a connection that was kept has missed the beginning of the run")
+                raise errors.ConnectionFailed(
+                    "a connection that was kept has missed the beginning of the run", hint="repeat the same command"
+                )
 
     def send_input(self, value: Any) -> None:
         """Answer an `input_request`; some kernels take more than text."""
