@@ -80,6 +80,12 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
         {"stdout": "thread\n"},
     ),
     "a long way down": ("def f(n): return f(n - 1) if n else 1 / 0\nf(30)", {"status": "error", "errorCode": 1002}),
+    "captured by a widget": (
+        "import ipywidgets as w\nprint('header')\nout = w.Output()\nwith out:\n    print('gone'); out.clear_output()\n"
+        "    print('kept')\nprint('end')",
+        {"status": "ok", "stdout": "header\nkept\nend\n", "outputComplete": True},
+    ),
+    "much text": ("print('x' * 100_000)", {"status": "ok", "outputComplete": True}),
     "a long message": ("raise ValueError('x' * 3_000_000)", {"status": "error", "errorCode": 1002}),
     "a false verdict": (
         f"{SEND}send('status', {{'execution_state': 'busy'}}); send('error', {{'ename': 'E', 'evalue': 'v', "
@@ -125,10 +131,12 @@ def test_every_way_tells_the_same(lab: Cli, session: Session) -> None:
                 "several errors": ["ValueError", "ValueError"],
                 "a false verdict": ["E"],
             }.get(name, [error["name"] for error in document.get("shownErrors", [])]), name
-    for name in ("a false verdict", "no UTF-8", "messages of odd shapes", "a long message"):
-        code, expected = KINDS[name]
+    for name, (code, _) in KINDS.items():
         printed = lab("run", "-m", "kernel", "--json", "--max-output", "8192", code).json
         assert {key: printed.get(key) for key in SAME} == {key: found[name].get(key) for key in SAME}, name
+        assert sorted(printed.get("truncated", {}).keys() - {"get"}) == sorted(
+            found[name].get("truncated", {}).keys() - {"get"}
+        ), name
 
 
 def test_the_order_of_outputs(lab: Cli, tmp_path: Path) -> None:
