@@ -100,6 +100,20 @@ def test_notebooks_are_as_nbclient_writes_them(lab: Cli, tmp_path: Path, cells: 
     assert models(ours) == models(theirs)
 
 
+def test_a_detached_notebook_is_the_same(lab: Cli, tmp_path: Path) -> None:
+    """What a widget clears there is its own, too."""
+    watched = executed(lab, tmp_path, STEPS, INTERACT)
+    job = lab("run", str(tmp_path / "n.ipynb"), "--detach").out.strip()
+    assert lab("job", "wait", job).code == 0
+    assert lab("notebook", "fetch", job, "-o", str(tmp_path / "fetched.ipynb")).code == 0
+    fetched = json.loads((tmp_path / "fetched.ipynb").read_text())
+    assert texts(fetched["cells"][0]["outputs"])[0].startswith("header")
+    assert [texts(cell["outputs"]) for cell in fetched["cells"]] == [
+        texts(cell["outputs"]) for cell in watched["cells"]
+    ]
+    assert models(fetched) == models(watched)
+
+
 def test_the_state_is_that_of_this_run(lab: Cli, tmp_path: Path) -> None:
     """A widget's value is written, and what an earlier run has left goes."""
     stale = {"widgets": {STATE: {"state": {"old": {"model_name": "X"}}, "version_major": 2, "version_minor": 0}}}

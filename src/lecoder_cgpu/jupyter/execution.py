@@ -80,6 +80,11 @@ class Execution:
         self.widgets = Widgets(msg_id)
         self._numbers = MessageNumbers(msg_id)
 
+    def identify(self, msg_id: str) -> None:
+        """Say which request this is, where that is known only now. Numbers are not looked at then."""
+        self.msg_id = msg_id
+        self.widgets = Widgets(msg_id)
+
     def plain_value(self, name: str) -> str | None:
         """The value of a user expression as the kernel prints it; None when it failed, or none came."""
         text = _object(_object(self.user_expressions, name), "data").get("text/plain")

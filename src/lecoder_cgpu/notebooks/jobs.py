@@ -245,7 +245,8 @@ def _replay(session: Session, progress: NotebookProgress, lines: Any, language: 
             outcome = Outcome(Execution(""), datetime.fromtimestamp(line.at, UTC), language=language)
             progress.begin(number)
         elif message is not None and outcome is not None:
-            outcome.execution.msg_id = outcome.execution.msg_id or message.parent
+            if not outcome.execution.msg_id:  # a recording has the messages of one cell, and no others' between them
+                outcome.execution.identify(message.parent)
             event = outcome.execution.receive(message)
             if event is not None and not isinstance(event, messages.InputRequested):
                 progress.take(event)
