@@ -121,7 +121,7 @@ def test_code_that_is_too_long(fresh: tuple[Cli, FakeColab], tmp_path: Path) -> 
 
 def test_a_line_that_breaks_at_what_is_long(fresh: tuple[Cli, FakeColab]) -> None:
     """Sockets that open and break off, without a code that tells why: smaller parts are tried, with pauses, and what
-    was printed is complete."""
+    was printed is complete. What a line brings twice is shown once."""
     command, colab = fresh
     assert command("run", "true").code == 0
     switched(colab, cut_after=60_000)
@@ -130,7 +130,11 @@ def test_a_line_that_breaks_at_what_is_long(fresh: tuple[Cli, FakeColab]) -> Non
     colab.switches.cut_after = None
     assert (result.code, result.out.splitlines()[-1:], len(result.out)) == (0, ["12000"], 60_894), result.err
     assert colab.count("GET /api/kernels/*/channels") <= 10 + (time.monotonic() - began) / 6
-    switched(colab, cut_after=100)  # less than any answer has
+    assert command("run", "-m", "kernel", "x = 1").code == 0
+    switched(colab, repeats=True)
+    twice = command("run", "-m", "kernel", "print('once'); 6 * 7")
+    assert twice.out == "once\n42\n", twice
+    switched(colab, repeats=False, cut_after=100)  # less than any answer has
     running = command.start("run", "echo never")
     began = time.monotonic()
     wait_until(lambda: running.poll() is not None or time.monotonic() - began > 6)

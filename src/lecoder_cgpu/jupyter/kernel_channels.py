@@ -98,6 +98,7 @@ class KernelConnection:
         self.takes_pieces = False
         self._sent = ("", 0)  # the last request that nothing has come for yet, and the bytes of its largest message
         self.unreadable = 0  # frames that were no messages
+        self._latest: str | bytes | None = None  # what came last
         self.on_send: Callable[[str], None] = lambda run: None  # called with its id before an execution is sent
         self.on_start: Callable[[], None] | None = None  # called when the kernel takes code up
         self._keeps = kept
@@ -286,6 +287,9 @@ class KernelConnection:
         frame = self._socket.receive(timeout)
         if frame is None:
             return None
+        if frame == self._latest:  # the same once more: each message has an id and a time of its own
+            return None
+        self._latest = frame
         try:
             message = messages.decode(frame, self._socket.subprotocol)
             if message.parent == self._sent[0]:

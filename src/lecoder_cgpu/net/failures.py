@@ -171,7 +171,8 @@ def not_jupyter(what: str, saw: str) -> errors.ConnectionFailed:
         f"{what}: this is not the address of a Jupyter server: {saw}",
         name="NotJupyter",
         retryable=False,
-        hint="give --url the server's base address, without /lab or /tree; a login page means that the token is wrong",
+        hint="was the address yours? give --url the server's base address, without /lab or /tree, and the right token; "
+        "if not, something on the way answers in its place: repeat the same command",
     )
 
 
