@@ -27,7 +27,7 @@ from tests.support.servers import JupyterServer, start_server
 __all__ = ["colab", "colab_cli", "hollow", "pty_of"]  # fixtures that live beside what they are about
 
 
-SEEDS = {"chaos_seed": 6, "life_seed": 14, "loss_seed": 1}  # how many there are without `--chaos`
+SEEDS = {"chaos_seed": 6, "life_seed": 14, "loss_seed": 2}  # how many there are without `--chaos`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
