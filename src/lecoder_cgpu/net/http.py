@@ -397,7 +397,8 @@ def _beginning(answer: httpx2.Response, clock: answers.Clock, shown: str, most: 
         content += piece
         if len(content) > most:
             break
-    return bytes(content[: most + 1])
+    del content[most + 1 :]
+    return bytes(content)
 
 
 def _unavailable(status: int, shown: str) -> errors.Error:
