@@ -15,6 +15,7 @@ from lecoder_cgpu.notebooks.repair import FIRST_WITH_IDS
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
 _EMPTY: dict[str, Any] = {"outputs": [], "execution_count": None}
+_PAGED = re.compile(r"^\?|\?\s*$|^%(?:history|hist)\b.* -p\b|^%pinfo2?\b|^%page\b", re.MULTILINE)
 DIED, LIMIT = "KernelDied", "TimeLimit"
 # What is another one in each run. The folder's own path is replaced before.
 _VARYING = (
@@ -137,6 +138,16 @@ def _exit(ours: Executed, theirs: Executed) -> None:
         theirs.verdict = ""
 
 
+def _pager(ours: Executed, theirs: Executed) -> None:
+    for our, their in zip(ours.notebook["cells"], theirs.notebook["cells"], strict=False):
+        if not _PAGED.search(our["source"]):
+            continue
+        shown = [item for item in our["outputs"] if item["output_type"] == "display_data" and len(item["data"]) == 1]
+        missing = next((item for item in shown if item not in their["outputs"]), None)
+        if missing is not None:
+            our["outputs"].remove(missing)
+
+
 def _repaired(ours: Executed, theirs: Executed) -> None:
     spec = ours.notebook["metadata"].get("kernelspec", {})
     for name in {"name", "display_name"} - {*theirs.notebook["metadata"].get("kernelspec", spec)}:
@@ -148,6 +159,7 @@ DEFENDED: dict[str, Callable[[Executed, Executed], None]] = {
     "old outputs go from every cell": _unreached,
     "a cell that failed has an error": _ending,
     "sys.exit(0) ends a notebook well": _exit,
+    "what a pager shows is an output": _pager,
     "a notebook that the schema refuses is repaired": _repaired,
 }
 

@@ -47,6 +47,7 @@ ENDS = {
     "exit-3": (code("import sys; sys.exit(3)"),),
     "group": (code("raise ExceptionGroup('many', [KeyError('a'), OSError(2, 'b')])"),),
     "magic": (code("%no_such_magic"), code("print('never')")),
+    "pager": (code("len?"), code("print('on')")),
 }
 
 
@@ -70,6 +71,7 @@ def test_every_kind_of_output_is_the_same(lab: Cli, tmp_path: Path) -> None:
         ("exit-3", []),
         ("group", ["a cell that failed has an error"]),
         ("magic", ["a cell that failed has an error"]),
+        ("pager", ["what a pager shows is an output"]),
     ],
 )
 def test_the_ends_are_the_same_or_defended(lab: Cli, tmp_path: Path, name: str, expected: list[str]) -> None:
