@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from lecoder_cgpu import config, errors, profiles
 from lecoder_cgpu.system import atomic_files
+from tests.support.cli import Cli
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 
@@ -165,3 +167,35 @@ def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
             config.read(path)
         with pytest.raises(errors.ConfigError):
             profiles.read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes devices")
+def test_devices_stay_as_they_are(cli: Cli, tmp_path: Path) -> None:
+    """Whatever is written to one, root leaves its kind and its mode as everybody needs them."""
+    device = tmp_path / "device"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 7))  # as /dev/full
+        device.chmod(0o666)
+        device.open("rb").close()
+    except PermissionError:
+        pytest.skip("no devices may be made here")
+    link = tmp_path / "state.jsonl"
+    link.symlink_to(device)
+    notebook = tmp_path / "a.ipynb"
+    notebook.write_text('{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}')
+    before = device.lstat()
+    for path in (device, link):
+        with pytest.raises(errors.ConfigError, match="No space left"):
+            atomic_files.append(path, b"line\n")
+        for line in (
+            ["notebook", "run", notebook, "-o", path],
+            ["logs", "--html", path],
+            ["logs", "--jsonl", path],
+            ["logs", "--md", path],
+            ["logs", "--ipynb", path],
+        ):
+            result = cli(*map(str, line), "--json")
+            assert result.json["error"]["name"] in ("NotAFile", "FileNotWritable"), (line, result)
+    after = device.lstat()
+    assert (after.st_mode, after.st_rdev, after.st_ino) == (before.st_mode, before.st_rdev, before.st_ino)
+    assert link.is_symlink()

@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -196,8 +197,10 @@ def append(path: Path, line: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            if os.name == "posix" and os.fstat(descriptor).st_mode & 0o077:
-                os.fchmod(descriptor, 0o600)  # the predecessor's files can be read by everybody
+            mode = os.fstat(descriptor).st_mode
+            # The predecessor's files can be read by everybody. A device behind a link stays as everybody needs it.
+            if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o077:
+                os.fchmod(descriptor, 0o600)
             if not _at_line_start(descriptor, os.lseek(descriptor, 0, os.SEEK_END)):
                 _write(descriptor, b"\n" + line)
                 return
