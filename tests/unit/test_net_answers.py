@@ -77,12 +77,21 @@ def test_answers_without_end(server: RawServer, case: str, way: str) -> None:
     assert caught.value.hint
 
 
+CHUNKED = head(content_type="application/json", transfer_encoding="chunked")
+
+
 @pytest.mark.parametrize(
-    "content", [JSON + b"[" + b"1," * 100_000, head(x_long="x" * 100_000), b"HTTP/1.1 100 Continue\r\n\r\n" * 9999]
+    ("begin", "rest"),
+    [
+        (JSON, b"[" + b"1," * 100_000),
+        (CHUNKED, b"1;" + b"x" * 100_000),
+        (b"", head(x_long="x" * 100_000)),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 9999),
+    ],
 )
-def test_one_byte_after_the_other(server: RawServer, content: bytes) -> None:
-    """Whatever drips, the head or the body or answers that announce another: the total time is limited."""
-    server.say = lambda: slowly(content)
+def test_one_byte_after_the_other(server: RawServer, begin: bytes, rest: bytes) -> None:
+    """Whatever drips, the head or the body or what stands between chunks: the total time is limited."""
+    server.say = lambda: itertools.chain([begin], slowly(rest))
     began = time.monotonic()
     with pytest.raises(errors.ReadTimeout):
         Http(server.url, {}).request("GET", "api", timeout=0.5, repeat=False)
@@ -118,6 +127,49 @@ def test_a_long_answer_that_comes_fast_enough(monkeypatch: pytest.MonkeyPatch, s
 
     server.say = say
     assert Http(server.url, {}).request("GET", "api", timeout=0.5).strip() == b"{}"
+
+
+def test_an_answer_that_never_ends(monkeypatch: pytest.MonkeyPatch, server: RawServer) -> None:
+    """A total limit holds for what always comes fast enough, chunk by chunk; a file may take as long as it is large."""
+    monkeypatch.setattr(answers, "TOTAL", 0.8)
+    monkeypatch.setattr(answers, "SLOWEST", 1)
+
+    def say(number: int) -> Iterator[bytes]:
+        yield CHUNKED
+        for _ in range(number):
+            yield b"1\r\n \r\n"
+            time.sleep(0.1)
+        yield b"2\r\n{}\r\n0\r\n\r\n"
+
+    server.say = lambda: say(1000)
+    ask: tuple[Callable[[], object], ...] = (
+        lambda: Http(server.url, {}).request("GET", "api", timeout=0.5),
+        lambda: exchange("GET", server.url, timeout=0.5),
+        lambda: list(Http(server.url, {}).events("progress", 0.5)),
+    )
+    for way in ask:
+        began = time.monotonic()
+        with pytest.raises(errors.ReadTimeout, match="not answered in time") as caught:
+            way()
+        assert (caught.value.code, time.monotonic() - began < 10) == (1006, True)
+    server.say = lambda: say(14)
+    assert exchange("GET", server.url, timeout=0.5, is_file=True).data.strip() == b"{}"
+
+
+def test_many_small_chunks(server: RawServer) -> None:
+    """Each costs the same time, however much has come before: in a document, and in an event."""
+
+    def processor_time(before: int) -> float:
+        start = b"%x\r\n%s\r\n" % (before, b" " * before)
+        server.say = lambda: [CHUNKED, start, b"1\r\n \r\n" * 20_000, b"2\r\n{}\r\n0\r\n\r\n"]
+        began = time.process_time()
+        assert Http(server.url, {}).request("GET", "api").strip() == b"{}"
+        server.say = lambda: [CHUNKED, b"5\r\ndata:\r\n", start, b"1\r\nx\r\n" * 20_000, b"1\r\n\n\r\n0\r\n\r\n"]
+        assert list(Http(server.url, {}).events("progress", 60)) == [b"x" * 20_000]
+        return time.process_time() - began
+
+    processor_time(1)
+    assert processor_time(3 << 20) < 5 * processor_time(1)
 
 
 def test_what_is_packed_well(server: RawServer) -> None:

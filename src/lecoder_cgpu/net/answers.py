@@ -7,6 +7,7 @@ Code that decodes an answer is safe from what only damaged JSON has: bytes that 
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import socket
 import threading
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST = 4 << 20  # bytes of an answer, unpacked, unless its reader expects more
 SLOWEST = 4 << 10  # bytes per second that an answer, or a request, has to make beyond its time limit
+TOTAL = 60.0  # seconds for an answer that is no file, however fast its bytes come, unless its reader waits longer
 PACE = 0.01  # seconds that a deadline is looked at after it may have passed
 DEEPEST = 100  # objects and lists in one another
 ENCODING = "gzip"  # the one that we ask for: it is unpacked here, piece by piece
@@ -55,23 +57,25 @@ class Clock:
 
     Args:
         limit: seconds. sent: bytes that the request has.
+        total: seconds beyond which no bytes prolong the limit; None for a file, which may take as long as it is large.
     """
 
-    def __init__(self, limit: float, sent: int = 0) -> None:
+    def __init__(self, limit: float, sent: int = 0, total: float | None = None) -> None:
         self._end = time.monotonic() + limit + sent / SLOWEST
+        self._longest = math.inf if total is None else max(total - limit, 0.0)
 
     def left(self, received: int = 0) -> float:
         """Seconds that are left after this many bytes of the answer."""
-        return self._end + received / SLOWEST - time.monotonic()
+        return self._end + min(received / SLOWEST, self._longest) - time.monotonic()
 
 
 class Deadline:
-    """Ends a connection whose answer does not keep up with its clock. The head, or a read of the standard library, may
-    come byte by byte for ever: each byte is in time there."""
+    """Ends a connection whose answer does not keep up with its clock. The head, what separates chunks, or a read of the
+    standard library may come byte by byte for ever: each byte is in time there."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, connection: socket.socket | None = None) -> None:
         self._clock = clock
-        self.connection: socket.socket | None = None
+        self.connection = connection
         self._closed = threading.Event()
         self.received = 0  # bytes of the body
         self.passed = False
@@ -83,7 +87,8 @@ class Deadline:
                 self.passed = True
                 if self.connection is not None:
                     with contextlib.suppress(OSError):
-                        self.connection.shutdown(socket.SHUT_RDWR)
+                        # Not the method of a TLS socket, which would drop its keys under the thread that reads.
+                        socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
                 return
 
     def close(self) -> None:
@@ -150,10 +155,8 @@ def pieces(answer: httpx2.Response, clock: Clock, what: str) -> Iterator[bytes]:
         raise unreadable(what, f"is packed in a way that was not asked for ({packing[:20]!r})")
     unpack = None if packing in ("identity", "") else zlib.decompressobj(wbits=47)  # the heads of gzip and of zlib
     received = 0
-    for piece in answer.iter_raw():
+    for piece in _in_time(answer, clock, what):
         received += len(piece)
-        if clock.left(received) < 0:
-            raise too_slow(what)
         if unpack is None:
             yield piece
             continue
@@ -168,6 +171,25 @@ def pieces(answer: httpx2.Response, clock: Clock, what: str) -> Iterator[bytes]:
             more = bool(rest) or len(unpacked) == MOST
     if unpack is not None and received and not unpack.eof:
         raise unreadable(what, "cannot be unpacked: its end is missing")
+
+
+def _in_time(answer: httpx2.Response, clock: Clock, what: str) -> Iterator[bytes]:
+    """The body as it comes, as long as it keeps up with its clock."""
+    deadline = Deadline(clock, answer.extensions["network_stream"].get_extra_info("socket"))
+    try:
+        for piece in answer.iter_raw():
+            deadline.received += len(piece)
+            if clock.left(deadline.received) < 0:
+                raise too_slow(what)
+            yield piece
+    except Exception as error:
+        if deadline.passed:  # and that is why the connection failed
+            raise too_slow(what) from error
+        raise
+    finally:
+        deadline.close()
+    if deadline.passed:  # an answer that ends with its connection looks whole
+        raise too_slow(what)
 
 
 def whole_characters(text: str) -> str:

@@ -114,7 +114,7 @@ class Http:
 
         Args:
             headers: added to those of the client.
-            timeout: seconds to wait for the answer, 60 when None; longer for a long one that comes fast enough.
+            timeout: seconds to wait for the answer, 60 when None; one that comes fast enough has 60 in any case.
             repeat: try again when the failure is transient and a second request does no harm (never a POST).
             most: bytes that the answer may have.
 
@@ -135,7 +135,7 @@ class Http:
         try:
             idle = httpx2.Timeout(limit, connect=CONNECT_TIMEOUT)
             request = self._client.build_request(method, self.base_url + path, timeout=idle, **options)
-            clock = answers.Clock(limit, int(request.headers.get("content-length", 0)))
+            clock = answers.Clock(limit, int(request.headers.get("content-length", 0)), answers.TOTAL)
             with waits.on(f"an answer to {what}"):
                 answer = answers.begun(self._client, request, clock, what)
                 content = answers.body(answer, clock, what, most)
@@ -240,7 +240,7 @@ class Http:
         import httpx2
 
         what = f"GET {self.base_url}{path}"
-        clock = answers.Clock(limit)
+        clock = answers.Clock(limit, total=limit)
         try:
             headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
             answer = answers.begun(
@@ -248,11 +248,16 @@ class Http:
             )
             logs.current().debug("HTTP", what, {"status": answer.status_code})
             with contextlib.closing(answer):
-                left = b""
+                line = bytearray()
                 for piece in answers.pieces(answer, clock, what) if answer.is_success else ():
-                    *lines, left = (left + piece).split(b"\n")
-                    yield from (line[5:].strip() for line in lines if line.startswith(b"data:"))
-                    if len(left) > answers.MOST:
+                    *ends, rest = piece.split(b"\n")
+                    for end in ends:
+                        line += end
+                        if line.startswith(b"data:"):
+                            yield bytes(line[5:]).strip()
+                        line.clear()
+                    line += rest
+                    if len(line) > answers.MOST:
                         raise answers.unreadable(what, "has a line without end")
         except httpx2.HTTPError as error:
             raise unreachable(self.base_url, error) from error
@@ -306,11 +311,12 @@ def exchange(
     timeout: float,
     most: int = answers.MOST,
     ca: str | None = None,
+    is_file: bool = False,
 ) -> Reply:
     """Send one request, once. The query of `url` may hold a secret and reaches no log.
 
     Args:
-        timeout, most: see `Http.request`. ca: see `Http`.
+        timeout, most: see `Http.request`. ca: see `Http`. is_file: what comes is one, and may take its time.
 
     Raises:
         errors.ConnectionFailed: there was no answer, or one without end.
@@ -318,7 +324,7 @@ def exchange(
     import httpx2
 
     what = f"{method} {url.partition('?')[0]}"
-    clock = answers.Clock(timeout, len(content or b""))
+    clock = answers.Clock(timeout, len(content or b""), None if is_file else answers.TOTAL)
     sent = {"User-Agent": USER_AGENT, "Accept-Encoding": answers.ENCODING, **(headers or {})}
     try:
         trusted = tls.context_for(url, ca)

@@ -280,7 +280,9 @@ class Drive:
             while True:
                 token = self._login.access_token(rejected=rejected)
                 sent = {"Authorization": f"Bearer {token}", **(headers or {})}
-                reply = http.exchange(method, url, content=content, headers=sent, timeout=TIMEOUT, most=most)
+                reply = http.exchange(
+                    method, url, content=content, headers=sent, timeout=TIMEOUT, most=most, is_file="alt" in query
+                )
                 if reply.status == 401 and rejected is None:
                     rejected = token
                     continue
