@@ -75,7 +75,8 @@ def test_what_the_kernel_itself_drops_is_told(lab: Cli) -> None:
     never calls such output complete."""
     lab("run", "-m", "kernel", "1")
     shorten = "import zmq\nthread = get_ipython().kernel.iopub_thread\n"
-    lab("run", "-m", "kernel", shorten + "thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 20))")
+    # With less than it has published so far, ZeroMQ would never send to these subscribers again.
+    lab("run", "-m", "kernel", shorten + "thread.schedule(lambda: thread.socket.setsockopt(zmq.SNDHWM, 60))")
     expected = "".join(f"{i}\n" for i in range(5000))
     try:
         document = lab("run", "-m", "kernel", "for i in range(5000): print(i, flush=True)", "--json").json
