@@ -178,6 +178,30 @@ def test_a_job_between_two_runtimes(cli: Cli) -> None:
     assert ended.json["attempts"][0]["cause"] == "lost"
 
 
+def test_several_jobs_between_two_runtimes(colab: FakeColab, kept: Cli) -> None:
+    """They go on for every command, as one of them does, and `job kill --all` lets none of them begin again."""
+    kept.variables["LECODER_CGPU_RESTART_PAUSE"] = "300"
+    jobs = [kept("run", "--detach", KNOWN, "--restarts", "1", "sleep 600").out.strip() for _ in range(2)]
+    colab.kill()
+    for job in jobs:
+        wait_until(lambda job=job: shown(kept, job)["job"]["state"] == "restarting")  # type: ignore[misc]
+    for words in (jobs, ["--all"]):
+        waited = kept("job", "wait", *words, "--timeout", "0", "--json")
+        assert (waited.code, waited.json["status"]) == (124, "running"), waited
+        assert [item["job"]["state"] for item in waited.json["jobs"]] == ["restarting"] * 2, waited
+        assert {item["job"]["id"] for item in waited.json["jobs"]} == set(jobs)
+    asked = kept("job", "result", jobs[0], "--json")
+    assert (asked.code, asked.json["job"]["state"]) == (124, "restarting"), asked
+    killed = kept("job", "kill", "--all", "--json")
+    validate(killed.json, "jobs")
+    assert (killed.code, {item["job"]["id"] for item in killed.json["jobs"]}) == (0, set(jobs)), killed
+    for job in jobs:
+        plan = job_plans.read(kept.state, job)
+        assert plan is not None
+        assert (plan.state, job_plans.is_stopped(kept.state, job), len(plan.tries)) == ("ended", True, 1)
+    assert (kept("job", "wait", *jobs).code, colab.vms) == (74, {})
+
+
 def test_random_losses_and_dead_keepers(colab: FakeColab, kept: Cli, tmp_path: Path, loss_seed: int) -> None:
     """The runtime is lost, and the keeper is killed, at random moments, also while it starts another attempt: the same
     result, never two runtimes, each attempt once."""

@@ -12,7 +12,7 @@ from ...files import plan
 from ...models.jobs import JobList
 from ...models.runs import Stopped
 from ...runs import all_jobs, job_output, planned_jobs, process_runs
-from ...runs.jobs import GRACE
+from ...runs.jobs import GRACE, Jobs
 from ...sessions.status import gpu_document
 from .. import display_options, durations, hook, inputs, job_text, planned_wait, release, run_display, several_jobs
 from ..app import App, Group
@@ -191,23 +191,25 @@ def wait(
     if planned is not None:
         document = planned_wait.wait(app, planned, timeout, pull, {**options, "offsets": offsets})
         return Answer(document, lambda: _waited(app, document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app.client, app.session, None if several else names[0]) as jobs:
 
-        def fill(document: JobDocument) -> None:
-            if app.printer.mode != "human":
-                reading = jobs.session.reading_command(document.job.id)
-                job_output.show_ends(jobs, document, offsets, options["max_output"] or None, reading)
+    def fill(jobs: Jobs, document: JobDocument) -> None:
+        if app.printer.mode != "human":
+            reading = jobs.session.reading_command(document.job.id)
+            job_output.show_ends(jobs, document, offsets, options["max_output"] or None, reading)
 
-        if several:
-            with app.printer.waiting("waiting for the jobs …"):
-                runs = several_jobs.chosen(jobs, names, everything=everything)
-                together = several_jobs.wait(jobs, runs, timeout, fill)
-            return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
+    if several:
+        shown = {**options, "offsets": offsets}
+        with several_jobs.chosen(app.client, app.session, names, everything=everything) as found:
+            together = several_jobs.wait(
+                found, timeout, lambda plan, left: planned_wait.wait(app, plan, left, (), shown), fill
+            )
+        return Answer(together, lambda: _each(together, _ended), exit_status=together.exit_code)
+    with planned_jobs.jobs(app.client, app.session, names[0]) as jobs:
         with app.printer.waiting(f"waiting for {names[0]} …"):
             document = jobs.wait(names[0], timeout, app.printer.notify)
         with app.printer.waiting("fetching results …"):
             jobs.fetch(document, pull)
-        fill(document)
+        fill(jobs, document)
     if app.printer.mode == "human":
         tell_pulled(app.printer, document.pulled)
     hook.finish(app.printer, on_finish, document, document.job.id, app.config.profile.name)
@@ -249,6 +251,15 @@ def result(app: App, /, job: str, **shown: Any) -> Answer:
     lecoder-cgpu job result run-0123456789abcdef --json
     lecoder-cgpu job result run-0123456789abcdef --outputs plots
     """
+    plan = planned_jobs.find(app.client, job, app.session)
+    if plan is not None and plan.state != "ended":
+        going = planned_jobs.show(app.client, plan)
+        if going.status == "running":  # between two runtimes, too, when there is none to ask
+            return Answer(
+                going,
+                lambda: f"{going.job.id} has not ended: it is {going.job.state}",
+                exit_status=errors.EXIT_STOPPED_WAITING,
+            )
     with planned_jobs.jobs(app.client, app.session, job) as jobs:
         session, state = jobs.session, jobs.find(job)
         if not state.ended:
@@ -311,11 +322,13 @@ def kill(
             app.client, plan, lambda jobs: jobs.kill(key, name, escalate=escalate, grace=grace)
         )
         return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
-    with planned_jobs.jobs(app.client, app.session, names[0] if len(names) == 1 else None) as jobs:
-        if len(names) != 1:
-            runs = several_jobs.chosen(jobs, names, everything=everything)
-            together = several_jobs.kill(runs, lambda run: jobs.kill(run, name, escalate=escalate, grace=grace))
-            return Answer(together, lambda: _each(together, _killed), exit_status=together.exit_code)
+    if len(names) != 1:
+        with several_jobs.chosen(app.client, app.session, names, everything=everything) as found:
+            together = several_jobs.kill(
+                app.client, found, lambda jobs, run: jobs.kill(run, name, escalate=escalate, grace=grace)
+            )
+        return Answer(together, lambda: _each(together, _killed), exit_status=together.exit_code)
+    with planned_jobs.jobs(app.client, app.session, names[0]) as jobs:
         document = jobs.kill(names[0], name, escalate=escalate, grace=grace)
     return Answer(document, lambda: _killed(document), exit_status=document.exit_code)
 
