@@ -90,6 +90,7 @@ def test_an_option_means_the_same_everywhere() -> None:
     elsewhere = {
         "--all",
         "--attach",
+        "--attempt",
         "--auto-install",
         "--category",
         "--cwd",

@@ -53,7 +53,7 @@ def test_a_page_of_help_imports_no_command(line: str, most: int, tmp_path: Path)
         ("", {"hashlib"}, 275),
         ("config show", {"hashlib", "shutil"}, 270),
         ("logs", {"hashlib", "logging"}, 290),
-        ("job list", {"hashlib", "subprocess", "shutil", "tempfile", "logging"}, 375),
+        ("job list", {"hashlib", "subprocess", "shutil", "tempfile", "logging"}, 385),
         ("status", {"hashlib", "logging"}, 290),
     ],
 )
