@@ -380,8 +380,8 @@ class Allocator:
             if name not in eligible and name not in refused:
                 import difflib
 
-                alike = [item for item in eligible if item[:1] == name[:1]]
-                near = difflib.get_close_matches(name, alike, n=1, cutoff=0.6)
+                alike = [item for item in (*eligible, *refused) if item[:1] == name[:1]]
+                near = difflib.get_close_matches(name, alike, n=1, cutoff=0.5)
                 option = "tpu" if model.is_tpu(near[0] if near else name) else "gpu"
                 raise errors.UsageError(
                     f"there is no accelerator {typed.get(name, name)!r}; this account may use: {may}",
