@@ -316,15 +316,15 @@ def test_the_files_here_that_tools_may_touch(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("root", "expected"),
     [
-        ("file:///work/a%20b", "/work/a b"),
-        ("file://localhost/work", "/work"),
-        ("file://elsewhere/work", None),
-        ("file:///work%00/x", None),
-        ("file:///work%252e%252e", "/work%2e%2e"),
-        ("http://h/work", None),
+        ("file:///lab/a%20b", "/lab/a b"),
+        ("file://localhost/lab", "/lab"),
+        ("file://elsewhere/lab", None),
+        ("file:///lab%00/x", None),
+        ("file:///lab%252e%252e", "/lab%2e%2e"),
+        ("http://h/lab", None),
         ("http://[::bad", None),
         ("file:", None),
-        ("/work", None),
+        ("/lab", None),
     ],
 )
 def test_the_folder_of_a_root(root: str, expected: str | None) -> None:
